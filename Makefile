@@ -1,0 +1,53 @@
+# From a fresh clone: `make bench` measures, `make test` tests, `make check` lints.
+PYTHON ?= python3
+OUT ?= out/digits
+SEEDS ?= 3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+
+.PHONY: bench test check format docs results wheel clean
+.DEFAULT_GOAL := bench
+
+bench: .venv/.bench
+	$(BIN)/dynanoise bench digits --out $(OUT) --seeds $(SEEDS)
+
+test: .venv/.dev
+	$(BIN)/python -m pytest
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md
+
+format: .venv/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# Records that the README and docs quote, and the pages made from them and from --help.
+results: .venv/.dev
+	$(BIN)/dynanoise bench digits --seeds 20 --out results/digits
+	$(MAKE) docs
+
+docs: .venv/.dev
+	$(BIN)/python -m tests.generated
+
+# Builds the wheel, installs it alone into an empty environment, and tries it there without torch.
+wheel: .venv/.dev
+	bash tests/try_wheel.sh $(BIN)/python
+
+clean:
+	rm -rf .venv out dist
+
+.venv/.bench: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and "dynanoise needs Python 3.11 to 3.13, this is %d.%d; try: make PYTHON=python3.12" % v)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv (once)"
+	$(PIP) --editable '.[train,plot]'
+	@touch $@
+
+.venv/.dev: .venv/.bench
+	@echo "Installing the development tools into .venv (once)"
+	$(PIP) --editable '.[train,plot,dev]'
+	@touch $@

@@ -1,0 +1,53 @@
+"""DynaNoise: measure membership inference, and defend a trained model at answer time.
+
+Forough & Haddadi, PoPETs 2026, arXiv:2505.13362. The public names, imported on first use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
+    from dynanoise.defenses.static import Static as Static
+    from dynanoise.defenses.temperature import Temperature as Temperature
+    from dynanoise.errors import DynaNoiseError as DynaNoiseError
+    from dynanoise.metrics.midput import Midput as Midput
+    from dynanoise.metrics.midput import midput as midput
+    from dynanoise.metrics.roc import Roc as Roc
+    from dynanoise.metrics.roc import roc as roc
+    from dynanoise.noise.fresh import Fresh as Fresh
+    from dynanoise.types import Outputs as Outputs
+    from dynanoise.types import Record as Record
+
+_HOMES = {
+    "DynaNoise": "dynanoise.defenses.dynanoise",
+    "DynaNoiseError": "dynanoise.errors",
+    "Fresh": "dynanoise.noise.fresh",
+    "Midput": "dynanoise.metrics.midput",
+    "Outputs": "dynanoise.types",
+    "Record": "dynanoise.types",
+    "Roc": "dynanoise.metrics.roc",
+    "Static": "dynanoise.defenses.static",
+    "Temperature": "dynanoise.defenses.temperature",
+    "midput": "dynanoise.metrics.midput",
+    "roc": "dynanoise.metrics.roc",
+}
+
+__all__ = sorted([*_HOMES, "__version__"])  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("dynanoise")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dynanoise' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

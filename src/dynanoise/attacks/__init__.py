@@ -1,0 +1,1 @@
+"""Attacks: answers to membership scores; `statistics` and one file a rule."""

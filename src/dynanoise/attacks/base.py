@@ -1,0 +1,97 @@
+"""What every attack shares: the author writes the formula, checks are made here, once."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64
+from dynanoise.types import Bools, Observed, Shadows
+
+
+@dataclass(frozen=True)
+class Attack(ABC):
+    """A rule that turns answers into membership scores; larger = more likely a member.
+
+    Subclasses are final and write `learn`, `formula` and, where the decision is not simply a
+    positive score, `decision`. They never see the target's membership.
+
+    Attributes:
+        title: the column heading in tables.
+        aligned: True if shadows and target must answer the same records.
+    """
+
+    title: ClassVar[str]
+    aligned: ClassVar[bool] = False
+
+    @abstractmethod
+    def learn(self, shadows: Shadows) -> Any:
+        """What the rule learns from shadow models: any value `formula` and `decision` take."""
+
+    @abstractmethod
+    def formula(self, learned: Any, observed: Observed) -> Float64:
+        """Scores [N] of the observed records."""
+
+    def decision(self, learned: Any, scores: Float64) -> Bools:
+        """Member or not [N], at the rule's own threshold."""
+        return np.asarray(scores > 0)
+
+    @final
+    def fit(self, shadows: Shadows) -> FittedAttack:
+        """The attack, ready to score.
+
+        Raises:
+            InputError: if the shadows hold no member or no non-member.
+        """
+        if not ((shadows.use == 1).any() and (shadows.use == 0).any()):
+            raise InputError(
+                "The shadow models' outputs hold no members or no non-members.",
+                "Give every attack shadow outputs of both kinds.",
+            )
+        return FittedAttack(self, self.learn(shadows), shadows.clean.classes, shadows.clean.ids)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FittedAttack:
+    """An attack and what it learned. Made by `Attack.fit`."""
+
+    attack: Attack
+    learned: Any
+    classes: int
+    ids: Any
+
+    def score(self, observed: Observed) -> Float64:
+        """float64 scores [N], larger = more likely a member.
+
+        Raises:
+            InputError: if the answers have another number of classes than the shadows', or, for an
+                aligned attack, are about other records.
+            FloatingPointError: if the formula gave NaN or another shape, a fault of the attack.
+        """
+        if observed.classes != self.classes:
+            raise InputError(
+                f"The target answers {observed.classes} classes, the shadows {self.classes}.",
+                "Train the shadows for the target's task.",
+            )
+        if self.attack.aligned and not np.array_equal(observed.ids, self.ids):
+            raise InputError(
+                f"{self.attack.title} compares each record with shadow models of the same record, "
+                "and these shadows answered others.",
+                "Use a pool in which all models answer the same records.",
+            )
+        scores = np.asarray(self.attack.formula(self.learned, observed), dtype=np.float64)
+        if scores.shape != observed.labels.shape or np.isnan(scores).any():
+            raise FloatingPointError(
+                f"{type(self.attack).__name__} gave scores of shape {scores.shape} with "
+                f"{int(np.isnan(scores).sum())} NaN for {len(observed.labels)} records"
+            )
+        return scores
+
+    def decide(self, scores: Float64) -> Bools:
+        """Member (True) or not, bool [N], at the attack's own threshold."""
+        return self.attack.decision(self.learned, scores)

@@ -1,0 +1,86 @@
+"""Signals: one number for each answer, turned so that larger = more likely a member.
+
+Each takes log-probabilities float64 [N, K] (rows sum to 1 after exponentiation) and labels int64
+[N] in 0..K-1, and returns float64 [N]. Loss and entropies are negated.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynanoise import numerics
+from dynanoise.numerics import Float64, Int64
+
+
+def confidence(log_probs: Float64, labels: Int64) -> Float64:
+    """max_i p_i, in (0, 1] (Salem et al. 2019). Needs no label.
+
+    >>> confidence(np.log([[0.7, 0.3]]), np.array([1])).round(6).tolist()
+    [0.7]
+    """
+    return np.asarray(np.exp(log_probs.max(axis=-1)))
+
+
+def loss(log_probs: Float64, labels: Int64) -> Float64:
+    """ln p_y: the cross-entropy in nats, negated (Yeom et al. 2018).
+
+    >>> loss(np.log([[0.7, 0.3]]), np.array([1])).round(4).tolist()
+    [-1.204]
+    """
+    return numerics.take_label(log_probs, labels)
+
+
+def entropy(log_probs: Float64, labels: Int64) -> Float64:
+    """-H(p) in nats (Salem et al. 2019). Needs no label.
+
+    >>> entropy(np.log([[0.5, 0.5]]), np.array([0])).round(4).tolist()
+    [-0.6931]
+    """
+    return -numerics.entropy(log_probs)
+
+
+def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
+    """Minus the modified entropy in nats (Song & Mittal 2021, equation 6).
+
+    >>> modified_entropy(np.log([[0.9, 0.1]]), np.array([0])).round(4).tolist()
+    [-0.0211]
+    """
+    return -numerics.modified_entropy(log_probs, labels)
+
+
+def correctness(log_probs: Float64, labels: Int64) -> Float64:
+    """1.0 where the largest entry (the first of equals) is the label's, else 0.0: the gap attack.
+
+    >>> correctness(np.log([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])).tolist()
+    [1.0, 0.0]
+    """
+    return np.asarray((log_probs.argmax(axis=-1) == labels).astype(np.float64))
+
+
+def scaled_logit(log_probs: Float64, labels: Int64) -> Float64:
+    """ln p_y - ln sum_{i != y} p_i (Carlini et al. 2022).
+
+    >>> scaled_logit(np.log([[0.9, 0.1]]), np.array([0])).round(4).tolist()
+    [2.1972]
+    """
+    return numerics.scaled_logit(log_probs, labels)
+
+
+def hinge(log_probs: Float64, labels: Int64) -> Float64:
+    """z_y - max_{i != y} z_i (Carlini et al. 2022).
+
+    >>> hinge(np.log([[0.9, 0.06, 0.04]]), np.array([0])).round(4).tolist()
+    [2.7081]
+    """
+    return numerics.hinge(log_probs, labels)
+
+
+STATISTICS = {
+    "confidence": confidence,
+    "loss": loss,
+    "entropy": entropy,
+    "modified_entropy": modified_entropy,
+    "correctness": correctness,
+    "scaled_logit": scaled_logit,
+    "hinge": hinge,
+}

@@ -1,0 +1,1 @@
+"""Contenders x attacks -> Records."""

@@ -1,0 +1,98 @@
+"""Runs a preset over seeds: data, models, contenders, attacks -> Records."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from dynanoise.audit import circumstances
+from dynanoise.audit.judge import judge
+from dynanoise.audit.presets import Preset
+from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
+from dynanoise.training.splits import paper_split
+from dynanoise.types import Record
+
+
+class Progress(Protocol):
+    """Told of each step that is done."""
+
+    def __call__(self, step: str) -> None:
+        """``step`` is a few words, such as "seed 1: target"."""
+
+
+def steps(preset: Preset, seeds: int) -> int:
+    """How often `bench` will call its progress."""
+    models = len(preset.recipes) * (1 + preset.shadows)
+    return seeds * (models + len(preset.contenders) * (len(preset.protocol.attacks) + 1))
+
+
+def bench(
+    name: str, seeds: int = 3, progress: Progress | Callable[[str], None] = lambda step: None
+) -> Iterator[Record]:
+    """Trains and judges everything in a preset, for seeds 0 .. seeds-1.
+
+    The same preset, seed, package versions and processor give the same numbers.
+
+    Args:
+        name: a registered preset.
+        seeds: how many independent repetitions, >= 1; each draws its own records and weights.
+        progress: called after each of `steps` steps.
+
+    Yields:
+        Records as they are made.
+
+    Raises:
+        UnknownNameError, InputError: at the first step.
+        MissingExtraError: if torch is not installed.
+    """
+    preset: Preset = PRESETS.get(name)
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise InputError(f"seeds is {seeds!r}.", "Use an integer of at least 1.")
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(
+            "Training needs torch, which is not installed.",
+            "Install it with: pip install 'dynanoise[train]'",
+        )
+    from dynanoise.training.jobs import InProcess
+    from dynanoise.training.runs import paper_jobs, paper_run
+
+    data = DATASETS.get(preset.dataset)()
+    model = MODELS.get(preset.model)(**preset.model_parameters)
+    recipes = {recipe: RECIPES.get(recipe)(**using) for recipe, using in preset.recipes.items()}
+    hardware = {**circumstances.hardware(), "threads": preset.threads}
+    versions = circumstances.versions()
+    for seed in range(seeds):
+        split = paper_split(len(data), preset.pool, preset.reference, seed)
+        counts = split.counts
+        counts["scored"] = 2 * min(counts["members"], counts["non_members"])
+
+        def said(step: str, seed: int = seed) -> None:
+            progress(f"seed {seed}: {step}")
+
+        runs = {}
+        for recipe_name, recipe in recipes.items():
+            jobs = paper_jobs(split, model, recipe, seed, preset.shadows, preset.threads)
+            runs[recipe_name] = paper_run(data, split, jobs, seed, InProcess(), said)
+        for finding in judge(runs, preset.contenders, preset.protocol):
+            said(f"{finding.contender.name}, {finding.attack or 'utility'}")
+            yield Record(
+                dataset=preset.dataset,
+                model=preset.model,
+                contender=finding.contender.name,
+                recipe=finding.contender.recipe,
+                defense=finding.defense,
+                attack=finding.attack,
+                protocol=preset.protocol.name,
+                threat=preset.protocol.threat,
+                preset=name,
+                metrics=finding.metrics,
+                seed=seed,
+                split=split.digest,
+                counts=counts,
+                command=f"dynanoise bench {name} --seeds {seeds}",
+                versions=versions,
+                hardware=hardware,
+                seconds=finding.seconds,
+            )

@@ -1,0 +1,151 @@
+"""Contenders x attacks on one run -> findings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from dynanoise.attacks.base import FittedAttack
+from dynanoise.audit.observe import NoiseSource, observe, observe_shadows, undefended_shadows
+from dynanoise.metrics.midput import midput
+from dynanoise.metrics.success import attack_metrics
+from dynanoise.metrics.utility import utility_metrics
+from dynanoise.noise.fresh import Fresh
+from dynanoise.numerics import Int64
+from dynanoise.registry import ATTACKS
+from dynanoise.seeding import derive
+from dynanoise.types import (
+    AttackProtocol,
+    Contender,
+    Defense,
+    Metric,
+    Noise,
+    Outputs,
+    Run,
+    Shadows,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What was measured of one contender: under one attack, or its utility (``attack=None``).
+
+    Attributes:
+        defense: class and parameters as it answered.
+        metrics: see `attack_metrics`; or `utility_metrics`, with ``train_accuracy``, ``midput``,
+            ``midput_leakage`` and ``midput_worst_case``.
+        seconds: wall time of answering, scoring and deciding.
+    """
+
+    contender: Contender
+    defense: Mapping[str, Any]
+    attack: str | None
+    metrics: Mapping[str, Metric]
+    seconds: float
+
+
+def equal_numbers(outputs: Outputs, seed: int) -> Int64:
+    """Positions of as many members as non-members of model 0, the larger side subsampled, sorted.
+
+    >>> use = np.array([[1, 1, 1, 0, 0, -1]])
+    >>> rows = Outputs(np.zeros((1, 6, 1, 2)), np.zeros(6, int), np.arange(6), use)
+    >>> len(equal_numbers(rows, seed=0))
+    4
+    """
+    sides = [np.flatnonzero(outputs.use[0] == value) for value in (1, 0)]
+    size = min(len(side) for side in sides)
+    generator = np.random.default_rng(derive(seed, "equal numbers"))
+    kept = [generator.permutation(side)[:size] for side in sides]
+    return np.sort(np.concatenate(kept))
+
+
+def describe(defense: Defense) -> dict[str, Any]:
+    """A defense's class and parameters.
+
+    >>> from dynanoise.defenses.temperature import Temperature
+    >>> describe(Temperature(4))
+    {'name': 'Temperature', 'temperature': 4.0}
+    """
+    return {"name": type(defense).__name__, **asdict(defense)}  # type: ignore[call-overload]
+
+
+def _noise(run: Run, contender: Contender) -> NoiseSource:
+    def source(purpose: str) -> Noise:
+        return Fresh(derive(run.seed, "noise", contender.name, purpose))
+
+    return source
+
+
+def _fit_attacks(protocol: AttackProtocol, shadows: Shadows) -> dict[str, FittedAttack]:
+    return {name: ATTACKS.get(name)().fit(shadows) for name in protocol.attacks}
+
+
+def _utility(defense: Defense, run: Run, noise: NoiseSource) -> dict[str, Metric]:
+    """Of answers about test data, and ``train_accuracy`` of answers about the members."""
+
+    def of(outputs: Outputs, purpose: str) -> dict[str, Metric]:
+        logits = outputs.logits[0, :, 0]
+        return utility_metrics(defense(logits, noise(purpose)), logits, outputs.labels)
+
+    members = run.target.select(examples=run.target.use[0] == 1)
+    return {**of(run.test, "test"), "train_accuracy": of(members, "members")["accuracy"]}
+
+
+def judge(
+    runs: Mapping[str, Run], contenders: Sequence[Contender], protocol: AttackProtocol
+) -> Iterator[Finding]:
+    """Every contender under every attack of a protocol.
+
+    Attacks see answers about equal numbers of members and non-members, never which is which. All
+    attacks on a contender see the same answers; utility is measured on test data.
+
+    Args:
+        runs: by recipe, of one split and seed.
+        contenders: the first is the baseline of MIDPUT.
+        protocol: attackers who know the defense get shadows of the contender's recipe behind it,
+            others undefended shadows of the baseline's recipe.
+
+    Yields:
+        For each contender one finding for each attack, then one for utility.
+    """
+    threat = protocol.threat
+    unaware = None
+    if not threat.knows_defense:
+        unaware = _fit_attacks(protocol, undefended_shadows(runs[contenders[0].recipe].shadows))
+    baseline: tuple[dict[str, float], float] | None = None
+
+    for contender in contenders:
+        run = runs[contender.recipe]
+        scored = run.target.select(examples=equal_numbers(run.target, run.seed))
+        noise = _noise(run, contender)
+        defense = contender.defense.fit(run.view(0))
+        attacks = unaware
+        if attacks is None:
+            behind = [
+                contender.defense.fit(run.view(1 + model)) for model in range(run.shadows.models)
+            ]
+            shadows = observe_shadows(behind, run.shadows, noise, threat.repeats)
+            attacks = _fit_attacks(protocol, shadows)
+        started = time.perf_counter()
+        seen = observe(defense, scored, noise, repeats=threat.repeats)
+        success: dict[str, float] = {}
+        for name, attack in attacks.items():
+            scores = attack.score(seen)
+            metrics = attack_metrics(scores, attack.decide(scores), scored.use[0] == 1)
+            success[name] = metrics["asr"].value
+            seconds = time.perf_counter() - started
+            yield Finding(contender, describe(defense), name, metrics, seconds)
+            started = time.perf_counter()
+        metrics = _utility(defense, run, noise)
+        accuracy = metrics["accuracy"].value
+        baseline = baseline or (success, accuracy)
+        trade = midput(baseline[0], success, baseline[1], accuracy)
+        metrics["midput"] = Metric(trade.mean)
+        metrics["midput_leakage"] = Metric(trade.leakage)
+        metrics["midput_worst_case"] = Metric(trade.worst_case)
+        seconds = time.perf_counter() - started
+        yield Finding(contender, describe(defense), None, metrics, seconds)

@@ -1,0 +1,114 @@
+"""What an attacker gets to see: outputs behind a defense, with membership taken away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise import numerics
+from dynanoise.defenses.temperature import undefended
+from dynanoise.errors import QueryBudgetError
+from dynanoise.numerics import Float64
+from dynanoise.types import Defense, Noise, Observed, Outputs, Shadows
+
+NoiseSource = Callable[[str], Noise]
+"""Makes the noise for a purpose; called again for the same purpose it makes the same noise."""
+
+_CHUNK_NUMBERS = 1 << 23
+"""float64 numbers in one chunk of repeated answers, 64 MiB."""
+
+
+def observe(
+    defense: Defense, outputs: Outputs, noise: NoiseSource, model: int = 0, repeats: int = 1
+) -> Observed:
+    """One model's answers behind a defense, in float64.
+
+    Args:
+        defense: fitted to that model.
+        outputs: the model's outputs; membership is not passed on.
+        noise: asked for "first" answers and "further" ones. ``ask`` starts the further answers
+            anew at each call, so asking twice gives the same answers and not more of them.
+        model: which of the outputs' models.
+        repeats: answers the attacker may collect for each query, the first included.
+
+    >>> from dynanoise.defenses.temperature import Temperature
+    >>> from dynanoise.noise.fresh import Fresh
+    >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), np.zeros((1, 5), int))
+    >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4)
+    >>> [chunk.shape for chunk in seen.ask(3)]
+    [(3, 5, 1, 2)]
+    """
+    logits = outputs.logits[model].astype(np.float64)
+
+    def further(count: int) -> Iterator[Float64]:
+        source = noise("further")
+        rows = max(1, _CHUNK_NUMBERS // (count * logits[0].size))
+        for start in range(0, len(logits), rows):
+            part = logits[start : start + rows]
+            repeated = np.broadcast_to(part, (count, *part.shape))
+            yield numerics.log_probabilities(defense(repeated, source))
+
+    def ask(count: int) -> Iterator[Float64]:
+        if not 1 <= count <= repeats - 1:
+            raise QueryBudgetError(
+                f"The attack asked for {count} further answers to each query; the threat model "
+                f"allows {repeats - 1}.",
+                "Use a threat model with more repeats.",
+            )
+        return further(count)
+
+    first = numerics.log_probabilities(defense(logits, noise("first")))
+    return Observed(outputs.labels, outputs.ids, first, ask)
+
+
+def observe_shadows(
+    defenses: Sequence[Defense], outputs: Outputs, noise: NoiseSource, repeats: int = 1
+) -> Shadows:
+    """Shadow models behind the defense, as an attacker who knows of it has them.
+
+    Args:
+        defenses: one for each shadow model, fitted to it.
+        outputs: of the M shadow models.
+        noise: asked for purposes "shadow 0 first", "shadow 0 further" and so on.
+        repeats: as for `observe`.
+    """
+    seen = []
+    for model, defense in enumerate(defenses):
+
+        def own(purpose: str, model: int = model) -> Noise:
+            return noise(f"shadow {model} {purpose}")
+
+        seen.append(observe(defense, outputs, own, model, repeats))
+    return Shadows(tuple(seen), outputs.use, outputs)
+
+
+def undefended_shadows(outputs: Outputs) -> Shadows:
+    """Shadow models' own answers, as an attacker who does not know of the defense has them."""
+    rows = numerics.log_probabilities(undefended()(outputs.logits.astype(np.float64)))
+    seen = tuple(Observed(outputs.labels, outputs.ids, of_one) for of_one in rows)
+    return Shadows(seen, outputs.use, outputs)
+
+
+def shadow_answers(logits: npt.ArrayLike, labels: npt.ArrayLike, use: npt.ArrayLike) -> Shadows:
+    """Undefended shadow answers from plain arrays.
+
+    Args:
+        logits: (or ln p) [M, N, K].
+        labels: [N].
+        use: [M, N], 1 for trained on, 0 for not.
+    """
+    rows = np.asarray(logits, dtype=np.float64)[:, :, None]
+    ids = np.arange(rows.shape[1])
+    return undefended_shadows(Outputs(rows, np.asarray(labels), ids, np.asarray(use)))
+
+
+def answers(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observed:
+    """Undefended answers of one model from plain arrays: logits (or ln p) [N, K], labels [N].
+
+    >>> answers(np.log([[0.25, 0.75]]), labels=[1]).log_probs.round(4).tolist()
+    [[[-1.3863, -0.2877]]]
+    """
+    rows = np.asarray(logits, dtype=np.float64)[None]
+    return shadow_answers(rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)).observed[0]

@@ -1,0 +1,1 @@
+"""Defenses: logits to probabilities at answer time, one file each."""

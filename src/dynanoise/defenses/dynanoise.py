@@ -1,0 +1,121 @@
+"""DynaNoise (Forough & Haddadi, PoPETs 2026, arXiv:2505.13362v2)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise import numerics
+from dynanoise.defenses import parameters
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64
+from dynanoise.registry import SENSITIVITIES
+from dynanoise.types import Floats, Noise, View
+
+
+@dataclass(frozen=True)
+class DynaNoise:
+    """Noise that grows with the answer's sensitivity, then a tempered softmax.
+
+    For a row of logits z with K classes (arXiv:2505.13362v2, the three stages):
+    R = 1 - H(softmax(z)) / ln K; z~ = z + sigma n with n ~ N(0, I) and
+    sigma^2 = base_variance (1 + lambda_scale R); the answer is the mean of ``samples`` independent
+    softmax(z~ / temperature).
+
+    ``base_variance=0`` is exactly softmax(z / T); ``lambda_scale=0`` is static Gaussian noise; with
+    one sample the temperature never changes the label.
+
+    Threat model: the paper's, an attacker who asks each query once and does not know of the
+    defense. One who knows the temperature undoes it, and with `Fresh` noise one who may repeat a
+    query averages the noise away.
+
+    Args:
+        base_variance: s0 >= 0, in squared logits.
+        lambda_scale: lambda >= 0, how much more noise a certain answer gets.
+        temperature: T > 0.
+        samples: M >= 1, draws averaged for one answer.
+        sensitivity: a registered function into [0, 1]: "entropy" (the paper's),
+            "max_probability" or "margin".
+
+    The defaults are the CIFAR-10 setting of the PoPETs 2026 artifact.
+
+    Raises:
+        InputError: if a parameter is out of range, or the logits are not finite float32 or
+            float64 with at least two classes.
+        UnknownNameError: if the sensitivity is not registered.
+
+    >>> from dynanoise.noise.fresh import Fresh
+    >>> defense = DynaNoise(base_variance=0.3, lambda_scale=2, temperature=10)
+    >>> defense(np.array([[6.0, 0.0, 0.0]]), Fresh(0)).round(4).tolist()
+    [[0.4791, 0.2567, 0.2641]]
+    >>> defense.variance(np.array([[6.0, 0.0, 0.0]])).round(4).tolist()
+    [0.881]
+    """
+
+    base_variance: float = 0.3
+    lambda_scale: float = 2.0
+    temperature: float = 10.0
+    samples: int = 1
+    sensitivity: str = "entropy"
+
+    def __post_init__(self) -> None:
+        checked = {
+            "base_variance": parameters.number("base_variance", self.base_variance, least=0),
+            "lambda_scale": parameters.number("lambda_scale", self.lambda_scale, least=0),
+            "temperature": parameters.number("temperature", self.temperature, above=0),
+            "samples": parameters.count("samples", self.samples),
+        }
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+        largest = self.base_variance * (1.0 + self.lambda_scale)
+        if not math.isfinite(largest):
+            raise InputError(
+                f"base_variance {self.base_variance} with lambda_scale {self.lambda_scale} gives "
+                "an infinite variance.",
+                "Use smaller values.",
+            )
+        SENSITIVITIES.get(self.sensitivity)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """True only without noise."""
+        return self.base_variance == 0
+
+    def fit(self, view: View) -> Self:
+        """Itself: there is nothing to learn."""
+        return self
+
+    def variance(self, logits: npt.ArrayLike) -> Float64:
+        """sigma^2 [...] of each row of logits [..., K], within [s0, s0 (1 + lambda)]."""
+        return self._variance(numerics.as_logits(logits)[0])
+
+    def _variance(self, logits: Float64) -> Float64:
+        sensitivity: Float64 = SENSITIVITIES.get(self.sensitivity)(logits)
+        return self.base_variance * (1.0 + self.lambda_scale * sensitivity)
+
+    def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
+        """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
+        clean, dtype = numerics.as_logits(logits)
+        base, normals = noise.draw(clean, self.samples, "dynanoise")
+        # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
+        # get the same answer.
+        shifted = numerics.shift(base)
+        sigma = np.sqrt(self._variance(base))[..., None]
+        total = np.zeros_like(shifted)
+        for normal in normals:
+            total += numerics.softmax(shifted + sigma * normal, self.temperature)
+        return (total / self.samples).astype(dtype)
+
+    def undo(self, log_probs: Float64) -> Float64:
+        """T ln p~, centred: for one sample exactly the noisy logits up to a constant.
+
+        With several samples an approximation: the mean over samples is taken of probabilities.
+        """
+        return self.temperature * (log_probs - log_probs.mean(axis=-1, keepdims=True))
+
+
+DEFENSES = {"dynanoise": DynaNoise}

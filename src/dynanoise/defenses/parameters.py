@@ -1,0 +1,41 @@
+"""Checks of the numbers a defense is configured with; each error names the value."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dynanoise.errors import InputError
+
+
+def number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+    """A finite float greater than ``above``, or at least ``least``.
+
+    >>> number("temperature", 4, above=0)
+    4.0
+    >>> number("temperature", 0.0, above=0)
+    Traceback (most recent call last):
+    dynanoise.errors.InputError: temperature is 0.0. Use a finite number above 0.
+    """
+    bound = f"above {above}" if above is not None else f"of at least {least}"
+    try:
+        result = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        result = math.nan
+    good = math.isfinite(result)
+    good = good and (above is None or result > above) and (least is None or result >= least)
+    if not good:
+        raise InputError(f"{name} is {value!r}.", f"Use a finite number {bound}.")
+    return result
+
+
+def count(name: str, value: Any) -> int:
+    """An integer of at least 1.
+
+    >>> count("samples", 0)
+    Traceback (most recent call last):
+    dynanoise.errors.InputError: samples is 0. Use an integer of at least 1.
+    """
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
+        raise InputError(f"{name} is {value!r}.", "Use an integer of at least 1.")
+    return int(value.__index__())

@@ -1,0 +1,49 @@
+"""The exceptions a user can meet. Each says what is wrong and what to do about it."""
+
+from __future__ import annotations
+
+
+class DynaNoiseError(Exception):
+    """Base class of every error the package raises on purpose.
+
+    >>> str(DynaNoiseError("temperature is 0.0.", "Use a value above 0."))
+    'temperature is 0.0. Use a value above 0.'
+    """
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(problem, remedy)
+        self.problem = problem
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.problem} {self.remedy}"
+
+
+class InputError(DynaNoiseError, ValueError):
+    """An array or a parameter is not what the call needs."""
+
+
+class UnknownNameError(DynaNoiseError, LookupError):
+    """No component of that kind has that name."""
+
+    # LookupError's subclass KeyError would quote the message; this keeps it a sentence.
+
+
+class MissingExtraError(DynaNoiseError, ImportError):
+    """The call needs a package that is not installed."""
+
+
+class NotFittedError(DynaNoiseError, RuntimeError):
+    """The component must learn something from held-out data before it can answer."""
+
+
+class QueryBudgetError(DynaNoiseError, RuntimeError):
+    """An attack asked for more answers than its threat model allows."""
+
+
+class TooFewRecordsError(DynaNoiseError, ValueError):
+    """The data are too few to resolve the metric, so a number would mislead."""
+
+
+class RecordsFileError(DynaNoiseError, ValueError):
+    """A file of Records cannot be read."""

@@ -1,0 +1,70 @@
+"""95% intervals, each with the situation it is valid in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import special
+
+from dynanoise.errors import InputError
+from dynanoise.types import Metric
+
+LEVEL = 0.95
+
+
+def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
+    """A proportion with its Clopper-Pearson interval.
+
+    Valid for independent trials at a threshold fixed beforehand on *one* model. Pooled over
+    models it is several times too narrow: records of one model share their training.
+
+    Args:
+        hits: 0..trials.
+        trials: >= 1.
+
+    >>> proportion(0, 10).high == 1 - 0.025 ** (1 / 10)  # closed form at 0
+    True
+    """
+    if not 0 <= hits <= trials or trials < 1:
+        raise InputError(f"{hits} of {trials} is no proportion.", "Pass 0 <= hits <= trials.")
+    tail = (1 - level) / 2
+    low = 0.0 if hits == 0 else float(special.betaincinv(hits, trials - hits + 1, tail))
+    high = 1.0 if hits == trials else float(special.betaincinv(hits + 1, trials - hits, 1 - tail))
+    return Metric(hits / trials, low, high)
+
+
+def balanced_accuracy(tpr: Metric, tnr: Metric) -> Metric:
+    """(TPR + TNR) / 2 with the interval that follows from the two rates' own intervals.
+
+    The square-and-add method (Newcombe, Statistics in Medicine 17, 1998, method 10), here over
+    Clopper-Pearson limits; valid where those are.
+
+    >>> balanced_accuracy(Metric(0.8, 0.7, 0.9), Metric(0.6, 0.6, 0.6)).low.__round__(6)
+    0.65
+    """
+    value = (tpr.value + tnr.value) / 2
+    bounds = [tpr.low, tpr.high, tnr.low, tnr.high]
+    if any(bound is None for bound in bounds):
+        return Metric(value)
+    low_1, high_1, low_2, high_2 = (float(bound) for bound in bounds if bound is not None)
+    below = np.hypot(tpr.value - low_1, tnr.value - low_2) / 2
+    above = np.hypot(high_1 - tpr.value, high_2 - tnr.value) / 2
+    return Metric(value, float(value - below), float(value + above))
+
+
+def mean(values: Sequence[float], level: float = LEVEL) -> Metric:
+    """The mean over independent runs with Student's t interval; no interval for one run.
+
+    >>> mean([0.5, 0.6, 0.7])
+    Metric(value=0.6, low=0.3515862177, high=0.8484137823)
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise InputError("There are no values to average.", "Pass at least one.")
+    centre = float(array.mean())
+    if array.size == 1:
+        return Metric(centre)
+    half = float(special.stdtrit(array.size - 1, (1 + level) / 2) * array.std(ddof=1))
+    half /= float(np.sqrt(array.size))
+    return Metric(centre, centre - half, centre + half)

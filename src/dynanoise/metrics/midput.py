@@ -1,0 +1,66 @@
+"""MIDPUT: what a defense gains in privacy minus what it costs in accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dynanoise.errors import InputError
+
+
+@dataclass(frozen=True)
+class Midput:
+    """The trade-off of one defense, in units of accuracy; above 0 it gains more than it costs.
+
+    Attributes:
+        put: for each attack, (ASR before - ASR after) - (accuracy before - accuracy after).
+        mean: the mean of ``put``: MIDPUT as published. Nothing is clipped: an accuracy gain
+            counts, and so does an ASR below 0.5.
+        leakage: the same with |ASR - 0.5| for ASR: an attack that is wrong more often than chance
+            leaks as much as one that is right.
+        worst_case: max ASR before - max ASR after - accuracy drop: the defender faces the
+            strongest attack, not the average one.
+    """
+
+    put: Mapping[str, float]
+    mean: float
+    leakage: float
+    worst_case: float
+
+
+def midput(
+    success_before: Mapping[str, float],
+    success_after: Mapping[str, float],
+    accuracy_before: float,
+    accuracy_after: float,
+) -> Midput:
+    """MIDPUT (arXiv:2505.13362v2) and its two stricter forms.
+
+    Args:
+        success_before, success_after: ASR by attack, 0..1, without and with the defense.
+        accuracy_before, accuracy_after: of the model on test data, 0..1.
+
+    Raises:
+        InputError: if the attacks differ, or there are none.
+
+    The published CIFAR-10 row of DynaNoise, confidence attack and mean over the four columns:
+
+    >>> before = {"confidence": 0.6124, "loss": 0.6180, "shadow": 0.6387, "lira": 0.6097}
+    >>> after = {"confidence": 0.5014, "loss": 0.5219, "shadow": 0.5053, "lira": 0.5342}
+    >>> result = midput(before, after, 0.7875, 0.7807)
+    >>> round(result.put["confidence"], 4), round(result.mean, 4), round(result.worst_case, 4)
+    (0.1042, 0.0972, 0.0977)
+    """
+    if not success_before or set(success_before) != set(success_after):
+        raise InputError(
+            f"The attacks before are {sorted(success_before)}, after {sorted(success_after)}.",
+            "MIDPUT compares the same attacks, at least one.",
+        )
+    drop = accuracy_before - accuracy_after
+    attacks = list(success_before)
+    put = {name: success_before[name] - success_after[name] - drop for name in attacks}
+    leaks = [
+        abs(success_before[name] - 0.5) - abs(success_after[name] - 0.5) - drop for name in attacks
+    ]
+    worst = max(success_before.values()) - max(success_after.values()) - drop
+    return Midput(put, sum(put.values()) / len(put), sum(leaks) / len(leaks), worst)

@@ -1,0 +1,91 @@
+"""The ROC of membership scores; larger score = more likely a member."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.numerics import Float64
+
+RESOLVING_NON_MEMBERS = 10
+"""False positives that must be possible at an FPR for a TPR there to mean anything."""
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """Points of the curve, from (0, 0) to (1, 1).
+
+    Attributes:
+        fpr, tpr: float64 [P], non-decreasing; equal scores are one step.
+        thresholds: float64 [P]; point i calls "member" every score >= thresholds[i].
+        members, non_members: how many of each were scored.
+    """
+
+    fpr: Float64
+    tpr: Float64
+    thresholds: Float64
+    members: int
+    non_members: int
+
+    @property
+    def auc(self) -> float:
+        """Area under the curve: P(member's score > non-member's) + P(equal) / 2."""
+        return float(np.trapezoid(self.tpr, self.fpr))
+
+    def tpr_at(self, fpr: float) -> float:
+        """The greatest TPR of a threshold whose FPR is at most ``fpr``.
+
+        Raises:
+            TooFewRecordsError: if fewer than 10 non-members resolve this FPR.
+        """
+        if not 0 < fpr <= 1:
+            raise InputError(f"The FPR is {fpr}.", "Use a rate above 0 and up to 1.")
+        resolved = self.non_members * fpr
+        if resolved < RESOLVING_NON_MEMBERS - 1e-9:
+            needed = int(np.ceil(RESOLVING_NON_MEMBERS / fpr - 1e-9))
+            raise TooFewRecordsError(
+                f"TPR at {fpr:g} FPR is not resolved by {self.non_members} non-members.",
+                f"Score at least {needed} non-members, or ask for a larger FPR.",
+            )
+        return float(self.tpr[self.fpr <= fpr + 1e-12].max())
+
+
+def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
+    """The ROC curve of scores [N] and membership [N] (bool or 0/1).
+
+    Raises:
+        InputError: for NaN, other shapes, or if only one kind was scored.
+
+    >>> curve = roc([9, 9, 5, 5], [1, 0, 1, 0])  # ties are one step
+    >>> curve.fpr.tolist(), curve.tpr.tolist(), curve.auc
+    ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], 0.5)
+    """
+    values = np.asarray(scores, dtype=np.float64)
+    truth = np.asarray(members).astype(bool)
+    if values.ndim != 1 or values.shape != truth.shape or np.isnan(values).any():
+        raise InputError(
+            f"Scores have shape {values.shape} with {int(np.isnan(values).sum())} NaN, "
+            f"membership has shape {truth.shape}.",
+            "Pass two arrays [N] without NaN.",
+        )
+    positives, negatives = int(truth.sum()), int((~truth).sum())
+    if positives == 0 or negatives == 0:
+        raise InputError(
+            f"There are {positives} members and {negatives} non-members.",
+            "A ROC needs both.",
+        )
+    order = np.argsort(-values, kind="stable")
+    ranked, truth = values[order], truth[order]
+    last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
+    hits = np.cumsum(truth)[last_of_equals]
+    false_alarms = np.cumsum(~truth)[last_of_equals]
+    return Roc(
+        fpr=np.append(0.0, false_alarms / negatives),
+        tpr=np.append(0.0, hits / positives),
+        thresholds=np.append(np.inf, ranked[last_of_equals]),
+        members=positives,
+        non_members=negatives,
+    )

@@ -1,0 +1,43 @@
+"""How well an attack's decisions and scores tell members from non-members."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.metrics import intervals
+from dynanoise.metrics.roc import roc
+from dynanoise.types import Bools, Metric
+
+
+def attack_metrics(
+    scores: npt.ArrayLike, decisions: Bools, members: Bools
+) -> dict[str, Metric]:
+    """ASR, TPR, FPR and AUC of one attack on one model.
+
+    Args:
+        scores: [N], larger = more likely a member.
+        decisions: bool [N] at the attack's own threshold, fixed before the target was seen.
+        members: bool [N], the truth.
+
+    Returns:
+        ``asr``: balanced accuracy of the decisions, 0.5 = chance, the paper's attack success rate;
+        ``tpr`` and ``fpr`` of the decisions; all with 95% intervals for this one model.
+        ``auc``: of the scores, whatever the threshold.
+
+    >>> truth = np.array([True, True, False, False])
+    >>> found = attack_metrics([4, 3, 2, 1], np.array([True, False, False, False]), truth)
+    >>> found["asr"].value, found["auc"].value
+    (0.75, 1.0)
+    """
+    decisions, members = np.asarray(decisions, dtype=bool), np.asarray(members, dtype=bool)
+    curve = roc(scores, members)
+    tpr = intervals.proportion(int((decisions & members).sum()), curve.members)
+    fpr = intervals.proportion(int((decisions & ~members).sum()), curve.non_members)
+    tnr = intervals.proportion(int((~decisions & ~members).sum()), curve.non_members)
+    return {
+        "asr": intervals.balanced_accuracy(tpr, tnr),
+        "tpr": tpr,
+        "fpr": fpr,
+        "auc": Metric(curve.auc),
+    }

@@ -1,0 +1,52 @@
+"""Fresh noise: new independent draws for every answer, as the paper has it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64
+
+
+class Fresh:
+    """Independent standard normals for every answer (Forough & Haddadi, arXiv:2505.13362v2).
+
+    Who asks the same query Q times averages this noise away: its variance falls as 1/Q. Against an
+    attacker who may repeat a query it therefore protects little.
+
+    Args:
+        seed: a seed or a numpy Generator. There is no default: an unseeded stream would make
+            results that nobody can make again, a silent default seed noise that everybody can
+            predict. In production pass ``np.random.default_rng()``, which reads the operating
+            system's entropy. A Generator is shared, not copied.
+
+    Raises:
+        InputError: if ``seed`` is anything else.
+
+    >>> base, normals = Fresh(0).draw(np.zeros((2, 3)), draws=4, purpose="doctest")
+    >>> base.shape, normals.shape, round(float(normals[0, 0, 0]), 6)
+    ((2, 3), (4, 2, 3), 0.12573)
+    """
+
+    __slots__ = ("_generator",)
+
+    def __init__(self, seed: int | np.random.SeedSequence | np.random.Generator) -> None:
+        known = (int, np.integer, np.random.SeedSequence, np.random.Generator)
+        if not isinstance(seed, known) or isinstance(seed, bool):
+            raise InputError(
+                f"Fresh noise got {seed!r} as its seed.",
+                "Pass an integer, or np.random.default_rng() for unpredictable noise.",
+            )
+        if isinstance(seed, int | np.integer) and seed < 0:
+            raise InputError(f"Fresh noise got the seed {seed}.", "Seeds are 0 or more.")
+        self._generator = np.random.default_rng(seed)
+
+    def __repr__(self) -> str:
+        return "Fresh(...)"  # who knows the seed can subtract the noise
+
+    def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
+        """The logits unchanged, and float64 normals [draws, ..., K]; see `types.Noise`."""
+        return logits, self._generator.standard_normal((draws, *logits.shape))
+
+
+NOISES = {"fresh": Fresh}

@@ -1,0 +1,132 @@
+"""Names and the components behind them.
+
+A component registers itself where it is written: its file holds a literal dictionary such as
+``DEFENSES = {"dynanoise": DynaNoise}``. Listing the names reads those literals from the source and
+imports nothing, so ``dynanoise --help`` never waits for torch; only `Registry.get` imports, and only
+the one file. Other packages add components through entry points of the group
+``dynanoise.<folder>``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from functools import cached_property
+from typing import Any
+
+from dynanoise.errors import UnknownNameError
+
+
+class Registry:
+    """The components of one kind.
+
+    >>> DEFENSES.names()
+    ('dynanoise', 'none', 'static', 'temperature')
+    >>> DEFENSES.get("dynanoise").__name__
+    'DynaNoise'
+    """
+
+    def __init__(self, kind: str, package: str, variable: str) -> None:
+        """Args:
+        kind: the noun for messages, "defense".
+        package: the folder or module to look in, "dynanoise.defenses".
+        variable: the module-level dictionary that names the components, "DEFENSES".
+        """
+        self.kind = kind
+        self.package = package
+        self.variable = variable
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r}, {self.package!r}, {self.variable!r})"
+
+    @cached_property
+    def _places(self) -> dict[str, str | importlib.metadata.EntryPoint]:
+        places: dict[str, str | importlib.metadata.EntryPoint] = {}
+        for module in self._modules():
+            for name in _literal_keys(module, self.variable):
+                self._add(places, name, module)
+        for entry in importlib.metadata.entry_points(group=self.package):
+            self._add(places, entry.name, entry)
+        return dict(sorted(places.items()))
+
+    def _modules(self) -> list[str]:
+        package = importlib.import_module(self.package)
+        if not hasattr(package, "__path__"):
+            return [self.package]
+        return [
+            f"{self.package}.{found.name}"
+            for found in pkgutil.iter_modules(package.__path__)
+            if not found.ispkg
+        ]
+
+    def _add(
+        self,
+        places: dict[str, str | importlib.metadata.EntryPoint],
+        name: str,
+        place: str | importlib.metadata.EntryPoint,
+    ) -> None:
+        if name in places:
+            raise UnknownNameError(
+                f"Two components call themselves {self.kind} {name!r}: {places[name]} and {place}.",
+                "Rename or uninstall one of them.",
+            )
+        places[name] = place
+
+    def names(self) -> tuple[str, ...]:
+        """All registered names, sorted, without importing a component."""
+        return tuple(self._places)
+
+    def get(self, name: str) -> Any:
+        """The component called ``name``.
+
+        Raises:
+            UnknownNameError: naming the closest registered names.
+        """
+        place = self._places.get(name)
+        if place is None:
+            close = difflib.get_close_matches(name, self.names(), n=1)
+            hint = f"Did you mean {close[0]!r}? " if close else ""
+            raise UnknownNameError(
+                f"There is no {self.kind} {name!r}.",
+                f"{hint}Known: {', '.join(self.names())}.",
+            )
+        if isinstance(place, importlib.metadata.EntryPoint):
+            return place.load()
+        return getattr(importlib.import_module(place), self.variable)[name]
+
+
+def _literal_keys(module: str, variable: str) -> list[str]:
+    """Keys of the module-level dictionary ``variable``, read from the source."""
+    spec = importlib.util.find_spec(module)
+    source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+    for node in ast.parse(source or "").body:
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        if not any(isinstance(target, ast.Name) and target.id == variable for target in targets):
+            continue
+        value = getattr(node, "value", None)
+        keys = value.keys if isinstance(value, ast.Dict) else [None]
+        if all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in keys):
+            return [key.value for key in keys]  # type: ignore[union-attr, misc]
+        raise TypeError(f"{module}.{variable} must be a literal dictionary with string keys")
+    return []
+
+
+DEFENSES = Registry("defense", "dynanoise.defenses", "DEFENSES")
+SENSITIVITIES = Registry("sensitivity", "dynanoise.defenses.sensitivity", "SENSITIVITIES")
+NOISES = Registry("noise source", "dynanoise.noise", "NOISES")
+STATISTICS = Registry("statistic", "dynanoise.attacks.statistics", "STATISTICS")
+ATTACKS = Registry("attack", "dynanoise.attacks", "ATTACKS")
+DATASETS = Registry("data set", "dynanoise.training.datasets", "DATASETS")
+MODELS = Registry("model", "dynanoise.training.models", "MODELS")
+RECIPES = Registry("recipe", "dynanoise.training.recipes", "RECIPES")
+PRESETS = Registry("preset", "dynanoise.audit.presets", "PRESETS")

@@ -1,0 +1,111 @@
+"""Records to files and back. A file is either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from dynanoise.errors import InputError, RecordsFileError
+from dynanoise.types import Metric, Record, ThreatModel
+
+FORMAT = "dynanoise-records/1"
+
+
+def to_json(records: Sequence[Record]) -> str:
+    """Records as JSON text: what all have in common once, under ``shared``, the rest in a list.
+
+    Raises:
+        InputError: if there is no record.
+    """
+    if not records:
+        raise InputError("There are no Records.", "Save at least one.")
+    rows = [asdict(record) for record in records]
+    shared = {
+        name: value for name, value in rows[0].items() if all(row[name] == value for row in rows)
+    }
+    body = {
+        "format": FORMAT,
+        "shared": shared,
+        "records": [{k: v for k, v in row.items() if k not in shared} for row in rows],
+    }
+    return json.dumps(body, indent=1, allow_nan=False) + "\n"
+
+
+def from_json(text: str, name: str = "the text") -> list[Record]:
+    """Records from `to_json`'s text.
+
+    Raises:
+        RecordsFileError: if it is not such a text.
+    """
+    try:
+        body = json.loads(text)
+        if body["format"] != FORMAT:
+            raise RecordsFileError(
+                f"{name} has the format {body['format']!r}.",
+                f"This version reads {FORMAT!r}.",
+            )
+        return [_record({**body["shared"], **row}) for row in body["records"]]
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        if isinstance(error, RecordsFileError):
+            raise
+        raise RecordsFileError(
+            f"{name} does not hold Records ({type(error).__name__}: {error}).",
+            "Pass a records.json that `dynanoise bench --out DIR` wrote.",
+        ) from error
+
+
+def _record(row: dict[str, Any]) -> Record:
+    unknown = set(row) - {field.name for field in fields(Record)}
+    if unknown:
+        raise ValueError(f"unknown fields {sorted(unknown)}")
+    row["threat"] = ThreatModel(**row["threat"])
+    row["metrics"] = {name: Metric(**value) for name, value in row["metrics"].items()}
+    return Record(**row)
+
+
+def save(records: Sequence[Record], path: Path) -> None:
+    """Writes Records so that ``path`` is the old file or the whole new one, never a part."""
+    write_atomically(path, to_json(records).encode())
+
+
+def load(path: Path) -> list[Record]:
+    """Records of a file.
+
+    Raises:
+        RecordsFileError: if it cannot be read or holds something else.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordsFileError(
+            f"{path} cannot be read ({error.__class__.__name__}).",
+            "Pass a records.json that `dynanoise bench --out DIR` wrote.",
+        ) from error
+    return from_json(text, str(path))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes a file by way of a temporary one beside it, which an interruption removes."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp makes files that only their owner can read; results are meant to be shared.
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

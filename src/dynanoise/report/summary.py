@@ -1,0 +1,99 @@
+"""Records of several seeds, put together: what tables, sentences and pictures draw on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynanoise.errors import InputError
+from dynanoise.metrics import intervals
+from dynanoise.types import Metric, Record
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One metric over seeds."""
+
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """The mean over seeds."""
+        return float(np.mean(self.values))
+
+    @property
+    def sd(self) -> float | None:
+        """The sample standard deviation over seeds; None for one seed."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+    @property
+    def interval(self) -> Metric:
+        """The mean with Student's 95% interval over seeds."""
+        return intervals.mean(self.values)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Records of one preset and one protocol.
+
+    Attributes:
+        contenders: in the order of the Records; the first is the baseline.
+        attacks: likewise.
+        seeds: in ascending order.
+    """
+
+    records: tuple[Record, ...]
+    contenders: tuple[str, ...]
+    attacks: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def spread(self, contender: str, attack: str | None, metric: str) -> Spread:
+        """A metric of one contender under one attack (None: utility), a value for each seed."""
+        return Spread(
+            tuple(
+                record.metrics[metric].value
+                for record in self.records
+                if record.contender == contender and record.attack == attack
+            )
+        )
+
+    def change(self, contender: str, attack: str | None, metric: str) -> Spread:
+        """The same, minus the baseline's value of the same seed."""
+        after = self.spread(contender, attack, metric).values
+        before = self.spread(self.contenders[0], attack, metric).values
+        return Spread(tuple(a - b for a, b in zip(after, before, strict=True)))
+
+
+def summarise(records: Sequence[Record]) -> Summary:
+    """Puts Records together.
+
+    Raises:
+        InputError: if they are none, of several presets or protocols, or incomplete.
+    """
+
+    def distinct(of: Callable[[Record], str | None]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for name in map(of, records) if name is not None))
+
+    presets = distinct(lambda record: f"{record.preset} ({record.protocol} protocol)")
+    if len(presets) != 1:
+        raise InputError(
+            f"The Records are of {', '.join(presets) or 'nothing'}.",
+            "Summarise one preset and protocol at a time.",
+        )
+    contenders = distinct(lambda record: record.contender)
+    attacks = distinct(lambda record: record.attack)
+    seeds = tuple(sorted({record.seed for record in records}))
+    have = {(record.contender, record.attack, record.seed) for record in records}
+    want = {(c, a, s) for c in contenders for a in (*attacks, None) for s in seeds}
+    if have != want or len(records) != len(want):
+        missing = sorted(map(str, want - have))
+        raise InputError(
+            f"Of {len(want)} Records {len(missing)} are missing and "
+            f"{len(records) - len(have)} are repeated{': ' if missing else ''}"
+            f"{', '.join(missing[:3])}.",
+            "Pass all Records of one run.",
+        )
+    ordered = tuple(sorted(records, key=lambda record: record.seed))
+    return Summary(ordered, contenders, attacks, seeds)

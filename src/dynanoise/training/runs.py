@@ -1,0 +1,75 @@
+"""Trains the models of one run and lays out what they said as a `Run`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dynanoise.numerics import Int64
+from dynanoise.seeding import derive
+from dynanoise.training.data import Data
+from dynanoise.training.jobs import Executor, Float32, Job
+from dynanoise.training.splits import PaperSplit
+from dynanoise.types import Outputs, Run
+
+
+def paper_jobs(
+    split: PaperSplit, model: Any, recipe: Any, seed: int, shadows: int, threads: int
+) -> list[Job]:
+    """The target and the shadow models of the paper's protocol.
+
+    All shadows are trained on the same records, as published; they differ in their seeds.
+    """
+    names = ["target", *(f"shadow {index}" for index in range(shadows))]
+    return [
+        Job(
+            name=name,
+            model=model,
+            recipe=recipe,
+            members=split.members if name == "target" else split.shadow_members,
+            reference=split.reference,
+            seed=derive(seed, "model", name),
+            threads=threads,
+        )
+        for name in names
+    ]
+
+
+def paper_run(
+    data: Data,
+    split: PaperSplit,
+    jobs: list[Job],
+    seed: int,
+    executor: Executor,
+    progress: Callable[[str], None],
+) -> Run:
+    """Trains the jobs of `paper_jobs` and arranges their answers.
+
+    Args:
+        progress: called with a job's name when its model has answered.
+    """
+    answers: list[Float32] = []
+    for job, logits in zip(jobs, executor.run(jobs, data), strict=True):
+        answers.append(logits)
+        progress(job.name)
+    said = np.stack(answers)
+
+    def outputs(models: slice, ids: Int64, members: Int64) -> Outputs:
+        chosen = said[models][:, ids]
+        use = np.broadcast_to(np.isin(ids, members), chosen.shape[:2])
+        return Outputs(chosen, data.labels[ids], ids, use.astype(np.int8))
+
+    nobody = np.empty(0, dtype=np.int64)
+    shadow_ids = np.concatenate([split.shadow_members, split.shadow_non_members])
+    return Run(
+        target=outputs(
+            slice(0, 1), np.concatenate([split.members, split.non_members]), split.members
+        ),
+        shadows=outputs(slice(1, None), shadow_ids, split.shadow_members),
+        test=outputs(slice(0, 1), split.test, nobody),
+        reference=outputs(slice(None), split.reference, nobody),
+        seed=seed,
+        split=split.digest,
+    )

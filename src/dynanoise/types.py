@@ -1,0 +1,338 @@
+"""The values that flow through the package, and the protocols of its components; no computation.
+
+data -> training -> `Outputs` -> defense -> attack -> metrics -> `Record` -> report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol, Self, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.errors import InputError, QueryBudgetError
+from dynanoise.numerics import Float64, Int64
+
+Floats = npt.NDArray[np.floating[Any]]
+Int8 = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
+
+
+def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _require(condition: bool, problem: str, remedy: str) -> None:
+    if not condition:
+        raise InputError(problem, remedy)
+
+
+@dataclass(frozen=True, eq=False)
+class Outputs:
+    """What M models said about N examples. Arrays are read-only.
+
+    Attributes:
+        logits: float32 or float64 [M, N, A, K]; A distinct inputs for each example (0 is the
+            original, the rest augmentations), K classes. Repeats of a query are never an axis:
+            they are asked for.
+        labels: int64 [N], the true class, 0..K-1.
+        ids: int64 [N], which record of the data set, without repetition.
+        use: int8 [M, N]; 1 = the model was trained on the example, 0 = it was not, -1 = hidden.
+
+    Raises:
+        InputError: if shapes, dtypes or ranges do not fit together.
+    """
+
+    logits: Floats
+    labels: Int64
+    ids: Int64
+    use: Int8
+
+    def __post_init__(self) -> None:
+        logits = np.asarray(self.logits)
+        labels, ids = np.asarray(self.labels), np.asarray(self.ids)
+        use = np.asarray(self.use)
+        _require(
+            logits.ndim == 4 and logits.dtype in (np.float32, np.float64),
+            f"Outputs.logits have shape {logits.shape} and dtype {logits.dtype}.",
+            "Pass float32 or float64 of shape [models, examples, inputs, classes].",
+        )
+        models, examples, _, classes = logits.shape
+        for name, array, shape in (
+            ("labels", labels, (examples,)),
+            ("ids", ids, (examples,)),
+            ("use", use, (models, examples)),
+        ):
+            _require(
+                array.shape == shape and np.issubdtype(array.dtype, np.integer),
+                f"Outputs.{name} has shape {array.shape} and dtype {array.dtype}.",
+                f"For logits of shape {logits.shape} pass integers of shape {shape}.",
+            )
+        outside = labels[(labels < 0) | (labels >= classes)]
+        _require(
+            outside.size == 0,
+            f"A label is {outside[0] if outside.size else None} with {classes} classes.",
+            f"Labels count from 0 to {classes - 1}.",
+        )
+        _require(
+            len(np.unique(ids)) == examples,
+            "Outputs.ids name an example twice.",
+            "Give every example its own id.",
+        )
+        _require(
+            bool(np.isin(use, (-1, 0, 1)).all()),
+            f"Outputs.use holds {np.setdiff1d(use, (-1, 0, 1))}.",
+            "Use 1 for trained on, 0 for not trained on, -1 for hidden.",
+        )
+        object.__setattr__(self, "logits", _frozen(logits))
+        object.__setattr__(self, "labels", _frozen(labels.astype(np.int64, copy=False)))
+        object.__setattr__(self, "ids", _frozen(ids.astype(np.int64, copy=False)))
+        object.__setattr__(self, "use", _frozen(use.astype(np.int8, copy=False)))
+
+    @property
+    def models(self) -> int:
+        """M, the number of models."""
+        return int(self.logits.shape[0])
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return int(self.logits.shape[3])
+
+    def select(
+        self, *, models: Any = slice(None), examples: Any = slice(None)
+    ) -> Self:
+        """The same outputs for some models and examples (index arrays, masks or slices)."""
+        return replace(
+            self,
+            logits=self.logits[models][:, examples],
+            labels=self.labels[examples],
+            ids=self.ids[examples],
+            use=self.use[models][:, examples],
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What the defender of one model may learn from.
+
+    Attributes:
+        outputs: the one model's answers about its members and candidates, M = 1.
+        reference: its answers about the defender's known non-members, M = 1, disjoint from
+            everything that is scored.
+    """
+
+    outputs: Outputs
+    reference: Outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything one measurement needs from the trained models.
+
+    In the paper's protocol the shadows' ids are disjoint from the target's; leave-one-out over a
+    pool shares them.
+
+    Attributes:
+        target: the attacked model's answers about members and non-members, M = 1.
+        shadows: the attacker's models about their members and non-members, M = S.
+        test: the target's answers about data for utility, M = 1.
+        reference: known non-members answered by the target (model 0) and the shadows, M = 1 + S.
+        seed: the seed the run was made from.
+        split: a hash of which record played which part.
+    """
+
+    target: Outputs
+    shadows: Outputs
+    test: Outputs
+    reference: Outputs
+    seed: int
+    split: str
+
+    def view(self, model: int) -> View:
+        """The defender's view of the target (0) or of shadow ``model - 1``."""
+        outputs = self.target if model == 0 else self.shadows.select(models=[model - 1])
+        return View(outputs, self.reference.select(models=[model]))
+
+
+def _ask_once(count: int) -> Iterator[Float64]:
+    raise QueryBudgetError(
+        f"The attack asked for {count} further answers to each query; one answer is all there is.",
+        "Use a threat model with more repeats.",
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Observed:
+    """What an attacker holds on one model: never membership, which stays with the harness.
+
+    Attributes:
+        labels: int64 [N], the true classes.
+        ids: int64 [N].
+        log_probs: float64 [N, A, K], ln of the defended answers.
+        ask: ``ask(Q)`` gives Q further answers to every query, in chunks [Q, n, A, K] of
+            consecutive examples; it raises QueryBudgetError beyond the threat model's budget,
+            which is this one answer unless said otherwise.
+    """
+
+    labels: Int64
+    ids: Int64
+    log_probs: Float64
+    ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return int(self.log_probs.shape[2])
+
+
+@dataclass(frozen=True, eq=False)
+class Shadows:
+    """What an attacker holds on models of its own: answers, and who was trained on.
+
+    Attributes:
+        observed: one `Observed` for each shadow model, as the attacker expects the target to
+            answer: behind the same defense if the attacker knows of it, else undefended.
+        use: int8 [M, N]; 1 = in, 0 = out, -1 = hidden.
+        clean: the shadow models' undefended outputs.
+    """
+
+    observed: tuple[Observed, ...]
+    use: Int8
+    clean: Outputs
+
+    def rows(self, models: int | None = None) -> tuple[Float64, Int64, Bools]:
+        """Answers about original inputs pooled over the first ``models`` shadows (all if None).
+
+        Returns:
+            log_probs [R, K], labels [R] and membership [R] of all pairs that are not hidden.
+        """
+        chosen = list(zip(self.observed, self.use, strict=True))[:models]
+        known = [use >= 0 for _, use in chosen]
+        pairs = list(zip(chosen, known, strict=True))
+        return (
+            np.concatenate([seen.log_probs[keep, 0] for (seen, _), keep in pairs]),
+            np.concatenate([seen.labels[keep] for (seen, _), keep in pairs]),
+            np.concatenate([use[keep] == 1 for (_, use), keep in pairs]),
+        )
+
+
+class Noise(Protocol):
+    """Where randomness comes from. An argument, never global."""
+
+    def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
+        """The logits to go on with, and standard normals for them.
+
+        Args:
+            logits: [..., K].
+            draws: how many independent normals for each logit.
+            purpose: separates the uses one defense makes of its noise.
+
+        Returns:
+            base [..., K]: the logits themselves for fresh noise, the cell's representative for
+            keyed noise; everything after the draw is computed from it.
+            normals [draws, ..., K].
+        """
+
+
+@runtime_checkable
+class Defense(Protocol):
+    """Logits to probabilities at answer time: a frozen dataclass of parameters."""
+
+    @property
+    def keeps_labels(self) -> bool:
+        """True if the answer's largest entry is always the model's own."""
+
+    def fit(self, view: View) -> Defense:
+        """What the defender learns first about one model; itself where there is nothing."""
+
+    def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
+        """Probabilities [..., K] for logits [..., K], in the logits' dtype."""
+
+    def undo(self, log_probs: Float64) -> Float64:
+        """What an informed attacker recovers of the logits, centred, from ln of the answers."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A row of a comparison: how the model is trained and how it answers."""
+
+    name: str
+    defense: Defense
+    recipe: str = "plain"
+
+
+@dataclass(frozen=True)
+class ThreatModel:
+    """What the attacker knows and may do.
+
+    Attributes:
+        name: how tables call it.
+        knows_defense: True if shadow outputs pass through the same defense and its deterministic
+            part is undone; never the secret key or the target's random draws.
+        repeats: answers the attacker may collect for each query, >= 1.
+        augmented: True if near-duplicates of a record may be asked.
+    """
+
+    name: str
+    knows_defense: bool
+    repeats: int = 1
+    augmented: bool = False
+
+
+@dataclass(frozen=True)
+class AttackProtocol:
+    """A way to judge: how models and data are laid out, what the attacker may do, which attacks.
+
+    The paper's and an honest protocol are two of these values, not two programs.
+    """
+
+    name: str
+    design: Literal["paper_split", "pool"]
+    threat: ThreatModel
+    attacks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number with its 95% interval where one was computed."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """One result: what was measured, on what, by which command.
+
+    Attributes:
+        attack: the attack's name, or None for utility and trade-off metrics of the contender.
+        defense: name and parameters of the defense as it answered (after fitting).
+        command: the command that makes this Record again.
+        versions: of Python and the packages that matter.
+        hardware: processor, cores, memory, threads used.
+        seconds: wall time of this step alone.
+    """
+
+    dataset: str
+    model: str
+    contender: str
+    recipe: str
+    defense: Mapping[str, Any]
+    attack: str | None
+    protocol: str
+    threat: ThreatModel
+    preset: str
+    metrics: Mapping[str, Metric]
+    seed: int
+    split: str
+    counts: Mapping[str, int]
+    command: str
+    versions: Mapping[str, str]
+    hardware: Mapping[str, Any]
+    seconds: float
