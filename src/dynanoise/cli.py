@@ -122,6 +122,7 @@ def _run(preset: str, seeds: int, out: Path | None) -> list[Record]:
     from dynanoise.audit.bench import steps
     from dynanoise.registry import PRESETS
 
+    total = steps(PRESETS.get(preset), seeds)
     if out is not None:
         _writable(out)
     columns = (
@@ -130,8 +131,10 @@ def _run(preset: str, seeds: int, out: Path | None) -> list[Record]:
         TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        bar = bars.add_task("importing", total=steps(PRESETS.get(preset), seeds))
+    console = Console(stderr=True)
+    hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+        bar = bars.add_task("importing", total=total)
 
         def advance(step: str) -> None:
             bars.update(bar, advance=1, description=step)
@@ -181,7 +184,7 @@ def _show(records: list[Record], as_json: bool) -> None:
     if as_json:
         typer.echo(to_json(records), nl=False)
         return
-    from rich.padding import Padding
+    from rich.table import Table
 
     from dynanoise.report.findings import findings
     from dynanoise.report.summary import summarise
@@ -190,8 +193,10 @@ def _show(records: list[Record], as_json: bool) -> None:
     console = _console()
     summary = summarise(records)
     console.print(success_table(summary))
+    bullets = Table.grid(padding=(0, 1, 0, 0))
     for sentence in findings(summary):
-        console.print(Padding(f"• {sentence}", (0, 0, 0, 0)), highlight=False, markup=False)
+        bullets.add_row("•", sentence)
+    console.print(bullets, highlight=False, markup=False)
 
 
 def _console() -> Console:

@@ -88,6 +88,29 @@ def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     return weights
 
 
+def favour(probs: npt.NDArray[Any], winners: Int64) -> npt.NDArray[Any]:
+    """The same rows, with ``winners`` as their argmax even where rounding made a tie.
+
+    A temperature brings probabilities closer than one unit in the last place: float32 logits
+    [1, 1.0000001] at T = 10 round to equal answers, and the label would move to the first entry.
+    The winner of such a row is raised by one unit in the last place.
+
+    Args:
+        probs: [..., K], changed in place.
+        winners: int64 [...].
+
+    >>> favour(np.float32([[0.5, 0.5]]), np.array([1])).argmax().item()
+    1
+    """
+    lost = probs.argmax(axis=-1) != winners
+    if lost.any():
+        rows = probs[lost]
+        top = rows.max(axis=-1)
+        rows[np.arange(len(rows)), winners[lost]] = np.nextafter(top, np.asarray(2, probs.dtype))
+        probs[lost] = rows
+    return probs
+
+
 def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     """ln softmax(z / T), shape [..., K], finite.
 
@@ -96,7 +119,7 @@ def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     """
     with np.errstate(over="ignore", under="ignore"):
         shifted = np.maximum(shift(logits) / temperature, _LOWEST)
-        # The subtrahend is in [0, ln K]; next to the lowest float64 it rounds away, never overflows.
+        # The subtrahend is in [0, ln K]: beside the lowest float64 it rounds away.
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 

@@ -2,8 +2,8 @@
 
 A component registers itself where it is written: its file holds a literal dictionary such as
 ``DEFENSES = {"dynanoise": DynaNoise}``. Listing the names reads those literals from the source and
-imports nothing, so ``dynanoise --help`` never waits for torch; only `Registry.get` imports, and only
-the one file. Other packages add components through entry points of the group
+imports nothing, so ``dynanoise --help`` never waits for torch; only `Registry.get` imports, and
+only the one file. Other packages add components through entry points of the group
 ``dynanoise.<folder>``.
 """
 
@@ -31,10 +31,12 @@ class Registry:
     """
 
     def __init__(self, kind: str, package: str, variable: str) -> None:
-        """Args:
-        kind: the noun for messages, "defense".
-        package: the folder or module to look in, "dynanoise.defenses".
-        variable: the module-level dictionary that names the components, "DEFENSES".
+        """A registry that looks when it is first asked.
+
+        Args:
+            kind: the noun for messages, "defense".
+            package: the folder or module to look in, "dynanoise.defenses".
+            variable: the module-level dictionary that names the components, "DEFENSES".
         """
         self.kind = kind
         self.package = package

@@ -103,9 +103,7 @@ class Outputs:
         """K, the number of classes."""
         return int(self.logits.shape[3])
 
-    def select(
-        self, *, models: Any = slice(None), examples: Any = slice(None)
-    ) -> Self:
+    def select(self, *, models: Any = slice(None), examples: Any = slice(None)) -> Self:
         """The same outputs for some models and examples (index arrays, masks or slices)."""
         return replace(
             self,

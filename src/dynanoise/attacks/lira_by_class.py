@@ -79,7 +79,10 @@ class LiraByClass(Attack):
         losses = _losses(log_probs, labels)
         overall = [_gaussian(losses[side]) for side in (members, ~members)]
         classes = log_probs.shape[-1]
-        mean, sd = (np.repeat(np.array(part)[:, None], classes, axis=1) for part in zip(*overall))
+        mean, sd = (
+            np.repeat(np.array(part)[:, None], classes, axis=1)
+            for part in zip(*overall, strict=True)
+        )
         everywhere = _Gaussians(mean.copy(), sd.copy())
         for side, chosen in enumerate((members, ~members)):
             for label in range(classes):

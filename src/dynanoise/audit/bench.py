@@ -73,8 +73,12 @@ def bench(
 
         runs = {}
         for recipe_name, recipe in recipes.items():
-            jobs = paper_jobs(split, model, recipe, seed, preset.shadows, preset.threads)
-            runs[recipe_name] = paper_run(data, split, jobs, seed, InProcess(), said)
+            jobs = paper_jobs(
+                split, model, recipe, seed=seed, shadows=preset.shadows, threads=preset.threads
+            )
+            runs[recipe_name] = paper_run(
+                data, split, jobs, seed=seed, executor=InProcess(), progress=said
+            )
         for finding in judge(runs, preset.contenders, preset.protocol):
             said(f"{finding.contender.name}, {finding.attack or 'utility'}")
             yield Record(

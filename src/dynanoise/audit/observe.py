@@ -35,7 +35,8 @@ def observe(
 
     >>> from dynanoise.defenses.temperature import Temperature
     >>> from dynanoise.noise.fresh import Fresh
-    >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), np.zeros((1, 5), int))
+    >>> nobody = np.zeros((1, 5), int)
+    >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), nobody)
     >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4)
     >>> [chunk.shape for chunk in seen.ask(3)]
     [(3, 5, 1, 2)]

@@ -100,15 +100,18 @@ class DynaNoise:
     def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
         """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
         clean, dtype = numerics.as_logits(logits)
-        base, normals = noise.draw(clean, self.samples, "dynanoise")
+        samples = self.samples if self.base_variance > 0 else 1
+        base, normals = noise.draw(clean, samples, "dynanoise")
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
         # get the same answer.
         shifted = numerics.shift(base)
         sigma = np.sqrt(self._variance(base))[..., None]
         total = np.zeros_like(shifted)
         for normal in normals:
-            total += numerics.softmax(shifted + sigma * normal, self.temperature)
-        return (total / self.samples).astype(dtype)
+            noisy = shifted + sigma * normal
+            total += numerics.softmax(noisy, self.temperature)
+        answer = (total / samples).astype(dtype)
+        return numerics.favour(answer, noisy.argmax(axis=-1)) if samples == 1 else answer
 
     def undo(self, log_probs: Float64) -> Float64:
         """T ln p~, centred: for one sample exactly the noisy logits up to a constant.

@@ -8,7 +8,9 @@ from typing import Any
 from dynanoise.errors import InputError
 
 
-def number(name: str, value: Any, *, above: float | None = None, least: float | None = None) -> float:
+def number(
+    name: str, value: Any, *, above: float | None = None, least: float | None = None
+) -> float:
     """A finite float greater than ``above``, or at least ``least``.
 
     >>> number("temperature", 4, above=0)

@@ -46,7 +46,8 @@ class Temperature:
     def __call__(self, logits: npt.ArrayLike, noise: Noise | None = None) -> Floats:
         """Probabilities [..., K] in the logits' dtype; the noise is not used."""
         clean, dtype = numerics.as_logits(logits)
-        return numerics.softmax(clean, self.temperature).astype(dtype)
+        answer = numerics.softmax(clean, self.temperature).astype(dtype)
+        return numerics.favour(answer, clean.argmax(axis=-1))
 
     def undo(self, log_probs: Float64) -> Float64:
         """T ln p, centred: the clean logits up to a constant."""

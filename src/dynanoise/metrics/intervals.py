@@ -22,6 +22,7 @@ def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
     Args:
         hits: 0..trials.
         trials: >= 1.
+        level: of confidence.
 
     >>> proportion(0, 10).high == 1 - 0.025 ** (1 / 10)  # closed form at 0
     True

@@ -37,8 +37,10 @@ def midput(
     """MIDPUT (arXiv:2505.13362v2) and its two stricter forms.
 
     Args:
-        success_before, success_after: ASR by attack, 0..1, without and with the defense.
-        accuracy_before, accuracy_after: of the model on test data, 0..1.
+        success_before: ASR by attack, 0..1, without the defense.
+        success_after: the same attacks, with it.
+        accuracy_before: of the model on test data, 0..1, without the defense.
+        accuracy_after: with it.
 
     Raises:
         InputError: if the attacks differ, or there are none.

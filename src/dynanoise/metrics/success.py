@@ -10,9 +10,7 @@ from dynanoise.metrics.roc import roc
 from dynanoise.types import Bools, Metric
 
 
-def attack_metrics(
-    scores: npt.ArrayLike, decisions: Bools, members: Bools
-) -> dict[str, Metric]:
+def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:
     """ASR, TPR, FPR and AUC of one attack on one model.
 
     Args:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from dynanoise.metrics import intervals
 from dynanoise.numerics import Int64
 from dynanoise.types import Floats, Metric
@@ -21,6 +19,7 @@ def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, M
         ``accuracy`` and ``label_flips``, shares of N with Clopper-Pearson intervals. Of equal
         largest entries the first counts.
 
+    >>> import numpy as np
     >>> rows = np.array([[0.6, 0.4], [0.6, 0.4]])
     >>> found = utility_metrics(rows, np.log([[0.6, 0.4], [0.4, 0.6]]), np.array([0, 0]))
     >>> found["accuracy"].value, found["label_flips"].value

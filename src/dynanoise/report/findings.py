@@ -1,4 +1,4 @@
-"""What a summary says, in sentences. Each names its threat model, and both the gain and the cost."""
+"""What a summary says, in sentences: the threat model, the gain and the cost."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def findings(summary: Summary) -> list[str]:
 
 
 def with_interval(spread: Spread) -> str:
-    """"0.566 [0.557, 0.576]", or the mean alone for one seed.
+    """Such as "0.566 [0.557, 0.576]", or the mean alone for one seed.
 
     >>> with_interval(Spread((0.5, 0.6, 0.7)))
     '0.600 [0.352, 0.848]'
@@ -72,7 +72,7 @@ def _accuracy(summary: Summary) -> str:
 
 
 def _signed(spread: Spread) -> str:
-    """"-0.010 [-0.013, -0.007]", or "exactly 0"."""
+    """Such as "-0.010 [-0.013, -0.007]", or "exactly 0"."""
     if all(value == 0 for value in spread.values):
         return "exactly 0"
     found = spread.interval
@@ -97,7 +97,9 @@ def _beyond_thresholds(summary: Summary) -> str:
     ]
     undefended = with_interval(summary.spread(summary.contenders[0], "loss", "auc"))
     return (
-        "Thresholds learned on undefended models do not fit defended answers and see less than "
-        f"there is: the AUC of the loss, which needs no threshold, is {undefended} undefended, "
-        f"{', '.join(parts)}."
+        "These attacks see less than there is: their thresholds are fixed beforehand or learned on "
+        "undefended models, so success near 0.5 shows that they no longer fit, not that nothing "
+        f"leaks. Without a threshold, the loss has AUC {undefended} undefended, "
+        f"{', '.join(parts)}; attacks fitted to each record are stronger and not part of this "
+        "protocol."
     )

@@ -9,6 +9,7 @@ from typing import Any
 from dynanoise.errors import MissingExtraError
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import attack_title
+from dynanoise.types import Metric
 
 # Okabe & Ito's palette, distinguishable with every common colour vision; shapes differ as well.
 _LOOKS = (
@@ -23,7 +24,7 @@ _LOOKS = (
 
 
 def success_plot(summary: Summary) -> bytes:
-    """Attack success of each contender under each attack, with 95% intervals over seeds, as SVG.
+    """Attack success by attack, and test accuracy beside it, with 95% intervals over seeds.
 
     Returns:
         An SVG file, the same bytes for the same Records and matplotlib version.
@@ -41,26 +42,25 @@ def success_plot(summary: Summary) -> bytes:
         ) from error
     style = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
-        rows = len(summary.attacks)
-        figure = Figure(figsize=(7.2, 1.5 + 0.62 * rows), layout="constrained")
-        axes = figure.add_subplot()
-        _points(axes, summary)
-        axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
-        axes.text(0.5, rows - 0.42, " chance", color="#666666", fontsize=9, va="center")
-        axes.set_yticks(range(rows), [attack_title(name) for name in summary.attacks])
-        axes.set_ylim(rows - 0.3, -0.6)
-        axes.set_xlabel("attack success (balanced accuracy), mean and 95% interval over seeds")
-        for side in ("top", "right", "left"):
-            axes.spines[side].set_visible(False)
-        axes.tick_params(axis="y", length=0)
+        figure = Figure(figsize=(9.0, 1.6 + 0.6 * len(summary.attacks)), layout="constrained")
+        gain, cost = figure.subplots(1, 2, width_ratios=[2.6, 1])
+        _success(gain, summary)
+        _accuracy(cost, summary)
         record = summary.records[0]
         figure.suptitle(
             f"{record.preset}, {record.protocol} protocol: {_threat_line(summary)}",
-            fontsize=10,
-            x=0.02,
+            fontsize=11,
+            x=0.01,
             ha="left",
         )
-        figure.legend(loc="outside lower center", ncols=len(summary.contenders), frameon=False)
+        handles, labels = gain.get_legend_handles_labels()
+        figure.legend(
+            handles,
+            labels,
+            loc="outside lower center",
+            ncols=len(summary.contenders),
+            frameon=False,
+        )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
@@ -72,32 +72,58 @@ def _threat_line(summary: Summary) -> str:
     return f"the attacker {knows} the defense"
 
 
-def _points(axes: Any, summary: Summary) -> None:
-    offsets = _offsets(len(summary.contenders))
+def _success(axes: Any, summary: Summary) -> None:
+    rows = len(summary.attacks)
+    axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
+    axes.text(0.5, -0.62, "chance ", color="#666666", fontsize=9, va="bottom", ha="right")
+    heights = _offsets(len(summary.contenders))
     for index, contender in enumerate(summary.contenders):
-        colour, marker = _LOOKS[index % len(_LOOKS)]
-        found = [
-            summary.spread(contender, name, "asr").interval for name in summary.attacks
-        ]
-        for row, metric in enumerate(found):
-            if metric.low is not None and metric.high is not None:
-                y = row + offsets[index]
-                axes.plot([metric.low, metric.high], [y, y], color=colour, linewidth=1.4)
-        axes.plot(
-            [metric.value for metric in found],
-            [row + offsets[index] for row in range(len(found))],
-            linestyle="none",
-            marker=marker,
-            color=colour,
-            markersize=6,
-            label=contender,
-        )
+        found = [summary.spread(contender, name, "asr").interval for name in summary.attacks]
+        _points(axes, found, [row + heights[index] for row in range(rows)], index, contender)
+    axes.set_yticks(range(rows), [attack_title(name) for name in summary.attacks])
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_xlabel(f"attack success (balanced accuracy){_interval_note(summary)}")
+    _bare(axes)
 
 
-def _offsets(count: int) -> Sequence[float]:
+def _accuracy(axes: Any, summary: Summary) -> None:
+    rows = len(summary.contenders)
+    for index, contender in enumerate(summary.contenders):
+        found = summary.spread(contender, None, "accuracy").interval
+        _points(axes, [found], [float(index)], index, contender)
+    axes.set_yticks(range(rows), summary.contenders)
+    axes.set_ylim(rows - 0.4, -0.6)
+    axes.set_xlabel("test accuracy")
+    _bare(axes)
+
+
+def _points(
+    axes: Any, found: Sequence[Metric], heights: Sequence[float], index: int, label: str
+) -> None:
+    colour, marker = _LOOKS[index % len(_LOOKS)]
+    for metric, y in zip(found, heights, strict=True):
+        if metric.low is not None and metric.high is not None:
+            axes.plot([metric.low, metric.high], [y, y], color=colour, linewidth=1.4)
+    values = [metric.value for metric in found]
+    axes.plot(values, heights, marker, color=colour, markersize=6, label=label)
+
+
+def _bare(axes: Any) -> None:
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.margins(x=0.08)
+
+
+def _interval_note(summary: Summary) -> str:
+    return ", mean and 95% interval over seeds" if len(summary.seeds) > 1 else ", one seed"
+
+
+def _offsets(count: int) -> list[float]:
     """Heights within a row, centred on 0.
 
     >>> _offsets(3)
-    [-0.14, 0.0, 0.14]
+    [-0.19, 0.0, 0.19]
     """
-    return [round(0.14 * (index - (count - 1) / 2), 6) for index in range(count)]
+    step = min(0.19, 0.8 / count)
+    return [round(step * (index - (count - 1) / 2), 6) for index in range(count)]

@@ -10,8 +10,8 @@ from dynanoise.report.summary import Spread, Summary
 
 _TRADE_OFF = {
     "midput": "MIDPUT",
-    "midput_leakage": "MIDPUT leakage",
-    "midput_worst_case": "MIDPUT worst case",
+    "midput_leakage": "MIDPUT (leakage)",
+    "midput_worst_case": "MIDPUT (worst)",
 }
 
 
@@ -21,25 +21,27 @@ def success_table(summary: Summary) -> Table:
     Cells are the mean over seeds above the sample standard deviation.
     """
     record = summary.records[0]
-    scored = record.counts.get("scored")
     several = len(summary.seeds) > 1
-    spread = "mean over ± standard deviation" if several else "no deviation"
+    seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
+    trained = summary.spread(summary.contenders[0], None, "train_accuracy").mean
     table = Table(
         title=f"{record.preset}: {record.model}, {record.protocol} protocol",
         caption=(
-            f"Attack success is balanced accuracy on {scored} records, half of them members.\n"
-            f"{len(summary.seeds)} seed{'s' if several else ''}: {spread}."
+            f"{seeds}. Attack success is balanced accuracy on {record.counts['scored']} records, "
+            "half of them members.\n"
+            f"The undefended model's accuracy on its members is {trained:.3f}."
         ),
         box=box.SIMPLE_HEAD,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("", no_wrap=True)
     headings = [attack_title(name) for name in summary.attacks]
     for heading in ("Test accuracy", *headings, *_TRADE_OFF.values()):
-        table.add_column(heading, justify="right", min_width=6)
+        width = 6 if heading in _TRADE_OFF.values() else 5
+        table.add_column(heading, justify="right", min_width=width, overflow="fold")
     for contender in summary.contenders:
         table.add_row(
             contender,
@@ -62,7 +64,12 @@ def attack_title(name: str) -> str:
 
 def _cell(spread: Spread, signed: bool = False) -> str:
     mean = f"{spread.mean:+.3f}" if signed else f"{spread.mean:.3f}"
-    return mean if spread.sd is None else f"{mean}\n[dim]±{spread.sd:.3f}[/dim]"
+    return mean if spread.sd is None else f"{mean}\n[dim]{_deviation(spread.sd)}[/dim]"
+
+
+def _deviation(sd: float) -> str:
+    """Such as "±.012": without its zero the table fits 80 columns."""
+    return f"±{sd:.3f}".replace("±0.", "±.")
 
 
 def markdown_table(summary: Summary) -> str:

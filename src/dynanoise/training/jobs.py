@@ -59,7 +59,7 @@ class InProcess:
 
 @contextmanager
 def _isolated(seed: int, threads: int) -> Iterator[None]:
-    """torch's global generator and thread count, set here and given back as they were."""
+    """Sets torch's global generator and thread count, and gives them back as they were."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

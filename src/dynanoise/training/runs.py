@@ -16,11 +16,19 @@ from dynanoise.types import Outputs, Run
 
 
 def paper_jobs(
-    split: PaperSplit, model: Any, recipe: Any, seed: int, shadows: int, threads: int
+    split: PaperSplit, model: Any, recipe: Any, *, seed: int, shadows: int, threads: int
 ) -> list[Job]:
     """The target and the shadow models of the paper's protocol.
 
     All shadows are trained on the same records, as published; they differ in their seeds.
+
+    Args:
+        split: who plays which part.
+        model: an architecture, such as `models.mlp.Mlp`.
+        recipe: how to train it, such as `recipes.plain.Plain`.
+        seed: the run's seed.
+        shadows: how many shadow models.
+        threads: of the processor for each model.
     """
     names = ["target", *(f"shadow {index}" for index in range(shadows))]
     return [
@@ -41,6 +49,7 @@ def paper_run(
     data: Data,
     split: PaperSplit,
     jobs: list[Job],
+    *,
     seed: int,
     executor: Executor,
     progress: Callable[[str], None],
@@ -48,6 +57,11 @@ def paper_run(
     """Trains the jobs of `paper_jobs` and arranges their answers.
 
     Args:
+        data: the data set.
+        split: the one the jobs were made from.
+        jobs: the target's first.
+        seed: the run's seed.
+        executor: runs the jobs.
         progress: called with a job's name when its model has answered.
     """
     answers: list[Float32] = []

@@ -76,7 +76,9 @@ def paper_split(records: int, pool: int, reference: int, seed: int) -> PaperSpli
     members = int(0.8 * target)
     shadow_members = (pool - target) // 2
     parts = np.split(
-        ids, np.cumsum([members, target - members, shadow_members,
-                        pool - target - shadow_members, reference])
+        ids,
+        np.cumsum(
+            [members, target - members, shadow_members, pool - target - shadow_members, reference]
+        ),
     )
     return PaperSplit(*(np.sort(part) for part in parts))
