@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from dynanoise.metrics.roc import Roc as Roc
     from dynanoise.metrics.roc import roc as roc
     from dynanoise.noise.fresh import Fresh as Fresh
+    from dynanoise.record import Record as Record
     from dynanoise.types import Outputs as Outputs
-    from dynanoise.types import Record as Record
 
 _HOMES = {
     "DynaNoise": "dynanoise.defenses.dynanoise",
@@ -26,7 +26,7 @@ _HOMES = {
     "Fresh": "dynanoise.noise.fresh",
     "Midput": "dynanoise.metrics.midput",
     "Outputs": "dynanoise.types",
-    "Record": "dynanoise.types",
+    "Record": "dynanoise.record",
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",
     "Temperature": "dynanoise.defenses.temperature",

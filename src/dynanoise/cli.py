@@ -15,7 +15,7 @@ from dynanoise.errors import DynaNoiseError, InputError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from dynanoise.types import Record
+    from dynanoise.record import Record
 
 app = typer.Typer(
     name="dynanoise",

@@ -70,8 +70,9 @@ def shift(logits: Float64) -> Float64:
     [0.0, -1.7976931348623157e+308]
     """
     with np.errstate(over="ignore"):
-        shifted = logits - logits.max(axis=-1, keepdims=True)
-    return np.maximum(shifted, _LOWEST, out=shifted)
+        shifted: Float64 = logits - logits.max(axis=-1, keepdims=True)
+    np.maximum(shifted, _LOWEST, out=shifted)
+    return shifted
 
 
 def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
@@ -123,6 +124,16 @@ def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
         return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
+def centred(log_probs: Float64) -> Float64:
+    """Rows minus their mean: what log-probabilities tell of logits, shape [..., K].
+
+    >>> centred(np.array([[1.0, 3.0]])).tolist()
+    [[-1.0, 1.0]]
+    """
+    rows: Float64 = log_probs - log_probs.mean(axis=-1, keepdims=True)
+    return rows
+
+
 def entropy(log_probs: Float64) -> Float64:
     """Shannon entropy -sum p ln p in nats, shape [...], within [0, ln K].
 
@@ -151,15 +162,17 @@ def clip_log_probabilities(log_probs: Float64, smallest: float = 1e-12) -> Float
     return np.asarray(np.clip(log_probs, np.log(smallest), np.log1p(-smallest)))
 
 
-def take_label(values: npt.NDArray[Any], labels: Int64) -> npt.NDArray[Any]:
+def take_label(values: Float64, labels: Int64) -> Float64:
     """The entry of each row's label: values [N, K], labels [N] in 0..K-1, result [N]."""
-    return np.asarray(np.take_along_axis(values, labels[:, None], axis=-1)[:, 0])
+    taken: Float64 = np.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
+    return taken
 
 
 def _without_label(values: Float64, labels: Int64) -> Float64:
     """Rows with the entry of their label removed, shape [N, K-1]."""
     keep = np.arange(values.shape[-1]) != labels[:, None]
-    return values[keep].reshape(len(values), -1)
+    others: Float64 = values[keep].reshape(len(values), -1)
+    return others
 
 
 def logsumexp(values: Float64) -> Float64:

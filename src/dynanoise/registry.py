@@ -56,12 +56,13 @@ class Registry:
         return dict(sorted(places.items()))
 
     def _modules(self) -> list[str]:
-        package = importlib.import_module(self.package)
-        if not hasattr(package, "__path__"):
+        spec = importlib.util.find_spec(self.package)
+        folder = spec.submodule_search_locations if spec else None
+        if folder is None:
             return [self.package]
         return [
             f"{self.package}.{found.name}"
-            for found in pkgutil.iter_modules(package.__path__)
+            for found in pkgutil.iter_modules(folder)
             if not found.ispkg
         ]
 
@@ -118,7 +119,7 @@ def _literal_keys(module: str, variable: str) -> list[str]:
         value = getattr(node, "value", None)
         keys = value.keys if isinstance(value, ast.Dict) else [None]
         if all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in keys):
-            return [key.value for key in keys]  # type: ignore[union-attr, misc]
+            return [key.value for key in keys]  # type: ignore[union-attr]
         raise TypeError(f"{module}.{variable} must be a literal dictionary with string keys")
     return []
 

@@ -5,9 +5,9 @@ data -> training -> `Outputs` -> defense -> attack -> metrics -> `Record` -> rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -262,75 +262,3 @@ class Contender:
     name: str
     defense: Defense
     recipe: str = "plain"
-
-
-@dataclass(frozen=True)
-class ThreatModel:
-    """What the attacker knows and may do.
-
-    Attributes:
-        name: how tables call it.
-        knows_defense: True if shadow outputs pass through the same defense and its deterministic
-            part is undone; never the secret key or the target's random draws.
-        repeats: answers the attacker may collect for each query, >= 1.
-        augmented: True if near-duplicates of a record may be asked.
-    """
-
-    name: str
-    knows_defense: bool
-    repeats: int = 1
-    augmented: bool = False
-
-
-@dataclass(frozen=True)
-class AttackProtocol:
-    """A way to judge: how models and data are laid out, what the attacker may do, which attacks.
-
-    The paper's and an honest protocol are two of these values, not two programs.
-    """
-
-    name: str
-    design: Literal["paper_split", "pool"]
-    threat: ThreatModel
-    attacks: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A number with its 95% interval where one was computed."""
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """One result: what was measured, on what, by which command.
-
-    Attributes:
-        attack: the attack's name, or None for utility and trade-off metrics of the contender.
-        defense: name and parameters of the defense as it answered (after fitting).
-        command: the command that makes this Record again.
-        versions: of Python and the packages that matter.
-        hardware: processor, cores, memory, threads used.
-        seconds: wall time of this step alone.
-    """
-
-    dataset: str
-    model: str
-    contender: str
-    recipe: str
-    defense: Mapping[str, Any]
-    attack: str | None
-    protocol: str
-    threat: ThreatModel
-    preset: str
-    metrics: Mapping[str, Metric]
-    seed: int
-    split: str
-    counts: Mapping[str, int]
-    command: str
-    versions: Mapping[str, str]
-    hardware: Mapping[str, Any]
-    seconds: float

@@ -29,7 +29,7 @@ def best_threshold(scores: Float64, members: Bools) -> float:
     """
     order = np.argsort(-scores, kind="stable")
     ranked, truth = scores[order], members[order]
-    hits = np.cumsum(truth) + np.sum(~truth) - np.cumsum(~truth)
+    hits: Int64 = np.cumsum(truth) + np.sum(~truth) - np.cumsum(~truth)
     last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
     return float(ranked[last_of_equals][np.argmax(hits[last_of_equals])])
 
@@ -95,7 +95,8 @@ class Entropy(ClassThreshold):
 
     def classes(self, log_probs: Float64, labels: Int64) -> Int64:
         """The predicted class."""
-        return log_probs.argmax(axis=-1)
+        predicted: Int64 = log_probs.argmax(axis=-1)
+        return predicted
 
 
 @final

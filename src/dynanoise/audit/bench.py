@@ -10,9 +10,9 @@ from dynanoise.audit import circumstances
 from dynanoise.audit.judge import judge
 from dynanoise.audit.presets import Preset
 from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.record import Record
 from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
 from dynanoise.training.splits import paper_split
-from dynanoise.types import Record
 
 
 class Progress(Protocol):

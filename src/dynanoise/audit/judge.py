@@ -16,18 +16,10 @@ from dynanoise.metrics.success import attack_metrics
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Int64
+from dynanoise.record import AttackProtocol, Metric
 from dynanoise.registry import ATTACKS
 from dynanoise.seeding import derive
-from dynanoise.types import (
-    AttackProtocol,
-    Contender,
-    Defense,
-    Metric,
-    Noise,
-    Outputs,
-    Run,
-    Shadows,
-)
+from dynanoise.types import Contender, Defense, Noise, Outputs, Run, Shadows
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from dynanoise.audit.protocols import PAPER
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.types import AttackProtocol, Contender
+from dynanoise.record import AttackProtocol
+from dynanoise.types import Contender
 
 
 @dataclass(frozen=True)

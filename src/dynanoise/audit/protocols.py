@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynanoise.types import AttackProtocol, ThreatModel
+from dynanoise.record import AttackProtocol, ThreatModel
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
 """The attacker of arXiv:2505.13362v2: does not know of the defense, asks each query once."""

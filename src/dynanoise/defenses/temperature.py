@@ -51,7 +51,7 @@ class Temperature:
 
     def undo(self, log_probs: Float64) -> Float64:
         """T ln p, centred: the clean logits up to a constant."""
-        return self.temperature * (log_probs - log_probs.mean(axis=-1, keepdims=True))
+        return self.temperature * numerics.centred(log_probs)
 
 
 def undefended() -> Temperature:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from dynanoise.errors import InputError
-from dynanoise.types import Metric
+from dynanoise.record import Metric
 
 LEVEL = 0.95
 
@@ -24,7 +24,7 @@ def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
         trials: >= 1.
         level: of confidence.
 
-    >>> proportion(0, 10).high == 1 - 0.025 ** (1 / 10)  # closed form at 0
+    >>> bool(np.isclose(proportion(0, 10).high, 1 - 0.025 ** (1 / 10)))  # closed form at 0
     True
     """
     if not 0 <= hits <= trials or trials < 1:
@@ -57,8 +57,9 @@ def balanced_accuracy(tpr: Metric, tnr: Metric) -> Metric:
 def mean(values: Sequence[float], level: float = LEVEL) -> Metric:
     """The mean over independent runs with Student's t interval; no interval for one run.
 
-    >>> mean([0.5, 0.6, 0.7])
-    Metric(value=0.6, low=0.3515862177, high=0.8484137823)
+    >>> found = mean([0.5, 0.6, 0.7])
+    >>> round(found.value, 4), round(found.low, 4), round(found.high, 4)
+    (0.6, 0.3516, 0.8484)
     """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:

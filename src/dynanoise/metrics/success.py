@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from dynanoise.metrics import intervals
 from dynanoise.metrics.roc import roc
-from dynanoise.types import Bools, Metric
+from dynanoise.record import Metric
+from dynanoise.types import Bools
 
 
 def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dynanoise.metrics import intervals
 from dynanoise.numerics import Int64
-from dynanoise.types import Floats, Metric
+from dynanoise.record import Metric
+from dynanoise.types import Floats
 
 
 def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, Metric]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from dynanoise.errors import InputError
 from dynanoise.numerics import Float64
+from dynanoise.seeding import derive
 
 
 class Fresh:
@@ -15,17 +16,17 @@ class Fresh:
     attacker who may repeat a query it therefore protects little.
 
     Args:
-        seed: a seed or a numpy Generator. There is no default: an unseeded stream would make
-            results that nobody can make again, a silent default seed noise that everybody can
-            predict. In production pass ``np.random.default_rng()``, which reads the operating
-            system's entropy. A Generator is shared, not copied.
+        seed: an integer of 0 or more, a SeedSequence or a numpy Generator. There is no default:
+            an unseeded stream would make results that nobody can make again, a silent default
+            seed noise that everybody can predict. In production pass ``np.random.default_rng()``,
+            which reads the operating system's entropy. A Generator is shared, not copied.
 
     Raises:
         InputError: if ``seed`` is anything else.
 
     >>> base, normals = Fresh(0).draw(np.zeros((2, 3)), draws=4, purpose="doctest")
     >>> base.shape, normals.shape, round(float(normals[0, 0, 0]), 6)
-    ((2, 3), (4, 2, 3), 0.12573)
+    ((2, 3), (4, 2, 3), 0.723827)
     """
 
     __slots__ = ("_generator",)
@@ -37,8 +38,12 @@ class Fresh:
                 f"Fresh noise got {seed!r} as its seed.",
                 "Pass an integer, or np.random.default_rng() for unpredictable noise.",
             )
-        if isinstance(seed, int | np.integer) and seed < 0:
-            raise InputError(f"Fresh noise got the seed {seed}.", "Seeds are 0 or more.")
+        if isinstance(seed, int | np.integer):
+            if seed < 0:
+                raise InputError(f"Fresh noise got the seed {seed}.", "Seeds are 0 or more.")
+            # Not the stream of np.random.default_rng(seed): whoever drew data or weights with the
+            # same small number would add noise that is correlated with them.
+            seed = derive(int(seed), "fresh noise")
         self._generator = np.random.default_rng(seed)
 
     def __repr__(self) -> str:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynanoise.errors import MissingExtraError
+from dynanoise.record import Metric
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import attack_title
-from dynanoise.types import Metric
 
 # Okabe & Ito's palette, distinguishable with every common colour vision; shapes differ as well.
 _LOOKS = (
@@ -40,7 +40,7 @@ def success_plot(summary: Summary) -> bytes:
             "Pictures need matplotlib, which is not installed.",
             "Install it with: pip install 'dynanoise[plot]'",
         ) from error
-    style = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
+    style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
         figure = Figure(figsize=(9.0, 1.6 + 0.6 * len(summary.attacks)), layout="constrained")
         gain, cost = figure.subplots(1, 2, width_ratios=[2.6, 1])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dynanoise.errors import InputError, RecordsFileError
-from dynanoise.types import Metric, Record, ThreatModel
+from dynanoise.record import Metric, Record, ThreatModel
 
 FORMAT = "dynanoise-records/1"
 

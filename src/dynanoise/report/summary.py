@@ -9,7 +9,7 @@ import numpy as np
 
 from dynanoise.errors import InputError
 from dynanoise.metrics import intervals
-from dynanoise.types import Metric, Record
+from dynanoise.record import Metric, Record
 
 
 @dataclass(frozen=True)

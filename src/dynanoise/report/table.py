@@ -10,8 +10,8 @@ from dynanoise.report.summary import Spread, Summary
 
 _TRADE_OFF = {
     "midput": "MIDPUT",
-    "midput_leakage": "MIDPUT (leakage)",
-    "midput_worst_case": "MIDPUT (worst)",
+    "midput_leakage": "MIDPUT leak",
+    "midput_worst_case": "MIDPUT worst",
 }
 
 
@@ -32,14 +32,14 @@ def success_table(summary: Summary) -> Table:
             f"The undefended model's accuracy on its members is {trained:.3f}."
         ),
         box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        show_edge=False,
         padding=0,
         title_justify="left",
         caption_justify="left",
     )
     table.add_column("", no_wrap=True)
     headings = [attack_title(name) for name in summary.attacks]
-    for heading in ("Test accuracy", *headings, *_TRADE_OFF.values()):
+    for heading in ("Test acc.", *headings, *_TRADE_OFF.values()):
         width = 6 if heading in _TRADE_OFF.values() else 5
         table.add_column(heading, justify="right", min_width=width, overflow="fold")
     for contender in summary.contenders:

@@ -1,0 +1,49 @@
+"""Each statistic: larger for the surer answer, and its value against an independent formula."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from dynanoise.numerics import Float64
+from dynanoise.registry import STATISTICS
+from tests import build
+
+NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}
+
+
+@pytest.mark.parametrize("name", STATISTICS.names())
+def test_larger_means_more_likely_a_member(name: str) -> None:
+    """Surer of the true class is never a smaller signal, and somewhere a larger one."""
+    gaps = np.linspace(-5, 5, 41)
+    if name not in NEED_THE_LABEL:
+        gaps = gaps[gaps >= 0]
+    rows = special.log_softmax(np.stack([gaps, np.zeros_like(gaps), np.zeros_like(gaps)], 1), 1)
+    signal = STATISTICS.get(name)(rows, np.zeros(len(gaps), dtype=np.int64))
+    assert (np.diff(signal) >= -1e-12).all()
+    assert signal[-1] > signal[0]
+
+
+@given(build.logits(), st.data())
+def test_values(rows: Float64, data: st.DataObject) -> None:
+    labels = np.array([data.draw(st.integers(0, rows.shape[1] - 1)) for _ in rows])
+    probs = special.softmax(rows, axis=-1)
+    log_probs = special.log_softmax(rows, axis=-1)
+    own = probs[np.arange(len(rows)), labels]
+
+    def found(name: str) -> Float64:
+        signal: Float64 = STATISTICS.get(name)(log_probs, labels)
+        assert signal.shape == labels.shape and signal.dtype == np.float64
+        return signal
+
+    np.testing.assert_allclose(found("confidence"), probs.max(axis=-1), rtol=1e-12)
+    np.testing.assert_allclose(np.exp(found("loss")), own, rtol=1e-9)
+    np.testing.assert_allclose(-found("entropy"), stats.entropy(probs, axis=-1), atol=1e-10)
+    np.testing.assert_array_equal(found("correctness"), log_probs.argmax(axis=-1) == labels)
+    middling = (own > 1e-6) & (own < 1 - 1e-6)
+    np.testing.assert_allclose(
+        found("scaled_logit")[middling], special.logit(own[middling]), rtol=1e-6, atol=1e-9
+    )

@@ -1,0 +1,100 @@
+"""Small inputs for tests, and strategies that make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dynanoise.audit.observe import answers, shadow_answers
+from dynanoise.numerics import Float64
+from dynanoise.types import Observed, Outputs, Run, Shadows, View
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+def logits(
+    largest: float = 30.0, dtype: Any = np.float64, classes: int | None = None, rows: int = 6
+) -> st.SearchStrategy[npt.NDArray[Any]]:
+    """Finite logits [n, K] within ±largest."""
+    elements = hnp.from_dtype(
+        np.dtype(dtype),
+        min_value=float(np.asarray(-largest, dtype)),
+        max_value=float(np.asarray(largest, dtype)),
+        allow_nan=False,
+        allow_infinity=False,
+    )
+    shapes = st.tuples(st.integers(1, rows), st.just(classes) if classes else st.integers(2, 12))
+    return shapes.flatmap(lambda shape: hnp.arrays(dtype, shape, elements=elements))
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A copy that cannot be written to."""
+    copy = array.copy()
+    copy.flags.writeable = False
+    return copy
+
+
+def leaky_logits(
+    generator: np.random.Generator, members: npt.NDArray[np.bool_], classes: int, leak: float
+) -> tuple[Float64, npt.NDArray[np.int64]]:
+    """Logits [N, K] whose true class is ``leak`` higher for members, and labels [N]."""
+    count = len(members)
+    labels = generator.integers(0, classes, count)
+    rows = generator.normal(0, 1, (count, classes))
+    rows[np.arange(count), labels] += 1.5 + leak * members
+    return rows, labels
+
+
+def target_and_shadows(
+    seed: int, leak: float, count: int = 600, classes: int = 4, models: int = 3
+) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+    """A target with its truth, and shadow models that leak 3; all independent."""
+    generator = np.random.default_rng(seed)
+    truth = generator.permutation(count) < count // 2
+    rows, labels = leaky_logits(generator, truth, classes, leak)
+    members = np.arange(count) < count // 2
+    shadow_labels = generator.integers(0, classes, count)
+    shadow_rows = generator.normal(0, 1, (models, count, classes))
+    shadow_rows[:, np.arange(count), shadow_labels] += 1.5 + 3.0 * members
+    use = np.broadcast_to(members, (models, count)).astype(np.int8)
+    return answers(rows, labels), truth, shadow_answers(shadow_rows, shadow_labels, use)
+
+
+def outputs(
+    models: int = 1,
+    examples: int = 40,
+    classes: int = 3,
+    seed: int = 0,
+    first_id: int = 0,
+    members: int = 20,
+    leak: float = 0.0,
+) -> Outputs:
+    """Random float32 outputs whose first ``members`` examples were trained on."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, examples)
+    rows = generator.normal(0, 2, (models, examples, 1, classes)).astype(np.float32)
+    used = np.arange(examples) < members
+    rows[:, np.arange(examples), 0, labels] += 2 + leak * used
+    use = np.broadcast_to(used, (models, examples)).astype(np.int8)
+    return Outputs(rows, labels, np.arange(examples) + first_id, use)
+
+
+def run(seed: int = 0, leak: float = 3.0, shadows: int = 3, members: int = 60) -> Run:
+    """A made-up run in the paper's layout, without training."""
+    return Run(
+        target=outputs(1, 100, seed=seed, members=members, leak=leak),
+        shadows=outputs(shadows, 100, seed=seed + 1, members=50, leak=leak, first_id=100),
+        test=outputs(1, 50, seed=seed + 2, members=0, first_id=200),
+        reference=outputs(1 + shadows, 30, seed=seed + 3, members=0, first_id=300),
+        seed=seed,
+        split="made up",
+    )
+
+
+def view(seed: int = 0) -> View:
+    """A defender's view of one model."""
+    return run(seed).view(0)

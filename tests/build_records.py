@@ -1,0 +1,61 @@
+"""Made-up Records for tests of what is made from Records."""
+
+from __future__ import annotations
+
+from dynanoise.audit.protocols import PAPER
+from dynanoise.record import Metric, Record
+
+
+def record(contender: str, attack: str | None, seed: int, **metrics: float) -> Record:
+    """A Record with these metrics and made-up circumstances."""
+    return Record(
+        dataset="made up",
+        model="mlp",
+        contender=contender,
+        recipe="plain",
+        defense={"name": "Temperature", "temperature": 1.0},
+        attack=attack,
+        protocol="paper",
+        threat=PAPER.threat,
+        preset="made up",
+        metrics={name: Metric(value) for name, value in metrics.items()},
+        seed=seed,
+        split=f"split {seed}",
+        counts={"scored": 168},
+        command="dynanoise bench digits --seeds 2",
+        versions={"python": "3.11"},
+        hardware={"cores": 2},
+        seconds=0.5,
+    )
+
+
+def utility(contender: str, seed: int, accuracy: float, midput: float) -> Record:
+    """The Record of a contender's utility."""
+    return record(
+        contender,
+        None,
+        seed,
+        accuracy=accuracy,
+        label_flips=0.0,
+        train_accuracy=1.0,
+        midput=midput,
+        midput_leakage=midput,
+        midput_worst_case=midput,
+    )
+
+
+def records(temperature_asr: float = 0.5) -> list[Record]:
+    """Two seeds, three contenders, two attacks; every number is easy to follow."""
+    rows = []
+    for seed in (0, 1):
+        for name, asr, accuracy in (
+            ("none", 0.60 + 0.02 * seed, 0.90),
+            ("temperature", temperature_asr, 0.90),
+            ("dynanoise", 0.50, 0.89 - 0.02 * seed),
+        ):
+            rows += [
+                record(name, "confidence", seed, asr=asr, auc=asr),
+                record(name, "loss", seed, asr=asr - 0.01, auc=asr + 0.05),
+                utility(name, seed, accuracy, 0.1 * (name != "none")),
+            ]
+    return rows

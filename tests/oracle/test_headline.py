@@ -1,0 +1,53 @@
+"""The paper's headline effect on real data, over 20 seeds."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynanoise.record import Record
+from dynanoise.report.findings import findings
+from dynanoise.report.summary import Summary, summarise
+
+
+@pytest.fixture(scope="module")
+def summary(twenty_seeds: list[Record]) -> Summary:
+    return summarise(twenty_seeds)
+
+
+def test_the_undefended_confidence_attack_beats_chance_with_its_whole_interval(
+    summary: Summary,
+) -> None:
+    found = summary.spread("none", "confidence", "asr").interval
+    assert found.low is not None and found.low > 0.5
+
+
+def test_dynanoise_brings_it_to_chance(summary: Summary) -> None:
+    found = summary.spread("dynanoise", "confidence", "asr")
+    assert abs(found.mean - 0.5) <= 0.03
+
+
+def test_temperature_alone_costs_exactly_nothing(summary: Summary) -> None:
+    assert set(summary.change("temperature", None, "accuracy").values) == {0.0}
+    assert set(summary.spread("temperature", None, "label_flips").values) == {0.0}
+
+
+def test_the_models_leak_because_they_are_overfitted(summary: Summary) -> None:
+    trained = summary.spread("none", None, "train_accuracy")
+    assert min(trained.values) > 0.99
+    assert 0.85 < summary.spread("none", None, "accuracy").mean < 0.99
+
+
+def test_every_undefended_attack_beats_chance(summary: Summary) -> None:
+    for attack in summary.attacks:
+        found = summary.spread("none", attack, "asr").interval
+        assert found.low is not None and found.low > 0.5, attack
+
+
+def test_the_sentence_says_how_much_temperature_alone_gives(summary: Summary) -> None:
+    before = summary.spread("none", "confidence", "asr").mean
+    alone = summary.spread("temperature", "confidence", "asr").mean
+    after = summary.spread("dynanoise", "confidence", "asr").mean
+    share = (before - alone) / (before - after)
+    assert f"temperature alone, without any noise, gives {share:.0%} of that fall" in "".join(
+        findings(summary)
+    )

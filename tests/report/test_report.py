@@ -1,0 +1,130 @@
+"""Tables, sentences and pictures say what the Records say."""
+
+from __future__ import annotations
+
+import io
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from dynanoise.errors import InputError
+from dynanoise.report.findings import findings
+from dynanoise.report.summary import Summary, summarise
+from dynanoise.report.table import markdown_table, success_table
+from tests.build_records import records
+
+
+@pytest.fixture
+def summary() -> Summary:
+    return summarise(records())
+
+
+def printed(summary: Summary, width: int = 120) -> str:
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(success_table(summary))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_summary_keeps_the_order_and_pairs_the_seeds(summary: Summary) -> None:
+    assert summary.contenders == ("none", "temperature", "dynanoise")
+    assert summary.attacks == ("confidence", "loss")
+    assert summary.seeds == (0, 1)
+    spread = summary.spread("none", "confidence", "asr")
+    assert spread.mean == pytest.approx(0.61)
+    assert spread.sd == pytest.approx(0.02 / 2**0.5)
+    assert summary.change("dynanoise", None, "accuracy").values == pytest.approx((-0.01, -0.03))
+
+
+def test_the_order_of_records_does_not_matter_to_pairing() -> None:
+    rows = records()
+    swapped = [row for seed in (1, 0) for row in rows if row.seed == seed]
+    change = summarise(swapped).change("dynanoise", None, "accuracy")
+    assert change.values == pytest.approx((-0.01, -0.03))
+
+
+def test_incomplete_or_mixed_records_are_refused() -> None:
+    rows = records()
+    with pytest.raises(InputError, match="1 are missing"):
+        summarise(rows[1:])
+    with pytest.raises(InputError, match="1 are repeated"):
+        summarise([*rows, rows[0]])
+    with pytest.raises(InputError, match=r"made up \(paper protocol\), other \(paper protocol\)"):
+        summarise([*rows, replace(rows[0], preset="other")])
+    with pytest.raises(InputError, match="of nothing"):
+        summarise([])
+
+
+def test_the_table_shows_mean_and_deviation(summary: Summary) -> None:
+    text = printed(summary)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["none", "0.900", "0.610", "0.600", "-", "-", "-"] in lines
+    assert ["±.000", "±.014", "±.014"] in lines
+    dynanoise = next(line for line in lines if line[:1] == ["dynanoise"])
+    assert dynanoise == ["dynanoise", "0.880", "0.500", "0.490", "+0.100", "+0.100", "+0.100"]
+
+
+def test_one_seed_has_no_deviation() -> None:
+    text = printed(summarise([row for row in records() if row.seed == 0]))
+    assert "±" not in text and "One seed" in text
+
+
+def test_the_markdown_table_has_the_same_numbers(summary: Summary) -> None:
+    lines = markdown_table(summary).splitlines()
+    assert lines[0] == (
+        "|  | Test accuracy | Confidence | Loss | MIDPUT | MIDPUT leak | MIDPUT worst |"
+    )
+    assert lines[2].startswith("| none | 0.900 ± 0.000 | 0.610 ± 0.014 | 0.600 ± 0.014 |  |")
+    assert len({line.count("|") for line in lines}) == 1
+
+
+def test_sentences_name_threat_gain_cost_and_limit(summary: Summary) -> None:
+    threat, gain, cost, limit = findings(summary)
+    assert threat == (
+        "Threat model 'paper': the attacker does not know of the defense and asks each query once; "
+        "0.5 is chance. It says nothing about an attacker who knows it."
+    )
+    assert "from 0.610 [0.483, 0.737] (mean and 95% interval over 2 seeds) to 0.500" in gain
+    assert gain.endswith("temperature alone, without any noise, gives 100% of that fall.")
+    assert "Test accuracy is 0.900 undefended; it changes by exactly 0 with temperature" in cost
+    assert "-0.020 [-0.147, +0.107] with DynaNoise" in cost
+    assert "AUC 0.660 [0.533, 0.787] undefended" in limit
+
+
+def test_the_share_of_temperature_is_computed() -> None:
+    """0.61 falls to 0.50 with DynaNoise and to 0.58 with temperature alone: 27% of it."""
+    gain = findings(summarise(records(temperature_asr=0.58)))[1]
+    assert gain.endswith("temperature alone, without any noise, gives 27% of that fall.")
+
+
+def test_no_fall_has_no_share() -> None:
+    rows = [
+        replace(row, metrics=next(
+            other.metrics for other in records()
+            if (other.contender, other.attack, other.seed) == ("none", row.attack, row.seed)
+        ))
+        for row in records()
+    ]  # fmt: skip
+    gain = findings(summarise(rows))[1]
+    assert "% of that fall" not in gain and gain.endswith(
+        "temperature alone, to 0.610 [0.483, 0.737]."
+    )
+
+
+def test_an_aware_threat_model_is_described_as_such() -> None:
+    rows = records()
+    aware = replace(rows[0].threat, name="adaptive", knows_defense=True, repeats=16)
+    threat = findings(summarise([replace(row, threat=aware) for row in rows]))[0]
+    assert "the attacker knows the defense and asks each query up to 16 times" in threat
+    assert "says nothing" not in threat
+
+
+def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
+    pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
+    from dynanoise.report.plots import success_plot
+
+    first, again = success_plot(summary), success_plot(summary)
+    assert first == again
+    assert ET.fromstring(first).tag.endswith("svg")

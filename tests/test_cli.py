@@ -1,0 +1,156 @@
+"""The command line as its users meet it, in processes of its own where that matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dynanoise.cli import app
+from dynanoise.report.records import save
+from tests.build_records import records
+
+torch_missing = pytest.mark.skipif(
+    __import__("importlib.util").util.find_spec("torch") is None,
+    reason="training needs torch: pip install 'dynanoise[train]'",
+)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+@pytest.mark.parametrize(
+    "way", [["-m", "dynanoise"], ["-c", "from dynanoise.cli import app; app()"]]
+)
+def test_help_and_version_import_nothing_heavy(way: list[str]) -> None:
+    code = textwrap.dedent("""
+        import runpy, sys
+        sys.argv = ["dynanoise", sys.argv[1]]
+        try:
+            runpy.run_module("dynanoise", run_name="__main__")
+        except SystemExit as end:
+            assert end.code == 0, end.code
+        heavy = {"torch", "sklearn", "scipy", "numpy", "matplotlib"} & set(sys.modules)
+        assert not heavy, heavy
+    """)
+    for option in ("--help", "--version"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, option], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        direct = subprocess.run([sys.executable, *way, option], capture_output=True, check=False)
+        assert direct.returncode == 0
+
+
+def test_the_presets_are_listed() -> None:
+    found = run("bench", "--list")
+    assert found.exit_code == 0
+    assert found.stdout.startswith("digits: scikit-learn's digits")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["bench"], "No preset was named. Name one; `dynanoise bench --list` has all."),
+        (["bench", "digit"], "There is no preset 'digit'. Did you mean 'digits'?"),
+        (["bench", "digits", "--seeds", "0"], "seeds is 0. Use an integer of at least 1."),
+        (["show", "nowhere.json"], "nowhere.json cannot be read"),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: str) -> None:
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert found.stderr.startswith("Error: ") and says in found.stderr
+    assert found.stderr.count("\n") == 1 and found.stdout == ""
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    started = time.perf_counter()
+    found = run("bench", "digits", "--seeds", "1000", "--out", str(tmp_path / "file"))
+    assert found.exit_code == 2 and "is not a folder that can be written" in found.stderr
+    assert time.perf_counter() - started < 20
+
+
+def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    found = run("bench", "digits")
+    assert found.exit_code == 2
+    assert "pip install 'dynanoise[train]'" in found.stderr
+
+
+def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
+    save(records(), tmp_path / "records.json")
+    table = run("show", str(tmp_path / "records.json"))
+    assert table.exit_code == 0 and "0.610" in table.stdout and "Threat model" in table.stdout
+    as_json = run("show", "--json", str(tmp_path / "records.json"))
+    assert as_json.stdout == (tmp_path / "records.json").read_text()
+    markdown = run("show", "--markdown", str(tmp_path / "records.json"))
+    assert markdown.stdout.startswith("|  | Test accuracy |")
+
+
+@torch_missing
+def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
+    """`dynanoise bench digits` twice gives identical numbers, down to the last bit."""
+    first = run("bench", "digits", "--seeds", "1", "--out", str(tmp_path / "a"), "--json")
+    assert first.exit_code == 0, first.stderr
+    assert json.loads(first.stdout) == json.loads((tmp_path / "a" / "records.json").read_text())
+    second = run("bench", "digits", "--seeds", "1", "--json")
+
+    def numbers(result: Result) -> list[tuple[object, ...]]:
+        return [
+            (row["contender"], row["attack"], row["metrics"])
+            for row in json.loads(result.stdout)["records"]
+        ]
+
+    assert numbers(first) == numbers(second)
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        "attack_success.svg",
+        "records.json",
+    ]
+
+
+@torch_missing
+def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
+    found = json.loads(run("bench", "digits", "--seeds", "1", "--json").stdout)
+    shared, rows = found["shared"], found["records"]
+    assert shared["command"] == "dynanoise bench digits --seeds 1"
+    assert shared["threat"] == {
+        "name": "paper", "knows_defense": False, "repeats": 1, "augmented": False,
+    }  # fmt: skip
+    assert {"python", "numpy", "torch", "dynanoise"} <= set(shared["versions"])
+    assert {"processor", "cores", "memory_gib", "threads"} <= set(shared["hardware"])
+    assert shared["counts"]["scored"] == 168 and len(shared["split"]) == 16
+    assert len(rows) == 4 * 7
+    assert all(row["seconds"] > 0 and row["metrics"] for row in rows)
+    assert {row["attack"] for row in rows} == {
+        None, "confidence", "loss", "entropy", "modified_entropy", "shadow", "lira_by_class",
+    }  # fmt: skip
+
+
+@torch_missing
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "dynanoise", "bench", "digits", "--seeds", "500"]
+    process = subprocess.Popen(
+        [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not out.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert stderr.endswith("Interrupted. No result was written.\n") and "Traceback" not in stderr
+    assert stdout == "" and list(out.iterdir()) == []

@@ -1,0 +1,68 @@
+"""The library without extras, the public names, and what must not be in the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import dynanoise
+
+SOURCE = Path(dynanoise.__file__).parent
+
+
+def test_the_defense_and_the_attacks_work_without_torch_and_matplotlib() -> None:
+    code = """
+        import sys
+        class Missing:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in ("torch", "matplotlib"):
+                    raise ModuleNotFoundError(name)
+        sys.meta_path.insert(0, Missing())
+        import numpy as np
+        import dynanoise as dn
+        answer = dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.Fresh(0))
+        assert answer.shape == (2, 3)
+        from dynanoise.registry import ATTACKS
+        from dynanoise.audit.observe import answers, shadow_answers
+        rows = np.log([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]])
+        shadows = shadow_answers(rows, [0, 0, 0, 0], [[1, 0, 1, 0]])
+        for name in ATTACKS.names():
+            assert ATTACKS.get(name)().fit(shadows).score(answers(rows[0], [0] * 4)).shape == (4,)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+def test_importing_the_package_imports_no_dependency() -> None:
+    code = "import dynanoise, sys; assert not {'numpy', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_public_names_are_there_and_others_are_not() -> None:
+    for name in dynanoise.__all__:
+        assert getattr(dynanoise, name) is not None
+    assert set(dynanoise.__all__) <= set(dir(dynanoise))
+    with pytest.raises(AttributeError, match="no attribute 'Dynanoise'"):
+        dynanoise.Dynanoise  # noqa: B018
+
+
+def test_no_file_is_long_and_none_uses_global_randomness_or_pickle() -> None:
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= 300, path
+        names = {
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Attribute | ast.Import | ast.ImportFrom)
+        }
+        for name in names:
+            assert not name.startswith(("import pickle", "from pickle", "import joblib")), path
+            assert not name.startswith(("np.random.seed", "np.random.normal", "random.")), path
+
+
+def test_the_typing_marker_ships() -> None:
+    assert (SOURCE / "py.typed").exists()

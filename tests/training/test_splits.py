@@ -1,0 +1,74 @@
+"""Nobody plays two parts, the proportions are the paper's, and a split can be recognised."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynanoise.errors import InputError
+from dynanoise.training.data import Data
+from dynanoise.training.splits import PaperSplit, paper_split
+
+
+def parts(split: PaperSplit) -> list[np.ndarray]:
+    return [getattr(split, field.name) for field in fields(split)]
+
+
+@given(st.integers(10, 300), st.integers(1, 50), st.integers(1, 100), st.integers(0, 10**9))
+def test_every_record_plays_exactly_one_part(pool: int, ref: int, test: int, seed: int) -> None:
+    split = paper_split(pool + ref + test, pool, ref, seed)
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(parts(split))), np.arange(pool + ref + test)
+    )
+    assert all(len(part) > 0 for part in parts(split))
+    counts = split.counts
+    target = counts["members"] + counts["non_members"]
+    assert target == int(0.7 * pool) and counts["members"] == int(0.8 * target)
+    assert 0 <= counts["shadow_non_members"] - counts["shadow_members"] <= 1
+    assert (counts["reference"], counts["test"]) == (ref, test)
+
+
+def test_the_papers_cifar10_numbers() -> None:
+    """arXiv:2505.13362v2: 28,000 / 7,000 / 7,500 / 7,500."""
+    assert list(paper_split(60_000, 50_000, 5_000, 0).counts.values())[:4] == [
+        28_000, 7_000, 7_500, 7_500,
+    ]  # fmt: skip
+
+
+def test_a_split_depends_on_the_seed_alone() -> None:
+    first, again, other = (paper_split(100, 50, 10, seed) for seed in (0, 0, 1))
+    assert first.digest == again.digest != other.digest
+
+
+def test_the_digest_sees_who_plays_which_part() -> None:
+    split = paper_split(100, 50, 10, 0)
+    swapped = replace(split, shadow_members=split.non_members, non_members=split.shadow_members)
+    assert swapped.digest != split.digest
+
+
+@pytest.mark.parametrize(("records", "pool", "ref"), [(100, 9, 1), (100, 50, 0), (100, 90, 10)])
+def test_parts_that_do_not_fit_are_refused(records: int, pool: int, ref: int) -> None:
+    with pytest.raises(InputError, match=f"A pool of {pool} and {ref} reference"):
+        paper_split(records, pool, ref, 0)
+
+
+def test_data_with_wrong_labels_are_refused() -> None:
+    with pytest.raises(InputError, match="labels from 1 to 3 with 3 classes"):
+        Data("mine", np.zeros((2, 4)), np.array([1, 3]), 3)
+    with pytest.raises(InputError, match="2 inputs and 3 labels"):
+        Data("mine", np.zeros((2, 4)), np.array([0, 1, 2]), 3)
+
+
+def test_the_data_digest_sees_values_shape_and_dtype() -> None:
+    base = Data("a", np.zeros((2, 4), np.float32), np.array([0, 1]), 2)
+    others = [
+        Data("a", np.ones((2, 4), np.float32), np.array([0, 1]), 2),
+        Data("a", np.zeros((2, 2, 2), np.float32), np.array([0, 1]), 2),
+        Data("a", np.zeros((2, 2), np.float64), np.array([0, 1]), 2),
+        Data("a", np.zeros((2, 4), np.float32), np.array([1, 1]), 2),
+    ]
+    assert len({data.digest for data in [base, *others]}) == 5

@@ -1,0 +1,113 @@
+"""Training repeats itself, leaves no trace in torch's state, and really trains."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+
+from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
+from dynanoise.training.data import Data  # noqa: E402
+from dynanoise.training.jobs import InProcess, Job, train_and_answer  # noqa: E402
+from dynanoise.training.runs import paper_jobs, paper_run  # noqa: E402
+from dynanoise.training.splits import paper_split  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return DATASETS.get("digits")()
+
+
+def job(**changes: Any) -> Job:
+    plain = Job(
+        name="target",
+        model=MODELS.get("mlp")((32,)),
+        recipe=RECIPES.get("plain")(epochs=3),
+        members=np.arange(100),
+        reference=np.arange(100, 150),
+        seed=1,
+    )
+    return replace(plain, **changes)
+
+
+def test_the_same_job_gives_the_same_bits(data: Data) -> None:
+    np.testing.assert_array_equal(train_and_answer(job(), data), train_and_answer(job(), data))
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"members": np.arange(1, 101)}])
+def test_another_seed_or_other_members_give_another_model(
+    data: Data, change: dict[str, Any]
+) -> None:
+    different = train_and_answer(job(**change), data)
+    assert not np.allclose(different, train_and_answer(job(), data))
+
+
+def test_torchs_global_state_is_left_as_it_was(data: Data) -> None:
+    torch.manual_seed(3)
+    before = torch.random.get_rng_state()
+    threads = torch.get_num_threads()
+    train_and_answer(job(threads=2), data)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert torch.get_num_threads() == threads
+
+
+def test_torchs_global_state_is_not_used(data: Data) -> None:
+    torch.manual_seed(4)
+    first = train_and_answer(job(), data)
+    torch.manual_seed(5)
+    np.testing.assert_array_equal(train_and_answer(job(), data), first)
+
+
+def test_threads_are_given_back_after_an_error(data: Data) -> None:
+    threads = torch.get_num_threads()
+    with pytest.raises(IndexError):
+        train_and_answer(job(members=np.array([10**6]), threads=threads + 1), data)
+    assert torch.get_num_threads() == threads
+
+
+def test_training_learns_its_members(data: Data) -> None:
+    """100 epochs fit 200 digits perfectly; one epoch does not."""
+    members = np.arange(200)
+    long, short = (
+        train_and_answer(
+            job(
+                model=MODELS.get("mlp")((256,)),
+                recipe=RECIPES.get("plain")(epochs=epochs),
+                members=members,
+            ),
+            data,
+        )[members, 0].argmax(-1)
+        for epochs in (100, 1)
+    )
+    assert (long == data.labels[members]).mean() == 1
+    assert (short == data.labels[members]).mean() < 0.9
+
+
+def test_answers_are_about_every_record_in_order(data: Data) -> None:
+    logits = train_and_answer(job(), data)
+    assert logits.shape == (len(data), 1, 10) and logits.dtype == np.float32
+
+
+def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
+    split = paper_split(len(data), pool=100, reference=50, seed=0)
+    jobs = paper_jobs(split, job().model, job().recipe, seed=0, shadows=2, threads=1)
+    assert [one.name for one in jobs] == ["target", "shadow 0", "shadow 1"]
+    assert len({one.seed for one in jobs}) == 3
+    np.testing.assert_array_equal(jobs[0].members, split.members)
+    np.testing.assert_array_equal(jobs[1].members, split.shadow_members)
+    done: list[str] = []
+    run = paper_run(data, split, jobs, seed=0, executor=InProcess(), progress=done.append)
+    assert done == ["target", "shadow 0", "shadow 1"]
+    answers = [train_and_answer(one, data) for one in jobs]
+    np.testing.assert_array_equal(run.target.logits[0], answers[0][run.target.ids])
+    np.testing.assert_array_equal(run.shadows.logits[1], answers[2][run.shadows.ids])
+    np.testing.assert_array_equal(run.reference.logits[2], answers[2][run.reference.ids])
+    np.testing.assert_array_equal(run.test.logits[0], answers[0][run.test.ids])
+    np.testing.assert_array_equal(run.test.labels, data.labels[run.test.ids])
+    assert set(run.target.ids[run.target.use[0] == 1]) == set(split.members)
+    assert set(run.shadows.ids[run.shadows.use[1] == 1]) == set(split.shadow_members)
+    assert not run.test.use.any() and not run.reference.use.any()
