@@ -176,7 +176,9 @@ def test_shadow_equals_scikit_learn_on_the_first_shadow_alone() -> None:
 # --- LiRA by class -------------------------------------------------------------------------------
 
 
-def brute_force_lira(probs: Float64, labels: np.ndarray, members: np.ndarray) -> dict[int, tuple]:
+def brute_force_lira(
+    probs: Float64, labels: np.ndarray, members: np.ndarray
+) -> dict[int, tuple[float, ...]]:
     """(in mean, in sd, out mean, out sd) for each class, by statistics.stdev's definition."""
     found = {}
     for label in range(probs.shape[-1]):

@@ -145,7 +145,7 @@ def test_logits_near_the_float32_limits_give_finite_normalised_rows(
 
 def test_noise_is_not_lost_beside_huge_logits() -> None:
     """1e30 + 0.5 is 1e30; the two leading classes must still be told apart by noise alone."""
-    rows = np.float32([[1e30, 1e30, 0.0]]).repeat(200, axis=0)
+    rows = np.array([[1e30, 1e30, 0.0]], np.float32).repeat(200, axis=0)
     first = DynaNoise(temperature=1)(rows, Fresh(0))[:, 0]
     assert first.std() > 0.1
 
@@ -154,7 +154,8 @@ def test_noise_is_not_lost_beside_huge_logits() -> None:
 def test_float32_and_float64_agree(rows: npt.NDArray[np.float32]) -> None:
     narrow = DynaNoise()(rows, Fresh(0))
     wide = DynaNoise()(rows.astype(np.float64), Fresh(0))
-    assert (narrow.dtype, wide.dtype) == (np.float32, np.float64)
+    assert narrow.dtype == np.dtype(np.float32)
+    assert wide.dtype == np.dtype(np.float64)
     np.testing.assert_allclose(narrow, wide, rtol=1e-5)
 
 

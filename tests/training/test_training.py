@@ -19,7 +19,8 @@ from dynanoise.training.splits import paper_split  # noqa: E402
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return DATASETS.get("digits")()
+    loaded: Data = DATASETS.get("digits")()
+    return loaded
 
 
 def job(**changes: Any) -> Job:
