@@ -151,7 +151,7 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path) -> None:
     time.sleep(3)
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=30)
-    # A shell reports 130 for both: CPython ends itself by the signal where it interrupted an exec().
+    # A shell reports 130 for both: interrupted inside an exec(), CPython ends itself by the signal.
     assert process.returncode in (130, -signal.SIGINT)
     assert stderr.endswith("Interrupted. No result was written.\n") and "Traceback" not in stderr
     assert stdout == "" and list(out.iterdir()) == []
