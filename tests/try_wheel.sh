@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# Builds the wheel, installs it alone into an empty environment, and tries it there without torch.
+# Usage: tests/try_wheel.sh PYTHON, from the root of the repository.
+set -euo pipefail
+python=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+"$python" -m build --wheel --no-isolation --outdir "$work" . >"$work/build.log" || { cat "$work/build.log"; exit 1; }
+"$python" -m venv "$work/empty"
+there=$work/empty/bin
+"$there/python" -m pip --disable-pip-version-check install --quiet "$work"/dynanoise-*.whl
+cd "$work" # away from the source tree
+
+"$there/python" - <<'PYTHON'
+import importlib.util
+import pathlib
+
+import numpy as np
+
+import dynanoise as dn
+
+assert importlib.util.find_spec("torch") is None, "torch must not come with the core"
+assert "site-packages" in dn.__file__
+assert (pathlib.Path(dn.__file__).parent / "py.typed").exists()
+answer = dn.DynaNoise()(np.zeros((2, 3), dtype=np.float32), dn.Fresh(0))
+assert answer.shape == (2, 3)
+PYTHON
+
+"$there/dynanoise" --version
+"$there/dynanoise" --help >/dev/null
+if "$there/dynanoise" bench digits 2>"$work/error"; then echo "bench ran without torch?"; exit 1; fi
+grep -q "pip install 'dynanoise\[train\]'" "$work/error"
+
+# The best of five, so that a busy machine does not decide.
+"$there/python" - "$there/dynanoise" <<'PYTHON'
+import subprocess
+import sys
+import time
+
+seconds = []
+for _ in range(5):
+    started = time.perf_counter()
+    subprocess.run([sys.argv[1], "--help"], check=True, stdout=subprocess.DEVNULL)
+    seconds.append(time.perf_counter() - started)
+print(f"dynanoise --help: {min(seconds):.2f} s")
+assert min(seconds) < 0.3
+PYTHON
+echo "The wheel works in an empty environment."
