@@ -23,13 +23,17 @@ def readme() -> str:
     """The README with its table and sentences made anew from the Records."""
     summary = summarise(load(RECORDS))
     sentences = "\n".join(f"- {sentence}" for sentence in findings(summary))
-    caption = f"Attack success is balanced accuracy; mean ± standard deviation over {len(summary.seeds)} seeds."
+    caption = (
+        "Attack success is balanced accuracy; mean ± standard deviation over "
+        f"{len(summary.seeds)} seeds."
+    )
     body = f"{markdown_table(summary)}\n\n{caption}\n\n{sentences}"
     command = f"{summary.records[0].command} --out results/digits"
     text = (ROOT / "README.md").read_text()
     block = re.compile(r"<!-- table: .*? -->\n.*?<!-- end of table -->", re.DOTALL)
     assert len(block.findall(text)) == 1
-    return block.sub(lambda _: f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->", text)
+    made = f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->"
+    return block.sub(lambda _: made, text)
 
 
 def cli_page() -> str:
