@@ -97,6 +97,8 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
     scores = fitted.score(seen)
     np.testing.assert_allclose(scores, margins, atol=1e-9)
     np.testing.assert_array_equal(fitted.decide(scores), expected)
+    # The thresholds are shadow members' own values: an answer exactly there is a member.
+    assert fitted.decide(np.array([0.0, -1e-12])).tolist() == [True, False]
 
 
 def test_entropy_uses_the_predicted_class_and_modified_entropy_the_true_one() -> None:

@@ -157,6 +157,23 @@ def test_contenders_of_another_recipe_use_its_models() -> None:
     assert found["other", "loss"].metrics["auc"].value > 0.8
 
 
+def test_only_an_aware_attacker_uses_shadows_of_the_contenders_recipe() -> None:
+    """As published, attacks on a training-time defense are fitted on undefended shadows."""
+    contenders = (
+        Contender("none", undefended()),
+        Contender("other", undefended(), recipe="other"),
+    )
+
+    def metrics(protocol: AttackProtocol, shadows_seed: int) -> list[Any]:
+        other = replace(build.run(), shadows=build.run(seed=shadows_seed).shadows)
+        runs = {"plain": build.run(), "other": other}
+        return [one.metrics for one in judge(runs, contenders, protocol)]
+
+    assert metrics(PAPER, 50) == metrics(PAPER, 60)
+    assert metrics(AWARE, 50)[:7] == metrics(AWARE, 60)[:7]
+    assert metrics(AWARE, 50)[7:] != metrics(AWARE, 60)[7:]
+
+
 @pytest.mark.parametrize("protocol", [PAPER, AWARE])
 def test_nothing_is_written_into_a_run(protocol: AttackProtocol) -> None:
     run = build.run()

@@ -121,6 +121,17 @@ def test_with_one_draw_temperature_never_moves_the_argmax(
     np.testing.assert_array_equal(answers[0].argmax(-1), answers[1].argmax(-1))
 
 
+@given(build.logits(largest=1, dtype=np.float32), st.floats(1, 1000), st.sampled_from([0.0, 1e-9]))
+def test_float32_rounding_does_not_move_the_argmax_of_the_noisy_logits(
+    rows: npt.NDArray[np.float32], temperature: float, base: float
+) -> None:
+    """At a high temperature neighbouring float32 answers tie; without noise the label is kept."""
+    defense = DynaNoise(base_variance=base, lambda_scale=0, temperature=temperature)
+    noisy = rows + np.sqrt(base) * Fresh(0).draw(rows.astype(np.float64), 1, "")[1][0]
+    noisy -= rows.max(axis=-1, keepdims=True)  # as the defense rounds, relative to the maximum
+    np.testing.assert_array_equal(defense(rows, Fresh(0)).argmax(-1), noisy.argmax(-1))
+
+
 @given(build.logits(), st.floats(0.1, 5), st.integers(2, 5))
 def test_several_samples_are_the_mean_of_single_answers(
     rows: Float64, temperature: float, samples: int
