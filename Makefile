@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
-	$(BIN)/dynanoise bench digits --out $(OUT) --seeds $(SEEDS)
+	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dynanoise.report.findings import findings
+from dynanoise.report.findings import MIDPUT_NOTE, findings
 from dynanoise.report.records import load
 from dynanoise.report.summary import summarise
-from dynanoise.report.table import markdown_table
+from dynanoise.report.table import caption, markdown_table
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "digits" / "records.json"
@@ -23,11 +23,7 @@ def readme() -> str:
     """The README with its table and sentences made anew from the Records."""
     summary = summarise(load(RECORDS))
     sentences = "\n".join(f"- {sentence}" for sentence in findings(summary))
-    caption = (
-        "Attack success is balanced accuracy; mean ± standard deviation over "
-        f"{len(summary.seeds)} seeds."
-    )
-    body = f"{markdown_table(summary)}\n\n{caption}\n\n{sentences}"
+    body = f"{markdown_table(summary)}\n\n{caption(summary)} {MIDPUT_NOTE}\n\n{sentences}"
     command = f"{summary.records[0].command} --out results/digits"
     text = (ROOT / "README.md").read_text()
     block = re.compile(r"<!-- table: .*? -->\n.*?<!-- end of table -->", re.DOTALL)

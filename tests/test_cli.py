@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from dynanoise import registry
 from dynanoise.cli import app
 from dynanoise.report.records import save
 from tests.build_records import records
@@ -63,6 +65,7 @@ def test_the_presets_are_listed() -> None:
         (["bench"], "No preset was named. Name one; `dynanoise bench --list` has all."),
         (["bench", "digit"], "There is no preset 'digit'. Did you mean 'digits'?"),
         (["bench", "digits", "--seeds", "0"], "seeds is 0. Use an integer of at least 1."),
+        (["bench", "digits", "--out", ""], "--out is empty."),
         (["show", "nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
@@ -95,7 +98,51 @@ def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
     as_json = run("show", "--json", str(tmp_path / "records.json"))
     assert as_json.stdout == (tmp_path / "records.json").read_text()
     markdown = run("show", "--markdown", str(tmp_path / "records.json"))
-    assert markdown.stdout.startswith("|  | Test accuracy |")
+    assert markdown.stdout.startswith("|  | Test acc. |")
+
+
+def made_up_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bench` without the work."""
+    import dynanoise.audit.bench as module
+
+    monkeypatch.setattr(module, "bench", lambda preset, seeds, progress: iter(records()))
+
+
+def test_an_earlier_run_is_replaced_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up_run(monkeypatch)
+    assert "Wrote" in run("bench", "digits", "--out", str(tmp_path)).stderr
+    assert "Replaced" in run("bench", "digits", "--out", str(tmp_path)).stderr
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    without = run("bench", "digits", "--out", str(tmp_path))
+    assert "No picture: " in without.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["records.json"]  # no stale picture
+
+
+def test_a_write_that_fails_after_the_work_still_shows_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up_run(monkeypatch)
+    (tmp_path / "records.json").mkdir()
+    found = run("bench", "digits", "--out", str(tmp_path))
+    assert found.exit_code == 1
+    assert "could not be written" in found.stderr
+    assert "0.610" in found.stdout
+
+
+def test_a_broken_component_of_another_package_is_named_and_hides_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    entry = importlib.metadata.EntryPoint("theirs", "no_such_module:X", "dynanoise.audit.presets")
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
+    monkeypatch.delitem(vars(registry.PRESETS), "_places", raising=False)
+    found = run("bench", "--list")
+    monkeypatch.undo()
+    monkeypatch.delitem(vars(registry.PRESETS), "_places", raising=False)
+    assert found.exit_code == 0
+    assert "digits: scikit-learn's digits" in found.stdout
+    assert "theirs: The preset 'theirs' of an unknown package cannot be loaded" in found.stdout
 
 
 @torch_missing
@@ -153,5 +200,6 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path) -> None:
     stdout, stderr = process.communicate(timeout=30)
     # A shell reports 130 for both: interrupted inside an exec(), CPython ends itself by the signal.
     assert process.returncode in (130, -signal.SIGINT)
-    assert stderr.endswith("Interrupted. No result was written.\n") and "Traceback" not in stderr
+    assert stderr.endswith("No result was written.\nInterrupted.\n")
+    assert "Traceback" not in stderr
     assert stdout == "" and list(out.iterdir()) == []

@@ -103,6 +103,7 @@ def test_scaled_logit_of_float32_saturation_is_finite() -> None:
         (np.zeros((2, 2), dtype=np.float16), "dtype float16"),
         (np.zeros((2, 2), dtype=complex), "dtype complex128"),
         (np.array([["a", "b"]]), "dtype <U1"),
+        ([[1.0], [1.0, 2.0]], "of type list do not make an array"),
         (np.float64(3.0), "a single number"),
     ],
 )

@@ -18,6 +18,9 @@ from tests import build
     [
         ({"logits": np.zeros((1, 40, 3), np.float32)}, r"shape \(1, 40, 3\)"),
         ({"logits": np.zeros((1, 40, 1, 3), np.int64)}, "dtype int64"),
+        ({"logits": np.full((1, 40, 1, 3), np.nan)}, "NaN or infinity"),
+        ({"logits": np.zeros((1, 40, 0, 3))}, "at least one input an example"),
+        ({"logits": np.zeros((1, 40, 1, 1))}, "two classes"),
         ({"labels": np.zeros(39, np.int64)}, r"labels has shape \(39,\)"),
         ({"labels": np.full(40, 3)}, "A label is 3 with 3 classes"),
         ({"labels": np.full(40, -1)}, "A label is -1 with 3 classes"),
@@ -53,9 +56,12 @@ def test_a_run_gives_each_model_its_own_view() -> None:
     run = build.run()
     for model in range(1 + run.shadows.models):
         view = run.view(model)
-        assert view.outputs.models == view.reference.models == 1
+        assert view.members.models == view.reference.models == 1
+        assert (view.members.use == 1).all()
         np.testing.assert_array_equal(view.reference.logits[0], run.reference.logits[model])
-    np.testing.assert_array_equal(run.view(2).outputs.logits[0], run.shadows.logits[1])
+    shadow = run.shadows.select(models=[1], examples=run.shadows.use[1] == 1)
+    np.testing.assert_array_equal(run.view(2).members.logits, shadow.logits)
+    np.testing.assert_array_equal(run.view(2).members.ids, shadow.ids)
 
 
 def test_an_attacker_has_no_membership_and_one_answer() -> None:
@@ -63,6 +69,15 @@ def test_an_attacker_has_no_membership_and_one_answer() -> None:
     seen = build.target_and_shadows(0, 1.0)[0]
     with pytest.raises(QueryBudgetError, match="asked for 3 further answers"):
         seen.ask(3)
+
+
+def test_shadow_rows_of_one_kind_are_refused() -> None:
+    """The first shadow model alone is what three of the attacks learn from."""
+    shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
+    use = np.stack([np.ones(10), np.zeros(10)]).astype(np.int8)
+    with pytest.raises(InputError, match="first 1 shadow models are about 10 members and 0 non-"):
+        replace(shadows, use=use).rows(models=1)
+    assert len(replace(shadows, use=use).rows()[0]) == 20
 
 
 def test_hidden_pairs_are_left_out_of_the_rows() -> None:

@@ -13,8 +13,6 @@ import typer
 from dynanoise.errors import DynaNoiseError, InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from dynanoise.record import Record
 
 app = typer.Typer(
@@ -40,7 +38,8 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
     """Membership inference: measure it, and defend a trained model at answer time."""
@@ -50,8 +49,10 @@ def main(
 def bench(
     preset: Annotated[str | None, typer.Argument(help="What to run; see --list.")] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(help="Folder for records.json and a picture; made if it is not there."),
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Folder for records.json and a picture; made if it is not there."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="Independent repetitions.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
@@ -67,7 +68,16 @@ def bench(
             return
         if preset is None:
             raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
-        _show(_run(preset, seeds, out), as_json)
+        if out == "":
+            raise InputError("--out is empty.", "Name a folder, or leave --out away.")
+        folder = None if out is None else Path(out)
+        records = _run(preset, seeds, folder)
+        try:
+            saved = folder is None or _saved(records, folder)
+        finally:
+            _show(records, as_json)
+        if not saved:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -80,17 +90,7 @@ def show(
     with _friendly():
         from dynanoise.report.records import load
 
-        loaded = load(records)
-        if markdown:
-            from dynanoise.report.findings import findings
-            from dynanoise.report.summary import summarise
-            from dynanoise.report.table import markdown_table
-
-            summary = summarise(loaded)
-            lines = [f"- {sentence}" for sentence in findings(summary)]
-            typer.echo("\n".join([markdown_table(summary), "", *lines]))
-        else:
-            _show(loaded, as_json)
+        _show(load(records), as_json, markdown)
 
 
 @contextmanager
@@ -102,7 +102,7 @@ def _friendly() -> Iterator[None]:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo("Interrupted. No result was written.", err=True)
+        typer.echo("Interrupted.", err=True)
         raise typer.Exit(130) from None
 
 
@@ -110,11 +110,15 @@ def _list_presets() -> None:
     from dynanoise.registry import PRESETS
 
     for name in PRESETS.names():
-        typer.echo(f"{name}: {PRESETS.get(name).description}")
+        try:
+            description = PRESETS.get(name).description
+        except DynaNoiseError as error:
+            description = str(error)
+        typer.echo(f"{name}: {description}")
 
 
 def _run(preset: str, seeds: int, out: Path | None) -> list[Record]:
-    """Runs the preset behind a progress bar and saves it."""
+    """Runs the preset behind a progress bar."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -132,17 +136,21 @@ def _run(preset: str, seeds: int, out: Path | None) -> list[Record]:
         TextColumn("{task.description}"),
     )
     console = Console(stderr=True)
-    hidden = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
-        bar = bars.add_task("importing", total=total)
+    hidden = not console.is_terminal or console.is_dumb_terminal
+    if hidden:
+        typer.echo(f"Running {preset}: {seeds} seeds, {total} steps.", err=True)
+    try:
+        with Progress(*columns, console=console, transient=True, disable=hidden) as bars:
+            bar = bars.add_task("training the first model", total=total)
 
-        def advance(step: str) -> None:
-            bars.update(bar, advance=1, description=step)
+            def advance(step: str) -> None:
+                bars.update(bar, advance=1, description=f"done: {step}")
 
-        records = list(run(preset, seeds, advance))
-    if out is not None:
-        _save(records, out)
-    return records
+            return list(run(preset, seeds, advance))
+    except KeyboardInterrupt:
+        if out is not None:
+            typer.echo("No result was written.", err=True)
+        raise
 
 
 def _writable(out: Path) -> None:
@@ -160,46 +168,53 @@ def _writable(out: Path) -> None:
         ) from error
 
 
-def _save(records: list[Record], out: Path) -> None:
+def _saved(records: list[Record], out: Path) -> bool:
+    """Writes records.json and, where matplotlib is installed, the picture beside it."""
     from dynanoise.errors import MissingExtraError
     from dynanoise.report.plots import success_plot
-    from dynanoise.report.records import save, write_atomically
+    from dynanoise.report.records import to_json, write_atomically
     from dynanoise.report.summary import summarise
 
-    save(records, out / "records.json")
-    written = ["records.json"]
+    files = {"records.json": to_json(records).encode()}
     try:
-        picture = success_plot(summarise(records))
+        files["attack_success.svg"] = success_plot(summarise(records))
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
-    else:
-        write_atomically(out / "attack_success.svg", picture)
-        written.append("attack_success.svg")
-    typer.echo(f"Wrote {' and '.join(str(out / name) for name in written)}.", err=True)
+    try:
+        if "attack_success.svg" not in files:
+            (out / "attack_success.svg").unlink(missing_ok=True)  # it would show other Records
+        for name, content in files.items():
+            did = "Replaced" if (out / name).exists() else "Wrote"
+            write_atomically(out / name, content)
+            typer.echo(f"{did} {out / name}.", err=True)
+    except OSError as error:
+        typer.echo(f"Error: {out} could not be written ({error.strerror}).", err=True)
+        return False
+    return True
 
 
-def _show(records: list[Record], as_json: bool) -> None:
+def _show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
+    from dynanoise.report.findings import MIDPUT_NOTE, findings
     from dynanoise.report.records import to_json
+    from dynanoise.report.summary import summarise
+    from dynanoise.report.table import caption, markdown_table, success_table
 
     if as_json:
         typer.echo(to_json(records), nl=False)
         return
+    summary = summarise(records)
+    sentences = findings(summary)
+    if markdown:
+        lines = [markdown_table(summary), "", f"{caption(summary)} {MIDPUT_NOTE}", ""]
+        typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in sentences)]))
+        return
+    from rich.console import Console
     from rich.table import Table
 
-    from dynanoise.report.findings import findings
-    from dynanoise.report.summary import summarise
-    from dynanoise.report.table import success_table
-
-    console = _console()
-    summary = summarise(records)
-    console.print(success_table(summary))
+    console = Console(width=None if sys.stdout.isatty() else _WIDE)
+    console.print(success_table(summary, console.width))
+    console.print(f"{caption(summary)} {MIDPUT_NOTE}", style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
-    for sentence in findings(summary):
+    for sentence in sentences:
         bullets.add_row("•", sentence)
     console.print(bullets, highlight=False, markup=False)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else _WIDE)

@@ -23,6 +23,26 @@ _LOWEST = float(np.finfo(np.float64).min)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
+def as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+    """An array of numbers or booleans.
+
+    Raises:
+        InputError: if it cannot be made one: ragged lists, text, tensors that need a gradient.
+    """
+    try:
+        array = np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{name} of type {type(values).__name__} do not make an array ({error}).",
+            "Pass a NumPy array; from torch, tensor.detach().float().cpu().numpy().",
+        ) from error
+    if array.dtype.kind not in "biuf":
+        raise InputError(
+            f"{name} have dtype {array.dtype}.", "Pass numbers, such as a float32 array."
+        )
+    return array
+
+
 def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.dtype[Any]]:
     """Checked logits as float64, and the dtype they came in.
 
@@ -36,11 +56,11 @@ def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.
     >>> as_logits(np.float32([[0.5, -1.0]]))[0].dtype
     dtype('float64')
     """
-    array = np.asarray(values)
+    array = as_array(values, name)
     if array.dtype not in _FLOATS:
         raise InputError(
             f"{name} have dtype {array.dtype}.",
-            "Pass float32 or float64, for example values.astype('float32').",
+            "Pass float32 or float64, for example np.asarray(values, dtype='float32').",
         )
     if array.ndim == 0:
         raise InputError(f"{name} are a single number.", "Pass an array of shape [..., K].")
@@ -87,6 +107,16 @@ def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
         weights = np.exp(shifted, out=shifted)
         weights /= weights.sum(axis=-1, keepdims=True)
     return weights
+
+
+def narrow(probs: Float64, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """A copy in the caller's dtype; what is too small for it becomes subnormal or 0.
+
+    >>> narrow(np.array([1.0, 1e-60]), np.dtype(np.float32)).tolist()
+    [1.0, 0.0]
+    """
+    with np.errstate(under="ignore"):
+        return probs.astype(dtype)
 
 
 def favour(probs: npt.NDArray[Any], winners: Int64) -> npt.NDArray[Any]:
@@ -171,7 +201,7 @@ def take_label(values: Float64, labels: Int64) -> Float64:
 def _without_label(values: Float64, labels: Int64) -> Float64:
     """Rows with the entry of their label removed, shape [N, K-1]."""
     keep = np.arange(values.shape[-1]) != labels[:, None]
-    others: Float64 = values[keep].reshape(len(values), -1)
+    others: Float64 = values[keep].reshape(len(values), values.shape[-1] - 1)
     return others
 
 

@@ -13,8 +13,8 @@ class ThreatModel:
 
     Attributes:
         name: how tables call it.
-        knows_defense: True if shadow outputs pass through the same defense and its deterministic
-            part is undone; never the secret key or the target's random draws.
+        knows_defense: True if shadow outputs pass through the same defense and the attacker is
+            handed what undoes its deterministic part; never the secret key or the target's draws.
         repeats: answers the attacker may collect for each query, >= 1.
         augmented: True if near-duplicates of a record may be asked.
     """
@@ -52,6 +52,7 @@ class Record:
     """One result: what was measured, on what, by which command.
 
     Attributes:
+        model_parameters, recipe_parameters: of the architecture, and of its training.
         attack: the attack's name, or None for utility and trade-off metrics of the contender.
         defense: name and parameters of the defense as it answered (after fitting).
         command: the command that makes this Record again.
@@ -62,8 +63,10 @@ class Record:
 
     dataset: str
     model: str
+    model_parameters: Mapping[str, Any]
     contender: str
     recipe: str
+    recipe_parameters: Mapping[str, Any]
     defense: Mapping[str, Any]
     attack: str | None
     protocol: str

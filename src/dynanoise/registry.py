@@ -24,8 +24,8 @@ from dynanoise.errors import UnknownNameError
 class Registry:
     """The components of one kind.
 
-    >>> DEFENSES.names()
-    ('dynanoise', 'none', 'static', 'temperature')
+    >>> "dynanoise" in DEFENSES.names()
+    True
     >>> DEFENSES.get("dynanoise").__name__
     'DynaNoise'
     """
@@ -87,18 +87,27 @@ class Registry:
         """The component called ``name``.
 
         Raises:
-            UnknownNameError: naming the closest registered names.
+            UnknownNameError: if there is none, with the closest names; or if another package's
+                cannot be loaded.
         """
         place = self._places.get(name)
         if place is None:
-            close = difflib.get_close_matches(name, self.names(), n=1)
+            close = difflib.get_close_matches(str(name), self.names(), n=1)
             hint = f"Did you mean {close[0]!r}? " if close else ""
             raise UnknownNameError(
                 f"There is no {self.kind} {name!r}.",
                 f"{hint}Known: {', '.join(self.names())}.",
             )
         if isinstance(place, importlib.metadata.EntryPoint):
-            return place.load()
+            try:
+                return place.load()
+            except (ImportError, AttributeError) as error:
+                owner = place.dist.name if place.dist else "an unknown package"
+                raise UnknownNameError(
+                    f"The {self.kind} {name!r} of {owner} cannot be loaded from {place.value} "
+                    f"({error}).",
+                    f"Repair or uninstall {owner}.",
+                ) from error
         return getattr(importlib.import_module(place), self.variable)[name]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.errors import InputError, QueryBudgetError
-from dynanoise.numerics import Float64, Int64
+from dynanoise.numerics import Float64, Int64, centred
 
 Floats = npt.NDArray[np.floating[Any]]
 Int8 = npt.NDArray[np.int8]
@@ -33,7 +33,9 @@ def _require(condition: bool, problem: str, remedy: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What M models said about N examples. Arrays are read-only.
+    """What M models said about N examples.
+
+    The arrays are read-only views, not copies: leave the originals unchanged.
 
     Attributes:
         logits: float32 or float64 [M, N, A, K]; A distinct inputs for each example (0 is the
@@ -61,7 +63,17 @@ class Outputs:
             f"Outputs.logits have shape {logits.shape} and dtype {logits.dtype}.",
             "Pass float32 or float64 of shape [models, examples, inputs, classes].",
         )
-        models, examples, _, classes = logits.shape
+        models, examples, inputs, classes = logits.shape
+        _require(
+            inputs >= 1 and classes >= 2,
+            f"Outputs.logits have shape {logits.shape}.",
+            "Give at least one input an example and two classes.",
+        )
+        _require(
+            bool(np.isfinite(logits).all()),
+            "Outputs.logits hold NaN or infinity.",
+            "Logits must be finite numbers.",
+        )
         for name, array, shape in (
             ("labels", labels, (examples,)),
             ("ids", ids, (examples,)),
@@ -116,15 +128,15 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the defender of one model may learn from.
+    """What the defender of one model may learn from. Never the non-members that are scored.
 
     Attributes:
-        outputs: the one model's answers about its members and candidates, M = 1.
+        members: the one model's answers about its members, M = 1.
         reference: its answers about the defender's known non-members, M = 1, disjoint from
             everything that is scored.
     """
 
-    outputs: Outputs
+    members: Outputs
     reference: Outputs
 
 
@@ -141,7 +153,8 @@ class Run:
         test: the target's answers about data for utility, M = 1.
         reference: known non-members answered by the target (model 0) and the shadows, M = 1 + S.
         seed: the seed the run was made from.
-        split: a hash of which record played which part.
+        split: a hash of which record played which part; another one for another target of a pool,
+            because noise is drawn from the seed and it.
     """
 
     target: Outputs
@@ -154,7 +167,8 @@ class Run:
     def view(self, model: int) -> View:
         """The defender's view of the target (0) or of shadow ``model - 1``."""
         outputs = self.target if model == 0 else self.shadows.select(models=[model - 1])
-        return View(outputs, self.reference.select(models=[model]))
+        members = outputs.select(examples=outputs.use[0] == 1)
+        return View(members, self.reference.select(models=[model]))
 
 
 def _ask_once(count: int) -> Iterator[Float64]:
@@ -172,15 +186,19 @@ class Observed:
         labels: int64 [N], the true classes.
         ids: int64 [N].
         log_probs: float64 [N, A, K], ln of the defended answers.
+        repeats: answers the threat model allows to each query, these included.
         ask: ``ask(Q)`` gives Q further answers to every query, in chunks [Q, n, A, K] of
-            consecutive examples; it raises QueryBudgetError beyond the threat model's budget,
-            which is this one answer unless said otherwise.
+            consecutive examples; it raises QueryBudgetError for more than ``repeats - 1``.
+        undo: what the attacker can make of ln of the answers, [..., K]: `Defense.undo` for one
+            who knows the defense, else only centring.
     """
 
     labels: Int64
     ids: Int64
     log_probs: Float64
+    repeats: int = 1
     ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
+    undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
 
     @property
     def classes(self) -> int:
@@ -208,14 +226,24 @@ class Shadows:
 
         Returns:
             log_probs [R, K], labels [R] and membership [R] of all pairs that are not hidden.
+
+        Raises:
+            InputError: if they are all members, or all non-members.
         """
         chosen = list(zip(self.observed, self.use, strict=True))[:models]
         known = [use >= 0 for _, use in chosen]
         pairs = list(zip(chosen, known, strict=True))
+        members = np.concatenate([use[keep] == 1 for (_, use), keep in pairs])
+        _require(
+            bool(members.any() and not members.all()),
+            f"The answers of the first {len(chosen)} shadow models are about {members.sum()} "
+            f"members and {(~members).sum()} non-members.",
+            "Give every shadow model both kinds.",
+        )
         return (
             np.concatenate([seen.log_probs[keep, 0] for (seen, _), keep in pairs]),
             np.concatenate([seen.labels[keep] for (seen, _), keep in pairs]),
-            np.concatenate([use[keep] == 1 for (_, use), keep in pairs]),
+            members,
         )
 
 

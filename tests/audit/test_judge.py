@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dynanoise.audit.judge import Finding, equal_numbers, judge
+from dynanoise.attacks.base import Attack
+from dynanoise.audit.judge import Finding, describe, equal_numbers, judge
 from dynanoise.audit.presets import controls
 from dynanoise.audit.protocols import PAPER
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
 from dynanoise.record import AttackProtocol, ThreatModel
-from dynanoise.types import Contender, Floats, Noise, View
+from dynanoise.registry import ATTACKS
+from dynanoise.types import Contender, Floats, Noise, Observed, Outputs, Shadows, View
 from tests import build
 
 CONTENDERS = controls(DynaNoise(0.3, 2.0, 10.0))
@@ -134,8 +138,9 @@ def test_defenses_are_fitted_to_each_model_of_an_aware_attacker() -> None:
     @dataclass(frozen=True)
     class Fitted(Temperature):
         def fit(self, view: View) -> Fitted:
-            views.append(int(view.outputs.ids[0]))
-            assert view.outputs.models == view.reference.models == 1
+            views.append(int(view.members.ids[0]))
+            assert view.members.models == view.reference.models == 1
+            assert (view.members.use == 1).all()
             return self
 
     contenders = (Contender("none", Fitted(1.0)),)
@@ -144,6 +149,83 @@ def test_defenses_are_fitted_to_each_model_of_an_aware_attacker() -> None:
     views.clear()
     list(judge({"plain": build.run()}, contenders, AWARE))
     assert views == [0, 100, 100, 100]
+
+
+def test_noise_differs_between_contenders_seeds_and_splits() -> None:
+    """Static and dynamic noise of one run, and of two runs, must not be the same draws."""
+    drawn: dict[tuple[str, int, str], bytes] = {}
+
+    @dataclass(frozen=True)
+    class Spy(Temperature):
+        key: tuple[str, int, str] = ("", 0, "")
+
+        def __call__(self, logits: npt.ArrayLike, noise: Noise | None = None) -> Floats:
+            assert noise is not None
+            drawn.setdefault(self.key, noise.draw(np.zeros(50), 1, "spy")[1].tobytes())
+            return Temperature(1.0)(logits)
+
+    keys = [("a", 0, "made up"), ("b", 0, "made up"), ("a", 1, "made up"), ("a", 0, "other")]
+    for key in keys:
+        name, seed, split = key
+        run = replace(build.run(), seed=seed, split=split)
+        list(judge({"plain": run}, (Contender(name, Spy(1.0, key)),), PAPER))
+    assert len(set(drawn.values())) == len(keys)
+
+
+def test_utility_is_counted_on_test_data_and_members() -> None:
+    run = build.run()
+    metrics = by_name(findings())["none", None].metrics
+
+    def right(outputs: Outputs) -> float:
+        return float((outputs.logits[0, :, 0].argmax(-1) == outputs.labels).mean())
+
+    assert metrics["accuracy"].value == right(run.test)
+    assert metrics["train_accuracy"].value == right(run.view(0).members)
+    assert right(run.test) != right(run.target)
+
+
+def test_contenders_need_names_of_their_own() -> None:
+    twice = (Contender("a", undefended()), Contender("a", Temperature(2)))
+    for contenders in (twice, ()):
+        with pytest.raises(InputError, match="each with a name of its own"):
+            list(judge({"plain": build.run()}, contenders, PAPER))
+
+
+def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
+    undone: dict[str, npt.NDArray[np.float64]] = {}
+
+    @dataclass(frozen=True)
+    class Undoing(Attack):
+        protocol: str = ""
+
+        def learn(self, shadows: Shadows) -> None:
+            return None
+
+        def formula(self, learned: None, observed: Observed) -> npt.NDArray[np.float64]:
+            undone[self.protocol] = observed.undo(observed.log_probs)
+            return observed.log_probs[:, 0, 0]
+
+    run, contenders = build.run(), (Contender("temperature", Temperature(4.0)),)
+    scored = run.target.select(examples=equal_numbers(run.target, run.seed))
+    clean = scored.logits[0].astype(np.float64)
+    clean -= clean.mean(axis=-1, keepdims=True)
+    for protocol in (PAPER, AWARE):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ATTACKS, "get", lambda name, p=protocol: lambda: Undoing(p.name))
+            list(judge({"plain": run}, contenders, replace(protocol, attacks=("loss",))))
+    np.testing.assert_allclose(undone["aware"], clean, atol=1e-9)
+    np.testing.assert_allclose(undone["paper"], clean / 4, atol=1e-9)
+
+
+def test_fitted_arrays_are_recorded_by_their_digest() -> None:
+    @dataclass(frozen=True, eq=False)
+    class Fitted(Temperature):
+        weights: npt.NDArray[np.float64] = field(default_factory=lambda: np.ones((2, 3)))
+
+    found = describe(Fitted(2.0))
+    assert found["weights"]["shape"] == [2, 3]
+    assert len(found["weights"]["sha256"]) == 64
+    json.dumps(found)
 
 
 def test_contenders_of_another_recipe_use_its_models() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -32,25 +34,49 @@ def test_the_first_answer_is_the_defense_in_float64() -> None:
 def test_further_answers_come_in_chunks_of_consecutive_examples(
     numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_CHUNK_NUMBERS", numbers)
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
     rows = build.outputs(examples=40, classes=3)
     seen = observe(Temperature(2), rows, noise, repeats=5)
     chunks = list(seen.ask(4))
     assert all(chunk.shape[0] == 4 and chunk.shape[2:] == (1, 3) for chunk in chunks)
-    assert all(chunk.size <= max(numbers, 4 * 3) for chunk in chunks)
+    assert all(chunk[0].size <= max(numbers, 3) for chunk in chunks)
     joined = np.concatenate(chunks, axis=1)
     np.testing.assert_allclose(joined, np.broadcast_to(seen.log_probs, (4, 40, 1, 3)), rtol=1e-12)
 
 
-def test_the_budget_holds_and_asking_again_gives_nothing_new() -> None:
+@pytest.mark.parametrize("samples", [1, 3])
+def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
+    samples: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ask(a) is a prefix of ask(b), over several chunks and for defenses of several samples."""
+    monkeypatch.setattr(module, "_BLOCK_NUMBERS", 50)
+    defense = DynaNoise(samples=samples)
+    seen = observe(defense, build.outputs(examples=40), noise, repeats=6)
+    most = np.concatenate(list(seen.ask(5)), axis=1)
+    for count in range(1, 6):
+        fewer = np.concatenate(list(seen.ask(count)), axis=1)
+        np.testing.assert_array_equal(fewer, most[:count])
+    everything = np.concatenate([most, seen.log_probs[None]])
+    assert len(np.unique(everything.reshape(6, -1), axis=0)) == 6
+    # No normals are used for two examples either: equal logits get answers of their own.
+    same = build.outputs(examples=40)
+    same = replace(same, logits=np.zeros_like(same.logits))
+    answers = np.concatenate(list(observe(defense, same, noise, repeats=6).ask(5)), axis=1)
+    assert len(np.unique(answers.reshape(-1, 3), axis=0)) == 5 * 40
+
+
+def test_the_budget_holds_and_is_stated() -> None:
     seen = observe(DynaNoise(), build.outputs(), noise, repeats=3)
+    assert seen.repeats == 3
     for count in (0, 3, 4):
         with pytest.raises(QueryBudgetError, match=f"asked for {count} .* allows 2"):
             seen.ask(count)
-    first, again = (np.concatenate(list(seen.ask(2)), axis=1) for _ in range(2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first[0], first[1])
-    assert not np.array_equal(first[0], seen.log_probs)
+
+
+def test_no_records_give_no_answers() -> None:
+    seen = observe(DynaNoise(), build.outputs().select(examples=slice(0, 0)), noise, repeats=3)
+    assert seen.log_probs.shape == (0, 1, 3)
+    assert list(seen.ask(2)) == []
 
 
 def test_a_single_answer_allows_no_repeats() -> None:

@@ -97,6 +97,24 @@ def test_another_number_of_classes_is_refused(attack: Attack) -> None:
         attack.fit(shadows).score(answers(np.zeros((2, 3)), [0, 1]))
 
 
+def test_no_records_give_no_scores(attack: Attack) -> None:
+    _, _, shadows = build.target_and_shadows(seed=8, leak=1.0)
+    fitted = attack.fit(shadows)
+    scores = fitted.score(answers(np.zeros((0, 4)), np.zeros(0, np.int64)))
+    assert scores.shape == fitted.decide(scores).shape == (0,)
+
+
+def test_the_order_of_records_tells_nothing(attack: Attack) -> None:
+    """An attack that sees members first could score by position; see also the training tests."""
+    seen, truth, shadows = build.target_and_shadows(seed=9, leak=0.0)
+    order = np.argsort(~truth, kind="stable")
+    first = replace(
+        seen, labels=seen.labels[order], ids=seen.ids[order], log_probs=seen.log_probs[order]
+    )
+    scores = attack.fit(shadows).score(first)
+    np.testing.assert_allclose(np.sort(scores), np.sort(attack.fit(shadows).score(seen)))
+
+
 @pytest.mark.parametrize("only", [0, 1, -1])
 def test_shadows_of_one_kind_are_refused(attack: Attack, only: int) -> None:
     shadows = shadow_answers(np.zeros((1, 4, 3)), [0, 1, 2, 0], np.full((1, 4), only))

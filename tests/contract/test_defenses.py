@@ -65,6 +65,20 @@ def test_undone_answers_estimate_the_centred_logits(defense: Defense) -> None:
     np.testing.assert_allclose(undone, row - row.mean(), atol=0.05)
 
 
+def test_a_thousand_classes_and_extreme_rows_are_probabilities(defense: Defense) -> None:
+    rows = np.zeros((3, 1000))
+    rows[1, 5], rows[2] = 1e4, -1e300
+    answer = defense(rows, Fresh(0))
+    np.testing.assert_allclose(answer.sum(axis=-1), 1, rtol=1e-9)
+    assert (answer >= 0).all()
+
+
+def test_underflow_is_expected_even_where_it_raises(defense: Defense) -> None:
+    with np.errstate(all="raise"):
+        for dtype in (np.float32, np.float64):
+            defense(np.array([[0.0, -100.0, -1000.0], [0.0, -1e30, 1e30]], dtype), Fresh(0))
+
+
 def test_defenses_are_values(defense: Defense) -> None:
     assert defense == defense and hash(defense) == hash(defense)
     with pytest.raises(AttributeError):

@@ -29,6 +29,20 @@ SETTINGS = st.builds(
 )
 
 
+def published_variance(defense: DynaNoise, rows: Float64) -> Float64:
+    """s0 (1 + lambda R) with R = 1 - H / ln K, by scipy."""
+    nats = special.entr(special.softmax(rows, axis=-1)).sum(axis=-1)
+    sensitivity = 1 - nats / np.log(rows.shape[-1])
+    return np.asarray(defense.base_variance * (1 + defense.lambda_scale * sensitivity))
+
+
+class Coarse:
+    """A noise source whose base differs from the logits, as keyed noise has it."""
+
+    def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
+        return np.round(logits), Fresh(21).draw(logits, draws, purpose)[1]
+
+
 class Silent:
     """A noise source without noise, to see the deterministic part."""
 
@@ -65,6 +79,17 @@ def test_entropy_sensitivity_equals_its_definition(rows: Float64) -> None:
     probs = special.softmax(rows, axis=-1)
     expected = 1 - special.entr(probs).sum(axis=-1) / np.log(rows.shape[1])
     np.testing.assert_allclose(SENSITIVITIES.get("entropy")(rows), expected, atol=1e-12)
+
+
+def test_the_other_sensitivities_equal_their_definitions() -> None:
+    rows = np.random.default_rng(0).normal(0, 2, (50, 5))
+    probs = np.sort(special.softmax(rows, axis=-1), axis=-1)
+    np.testing.assert_allclose(
+        SENSITIVITIES.get("max_probability")(rows), (5 * probs[:, -1] - 1) / 4, atol=1e-12
+    )
+    np.testing.assert_allclose(
+        SENSITIVITIES.get("margin")(rows), probs[:, -1] - probs[:, -2], atol=1e-12
+    )
 
 
 # --- variance ------------------------------------------------------------------------------------
@@ -139,7 +164,7 @@ def test_several_samples_are_the_mean_of_single_answers(
     """Written out with scipy from the same normals."""
     defense = DynaNoise(0.3, 2, temperature, samples)
     normals = Fresh(7).draw(rows, samples, "test")[1]
-    sigma = np.sqrt(defense.variance(rows))[:, None]
+    sigma = np.sqrt(published_variance(defense, rows))[:, None]
     singles = [special.softmax((rows + sigma * n) / temperature, axis=-1) for n in normals]
     np.testing.assert_allclose(defense(rows, Fresh(7)), np.mean(singles, axis=0), atol=1e-12)
 
@@ -191,7 +216,7 @@ def test_log_ratio_variance_is_twice_sigma_squared() -> None:
         log_probs = np.log(defense(np.tile(row, (draws, 1)), Fresh(11)))
         for i, j in [(0, 1), (1, 3), (2, 0)]:
             ratios = temperature * (log_probs[:, i] - log_probs[:, j])
-            expected = 2 * defense.variance(row[None])[0]
+            expected = 2 * published_variance(defense, row[None])[0]
             low, high = stats.chi2.ppf([0.0005, 0.9995], draws - 1) / (draws - 1)
             assert expected * low < ratios.var(ddof=1) < expected * high
             assert ratios.mean() == pytest.approx(
@@ -207,7 +232,7 @@ def test_the_noise_of_an_answer_is_gaussian() -> None:
     recovered = defense.temperature * (log_probs[:, 0] - log_probs[:, 1]) - (
         rows[:, 0] - rows[:, 1]
     )
-    standard = recovered / np.sqrt(2 * defense.variance(rows))
+    standard = recovered / np.sqrt(2 * published_variance(defense, rows))
     assert stats.kstest(standard, "norm").pvalue > 0.001
 
 
@@ -218,6 +243,23 @@ def test_one_sigma_a_row_and_independent_noise_a_class() -> None:
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(20_000)
 
 
+@given(build.logits(largest=4))
+def test_everything_after_the_draw_is_computed_from_its_base(rows: Float64) -> None:
+    """Two rows of one cell get one answer: their difference would be a clean difference."""
+    defense = DynaNoise(0.3, 2.0, 10.0)
+    base = np.round(rows)
+    np.testing.assert_array_equal(defense(rows, Coarse()), defense(base, Coarse()))
+    sigma = np.sqrt(published_variance(defense, base))[:, None]
+    expected = special.softmax((base + sigma * Coarse().draw(rows, 1, "")[1][0]) / 10, axis=-1)
+    np.testing.assert_allclose(defense(rows, Coarse()), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [None, 0, np.random.default_rng(0), Fresh])
+def test_what_is_no_noise_source_is_named(bad: Any) -> None:
+    with pytest.raises(InputError, match=r"noise is .*Pass a noise source, such as dn\.Fresh"):
+        DynaNoise()(np.zeros((1, 2)), bad)
+
+
 # --- undoing it ----------------------------------------------------------------------------------
 
 
@@ -225,7 +267,10 @@ def test_one_sigma_a_row_and_independent_noise_a_class() -> None:
 def test_for_one_draw_the_temperature_is_undone_exactly(rows: Float64, temperature: float) -> None:
     defense = DynaNoise(0.3, 2.0, temperature)
     undone = defense.undo(np.log(defense(rows, Fresh(3))))
-    noisy = rows + np.sqrt(defense.variance(rows))[:, None] * Fresh(3).draw(rows, 1, "")[1][0]
+    noisy = (
+        rows
+        + np.sqrt(published_variance(defense, rows))[:, None] * Fresh(3).draw(rows, 1, "")[1][0]
+    )
     np.testing.assert_allclose(undone, noisy - noisy.mean(axis=-1, keepdims=True), atol=1e-7)
 
 
@@ -257,6 +302,8 @@ def test_bad_parameters_are_named(parameters: dict[str, Any], says: str) -> None
 def test_an_unknown_sensitivity_is_named() -> None:
     with pytest.raises(UnknownNameError, match="no sensitivity 'entropie'"):
         DynaNoise(sensitivity="entropie")
+    with pytest.raises(UnknownNameError, match="no sensitivity None"):
+        DynaNoise(sensitivity=None)  # type: ignore[arg-type]
 
 
 def test_static_matches_the_mean_variance_of_held_out_non_members() -> None:
@@ -266,6 +313,11 @@ def test_static_matches_the_mean_variance_of_held_out_non_members() -> None:
     expected = match.variance(view.reference.logits[0, :, 0]).mean()
     assert fitted == DynaNoise(float(expected), 0.0, 10.0)
     assert 0.3 < fitted.base_variance < 0.9
+
+
+def test_static_matches_a_dynanoise_setting_only() -> None:
+    with pytest.raises(InputError, match=r"match is 0\.3"):
+        Static(0.3)  # type: ignore[arg-type]
 
 
 def test_static_before_fitting_says_what_to_do() -> None:

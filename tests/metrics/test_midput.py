@@ -75,3 +75,18 @@ def test_forms_agree_with_sums_written_out(
 def test_different_attacks_are_refused(before: dict[str, float], after: dict[str, float]) -> None:
     with pytest.raises(InputError, match="same attacks"):
         midput(before, after, 0.8, 0.8)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "asr", "says"),
+    [
+        (95.0, 0.5, r"The accuracy before is 95\.0"),
+        (float("nan"), 0.5, "The accuracy before is nan"),
+        (None, 0.5, "The accuracy before is None"),
+        (0.9, -0.1, "The success of a before is -0.1"),
+        (0.9, 61.2, "not percentages"),
+    ],
+)
+def test_rates_are_within_0_and_1(accuracy: float, asr: float, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        midput({"a": asr}, {"a": 0.5}, accuracy, 0.9)

@@ -80,6 +80,23 @@ def test_bad_input_is_named(scores: Any, members: Any, says: str) -> None:
         roc(scores, members)
 
 
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ([1, -1], "Membership holds -1"),
+        ([1, 2], "Membership holds 2"),
+        ([1.0, np.nan], "Membership holds nan"),
+        (["yes", "no"], "membership have dtype"),
+        ([1, None], "membership have dtype object"),
+        ([[1], [0, 1]], "membership of type list do not make an array"),
+    ],
+)
+def test_membership_is_0_or_1(members: Any, says: str) -> None:
+    """-1 is the package's own code for hidden pairs; counted as a member it would mislead."""
+    with pytest.raises(InputError, match=says):
+        roc([1.0, 2.0], members)
+
+
 @pytest.mark.parametrize("fpr", [0, -0.1, 1.1])
 def test_a_rate_outside_0_1_is_named(fpr: float) -> None:
     with pytest.raises(InputError, match="The FPR is"):

@@ -25,9 +25,9 @@ def test_records_survive_a_file(tmp_path: Path) -> None:
 
 def test_common_fields_are_written_once() -> None:
     text = to_json(records())
-    assert text.count('"made up"') == 2  # data set and preset, of 18 Records
+    assert text.count('"made up"') == 2  # data set and preset, of 27 Records
     assert text.count('"knows_defense"') == 1
-    assert len(json.loads(text)["records"]) == 18
+    assert len(json.loads(text)["records"]) == 27
 
 
 def test_numbers_are_not_rounded() -> None:
@@ -79,6 +79,31 @@ def test_other_files_are_named(tmp_path: Path, text: str, says: str) -> None:
     path.write_text(text)
     with pytest.raises(RecordsFileError, match=says):
         load(path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("metrics", {"asr": {"value": "0.5"}}, "metric asr is"),
+        ("metrics", {"asr": {"value": None}}, "metric asr is"),
+        ("metrics", {"asr": {"value": float("nan")}}, "metric asr is"),
+        ("metrics", {"asr": {"value": 0.5, "low": True}}, "metric asr is"),
+        ("metrics", {"asr": {"wert": 0.5}}, "unexpected keyword argument 'wert'"),
+        ("seed", "1", "seed '1'"),
+        ("counts", 5, "counts 5"),
+    ],
+)
+def test_wrong_values_are_named(field: str, value: object, says: str) -> None:
+    body = json.loads(to_json(records()))
+    body["records"][0][field] = value
+    with pytest.raises(RecordsFileError, match=says):
+        from_json(json.dumps(body))
+
+
+def test_a_folder_with_records_is_recognised(tmp_path: Path) -> None:
+    save(records(), tmp_path / "records.json")
+    with pytest.raises(RecordsFileError, match=r"Did you mean .*records\.json\?"):
+        load(tmp_path)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:

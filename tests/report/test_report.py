@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from dynanoise.errors import InputError
+from dynanoise.record import Metric
 from dynanoise.report.findings import findings
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.table import markdown_table, success_table
+from dynanoise.report.table import caption, markdown_table, success_table
 from tests.build_records import records
 
 
@@ -23,7 +24,7 @@ def summary() -> Summary:
 
 def printed(summary: Summary, width: int = 120) -> str:
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(success_table(summary))
+    console.print(success_table(summary, width))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -31,18 +32,19 @@ def printed(summary: Summary, width: int = 120) -> str:
 def test_a_summary_keeps_the_order_and_pairs_the_seeds(summary: Summary) -> None:
     assert summary.contenders == ("none", "temperature", "dynanoise")
     assert summary.attacks == ("confidence", "loss")
-    assert summary.seeds == (0, 1)
+    assert summary.seeds == (0, 1, 2)
     spread = summary.spread("none", "confidence", "asr")
     assert spread.mean == pytest.approx(0.61)
-    assert spread.sd == pytest.approx(0.02 / 2**0.5)
-    assert summary.change("dynanoise", None, "accuracy").values == pytest.approx((-0.01, -0.03))
+    assert spread.sd == pytest.approx(0.01)
+    found = summary.change("dynanoise", None, "accuracy").values
+    assert found == pytest.approx((-0.01, -0.02, -0.03))
 
 
 def test_the_order_of_records_does_not_matter_to_pairing() -> None:
     rows = records()
-    swapped = [row for seed in (1, 0) for row in rows if row.seed == seed]
+    swapped = [row for seed in (2, 0, 1) for row in rows if row.seed == seed]
     change = summarise(swapped).change("dynanoise", None, "accuracy")
-    assert change.values == pytest.approx((-0.01, -0.03))
+    assert change.values == pytest.approx((-0.01, -0.02, -0.03))
 
 
 def test_incomplete_or_mixed_records_are_refused() -> None:
@@ -61,22 +63,47 @@ def test_the_table_shows_mean_and_deviation(summary: Summary) -> None:
     text = printed(summary)
     lines = [line.split() for line in text.splitlines()]
     assert ["none", "0.900", "0.610", "0.600", "-", "-", "-"] in lines
-    assert ["±.000", "±.014", "±.014"] in lines
+    assert ["±.000", "±.010", "±.010"] in lines
     dynanoise = next(line for line in lines if line[:1] == ["dynanoise"])
     assert dynanoise == ["dynanoise", "0.880", "0.500", "0.490", "+0.100", "+0.100", "+0.100"]
 
 
 def test_one_seed_has_no_deviation() -> None:
     text = printed(summarise([row for row in records() if row.seed == 0]))
-    assert "±" not in text and "One seed" in text
+    assert "±" not in text
+    assert caption(summarise([row for row in records() if row.seed == 0])).startswith("One seed.")
+
+
+def test_a_narrow_terminal_loses_nothing(summary: Summary) -> None:
+    """Below 80 columns contenders and measures change places."""
+    text = printed(summary, width=48)
+    lines = [line.split() for line in text.splitlines()]
+    assert ["none", "temperature", "dynanoise"] in lines
+    assert ["Confidence", "0.610", "0.500", "0.500"] in lines
+    assert ["MIDPUT", "worst", "-", "+0.100", "+0.100"] in lines
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 48
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_no_number_is_cut_at_usual_widths(width: int) -> None:
+    text = printed(summarise(records()), width=width)
+    assert sum(line.count("+0.100") for line in text.splitlines()) == 6
+    assert max(len(line) for line in text.splitlines()) <= width
+
+
+def test_the_caption_explains_the_cells(summary: Summary) -> None:
+    assert caption(summary) == (
+        "3 seeds: mean over ± standard deviation. Attack success is balanced accuracy on 168 "
+        "records, half of them members. The undefended model's accuracy on its members is 1.000."
+    )
 
 
 def test_the_markdown_table_has_the_same_numbers(summary: Summary) -> None:
     lines = markdown_table(summary).splitlines()
     assert lines[0] == (
-        "|  | Test accuracy | Confidence | Loss | MIDPUT | MIDPUT leak | MIDPUT worst |"
+        "|  | Test acc. | Confidence | Loss | MIDPUT | MIDPUT leak | MIDPUT worst |"
     )
-    assert lines[2].startswith("| none | 0.900 ± 0.000 | 0.610 ± 0.014 | 0.600 ± 0.014 |  |")
+    assert lines[2].startswith("| none | 0.900 ± 0.000 | 0.610 ± 0.010 | 0.600 ± 0.010 | - |")
     assert len({line.count("|") for line in lines}) == 1
 
 
@@ -86,11 +113,11 @@ def test_sentences_name_threat_gain_cost_and_limit(summary: Summary) -> None:
         "Threat model 'paper': the attacker does not know of the defense and asks each query once; "
         "0.5 is chance. It says nothing about an attacker who knows it."
     )
-    assert "from 0.610 [0.483, 0.737] (mean and 95% interval over 2 seeds) to 0.500" in gain
+    assert "from 0.610 [0.585, 0.635] (mean and 95% interval over 3 seeds) to 0.500 (in " in gain
     assert gain.endswith("temperature alone, without any noise, gives 100% of that fall.")
     assert "Test accuracy is 0.900 undefended; it changes by exactly 0 with temperature" in cost
-    assert "-0.020 [-0.147, +0.107] with DynaNoise" in cost
-    assert "AUC 0.660 [0.533, 0.787] undefended" in limit
+    assert "-0.020 [-0.045, +0.005] with DynaNoise" in cost
+    assert "AUC 0.660 [0.635, 0.685] undefended" in limit
 
 
 def test_the_share_of_temperature_is_computed() -> None:
@@ -108,9 +135,25 @@ def test_no_fall_has_no_share() -> None:
         for row in records()
     ]  # fmt: skip
     gain = findings(summarise(rows))[1]
-    assert "% of that fall" not in gain and gain.endswith(
-        "temperature alone, to 0.610 [0.483, 0.737]."
-    )
+    assert "% of that fall" not in gain
+    assert gain.endswith("temperature alone, without any noise, to 0.610 [0.585, 0.635].")
+
+
+def test_a_fall_that_may_be_none_has_no_share() -> None:
+    """0.610 to 0.609, one seed up and two down: a share would be thousands of percent."""
+    asr = [0.62, 0.59, 0.617]
+    rows = [
+        replace(row, metrics={**row.metrics, "asr": Metric(asr[row.seed])})
+        if (row.contender, row.attack) == ("dynanoise", "confidence")
+        else row
+        for row in records()
+    ]
+    assert "% of that fall" not in findings(summarise(rows))[1]
+
+
+def test_two_seeds_have_no_interval() -> None:
+    gain = findings(summarise([row for row in records() if row.seed < 2]))[1]
+    assert "from 0.605 (too few seeds for an interval) to 0.500" in gain
 
 
 def test_an_aware_threat_model_is_described_as_such() -> None:
@@ -119,6 +162,20 @@ def test_an_aware_threat_model_is_described_as_such() -> None:
     threat = findings(summarise([replace(row, threat=aware) for row in rows]))[0]
     assert "the attacker knows the defense and asks each query up to 16 times" in threat
     assert "says nothing" not in threat
+    rest = findings(summarise([replace(row, threat=aware) for row in rows]))[1:]
+    assert not any("learned on undefended models" in sentence for sentence in rest)
+
+
+@pytest.mark.parametrize(("attack", "name"), [("confidence", "asr"), (None, "midput")])
+def test_records_that_lack_a_metric_are_named(attack: str | None, name: str) -> None:
+    rows = [
+        replace(row, metrics={k: v for k, v in row.metrics.items() if k != name})
+        if (row.contender, row.attack, row.seed) == ("none", attack, 1)
+        else row
+        for row in records()
+    ]
+    with pytest.raises(InputError, match=f"none, {attack or 'utility'}, seed 1 lacks {name}"):
+        summarise(rows)
 
 
 def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
+from dynanoise.metrics.roc import roc  # noqa: E402
 from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
 from dynanoise.training.jobs import InProcess, Job, train_and_answer  # noqa: E402
@@ -45,6 +46,20 @@ def test_another_seed_or_other_members_give_another_model(
 ) -> None:
     different = train_and_answer(job(**change), data)
     assert not np.allclose(different, train_and_answer(job(), data))
+
+
+def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
+    """With the same initial weights, another seed still gives another model."""
+
+    class Constant:
+        def build(self, shape: tuple[int, ...], classes: int) -> Any:
+            model = torch.nn.Linear(shape[0], classes)
+            torch.nn.init.zeros_(model.weight)
+            torch.nn.init.zeros_(model.bias)
+            return model
+
+    first, second = (train_and_answer(job(model=Constant(), seed=s), data) for s in (1, 2))
+    assert not np.array_equal(first, second)
 
 
 def test_torchs_global_state_is_left_as_it_was(data: Data) -> None:
@@ -111,4 +126,11 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     np.testing.assert_array_equal(run.test.labels, data.labels[run.test.ids])
     assert set(run.target.ids[run.target.use[0] == 1]) == set(split.members)
     assert set(run.shadows.ids[run.shadows.use[1] == 1]) == set(split.shadow_members)
+    for part in (run.target, run.shadows, run.test, run.reference):
+        assert (np.diff(part.ids) > 0).all()
+    position = np.arange(len(run.target.ids))
+    # Position tells nothing of membership: an AUC within 4 of its standard deviations of 0.5.
+    sides = run.target.use[0] == 1
+    sd = np.sqrt((len(sides) + 1) / (12 * sides.sum() * (~sides).sum()))
+    assert abs(roc(position, sides).auc - 0.5) < 4 * sd
     assert not run.test.use.any() and not run.reference.use.any()

@@ -21,12 +21,17 @@ class Attack(ABC):
     positive score, `decision`. They never see the target's membership.
 
     Attributes:
-        title: the column heading in tables.
+        title: the column heading in tables; the class's name unless given.
         aligned: True if shadows and target must answer the same records.
     """
 
     title: ClassVar[str]
     aligned: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        if "title" not in vars(cls):
+            cls.title = cls.__name__
 
     @abstractmethod
     def learn(self, shadows: Shadows) -> Any:
@@ -84,6 +89,8 @@ class FittedAttack:
                 "and these shadows answered others.",
                 "Use a pool in which all models answer the same records.",
             )
+        if len(observed.labels) == 0:
+            return np.zeros(0)
         scores = np.asarray(self.attack.formula(self.learned, observed), dtype=np.float64)
         if scores.shape != observed.labels.shape or np.isnan(scores).any():
             raise FloatingPointError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from typing import Protocol
 
 from dynanoise.audit import circumstances
@@ -24,6 +25,8 @@ class Progress(Protocol):
 
 def steps(preset: Preset, seeds: int) -> int:
     """How often `bench` will call its progress."""
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+        raise InputError(f"seeds is {seeds!r}.", "Use an integer of at least 1.")
     models = len(preset.recipes) * (1 + preset.shadows)
     return seeds * (models + len(preset.contenders) * (len(preset.protocol.attacks) + 1))
 
@@ -48,8 +51,14 @@ def bench(
         MissingExtraError: if torch is not installed.
     """
     preset: Preset = PRESETS.get(name)
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-        raise InputError(f"seeds is {seeds!r}.", "Use an integer of at least 1.")
+    steps(preset, seeds)  # refuses impossible numbers of seeds
+    protocol = preset.protocol
+    if protocol.design != "paper_split" or protocol.threat.augmented:
+        raise InputError(
+            f"The preset {name} asks for the protocol {protocol.name!r} with the design "
+            f"{protocol.design!r} and augmented={protocol.threat.augmented}.",
+            "Only the design 'paper_split' without augmented queries can be run so far.",
+        )
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
             "Training needs torch, which is not installed.",
@@ -84,8 +93,10 @@ def bench(
             yield Record(
                 dataset=preset.dataset,
                 model=preset.model,
+                model_parameters=asdict(model),
                 contender=finding.contender.name,
                 recipe=finding.contender.recipe,
+                recipe_parameters=asdict(recipes[finding.contender.recipe]),
                 defense=finding.defense,
                 attack=finding.attack,
                 protocol=preset.protocol.name,

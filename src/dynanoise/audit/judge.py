@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,6 +12,7 @@ import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
 from dynanoise.audit.observe import NoiseSource, observe, observe_shadows, undefended_shadows
+from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.metrics.utility import utility_metrics
@@ -56,18 +58,23 @@ def equal_numbers(outputs: Outputs, seed: int) -> Int64:
 
 
 def describe(defense: Defense) -> dict[str, Any]:
-    """A defense's class and parameters.
+    """A defense's class and parameters; of fitted arrays their shape and SHA-256.
 
     >>> from dynanoise.defenses.temperature import Temperature
     >>> describe(Temperature(4))
     {'name': 'Temperature', 'temperature': 4.0}
     """
-    return {"name": type(defense).__name__, **asdict(defense)}  # type: ignore[call-overload]
+    parameters: dict[str, Any] = asdict(defense)  # type: ignore[call-overload]
+    for name, value in parameters.items():
+        if isinstance(value, np.ndarray):
+            digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+            parameters[name] = {"shape": list(value.shape), "sha256": digest}
+    return {"name": type(defense).__name__, **parameters}
 
 
 def _noise(run: Run, contender: Contender) -> NoiseSource:
     def source(purpose: str) -> Noise:
-        return Fresh(derive(run.seed, "noise", contender.name, purpose))
+        return Fresh(derive(run.seed, "noise", run.split, contender.name, purpose))
 
     return source
 
@@ -83,14 +90,14 @@ def _utility(defense: Defense, run: Run, noise: NoiseSource) -> dict[str, Metric
         logits = outputs.logits[0, :, 0]
         return utility_metrics(defense(logits, noise(purpose)), logits, outputs.labels)
 
-    members = run.target.select(examples=run.target.use[0] == 1)
-    return {**of(run.test, "test"), "train_accuracy": of(members, "members")["accuracy"]}
+    members = of(run.view(0).members, "members")
+    return {**of(run.test, "test"), "train_accuracy": members["accuracy"]}
 
 
 def judge(
     runs: Mapping[str, Run], contenders: Sequence[Contender], protocol: AttackProtocol
 ) -> Iterator[Finding]:
-    """Every contender under every attack of a protocol.
+    """Every contender under every attack of a protocol, on runs in the paper's layout.
 
     Attacks see answers about equal numbers of members and non-members, never which is which. All
     attacks on a contender see the same answers; utility is measured on test data.
@@ -104,6 +111,11 @@ def judge(
     Yields:
         For each contender one finding for each attack, then one for utility.
     """
+    names = [contender.name for contender in contenders]
+    if not names or len(set(names)) < len(names):
+        raise InputError(
+            f"The contenders are called {names}.", "Pass at least one, each with a name of its own."
+        )
     threat = protocol.threat
     unaware = None
     if not threat.knows_defense:
@@ -120,10 +132,10 @@ def judge(
             behind = [
                 contender.defense.fit(run.view(1 + model)) for model in range(run.shadows.models)
             ]
-            shadows = observe_shadows(behind, run.shadows, noise, threat.repeats)
+            shadows = observe_shadows(behind, run.shadows, noise, repeats=threat.repeats)
             attacks = _fit_attacks(protocol, shadows)
         started = time.perf_counter()
-        seen = observe(defense, scored, noise, repeats=threat.repeats)
+        seen = observe(defense, scored, noise, repeats=threat.repeats, aware=threat.knows_defense)
         success: dict[str, float] = {}
         for name, attack in attacks.items():
             scores = attack.score(seen)

@@ -16,40 +16,49 @@ from dynanoise.types import Defense, Noise, Observed, Outputs, Shadows
 NoiseSource = Callable[[str], Noise]
 """Makes the noise for a purpose; called again for the same purpose it makes the same noise."""
 
-_CHUNK_NUMBERS = 1 << 23
-"""float64 numbers in one chunk of repeated answers, 64 MiB."""
+_BLOCK_NUMBERS = 1 << 15
+"""Numbers in one answer to a block of examples: 256 repeats of a block are 64 MiB."""
 
 
 def observe(
-    defense: Defense, outputs: Outputs, noise: NoiseSource, model: int = 0, repeats: int = 1
+    defense: Defense,
+    outputs: Outputs,
+    noise: NoiseSource,
+    *,
+    model: int = 0,
+    repeats: int = 1,
+    aware: bool = False,
 ) -> Observed:
     """One model's answers behind a defense, in float64.
 
     Args:
         defense: fitted to that model.
         outputs: the model's outputs; membership is not passed on.
-        noise: asked for "first" answers and "further" ones. ``ask`` starts the further answers
-            anew at each call, so asking twice gives the same answers and not more of them.
+        noise: asked for the "first" answers and for "further q block b", one source for each
+            repeat of each block of examples. So the q-th further answer is the same however many
+            are asked for, and asking twice gives the same answers and not more of them.
         model: which of the outputs' models.
         repeats: answers the attacker may collect for each query, the first included.
+        aware: True hands the attacker what undoes the defense's deterministic part.
 
     >>> from dynanoise.defenses.temperature import Temperature
     >>> from dynanoise.noise.fresh import Fresh
     >>> nobody = np.zeros((1, 5), int)
     >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), nobody)
-    >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4)
+    >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4, aware=True)
     >>> [chunk.shape for chunk in seen.ask(3)]
     [(3, 5, 1, 2)]
     """
     logits = outputs.logits[model].astype(np.float64)
 
     def further(count: int) -> Iterator[Float64]:
-        source = noise("further")
-        rows = max(1, _CHUNK_NUMBERS // (count * logits[0].size))
-        for start in range(0, len(logits), rows):
+        rows = max(1, _BLOCK_NUMBERS // (logits.shape[1] * logits.shape[2]))
+        for block, start in enumerate(range(0, len(logits), rows)):
             part = logits[start : start + rows]
-            repeated = np.broadcast_to(part, (count, *part.shape))
-            yield numerics.log_probabilities(defense(repeated, source))
+            answered = [
+                defense(part, noise(f"further {repeat} block {block}")) for repeat in range(count)
+            ]
+            yield numerics.log_probabilities(np.stack(answered))
 
     def ask(count: int) -> Iterator[Float64]:
         if not 1 <= count <= repeats - 1:
@@ -61,11 +70,12 @@ def observe(
         return further(count)
 
     first = numerics.log_probabilities(defense(logits, noise("first")))
-    return Observed(outputs.labels, outputs.ids, first, ask)
+    undo = defense.undo if aware else numerics.centred
+    return Observed(outputs.labels, outputs.ids, first, repeats, ask, undo)
 
 
 def observe_shadows(
-    defenses: Sequence[Defense], outputs: Outputs, noise: NoiseSource, repeats: int = 1
+    defenses: Sequence[Defense], outputs: Outputs, noise: NoiseSource, *, repeats: int = 1
 ) -> Shadows:
     """Shadow models behind the defense, as an attacker who knows of it has them.
 
@@ -81,7 +91,7 @@ def observe_shadows(
         def own(purpose: str, model: int = model) -> Noise:
             return noise(f"shadow {model} {purpose}")
 
-        seen.append(observe(defense, outputs, own, model, repeats))
+        seen.append(observe(defense, outputs, own, model=model, repeats=repeats, aware=True))
     return Shadows(tuple(seen), outputs.use, outputs)
 
 

@@ -58,7 +58,7 @@ def controls(defense: DynaNoise) -> tuple[Contender, ...]:
     )
 
 
-# The number of epochs was chosen on undefended models: the first at which training accuracy is 1.
+# The number of epochs was fixed on undefended models, past the point where training accuracy is 1.
 # digits has no published setting; the CIFAR-10 one of the PoPETs artifact is used.
 _DIGITS = Preset(
     description="scikit-learn's digits, 600 of them in the attack, a small MLP; under a minute",

@@ -101,7 +101,7 @@ class DynaNoise:
         """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
         clean, dtype = numerics.as_logits(logits)
         samples = self.samples if self.base_variance > 0 else 1
-        base, normals = noise.draw(clean, samples, "dynanoise")
+        base, normals = parameters.noise_source(noise).draw(clean, samples, "dynanoise")
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
         # get the same answer.
         shifted = numerics.shift(base)
@@ -110,7 +110,9 @@ class DynaNoise:
         for normal in normals:
             noisy = shifted + sigma * normal
             total += numerics.softmax(noisy, self.temperature)
-        answer = (total / samples).astype(dtype)
+        with np.errstate(under="ignore"):
+            total /= samples
+        answer = numerics.narrow(total, dtype)
         return numerics.favour(answer, noisy.argmax(axis=-1)) if samples == 1 else answer
 
     def undo(self, log_probs: Float64) -> Float64:

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from dynanoise.errors import InputError
+from dynanoise.types import Noise
 
 
 def number(
@@ -29,6 +30,19 @@ def number(
     if not good:
         raise InputError(f"{name} is {value!r}.", f"Use a finite number {bound}.")
     return result
+
+
+def noise_source(noise: Any) -> Noise:
+    """The same noise source, checked.
+
+    >>> noise_source(0)
+    Traceback (most recent call last):
+    dynanoise.errors.InputError: noise is 0. Pass a noise source, such as dn.Fresh(seed).
+    """
+    if isinstance(noise, type) or not callable(getattr(noise, "draw", None)):
+        raise InputError(f"noise is {noise!r}.", "Pass a noise source, such as dn.Fresh(seed).")
+    checked: Noise = noise
+    return checked
 
 
 def count(name: str, value: Any) -> int:

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field, replace
 import numpy.typing as npt
 
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.errors import NotFittedError
+from dynanoise.errors import InputError, NotFittedError
 from dynanoise.numerics import Float64
 from dynanoise.types import Floats, Noise, View
 
 
 @dataclass(frozen=True)
 class Static:
-    """The same noise for every query, of the mean variance that a DynaNoise setting would use.
+    """Noise of one variance for every query, the mean of what a DynaNoise setting would use.
 
     `fit` averages sigma^2 over the defender's held-out non-members and gives the DynaNoise with
     that base variance and lambda = 0, which then answers.
@@ -36,6 +36,10 @@ class Static:
 
     match: DynaNoise = field(default_factory=DynaNoise)
     keeps_labels = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.match, DynaNoise):
+            raise InputError(f"match is {self.match!r}.", "Pass a DynaNoise setting.")
 
     def fit(self, view: View) -> DynaNoise:
         """The static DynaNoise of the mean variance over ``view.reference``'s original inputs."""

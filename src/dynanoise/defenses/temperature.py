@@ -46,7 +46,7 @@ class Temperature:
     def __call__(self, logits: npt.ArrayLike, noise: Noise | None = None) -> Floats:
         """Probabilities [..., K] in the logits' dtype; the noise is not used."""
         clean, dtype = numerics.as_logits(logits)
-        answer = numerics.softmax(clean, self.temperature).astype(dtype)
+        answer = numerics.narrow(numerics.softmax(clean, self.temperature), dtype)
         return numerics.favour(answer, clean.argmax(axis=-1))
 
     def undo(self, log_probs: Float64) -> Float64:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from dynanoise.errors import InputError
 
 
@@ -43,7 +45,7 @@ def midput(
         accuracy_after: with it.
 
     Raises:
-        InputError: if the attacks differ, or there are none.
+        InputError: if the attacks differ, or there are none, or a rate is not within 0..1.
 
     The published CIFAR-10 row of DynaNoise, confidence attack and mean over the four columns:
 
@@ -58,6 +60,15 @@ def midput(
             f"The attacks before are {sorted(success_before)}, after {sorted(success_after)}.",
             "MIDPUT compares the same attacks, at least one.",
         )
+    rates = {
+        **{f"The success of {name} before": rate for name, rate in success_before.items()},
+        **{f"The success of {name} after": rate for name, rate in success_after.items()},
+        "The accuracy before": accuracy_before,
+        "The accuracy after": accuracy_after,
+    }
+    for what, rate in rates.items():
+        if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
+            raise InputError(f"{what} is {rate!r}.", "Pass rates from 0 to 1, not percentages.")
     drop = accuracy_before - accuracy_after
     attacks = list(success_before)
     put = {name: success_before[name] - success_after[name] - drop for name in attacks}

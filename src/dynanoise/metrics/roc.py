@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.numerics import Float64
+from dynanoise.numerics import Float64, as_array
 
 RESOLVING_NON_MEMBERS = 10
 """False positives that must be possible at an FPR for a TPR there to mean anything."""
@@ -53,18 +53,37 @@ class Roc:
         return float(self.tpr[self.fpr <= fpr + 1e-12].max())
 
 
+def as_membership(members: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Membership as bool, from bool or from 0 and 1.
+
+    Raises:
+        InputError: for any other value, such as the -1 of hidden pairs.
+
+    >>> as_membership([1, 0]).tolist()
+    [True, False]
+    """
+    array = as_array(members, "membership")
+    strange = array[~np.isin(array, (0, 1))]
+    if strange.size:
+        raise InputError(
+            f"Membership holds {strange.flat[0]!s}.",
+            "Use True or 1 for members, False or 0 for non-members, and leave out hidden pairs.",
+        )
+    return array.astype(bool)
+
+
 def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
     """The ROC curve of scores [N] and membership [N] (bool or 0/1).
 
     Raises:
-        InputError: for NaN, other shapes, or if only one kind was scored.
+        InputError: for NaN, other shapes or values, or if only one kind was scored.
 
     >>> curve = roc([9, 9, 5, 5], [1, 0, 1, 0])  # ties are one step
     >>> curve.fpr.tolist(), curve.tpr.tolist(), curve.auc
     ([0.0, 0.5, 1.0], [0.0, 0.5, 1.0], 0.5)
     """
-    values = np.asarray(scores, dtype=np.float64)
-    truth = np.asarray(members).astype(bool)
+    values = as_array(scores, "scores").astype(np.float64)
+    truth = as_membership(members)
     if values.ndim != 1 or values.shape != truth.shape or np.isnan(values).any():
         raise InputError(
             f"Scores have shape {values.shape} with {int(np.isnan(values).sum())} NaN, "

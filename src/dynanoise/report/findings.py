@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from dynanoise.report.summary import Spread, Summary
 
+_SEEDS_FOR_INTERVALS = 3
+"""Student's interval over two seeds is wider than the scale."""
+
+MIDPUT_NOTE = (
+    "MIDPUT is the mean fall in attack success minus the fall in accuracy: above 0 a defense "
+    "gains more than it costs. Leak counts distance from 0.5 on either side; worst compares the "
+    "strongest attack before with the strongest after."
+)
+
 
 def findings(summary: Summary) -> list[str]:
     """Sentences for under the table; those whose rows or columns are missing are left out."""
@@ -12,26 +21,46 @@ def findings(summary: Summary) -> list[str]:
         if "confidence" in summary.attacks:
             sentences.append(_confidence(summary))
         sentences.append(_accuracy(summary))
-        if "loss" in summary.attacks:
+        if "loss" in summary.attacks and not summary.records[0].threat.knows_defense:
             sentences.append(_beyond_thresholds(summary))
     return sentences
 
 
-def with_interval(spread: Spread) -> str:
-    """Such as "0.566 [0.557, 0.576]", or the mean alone for one seed.
+def rate(spread: Spread) -> str:
+    """Such as "0.566 [0.557, 0.576]" for a rate from 0 to 1.
 
-    >>> with_interval(Spread((0.5, 0.6, 0.7)))
-    '0.600 [0.352, 0.848]'
+    Without an interval for fewer than three seeds, or where all seeds gave the same.
+
+    >>> rate(Spread((0.5, 0.6, 0.7))), rate(Spread((0.5, 0.5, 0.5))), rate(Spread((0.5, 0.6)))
+    ('0.600 [0.352, 0.848]', '0.500 (in every seed)', '0.550')
     """
     found = spread.interval
-    if found.low is None or found.high is None:
+    if found.low is None or found.high is None or len(spread.values) < _SEEDS_FOR_INTERVALS:
         return f"{found.value:.3f}"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+    if len(set(spread.values)) == 1:
+        return f"{found.value:.3f} (in every seed)"
+    return f"{found.value:.3f} [{max(found.low, 0):.3f}, {min(found.high, 1):.3f}]"
+
+
+def change(spread: Spread) -> str:
+    """Such as "-0.010 [-0.013, -0.007]", or "exactly 0".
+
+    >>> change(Spread((0.0, 0.0))), change(Spread((-0.01, -0.02, -0.03)))
+    ('exactly 0', '-0.020 [-0.045, +0.005]')
+    """
+    if all(value == 0 for value in spread.values):
+        return "exactly 0"
+    found = spread.interval
+    if found.low is None or found.high is None or len(spread.values) < _SEEDS_FOR_INTERVALS:
+        return f"{found.value:+.3f}"
+    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _over(summary: Summary) -> str:
     count = len(summary.seeds)
-    return f"mean and 95% interval over {count} seeds" if count > 1 else "one seed, no interval"
+    if count < _SEEDS_FOR_INTERVALS:
+        return "too few seeds for an interval"
+    return f"mean and 95% interval over {count} seeds"
 
 
 def _threat(summary: Summary) -> str:
@@ -46,39 +75,32 @@ def _threat(summary: Summary) -> str:
 
 
 def _confidence(summary: Summary) -> str:
-    before = summary.spread(summary.contenders[0], "confidence", "asr")
+    baseline = summary.contenders[0]
+    before = summary.spread(baseline, "confidence", "asr")
     after = summary.spread("dynanoise", "confidence", "asr")
     text = (
-        f"DynaNoise moves the confidence attack's success from {with_interval(before)} "
-        f"({_over(summary)}) to {with_interval(after)}"
+        f"DynaNoise moves the confidence attack's success from {rate(before)} "
+        f"({_over(summary)}) to {rate(after)}"
     )
-    fall = before.mean - after.mean
     if "temperature" not in summary.contenders:
         return f"{text}."
     alone = summary.spread("temperature", "confidence", "asr")
-    if fall <= 0:
-        return f"{text}; temperature alone, to {with_interval(alone)}."
-    share = (before.mean - alone.mean) / fall
+    fall = summary.change("dynanoise", "confidence", "asr").interval
+    # A share of a fall that may be none would be a large number about nothing.
+    clear = fall.high is not None and fall.high < 0
+    if not clear:
+        return f"{text}; temperature alone, without any noise, to {rate(alone)}."
+    share = (before.mean - alone.mean) / (before.mean - after.mean)
     return f"{text}; temperature alone, without any noise, gives {share:.0%} of that fall."
 
 
 def _accuracy(summary: Summary) -> str:
     baseline = summary.spread(summary.contenders[0], None, "accuracy")
     parts = [
-        f"{_signed(summary.change(name, None, 'accuracy'))} with {_with(name)}"
+        f"{change(summary.change(name, None, 'accuracy'))} with {_with(name)}"
         for name in summary.contenders[1:]
     ]
     return f"Test accuracy is {baseline.mean:.3f} undefended; it changes by {', '.join(parts)}."
-
-
-def _signed(spread: Spread) -> str:
-    """Such as "-0.010 [-0.013, -0.007]", or "exactly 0"."""
-    if all(value == 0 for value in spread.values):
-        return "exactly 0"
-    found = spread.interval
-    if found.low is None or found.high is None:
-        return f"{found.value:+.3f}"
-    return f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}]"
 
 
 def _with(contender: str) -> str:
@@ -92,14 +114,14 @@ def _with(contender: str) -> str:
 
 def _beyond_thresholds(summary: Summary) -> str:
     parts = [
-        f"{with_interval(summary.spread(name, 'loss', 'auc'))} with {_with(name)}"
+        f"{rate(summary.spread(name, 'loss', 'auc'))} with {_with(name)}"
         for name in summary.contenders[1:]
     ]
-    undefended = with_interval(summary.spread(summary.contenders[0], "loss", "auc"))
+    undefended = rate(summary.spread(summary.contenders[0], "loss", "auc"))
     return (
         "These attacks see less than there is: their thresholds are fixed beforehand or learned on "
         "undefended models, so success near 0.5 shows that they no longer fit, not that nothing "
         f"leaks. Without a threshold, the loss has AUC {undefended} undefended, "
-        f"{', '.join(parts)}; attacks fitted to each record are stronger and not part of this "
-        "protocol."
+        f"{', '.join(parts)}. Attacks fitted to each record (Carlini et al. 2022) are not part of "
+        "this protocol and not measured here."
     )

@@ -43,9 +43,12 @@ def success_plot(summary: Summary) -> bytes:
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
         figure = Figure(figsize=(9.0, 1.6 + 0.6 * len(summary.attacks)), layout="constrained")
-        gain, cost = figure.subplots(1, 2, width_ratios=[2.6, 1])
+        spans = _spans(summary)
+        gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
         _success(gain, summary)
         _accuracy(cost, summary)
+        gain.set_xlim(spans[0])
+        cost.set_xlim(spans[1])
         record = summary.records[0]
         figure.suptitle(
             f"{record.preset}, {record.protocol} protocol: {_threat_line(summary)}",
@@ -112,11 +115,41 @@ def _bare(axes: Any) -> None:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.margins(x=0.08)
+
+
+def _spans(summary: Summary) -> tuple[tuple[float, float], tuple[float, float]]:
+    """What the axes of attack success and of accuracy show: as long as each needs, on one scale.
+
+    MIDPUT subtracts one from the other, so a point must be as long on either axis.
+    """
+    success = [summary.spread(c, a, "asr") for c in summary.contenders for a in summary.attacks]
+    accuracy = [summary.spread(c, None, "accuracy") for c in summary.contenders]
+    needs = []
+    for spreads in (success, accuracy):
+        found = [spread.interval for spread in spreads]
+        low = min(metric.value if metric.low is None else metric.low for metric in found)
+        high = max(metric.value if metric.high is None else metric.high for metric in found)
+        needs.append((low, high))
+    gain = (min(needs[0][0], 0.5), max(needs[0][1], 0.5))
+    length = max(gain[1] - gain[0], 0.02)
+    # Room for the axis label, so that the narrower panel can be read.
+    shortest = 0.35 * max(length, needs[1][1] - needs[1][0])
+    return _padded(gain, shortest, 0.06 * length), _padded(needs[1], shortest, 0.06 * length)
+
+
+def _padded(span: tuple[float, float], shortest: float, margin: float) -> tuple[float, float]:
+    """The span with a margin on both sides, and at least so long.
+
+    >>> _padded((0.0, 1.0), 4.0, 0.5)
+    (-2.0, 3.0)
+    """
+    extra = max(0.0, shortest - (span[1] - span[0])) / 2 + margin
+    return span[0] - extra, span[1] + extra
 
 
 def _interval_note(summary: Summary) -> str:
-    return ", mean and 95% interval over seeds" if len(summary.seeds) > 1 else ", one seed"
+    count = len(summary.seeds)
+    return f", mean and 95% interval over {count} seeds" if count > 1 else ", one seed"
 
 
 def _offsets(count: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -64,8 +65,19 @@ def _record(row: dict[str, Any]) -> Record:
     if unknown:
         raise ValueError(f"unknown fields {sorted(unknown)}")
     row["threat"] = ThreatModel(**row["threat"])
-    row["metrics"] = {name: Metric(**value) for name, value in row["metrics"].items()}
-    return Record(**row)
+    row["metrics"] = {name: _metric(name, value) for name, value in row["metrics"].items()}
+    record = Record(**row)
+    if type(record.seed) is not int or not isinstance(record.counts, dict):
+        raise ValueError(f"seed {record.seed!r} and counts {record.counts!r}")
+    return record
+
+
+def _metric(name: str, value: dict[str, Any]) -> Metric:
+    metric = Metric(**value)
+    numbers = [metric.value, *(bound for bound in (metric.low, metric.high) if bound is not None)]
+    if not all(type(number) in (int, float) and math.isfinite(number) for number in numbers):
+        raise ValueError(f"metric {name} is {value}")
+    return metric
 
 
 def save(records: Sequence[Record], path: Path) -> None:
@@ -82,9 +94,12 @@ def load(path: Path) -> list[Record]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        inside = path / "records.json"
         raise RecordsFileError(
             f"{path} cannot be read ({error.__class__.__name__}).",
-            "Pass a records.json that `dynanoise bench --out DIR` wrote.",
+            f"Did you mean {inside}?"
+            if inside.is_file()
+            else "Pass a records.json that `dynanoise bench --out DIR` wrote.",
         ) from error
     return from_json(text, str(path))
 

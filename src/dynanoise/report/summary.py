@@ -11,6 +11,15 @@ from dynanoise.errors import InputError
 from dynanoise.metrics import intervals
 from dynanoise.record import Metric, Record
 
+ATTACK_METRICS = {"asr", "auc"}
+UTILITY_METRICS = {
+    "accuracy",
+    "train_accuracy",
+    "midput",
+    "midput_leakage",
+    "midput_worst_case",
+}
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -70,7 +79,7 @@ def summarise(records: Sequence[Record]) -> Summary:
     """Puts Records together.
 
     Raises:
-        InputError: if they are none, of several presets or protocols, or incomplete.
+        InputError: if they are none, of several presets or protocols, incomplete, or lack metrics.
     """
 
     def distinct(of: Callable[[Record], str | None]) -> tuple[str, ...]:
@@ -95,5 +104,13 @@ def summarise(records: Sequence[Record]) -> Summary:
             f"{', '.join(missing[:3])}.",
             "Pass all Records of one run.",
         )
+    for record in records:
+        lacking = (ATTACK_METRICS if record.attack else UTILITY_METRICS) - set(record.metrics)
+        if lacking:
+            raise InputError(
+                f"The Record of {record.contender}, {record.attack or 'utility'}, seed "
+                f"{record.seed} lacks {', '.join(sorted(lacking))}.",
+                "Pass Records as `dynanoise bench` writes them.",
+            )
     ordered = tuple(sorted(records, key=lambda record: record.seed))
     return Summary(ordered, contenders, attacks, seeds)

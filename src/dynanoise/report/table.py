@@ -1,4 +1,4 @@
-"""The paper-shaped table on a terminal."""
+"""The paper-shaped table, on a terminal and in Markdown."""
 
 from __future__ import annotations
 
@@ -14,47 +14,61 @@ _TRADE_OFF = {
     "midput_worst_case": "MIDPUT worst",
 }
 
+_ROOM_FOR_WORDS = 112
+_ROOM_FOR_COLUMNS = 80
 
-def success_table(summary: Summary) -> Table:
+_HYPHENATED = {
+    "Confidence": "Confi-\ndence",
+    "Entropy": "En-\ntropy",
+    "Mod. entropy": "Mod.\nen-\ntropy",
+    "LiRA by class": "LiRA\nby\nclass",
+}
+"""Headings for a terminal of 80 columns, so that no word is broken elsewhere."""
+
+
+def success_table(summary: Summary, width: int) -> Table:
     """Contenders in rows; accuracy, each attack's success and MIDPUT in columns.
 
-    Cells are the mean over seeds above the sample standard deviation.
+    Cells are the mean over seeds above the sample standard deviation. On less than 80 columns
+    contenders and measures change places, so that nothing is cut off.
+
+    Args:
+        summary: what to show.
+        width: of the terminal.
     """
+    rows = [[name, *cells] for name, cells in _cells(summary).items()]
+    header = ["", *_headings(summary)]
+    narrow = width < _ROOM_FOR_COLUMNS
+    if narrow:
+        header, *rows = (list(column) for column in zip(header, *rows, strict=True))
     record = summary.records[0]
-    several = len(summary.seeds) > 1
-    seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
-    trained = summary.spread(summary.contenders[0], None, "train_accuracy").mean
     table = Table(
         title=f"{record.preset}: {record.model}, {record.protocol} protocol",
-        caption=(
-            f"{seeds}. Attack success is balanced accuracy on {record.counts['scored']} records, "
-            "half of them members.\n"
-            f"The undefended model's accuracy on its members is {trained:.3f}."
-        ),
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=0,
         title_justify="left",
-        caption_justify="left",
     )
-    table.add_column("", no_wrap=True)
-    headings = [attack_title(name) for name in summary.attacks]
-    for heading in ("Test acc.", *headings, *_TRADE_OFF.values()):
-        width = 6 if heading in _TRADE_OFF.values() else 5
-        table.add_column(heading, justify="right", min_width=width, overflow="fold")
-    for contender in summary.contenders:
-        table.add_row(
-            contender,
-            _cell(summary.spread(contender, None, "accuracy")),
-            *(_cell(summary.spread(contender, name, "asr")) for name in summary.attacks),
-            *(
-                _cell(summary.spread(contender, None, name), signed=True)
-                if contender != summary.contenders[0]
-                else "-"
-                for name in _TRADE_OFF
-            ),
+    for index, heading in enumerate(header):
+        shown = heading if width >= _ROOM_FOR_WORDS else _HYPHENATED.get(heading, heading)
+        table.add_column(
+            shown, justify="right" if index else "left", no_wrap=index == 0, overflow="fold"
         )
+    for row in rows:
+        table.add_row(*row)
     return table
+
+
+def caption(summary: Summary) -> str:
+    """What the cells of the table are, in sentences."""
+    several = len(summary.seeds) > 1
+    seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
+    scored = summary.records[0].counts.get("scored", "equal numbers of")
+    trained = summary.spread(summary.contenders[0], None, "train_accuracy").mean
+    return (
+        f"{seeds}. Attack success is balanced accuracy on {scored} records, half of them members. "
+        f"The undefended model's accuracy on its members is {trained:.3f}."
+    )
 
 
 def attack_title(name: str) -> str:
@@ -62,38 +76,37 @@ def attack_title(name: str) -> str:
     return str(ATTACKS.get(name).title) if name in ATTACKS.names() else name
 
 
-def _cell(spread: Spread, signed: bool = False) -> str:
-    mean = f"{spread.mean:+.3f}" if signed else f"{spread.mean:.3f}"
-    return mean if spread.sd is None else f"{mean}\n[dim]{_deviation(spread.sd)}[/dim]"
-
-
-def _deviation(sd: float) -> str:
-    """Such as "±.012": without its zero the table fits 80 columns."""
-    return f"±{sd:.3f}".replace("±0.", "±.")
-
-
 def markdown_table(summary: Summary) -> str:
-    """The same table in Markdown, cells "mean ± standard deviation".
-
-    Used by the README and by people who write about a run.
-    """
-    headings = [
-        "",
-        "Test accuracy",
-        *(attack_title(name) for name in summary.attacks),
-        *_TRADE_OFF.values(),
-    ]
-    lines = [headings, [":--", *["--:"] * (len(headings) - 1)]]
-    for contender in summary.contenders:
-        cells = [_inline(summary.spread(contender, None, "accuracy"))]
-        cells += [_inline(summary.spread(contender, name, "asr")) for name in summary.attacks]
-        for name in _TRADE_OFF:
-            first = contender == summary.contenders[0]
-            cells.append("" if first else _inline(summary.spread(contender, None, name), True))
-        lines.append([contender, *cells])
+    """The same table in Markdown, cells "mean ± standard deviation"."""
+    header = ["", *_headings(summary)]
+    lines = [header, [":--", *["--:"] * (len(header) - 1)]]
+    for name, cells in _cells(summary).items():
+        inline = [cell.replace("\n±.", " ± 0.").replace("\n±", " ± ") for cell in cells]
+        lines.append([name, *inline])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _inline(spread: Spread, signed: bool = False) -> str:
-    mean = f"{spread.mean:+.3f}" if signed else f"{spread.mean:.3f}"
-    return mean if spread.sd is None else f"{mean} ± {spread.sd:.3f}"
+def _headings(summary: Summary) -> list[str]:
+    attacks = [attack_title(name) for name in summary.attacks]
+    return ["Test acc.", *attacks, *_TRADE_OFF.values()]
+
+
+def _cells(summary: Summary) -> dict[str, list[str]]:
+    """For each contender what its row says: the mean, and the deviation on a second line."""
+    rows = {}
+    for contender in summary.contenders:
+        cells = [_cell(summary.spread(contender, None, "accuracy"))]
+        cells += [_cell(summary.spread(contender, name, "asr")) for name in summary.attacks]
+        for name in _TRADE_OFF:
+            first = contender == summary.contenders[0]
+            cells.append("-" if first else _cell(summary.spread(contender, None, name), "+"))
+        rows[contender] = cells
+    return rows
+
+
+def _cell(spread: Spread, sign: str = "") -> str:
+    """Such as "0.566" above "±.012": without its zero the table fits 80 columns."""
+    mean = f"{spread.mean:{sign}.3f}"
+    if spread.sd is None:
+        return mean
+    return f"{mean}\n±{spread.sd:.3f}".replace("±0.", "±.")

@@ -70,20 +70,23 @@ def paper_run(
         progress(job.name)
     said = np.stack(answers)
 
-    def outputs(models: slice, ids: Int64, members: Int64) -> Outputs:
+    def outputs(models: slice, parts: list[Int64], members: Int64) -> Outputs:
+        # Sorted by id, which a random permutation dealt out: members first would tell the attacker
+        # everything by the order of the rows.
+        ids = np.sort(np.concatenate(parts))
         chosen = said[models][:, ids]
         use = np.broadcast_to(np.isin(ids, members), chosen.shape[:2])
         return Outputs(chosen, data.labels[ids], ids, use.astype(np.int8))
 
     nobody = np.empty(0, dtype=np.int64)
-    shadow_ids = np.concatenate([split.shadow_members, split.shadow_non_members])
+    target, shadows = slice(0, 1), slice(1, None)
     return Run(
-        target=outputs(
-            slice(0, 1), np.concatenate([split.members, split.non_members]), split.members
+        target=outputs(target, [split.members, split.non_members], split.members),
+        shadows=outputs(
+            shadows, [split.shadow_members, split.shadow_non_members], split.shadow_members
         ),
-        shadows=outputs(slice(1, None), shadow_ids, split.shadow_members),
-        test=outputs(slice(0, 1), split.test, nobody),
-        reference=outputs(slice(None), split.reference, nobody),
+        test=outputs(target, [split.test], nobody),
+        reference=outputs(slice(None), [split.reference], nobody),
         seed=seed,
         split=split.digest,
     )

@@ -1,0 +1,64 @@
+"""CONTRIBUTING's example is what it claims: one file, and nothing else needs an edit."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository with the example in it."""
+    root = tmp_path_factory.mktemp("contributor")
+    for name in ("src", "tests"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    block = re.search(r"<!-- rounding\.py -->\n```python\n(.*?)```", text, re.DOTALL)
+    assert block is not None
+    (root / "src/dynanoise/defenses/rounding.py").write_text(block.group(1))
+    return root
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        ["pytest", "-p", "no:cacheprovider", "tests/contract/test_defenses.py"],
+        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/registry.py"],
+        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/defenses"],
+        ["ruff", "check", "--no-cache", "src/dynanoise/defenses"],
+        ["ruff", "format", "--no-cache", "--check", "src/dynanoise/defenses"],
+        ["mypy", "--cache-dir", "/dev/null", "src/dynanoise/defenses/rounding.py"],
+    ],
+    ids=lambda check: " ".join(word for word in check if not word.startswith("-")),
+)
+def test_the_example_passes_every_check_as_it_stands(copy: Path, check: list[str]) -> None:
+    pytest.importorskip(check[0], reason=f"{check[0]} comes with: pip install 'dynanoise[dev]'")
+    done = subprocess.run(
+        [sys.executable, "-m", *check],
+        cwd=copy,
+        env={"PYTHONPATH": str(copy / "src"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_copy_really_has_the_new_defense(copy: Path) -> None:
+    code = "from dynanoise.registry import DEFENSES; print(DEFENSES.names())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(copy / "src"), "PATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "rounding" in done.stdout
