@@ -19,7 +19,7 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs CONTRIBUTING.md
+	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs
 
 format: .venv/.dev
 	$(BIN)/ruff check --fix .
