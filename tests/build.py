@@ -92,6 +92,7 @@ def run(seed: int = 0, leak: float = 3.0, shadows: int = 3, members: int = 60) -
         reference=outputs(1 + shadows, 30, seed=seed + 3, members=0, first_id=300),
         seed=seed,
         split="made up",
+        random=np.random.default_rng(seed + 4).normal(0, 2, (1 + shadows, 20, 3)),
     )
 
 

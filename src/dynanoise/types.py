@@ -134,10 +134,12 @@ class View:
         members: the one model's answers about its members, M = 1.
         reference: its answers about the defender's known non-members, M = 1, disjoint from
             everything that is scored.
+        random: its logits about random inputs, [R, K]; None where nobody asked.
     """
 
     members: Outputs
     reference: Outputs
+    random: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +157,7 @@ class Run:
         seed: the seed the run was made from.
         split: a hash of which record played which part; another one for another target of a pool,
             because noise is drawn from the seed and it.
+        random: logits about random inputs, of the target and the shadows, [1 + S, R, K].
     """
 
     target: Outputs
@@ -163,12 +166,14 @@ class Run:
     reference: Outputs
     seed: int
     split: str
+    random: Floats | None = None
 
     def view(self, model: int) -> View:
         """The defender's view of the target (0) or of shadow ``model - 1``."""
         outputs = self.target if model == 0 else self.shadows.select(models=[model - 1])
         members = outputs.select(examples=outputs.use[0] == 1)
-        return View(members, self.reference.select(models=[model]))
+        random = None if self.random is None else self.random[model]
+        return View(members, self.reference.select(models=[model]), random)
 
 
 def _ask_once(count: int) -> Iterator[Float64]:

@@ -15,6 +15,7 @@ from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
 from dynanoise.training.jobs import InProcess, Job, train_and_answer  # noqa: E402
 from dynanoise.training.runs import paper_jobs, paper_run  # noqa: E402
+from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.splits import paper_split  # noqa: E402
 
 
@@ -28,7 +29,7 @@ def job(**changes: Any) -> Job:
     plain = Job(
         name="target",
         model=MODELS.get("mlp")((32,)),
-        recipe=RECIPES.get("plain")(epochs=3),
+        recipe=RECIPES.get("plain")(Schedule(epochs=3)),
         members=np.arange(100),
         reference=np.arange(100, 150),
         seed=1,
@@ -37,15 +38,17 @@ def job(**changes: Any) -> Job:
 
 
 def test_the_same_job_gives_the_same_bits(data: Data) -> None:
-    np.testing.assert_array_equal(train_and_answer(job(), data), train_and_answer(job(), data))
+    np.testing.assert_array_equal(
+        train_and_answer(job(), data).logits, train_and_answer(job(), data).logits
+    )
 
 
 @pytest.mark.parametrize("change", [{"seed": 2}, {"members": np.arange(1, 101)}])
 def test_another_seed_or_other_members_give_another_model(
     data: Data, change: dict[str, Any]
 ) -> None:
-    different = train_and_answer(job(**change), data)
-    assert not np.allclose(different, train_and_answer(job(), data))
+    different = train_and_answer(job(**change), data).logits
+    assert not np.allclose(different, train_and_answer(job(), data).logits)
 
 
 def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
@@ -58,7 +61,7 @@ def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
             torch.nn.init.zeros_(model.bias)
             return model
 
-    first, second = (train_and_answer(job(model=Constant(), seed=s), data) for s in (1, 2))
+    first, second = (train_and_answer(job(model=Constant(), seed=s), data).logits for s in (1, 2))
     assert not np.array_equal(first, second)
 
 
@@ -73,9 +76,9 @@ def test_torchs_global_state_is_left_as_it_was(data: Data) -> None:
 
 def test_torchs_global_state_is_not_used(data: Data) -> None:
     torch.manual_seed(4)
-    first = train_and_answer(job(), data)
+    first = train_and_answer(job(), data).logits
     torch.manual_seed(5)
-    np.testing.assert_array_equal(train_and_answer(job(), data), first)
+    np.testing.assert_array_equal(train_and_answer(job(), data).logits, first)
 
 
 def test_threads_are_given_back_after_an_error(data: Data) -> None:
@@ -92,11 +95,13 @@ def test_training_learns_its_members(data: Data) -> None:
         train_and_answer(
             job(
                 model=MODELS.get("mlp")((256,)),
-                recipe=RECIPES.get("plain")(epochs=epochs),
+                recipe=RECIPES.get("plain")(Schedule(epochs=epochs)),
                 members=members,
             ),
             data,
-        )[members, 0].argmax(-1)
+        )
+        .logits[members, 0]
+        .argmax(-1)
         for epochs in (100, 1)
     )
     assert (long == data.labels[members]).mean() == 1
@@ -104,8 +109,9 @@ def test_training_learns_its_members(data: Data) -> None:
 
 
 def test_answers_are_about_every_record_in_order(data: Data) -> None:
-    logits = train_and_answer(job(), data)
-    assert logits.shape == (len(data), 1, 10) and logits.dtype == np.float32
+    answers = train_and_answer(job(), data)
+    assert answers.logits.shape == (len(data), 1, 10) and answers.logits.dtype == np.float32
+    assert answers.random.shape == (100, 10) and np.isfinite(answers.random).all()
 
 
 def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
@@ -118,12 +124,16 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     done: list[str] = []
     run = paper_run(data, split, jobs, seed=0, executor=InProcess(), progress=done.append)
     assert done == ["target", "shadow 0", "shadow 1"]
-    answers = [train_and_answer(one, data) for one in jobs]
+    said = [train_and_answer(one, data) for one in jobs]
+    answers = [one.logits for one in said]
     np.testing.assert_array_equal(run.target.logits[0], answers[0][run.target.ids])
     np.testing.assert_array_equal(run.shadows.logits[1], answers[2][run.shadows.ids])
     np.testing.assert_array_equal(run.reference.logits[2], answers[2][run.reference.ids])
     np.testing.assert_array_equal(run.test.logits[0], answers[0][run.test.ids])
     np.testing.assert_array_equal(run.test.labels, data.labels[run.test.ids])
+    assert run.random is not None
+    np.testing.assert_array_equal(run.random[1], said[1].random)
+    np.testing.assert_array_equal(run.view(2).random, said[2].random)
     assert set(run.target.ids[run.target.use[0] == 1]) == set(split.members)
     assert set(run.shadows.ids[run.shadows.use[1] == 1]) == set(split.shadow_members)
     for part in (run.target, run.shadows, run.test, run.reference):

@@ -12,6 +12,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.record import AttackProtocol
+from dynanoise.training.schedule import Schedule
 from dynanoise.types import Contender
 
 
@@ -60,12 +61,14 @@ def controls(defense: DynaNoise) -> tuple[Contender, ...]:
 
 # The number of epochs was fixed on undefended models, past the point where training accuracy is 1.
 # digits has no published setting; the CIFAR-10 one of the PoPETs artifact is used.
+_SCHEDULE = Schedule(epochs=100, batch=32, learning_rate=1e-3)
+
 _DIGITS = Preset(
     description="scikit-learn's digits, 600 of them in the attack, a small MLP; under a minute",
     dataset="digits",
     model="mlp",
     model_parameters=MappingProxyType({"hidden": (256,)}),
-    recipes=MappingProxyType({"plain": {"epochs": 100, "batch": 32, "learning_rate": 1e-3}}),
+    recipes=MappingProxyType({"plain": {"schedule": _SCHEDULE}}),
     pool=600,
     reference=300,
     contenders=controls(DynaNoise(base_variance=0.3, lambda_scale=2.0, temperature=10.0)),

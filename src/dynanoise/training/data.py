@@ -43,6 +43,21 @@ class Data:
                 f"Labels count from 0 to {self.classes - 1}.",
             )
 
+    def random_inputs(self, count: int, seed: int) -> npt.NDArray[Any]:
+        """``count`` inputs drawn uniformly from the range of each input's position.
+
+        Integers (pixels, tokens) from their least to their greatest value in the whole data set,
+        numbers from the least to the greatest value of their column. They look like nothing the
+        model was trained on.
+        """
+        generator = np.random.default_rng(seed)
+        shape = (count, *self.inputs.shape[1:])
+        if self.inputs.dtype.kind in "iu":
+            low, high = int(self.inputs.min()), int(self.inputs.max())
+            return generator.integers(low, high, shape, dtype=self.inputs.dtype, endpoint=True)
+        least, most = self.inputs.min(axis=0), self.inputs.max(axis=0)
+        return generator.uniform(least, most, shape).astype(self.inputs.dtype)
+
     def __len__(self) -> int:
         return len(self.labels)
 

@@ -13,7 +13,9 @@ import torch
 
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
+from dynanoise.training import loop
 from dynanoise.training.data import Data
+from dynanoise.training.material import Material
 
 Float32 = npt.NDArray[np.float32]
 
@@ -29,6 +31,7 @@ class Job:
         members, reference: int64 [n], ids to train on and ids of known non-members.
         seed: of the initial weights and the order of the records.
         threads: of the processor; another number may round differently.
+        device: where to train, "cpu" or "cuda".
     """
 
     name: str
@@ -38,20 +41,34 @@ class Job:
     reference: Int64
     seed: int
     threads: int = 1
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one trained model said.
+
+    Attributes:
+        logits: float32 [N, A, K], about every record of the data set.
+        random: float32 [R, K], about R random inputs (see `Data.random_inputs`).
+    """
+
+    logits: Float32
+    random: Float32
 
 
 class Executor(Protocol):
     """Runs jobs, possibly several at once."""
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Float32]:
-        """Logits [N, A, K] about every record of ``data``, in the order of the jobs."""
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+        """The jobs' answers, in the order of the jobs."""
 
 
 @dataclass(frozen=True)
 class InProcess:
     """One job after the other in this process."""
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Float32]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
         for job in jobs:
             yield train_and_answer(job, data)
@@ -70,21 +87,28 @@ def _isolated(seed: int, threads: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def train_and_answer(job: Job, data: Data) -> Float32:
-    """Train the job's model and answer every record, float32 [N, A=1, K].
+RANDOM_INPUTS = 100
+"""Random inputs every model answers, for defenders who need them."""
+
+
+def train_and_answer(job: Job, data: Data) -> Answers:
+    """Train the job's model and ask it about every record and about random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
     """
+    device = torch.device(job.device)
     with _isolated(job.seed, job.threads):
-        generator = torch.Generator().manual_seed(derive(job.seed, "order"))
-        model = job.recipe.train(
-            lambda: job.model.build(data.inputs.shape[1:], data.classes),
-            data,
-            job.members,
-            job.reference,
-            generator,
+        material = Material(
+            build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
+            data=data,
+            members=job.members,
+            reference=job.reference,
+            seed=job.seed,
+            device=device,
         )
-        with torch.inference_mode():
-            logits = model(torch.from_numpy(data.inputs))
-    answers: Float32 = logits[:, None].numpy()
-    return answers
+        model = job.recipe.train(material)
+        random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
+        return Answers(
+            logits=loop.answer(model, torch.from_numpy(data.inputs).to(device))[:, None].numpy(),
+            random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
+        )

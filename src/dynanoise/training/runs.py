@@ -10,7 +10,7 @@ import numpy as np
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
 from dynanoise.training.data import Data
-from dynanoise.training.jobs import Executor, Float32, Job
+from dynanoise.training.jobs import Answers, Executor, Job
 from dynanoise.training.splits import PaperSplit
 from dynanoise.types import Outputs, Run
 
@@ -64,11 +64,11 @@ def paper_run(
         executor: runs the jobs.
         progress: called with a job's name when its model has answered.
     """
-    answers: list[Float32] = []
-    for job, logits in zip(jobs, executor.run(jobs, data), strict=True):
-        answers.append(logits)
+    answers: list[Answers] = []
+    for job, answered in zip(jobs, executor.run(jobs, data), strict=True):
+        answers.append(answered)
         progress(job.name)
-    said = np.stack(answers)
+    said = np.stack([answered.logits for answered in answers])
 
     def outputs(models: slice, parts: list[Int64], members: Int64) -> Outputs:
         # Sorted by id, which a random permutation dealt out: members first would tell the attacker
@@ -87,6 +87,7 @@ def paper_run(
         ),
         test=outputs(target, [split.test], nobody),
         reference=outputs(slice(None), [split.reference], nobody),
+        random=np.stack([answered.random for answered in answers]),
         seed=seed,
         split=split.digest,
     )

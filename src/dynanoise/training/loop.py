@@ -1,0 +1,108 @@
+"""Minibatch training with the data in memory: what all recipes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from dynanoise.training.schedule import Schedule
+
+Loss = Callable[[Tensor, Tensor, int], Tensor]
+"""From logits [b, K], targets [b, ...] and the epoch (from 0) to the scalar to minimise."""
+
+
+def cross_entropy(logits: Tensor, targets: Tensor, epoch: int) -> Tensor:
+    """Mean cross-entropy of labels int64 [b] or of probabilities [b, K]."""
+    return nn.functional.cross_entropy(logits, targets)
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Positions 0..count-1 in random order, ``size`` at a time; a last batch of 1 is left out.
+
+    Batch normalisation cannot train on a single record.
+    """
+    for rows in torch.randperm(count, generator=generator).split(size):
+        if len(rows) > 1 or count == 1:
+            yield rows
+
+
+def optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    """The schedule's optimizer over all of the model's parameters."""
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    if schedule.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
+    return torch.optim.SGD(
+        model.parameters(), lr=rate, weight_decay=decay, momentum=0.9, nesterov=True
+    )
+
+
+def steps_scheduler(
+    steps: torch.optim.Optimizer, schedule: Schedule, count: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """To be stepped after each of the optimizer's steps over ``count`` records an epoch."""
+    if not schedule.one_cycle:
+        return torch.optim.lr_scheduler.ConstantLR(steps, factor=1.0, total_iters=0)
+    total = schedule.epochs * max(1, -(-count // schedule.batch))
+    return torch.optim.lr_scheduler.OneCycleLR(
+        steps, schedule.learning_rate, total_steps=total + 1, pct_start=0.25
+    )
+
+
+def precision(device: torch.device, schedule: Schedule) -> torch.autocast:
+    """Autocast to bfloat16 where the schedule asks for it and the device has it."""
+    return torch.autocast(
+        device.type, torch.bfloat16, enabled=schedule.bfloat16 and has_bfloat16(device)
+    )
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """True if the device multiplies bfloat16 in hardware."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type != "cpu":
+        return False
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def fit(
+    model: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    schedule: Schedule,
+    generator: torch.Generator,
+    *,
+    loss: Loss = cross_entropy,
+) -> nn.Module:
+    """Trains ``model`` in place and returns it in evaluation mode.
+
+    Args:
+        model: from inputs [b, ...] to logits [b, K].
+        inputs: raw inputs [n, ...] on the model's device.
+        targets: whatever the loss takes, [n, ...], on the same device.
+        schedule: how long and how fast.
+        generator: decides the order of the records.
+        loss: see `Loss`.
+    """
+    model.train()
+    device = inputs.device
+    steps = optimiser(model, schedule)
+    pace = steps_scheduler(steps, schedule, len(inputs))
+    for epoch in range(schedule.epochs):
+        for rows in batches(len(inputs), schedule.batch, generator):
+            chosen = rows.to(device)
+            steps.zero_grad(set_to_none=True)
+            with precision(device, schedule):
+                logits = model(inputs[chosen])
+            loss(logits.float(), targets[chosen], epoch).backward()
+            steps.step()
+            pace.step()
+    return model.eval()
+
+
+def answer(model: nn.Module, inputs: Tensor, batch: int = 1024) -> Tensor:
+    """Logits float32 [n, K] of a model in evaluation mode, on the processor."""
+    with torch.inference_mode():
+        parts = [model(part).float().cpu() for part in inputs.split(batch)]
+    return torch.cat(parts)

@@ -1,0 +1,41 @@
+"""How long and how fast to train; without torch, so that presets can name it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dynanoise.errors import InputError
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Args:
+        epochs: passes over the members, >= 1.
+        batch: records a step, >= 1.
+        learning_rate: the (peak) step size.
+        optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
+        weight_decay: L2 penalty.
+        one_cycle: rise to the learning rate over the first quarter of the steps and fall to 0 by
+            the last (Smith & Topin 2018), instead of a constant step.
+        bfloat16: autocast where processor or GPU has it. Faster on images, other roundings.
+    """
+
+    epochs: int = 100
+    batch: int = 32
+    learning_rate: float = 1e-3
+    optimizer: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = 0.0
+    one_cycle: bool = False
+    bfloat16: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.learning_rate <= 0:
+            raise InputError(
+                f"epochs {self.epochs}, batch {self.batch}, learning_rate {self.learning_rate}.",
+                "Use at least one epoch, one record a step and a step above 0.",
+            )
+        if self.optimizer not in ("adam", "sgd"):
+            raise InputError(f"optimizer is {self.optimizer!r}.", "Use 'adam' or 'sgd'.")
