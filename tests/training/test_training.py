@@ -13,7 +13,9 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 from dynanoise.metrics.roc import roc  # noqa: E402
 from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
-from dynanoise.training.jobs import InProcess, Job, train_and_answer  # noqa: E402
+from dynanoise.training.executors import InProcess  # noqa: E402
+from dynanoise.training.jobs import Answers, Job  # noqa: E402
+from dynanoise.training.jobs import train_and_answer as train  # noqa: E402
 from dynanoise.training.runs import paper_jobs, paper_run  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.splits import paper_split  # noqa: E402
@@ -23,6 +25,10 @@ from dynanoise.training.splits import paper_split  # noqa: E402
 def data() -> Data:
     loaded: Data = DATASETS.get("digits")()
     return loaded
+
+
+def train_and_answer(one: Job, data: Data) -> Answers:
+    return train(one, data).answers
 
 
 def job(**changes: Any) -> Job:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Protocol
 
 from dynanoise.audit import circumstances
@@ -32,7 +33,12 @@ def steps(preset: Preset, seeds: int) -> int:
 
 
 def bench(
-    name: str, seeds: int = 3, progress: Progress | Callable[[str], None] = lambda step: None
+    name: str,
+    seeds: int = 3,
+    progress: Progress | Callable[[str], None] = lambda step: None,
+    *,
+    store: Path | None = None,
+    workers: int = 1,
 ) -> Iterator[Record]:
     """Trains and judges everything in a preset, for seeds 0 .. seeds-1.
 
@@ -42,6 +48,8 @@ def bench(
         name: a registered preset.
         seeds: how many independent repetitions, >= 1; each draws its own records and weights.
         progress: called after each of `steps` steps.
+        store: folder where trained models are kept and found again; None trains all of them.
+        workers: processes that train at once.
 
     Yields:
         Records as they are made.
@@ -64,12 +72,16 @@ def bench(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
-    from dynanoise.training.jobs import InProcess
+    from dynanoise.training.executors import InProcess, Processes
+    from dynanoise.training.jobs import Executor
     from dynanoise.training.runs import paper_jobs, paper_run
+    from dynanoise.training.store import Store
 
     data = DATASETS.get(preset.dataset)()
     model = MODELS.get(preset.model)(**preset.model_parameters)
     recipes = {recipe: RECIPES.get(recipe)(**using) for recipe, using in preset.recipes.items()}
+    kept = None if store is None else Store(store)
+    executor: Executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
     hardware = {**circumstances.hardware(), "threads": preset.threads}
     versions = circumstances.versions()
     for seed in range(seeds):
@@ -86,7 +98,7 @@ def bench(
                 split, model, recipe, seed=seed, shadows=preset.shadows, threads=preset.threads
             )
             runs[recipe_name] = paper_run(
-                data, split, jobs, seed=seed, executor=InProcess(), progress=said
+                data, split, jobs, seed=seed, executor=executor, progress=said
             )
         for finding in judge(runs, preset.contenders, preset.protocol):
             said(f"{finding.contender.name}, {finding.attack or 'utility'}")

@@ -57,21 +57,19 @@ class Answers:
     random: Float32
 
 
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A trained model, on the processor, and its answers."""
+
+    model: torch.nn.Module
+    answers: Answers
+
+
 class Executor(Protocol):
     """Runs jobs, possibly several at once."""
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """The jobs' answers, in the order of the jobs."""
-
-
-@dataclass(frozen=True)
-class InProcess:
-    """One job after the other in this process."""
-
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
-        """See `Executor.run`."""
-        for job in jobs:
-            yield train_and_answer(job, data)
 
 
 @contextmanager
@@ -91,7 +89,7 @@ RANDOM_INPUTS = 100
 """Random inputs every model answers, for defenders who need them."""
 
 
-def train_and_answer(job: Job, data: Data) -> Answers:
+def train_and_answer(job: Job, data: Data) -> Trained:
     """Train the job's model and ask it about every record and about random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
@@ -108,7 +106,8 @@ def train_and_answer(job: Job, data: Data) -> Answers:
         )
         model = job.recipe.train(material)
         random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
-        return Answers(
+        answers = Answers(
             logits=loop.answer(model, torch.from_numpy(data.inputs).to(device))[:, None].numpy(),
             random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
         )
+        return Trained(model.cpu(), answers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import nn
 
@@ -20,6 +21,7 @@ class Mlp:
     """
 
     hidden: tuple[int, ...] = (256,)
+    version: ClassVar[int] = 1
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from float32 [n, *shape] to logits [n, classes], torch's default weights.

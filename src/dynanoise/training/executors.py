@@ -1,0 +1,87 @@
+"""Who trains the jobs: this process, or several on this machine."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+from dynanoise.training.data import Data
+from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.store import Store, stored
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """One job after the other in this process.
+
+    Args:
+        store: where finished models are kept and found; None to train always.
+    """
+
+    store: Store | None = None
+
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+        """See `Executor.run`."""
+        for job in jobs:
+            yield stored(job, data, self.store)
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Several worker processes; each job trains in one of them.
+
+    The numbers are those of `InProcess`: a job's result depends on its own thread count alone.
+
+    Args:
+        workers: how many; with one thread a job, as many as there are cores.
+        store: as for `InProcess`. A worker stores its model itself, so that nothing finished is
+            lost when the driver dies.
+    """
+
+    workers: int
+    store: Store | None = None
+
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+        """See `Executor.run`."""
+        # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(
+            self.workers, context, initializer=_begin, initargs=(data, self.store, os.getpid())
+        )
+        try:
+            yield from pool.map(_train, jobs)
+        except BaseException:
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+_data: Data
+_store: Store | None
+
+
+def _begin(data: Data, store: Store | None, parent: int) -> None:
+    """Receives the data once for each worker, not once for each job."""
+    global _data, _store
+    _data, _store = data, store
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """Ends this worker when its driver is gone, however it died."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _train(job: Job) -> Answers:
+    return stored(job, _data, _store)

@@ -1,0 +1,60 @@
+"""Trained word embeddings, averaged, and a small network: a text classifier for a processor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class MeanEmbedding(nn.Module):
+    """From token ids [b, L], 0 = padding, to the mean embedding of the other tokens [b, D].
+
+    Ids beyond the vocabulary count as 1, the unknown word.
+    """
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.table = nn.Embedding(vocabulary, width, padding_idx=0)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The mean embedding; zero for an empty text."""
+        known = torch.where(tokens < self.vocabulary, tokens, torch.ones_like(tokens)).long()
+        present = (known != 0).sum(dim=1, keepdim=True).clamp(min=1)
+        mean: Tensor = self.table(known).sum(dim=1) / present
+        return mean
+
+
+@dataclass(frozen=True)
+class Text:
+    """Mean embedding, one hidden layer with dropout, one linear layer.
+
+    Args:
+        vocabulary: how many token ids have embeddings of their own.
+        width: of the embeddings and the hidden layer.
+        dropout: share of hidden values left out in training.
+
+    >>> sum(p.numel() for p in Text(vocabulary=100, width=8).build((64,), 2).parameters())
+    890
+    """
+
+    vocabulary: int = 20_000
+    width: int = 128
+    dropout: float = 0.3
+    version: ClassVar[int] = 1
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        """A module from integer token ids [n, L] to logits [n, classes]."""
+        return nn.Sequential(
+            MeanEmbedding(self.vocabulary, self.width),
+            nn.Linear(self.width, self.width),
+            nn.ReLU(),
+            nn.Dropout(self.dropout),
+            nn.Linear(self.width, classes),
+        )
+
+
+MODELS = {"text": Text}
