@@ -24,6 +24,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 def twenty_seeds() -> list[Record]:
     """`dynanoise bench digits --seeds 20`, about 20 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
-    from dynanoise.audit.bench import bench
+    from dynanoise.audit.bench import Plan, bench
 
-    return list(bench("digits", seeds=20))
+    return list(bench(Plan("digits", seeds=20)))

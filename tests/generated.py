@@ -35,7 +35,7 @@ def readme() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    for command in ([], ["bench"], ["show"]):
+    for command in ([], ["bench"], ["show"], ["store", "ls"], ["store", "rm"]):
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
     return "\n".join(parts)

@@ -105,7 +105,7 @@ def made_up_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """`bench` without the work."""
     import dynanoise.audit.bench as module
 
-    monkeypatch.setattr(module, "bench", lambda preset, seeds, progress: iter(records()))
+    monkeypatch.setattr(module, "bench", lambda plan, progress, **options: iter(records()))
 
 
 def test_an_earlier_run_is_replaced_and_said_so(
@@ -203,3 +203,41 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path) -> None:
     assert stderr.endswith("No result was written.\nInterrupted.\n")
     assert "Traceback" not in stderr
     assert stdout == "" and list(out.iterdir()) == []
+
+
+@torch_missing
+def test_stored_models_are_used_listed_and_removed(tmp_path: Path) -> None:
+    arguments = ("bench", "digits", "--seeds", "1", "--attack", "loss", "--json")
+    store = str(tmp_path / "store")
+    first = run(*arguments, "--store", store)
+    assert first.exit_code == 0, first.stderr
+    again = run(*arguments, "--store", store)
+
+    def numbers(result: Result) -> list[object]:
+        return [row["metrics"] for row in json.loads(result.stdout)["records"]]
+
+    assert numbers(first) == numbers(again) == numbers(run(*arguments))
+    listed = run("store", "ls", store)
+    lines = listed.stdout.splitlines()
+    assert len(lines) == 4
+    assert all("digits" in line and "Plain" in line for line in lines)
+    assert "in all." in listed.stderr
+    key = lines[0].split()[0]
+    assert "Removed 1 model." in run("store", "rm", store, key).stderr
+    assert run("store", "rm", store, key).exit_code == 2
+    assert run("store", "rm", store).exit_code == 2
+    assert "Removed 3 models." in run("store", "rm", store, "--all").stderr
+    assert run("store", "ls", store).stdout == ""
+    assert "is no folder" in run("store", "ls", str(tmp_path / "nowhere")).stderr
+
+
+def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    for arguments, says in (
+        (["--size", "huge"], "There is no size 'huge'"),
+        (["--contender", "dynanose"], "no contender 'dynanose'"),
+        (["--attack", "lira"], "no attack 'lira'"),
+        (["--workers", "0"], "workers is 0"),
+    ):
+        found = run("bench", "digits", *arguments)
+        assert found.exit_code == 2
+        assert says in found.stderr

@@ -1,4 +1,4 @@
-"""What a preset may ask for, before any work."""
+"""What a plan may ask for, before any work."""
 
 from __future__ import annotations
 
@@ -7,37 +7,78 @@ from typing import Any
 
 import pytest
 
-from dynanoise.audit.bench import bench, steps
-from dynanoise.audit.presets import PRESETS
-from dynanoise.errors import InputError
+from dynanoise.audit.bench import Plan
+from dynanoise.audit.presets import PRESETS, Size
+from dynanoise.defenses.temperature import undefended
+from dynanoise.errors import InputError, UnknownNameError
 from dynanoise.record import AttackProtocol
 from dynanoise.registry import PRESETS as REGISTRY
+from dynanoise.types import Contender
+
+DIGITS = PRESETS["digits"]
 
 
 @pytest.mark.parametrize(
     "change",
-    [
-        {"design": "pool"},
-        {"threat": replace(PRESETS["digits"].protocol.threat, augmented=True)},
-    ],
+    [{"design": "pool"}, {"threat": replace(DIGITS.protocol.threat, augmented=True)}],
 )
 def test_a_protocol_that_cannot_be_run_is_refused(
     change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise its name would stand over the results of another one."""
-    digits = PRESETS["digits"]
-    protocol: AttackProtocol = replace(digits.protocol, **change)
-    monkeypatch.setattr(REGISTRY, "get", lambda name: replace(digits, protocol=protocol))
+    protocol: AttackProtocol = replace(DIGITS.protocol, **change)
+    monkeypatch.setattr(REGISTRY, "get", lambda name: replace(DIGITS, protocol=protocol))
     with pytest.raises(InputError, match="Only the design 'paper_split'"):
-        next(bench("digits"))
+        Plan("digits")
 
 
 def test_steps_are_counted() -> None:
     """Three seeds, four models, four contenders with six attacks and utility."""
-    assert steps(PRESETS["digits"], 3) == 3 * (4 + 4 * 7)
+    few = Plan("digits", contenders=("temperature", "static", "dynanoise"))
+    assert few.steps == 3 * (4 + 4 * 7)
+    assert Plan("digits", 1, contenders=("dynanoise",), attacks=("loss",)).steps == 4 + 2 * 2
 
 
 @pytest.mark.parametrize("seeds", [0, -1, True, 1.5])
 def test_impossible_numbers_of_seeds_are_refused(seeds: Any) -> None:
     with pytest.raises(InputError, match="seeds is"):
-        next(bench("digits", seeds))
+        Plan("digits", seeds)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"size": "huge"}, "There is no size 'huge'. Known: cpu"),
+        ({"contenders": ("dynanose",)}, "no contender 'dynanose'. Known: none, temperature"),
+        ({"attacks": ("lira",)}, "no attack 'lira'. Known: confidence, loss"),
+        ({"name": "digitz"}, "Did you mean 'digits'"),
+    ],
+)
+def test_unknown_names_are_refused(wrong: dict[str, Any], says: str) -> None:
+    with pytest.raises(UnknownNameError, match=says):
+        Plan(**{"name": "digits", **wrong})
+
+
+def test_the_baseline_always_stays() -> None:
+    names = [row.name for row in Plan("digits", contenders=("dynanoise",)).preset.contenders]
+    assert names == ["none", "dynanoise"]
+
+
+def test_only_an_aware_attacker_has_shadows_of_every_recipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    contenders = (*DIGITS.contenders, Contender("other", undefended(), recipe="other"))
+    sizes = {"cpu": Size(600, 300, {"plain": {}, "other": {}})}
+    aware = replace(DIGITS.protocol, threat=replace(DIGITS.protocol.threat, knows_defense=True))
+    for protocol, expected in ((DIGITS.protocol, 0), (aware, 3)):
+        changed = replace(DIGITS, contenders=contenders, sizes=sizes, protocol=protocol)
+        monkeypatch.setattr(REGISTRY, "get", lambda name, preset=changed: preset)
+        assert Plan("digits").shadows == {"plain": 3, "other": expected}
+
+
+def test_the_command_names_what_is_not_the_default() -> None:
+    plan = Plan("digits", 2, "cpu", ("static",), ("loss", "shadow"), "cuda")
+    assert plan.command == (
+        "dynanoise bench digits --seeds 2 --size cpu --contender static --attack loss "
+        "--attack shadow --device cuda"
+    )

@@ -227,11 +227,12 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     code = textwrap.dedent(f"""
         import sys
         from pathlib import Path
-        from dynanoise.audit.bench import bench
+        from dynanoise.audit.bench import Plan, bench
         from dynanoise.report.records import to_json
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
-            run = bench("digits", int(sys.argv[1]), done, store=Path({str(tmp_path)!r}), workers=2)
+            plan = Plan("digits", int(sys.argv[1]))
+            run = bench(plan, done, store=Path({str(tmp_path)!r}), workers=2)
             sys.stdout.write(to_json(list(run)))
     """)
     script = tmp_path / "run.py"
@@ -265,9 +266,10 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(now) == 8
     assert all(now[name] == made for name, made in kept.items())  # none was trained again
 
-    from dynanoise.audit.bench import bench
+    from dynanoise.audit.bench import Plan, bench
 
-    fresh = [(row.contender, row.attack, row.seed, row.metrics) for row in bench("digits", 2)]
+    rows = list(bench(Plan("digits", 2)))
+    fresh = [(row.contender, row.attack, row.seed, row.metrics) for row in rows]
     from dynanoise.report.records import from_json
 
     assert [(r.contender, r.attack, r.seed, r.metrics) for r in from_json(out)] == fresh

@@ -127,10 +127,8 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     assert len({one.seed for one in jobs}) == 3
     np.testing.assert_array_equal(jobs[0].members, split.members)
     np.testing.assert_array_equal(jobs[1].members, split.shadow_members)
-    done: list[str] = []
-    run = paper_run(data, split, jobs, seed=0, executor=InProcess(), progress=done.append)
-    assert done == ["target", "shadow 0", "shadow 1"]
-    said = [train_and_answer(one, data) for one in jobs]
+    said = list(InProcess().run(jobs, data))
+    run = paper_run(data, split, said, seed=0)
     answers = [one.logits for one in said]
     np.testing.assert_array_equal(run.target.logits[0], answers[0][run.target.ids])
     np.testing.assert_array_equal(run.shadows.logits[1], answers[2][run.shadows.ids])

@@ -40,6 +40,19 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def device(name: str) -> str:
+    """The processor's word for "cpu", the card's own name for a GPU.
+
+    >>> device("cpu")
+    'cpu'
+    """
+    if name == "cpu":
+        return name
+    from dynanoise.training.material import device_name
+
+    return device_name(name)
+
+
 def _processor() -> str:
     info = Path("/proc/cpuinfo")
     if info.exists():

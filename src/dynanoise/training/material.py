@@ -49,6 +49,12 @@ class Material:
         return torch.Generator().manual_seed(derive(self.seed, purpose))
 
 
+def device_name(device: str) -> str:
+    """The name of a GPU, such as "NVIDIA H200"; the device's own for others."""
+    kind = torch.device(device)
+    return torch.cuda.get_device_name(kind) if kind.type == "cuda" else device
+
+
 class Recipe(Protocol):
     """How a model is trained: a frozen dataclass of parameters, registered in ``RECIPES``.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,20 @@ import numpy as np
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
 from dynanoise.training.data import Data
-from dynanoise.training.jobs import Answers, Executor, Job
+from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.splits import PaperSplit
 from dynanoise.types import Outputs, Run
 
 
 def paper_jobs(
-    split: PaperSplit, model: Any, recipe: Any, *, seed: int, shadows: int, threads: int
+    split: PaperSplit,
+    model: Any,
+    recipe: Any,
+    *,
+    seed: int,
+    shadows: int,
+    threads: int,
+    device: str = "cpu",
 ) -> list[Job]:
     """The target and the shadow models of the paper's protocol.
 
@@ -29,6 +36,7 @@ def paper_jobs(
         seed: the run's seed.
         shadows: how many shadow models.
         threads: of the processor for each model.
+        device: where to train.
     """
     names = ["target", *(f"shadow {index}" for index in range(shadows))]
     return [
@@ -40,34 +48,21 @@ def paper_jobs(
             reference=split.reference,
             seed=derive(seed, "model", name),
             threads=threads,
+            device=device,
         )
         for name in names
     ]
 
 
-def paper_run(
-    data: Data,
-    split: PaperSplit,
-    jobs: list[Job],
-    *,
-    seed: int,
-    executor: Executor,
-    progress: Callable[[str], None],
-) -> Run:
-    """Trains the jobs of `paper_jobs` and arranges their answers.
+def paper_run(data: Data, split: PaperSplit, answers: Sequence[Answers], *, seed: int) -> Run:
+    """Arranges what the models of `paper_jobs` answered.
 
     Args:
         data: the data set.
         split: the one the jobs were made from.
-        jobs: the target's first.
+        answers: the target's first, then the shadows', of whom there may be none.
         seed: the run's seed.
-        executor: runs the jobs.
-        progress: called with a job's name when its model has answered.
     """
-    answers: list[Answers] = []
-    for job, answered in zip(jobs, executor.run(jobs, data), strict=True):
-        answers.append(answered)
-        progress(job.name)
     said = np.stack([answered.logits for answered in answers])
 
     def outputs(models: slice, parts: list[Int64], members: Int64) -> Outputs:
