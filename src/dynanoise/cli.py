@@ -171,8 +171,9 @@ def _writable(out: Path) -> None:
 def _saved(records: list[Record], out: Path) -> bool:
     """Writes records.json and, where matplotlib is installed, the picture beside it."""
     from dynanoise.errors import MissingExtraError
+    from dynanoise.files import write_atomically
     from dynanoise.report.plots import success_plot
-    from dynanoise.report.records import to_json, write_atomically
+    from dynanoise.report.records import to_json
     from dynanoise.report.summary import summarise
 
     files = {"records.json": to_json(records).encode()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Protocol
 
 from dynanoise.audit import circumstances
@@ -13,7 +14,7 @@ from dynanoise.audit.presets import Preset
 from dynanoise.errors import InputError, MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
-from dynanoise.training.splits import paper_split
+from dynanoise.training.splits import split_of
 
 
 class Progress(Protocol):
@@ -32,7 +33,10 @@ def steps(preset: Preset, seeds: int) -> int:
 
 
 def bench(
-    name: str, seeds: int = 3, progress: Progress | Callable[[str], None] = lambda step: None
+    name: str,
+    seeds: int = 3,
+    progress: Progress | Callable[[str], None] = lambda step: None,
+    folder: Path | None = None,
 ) -> Iterator[Record]:
     """Trains and judges everything in a preset, for seeds 0 .. seeds-1.
 
@@ -42,13 +46,15 @@ def bench(
         name: a registered preset.
         seeds: how many independent repetitions, >= 1; each draws its own records and weights.
         progress: called after each of `steps` steps.
+        folder: where data sets are looked for first, see `training.sources`.
 
     Yields:
         Records as they are made.
 
     Raises:
         UnknownNameError, InputError: at the first step.
-        MissingExtraError: if torch is not installed.
+        MissingExtraError: if torch, or what reads the data, is not installed.
+        MissingDataError: if no place has the data.
     """
     preset: Preset = PRESETS.get(name)
     steps(preset, seeds)  # refuses impossible numbers of seeds
@@ -67,13 +73,13 @@ def bench(
     from dynanoise.training.jobs import InProcess
     from dynanoise.training.runs import paper_jobs, paper_run
 
-    data = DATASETS.get(preset.dataset)()
+    data = DATASETS.get(preset.dataset)(folder)
     model = MODELS.get(preset.model)(**preset.model_parameters)
     recipes = {recipe: RECIPES.get(recipe)(**using) for recipe, using in preset.recipes.items()}
     hardware = {**circumstances.hardware(), "threads": preset.threads}
     versions = circumstances.versions()
     for seed in range(seeds):
-        split = paper_split(len(data), preset.pool, preset.reference, seed)
+        split = split_of(data, preset.pool, preset.reference, seed)
         counts = split.counts
         counts["scored"] = 2 * min(counts["members"], counts["non_members"])
 
