@@ -64,6 +64,10 @@ def bench(
         Path | None,
         typer.Option(metavar="DIR", help="Folder that keeps trained models for the next run."),
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Name the presets and stop.")] = False,
 ) -> None:
@@ -85,7 +89,7 @@ def bench(
 
         plan = Plan(preset, seeds, size, tuple(contender or ()), tuple(attack or ()), device)
         folder = None if out is None else Path(out)
-        records = terminal.run_plan(plan, folder, store, workers)
+        records = terminal.run_plan(plan, out=folder, data=data, store=store, workers=workers)
         try:
             kept = folder is None or terminal.saved(records, folder)
         finally:

@@ -47,3 +47,11 @@ class TooFewRecordsError(DynaNoiseError, ValueError):
 
 class RecordsFileError(DynaNoiseError, ValueError):
     """A file of Records cannot be read."""
+
+
+class MissingDataError(DynaNoiseError, LookupError):
+    """No place that was looked in has the data set."""
+
+
+class DataFileError(DynaNoiseError, ValueError):
+    """A file or a published data set does not hold what it should."""

@@ -67,7 +67,9 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda step: bars.update(bar, advance=1, description=f"done: {step}")
 
 
-def run_plan(plan: Plan, out: Path | None, store: Path | None, workers: int) -> list[Record]:
+def run_plan(
+    plan: Plan, *, out: Path | None, data: Path | None, store: Path | None, workers: int
+) -> list[Record]:
     """Runs a plan behind a progress bar."""
     from dynanoise.audit.bench import bench
 
@@ -75,7 +77,7 @@ def run_plan(plan: Plan, out: Path | None, store: Path | None, workers: int) -> 
         writable(out)
     try:
         with progress_bar(f"{plan.name}, {plan.seeds} seeds", plan.steps) as advance:
-            return list(bench(plan, advance, store=store, workers=workers))
+            return list(bench(plan, advance, folder=data, store=store, workers=workers))
     except KeyboardInterrupt:
         if out is not None:
             typer.echo("No result was written.", err=True)
@@ -99,8 +101,9 @@ def writable(out: Path) -> None:
 
 def saved(records: list[Record], out: Path) -> bool:
     """Writes records.json and, where matplotlib is installed, the picture beside it."""
+    from dynanoise.files import write_atomically
     from dynanoise.report.plots import success_plot
-    from dynanoise.report.records import to_json, write_atomically
+    from dynanoise.report.records import to_json
     from dynanoise.report.summary import summarise
 
     files = {"records.json": to_json(records).encode()}

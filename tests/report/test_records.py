@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from dynanoise import files
 from dynanoise.errors import InputError, RecordsFileError
 from dynanoise.record import Metric
-from dynanoise.report import records as module
 from dynanoise.report.records import from_json, load, save, to_json
 from tests.build_records import records
 
@@ -120,5 +120,5 @@ def test_no_records_are_refused() -> None:
 
 
 def test_the_umask_is_left_as_it_was() -> None:
-    before = module._umask()
-    assert module._umask() == before
+    before = files._umask()
+    assert files._umask() == before

@@ -15,7 +15,7 @@ from dynanoise.errors import InputError, MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
 from dynanoise.training.data import Data
-from dynanoise.training.splits import PaperSplit, paper_split
+from dynanoise.training.splits import PaperSplit, split_of
 
 Progress = Callable[[str], None]
 """Called with a few words, such as "seed 1: target", after each step."""
@@ -101,6 +101,7 @@ def bench(
     plan: Plan,
     progress: Progress = lambda step: None,
     *,
+    folder: Path | None = None,
     store: Path | None = None,
     workers: int = 1,
 ) -> Iterator[Record]:
@@ -112,6 +113,7 @@ def bench(
     Args:
         plan: what to run.
         progress: called after each of the plan's steps.
+        folder: where data sets are looked for first, see `training.sources`.
         store: folder where trained models are kept and found again; None trains all of them.
         workers: processes that train at once.
 
@@ -119,7 +121,8 @@ def bench(
         Records as they are made.
 
     Raises:
-        MissingExtraError: if torch is not installed.
+        MissingExtraError: if torch, or what reads the data, is not installed.
+        MissingDataError: if no place has the data.
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
@@ -132,10 +135,10 @@ def bench(
     from dynanoise.training.store import Store
 
     preset, size = plan.preset, plan.preset.size(plan.size)
-    data: Data = DATASETS.get(preset.dataset)()
+    data: Data = DATASETS.get(preset.dataset)(folder)
     model = MODELS.get(preset.model)(**preset.model_parameters)
     recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.shadows}
-    splits = [paper_split(len(data), size.pool, size.reference, seed) for seed in range(plan.seeds)]
+    splits = [split_of(data, size.pool, size.reference, seed) for seed in range(plan.seeds)]
     jobs = {
         (seed, name): paper_jobs(
             split,

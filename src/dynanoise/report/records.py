@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from dynanoise.errors import InputError, RecordsFileError
+from dynanoise.files import write_atomically
 from dynanoise.record import Metric, Record, ThreatModel
 
 FORMAT = "dynanoise-records/1"
@@ -102,25 +101,3 @@ def load(path: Path) -> list[Record]:
             else "Pass a records.json that `dynanoise bench --out DIR` wrote.",
         ) from error
     return from_json(text, str(path))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file by way of a temporary one beside it, which an interruption removes."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        # mkstemp makes files that only their owner can read; results are meant to be shared.
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -10,6 +10,7 @@ import numpy as np
 from dynanoise.errors import InputError
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
+from dynanoise.training.data import Data
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,53 @@ def paper_split(records: int, pool: int, reference: int, seed: int) -> PaperSpli
             "Use a pool of 10 or more and leave at least one record for testing.",
         )
     ids = np.random.default_rng(derive(seed, "split")).permutation(records)
+    return _dealt(ids, pool, reference)
+
+
+def published_split(
+    records: int, test_from: int, pool: int, reference: int, seed: int
+) -> PaperSplit:
+    """`paper_split` of data with an official test part, which stays the test data.
+
+    The pool is drawn from the ids before ``test_from``, reference and test data from the others.
+
+    Args:
+        records: how many records there are.
+        test_from: the first id of the official test part.
+        pool: how many records before it take part in the attack; >= 10. The rest are not used.
+        reference: how many records of the test part are the defender's known non-members; >= 1.
+            What is left of it is test data.
+        seed: the run's seed.
+
+    Raises:
+        InputError: if the parts do not fit into the records.
+
+    >>> published_split(60_000, 50_000, pool=50_000, reference=2_000, seed=0).counts
+    ... # doctest: +NORMALIZE_WHITESPACE
+    {'members': 28000, 'non_members': 7000, 'shadow_members': 7500, 'shadow_non_members': 7500,
+     'reference': 2000, 'test': 8000}
+    """
+    if not 10 <= pool <= test_from or not 1 <= reference < records - test_from:
+        raise InputError(
+            f"A pool of {pool} and {reference} reference records do not fit {test_from} records "
+            f"for training and {records - test_from} for testing.",
+            "Use a pool of 10 or more and leave at least one record for testing.",
+        )
+    generator = np.random.default_rng(derive(seed, "split"))
+    before = generator.permutation(test_from)[:pool]
+    after = test_from + generator.permutation(records - test_from)
+    return _dealt(np.concatenate([before, after]), pool, reference)
+
+
+def split_of(data: Data, pool: int, reference: int, seed: int) -> PaperSplit:
+    """`published_split` where the data have an official test part, `paper_split` elsewhere."""
+    if data.test_from is None:
+        return paper_split(len(data), pool, reference, seed)
+    return published_split(len(data), data.test_from, pool, reference, seed)
+
+
+def _dealt(ids: Int64, pool: int, reference: int) -> PaperSplit:
+    """Deals shuffled ids out in the paper's proportions: the pool's first, test data last."""
     target = int(0.7 * pool)
     members = int(0.8 * target)
     shadow_members = (pool - target) // 2

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from dynanoise.training.data import Data
 
 
-def digits() -> Data:
+def digits(folder: Path | None = None) -> Data:
     """The whole set, inputs float32 [1797, 64] within [0, 1].
+
+    Args:
+        folder: not used; the data come with scikit-learn.
 
     >>> data = digits()
     >>> data.inputs.shape, data.inputs.dtype.name, data.classes

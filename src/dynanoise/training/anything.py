@@ -1,0 +1,61 @@
+"""Data by whatever names them: a registered name, a path, or an id of the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynanoise.errors import DataFileError
+from dynanoise.registry import DATASETS
+from dynanoise.training import folders, hub, tables
+from dynanoise.training.data import Data
+from dynanoise.training.layout import Decoding, decode
+from dynanoise.training.parts import from_files
+
+HUB = "hub:"
+
+
+def load(
+    what: str,
+    folder: Path | None = None,
+    *,
+    side: int | None = None,
+    standardise: bool = False,
+) -> Data:
+    """The data that ``what`` names.
+
+    What fits first: a registered name; ``hub:OWNER/NAME``; a file, see `tables.load`; a folder
+    with ``train-*.parquet``, see `layout.decode`; a folder of images, see `folders.load`.
+
+    Args:
+        what: the name.
+        folder: where registered data sets are looked for first.
+        side: of images that are not registered: resize to side x side.
+        standardise: of tables: bring the columns to mean 0 and standard deviation 1.
+
+    Raises:
+        UnknownNameError, DataFileError: if it is neither a registered name nor there.
+        DynaNoiseError: whatever the loader raises.
+
+    >>> load("digits").inputs.shape
+    (1797, 64)
+    """
+    if what in DATASETS.names():
+        named: Data = DATASETS.get(what)(folder)
+        return named
+    how = Decoding(side=side)
+    if what.startswith(HUB):
+        return hub.load(what.removeprefix(HUB), how)
+    path = Path(what)
+    if path.is_file():
+        return tables.load(path, standardise=standardise)
+    if path.is_dir():
+        parts = from_files(path)
+        if parts:
+            return decode(path.resolve().name, parts, how)
+        return folders.load(path, side)
+    if len(path.parts) < 2 and not path.suffix:
+        DATASETS.get(what)  # raises, and suggests the closest name
+    raise DataFileError(
+        f"There is nothing at {what}.",
+        f"Pass a registered name ({', '.join(DATASETS.names())}), a path, or {HUB}OWNER/NAME.",
+    )

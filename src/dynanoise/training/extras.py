@@ -1,0 +1,32 @@
+"""Packages that only some data need."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from dynanoise.errors import MissingExtraError
+
+
+def require(module: str, purpose: str) -> Any:
+    """The imported module, one of the extra ``data``.
+
+    Args:
+        module: its name, "pyarrow.parquet".
+        purpose: the beginning of a sentence, "Reading parquet files".
+
+    Raises:
+        MissingExtraError: if its package is not installed.
+
+    >>> require("json", "Reading JSON").loads("1")
+    1
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        package = {"PIL": "pillow", "huggingface_hub": "datasets"}.get(top, top)
+        raise MissingExtraError(
+            f"{purpose} needs {package}, which is not installed.",
+            "Install it with: pip install 'dynanoise[data]'",
+        ) from error

@@ -1,0 +1,118 @@
+"""Data sets of the hub, through the `datasets` library."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+from dynanoise.errors import DynaNoiseError, MissingDataError
+from dynanoise.training.data import Data
+from dynanoise.training.extras import require
+from dynanoise.training.layout import AS_PUBLISHED, Decoding, decode
+from dynanoise.training.parts import IMAGES, NAMES, Part, rows
+
+_PATIENCE = 3.0
+"""Seconds until a hub that does not answer counts as out of reach."""
+
+
+def load(hub_id: str, how: Decoding = AS_PUBLISHED) -> Data:
+    """Any data set of the hub with image or img, or text or sentence, and label.
+
+    Its parts train, validation and test become one `Data`, see `layout.decode`.
+
+    Args:
+        hub_id: "owner/name", or "owner/name:configuration" where it has several.
+        how: see `Decoding`.
+
+    Raises:
+        MissingDataError: if the hub does not give it.
+        DataFileError: if it is laid out otherwise.
+        MissingExtraError: if `datasets` is not installed.
+    """
+    try:
+        found = parts(hub_id)
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, DynaNoiseError):
+            raise
+        raise MissingDataError(
+            f"The hub does not give the data set {hub_id!r} ({reason(error)}).",
+            "Check its name and the connection, or pass a local folder of the same layout.",
+        ) from error
+    return decode(hub_id, found, how)
+
+
+def parts(hub_id: str) -> list[Part]:
+    """The parts of a hub data set, the training part first.
+
+    Where the hub is out of reach, only what the library has kept of earlier calls is looked at.
+
+    Raises:
+        MissingExtraError: if `datasets` is not installed.
+        OSError, ValueError, RuntimeError: whatever the library raises if it has not got it.
+    """
+    datasets = require("datasets", f"Fetching {hub_id} from the hub")
+    name, _, configuration = hub_id.partition(":")
+    with _offline(datasets, when=not _reachable()):
+        found = datasets.load_dataset(name, *([configuration] if configuration else []))
+    if "train" not in found:
+        raise ValueError(f"it has the parts {', '.join(map(str, found))}, and no train")
+    return [_part(datasets, hub_id, part, found[part]) for part in NAMES if part in found]
+
+
+def reason(error: Exception) -> str:
+    """An error as a few words in one line."""
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
+
+
+def _part(datasets: Any, hub_id: str, name: str, part: Any) -> Part:
+    for column in IMAGES:
+        if isinstance(part.features.get(column), datasets.Image):
+            # The bytes as published: decoding is ours, and the same for files and the hub.
+            part = part.cast_column(column, datasets.Image(decode=False))
+    table = part.with_format("arrow")[:]
+    table = table.replace_schema_metadata(part.features.arrow_schema.metadata)
+    read = rows(table, f"The {name} part of {hub_id}")
+    return Part(name, read.digest, lambda: read)
+
+
+def _reachable() -> bool:
+    """False if the hub does not answer soon; the library would try for half a minute."""
+    if urllib.request.getproxies():
+        return True  # only the proxy may be able to resolve its name
+    endpoint = urlsplit(require("huggingface_hub.constants", "Fetching data").ENDPOINT)
+    address = (endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443))
+    answered: list[bool] = []
+
+    def knock() -> None:
+        try:
+            socket.create_connection(address, timeout=_PATIENCE).close()
+            answered.append(True)
+        except OSError:
+            pass
+
+    # In a thread, because looking up a name has no timeout of its own.
+    thread = threading.Thread(target=knock, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE)
+    return bool(answered)
+
+
+@contextmanager
+def _offline(datasets: Any, when: bool) -> Iterator[None]:
+    """Keeps the library from the network; its own switch is only read when it is imported."""
+    if not when:
+        yield
+        return
+    constants = require("huggingface_hub.constants", "Fetching data")
+    with (
+        mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True),
+        mock.patch.object(constants, "HF_HUB_OFFLINE", True),
+    ):
+        yield
