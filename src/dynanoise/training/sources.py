@@ -95,9 +95,9 @@ def find(published: Published, folder: Path | None = None) -> list[Part]:
         parts = hub.parts(published.hub_id)
     except MissingExtraError as error:
         raise missing(published, f" ({error})") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, DynaNoiseError):
-            raise
+    except DynaNoiseError:
+        raise
+    except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise missing(published, f" ({hub.reason(error)})") from error
     if not set(published.required) <= {part.name for part in parts}:
         raise missing(published, f" (whose copy lacks one of {', '.join(published.required)})")
