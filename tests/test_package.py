@@ -15,24 +15,33 @@ import dynanoise
 SOURCE = Path(dynanoise.__file__).parent
 
 
-def test_the_defense_and_the_attacks_work_without_torch_and_matplotlib() -> None:
+def test_the_defense_and_the_attacks_work_without_extras() -> None:
     code = """
         import sys
         class Missing:
             def find_spec(self, name, path=None, target=None):
-                if name.split(".")[0] in ("torch", "matplotlib"):
+                extras = ("torch", "matplotlib", "datasets", "pyarrow", "pandas", "PIL")
+                if name.split(".")[0] in extras:
                     raise ModuleNotFoundError(name)
         sys.meta_path.insert(0, Missing())
         import numpy as np
         import dynanoise as dn
         answer = dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.Fresh(0))
         assert answer.shape == (2, 3)
-        from dynanoise.registry import ATTACKS
+        from dynanoise.registry import ATTACKS, DATASETS
         from dynanoise.audit.observe import answers, shadow_answers
         rows = np.log([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]])
         shadows = shadow_answers(rows, [0, 0, 0, 0], [[1, 0, 1, 0]])
         for name in ATTACKS.names():
             assert ATTACKS.get(name)().fit(shadows).score(answers(rows[0], [0] * 4)).shape == (4,)
+        assert len(DATASETS.get("digits")()) == 1797
+        assert len(DATASETS.get("breast_cancer")()) == 569
+        from dynanoise.errors import MissingDataError, MissingExtraError
+        for name in ("cifar10", "imagenet10", "sst2"):
+            try:
+                DATASETS.get(name)()
+            except (MissingDataError, MissingExtraError):
+                pass
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 

@@ -105,7 +105,8 @@ def _dump(data: Data) -> memoryview:
 
 
 def _load(path: Path) -> Data:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, because NumPy leaves a damaged file open.
+    with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
         text = json.loads(file["about"].tobytes())
         about = text["about"]
         about["class_names"] = tuple(about["class_names"])

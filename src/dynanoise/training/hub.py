@@ -15,7 +15,7 @@ from dynanoise.errors import DynaNoiseError, MissingDataError
 from dynanoise.training.data import Data
 from dynanoise.training.extras import require
 from dynanoise.training.layout import AS_PUBLISHED, Decoding, decode
-from dynanoise.training.parts import IMAGES, NAMES, Part, rows
+from dynanoise.training.parts import NAMES, Part, rows
 
 _PATIENCE = 3.0
 """Seconds until a hub that does not answer counts as out of reach."""
@@ -37,9 +37,9 @@ def load(hub_id: str, how: Decoding = AS_PUBLISHED) -> Data:
     """
     try:
         found = parts(hub_id)
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, DynaNoiseError):
-            raise
+    except DynaNoiseError:
+        raise
+    except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise MissingDataError(
             f"The hub does not give the data set {hub_id!r} ({reason(error)}).",
             "Check its name and the connection, or pass a local folder of the same layout.",
@@ -54,15 +54,21 @@ def parts(hub_id: str) -> list[Part]:
 
     Raises:
         MissingExtraError: if `datasets` is not installed.
-        OSError, ValueError, RuntimeError: whatever the library raises if it has not got it.
+        Exception: whatever the library raises if it has not got it.
     """
     datasets = require("datasets", f"Fetching {hub_id} from the hub")
     name, _, configuration = hub_id.partition(":")
-    with _offline(datasets, when=not _reachable()):
-        found = datasets.load_dataset(name, *([configuration] if configuration else []))
+    reachable = _reachable()
+    try:
+        with _offline(datasets, when=not reachable):
+            found = datasets.load_dataset(name, *([configuration] if configuration else []))
+    except Exception as error:
+        if reachable:
+            raise
+        raise ConnectionError("the hub is out of reach") from error
     if "train" not in found:
         raise ValueError(f"it has the parts {', '.join(map(str, found))}, and no train")
-    return [_part(datasets, hub_id, part, found[part]) for part in NAMES if part in found]
+    return [_part(hub_id, part, found[part]) for part in NAMES if part in found]
 
 
 def reason(error: Exception) -> str:
@@ -71,14 +77,9 @@ def reason(error: Exception) -> str:
     return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
 
 
-def _part(datasets: Any, hub_id: str, name: str, part: Any) -> Part:
-    for column in IMAGES:
-        if isinstance(part.features.get(column), datasets.Image):
-            # The bytes as published: decoding is ours, and the same for files and the hub.
-            part = part.cast_column(column, datasets.Image(decode=False))
-    table = part.with_format("arrow")[:]
-    table = table.replace_schema_metadata(part.features.arrow_schema.metadata)
-    read = rows(table, f"The {name} part of {hub_id}")
+def _part(hub_id: str, name: str, part: Any) -> Part:
+    # As Arrow the library leaves images encoded: decoding is the same for files and the hub.
+    read = rows(part.with_format("arrow")[:], f"The {name} part of {hub_id}")
     return Part(name, read.digest, lambda: read)
 
 

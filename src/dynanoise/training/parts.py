@@ -43,7 +43,8 @@ class Rows:
     @property
     def digest(self) -> str:
         """SHA-256 over everything, 64 hexadecimal digits."""
-        digest = hashlib.sha256(json.dumps([self.kind, self.labels, self.class_names]).encode())
+        about = json.dumps([self.kind, self.labels, self.class_names], default=str)
+        digest = hashlib.sha256(about.encode())
         for value in self.values:
             content = value.encode() if isinstance(value, str) else value
             digest.update(f"{len(content)}:".encode())

@@ -75,7 +75,7 @@ def local(published: Published, folder: Path | None = None) -> list[Part]:
                 if set(published.required) <= {part.name for part in parts}:
                     _log.info("%s is read from %s.", published.name, candidate)
                     return parts
-        if place == folder:
+        if place != SHARED:  # somebody named it
             _log.warning("%s is not in %s; looking elsewhere.", published.name, place)
     return []
 
@@ -92,13 +92,16 @@ def find(published: Published, folder: Path | None = None) -> list[Part]:
     if published.hub_id is None:
         raise missing(published, "")
     try:
-        return hub.parts(published.hub_id)
+        parts = hub.parts(published.hub_id)
     except MissingExtraError as error:
         raise missing(published, f" ({error})") from error
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, DynaNoiseError):
-            raise
+    except DynaNoiseError:
+        raise
+    except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise missing(published, f" ({hub.reason(error)})") from error
+    if not set(published.required) <= {part.name for part in parts}:
+        raise missing(published, f" (whose copy lacks one of {', '.join(published.required)})")
+    return parts
 
 
 def missing(published: Published, because: str) -> MissingDataError:

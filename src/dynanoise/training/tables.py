@@ -69,14 +69,15 @@ def load(path: Path, *, standardise: bool = False) -> Data:
 
 def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because NumPy leaves a damaged file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             if not {"X", "y"} <= set(file.files):
                 raise DataFileError(
                     f"{path} has the arrays {', '.join(file.files) or 'of no name'}.",
                     "Save X and y: np.savez(path, X=X, y=y).",
                 )
             inputs, raw = file["X"], file["y"]
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DataFileError):
             raise
         raise DataFileError(
