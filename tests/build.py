@@ -83,19 +83,21 @@ def outputs(
     return Outputs(rows, labels, np.arange(examples) + first_id, use)
 
 
-def run(seed: int = 0, leak: float = 3.0, shadows: int = 3, members: int = 60) -> Run:
+def run(
+    seed: int = 0, leak: float = 3.0, shadows: int = 3, members: int = 60, classes: int = 3
+) -> Run:
     """A made-up run in the paper's layout, without training."""
     return Run(
-        target=outputs(1, 100, seed=seed, members=members, leak=leak),
-        shadows=outputs(shadows, 100, seed=seed + 1, members=50, leak=leak, first_id=100),
-        test=outputs(1, 50, seed=seed + 2, members=0, first_id=200),
-        reference=outputs(1 + shadows, 30, seed=seed + 3, members=0, first_id=300),
+        target=outputs(1, 100, classes, seed, members=members, leak=leak),
+        shadows=outputs(shadows, 100, classes, seed + 1, members=50, leak=leak, first_id=100),
+        test=outputs(1, 50, classes, seed + 2, members=0, first_id=200),
+        reference=outputs(1 + shadows, 30, classes, seed + 3, members=0, first_id=300),
         seed=seed,
         split="made up",
-        random=np.random.default_rng(seed + 4).normal(0, 2, (1 + shadows, 20, 3)),
+        random=np.random.default_rng(seed + 4).normal(0, 2, (1 + shadows, 20, classes)),
     )
 
 
-def view(seed: int = 0) -> View:
+def view(seed: int = 0, classes: int = 3) -> View:
     """A defender's view of one model."""
-    return run(seed).view(0)
+    return run(seed, classes=classes).view(0)

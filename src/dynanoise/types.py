@@ -278,6 +278,10 @@ class Defense(Protocol):
     def keeps_labels(self) -> bool:
         """True if the answer's largest entry is always the model's own."""
 
+    @property
+    def invertible(self) -> bool:
+        """True if what `undo` gives is, on average over repeated answers, the centred logits."""
+
     def fit(self, view: View) -> Defense:
         """What the defender learns first about one model; itself where there is nothing."""
 

@@ -113,6 +113,7 @@ def test_the_aware_attackers_noise_is_not_the_targets() -> None:
     @dataclass(frozen=True)
     class Spy:
         keeps_labels: bool = False
+        invertible: bool = True
         log: list[bytes] = field(default_factory=lambda: sources, hash=False, compare=False)
 
         def fit(self, view: View) -> Spy:

@@ -85,6 +85,11 @@ class DynaNoise:
         """True only without noise."""
         return self.base_variance == 0
 
+    @property
+    def invertible(self) -> bool:
+        """True with one sample: the noise is the logits' own and averages to nothing."""
+        return self.samples == 1
+
     def fit(self, view: View) -> Self:
         """Itself: there is nothing to learn."""
         return self

@@ -45,13 +45,13 @@ def noise_source(noise: Any) -> Noise:
     return checked
 
 
-def count(name: str, value: Any) -> int:
-    """An integer of at least 1.
+def count(name: str, value: Any, *, least: int = 1) -> int:
+    """An integer of at least ``least``.
 
     >>> count("samples", 0)
     Traceback (most recent call last):
     dynanoise.errors.InputError: samples is 0. Use an integer of at least 1.
     """
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
-        raise InputError(f"{name} is {value!r}.", "Use an integer of at least 1.")
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
+        raise InputError(f"{name} is {value!r}.", f"Use an integer of at least {least}.")
     return int(value.__index__())

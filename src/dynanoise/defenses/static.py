@@ -41,6 +41,11 @@ class Static:
         if not isinstance(self.match, DynaNoise):
             raise InputError(f"match is {self.match!r}.", "Pass a DynaNoise setting.")
 
+    @property
+    def invertible(self) -> bool:
+        """As of the setting it matches."""
+        return self.match.invertible
+
     def fit(self, view: View) -> DynaNoise:
         """The static DynaNoise of the mean variance over ``view.reference``'s original inputs."""
         mean = float(self.match.variance(view.reference.logits[0, :, 0]).mean())

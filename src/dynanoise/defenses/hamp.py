@@ -1,0 +1,119 @@
+"""HAMP's answer step (Chen & Pattabiraman, NDSS 2024, arXiv:2307.01610)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy import special
+
+from dynanoise import numerics
+from dynanoise.defenses import parameters, values
+from dynanoise.errors import InputError, NotFittedError
+from dynanoise.numerics import Float64
+from dynanoise.types import Floats, Noise, View
+
+
+@dataclass(frozen=True, eq=False)
+class HAMP(values.ByValue):
+    """The model's order of the classes, with the scores it gives to a random input.
+
+    `fit` keeps the sorted probabilities of the model on the random inputs of ``view.random``. An
+    answer takes one of these rows by chance and gives its r-th largest score to the class that
+    the query ranks r-th. Classes that tie are ranked by their index. So
+    an answer tells the order of the classes and nothing else of the query; the label is always
+    kept, even where random scores tie: the largest score is then raised by one unit in the last
+    place.
+
+    This is the half of HAMP that works at answer time. The other half trains the model on soft
+    labels; without it the order of the classes is the undefended model's. The paper makes a new
+    random input for each query; here one of those seen at `fit` is drawn.
+
+    Threat model: an attacker who knows the defense and asks as often as it likes. Repeats give it
+    other random scores and the same order. Attacks that use the label, or the order, have all
+    they had before.
+
+    Args:
+        scores: float64 [R, K], what `fit` found; None before.
+
+    Raises:
+        InputError: if the view has no random logits, or the logits are not finite float32 or
+            float64, or have another number of classes than those it was fitted to.
+        NotFittedError: if asked before `fit`.
+
+    >>> from dynanoise.noise.fresh import Fresh
+    >>> HAMP(np.array([[0.5, 0.3, 0.2]]))(np.array([[-1.0, 0.0, 9.0]]), Fresh(0)).tolist()
+    [[0.2, 0.3, 0.5]]
+    """
+
+    scores: Float64 | None = None
+    keeps_labels = True
+    invertible = False
+
+    def __post_init__(self) -> None:
+        if self.scores is None:
+            return
+        scores = values.constant(self.scores)
+        good = scores.ndim == 2 and len(scores) > 0 and scores.shape[1] > 1
+        good = good and bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-9))
+        if not good or (np.diff(scores, axis=-1) > 0).any():
+            raise InputError(
+                f"scores of shape {scores.shape} are not rows of probabilities, largest first.",
+                "Pass what fit(view) found, unchanged.",
+            )
+        object.__setattr__(self, "scores", scores)
+
+    def fit(self, view: View) -> Self:
+        """The same with the sorted softmax of ``view.random``, [R, K]."""
+        if view.random is None:
+            raise InputError(
+                "The view holds no answers about random inputs.",
+                "Give View(members, reference, random) the model's logits about random inputs.",
+            )
+        logits, _ = numerics.as_logits(view.random, "View.random")
+        if logits.ndim != 2 or not len(logits):
+            raise InputError(
+                f"View.random has shape {logits.shape}.", "Pass logits of shape [R, K], R >= 1."
+            )
+        return replace(self, scores=np.sort(numerics.softmax(logits), axis=-1)[:, ::-1])
+
+    def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
+        """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
+        clean, dtype = numerics.as_logits(logits)
+        table = numerics.narrow(self._fitted(clean), dtype)
+        # In the table, not in the answer: the numbers of an answer must not depend on the query.
+        top, second = table[:, 0], table[:, 1]
+        table[:, 0] = np.where(top > second, top, np.nextafter(second, np.asarray(2, dtype)))
+
+        base, normals = parameters.noise_source(noise).draw(clean, 1, "hamp")
+        # One normal a row, and with it one random input, each as likely as the others.
+        uniform = special.ndtr(normals[0, ..., 0])
+        index = np.minimum((uniform * len(table)).astype(np.int64), len(table) - 1)
+        order = np.argsort(-base, axis=-1, kind="stable")
+        answer = np.empty(clean.shape, dtype)
+        np.put_along_axis(answer, order, table[index], axis=-1)
+        return answer
+
+    def undo(self, log_probs: Float64) -> Float64:
+        """ln of the answer, centred: only its order is the query's."""
+        self._fitted(log_probs)
+        return numerics.centred(log_probs)
+
+    def _fitted(self, rows: Float64) -> Float64:
+        if self.scores is None:
+            raise NotFittedError(
+                "HAMP has not seen the model's answers about random inputs yet.",
+                "Call fit(view) with random logits in the view and use what it returns.",
+            )
+        if rows.shape[-1] != self.scores.shape[1]:
+            raise InputError(
+                f"logits have shape {rows.shape}; HAMP was fitted to {self.scores.shape[1]} "
+                "classes.",
+                "Fit it to this model.",
+            )
+        return self.scores
+
+
+DEFENSES = {"hamp": HAMP}
