@@ -47,3 +47,7 @@ class TooFewRecordsError(DynaNoiseError, ValueError):
 
 class RecordsFileError(DynaNoiseError, ValueError):
     """A file of Records cannot be read."""
+
+
+class DivergedError(DynaNoiseError, RuntimeError):
+    """Training ended with a model no better than guessing."""
