@@ -56,7 +56,9 @@ def gradients(given: Any) -> torch.Tensor:
     model = given.build()
     inputs, labels = given.inputs(given.members), given.labels(given.members)
     error = model(inputs).softmax(dim=1) - torch.nn.functional.one_hot(labels, 3)
-    return (error[:, :, None] * torch.cat([inputs, torch.ones(90, 1)], dim=1)[:, None]).detach()
+    with_bias = torch.cat([inputs, torch.ones(90, 1)], dim=1)
+    each: torch.Tensor = error[:, :, None] * with_bias[:, None]
+    return each.detach()
 
 
 def test_without_noise_and_clipping_it_is_a_plain_step() -> None:
@@ -72,6 +74,17 @@ def test_each_records_gradient_is_clipped() -> None:
     assert (norms > 2).any() and (norms < 2).any()
     clipped = each * (2 / norms).clamp(max=1)[:, None, None]
     torch.testing.assert_close(moved, -0.19 * clipped.mean(dim=0), rtol=1e-4, atol=1e-6)
+
+
+def test_sums_are_divided_by_the_expected_batch() -> None:
+    """Three steps so small that the gradients stay as they were."""
+    schedule = Schedule(epochs=1, batch=30, learning_rate=1e-3, optimizer="sgd")
+    moved, given = step(DpSgd(schedule, noise_multiplier=0, max_grad_norm=1e6))
+    order = given.generator("order")
+    sums = [gradients(given)[torch.rand(90, generator=order) < 1 / 3].sum(dim=0) for _ in range(3)]
+    # Nesterov's momentum: a step counts 1 + 0.9, and 0.9^2, 0.9^3 in those that follow.
+    expected = (1.9 + 0.81 + 0.729) * sums[0] + (1.9 + 0.81) * sums[1] + 1.9 * sums[2]
+    torch.testing.assert_close(moved, -1e-3 / 30 * expected, rtol=0.02, atol=1e-5)
 
 
 def test_the_noise_has_the_stated_size_and_follows_the_seed() -> None:

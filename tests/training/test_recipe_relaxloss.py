@@ -13,6 +13,7 @@ import torch
 from dynanoise.errors import InputError
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.recipes.relaxloss import RelaxLoss, relaxed
+from dynanoise.training.schedule import Schedule
 from tests.training import tiny
 
 LOGITS = torch.tensor([[log(6.0), log(3.0), 0.0], [log(2.0), log(7.0), 0.0]], dtype=torch.float64)
@@ -68,14 +69,17 @@ def test_at_level_0_it_is_plain_training() -> None:
     )
 
 
-def test_at_level_0_a_loss_that_rounds_to_0_is_cross_entropy() -> None:
-    """Not the flattening that odd epochs have below the level."""
-    logits = torch.tensor([[200.0, 0.0]])
-    assert relaxed(logits, torch.tensor([0]), 1, 0.0, 1.0).item() == 0
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_at_level_0_a_loss_that_rounds_to_0_still_descends(epoch: int) -> None:
+    logits = torch.tensor([[20.0, 0.0]], requires_grad=True)
+    loss = relaxed(logits, torch.tensor([0]), epoch, 0.0, 1.0)
+    loss.backward()
+    assert loss.item() == 0 and logits.grad is not None
+    assert logits.grad[0, 1].item() == pytest.approx(exp(-20), rel=1e-6)
 
 
 def test_training_holds_the_loss_at_the_level() -> None:
-    long = tiny.Schedule(epochs=60, batch=16, learning_rate=1e-2)
+    long = Schedule(epochs=60, batch=16, learning_rate=1e-2)
     given = tiny.material()
 
     def loss(alpha: float) -> float:

@@ -41,7 +41,8 @@ class Inference(nn.Module):
         self.classes = classes
         self.of_logits = _layers((classes, 1024, 512, 64), generator)
         self.of_label = _layers((classes, 128, 64), generator)
-        self.joined = _layers((128, *joined, 1), generator)[:-1]  # without the last ReLU
+        # The last layer has no ReLU.
+        self.joined = nn.Sequential(*list(_layers((128, *joined, 1), generator))[:-1])
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """[b], ln h - ln(1 - h): the sigmoid of it is h.
