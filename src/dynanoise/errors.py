@@ -55,3 +55,7 @@ class MissingDataError(DynaNoiseError, LookupError):
 
 class DataFileError(DynaNoiseError, ValueError):
     """A file or a published data set does not hold what it should."""
+
+
+class DivergedError(DynaNoiseError, RuntimeError):
+    """Training ended with a model no better than guessing."""

@@ -40,7 +40,7 @@ def job(**changes: Any) -> Job:
     plain = Job(
         name="target",
         model=MODELS.get("mlp")((16,)),
-        recipe=RECIPES.get("plain")(Schedule(epochs=2)),
+        recipe=RECIPES.get("plain")(Schedule(epochs=20, learning_rate=1e-2)),
         members=np.arange(60),
         reference=np.arange(60, 90),
         seed=1,
@@ -87,8 +87,8 @@ def test_a_stored_model_is_found_again(
         {"threads": 2},
         {"device": "cuda"},
         {"model": MODELS.get("mlp")((17,))},
-        {"recipe": RECIPES.get("plain")(Schedule(epochs=3))},
-        {"recipe": RECIPES.get("plain")(Schedule(epochs=2, learning_rate=2e-3))},
+        {"recipe": RECIPES.get("plain")(Schedule(epochs=21, learning_rate=1e-2))},
+        {"recipe": RECIPES.get("plain")(Schedule(epochs=20, learning_rate=2e-2))},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -166,6 +166,18 @@ def test_a_full_disk_loses_nothing_but_the_storing(
     assert same(answers, train_and_answer(job(), data).answers)
     assert "could not be stored" in caplog.text and "No space left" in caplog.text
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
+
+
+def test_facts_and_retries_are_stored_with_the_model(tmp_path: Path, data: Data) -> None:
+    selena = RECIPES.get("selena")(Schedule(epochs=20, learning_rate=1e-2), models=5, left_out=2)
+    store = Store(tmp_path)
+    first = stored(job(recipe=selena, members=np.arange(200)), data, store)
+    again = store.get(key(job(recipe=selena, members=np.arange(200)), data))
+    assert again is not None
+    assert same(first, again)
+    assert again.retries == first.retries
+    np.testing.assert_array_equal(again.facts["seen"], first.facts["seen"])
+    assert again.facts["seen"].shape == (5, 200)
 
 
 def test_nothing_in_the_store_is_pickle(tmp_path: Path, data: Data) -> None:

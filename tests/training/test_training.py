@@ -35,7 +35,7 @@ def job(**changes: Any) -> Job:
     plain = Job(
         name="target",
         model=MODELS.get("mlp")((32,)),
-        recipe=RECIPES.get("plain")(Schedule(epochs=3)),
+        recipe=RECIPES.get("plain")(Schedule(epochs=3, learning_rate=1e-2)),
         members=np.arange(100),
         reference=np.arange(100, 150),
         seed=1,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,8 +13,9 @@ import torch
 
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
-from dynanoise.training import loop
+from dynanoise.training import divergence, loop
 from dynanoise.training.data import Data
+from dynanoise.training.facts import Facts, facts_of
 from dynanoise.training.material import Material
 
 Float32 = npt.NDArray[np.float32]
@@ -51,10 +52,14 @@ class Answers:
     Attributes:
         logits: float32 [N, A, K], about every record of the data set.
         random: float32 [R, K], about R random inputs (see `Data.random_inputs`).
+        retries: how often training diverged and was repeated (see `divergence.retrying`).
+        facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
     """
 
     logits: Float32
     random: Float32
+    retries: int = 0
+    facts: Facts = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +98,18 @@ def train_and_answer(job: Job, data: Data) -> Trained:
     """Train the job's model and ask it about every record and about random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
+
+    Raises:
+        DivergedError: if the model is at chance on its members, smaller steps included.
     """
+    trained, retries = divergence.retrying(
+        job.name, job.recipe, lambda recipe: _attempt(replace(job, recipe=recipe), data)
+    )
+    return replace(trained, answers=replace(trained.answers, retries=retries))
+
+
+def _attempt(job: Job, data: Data) -> Trained:
+    """One training run, from the job's seed on."""
     device = torch.device(job.device)
     with _isolated(job.seed, job.threads):
         material = Material(
@@ -109,5 +125,8 @@ def train_and_answer(job: Job, data: Data) -> Trained:
         answers = Answers(
             logits=loop.answer(model, torch.from_numpy(data.inputs).to(device))[:, None].numpy(),
             random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
+            facts=facts_of(model),
         )
-        return Trained(model.cpu(), answers)
+        trained = Trained(model.cpu(), answers)
+    divergence.check("the model", answers.logits[job.members, 0], data.labels[job.members])
+    return trained

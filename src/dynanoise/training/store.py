@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 _PARTS = ("answers.npz", "model.safetensors")
 _UNFINISHED = ".unfinished-"
+_FACT = "fact_"
 
 
 def describe(job: Job, data: Data) -> dict[str, Any]:
@@ -113,7 +114,12 @@ class Store:
                 if _digest(folder / part) != entry["sha256"][part]:
                     raise ValueError(f"the checksum of {part} does not fit")
             with np.load(folder / "answers.npz", allow_pickle=False) as arrays:
-                return Answers(arrays["logits"], arrays["random"])
+                facts = {
+                    part.removeprefix(_FACT): arrays[part]
+                    for part in arrays
+                    if part.startswith(_FACT)
+                }
+                return Answers(arrays["logits"], arrays["random"], int(entry["retries"]), facts)
         except (OSError, ValueError, LookupError, TypeError) as error:
             log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
             shutil.rmtree(folder, ignore_errors=True)
@@ -140,12 +146,18 @@ class Store:
             folder.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
             answers = trained.answers
-            np.savez(scratch / "answers.npz", logits=answers.logits, random=answers.random)
+            facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
+            arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
+            np.savez(scratch / "answers.npz", **arrays)
             save_file(
                 {k: v.contiguous() for k, v in trained.model.state_dict().items()},
                 scratch / "model.safetensors",
             )
-            entry = {**description, "sha256": {part: _digest(scratch / part) for part in _PARTS}}
+            entry = {
+                **description,
+                "retries": answers.retries,
+                "sha256": {part: _digest(scratch / part) for part in _PARTS},
+            }
             (scratch / "entry.json").write_text(json.dumps(entry, default=list))
             for part in scratch.iterdir():
                 _flush(part)

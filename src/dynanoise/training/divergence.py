@@ -1,0 +1,98 @@
+"""Training that came to nothing is noticed, tried again with smaller steps, and never kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.errors import DivergedError
+from dynanoise.numerics import Int64
+
+_LOG = logging.getLogger(__name__)
+
+RETRIES = 2
+"""How often a diverged model is trained again, each time with a third of the learning rate."""
+
+Result = TypeVar("Result")
+
+
+def chance(labels: Int64) -> float:
+    """The accuracy that a model must exceed to have learnt anything, possibly 1 or more.
+
+    The share s of the largest class, which a constant answer reaches, and three standard deviations
+    of a binomial, sqrt(s (1 - s) / n).
+
+    Args:
+        labels: int64 [n], n >= 1.
+
+    >>> round(chance(np.arange(1000) % 10), 4)
+    0.1285
+    """
+    share = float(np.unique(labels, return_counts=True)[1].max()) / len(labels)
+    return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
+
+
+def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
+    """Raises unless the answers are finite and better than chance.
+
+    Where `chance` is 1 or more (a single class, or very few records) no accuracy could exceed it,
+    so there only answers that are not finite are refused.
+
+    Args:
+        name: of the model, for the message.
+        logits: float [n, K], its answers about what it was trained on.
+        labels: int64 [n], the true classes.
+
+    Raises:
+        DivergedError: if they are not.
+    """
+    remedy = "Train it longer, with a smaller learning_rate or a weaker defense."
+    if not np.isfinite(logits).all():
+        raise DivergedError(f"{name} diverged: its answers are not finite.", remedy)
+    accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance(labels)
+    if accuracy <= bound < 1:
+        raise DivergedError(
+            f"{name} learnt nothing: its accuracy on {len(labels)} records is {accuracy:.3f}, and "
+            f"guessing reaches up to {bound:.3f}.",
+            remedy,
+        )
+
+
+def retrying(name: str, recipe: Any, attempt: Callable[[Any], Result]) -> tuple[Result, int]:
+    """What ``attempt`` gives, and how often it had to be repeated.
+
+    Args:
+        name: of the job.
+        recipe: what to try first. A further try has a third of the learning rate of its
+            ``schedule``; a recipe without one is tried once.
+        attempt: trains with a recipe; raises DivergedError if that comes to nothing.
+
+    Raises:
+        DivergedError: if the last try did so too, naming the job and the learning rates tried.
+    """
+    rates: list[float] = []
+    while True:
+        schedule = getattr(recipe, "schedule", None)
+        if schedule is not None:
+            rates.append(schedule.learning_rate)
+        try:
+            return attempt(recipe), max(0, len(rates) - 1)
+        except DivergedError as error:
+            if schedule is None or len(rates) > RETRIES:
+                tried = ", ".join(f"{rate:.3g}" for rate in rates) or "its own"
+                raise DivergedError(
+                    f"{name}: {error.problem} Learning rates tried: {tried}.", error.remedy
+                ) from error
+            smaller = replace(schedule, learning_rate=schedule.learning_rate / 3)
+            _LOG.warning(
+                "%s: %s Trying again with learning rate %.3g.",
+                name,
+                error.problem,
+                smaller.learning_rate,
+            )
+            recipe = replace(recipe, schedule=smaller)

@@ -1,0 +1,172 @@
+"""DP-SGD by Opacus: clipped gradients of single records, with noise, and what they promise."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.training import loop
+from dynanoise.training.facts import attach
+from dynanoise.training.material import Material
+from dynanoise.training.schedule import Schedule
+
+
+@dataclass(frozen=True)
+class DpSgd:
+    """Each record's gradient clipped, Gaussian noise on the sum, Poisson batches.
+
+    Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1, with Opacus'
+    per-record gradients. A step takes each member with probability batch / n and divides the noisy
+    sum by ``schedule.batch``; an epoch has ceil(n / batch) steps. The schedule's optimizer gets the
+    noisy gradient ("adam" keeps the promise as well: it looks at nothing else). Its ``bfloat16`` is
+    not used: gradients of single records are taken in float32.
+
+    The returned model is the plain module and carries facts (see `training.facts`): "epsilon",
+    "delta" (1 / n), "noise_multiplier", "sampling_rate" and "steps". Epsilon is for adding or
+    removing one member, by the accountant of Renyi differential privacy, and for this one training
+    run: parameters chosen by looking at other runs, and a retry after divergence, are not counted.
+    The noise comes from torch's ordinary generator, so that the run repeats: it measures what noise
+    does, and is no cryptographic protection.
+
+    Args:
+        schedule: how long and how fast; ``batch`` is the expected batch.
+        noise_multiplier: standard deviation of the noise in units of the clipping norm, >= 0. The
+            default is the high-utility setting: it promises next to nothing (epsilon in the
+            hundreds or more) and yet blunts attacks, the baseline that defenses without a promise
+            have to beat (Aerni, Zhang & Tramer 2024). About 1 for a promise that means something.
+        max_grad_norm: the L2 norm that a record's gradient is clipped to, > 0.
+
+    Raises:
+        InputError: for a parameter outside its range.
+    """
+
+    schedule: Schedule = field(default_factory=Schedule)
+    noise_multiplier: float = 0.2
+    max_grad_norm: float = 1.0
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not (self.noise_multiplier >= 0 and self.max_grad_norm > 0):
+            raise InputError(
+                f"noise_multiplier is {self.noise_multiplier} and max_grad_norm "
+                f"{self.max_grad_norm}.",
+                "Use noise of 0 or more and a norm above 0.",
+            )
+
+    def train(self, material: Material) -> nn.Module:
+        """A trained model in evaluation mode, with its facts.
+
+        Raises:
+            MissingExtraError: if Opacus is not installed.
+            InputError: if the model mixes the records of a batch, as batch normalisation does.
+        """
+        opacus = _opacus()
+        model = material.build()
+        _refuse_mixing(model)
+        inputs, labels = material.inputs(material.members), material.labels(material.members)
+        count = len(inputs)
+        rate = min(1.0, self.schedule.batch / count)
+        steps = self.schedule.epochs * -(-count // self.schedule.batch)
+        try:
+            # A sum, because an empty batch, which Poisson sampling may draw, has no mean.
+            wrapped = opacus.GradSampleModule(model.train(), loss_reduction="sum")
+        except NotImplementedError as error:
+            raise InputError(
+                f"Opacus takes no per-record gradients of this model: {error}",
+                "Use layers that keep no state of the records they have seen.",
+            ) from error
+        plain = loop.optimiser(model, self.schedule)
+        noisy = opacus.optimizers.DPOptimizer(
+            plain,
+            noise_multiplier=self.noise_multiplier,
+            max_grad_norm=self.max_grad_norm,
+            expected_batch_size=rate * count,
+            generator=_on_device(material.generator("noise"), material.device),
+        )
+        pace = loop.steps_scheduler(plain, self.schedule, count)
+        order = material.generator("order")
+        with warnings.catch_warnings():
+            # Of Opacus' hook on the first layer, whose input, the data, needs no gradient.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            for _ in range(steps):
+                rows = (torch.rand(count, generator=order) < rate).nonzero()[:, 0].to(inputs.device)
+                noisy.zero_grad(set_to_none=True)
+                logits = wrapped(inputs[rows])
+                nn.functional.cross_entropy(logits, labels[rows], reduction="sum").backward()
+                noisy.step()
+                pace.step()
+        trained: nn.Module = wrapped.to_standard_module()
+        return attach(
+            trained.eval(),
+            {
+                "epsilon": epsilon(self.noise_multiplier, rate, steps, delta=1 / count),
+                "delta": 1 / count,
+                "noise_multiplier": float(self.noise_multiplier),
+                "sampling_rate": rate,
+                "steps": steps,
+            },
+        )
+
+
+def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta: float) -> float:
+    """The epsilon of that many steps at ``delta``, by Opacus' RDP accountant.
+
+    Mironov, Talwar & Zhang 2019 (arXiv:1908.10530) for the sampled Gaussian mechanism.
+
+    Args:
+        noise_multiplier: >= 0; infinite epsilon without noise.
+        sampling_rate: probability that a record is in a batch, in (0, 1].
+        steps: how many batches.
+        delta: at most 1 / n, in (0, 1).
+
+    >>> round(epsilon(1.0, 0.01, 1000, delta=1e-5), 4)
+    2.1014
+    """
+    if noise_multiplier == 0:
+        return float("inf")
+    accountant = _opacus().accountants.RDPAccountant()
+    accountant.history.append((noise_multiplier, sampling_rate, steps))
+    with warnings.catch_warnings():
+        # Said where epsilon is very large or small: the bound holds, only not tightly.
+        warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)
+        return float(accountant.get_epsilon(delta=delta))
+
+
+def _opacus() -> Any:
+    try:
+        import opacus
+        import opacus.accountants
+        import opacus.optimizers
+    except ImportError as error:
+        raise MissingExtraError(
+            "DP-SGD needs Opacus, which is not installed.", "Run: pip install 'dynanoise[dp]'."
+        ) from error
+    return opacus
+
+
+def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator of the same seed where the gradients are."""
+    return torch.Generator(device).manual_seed(generator.initial_seed())
+
+
+def _refuse_mixing(model: nn.Module) -> None:
+    """Batch normalisation makes one record's gradient depend on the others', unboundedly."""
+    for name, module in model.named_modules():
+        mixes = isinstance(module, nn.modules.batchnorm._BatchNorm)
+        remembers = isinstance(module, nn.modules.instancenorm._InstanceNorm) and (
+            module.track_running_stats
+        )
+        if mixes or remembers:
+            raise InputError(
+                f"{name or 'The model'} is {type(module).__name__}, which mixes the records of a "
+                "batch: DP-SGD could promise nothing.",
+                "Use the architecture without batch normalisation, or nn.GroupNorm instead.",
+            )
+
+
+RECIPES = {"dpsgd": DpSgd}

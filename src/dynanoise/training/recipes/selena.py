@@ -1,0 +1,134 @@
+"""SELENA: a student distilled from sub-models that never saw the example they answer about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from dynanoise.errors import InputError
+from dynanoise.seeding import derive
+from dynanoise.training import divergence, loop
+from dynanoise.training.facts import attach
+from dynanoise.training.material import Material
+from dynanoise.training.schedule import Schedule
+
+
+def partition(count: int, models: int, left_out: int, generator: torch.Generator) -> Tensor:
+    """Which sub-model sees which example: bool [models, count].
+
+    Each example is left out of exactly ``left_out`` sub-models, drawn uniformly and independently,
+    so a sub-model sees about count (1 - left_out / models) examples.
+
+    >>> seen = partition(4, 5, 2, torch.Generator().manual_seed(0))
+    >>> seen.shape, seen.sum(0).tolist()
+    (torch.Size([5, 4]), [3, 3, 3, 3])
+    """
+    order = torch.rand(count, models, generator=generator).argsort(dim=1)
+    seen = torch.ones(count, models, dtype=torch.bool)
+    return seen.scatter_(1, order[:, :left_out], value=False).T.contiguous()
+
+
+def split_ai(
+    train: Callable[[int, Tensor], nn.Module], inputs: Tensor, labels: Tensor, seen: Tensor
+) -> Tensor:
+    """The mean softmax of the sub-models that never saw an example, float32 [n, K].
+
+    A sub-model teaches only what it did not see, in evaluation mode, and is then let go: one is in
+    memory at a time.
+
+    Args:
+        train: from a sub-model's number and the positions int64 [m] it may see to the sub-model.
+        inputs: [n, ...].
+        labels: int64 [n], to notice a sub-model that learnt nothing.
+        seen: bool [models, n], see `partition`.
+
+    Raises:
+        DivergedError: for a sub-model at chance on the examples it was trained on.
+    """
+    answers: Tensor | None = None
+    for number, its in enumerate(seen):
+        own, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (its, ~its))
+        teacher = train(number, own).eval()
+        divergence.check(
+            f"sub-model {number}",
+            loop.answer(teacher, inputs[own]).numpy(),
+            labels[own].cpu().numpy(),
+        )
+        if len(unseen) == 0:
+            continue
+        said = loop.answer(teacher, inputs[unseen]).softmax(dim=1)
+        if answers is None:
+            answers = torch.zeros(len(inputs), said.shape[1])
+        answers[unseen.cpu()] += said
+    assert answers is not None  # every example is left out of at least one
+    return (answers / (~seen).sum(dim=0)[:, None]).to(inputs.device)
+
+
+@dataclass(frozen=True)
+class Selena:
+    """Split-AI's sub-models teach a student, which alone is returned.
+
+    Tang et al., "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel
+    Ensemble Architecture", USENIX Security 2022. The student sees the members' inputs and the
+    sub-models' answers, no true label and no other data; no epoch is selected by test accuracy.
+
+    The returned model carries the map as the fact "seen" (see `training.facts`): bool
+    [models, n], whether a sub-model saw the member at that position of ``material.members``.
+
+    Args:
+        schedule: of every sub-model and of the student.
+        models: K, the number of sub-models.
+        left_out: L, how many of them never see a given member, 1 <= L < K.
+
+    Raises:
+        InputError: unless 1 <= ``left_out`` < ``models``.
+    """
+
+    schedule: Schedule = field(default_factory=Schedule)
+    models: int = 25
+    left_out: int = 10
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.left_out < self.models:
+            raise InputError(
+                f"left_out is {self.left_out} with {self.models} models.",
+                "Leave each member out of at least one sub-model and not out of all of them, such "
+                "as 10 of 25.",
+            )
+
+    def train(self, material: Material) -> nn.Module:
+        """The student in evaluation mode."""
+        inputs, labels = material.inputs(material.members), material.labels(material.members)
+        seen = partition(len(inputs), self.models, self.left_out, material.generator("left out"))
+        if not seen.any(dim=1).all():
+            raise InputError(
+                f"{len(inputs)} members leave one of {self.models} sub-models without any.",
+                "Use more members or fewer models.",
+            )
+        # Before the sub-models, so that it starts from the job's own seed as a plain model does.
+        student = material.build()
+
+        def train_one(number: int, positions: Tensor) -> nn.Module:
+            # A seed of its own, and the global generator left as it was.
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(derive(material.seed, "sub-model", number))
+                return loop.fit(
+                    material.build(),
+                    inputs[positions],
+                    labels[positions],
+                    self.schedule,
+                    material.generator(f"order of sub-model {number}"),
+                )
+
+        answers = split_ai(train_one, inputs, labels, seen)
+        loop.fit(student, inputs, answers, self.schedule, material.generator("order"))
+        attach(student, {"seen": seen.numpy()})
+        return student
+
+
+RECIPES = {"selena": Selena}

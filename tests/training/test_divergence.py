@@ -1,0 +1,110 @@
+"""A model at chance is noticed, trained again with smaller steps, and otherwise an error."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+
+import torch
+
+from dynanoise.errors import DivergedError
+from dynanoise.training import divergence
+from dynanoise.training.jobs import Job, train_and_answer
+from dynanoise.training.material import Material
+from dynanoise.training.recipes.dpsgd import DpSgd
+from dynanoise.training.recipes.plain import Plain
+from dynanoise.training.schedule import Schedule
+from tests.training import tiny
+
+
+class Architecture:
+    def build(self, shape: tuple[int, ...], classes: int) -> Any:
+        return torch.nn.Linear(shape[0], classes)
+
+
+@dataclass(frozen=True)
+class Fragile:
+    """Learns only with steps below ``limit``."""
+
+    schedule: Schedule
+    limit: float
+    answer: float = 0.0
+
+    def train(self, material: Material) -> Any:
+        if self.schedule.learning_rate < self.limit:
+            return Plain(self.schedule).train(material)
+        model = material.build()
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, self.answer)
+        return model.eval()
+
+
+def job(recipe: Any) -> Job:
+    return Job("shadow 4", Architecture(), recipe, np.arange(90), np.arange(90, 120), seed=3)
+
+
+SCHEDULE = Schedule(epochs=10, batch=16, learning_rate=0.3)
+
+
+@pytest.mark.parametrize(("limit", "retries"), [(1.0, 0), (0.2, 1), (0.04, 2)])
+def test_smaller_steps_are_tried(
+    limit: float, retries: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        answers = train_and_answer(job(Fragile(SCHEDULE, limit)), tiny.data()).answers
+    assert answers.retries == retries == len(caplog.records)
+    assert all("shadow 4" in record.getMessage() for record in caplog.records)
+    rate = 0.3 / 3**retries
+    straight = train_and_answer(job(Plain(Schedule(10, 16, rate))), tiny.data()).answers
+    # A retry starts from the job's seed again, as if its rate had been asked for.
+    np.testing.assert_allclose(answers.logits, straight.logits, rtol=1e-6)
+
+
+@pytest.mark.parametrize("answer", [0.0, float("nan")])
+def test_after_two_retries_it_is_an_error(answer: float) -> None:
+    with pytest.raises(DivergedError, match=r"shadow 4: .*0\.3, 0\.1, 0\.0333\. Train it longer"):
+        train_and_answer(job(Fragile(SCHEDULE, 0.0, answer)), tiny.data())
+
+
+def test_a_recipe_without_a_schedule_is_tried_once() -> None:
+    class Hopeless:
+        tries = 0
+
+        def train(self, material: Material) -> Any:
+            self.tries += 1
+            return Fragile(SCHEDULE, 0.0).train(material)
+
+    recipe = Hopeless()
+    with pytest.raises(DivergedError, match="shadow 4"):
+        train_and_answer(job(recipe), tiny.data())
+    assert recipe.tries == 1
+
+
+def test_a_defense_that_drowns_everything_is_the_same_error() -> None:
+    pytest.importorskip("opacus", reason="DP-SGD needs opacus: pip install 'dynanoise[dp]'")
+    drowned = DpSgd(Schedule(2, 16, 1e-6, "sgd"), noise_multiplier=50)
+    with pytest.raises(DivergedError, match="shadow 4: the model learnt nothing"):
+        train_and_answer(job(drowned), tiny.data())
+
+
+def test_chance_is_three_standard_deviations_above_the_largest_class() -> None:
+    labels = np.repeat([0, 1], [75, 25])
+    assert divergence.chance(labels) == pytest.approx(0.75 + 3 * np.sqrt(0.75 * 0.25 / 100))
+    right = np.eye(2)[labels]
+    one_right = np.where(np.arange(100)[:, None] < 88, right, 1 - right)  # 0.88 > 0.8799
+    divergence.check("it", one_right, labels)
+    with pytest.raises(DivergedError, match=r"it learnt nothing: .* 100 records is 0\.870"):
+        divergence.check("it", np.where(np.arange(100)[:, None] < 87, right, 1 - right), labels)
+
+
+def test_what_no_accuracy_could_exceed_is_not_an_error() -> None:
+    divergence.check("it", np.zeros((50, 2)), np.zeros(50, dtype=np.int64))
+    divergence.check("it", np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    with pytest.raises(DivergedError, match="not finite"):
+        divergence.check("it", np.full((4, 2), np.nan), np.array([0, 0, 1, 1]))
