@@ -76,7 +76,8 @@ def run_plan(
     if out is not None:
         writable(out)
     try:
-        with progress_bar(f"{plan.name}, {plan.seeds} seeds", plan.steps) as advance:
+        seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
+        with progress_bar(f"{plan.name}, {seeds}", plan.steps) as advance:
             return list(bench(plan, advance, folder=data, store=store, workers=workers))
     except KeyboardInterrupt:
         if out is not None:
