@@ -127,8 +127,6 @@ def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta:
     >>> round(epsilon(1.0, 0.01, 1000, delta=1e-5), 4)
     2.1014
     """
-    if noise_multiplier == 0:
-        return float("inf")
     accountant = _opacus().accountants.RDPAccountant()
     accountant.history.append((noise_multiplier, sampling_rate, steps))
     with warnings.catch_warnings():
