@@ -26,6 +26,7 @@ from dynanoise.types import Outputs, View
 from tests import build
 
 CLASSES = 5
+Layers = list[tuple[Float64, Float64]]
 
 
 def logits(lead: float, count: int, seed: int, classes: int = CLASSES) -> Float64:
@@ -49,7 +50,7 @@ FITTED = fit(logits(7, 300, 0), logits(3, 300, 1), epochs=60)
 ROWS = np.concatenate([logits(7, 60, 2), logits(3, 60, 3), logits(0, 30, 4)])
 
 
-def layers(defense: MemGuard) -> list[tuple[Float64, Float64]]:
+def layers(defense: MemGuard) -> Layers:
     """Matrices and biases, cut from the flat parameters by hand."""
     assert defense.weights is not None
     flat, found = iter(defense.weights.tolist()), []
@@ -60,38 +61,52 @@ def layers(defense: MemGuard) -> list[tuple[Float64, Float64]]:
     return found
 
 
-NETWORK = layers(FITTED)
+def wild() -> tuple[MemGuard, Float64]:
+    """A g of large random weights, and rows with two leaders: on them the search loses labels."""
+    generator = np.random.default_rng(5)
+    parts: list[Float64] = []
+    for wide, narrow in itertools.pairwise([CLASSES, 256, 128, 64, 1]):
+        parts.append(generator.normal(0, 3 * np.sqrt(2 / wide), wide * narrow))
+        parts.append(generator.normal(0, 1, narrow))
+    weights, rows = np.concatenate(parts), logits(0, 40, 1)
+    leaders = np.random.default_rng(1).permuted(np.tile(np.arange(CLASSES), (40, 1)), axis=1)
+    each = np.arange(40)
+    rows[each, leaders[:, 0]] += 6
+    rows[each, leaders[:, 1]] = rows[each, leaders[:, 0]] - generator.uniform(0, 0.3, 40)
+    said = [g_and_jacobian(row, layers(MemGuard(weights=weights)))[0] for row in rows]
+    weights[-1] -= np.median(said)  # half of them members
+    return MemGuard(weights=weights), rows
 
 
-def loss_of(row: Float64, clean: Float64, label: int, strength: float) -> float:
+def loss_of(row: Float64, clean: Float64, label: int, strength: float, network: Layers) -> float:
     """The published loss of one row, written out."""
     values = np.array(sorted(special.softmax(row), reverse=True))
-    for matrix, bias in NETWORK[:-1]:
+    for matrix, bias in network[:-1]:
         values = np.clip(values @ matrix + bias, 0, None)
-    membership = float((values @ NETWORK[-1][0] + NETWORK[-1][1])[0])
+    membership = float((values @ network[-1][0] + network[-1][1])[0])
     rival = max(value for j, value in enumerate(row) if j != label)
     distortion = np.abs(special.softmax(row) - clean).sum()
     return float(abs(membership) + 10 * max(rival - row[label], 0) + strength * distortion)
 
 
-def g_and_jacobian(row: Float64) -> tuple[float, Float64]:
+def g_and_jacobian(row: Float64, network: Layers) -> tuple[float, Float64]:
     """The logit of g for one row, and its derivative by the row's logits, as matrix products."""
     probs = special.softmax(row)
     permutation = np.eye(len(row))[np.lexsort((np.arange(len(row)), -probs))]
     chain = permutation @ (np.diag(probs) - np.outer(probs, probs))
     values = permutation @ probs
-    for matrix, bias in NETWORK[:-1]:
+    for matrix, bias in network[:-1]:
         before = matrix.T @ values + bias
         values = np.where(before > 0, before, 0)
         chain = np.where(before > 0, 1, 0)[:, None] * (matrix.T @ chain)
-    matrix, bias = NETWORK[-1]
+    matrix, bias = network[-1]
     return float((matrix.T @ values + bias)[0]), (matrix.T @ chain)[0]
 
 
-def reference_proposal(row: Float64) -> Float64:
+def reference_proposal(row: Float64, network: Layers) -> Float64:
     """p' of one row, after the authors' published program: one query and one step at a time."""
     label, clean = int(np.argmax(row)), special.softmax(row)
-    first, first_slope = g_and_jacobian(row)
+    first, first_slope = g_and_jacobian(row, network)
     best, strength = clean, 0.1
     while strength <= 1e5:
         moved, success = row.copy(), False
@@ -106,7 +121,7 @@ def reference_proposal(row: Float64) -> Float64:
                 gradient[rival] += 10
                 gradient[label] -= 10
             moved = moved - 0.1 * gradient / np.linalg.norm(gradient)
-            membership, slope = g_and_jacobian(moved)
+            membership, slope = g_and_jacobian(moved, network)
             if np.argmax(moved) == label and membership * first <= 0:
                 success = True
                 break
@@ -171,14 +186,14 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
     moved = start + generator.normal(0, 1.5, start.shape)
     assert (moved.argmax(axis=-1) != labels).sum() > 3
     assert FITTED.weights is not None
-    net = Classifier(FITTED.weights)
+    net, network = Classifier(FITTED.weights), layers(FITTED)
     found = memguard._gradient(net, memguard._look(net, moved), clean, labels, strength)
     size = 1e-6
     for row, probs, label, gradient in zip(moved, clean, labels, found, strict=True):
         expected = [
             (
-                loss_of(row + size * unit, probs, label, strength)
-                - loss_of(row - size * unit, probs, label, strength)
+                loss_of(row + size * unit, probs, label, strength, network)
+                - loss_of(row - size * unit, probs, label, strength, network)
             )
             / (2 * size)
             for unit in np.eye(CLASSES)
@@ -186,11 +201,12 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * max(1, strength))
 
 
-def test_the_proposals_equal_a_row_by_row_reference() -> None:
-    rows = ROWS[::4]
-    proposed, _ = FITTED.propose(rows)
+@pytest.mark.parametrize(("defense", "rows"), [(FITTED, ROWS[::4]), wild()], ids=["fitted", "wild"])
+def test_the_proposals_equal_a_row_by_row_reference(defense: MemGuard, rows: Float64) -> None:
+    proposed, _ = defense.propose(rows)
+    network = layers(defense)
     with threadpool_limits(1):  # such small products are many times slower in threads
-        expected = np.array([reference_proposal(row) for row in rows])
+        expected = np.array([reference_proposal(row, network) for row in rows])
     moved = np.abs(expected - special.softmax(rows, axis=-1)).sum(axis=-1) > 1e-6
     assert moved.mean() > 0.5
     np.testing.assert_allclose(proposed, expected, atol=1e-7)
