@@ -2,6 +2,8 @@
 PYTHON ?= python3
 OUT ?= out/digits
 SEEDS ?= 3
+# The peer defenses take minutes; `make bench ROWS=` runs them too.
+ROWS ?= --contender temperature --contender static --contender dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -9,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
-	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS)
+	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS) $(ROWS)
 
 test: .venv/.dev
 	$(BIN)/python -m pytest
@@ -27,7 +29,7 @@ format: .venv/.dev
 
 # Records that the README and docs quote, and the pages made from them and from --help.
 results: .venv/.dev
-	$(BIN)/dynanoise bench digits --seeds 20 --out results/digits
+	$(BIN)/dynanoise bench digits --seeds 20 --workers 2 --out results/digits
 	$(MAKE) docs
 
 docs: .venv/.dev

@@ -22,8 +22,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 @pytest.fixture(scope="session")
 def twenty_seeds() -> list[Record]:
-    """`dynanoise bench digits --seeds 20`, about 20 seconds."""
+    """DynaNoise and its controls on digits over 20 seeds, about 20 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
     from dynanoise.audit.bench import Plan, bench
 
-    return list(bench(Plan("digits", seeds=20)))
+    return list(bench(Plan("digits", seeds=20, contenders=("temperature", "static", "dynanoise"))))

@@ -19,20 +19,16 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
 
 def test_the_committed_records_are_what_the_code_gives(twenty_seeds: list[Record]) -> None:
     """The same versions and processor give the same bits; elsewhere, nearly the same numbers."""
-    committed = load(RECORDS)
+    rows = ("none", "temperature", "static", "dynanoise")  # the peers would take minutes
+    committed = [record for record in load(RECORDS) if record.contender in rows]
     assert len(committed) == len(twenty_seeds)
     same_place = (committed[0].versions, committed[0].hardware) == (
         twenty_seeds[0].versions,
         twenty_seeds[0].hardware,
     )
     for old, new in zip(committed, twenty_seeds, strict=True):
-        assert (old.contender, old.attack, old.seed, old.split, old.command) == (
-            new.contender,
-            new.attack,
-            new.seed,
-            new.split,
-            new.command,
-        )
+        same = ("contender", "attack", "seed", "split", "model_parameters")
+        assert [getattr(old, name) for name in same] == [getattr(new, name) for name in same]
         if same_place:
             assert old.metrics == new.metrics
     for contender in ("none", "temperature", "static", "dynanoise"):

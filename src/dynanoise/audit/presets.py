@@ -137,8 +137,8 @@ def _recipes(schedule: Schedule, **own: Mapping[str, Any]) -> Mapping[str, Mappi
 
 
 # Epochs are fixed on undefended models, past the point where training accuracy is 1 (SST-2: 0.98).
-# Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss of a
-# few points of accuracy on digits' reference records, before any attack was run.
+# Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss of
+# a few points of accuracy on digits' reference records, before any attack was run.
 _DIGITS = Preset(
     description="scikit-learn's digits, 600 of them in the attack, a small MLP",
     dataset="digits",

@@ -126,7 +126,7 @@ class Store:
             return None
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
-        """The stored state dictionary of a model.
+        """The stored state dictionary of a model, facts included; see `facts.load`.
 
         Raises:
             UnknownNameError: if nothing is stored under the key.
