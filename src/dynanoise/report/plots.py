@@ -11,7 +11,7 @@ from dynanoise.record import Metric
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import attack_title
 
-# Okabe & Ito's palette, distinguishable with every common colour vision; shapes differ as well.
+# Okabe & Ito's palette and then Tol's, distinguishable with common colour visions; shapes differ too.
 _LOOKS = (
     ("#444444", "o"),
     ("#E69F00", "s"),
@@ -20,6 +20,10 @@ _LOOKS = (
     ("#CC79A7", "v"),
     ("#D55E00", "P"),
     ("#0072B2", "X"),
+    ("#882255", "<"),
+    ("#117733", ">"),
+    ("#332288", "p"),
+    ("#AA4499", "*"),
 )
 
 
@@ -42,7 +46,8 @@ def success_plot(summary: Summary) -> bytes:
         ) from error
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
-        figure = Figure(figsize=(9.0, 1.6 + 0.6 * len(summary.attacks)), layout="constrained")
+        row = max(0.6, 0.13 * len(summary.contenders))
+        figure = Figure(figsize=(9.0, 1.6 + row * len(summary.attacks)), layout="constrained")
         spans = _spans(summary)
         gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
         _success(gain, summary)
@@ -61,7 +66,7 @@ def success_plot(summary: Summary) -> bytes:
             handles,
             labels,
             loc="outside lower center",
-            ncols=len(summary.contenders),
+            ncols=min(5, len(summary.contenders)),
             frameon=False,
         )
         buffer = io.BytesIO()
