@@ -62,14 +62,15 @@ def layers(defense: MemGuard) -> Layers:
 
 
 def wild() -> tuple[MemGuard, Float64]:
-    """A g of large random weights, and rows with two leaders: on them the search loses labels."""
+    """A g of large random weights, and rows with two leaders: some searches lose the label."""
     generator = np.random.default_rng(5)
     parts: list[Float64] = []
     for wide, narrow in itertools.pairwise([CLASSES, 256, 128, 64, 1]):
         parts.append(generator.normal(0, 3 * np.sqrt(2 / wide), wide * narrow))
         parts.append(generator.normal(0, 1, narrow))
     weights, rows = np.concatenate(parts), logits(0, 40, 1)
-    leaders = np.random.default_rng(1).permuted(np.tile(np.arange(CLASSES), (40, 1)), axis=1)
+    generator = np.random.default_rng(1)
+    leaders = generator.permuted(np.tile(np.arange(CLASSES), (40, 1)), axis=1)
     each = np.arange(40)
     rows[each, leaders[:, 0]] += 6
     rows[each, leaders[:, 1]] = rows[each, leaders[:, 0]] - generator.uniform(0, 0.3, 40)
