@@ -80,7 +80,7 @@ def test_undone_answers_estimate_the_centred_logits(name: str) -> None:
 
 def test_what_is_not_declared_invertible_does_not_give_the_logits_back(defense: Defense) -> None:
     """Otherwise it should declare it; the noise of 100 draws alone would not miss by 0.5."""
-    rows = np.random.default_rng(0).normal(0, 2, (10, 3))
+    rows = np.random.default_rng(0).normal(0, 4, (10, 3))
     answers = defense(rows[:, None].repeat(100, axis=1), Fresh(0))
     undone = defense.undo(numerics.log_probabilities(answers)).mean(axis=1)
     assert (np.abs(undone - numerics.centred(rows)).max() > 0.5) == (not defense.invertible)
