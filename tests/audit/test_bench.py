@@ -67,7 +67,7 @@ def test_the_baseline_always_stays() -> None:
 def test_only_an_aware_attacker_has_shadows_of_every_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    contenders = (*DIGITS.contenders, Contender("other", undefended(), recipe="other"))
+    contenders = (DIGITS.contenders[0], Contender("other", undefended(), recipe="other"))
     sizes = {"cpu": Size(600, 300, {"plain": {}, "other": {}})}
     aware = replace(DIGITS.protocol, threat=replace(DIGITS.protocol.threat, knows_defense=True))
     for protocol, expected in ((DIGITS.protocol, 0), (aware, 3)):

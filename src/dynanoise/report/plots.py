@@ -11,7 +11,7 @@ from dynanoise.record import Metric
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import attack_title
 
-# Okabe & Ito's palette and then Tol's, distinguishable with common colour visions; shapes differ too.
+# Okabe & Ito's palette, then Tol's, distinguishable with common colour visions; shapes differ too.
 _LOOKS = (
     ("#444444", "o"),
     ("#E69F00", "s"),
