@@ -235,10 +235,8 @@ class Shadows:
         Raises:
             InputError: if they are all members, or all non-members.
         """
-        chosen = [(seen, use, use >= 0) for seen, use in zip(self.observed, self.use, strict=True)][
-            :models
-        ]
-        members = np.concatenate([use[known] == 1 for _, use, known in chosen])
+        chosen = list(zip(self.observed, self.use, strict=True))[:models]
+        members = np.concatenate([use[use >= 0] == 1 for _, use in chosen])
         _require(
             bool(members.any() and not members.all()),
             f"The answers of the first {len(chosen)} shadow models are about {members.sum()} "
@@ -246,8 +244,8 @@ class Shadows:
             "Give every shadow model both kinds.",
         )
         return (
-            np.concatenate([seen.log_probs[known, 0] for seen, _, known in chosen]),
-            np.concatenate([seen.labels[known] for seen, _, known in chosen]),
+            np.concatenate([seen.log_probs[use >= 0, 0] for seen, use in chosen]),
+            np.concatenate([seen.labels[use >= 0] for seen, use in chosen]),
             members,
         )
 
