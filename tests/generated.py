@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from dynanoise.report.findings import MIDPUT_NOTE, findings
 from dynanoise.report.records import load
-from dynanoise.report.summary import summarise
+from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.table import caption, markdown_table
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +31,38 @@ def readme() -> str:
     assert len(block.findall(text)) == 1
     made = f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->"
     return block.sub(lambda _: made, text)
+
+
+def results_page() -> str:
+    """docs/results.md: every data set's table, and SST-2 beside the published values."""
+    parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
+    for folder in ("digits", "breast_cancer", "sst2"):
+        path = ROOT / "results" / folder / "records.json"
+        summary = summarise(load(path))
+        name = summary.records[0].dataset
+        parts += [f"## {name}", "", f"`{summary.records[0].command} --out results/{folder}`", ""]
+        parts += [markdown_table(summary), "", caption(summary), ""]
+        parts += [f"- {sentence}" for sentence in findings(summary)]
+        parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
+        if folder == "sst2":
+            parts += ["### Beside the published values", "", _beside(summary, "sst2"), ""]
+            parts += [(ROOT / "docs" / "results_sst2.md").read_text().strip(), ""]
+    return "\n".join(parts)
+
+
+def _beside(summary: Summary, name: str) -> str:
+    """Ours / published for every row and column the paper has."""
+    published = json.loads((ROOT / "results" / "published.json").read_text())
+    ours = {"lira": "lira_by_class"}
+    lines = [["", *published["columns"]], [":--", *["--:"] * len(published["columns"])]]
+    for contender, values in published["attack_success"][name].items():
+        cells = [contender]
+        for column, value in zip(published["columns"], values, strict=True):
+            attack = None if column == "accuracy" else ours.get(column, column)
+            spread = summary.spread(contender, attack, "asr" if attack else "accuracy")
+            cells.append(f"{spread.mean:.3f} / {value:.3f}")
+        lines.append(cells)
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def cli_page() -> str:
@@ -52,7 +85,11 @@ def _help(command: list[str]) -> str:
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
 
-PAGES = {ROOT / "README.md": readme, ROOT / "docs" / "cli.md": cli_page}
+PAGES = {
+    ROOT / "README.md": readme,
+    ROOT / "docs" / "cli.md": cli_page,
+    ROOT / "docs" / "results.md": results_page,
+}
 
 
 if __name__ == "__main__":
