@@ -48,7 +48,7 @@ def bench(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Independent repetitions.")] = 3,
     size: Annotated[
-        str | None, typer.Option(help="How large, such as cpu, paper or quick.", show_default=False)
+        str | None, typer.Option(help="How large; the preset's first size if not given.")
     ] = None,
     contender: Annotated[
         list[str] | None, typer.Option(help="A row to run; may be given again. Default: all.")

@@ -10,7 +10,7 @@ from typing import Any
 
 from dynanoise.audit import circumstances
 from dynanoise.audit.judge import Finding, judge
-from dynanoise.audit.presets import Preset, Size
+from dynanoise.audit.presets import Preset
 from dynanoise.errors import InputError, MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
@@ -137,7 +137,8 @@ def bench(
     preset, size = plan.preset, plan.preset.size(plan.size)
     data: Data = DATASETS.get(preset.dataset)(folder)
     model = MODELS.get(preset.model)(**preset.model_parameters)
-    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.shadows}
+    shadows = plan.shadows
+    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in shadows}
     splits = [split_of(data, size.pool, size.reference, seed) for seed in range(plan.seeds)]
     jobs = {
         (seed, name): paper_jobs(
@@ -145,7 +146,7 @@ def bench(
             model,
             recipe,
             seed=seed,
-            shadows=plan.shadows[name],
+            shadows=shadows[name],
             threads=preset.threads,
             device=plan.device,
         )
@@ -156,7 +157,7 @@ def bench(
     executor: Executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = executor.run([job for of_run in jobs.values() for job in of_run], data)
-    common = _Common(plan, size, data, model, recipes)
+    common = _Common(plan, model, recipes)
     for seed, split in enumerate(splits):
         runs = {}
         for name in recipes:
@@ -173,11 +174,9 @@ def bench(
 class _Common:
     """What all Records of a run share."""
 
-    def __init__(
-        self, plan: Plan, size: Size, data: Data, model: Any, recipes: Mapping[str, Any]
-    ) -> None:
-        self.plan, self.size, self.data, self.model, self.recipes = plan, size, data, model, recipes
-        preset = plan.preset
+    def __init__(self, plan: Plan, model: Any, recipes: Mapping[str, Any]) -> None:
+        self.plan, self.model, self.recipes = plan, model, recipes
+        self.preset = preset = plan.preset
         self.versions = circumstances.versions()
         self.hardware = {
             **circumstances.hardware(),
@@ -187,7 +186,7 @@ class _Common:
 
     def record(self, finding: Finding, seed: int, split: PaperSplit) -> Record:
         """The Record of a finding."""
-        preset, contender = self.plan.preset, finding.contender
+        preset, contender = self.preset, finding.contender
         counts = split.counts
         return Record(
             dataset=preset.dataset,
