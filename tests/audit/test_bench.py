@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dynanoise.audit.bench import Plan
-from dynanoise.audit.presets import PRESETS, Size
+from dynanoise.audit.preset import Size
+from dynanoise.audit.presets import PRESETS
 from dynanoise.defenses.temperature import undefended
 from dynanoise.errors import InputError, UnknownNameError
 from dynanoise.record import AttackProtocol

@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
+from dynanoise.errors import InputError  # noqa: E402
 from dynanoise.metrics.roc import roc  # noqa: E402
 from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
@@ -120,6 +121,18 @@ def test_answers_are_about_every_record_in_order(data: Data) -> None:
     assert answers.random.shape == (100, 10) and np.isfinite(answers.random).all()
 
 
+def test_answers_may_be_about_some_records_only(data: Data) -> None:
+    asked = np.concatenate([np.arange(60), np.arange(100, 400, 3)])
+    every, some = (train_and_answer(job(asked=ids), data).logits for ids in (None, asked))
+    np.testing.assert_allclose(some, every[asked], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [np.arange(5, 100), np.arange(100)[::-1], np.zeros(100, int)])
+def test_the_members_are_among_those_asked_about_and_all_in_order(asked: Any) -> None:
+    with pytest.raises(InputError, match="not in ascending order, or lack some"):
+        job(asked=asked, members=np.arange(10))
+
+
 def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     split = paper_split(len(data), pool=100, reference=50, seed=0)
     jobs = paper_jobs(split, job().model, job().recipe, seed=0, shadows=2, threads=1)
@@ -129,7 +142,8 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     np.testing.assert_array_equal(jobs[1].members, split.shadow_members)
     said = list(InProcess().run(jobs, data))
     run = paper_run(data, split, said, seed=0)
-    answers = [one.logits for one in said]
+    answers = np.empty((3, len(data), 1, 10), np.float32)
+    answers[:, split.ids] = [one.logits for one in said]
     np.testing.assert_array_equal(run.target.logits[0], answers[0][run.target.ids])
     np.testing.assert_array_equal(run.shadows.logits[1], answers[2][run.shadows.ids])
     np.testing.assert_array_equal(run.reference.logits[2], answers[2][run.reference.ids])

@@ -10,7 +10,7 @@ from typing import Any
 
 from dynanoise.audit import circumstances
 from dynanoise.audit.judge import Finding, judge
-from dynanoise.audit.presets import Preset
+from dynanoise.audit.preset import Preset
 from dynanoise.errors import InputError, MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
@@ -136,14 +136,15 @@ def bench(
 
     preset, size = plan.preset, plan.preset.size(plan.size)
     data: Data = DATASETS.get(preset.dataset)(folder)
-    model = MODELS.get(preset.model)(**preset.model_parameters)
     shadows = plan.shadows
+    build = MODELS.get(preset.model)
+    models = {name: build(**preset.parameters(name)) for name in shadows}
     recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in shadows}
     splits = [split_of(data, size.pool, size.reference, seed) for seed in range(plan.seeds)]
     jobs = {
         (seed, name): paper_jobs(
             split,
-            model,
+            models[name],
             recipe,
             seed=seed,
             shadows=shadows[name],
@@ -157,7 +158,7 @@ def bench(
     executor: Executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = executor.run([job for of_run in jobs.values() for job in of_run], data)
-    common = _Common(plan, model, recipes)
+    common = _Common(plan, models, recipes)
     for seed, split in enumerate(splits):
         runs = {}
         for name in recipes:
@@ -174,8 +175,8 @@ def bench(
 class _Common:
     """What all Records of a run share."""
 
-    def __init__(self, plan: Plan, model: Any, recipes: Mapping[str, Any]) -> None:
-        self.plan, self.model, self.recipes = plan, model, recipes
+    def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
+        self.plan, self.models, self.recipes = plan, models, recipes
         self.preset = preset = plan.preset
         self.versions = circumstances.versions()
         self.hardware = {
@@ -191,7 +192,7 @@ class _Common:
         return Record(
             dataset=preset.dataset,
             model=preset.model,
-            model_parameters=asdict(self.model),
+            model_parameters=asdict(self.models[contender.recipe]),
             contender=contender.name,
             recipe=contender.recipe,
             recipe_parameters=asdict(self.recipes[contender.recipe]),

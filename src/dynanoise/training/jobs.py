@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dynanoise.errors import InputError
 from dynanoise.numerics import Int64
 from dynanoise.seeding import derive
 from dynanoise.training import divergence, loop
@@ -31,6 +33,8 @@ class Job:
         recipe: how to train it, such as `recipes.plain.Plain`.
         members, reference: int64 [n], ids to train on and ids of known non-members.
         seed: of the initial weights and the order of the records.
+        asked: int64 [n], ids in ascending order that the model is asked about, the members among
+            them; None for all of the data.
         threads: of the processor; another number may round differently.
         device: where to train, "cpu" or "cuda".
     """
@@ -41,8 +45,19 @@ class Job:
     members: Int64
     reference: Int64
     seed: int
+    asked: Int64 | None = None
     threads: int = 1
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.asked is None:
+            return
+        if np.any(np.diff(self.asked) <= 0) or not np.isin(self.members, self.asked).all():
+            raise InputError(
+                f"The {len(self.asked)} ids asked about are not in ascending order, or lack some "
+                f"of the {len(self.members)} members.",
+                "Use np.unique of all ids that play a part.",
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,15 +65,17 @@ class Answers:
     """What one trained model said.
 
     Attributes:
-        logits: float32 [N, A, K], about every record of the data set.
+        logits: float32 [n, A, K], about every record it was asked about, in the order of ids.
         random: float32 [R, K], about R random inputs (see `Data.random_inputs`).
         retries: how often training diverged and was repeated (see `divergence.retrying`).
+        seconds: wall time of training and answering, when that was done.
         facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
     """
 
     logits: Float32
     random: Float32
     retries: int = 0
+    seconds: float = 0.0
     facts: Facts = field(default_factory=dict)
 
 
@@ -95,17 +112,19 @@ RANDOM_INPUTS = 100
 
 
 def train_and_answer(job: Job, data: Data) -> Trained:
-    """Train the job's model and ask it about every record and about random inputs.
+    """Train the job's model and ask it about the records and about random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
 
     Raises:
         DivergedError: if the model is at chance on its members, smaller steps included.
     """
+    started = time.perf_counter()
     trained, retries = divergence.retrying(
         job.name, job.recipe, lambda recipe: _attempt(replace(job, recipe=recipe), data)
     )
-    return replace(trained, answers=replace(trained.answers, retries=retries))
+    seconds = round(time.perf_counter() - started, 1)
+    return replace(trained, answers=replace(trained.answers, retries=retries, seconds=seconds))
 
 
 def _attempt(job: Job, data: Data) -> Trained:
@@ -122,11 +141,13 @@ def _attempt(job: Job, data: Data) -> Trained:
         )
         model = job.recipe.train(material)
         random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
+        asked = np.arange(len(data)) if job.asked is None else job.asked
         answers = Answers(
-            logits=loop.answer(model, torch.from_numpy(data.inputs).to(device))[:, None].numpy(),
+            logits=loop.answer(model, material.inputs(asked))[:, None].numpy(),
             random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
             facts=facts_of(model),
         )
         trained = Trained(model.cpu(), answers)
-    divergence.check("the model", answers.logits[job.members, 0], data.labels[job.members])
+    own = answers.logits[np.searchsorted(asked, job.members), 0]
+    divergence.check("the model", own, data.labels[job.members])
     return trained

@@ -101,8 +101,20 @@ def fit(
     return model.eval()
 
 
-def answer(model: nn.Module, inputs: Tensor, batch: int = 1024) -> Tensor:
-    """Logits float32 [n, K] of a model in evaluation mode, on the processor."""
+_ANSWERED_AT_ONCE = 1 << 19
+"""Input numbers in a batch of questions: more images at once leave the processor's cache."""
+
+
+def answer(model: nn.Module, inputs: Tensor, batch: int | None = None) -> Tensor:
+    """Logits float32 [n, K] of a model in evaluation mode, on the processor.
+
+    Args:
+        model: from inputs [b, ...] to logits [b, K].
+        inputs: raw inputs [n, ...] on the model's device.
+        batch: records at once; None for 64 to 1024, by their size.
+    """
+    if batch is None:
+        batch = min(1024, max(64, _ANSWERED_AT_ONCE // max(1, inputs[:1].numel())))
     with torch.inference_mode():
         parts = [model(part).float().cpu() for part in inputs.split(batch)]
     return torch.cat(parts)

@@ -47,6 +47,7 @@ def paper_jobs(
             members=split.members if name == "target" else split.shadow_members,
             reference=split.reference,
             seed=derive(seed, "model", name),
+            asked=split.ids,
             threads=threads,
             device=device,
         )
@@ -69,7 +70,7 @@ def paper_run(data: Data, split: PaperSplit, answers: Sequence[Answers], *, seed
         # Sorted by id, which a random permutation dealt out: members first would tell the attacker
         # everything by the order of the rows.
         ids = np.sort(np.concatenate(parts))
-        chosen = said[models][:, ids]
+        chosen = said[models][:, np.searchsorted(split.ids, ids)]
         use = np.broadcast_to(np.isin(ids, members), chosen.shape[:2])
         return Outputs(chosen, data.labels[ids], ids, use.astype(np.int8))
 

@@ -41,6 +41,11 @@ class PaperSplit:
         return digest.hexdigest()[:16]
 
     @property
+    def ids(self) -> Int64:
+        """All ids that play a part, in ascending order."""
+        return np.sort(np.concatenate([getattr(self, part.name) for part in fields(self)]))
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many records play each part."""
         return {part.name: len(getattr(self, part.name)) for part in fields(self)}
@@ -81,14 +86,15 @@ def published_split(
 ) -> PaperSplit:
     """`paper_split` of data with an official test part, which stays the test data.
 
-    The pool is drawn from the ids before ``test_from``, reference and test data from the others.
+    The pool is drawn from the ids before ``test_from``. So is the reference where enough of them
+    are left, because members come from there too; else it is taken from the test part.
 
     Args:
         records: how many records there are.
         test_from: the first id of the official test part.
-        pool: how many records before it take part in the attack; >= 10. The rest are not used.
-        reference: how many records of the test part are the defender's known non-members; >= 1.
-            What is left of it is test data.
+        pool: how many records before it take part in the attack; >= 10.
+        reference: how many records are the defender's known non-members; >= 1. What is left of the
+            test part is test data.
         seed: the run's seed.
 
     Raises:
@@ -98,17 +104,21 @@ def published_split(
     ... # doctest: +NORMALIZE_WHITESPACE
     {'members': 28000, 'non_members': 7000, 'shadow_members': 7500, 'shadow_non_members': 7500,
      'reference': 2000, 'test': 8000}
+    >>> small = published_split(60_000, 50_000, pool=10_000, reference=2_000, seed=0)
+    >>> small.counts["test"], int(small.reference.max()) < 50_000
+    (10000, True)
     """
-    if not 10 <= pool <= test_from or not 1 <= reference < records - test_from:
+    spare = reference if 1 <= reference <= test_from - pool else 0
+    if not 10 <= pool <= test_from or not 1 <= reference < records - test_from + spare:
         raise InputError(
             f"A pool of {pool} and {reference} reference records do not fit {test_from} records "
             f"for training and {records - test_from} for testing.",
             "Use a pool of 10 or more and leave at least one record for testing.",
         )
     generator = np.random.default_rng(derive(seed, "split"))
-    before = generator.permutation(test_from)[:pool]
+    before = generator.permutation(test_from)
     after = test_from + generator.permutation(records - test_from)
-    return _dealt(np.concatenate([before, after]), pool, reference)
+    return _dealt(np.concatenate([before[: pool + spare], after]), pool, reference)
 
 
 def split_of(data: Data, pool: int, reference: int, seed: int) -> PaperSplit:

@@ -54,6 +54,7 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),
+        "asked": ids(np.arange(len(data)) if job.asked is None else job.asked),
         "model": component(job.model),
         "recipe": component(job.recipe),
         "seed": job.seed,
@@ -119,7 +120,13 @@ class Store:
                     for part in arrays
                     if part.startswith(_FACT)
                 }
-                return Answers(arrays["logits"], arrays["random"], int(entry["retries"]), facts)
+                return Answers(
+                    arrays["logits"],
+                    arrays["random"],
+                    int(entry["retries"]),
+                    float(entry["seconds"]),
+                    facts,
+                )
         except (OSError, ValueError, LookupError, TypeError) as error:
             log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
             shutil.rmtree(folder, ignore_errors=True)
@@ -156,6 +163,7 @@ class Store:
             entry = {
                 **description,
                 "retries": answers.retries,
+                "seconds": answers.seconds,
                 "sha256": {part: _digest(scratch / part) for part in _PARTS},
             }
             (scratch / "entry.json").write_text(json.dumps(entry, default=list))
@@ -224,11 +232,8 @@ def stored(job: Job, data: Data, store: Store | None) -> Answers:
     found = store.get(name)
     if found is not None:
         return found
-    started = time.perf_counter()
     trained = train_and_answer(job, data)
-    seconds = round(time.perf_counter() - started, 1)
-    note = {"job": job.name, "data set": data.name, "seconds": seconds}
-    store.put(name, trained, {**note, **describe(job, data)})
+    store.put(name, trained, {"job": job.name, "data set": data.name, **describe(job, data)})
     return trained.answers
 
 
