@@ -122,7 +122,7 @@ def test_answers_are_about_every_record_in_order(data: Data) -> None:
 
 
 def test_answers_may_be_about_some_records_only(data: Data) -> None:
-    asked = np.concatenate([np.arange(60), np.arange(100, 400, 3)])
+    asked = np.concatenate([np.arange(100), np.arange(100, 400, 3)])
     every, some = (train_and_answer(job(asked=ids), data).logits for ids in (None, asked))
     np.testing.assert_allclose(some, every[asked], rtol=1e-5, atol=1e-5)
 
