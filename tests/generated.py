@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 from dynanoise.report.findings import MIDPUT_NOTE, findings
+from dynanoise.report.published import published
 from dynanoise.report.records import load
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.table import caption, markdown_table
@@ -34,9 +34,9 @@ def readme() -> str:
 
 
 def results_page() -> str:
-    """docs/results.md: every data set's table, and SST-2 beside the published values."""
+    """docs/results.md: every data set's table, and the published values beside ours."""
     parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
-    for folder in ("digits", "breast_cancer", "sst2"):
+    for folder in ("digits", "breast_cancer", "cifar10", "imagenet10", "sst2"):
         path = ROOT / "results" / folder / "records.json"
         summary = summarise(load(path))
         name = summary.records[0].dataset
@@ -44,23 +44,30 @@ def results_page() -> str:
         parts += [markdown_table(summary), "", caption(summary), ""]
         parts += [f"- {sentence}" for sentence in findings(summary)]
         parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
-        if folder == "sst2":
-            parts += ["### Beside the published values", "", _beside(summary, "sst2"), ""]
-            parts += [(ROOT / "docs" / "results_sst2.md").read_text().strip(), ""]
+        if published(folder).rows:
+            parts += ["### Beside the published values", "", _beside(summary, folder), ""]
+            parts += [(ROOT / "docs" / f"results_{folder}.md").read_text().strip(), ""]
     return "\n".join(parts)
 
 
 def _beside(summary: Summary, name: str) -> str:
-    """Ours / published for every row and column the paper has."""
-    published = json.loads((ROOT / "results" / "published.json").read_text())
-    ours = {"lira": "lira_by_class"}
-    lines = [["", *published["columns"]], [":--", *["--:"] * len(published["columns"])]]
-    for contender, values in published["attack_success"][name].items():
+    """Ours / published for every row and column the paper has; bold where they differ by > 0.03."""
+    columns = {"accuracy": None, "confidence": "confidence", "loss": "loss", "shadow": "shadow"}
+    columns |= {"lira": "lira_by_class"}
+    theirs = published(name)
+    lines = [["", *columns, "MIDPUT"], [":--", *["--:"] * (len(columns) + 1)]]
+    for contender in theirs.rows:
         cells = [contender]
-        for column, value in zip(published["columns"], values, strict=True):
-            attack = None if column == "accuracy" else ours.get(column, column)
-            spread = summary.spread(contender, attack, "asr" if attack else "accuracy")
-            cells.append(f"{spread.mean:.3f} / {value:.3f}")
+        measured = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
+        for attack, metric in [*measured, (None, "midput")]:
+            value = theirs.value(contender, attack, metric)
+            ours = summary.spread(contender, attack, metric).mean
+            if value is None:
+                cells.append("-")
+                continue
+            sign = "+" if metric == "midput" else ""
+            cell = f"{ours:{sign}.3f} / {value:{sign}.3f}"
+            cells.append(f"**{cell}**" if abs(ours - value) > 0.03 else cell)
         lines.append(cells)
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
@@ -68,7 +75,7 @@ def _beside(summary: Summary, name: str) -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    for command in ([], ["bench"], ["show"], ["store", "ls"], ["store", "rm"]):
+    for command in ([], ["bench"], ["sweep"], ["show"], ["store", "ls"], ["store", "rm"]):
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
     return "\n".join(parts)

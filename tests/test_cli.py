@@ -29,6 +29,13 @@ torch_missing = pytest.mark.skipif(
 )
 
 
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """So that no test finds models of another one, and none are left in the user's cache."""
+    monkeypatch.setenv("DYNANOISE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
@@ -69,6 +76,13 @@ def test_the_presets_are_listed() -> None:
         (["bench", "digit"], "There is no preset 'digit'. Did you mean 'digits'?"),
         (["bench", "digits", "--seeds", "0"], "seeds is 0. Use an integer of at least 1."),
         (["bench", "digits", "--out", ""], "--out is empty."),
+        (["bench", "cifar10", "--quick", "--size", "cpu"], "Both --quick and --size cpu"),
+        (["bench", "digits", "--no-store", "--store", "x"], "Both --store and --no-store"),
+        (["sweep", "sigma"], "no parameter 'sigma' to sweep. Known: base_variance, lambda_scale"),
+        (["sweep", "temperature", "digit"], "There is no preset 'digit'. Did you mean 'digits'?"),
+        (["sweep", "temperature", "--values", "1,x"], "The values are '1,x'. Pass numbers"),
+        (["sweep", "temperature", "--values", "0"], "temperature"),
+        (["sweep", "temperature", "--values", "2,2"], "repeat one"),
         (["show", "nowhere.json"], "nowhere.json cannot be read"),
     ],
 )
@@ -154,7 +168,7 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
     first = run("bench", "digits", "--seeds", "1", *FEW, "--out", str(tmp_path / "a"), "--json")
     assert first.exit_code == 0, first.stderr
     assert json.loads(first.stdout) == json.loads((tmp_path / "a" / "records.json").read_text())
-    second = run("bench", "digits", "--seeds", "1", *FEW, "--json")
+    second = run("bench", "digits", "--seeds", "1", *FEW, "--json", "--no-store")
 
     def numbers(result: Result) -> list[tuple[object, ...]]:
         return [
@@ -219,19 +233,19 @@ def test_stored_models_are_used_listed_and_removed(tmp_path: Path) -> None:
     def numbers(result: Result) -> list[object]:
         return [row["metrics"] for row in json.loads(result.stdout)["records"]]
 
-    assert numbers(first) == numbers(again) == numbers(run(*arguments))
-    listed = run("store", "ls", store)
+    assert numbers(first) == numbers(again) == numbers(run(*arguments, "--no-store"))
+    listed = run("store", "ls", "--store", store)
     lines = listed.stdout.splitlines()
     assert len(lines) == 4
     assert all("digits" in line and "Plain" in line for line in lines)
     assert "in all." in listed.stderr
     key = lines[0].split()[0]
-    assert "Removed 1 model." in run("store", "rm", store, key).stderr
-    assert run("store", "rm", store, key).exit_code == 2
-    assert run("store", "rm", store).exit_code == 2
-    assert "Removed 3 models." in run("store", "rm", store, "--all").stderr
-    assert run("store", "ls", store).stdout == ""
-    assert "is no folder" in run("store", "ls", str(tmp_path / "nowhere")).stderr
+    assert "Removed 1 model." in run("store", "rm", key, "--store", store).stderr
+    assert run("store", "rm", key, "--store", store).exit_code == 2
+    assert run("store", "rm", "--store", store).exit_code == 2
+    assert "Removed 3 models." in run("store", "rm", "--all", "--store", store).stderr
+    assert run("store", "ls", "--store", store).stdout == ""
+    assert "is no folder" in run("store", "ls", "--store", str(tmp_path / "nowhere")).stderr
 
 
 def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
@@ -244,3 +258,45 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
         found = run("bench", "digits", *arguments)
         assert found.exit_code == 2
         assert says in found.stderr
+
+
+@torch_missing
+def test_models_are_kept_in_the_users_cache_unless_told_otherwise(empty_cache: Path) -> None:
+    arguments = ("bench", "digits", "--quick", "--contender", "temperature", "--attack", "loss")
+    assert run(*arguments, "--no-store").exit_code == 0
+    assert run("store", "ls").stdout == "" and not (empty_cache / "models").exists()
+    found = run(*arguments)
+    assert "One seed." in found.stdout
+    assert len(run("store", "ls").stdout.splitlines()) == 4
+    assert len(list((empty_cache / "models").glob("*/*/model.safetensors"))) == 4
+
+
+@torch_missing
+def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("sweep", "temperature", "--seeds", "1", "--values", "10,1", "--attack", "loss")
+    before = run(*arguments)
+    assert before.exit_code == 2 and before.stdout == ""
+    assert (
+        "no target of this run. Train it first: `dynanoise bench digits --seeds 1" in before.stderr
+    )
+    bench = run("bench", "digits", "--seeds", "1", *FEW, "--attack", "loss", "--json")
+    monkeypatch.setattr("dynanoise.training.store.train_and_answer", None)  # training would fail
+    out = tmp_path / "out"
+    found = run(*arguments, "--out", str(out))
+    assert found.exit_code == 0, found.stderr
+    lines = [line.split(",") for line in found.stdout.splitlines()]
+    assert lines[0][:5] == ["contender", "parameter", "value", "seed", "accuracy"]
+    assert [line[:4] for line in lines[1:]] == [
+        ["none", "", "", "0"],
+        ["dynanoise", "temperature", "10", "0"],
+        ["dynanoise", "temperature", "1", "0"],
+    ]
+    assert sorted(path.name for path in out.iterdir()) == ["records.json", "sweep.csv", "sweep.svg"]
+    assert (out / "sweep.csv").read_text() == found.stdout
+    rows = json.loads(bench.stdout)["records"]
+    undefended = next(r for r in rows if r["contender"] == "none" and r["attack"] is None)
+    assert float(lines[1][4]) == undefended["metrics"]["accuracy"]["value"]
+    shared = json.loads((out / "records.json").read_text())["shared"]
+    assert shared["command"] == (
+        "dynanoise sweep temperature digits --values 10,1 --seeds 1 --attack loss"
+    )

@@ -37,43 +37,65 @@ def main(
     """Membership inference: measure it, and defend a trained model at answer time."""
 
 
+Out = Annotated[
+    str | None,
+    typer.Option(metavar="DIR", help="Folder for the files it writes; made if it is not there."),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(help="How large: cpu, paper or quick; the preset's first size if not given."),
+]
+Attacks = Annotated[
+    list[str] | None, typer.Option(help="A column to run; may be given again. Default: all.")
+]
+Device = Annotated[str, typer.Option(help="Where to train, cpu or cuda.")]
+StoreFolder = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder of trained models. Default: models in the user's cache folder."
+    ),
+]
+DataFolder = Annotated[
+    Path | None,
+    typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
+]
+
+
 @app.command()
 def bench(
     preset: Annotated[str | None, typer.Argument(help="What to run; see --list.")] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR", help="Folder for records.json and a picture; made if it is not there."
-        ),
+    out: Out = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="Independent repetitions. Default: 3, with --quick 1.")
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Independent repetitions.")] = 3,
-    size: Annotated[
-        str | None, typer.Option(help="How large; the preset's first size if not given.")
-    ] = None,
+    size: Size = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Minutes instead of hours: --size quick, one seed.")
+    ] = False,
     contender: Annotated[
         list[str] | None, typer.Option(help="A row to run; may be given again. Default: all.")
     ] = None,
-    attack: Annotated[
-        list[str] | None, typer.Option(help="A column to run; may be given again. Default: all.")
-    ] = None,
-    device: Annotated[str, typer.Option(help="Where to train, cpu or cuda.")] = "cpu",
+    attack: Attacks = None,
+    device: Device = "cpu",
     workers: Annotated[
-        int, typer.Option(help="Models trained at once, each in a process of its own.")
-    ] = 1,
-    store: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder that keeps trained models for the next run."),
+        int | None,
+        typer.Option(
+            help="Models trained at once, each in a process of its own. Default: as many as there "
+            "are cores, one where models train in a second."
+        ),
     ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
-    ] = None,
+    store: StoreFolder = None,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Keep no models and use no stored ones.")
+    ] = False,
+    data: DataFolder = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="Name the presets and stop.")] = False,
 ) -> None:
     """Train, attack and defend models on real data, and print what it gains and costs.
 
-    Progress goes to standard error, the result to standard output.
+    Progress goes to standard error, the result to standard output. Trained models are kept: a run
+    that was stopped goes on where it was, and answer-time defenses never train anything again.
     """
     with terminal.friendly():
         if listed:
@@ -81,20 +103,71 @@ def bench(
             return
         if preset is None:
             raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
-        if out == "":
-            raise InputError("--out is empty.", "Name a folder, or leave --out away.")
-        if workers < 1:
+        if workers is not None and workers < 1:
             raise InputError(f"workers is {workers}.", "Use an integer of at least 1.")
+        if quick and size is not None:
+            raise InputError(f"Both --quick and --size {size} were given.", "Leave one away.")
+        if no_store and store is not None:
+            raise InputError("Both --store and --no-store were given.", "Leave one away.")
+        folder = terminal.folder_of(out)
         from dynanoise.audit.bench import Plan
 
-        plan = Plan(preset, seeds, size, tuple(contender or ()), tuple(attack or ()), device)
-        folder = None if out is None else Path(out)
-        records = terminal.run_plan(plan, out=folder, data=data, store=store, workers=workers)
+        plan = Plan(
+            preset,
+            (1 if quick else 3) if seeds is None else seeds,
+            terminal.quick_size(preset) if quick else size,
+            tuple(contender or ()),
+            tuple(attack or ()),
+            device,
+        )
+        kept = None if no_store else terminal.store_folder(store)
+        records = terminal.run_plan(plan, out=folder, data=data, store=kept, workers=workers)
         try:
-            kept = folder is None or terminal.saved(records, folder)
+            written = folder is None or terminal.saved(records, folder)
         finally:
             terminal.show(records, as_json)
-        if not kept:
+        if not written:
+            raise typer.Exit(1)
+
+
+@app.command()
+def sweep(
+    parameter: Annotated[
+        str, typer.Argument(help="base_variance, lambda_scale or temperature of DynaNoise.")
+    ],
+    preset: Annotated[
+        str, typer.Argument(help="Whose stored models; see bench --list.")
+    ] = "digits",
+    values: Annotated[
+        str | None,
+        typer.Option(help="Separated by commas. Default: the paper's, and the controls."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Repetitions that are stored.")] = 3,
+    size: Size = None,
+    attack: Attacks = None,
+    device: Annotated[str, typer.Option(help="Where the models were trained.")] = "cpu",
+    store: StoreFolder = None,
+    data: DataFolder = None,
+    out: Out = None,
+) -> None:
+    """Vary one parameter of DynaNoise over stored models and print CSV; nothing is trained.
+
+    --out writes sweep.csv, a picture and the Records. Run `dynanoise bench PRESET` first.
+    """
+    with terminal.friendly():
+        folder = terminal.folder_of(out)
+        from dynanoise.audit.sweep import Sweep, numbers
+
+        plan = Sweep(
+            parameter,
+            preset,
+            None if values is None else numbers(values),
+            seeds,
+            size,
+            tuple(attack or ()),
+            device,
+        )
+        if not terminal.run_sweep(plan, out=folder, data=data, store=store):
             raise typer.Exit(1)
 
 
@@ -116,22 +189,20 @@ app.add_typer(store_app, name="store")
 
 
 @store_app.command("ls")
-def store_ls(
-    folder: Annotated[Path, typer.Argument(help="The folder given to `bench --store`.")],
-) -> None:
+def store_ls(store: StoreFolder = None) -> None:
     """List stored models: key, size, what for, when."""
     with terminal.friendly():
-        terminal.list_store(folder)
+        terminal.list_store(store)
 
 
 @store_app.command("rm")
 def store_rm(
-    folder: Annotated[Path, typer.Argument(help="The folder given to `bench --store`.")],
     keys: Annotated[list[str] | None, typer.Argument(help="Keys, or their beginnings.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Remove all of them.")] = False,
+    store: StoreFolder = None,
 ) -> None:
     """Remove stored models."""
     with terminal.friendly():
         if not keys and not everything:
             raise InputError("No model was named.", "Name keys, or pass --all.")
-        terminal.remove_from_store(folder, keys)
+        terminal.remove_from_store(store, keys)

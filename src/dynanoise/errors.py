@@ -53,6 +53,10 @@ class MissingDataError(DynaNoiseError, LookupError):
     """No place that was looked in has the data set."""
 
 
+class MissingModelError(DynaNoiseError, LookupError):
+    """A model that should not be trained is not in the store."""
+
+
 class DataFileError(DynaNoiseError, ValueError):
     """A file or a published data set does not hold what it should."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -59,6 +59,8 @@ class Record:
         versions: of Python and the packages that matter.
         hardware: processor, cores, memory, threads used.
         seconds: wall time of this step alone.
+        training: of the models behind it: "seconds" their training and answering took together,
+            when that was done, and "retries" after divergence; empty where none was trained.
     """
 
     dataset: str
@@ -80,3 +82,4 @@ class Record:
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
     seconds: float
+    training: Mapping[str, float] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from dynanoise.audit.bench import Plan
+    from dynanoise.audit.sweep import Sweep
     from dynanoise.record import Record
     from dynanoise.training.store import Store
 
@@ -67,14 +69,52 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
         yield lambda step: bars.update(bar, advance=1, description=f"done: {step}")
 
 
+def folder_of(out: str | None) -> Path | None:
+    """The folder that --out names."""
+    if out == "":
+        raise InputError("--out is empty.", "Name a folder, or leave --out away.")
+    return None if out is None else Path(out)
+
+
+def quick_size(preset: str) -> str | None:
+    """The size that --quick means: None, the default, where a preset is quick anyway."""
+    from dynanoise.registry import PRESETS
+
+    return "quick" if "quick" in PRESETS.get(preset).sizes else None
+
+
+def store_folder(told: Path | None) -> Path | None:
+    """The folder of trained models: as told, or in the user's cache; None without a home."""
+    if told is not None:
+        return told
+    from dynanoise.training.cache import folder
+
+    try:
+        return folder() / "models"
+    except RuntimeError:
+        typer.echo("No home folder: trained models are not kept. See --store.", err=True)
+        return None
+
+
 def run_plan(
-    plan: Plan, *, out: Path | None, data: Path | None, store: Path | None, workers: int
+    plan: Plan, *, out: Path | None, data: Path | None, store: Path | None, workers: int | None
 ) -> list[Record]:
-    """Runs a plan behind a progress bar."""
+    """Runs a plan behind a progress bar.
+
+    Args:
+        plan: what to run.
+        out: folder that must be writable, or None.
+        data: folder where data sets are looked for first.
+        store: folder of trained models, or None.
+        workers: None for one where models are brief, else as many as cores allow.
+    """
     from dynanoise.audit.bench import bench
 
     if out is not None:
         writable(out)
+    if workers is None:
+        alone = plan.preset.brief or plan.device != "cpu"
+        workers = 1 if alone else max(1, cores() // plan.preset.threads)
     try:
         seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
         with progress_bar(f"{plan.name}, {seeds}", plan.steps) as advance:
@@ -83,6 +123,34 @@ def run_plan(
         if out is not None:
             typer.echo("No result was written.", err=True)
         raise
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: Path | None) -> bool:
+    """Runs a sweep, prints its CSV and writes its files; False if they could not be written."""
+    from dynanoise.audit.sweep import sweep
+    from dynanoise.report.records import to_json
+    from dynanoise.report.sweep import sweep_csv, sweep_plot
+
+    if out is not None:
+        writable(out)
+    kept = store_folder(store)
+    if kept is None:
+        raise InputError("There is no store to sweep over.", "Pass its folder to --store.")
+    with progress_bar(f"{plan.parameter} on {plan.preset}", plan.plan.steps) as advance:
+        records = list(sweep(plan, advance, folder=data, store=kept))
+    text = sweep_csv(records)
+    typer.echo(text, nl=False)
+    if out is None:
+        return True
+    files = {"sweep.csv": text.encode(), "records.json": to_json(records).encode()}
+    return _write(files, out, "sweep.svg", lambda: sweep_plot(records))
 
 
 def writable(out: Path) -> None:
@@ -102,19 +170,25 @@ def writable(out: Path) -> None:
 
 def saved(records: list[Record], out: Path) -> bool:
     """Writes records.json and, where matplotlib is installed, the picture beside it."""
-    from dynanoise.files import write_atomically
     from dynanoise.report.plots import success_plot
     from dynanoise.report.records import to_json
     from dynanoise.report.summary import summarise
 
     files = {"records.json": to_json(records).encode()}
+    return _write(files, out, "attack_success.svg", lambda: success_plot(summarise(records)))
+
+
+def _write(files: dict[str, bytes], out: Path, picture: str, draw: Callable[[], bytes]) -> bool:
+    """Writes files and a picture, if it can be drawn, into a folder; True if all were written."""
+    from dynanoise.files import write_atomically
+
     try:
-        files["attack_success.svg"] = success_plot(summarise(records))
+        files[picture] = draw()
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
     try:
-        if "attack_success.svg" not in files:
-            (out / "attack_success.svg").unlink(missing_ok=True)  # it would show other Records
+        if picture not in files:
+            (out / picture).unlink(missing_ok=True)  # it would show other Records
         for name, content in files.items():
             did = "Replaced" if (out / name).exists() else "Wrote"
             write_atomically(out / name, content)
@@ -146,14 +220,15 @@ def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
 
     console = Console(width=None if sys.stdout.isatty() else WIDE)
     console.print(success_table(summary, console.width))
-    console.print(f"{caption(summary)} {MIDPUT_NOTE}", style="dim", highlight=False, markup=False)
+    note = f"{caption(summary, beside=True)} {MIDPUT_NOTE}"
+    console.print(note, style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
     for sentence in sentences:
         bullets.add_row("•", sentence)
     console.print(bullets, highlight=False, markup=False)
 
 
-def list_store(folder: Path) -> None:
+def list_store(folder: Path | None) -> None:
     """A line for each stored model, and their sum."""
     store = _store(folder)
     import datetime
@@ -169,7 +244,7 @@ def list_store(folder: Path) -> None:
     typer.echo(f"{_size(total)} in all.", err=True)
 
 
-def remove_from_store(folder: Path, keys: list[str] | None) -> None:
+def remove_from_store(folder: Path | None, keys: list[str] | None) -> None:
     """Removes the named models, all for None."""
     store = _store(folder)
     names = keys or [entry.key for entry in store.entries()]
@@ -177,8 +252,9 @@ def remove_from_store(folder: Path, keys: list[str] | None) -> None:
     typer.echo(f"Removed {len(removed)} model{'' if len(removed) == 1 else 's'}.", err=True)
 
 
-def _store(folder: Path) -> Store:
-    if not folder.is_dir():
+def _store(told: Path | None) -> Store:
+    folder = store_folder(told)
+    if folder is None or (told is not None and not folder.is_dir()):
         raise InputError(f"{folder} is no folder.", "Pass the folder given to `bench --store`.")
     try:
         from dynanoise.training.store import Store

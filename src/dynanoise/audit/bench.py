@@ -32,6 +32,7 @@ class Plan:
         contenders: rows to run beside the baseline; all if empty.
         attacks: columns to run; all if empty.
         device: where to train, "cpu" or "cuda".
+        own: what to run instead of the registered preset of that name.
 
     Raises:
         UnknownNameError: for a name that is not there.
@@ -47,6 +48,7 @@ class Plan:
     contenders: tuple[str, ...] = ()
     attacks: tuple[str, ...] = ()
     device: str = "cpu"
+    own: Preset | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
@@ -63,7 +65,7 @@ class Plan:
     @property
     def preset(self) -> Preset:
         """The preset, with the chosen contenders and attacks only."""
-        found: Preset = PRESETS.get(self.name)
+        found: Preset = self.own or PRESETS.get(self.name)
         return found.only(self.contenders, self.attacks)
 
     @property
@@ -104,6 +106,7 @@ def bench(
     folder: Path | None = None,
     store: Path | None = None,
     workers: int = 1,
+    train: bool = True,
 ) -> Iterator[Record]:
     """Trains and judges everything in a plan, for seeds 0 .. seeds-1.
 
@@ -116,6 +119,7 @@ def bench(
         folder: where data sets are looked for first, see `training.sources`.
         store: folder where trained models are kept and found again; None trains all of them.
         workers: processes that train at once.
+        train: False to take every model from the store.
 
     Yields:
         Records as they are made.
@@ -123,14 +127,15 @@ def bench(
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
+        MissingModelError: if a model is not stored and none may be trained.
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
-    from dynanoise.training.executors import InProcess, Processes
-    from dynanoise.training.jobs import Executor
+    from dynanoise.training.executors import FromStore, InProcess, Processes
+    from dynanoise.training.jobs import Answers, Executor
     from dynanoise.training.runs import paper_jobs, paper_run
     from dynanoise.training.store import Store
 
@@ -155,21 +160,31 @@ def bench(
         for name, recipe in recipes.items()
     }
     kept = None if store is None else Store(store)
-    executor: Executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
+    executor: Executor
+    if kept is not None and not train:
+        executor = FromStore(kept)
+    else:
+        executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
+    if kept is not None:
+        kept.sweep()
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = executor.run([job for of_run in jobs.values() for job in of_run], data)
     common = _Common(plan, models, recipes)
     for seed, split in enumerate(splits):
-        runs = {}
+        runs, training = {}, {}
         for name in recipes:
-            said = []
+            said: list[Answers] = []
             for job in jobs[seed, name]:
                 said.append(next(answers))
                 progress(f"seed {seed}: {job.name}{'' if name == 'plain' else f', {name}'}")
             runs[name] = paper_run(data, split, said, seed=seed)
+            training[name] = {
+                "seconds": round(sum(one.seconds for one in said), 1),
+                "retries": sum(one.retries for one in said),
+            }
         for finding in judge(runs, preset.contenders, preset.protocol):
             progress(f"seed {seed}: {finding.contender.name}, {finding.attack or 'utility'}")
-            yield common.record(finding, seed, split)
+            yield common.record(finding, seed, split, training[finding.contender.recipe])
 
 
 class _Common:
@@ -185,7 +200,9 @@ class _Common:
             "device": circumstances.device(plan.device),
         }
 
-    def record(self, finding: Finding, seed: int, split: PaperSplit) -> Record:
+    def record(
+        self, finding: Finding, seed: int, split: PaperSplit, training: Mapping[str, float]
+    ) -> Record:
         """The Record of a finding."""
         preset, contender = self.preset, finding.contender
         counts = split.counts
@@ -209,4 +226,5 @@ class _Common:
             versions=self.versions,
             hardware=self.hardware,
             seconds=finding.seconds,
+            training=training,
         )

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("dynanoise", "numpy", "scipy", "scikit-learn", "torch")
+_PACKAGES = ("dynanoise", "numpy", "scipy", "scikit-learn", "torch", "opacus", "pillow")
 
 
 def versions() -> dict[str, str]:

@@ -115,7 +115,15 @@ _SST2 = Preset(
                     Schedule(epochs=12, batch=64, learning_rate=2e-3),
                     selena={"models": 5, "left_out": 2},
                 ),
-            )
+            ),
+            "quick": Size(
+                pool=2_000,
+                reference=693,
+                recipes=_recipes(
+                    Schedule(epochs=12, batch=64, learning_rate=2e-3),
+                    selena={"models": 3, "left_out": 1},
+                ),
+            ),
         }
     ),
     contenders=(*controls(DynaNoise(0.25, 2.0, 6.0)), *peers()),
@@ -123,7 +131,10 @@ _SST2 = Preset(
 
 
 def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, Mapping[str, Any]]:
-    """All recipes for the cnn."""
+    """All recipes for the cnn.
+
+    AdvReg's alpha of 6, its paper's for CIFAR-10, ends this short training at chance.
+    """
     # HAMP's loss is K = 10 times smaller: with 10 times the step (and a tenth of the decay, which
     # is no part of the loss) it learns as fast as the others.
     faster = replace(
@@ -135,8 +146,7 @@ def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, M
     noisy = replace(schedule, batch=256, learning_rate=0.5, weight_decay=0.0)
     return _recipes(
         schedule,
-        advreg={"alpha": 6.0},  # the paper's for CIFAR-10
-        relaxloss={"alpha": 1.0},  # the paper's for CIFAR-10 and a residual network
+        relaxloss={"alpha": 0.4},  # its paper's for CIFAR-10 and VGG; 1 costs 7 points of accuracy
         selena={"models": models, "left_out": left_out},
         hamp={"schedule": faster},
         dpsgd={"schedule": noisy},
@@ -145,14 +155,14 @@ def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, M
 
 _RESIDUAL = Schedule(
     epochs=15,
-    batch=128,
-    learning_rate=0.1,
+    batch=64,
+    learning_rate=0.05,
     optimizer="sgd",
     weight_decay=5e-4,
     one_cycle=True,
     bfloat16=True,
 )
-"""SGD for the cnn; 15 epochs take it to a training accuracy of 1."""
+"""SGD for the cnn; 15 epochs take shadow models of 1,500 images to a training accuracy of 0.99."""
 
 _GROUPS = MappingProxyType({"dpsgd": {"norm": "group"}})
 """DP-SGD must treat records one by one, which batch normalisation does not."""
@@ -173,7 +183,7 @@ _CIFAR10 = Preset(
             "quick": Size(
                 pool=2_000,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=8, batch=64), 3, 1),
+                recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
             ),
         }
     ),
@@ -190,17 +200,17 @@ _IMAGENET10 = Preset(
             "cpu": Size(
                 pool=4_500,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=20, batch=64), 5, 2),
+                recipes=_of_images(replace(_RESIDUAL, epochs=20), 5, 2),
             ),
             "paper": Size(
                 pool=4_500,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=30, batch=64), 25, 10),
+                recipes=_of_images(replace(_RESIDUAL, epochs=30), 25, 10),
             ),
             "quick": Size(
                 pool=1_500,
                 reference=300,
-                recipes=_of_images(replace(_RESIDUAL, epochs=8, batch=64), 3, 1),
+                recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
             ),
         }
     ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from dynanoise.report.summary import Spread, Summary
+from dynanoise.report.table import published_of
 
 _SEEDS_FOR_INTERVALS = 3
 """Student's interval over two seeds is wider than the scale."""
@@ -21,6 +24,7 @@ def findings(summary: Summary) -> list[str]:
         if "confidence" in summary.attacks:
             sentences.append(_confidence(summary))
         sentences.append(_accuracy(summary))
+        sentences += _best_peer(summary)
         if "loss" in summary.attacks and not summary.records[0].threat.knows_defense:
             sentences.append(_beyond_thresholds(summary))
     return sentences
@@ -101,6 +105,39 @@ def _accuracy(summary: Summary) -> str:
         for name in summary.contenders[1:]
     ]
     return f"Test accuracy is {baseline.mean:.3f} undefended; it changes by {', '.join(parts)}."
+
+
+_CONTROLS = ("temperature", "static", "dynanoise")
+"""What is no peer of DynaNoise: itself and its parts."""
+
+
+def _best_peer(summary: Summary) -> list[str]:
+    """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
+    peers = [name for name in summary.contenders[1:] if name not in _CONTROLS]
+    if not peers:
+        return []
+    ours = {name: summary.spread(name, None, "midput").mean for name in (*peers, "dynanoise")}
+    text = f"DynaNoise's MIDPUT is {_over_best(ours, 'peer' if len(peers) == 1 else 'best peer')}"
+    theirs = published_of(summary).midput
+    if theirs:
+        text += f". Published: {_over_best(theirs, 'best peer')}"
+    return [f"{text}."]
+
+
+def _over_best(midput: Mapping[str, float], peer: str) -> str:
+    """Such as "+0.104, 1.4 times that of the best peer, selena (+0.073)".
+
+    >>> _over_best({"selena": 0.073, "hamp": 0.066, "dynanoise": 0.104}, "best peer")
+    '+0.104, 1.4 times that of the best peer, selena (+0.073)'
+    >>> _over_best({"hamp": -0.01, "dynanoise": 0.1}, "peer")
+    '+0.100; that of the peer, hamp, is -0.010'
+    """
+    own = midput["dynanoise"]
+    best = max((name for name in midput if name != "dynanoise"), key=lambda name: midput[name])
+    if midput[best] <= 0 or own <= 0:  # a ratio would mean nothing
+        return f"{own:+.3f}; that of the {peer}, {best}, is {midput[best]:+.3f}"
+    ratio = own / midput[best]
+    return f"{own:+.3f}, {ratio:.2g} times that of the {peer}, {best} ({midput[best]:+.3f})"
 
 
 def _with(contender: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynanoise.errors import MissingExtraError
@@ -12,7 +12,7 @@ from dynanoise.report.summary import Summary
 from dynanoise.report.table import attack_title
 
 # Okabe & Ito's palette, then Tol's, distinguishable with common colour visions; shapes differ too.
-_LOOKS = (
+LOOKS = (
     ("#444444", "o"),
     ("#E69F00", "s"),
     ("#56B4E9", "D"),
@@ -36,6 +36,17 @@ def success_plot(summary: Summary) -> bytes:
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
+    row = max(0.6, 0.13 * len(summary.contenders))
+    size = (9.0, 1.6 + row * len(summary.attacks))
+    return svg(lambda figure: _draw(figure, summary), size)
+
+
+def svg(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
+    """What ``draw`` puts into an empty figure of a size in inches, as an SVG file.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
@@ -46,35 +57,39 @@ def success_plot(summary: Summary) -> bytes:
         ) from error
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
-        row = max(0.6, 0.13 * len(summary.contenders))
-        figure = Figure(figsize=(9.0, 1.6 + row * len(summary.attacks)), layout="constrained")
-        spans = _spans(summary)
-        gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
-        _success(gain, summary)
-        _accuracy(cost, summary)
-        gain.set_xlim(spans[0])
-        cost.set_xlim(spans[1])
-        record = summary.records[0]
-        figure.suptitle(
-            f"{record.preset}, {record.protocol} protocol: {_threat_line(summary)}",
-            fontsize=11,
-            x=0.01,
-            ha="left",
-        )
-        handles, labels = gain.get_legend_handles_labels()
-        figure.legend(
-            handles,
-            labels,
-            loc="outside lower center",
-            ncols=min(5, len(summary.contenders)),
-            frameon=False,
-        )
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
         return buffer.getvalue()
 
 
-def _threat_line(summary: Summary) -> str:
+def _draw(figure: Any, summary: Summary) -> None:
+    spans = _spans(summary)
+    gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
+    _success(gain, summary)
+    _accuracy(cost, summary)
+    gain.set_xlim(spans[0])
+    cost.set_xlim(spans[1])
+    record = summary.records[0]
+    figure.suptitle(
+        f"{record.preset}, {record.protocol} protocol: {threat_line(summary)}",
+        fontsize=11,
+        x=0.01,
+        ha="left",
+    )
+    handles, labels = gain.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(5, len(summary.contenders)),
+        frameon=False,
+    )
+
+
+def threat_line(summary: Summary) -> str:
+    """What the attacker knows, for a title."""
     threat = summary.records[0].threat
     knows = "knows" if threat.knows_defense else "does not know of"
     return f"the attacker {knows} the defense"
@@ -91,7 +106,7 @@ def _success(axes: Any, summary: Summary) -> None:
     axes.set_yticks(range(rows), [attack_title(name) for name in summary.attacks])
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlabel(f"attack success (balanced accuracy){_interval_note(summary)}")
-    _bare(axes)
+    bare(axes)
 
 
 def _accuracy(axes: Any, summary: Summary) -> None:
@@ -102,13 +117,13 @@ def _accuracy(axes: Any, summary: Summary) -> None:
     axes.set_yticks(range(rows), summary.contenders)
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlabel("test accuracy")
-    _bare(axes)
+    bare(axes)
 
 
 def _points(
     axes: Any, found: Sequence[Metric], heights: Sequence[float], index: int, label: str
 ) -> None:
-    colour, marker = _LOOKS[index % len(_LOOKS)]
+    colour, marker = LOOKS[index % len(LOOKS)]
     for metric, y in zip(found, heights, strict=True):
         if metric.low is not None and metric.high is not None:
             axes.plot([metric.low, metric.high], [y, y], color=colour, linewidth=1.4)
@@ -116,7 +131,8 @@ def _points(
     axes.plot(values, heights, marker, color=colour, markersize=6, label=label)
 
 
-def _bare(axes: Any) -> None:
+def bare(axes: Any) -> None:
+    """Takes away what no reader needs of an axis."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)

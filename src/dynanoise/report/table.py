@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 
 from dynanoise.registry import ATTACKS
+from dynanoise.report.published import Published, published
 from dynanoise.report.summary import Spread, Summary
 
 _TRADE_OFF = {
@@ -29,14 +30,15 @@ _HYPHENATED = {
 def success_table(summary: Summary, width: int) -> Table:
     """Contenders in rows; accuracy, each attack's success and MIDPUT in columns.
 
-    Cells are the mean over seeds above the sample standard deviation. On less than 80 columns
+    Cells are the mean over seeds, the sample standard deviation and, in brackets, the published
+    value where there is one. On less than 80 columns
     contenders and measures change places, so that nothing is cut off.
 
     Args:
         summary: what to show.
         width: of the terminal.
     """
-    rows = [[name, *cells] for name, cells in _cells(summary).items()]
+    rows = [[name, *cells] for name, cells in _cells(summary, published_of(summary)).items()]
     header = ["", *_headings(summary)]
     narrow = width < _ROOM_FOR_COLUMNS
     if narrow:
@@ -59,15 +61,27 @@ def success_table(summary: Summary, width: int) -> Table:
     return table
 
 
-def caption(summary: Summary) -> str:
-    """What the cells of the table are, in sentences."""
+def published_of(summary: Summary) -> Published:
+    """What the paper says of the same data, by its protocol; empty for others."""
+    record = summary.records[0]
+    return published(record.preset if record.protocol == "paper" else "")
+
+
+def caption(summary: Summary, *, beside: bool = False) -> str:
+    """What the cells of the table are, in sentences.
+
+    Args:
+        summary: of the table.
+        beside: True where the table has published values in brackets, if there are any.
+    """
     several = len(summary.seeds) > 1
     seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
     scored = summary.records[0].counts.get("scored", "equal numbers of")
     trained = summary.spread(summary.contenders[0], None, "train_accuracy").mean
+    theirs = "; in brackets the published value" if beside and published_of(summary).rows else ""
     return (
-        f"{seeds}. Attack success is balanced accuracy on {scored} records, half of them members. "
-        f"The undefended model's accuracy on its members is {trained:.3f}."
+        f"{seeds}{theirs}. Attack success is balanced accuracy on {scored} records, half of them "
+        f"members. The undefended model's accuracy on its members is {trained:.3f}."
     )
 
 
@@ -80,7 +94,7 @@ def markdown_table(summary: Summary) -> str:
     """The same table in Markdown, cells "mean ± standard deviation"."""
     header = ["", *_headings(summary)]
     lines = [header, [":--", *["--:"] * (len(header) - 1)]]
-    for name, cells in _cells(summary).items():
+    for name, cells in _cells(summary, published("")).items():
         inline = [cell.replace("\n±.", " ± 0.").replace("\n±", " ± ") for cell in cells]
         lines.append([name, *inline])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -91,22 +105,31 @@ def _headings(summary: Summary) -> list[str]:
     return ["Test acc.", *attacks, *_TRADE_OFF.values()]
 
 
-def _cells(summary: Summary) -> dict[str, list[str]]:
-    """For each contender what its row says: the mean, and the deviation on a second line."""
+def _cells(summary: Summary, theirs: Published) -> dict[str, list[str]]:
+    """What each contender's row says: means, and below them deviations and published values."""
     rows = {}
     for contender in summary.contenders:
-        cells = [_cell(summary.spread(contender, None, "accuracy"))]
-        cells += [_cell(summary.spread(contender, name, "asr")) for name in summary.attacks]
+        columns = [(None, "accuracy"), *((name, "asr") for name in summary.attacks)]
+        cells = [
+            _cell(
+                summary.spread(contender, attack, metric), theirs.value(contender, attack, metric)
+            )
+            for attack, metric in columns
+        ]
         for name in _TRADE_OFF:
             first = contender == summary.contenders[0]
-            cells.append("-" if first else _cell(summary.spread(contender, None, name), "+"))
+            published_value = theirs.value(contender, None, name)
+            spread = summary.spread(contender, None, name)
+            cells.append("-" if first else _cell(spread, published_value, "+"))
         rows[contender] = cells
     return rows
 
 
-def _cell(spread: Spread, sign: str = "") -> str:
-    """Such as "0.566" above "±.012": without its zero the table fits 80 columns."""
-    mean = f"{spread.mean:{sign}.3f}"
-    if spread.sd is None:
-        return mean
-    return f"{mean}\n±{spread.sd:.3f}".replace("±0.", "±.")
+def _cell(spread: Spread, theirs: float | None, sign: str = "") -> str:
+    """Such as "0.566" above "±.012" above "(.612)": without its zero the table fits 80 columns."""
+    lines = [f"{spread.mean:{sign}.3f}"]
+    if spread.sd is not None:
+        lines.append(f"±{spread.sd:.3f}".replace("±0.", "±."))
+    if theirs is not None:
+        lines.append(f"({theirs:{sign}.3f})".replace("(0.", "(.").replace("(+0.", "(+."))
+    return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Who trains the jobs: this process, or several on this machine."""
+"""Who trains the jobs: this process, several on this machine, or nobody."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
+from dynanoise.errors import MissingModelError
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job
-from dynanoise.training.store import Store, stored
+from dynanoise.training.store import Store, key, stored
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,33 @@ class InProcess:
         """See `Executor.run`."""
         for job in jobs:
             yield stored(job, data, self.store)
+
+
+@dataclass(frozen=True)
+class FromStore:
+    """Trains nothing: every job's answers must be in a store.
+
+    Args:
+        store: where they are.
+    """
+
+    store: Store
+
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+        """See `Executor.run`.
+
+        Raises:
+            MissingModelError: for the first job that is not there.
+        """
+        for job in jobs:
+            found = self.store.get(key(job, data))
+            if found is None:
+                raise MissingModelError(
+                    f"The store {self.store.root} has no {job.name} of this run.",
+                    "Train it first, by `dynanoise bench` with the same preset, size, seeds, "
+                    "device and store.",
+                )
+            yield found
 
 
 @dataclass(frozen=True)

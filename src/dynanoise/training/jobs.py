@@ -121,7 +121,9 @@ def train_and_answer(job: Job, data: Data) -> Trained:
     """
     started = time.perf_counter()
     trained, retries = divergence.retrying(
-        job.name, job.recipe, lambda recipe: _attempt(replace(job, recipe=recipe), data)
+        f"{job.name} ({type(job.recipe).__name__})",
+        job.recipe,
+        lambda recipe: _attempt(replace(job, recipe=recipe), data),
     )
     seconds = round(time.perf_counter() - started, 1)
     return replace(trained, answers=replace(trained.answers, retries=retries, seconds=seconds))
