@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as hnp
 
 from dynanoise.audit.observe import answers, shadow_answers
 from dynanoise.numerics import Float64
-from dynanoise.types import Observed, Outputs, Run, Shadows, View
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Outputs, Run, View
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 

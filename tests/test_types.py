@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynanoise.errors import InputError, QueryBudgetError
-from dynanoise.types import Observed
+from dynanoise.observed import Observed
 from tests import build
 
 

@@ -5,15 +5,14 @@ data -> training -> `Outputs` -> defense -> attack -> metrics -> `Record` -> rep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.errors import InputError, QueryBudgetError
-from dynanoise.numerics import Float64, Int64, centred
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64, Int64
 
 Floats = npt.NDArray[np.floating[Any]]
 Int8 = npt.NDArray[np.int8]
@@ -26,7 +25,8 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return view
 
 
-def _require(condition: bool, problem: str, remedy: str) -> None:
+def require(condition: bool, problem: str, remedy: str) -> None:
+    """Raises InputError with both sentences unless the condition holds."""
     if not condition:
         raise InputError(problem, remedy)
 
@@ -58,18 +58,18 @@ class Outputs:
         logits = np.asarray(self.logits)
         labels, ids = np.asarray(self.labels), np.asarray(self.ids)
         use = np.asarray(self.use)
-        _require(
+        require(
             logits.ndim == 4 and logits.dtype in (np.float32, np.float64),
             f"Outputs.logits have shape {logits.shape} and dtype {logits.dtype}.",
             "Pass float32 or float64 of shape [models, examples, inputs, classes].",
         )
         models, examples, inputs, classes = logits.shape
-        _require(
+        require(
             inputs >= 1 and classes >= 2,
             f"Outputs.logits have shape {logits.shape}.",
             "Give at least one input an example and two classes.",
         )
-        _require(
+        require(
             bool(np.isfinite(logits).all()),
             "Outputs.logits hold NaN or infinity.",
             "Logits must be finite numbers.",
@@ -79,23 +79,23 @@ class Outputs:
             ("ids", ids, (examples,)),
             ("use", use, (models, examples)),
         ):
-            _require(
+            require(
                 array.shape == shape and np.issubdtype(array.dtype, np.integer),
                 f"Outputs.{name} has shape {array.shape} and dtype {array.dtype}.",
                 f"For logits of shape {logits.shape} pass integers of shape {shape}.",
             )
         outside = labels[(labels < 0) | (labels >= classes)]
-        _require(
+        require(
             outside.size == 0,
             f"A label is {outside[0] if outside.size else None} with {classes} classes.",
             f"Labels count from 0 to {classes - 1}.",
         )
-        _require(
+        require(
             len(np.unique(ids)) == examples,
             "Outputs.ids name an example twice.",
             "Give every example its own id.",
         )
-        _require(
+        require(
             bool(np.isin(use, (-1, 0, 1)).all()),
             f"Outputs.use holds {np.setdiff1d(use, (-1, 0, 1))}.",
             "Use 1 for trained on, 0 for not trained on, -1 for hidden.",
@@ -174,80 +174,6 @@ class Run:
         members = outputs.select(examples=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]
         return View(members, self.reference.select(models=[model]), random)
-
-
-def _ask_once(count: int) -> Iterator[Float64]:
-    raise QueryBudgetError(
-        f"The attack asked for {count} further answers to each query; one answer is all there is.",
-        "Use a threat model with more repeats.",
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class Observed:
-    """What an attacker holds on one model: never membership, which stays with the harness.
-
-    Attributes:
-        labels: int64 [N], the true classes.
-        ids: int64 [N].
-        log_probs: float64 [N, A, K], ln of the defended answers.
-        repeats: answers the threat model allows to each query, these included.
-        ask: ``ask(Q)`` gives Q further answers to every query, in chunks [Q, n, A, K] of
-            consecutive examples; it raises QueryBudgetError for more than ``repeats - 1``.
-        undo: what the attacker can make of ln of the answers, [..., K]: `Defense.undo` for one
-            who knows the defense, else only centring.
-    """
-
-    labels: Int64
-    ids: Int64
-    log_probs: Float64
-    repeats: int = 1
-    ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
-    undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
-
-    @property
-    def classes(self) -> int:
-        """K, the number of classes."""
-        return int(self.log_probs.shape[2])
-
-
-@dataclass(frozen=True, eq=False)
-class Shadows:
-    """What an attacker holds on models of its own: answers, and who was trained on.
-
-    Attributes:
-        observed: one `Observed` for each shadow model, as the attacker expects the target to
-            answer: behind the same defense if the attacker knows of it, else undefended.
-        use: int8 [M, N]; 1 = in, 0 = out, -1 = hidden.
-        clean: the shadow models' undefended outputs.
-    """
-
-    observed: tuple[Observed, ...]
-    use: Int8
-    clean: Outputs
-
-    def rows(self, models: int | None = None) -> tuple[Float64, Int64, Bools]:
-        """Answers about original inputs pooled over the first ``models`` shadows (all if None).
-
-        Returns:
-            log_probs [R, K], labels [R] and membership [R] of all pairs that are not hidden.
-
-        Raises:
-            InputError: if they are all members, or all non-members.
-        """
-        chosen = list(zip(self.observed, self.use, strict=True))[:models]
-        members = np.concatenate([use[use >= 0] == 1 for _, use in chosen])
-        _require(
-            bool(members.any() and not members.all()),
-            f"The answers of the first {len(chosen)} shadow models are about {members.sum()} "
-            f"members and {(~members).sum()} non-members.",
-            "Give every shadow model both kinds.",
-        )
-        return (
-            np.concatenate([seen.log_probs[use >= 0, 0] for seen, use in chosen]),
-            np.concatenate([seen.labels[use >= 0] for seen, use in chosen]),
-            members,
-        )
 
 
 class Noise(Protocol):

@@ -18,9 +18,10 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
+from dynanoise.observed import Observed, Shadows
 from dynanoise.record import AttackProtocol, ThreatModel
 from dynanoise.registry import ATTACKS
-from dynanoise.types import Contender, Floats, Noise, Observed, Outputs, Shadows, View
+from dynanoise.types import Contender, Floats, Noise, Outputs, View
 from tests import build
 
 CONTENDERS = controls(DynaNoise(0.3, 2.0, 10.0))

@@ -10,7 +10,8 @@ import numpy as np
 
 from dynanoise.errors import InputError
 from dynanoise.numerics import Float64
-from dynanoise.types import Bools, Observed, Shadows
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Bools
 
 
 @dataclass(frozen=True)

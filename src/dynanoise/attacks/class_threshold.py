@@ -11,7 +11,8 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.numerics import Float64, Int64
-from dynanoise.types import Bools, Observed, Shadows
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Bools
 
 
 def best_threshold(scores: Float64, members: Bools) -> float:

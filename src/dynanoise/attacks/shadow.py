@@ -11,7 +11,7 @@ from dynanoise import numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.numerics import Float64, Int64
-from dynanoise.types import Observed, Shadows
+from dynanoise.observed import Observed, Shadows
 
 
 def features(log_probs: Float64, labels: Int64) -> Float64:

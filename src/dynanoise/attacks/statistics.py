@@ -10,6 +10,7 @@ import numpy as np
 
 from dynanoise import numerics
 from dynanoise.numerics import Float64, Int64
+from dynanoise.observed import Observed
 
 
 def confidence(log_probs: Float64, labels: Int64) -> Float64:
@@ -84,3 +85,22 @@ STATISTICS = {
     "scaled_logit": scaled_logit,
     "hinge": hinge,
 }
+
+
+def of(observed: Observed, name: str) -> Float64:
+    """A registered statistic of every answer, float64 [N, A], computed once and kept.
+
+    Attacks on the targets of a pool share their shadow models, and attacks share statistics.
+
+    >>> from dynanoise.audit.observe import answers
+    >>> of(answers(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
+    [[-0.1054]]
+    """
+    if name not in observed.memo:
+        formula = STATISTICS[name]
+        inputs = range(observed.log_probs.shape[1])
+        found = [formula(observed.log_probs[:, one], observed.labels) for one in inputs]
+        values = np.stack(found, axis=1)
+        values.flags.writeable = False
+        observed.memo[name] = values
+    return observed.memo[name]  # type: ignore[no-any-return]

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
+from dynanoise.attacks.named import attack_of
 from dynanoise.audit.observe import NoiseSource, observe, observe_shadows, undefended_shadows
 from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
@@ -18,10 +19,10 @@ from dynanoise.metrics.success import attack_metrics
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Int64
+from dynanoise.observed import Shadows
 from dynanoise.record import AttackProtocol, Metric
-from dynanoise.registry import ATTACKS
 from dynanoise.seeding import derive
-from dynanoise.types import Contender, Defense, Noise, Outputs, Run, Shadows
+from dynanoise.types import Contender, Defense, Noise, Outputs, Run
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def _noise(run: Run, contender: Contender) -> NoiseSource:
 
 
 def _fit_attacks(protocol: AttackProtocol, shadows: Shadows) -> dict[str, FittedAttack]:
-    return {name: ATTACKS.get(name)().fit(shadows) for name in protocol.attacks}
+    return {name: attack_of(name).fit(shadows) for name in protocol.attacks}
 
 
 def _utility(defense: Defense, run: Run, noise: NoiseSource) -> dict[str, Metric]:

@@ -11,7 +11,8 @@ from dynanoise import numerics
 from dynanoise.defenses.temperature import undefended
 from dynanoise.errors import QueryBudgetError
 from dynanoise.numerics import Float64
-from dynanoise.types import Defense, Noise, Observed, Outputs, Shadows
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Defense, Noise, Outputs
 
 NoiseSource = Callable[[str], Noise]
 """Makes the noise for a purpose; called again for the same purpose it makes the same noise."""
@@ -72,6 +73,43 @@ def observe(
     first = numerics.log_probabilities(defense(logits, noise("first")))
     undo = defense.undo if aware else numerics.centred
     return Observed(outputs.labels, outputs.ids, first, repeats, ask, undo)
+
+
+def recovered(observed: Observed, queries: int = 1) -> Observed:
+    """What an informed attacker makes of its answers: undone, and averaged over repeats.
+
+    Each answer is turned into what `Defense.undo` recovers of the logits, centred; their mean over
+    the queries is sufficient for noise of a fixed variance. Statistics are then taken of it.
+
+    Args:
+        observed: answers behind a defense.
+        queries: Q, how often each query is asked, at most the threat model's repeats.
+
+    Returns:
+        One answer a query, log-probabilities of the mean; nothing further can be asked of it.
+
+    >>> from dynanoise.defenses.temperature import Temperature
+    >>> from dynanoise.noise.fresh import Fresh
+    >>> rows = Outputs([[[[3.0, 1.0]]]], [0], [0], [[1]])
+    >>> seen = observe(Temperature(10), rows, lambda purpose: Fresh(0), aware=True)
+    >>> clear = recovered(seen).log_probs[0, 0]
+    >>> float(clear[0] - clear[1]).__round__(9)
+    2.0
+    """
+    total = observed.undo(observed.log_probs)
+    if queries > 1:
+        sums, start = np.zeros_like(total), 0
+        for chunk in observed.ask(queries - 1):
+            stop = start + chunk.shape[1]
+            sums[start:stop] = observed.undo(chunk).sum(axis=0)
+            start = stop
+        total = (total + sums) / queries
+    return Observed(
+        observed.labels,
+        observed.ids,
+        numerics.log_softmax(total),
+        population=None if observed.population is None else recovered(observed.population, queries),
+    )
 
 
 def observe_shadows(

@@ -6,10 +6,10 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from dynanoise.attacks.named import title_of
 from dynanoise.errors import MissingExtraError
 from dynanoise.record import Metric
 from dynanoise.report.summary import Summary
-from dynanoise.report.table import attack_title
 
 # Okabe & Ito's palette, then Tol's, distinguishable with common colour visions; shapes differ too.
 LOOKS = (
@@ -103,7 +103,7 @@ def _success(axes: Any, summary: Summary) -> None:
     for index, contender in enumerate(summary.contenders):
         found = [summary.spread(contender, name, "asr").interval for name in summary.attacks]
         _points(axes, found, [row + heights[index] for row in range(rows)], index, contender)
-    axes.set_yticks(range(rows), [attack_title(name) for name in summary.attacks])
+    axes.set_yticks(range(rows), [title_of(name) for name in summary.attacks])
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlabel(f"attack success (balanced accuracy){_interval_note(summary)}")
     bare(axes)

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from dynanoise.attacks.named import title_of
 from dynanoise.record import Metric, Record
 from dynanoise.report.plots import LOOKS, bare, svg, threat_line
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.table import attack_title
 
 _UTILITY = ("accuracy", "label_flips", "midput", "midput_leakage", "midput_worst_case")
 
@@ -64,7 +64,7 @@ def _draw(figure: Any, summary: Summary) -> None:
     none = values[0] - 0.12 * max(values[-1] - values[0], 1e-3)
     for index, attack in enumerate(summary.attacks):
         found = [summary.spread(row, attack, "asr").interval for row in rows]
-        _line(success, values, found, index, attack_title(attack))
+        _line(success, values, found, index, title_of(attack))
         before = summary.spread(baseline, attack, "asr").mean
         success.plot([none], [before], LOOKS[index][1], color=LOOKS[index][0], fillstyle="none")
     success.axhline(0.5, color="#999999", linewidth=1, zorder=0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from dynanoise.registry import ATTACKS
+from dynanoise.attacks.named import title_of
 from dynanoise.report.published import Published, published
 from dynanoise.report.summary import Spread, Summary
 
@@ -85,11 +85,6 @@ def caption(summary: Summary, *, beside: bool = False) -> str:
     )
 
 
-def attack_title(name: str) -> str:
-    """The attack's heading, its name if it is not installed here."""
-    return str(ATTACKS.get(name).title) if name in ATTACKS.names() else name
-
-
 def markdown_table(summary: Summary) -> str:
     """The same table in Markdown, cells "mean ± standard deviation"."""
     header = ["", *_headings(summary)]
@@ -101,7 +96,7 @@ def markdown_table(summary: Summary) -> str:
 
 
 def _headings(summary: Summary) -> list[str]:
-    attacks = [attack_title(name) for name in summary.attacks]
+    attacks = [title_of(name) for name in summary.attacks]
     return ["Test acc.", *attacks, *_TRADE_OFF.values()]
 
 

@@ -115,10 +115,14 @@ def published_split(
             f"for training and {records - test_from} for testing.",
             "Use a pool of 10 or more and leave at least one record for testing.",
         )
+    return _dealt(_ordered(records, test_from, pool + spare, seed), pool, reference)
+
+
+def _ordered(records: int, test_from: int, before: int, seed: int) -> Int64:
+    """Ids as they are dealt out: ``before`` of the training part, then the whole test part."""
     generator = np.random.default_rng(derive(seed, "split"))
-    before = generator.permutation(test_from)
-    after = test_from + generator.permutation(records - test_from)
-    return _dealt(np.concatenate([before[: pool + spare], after]), pool, reference)
+    training = generator.permutation(test_from)[:before]
+    return np.concatenate([training, test_from + generator.permutation(records - test_from)])
 
 
 def split_of(data: Data, pool: int, reference: int, seed: int) -> PaperSplit:

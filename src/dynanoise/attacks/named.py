@@ -1,0 +1,81 @@
+"""Attacks by name, with parameters where they are not the usual ones."""
+
+from __future__ import annotations
+
+import ast
+import re
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from dynanoise.attacks.base import Attack
+from dynanoise.errors import InputError
+from dynanoise.registry import ATTACKS
+
+_FORM = re.compile(r"(?P<name>\w+)(\((?P<parameters>.*)\))?")
+
+
+def attack_of(text: str) -> Attack:
+    """The attack that a name, or a name with parameters, means.
+
+    Args:
+        text: such as "loss" or "lira(variance=example, centre=median)". Values are numbers, True,
+            False, None or words.
+
+    Raises:
+        UnknownNameError: if no attack is called so.
+        InputError: if the text cannot be read, or the attack has no such parameter.
+
+    >>> attack_of("lira_by_class(shadows=1)")
+    LiraByClass(shadows=1)
+    """
+    name, parameters = parts(text)
+    found = ATTACKS.get(name)
+    known = [field.name for field in fields(found)] if is_dataclass(found) else []
+    unknown = [key for key in parameters if key not in known]
+    if unknown:
+        raise InputError(
+            f"The attack {name!r} has no parameter {unknown[0]!r}.",
+            f"Known: {', '.join(known) or 'none'}.",
+        )
+    made: Attack = found(**parameters)
+    return made
+
+
+def parts(text: str) -> tuple[str, dict[str, Any]]:
+    """Name and parameters.
+
+    >>> parts("rmia(offline=True, gamma=1.5)")
+    ('rmia', {'offline': True, 'gamma': 1.5})
+    """
+    match = _FORM.fullmatch(text.strip())
+    found: dict[str, Any] = {}
+    pairs = ((match["parameters"] if match else None) or "").split(",")
+    for pair in filter(str.strip, pairs):
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip().isidentifier():
+            match = None
+            break
+        found[key.strip()] = _value(value.strip())
+    if match is None:
+        raise InputError(f"{text!r} is no attack.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
+    return match["name"], found
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def title_of(text: str) -> str:
+    """The heading of a column: the attack's title, and its parameters as they were written.
+
+    >>> title_of("lira_by_class(shadows=1)"), title_of("theirs")
+    ('LiRA by class (shadows=1)', 'theirs')
+    """
+    name, _, rest = text.partition("(")
+    if name not in ATTACKS.names():
+        return text  # of another package that is not installed here
+    title = str(ATTACKS.get(name).title)
+    return f"{title} ({rest}" if rest else title

@@ -1,0 +1,179 @@
+"""Many models over the same examples: each is the target once, the others its shadows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.numerics import Float64, Int64
+from dynanoise.types import Bools, Floats, Int8, Outputs, View
+
+ENOUGH = 2 / 3
+"""The share of examples that must keep their shadows, see `shadows_an_example`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What M models said about one pool of N examples, and what the defender and the attacker have.
+
+    Attributes:
+        examples: M models, N examples; ``use`` says who was trained on what and hides nothing.
+        test: data for utility, the same for all models, M models.
+        reference: known non-members of all models: the defender's, and the attacker's population.
+        seed: the seed the pool was made from.
+        split: a hash of which record played which part.
+        random: logits about random inputs, [M, R, K]; None where nobody asked.
+
+    Raises:
+        InputError: if the parts are not of the same models, or the use of an example is hidden.
+    """
+
+    examples: Outputs
+    test: Outputs
+    reference: Outputs
+    seed: int
+    split: str
+    random: Floats | None = None
+
+    def __post_init__(self) -> None:
+        counts = {part.models for part in (self.examples, self.test, self.reference)}
+        if len(counts) > 1 or (self.random is not None and len(self.random) not in counts):
+            raise InputError(
+                f"The parts of the pool are of {sorted(counts)} models.",
+                "Ask every model about everything.",
+            )
+        if (self.examples.use < 0).any():
+            raise InputError(
+                "The use of some examples is hidden.", "Say of every model what it was trained on."
+            )
+
+    @property
+    def models(self) -> int:
+        """M."""
+        return self.examples.models
+
+    def view(self, model: int) -> View:
+        """What the defender of one model may learn from."""
+        outputs = self.examples.select(models=[model])
+        members = outputs.select(examples=outputs.use[0] == 1)
+        random = None if self.random is None else self.random[model]
+        return View(members, self.reference.select(models=[model]), random)
+
+
+def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
+    """The largest k for which at least a share of the examples has k in- and k out-models.
+
+    Args:
+        use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
+        enough: that share, in (0, 1].
+
+    Raises:
+        TooFewRecordsError: if that is 0.
+
+    >>> use = np.array([[1, 1, 1], [0, 0, 1], [1, 0, 0], [0, 0, 0]], dtype=np.int8)
+    >>> shadows_an_example(use), shadows_an_example(use, enough=1)
+    (2, 1)
+    """
+    least = np.minimum((use == 1).sum(axis=0), (use == 0).sum(axis=0))
+    ranked = np.sort(least)[::-1]
+    k = int(ranked[max(0, int(np.ceil(enough * len(ranked))) - 1)]) if len(ranked) else 0
+    if k == 0:
+        raise TooFewRecordsError(
+            f"Of {len(ranked)} examples only {int((least > 0).sum())} have both a shadow model "
+            "that was trained on them and one that was not.",
+            "Use more models, each trained on a random half of the examples.",
+        )
+    return k
+
+
+def equal_numbers(use: Int8, k: int, seed: int) -> Int8:
+    """The same use with all but k in- and k out-models of every example hidden, drawn at random.
+
+    Examples with fewer are hidden altogether. With membership drawn independently for each model
+    and example, what is left says nothing about a model that is not among these: not by how many
+    models were trained on an example, nor by which example was left out. Where each example is in
+    exactly half of the models the counts of the others give a model's away, and k of both hides it.
+
+    Args:
+        use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
+        k: how many of either kind, >= 1.
+        seed: of the drawing.
+
+    >>> equal_numbers(np.array([[1, 1], [0, 1], [0, 1]], dtype=np.int8), 1, seed=0).T.tolist()
+    [[1, 0, -1], [-1, -1, -1]]
+    """
+    if k < 1:
+        raise InputError(f"k is {k}.", "Keep at least one shadow model of either kind.")
+    order = np.random.default_rng(seed).random(use.shape)
+    kept = np.full(use.shape, -1, dtype=np.int8)
+    ranks = {}
+    for value in (1, 0):
+        # Those of the other kind come last; the first k of this kind are a random k.
+        ranks[value] = np.argsort(np.where(use == value, order, 2.0), axis=0, kind="stable")[:k]
+    complete = ((use == 1).sum(axis=0) >= k) & ((use == 0).sum(axis=0) >= k)
+    columns = np.arange(use.shape[1])
+    for value, chosen in ranks.items():
+        kept[chosen, columns] = value
+    kept[:, ~complete] = -1
+    return kept
+
+
+@dataclass(frozen=True, eq=False)
+class Slots:
+    """For each example with shadows, which k of them were trained on it and which k were not.
+
+    Attributes:
+        rows: int64 [E], positions of these examples.
+        inside, outside: int64 [k, E], positions of models.
+    """
+
+    rows: Int64
+    inside: Int64
+    outside: Int64
+
+    @property
+    def k(self) -> int:
+        """How many shadow models of either kind an example has."""
+        return len(self.inside)
+
+    def take(self, values: Float64) -> tuple[Float64, Float64]:
+        """Of [S, N, ...] what the in- and the out-models have, [k, E, ...] each."""
+        return values[self.inside, self.rows], values[self.outside, self.rows]
+
+    def spread(self, scores: Float64, count: int) -> Float64:
+        """Scores [E] as scores [count]; 0, which says nothing, for examples without shadows."""
+        everywhere = np.zeros((count, *scores.shape[1:]))
+        everywhere[self.rows] = scores
+        return everywhere
+
+
+def slots(use: Int8) -> Slots:
+    """The slots of what `equal_numbers` gave.
+
+    Raises:
+        InputError: if examples have different numbers of in- and out-models.
+
+    >>> found = slots(np.array([[1, -1], [0, -1], [-1, -1]], dtype=np.int8))
+    >>> found.rows.tolist(), found.inside.tolist(), found.outside.tolist()
+    ([0], [[0]], [[1]])
+    """
+    inside, outside = (use == 1).sum(axis=0), (use == 0).sum(axis=0)
+    rows = np.flatnonzero(inside + outside)
+    counts = np.unique(np.concatenate([inside[rows], outside[rows]]))
+    if len(counts) != 1 or counts[0] == 0:
+        raise InputError(
+            f"Examples have {counts.tolist()} in- or out-models.",
+            "Every score needs the same number of both for every example: see `equal_numbers`.",
+        )
+    k = int(counts[0])
+    order = {
+        value: np.argsort(use[:, rows] != value, axis=0, kind="stable")[:k] for value in (1, 0)
+    }
+    return Slots(rows, order[1], order[0])
+
+
+def eligible(use: Int8) -> Bools:
+    """Which examples have shadows at all, bool [N]."""
+    return np.asarray((use >= 0).any(axis=0))
