@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,6 +53,16 @@ class Pool:
     def models(self) -> int:
         """M."""
         return self.examples.models
+
+    def first(self, models: int) -> Pool:
+        """The same pool with its first models only."""
+        return replace(
+            self,
+            examples=self.examples.select(models=slice(models)),
+            test=self.test.select(models=slice(models)),
+            reference=self.reference.select(models=slice(models)),
+            random=None if self.random is None else self.random[:models],
+        )
 
     def view(self, model: int) -> View:
         """What the defender of one model may learn from."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise import pool
+from dynanoise.errors import TooFewRecordsError
 from dynanoise.observed import Observed, Shadows
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Int8
@@ -37,8 +38,16 @@ def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseu
         shadows: of a pool, with the same number k >= 2 of in- and out-models for every example.
         count: how many, at most as many as there are shadow models.
         seed: of the order, and of who is hidden.
+
+    Raises:
+        TooFewRecordsError: if k is 1: without the one model no shadow of its kind is left.
     """
     k = pool.slots(shadows.use).k
+    if k < 2:
+        raise TooFewRecordsError(
+            "Examples have one shadow model of either kind, too few to play one as the target.",
+            "Use more models.",
+        )
     order = np.random.default_rng(derive(seed, "pseudo order")).permutation(len(shadows.use))
     for index in order[:count]:
         yield _played(shadows, int(index), k, derive(seed, "pseudo", int(index)))

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from dynanoise import numerics
 from dynanoise.metrics import intervals
 from dynanoise.numerics import Int64
 from dynanoise.record import Metric
 from dynanoise.types import Floats
 
+BINS = 15
+"""Of confidence, for the calibration error (Guo et al. 2017)."""
+
+
+def calibration_error(probs: Floats, labels: Int64, bins: int = BINS) -> float:
+    """Expected calibration error: the mean distance of confidence and accuracy, 0 to 1.
+
+    Guo, Pleiss, Sun & Weinberger 2017, equation 3: answers are put into bins of equal width by
+    their largest entry; each bin counts with its share of answers.
+
+    Args:
+        probs: answers [N, K], N >= 1.
+        labels: int64 [N].
+        bins: how many.
+
+    >>> calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])).__round__(4)
+    0.4
+    """
+    confidence = np.asarray(probs.max(axis=-1), dtype=np.float64)
+    right = probs.argmax(axis=-1) == labels
+    # A confidence on an edge belongs to the bin below it, as in the paper.
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.abs(gaps).sum() / len(labels))
+
 
 def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, Metric]:
-    """Accuracy of the answers, and how often their label is not the model's own.
+    """Accuracy and calibration of the answers, and how often their label is not the model's own.
 
     Args:
         probs: answers [N, K].
@@ -17,10 +45,10 @@ def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, M
         labels: int64 [N].
 
     Returns:
-        ``accuracy`` and ``label_flips``, shares of N with Clopper-Pearson intervals. Of equal
-        largest entries the first counts.
+        ``accuracy`` and ``label_flips``, shares of N with Clopper-Pearson intervals, of equal
+        largest entries the first counts; ``ece``, see `calibration_error`; ``nll``, the mean of
+        -ln p_y in nats.
 
-    >>> import numpy as np
     >>> rows = np.array([[0.6, 0.4], [0.6, 0.4]])
     >>> found = utility_metrics(rows, np.log([[0.6, 0.4], [0.4, 0.6]]), np.array([0, 0]))
     >>> found["accuracy"].value, found["label_flips"].value
@@ -28,7 +56,10 @@ def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, M
     """
     answered = probs.argmax(axis=-1)
     own = logits.argmax(axis=-1)
+    log_probs = numerics.log_probabilities(np.asarray(probs, dtype=np.float64))
     return {
         "accuracy": intervals.proportion(int((answered == labels).sum()), len(labels)),
         "label_flips": intervals.proportion(int((answered != own).sum()), len(labels)),
+        "ece": Metric(calibration_error(probs, labels)),
+        "nll": Metric(-float(numerics.take_label(log_probs, labels).mean())),
     }

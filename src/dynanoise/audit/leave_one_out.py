@@ -1,0 +1,226 @@
+"""Attacks on a pool of models: each is the target once, the others are its shadows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from dynanoise import pool as pools
+from dynanoise.attacks.base import Attack, FittedAttack
+from dynanoise.attacks.named import attack_of
+from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
+from dynanoise.audit.observe import NoiseSource, observe, recovered
+from dynanoise.metrics.pooled import PoolScores, balanced_threshold
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+from dynanoise.pool import Pool
+from dynanoise.record import ThreatModel
+from dynanoise.seeding import derive
+from dynanoise.types import Bools, Contender, Defense, Noise, Outputs
+
+PSEUDO_TARGETS = 3
+"""Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""
+
+NoiseOf = Callable[[int, str], NoiseSource]
+"""The noise of one model of the pool, as "target" or as "shadow"; the two are independent."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answered:
+    """What all models of a pool answer behind a defense, as an attacker makes use of it.
+
+    Attributes:
+        pool: the models.
+        targets: each model as the target answers, one Observed a model.
+        shadows: each as the attacker's own copy answers: the same defense, independent draws.
+        seed: of who is hidden.
+    """
+
+    pool: Pool
+    targets: tuple[Observed, ...]
+    shadows: tuple[Observed, ...]
+    seed: int
+
+    @cached_property
+    def k(self) -> int:
+        """Shadow models of either kind for each example, the same for every target."""
+        use = self.pool.examples.use
+        rest = range(self.pool.models)
+        return min(pools.shadows_an_example(np.delete(use, target, axis=0)) for target in rest)
+
+    def shadows_of(self, target: int) -> Shadows:
+        """The other models, with the same number of in- and out-models for every example."""
+        others = [model for model in range(self.pool.models) if model != target]
+        use = pools.equal_numbers(
+            self.pool.examples.use[others], self.k, derive(self.seed, "hidden", target)
+        )
+        everyone = Shadows(self.shadows, self.pool.examples.use, self.pool.examples)
+        return among(everyone, others, use)
+
+
+def answered(
+    pool: Pool,
+    defenses: Sequence[Defense],
+    threat: ThreatModel,
+    noise: NoiseOf,
+) -> Answered:
+    """Asks every model of a pool, once as the target and once as a shadow.
+
+    Args:
+        pool: the models.
+        defenses: one for each model, fitted to it.
+        threat: who asks, and how often; an attacker who does not know of the defense has
+            undefended shadows.
+        noise: of each model and role.
+    """
+
+    def seen(model: int, role: str, outputs: Outputs, purpose: str) -> Observed:
+        source = noise(model, role)
+
+        def own(asked: str) -> Noise:
+            return source(f"{purpose} {asked}")
+
+        found = observe(
+            defenses[model],
+            outputs,
+            own,
+            model=model,
+            repeats=threat.repeats,
+            aware=threat.knows_defense,
+        )
+        return recovered(found, threat.repeats)
+
+    def both(model: int, role: str) -> Observed:
+        asked = seen(model, role, pool.examples, "examples")
+        return replace(asked, population=seen(model, role, pool.reference, "population"))
+
+    models = range(pool.models)
+    return Answered(
+        pool,
+        tuple(both(model, "target") for model in models),
+        tuple(both(model, "shadow") for model in models),
+        pool.seed,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What one attack, or the attacker's choice among several, achieved on a pool.
+
+    Attributes:
+        name: as in the protocol, or "strongest".
+        found: scores, decisions and truth.
+        expected: balanced accuracy on pseudo-targets, for each target [M]: what an attacker knows
+            beforehand.
+        chosen: which attack was used for how many targets.
+    """
+
+    name: str
+    found: PoolScores
+    expected: Float64
+    chosen: Mapping[str, int] = field(default_factory=dict)
+
+
+def attack_pool(
+    answers: Answered,
+    attacks: Sequence[str],
+    progress: Callable[[str], None] = lambda name: None,
+) -> Iterator[Attacked]:
+    """Every attack on every model of the pool, then the attacker's choice among them.
+
+    The threshold of an attack is the one of greatest balanced accuracy on pseudo-targets: shadow
+    models attacked with the help of the others. So is the strongest attack, for each target anew.
+    Nothing of a target's own membership enters what attacks it.
+
+    Args:
+        answers: of all models.
+        attacks: names, see `attacks.named`.
+        progress: called with an attack's name when it is done.
+
+    Yields:
+        One value an attack in their order, then one called "strongest".
+    """
+    models = range(answers.pool.models)
+    settings = []
+    for target in models:
+        shadows = answers.shadows_of(target)
+        played = tuple(pseudo_targets(shadows, PSEUDO_TARGETS, derive(answers.seed, "pseudo")))
+        settings.append((shadows, played))
+    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings])
+    members = answers.pool.examples.use == 1
+    made = []
+    for name in attacks:
+        attack = attack_of(name)
+        scores = np.zeros(members.shape)
+        thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
+        for target in models:
+            shadows, played = settings[target]
+            fitted = attack.fit(shadows)
+            thresholds[target], expected[target] = _tuned(attack, fitted, played)
+            scores[target] = fitted.score(answers.targets[target])
+        decisions = scores >= thresholds[:, None]
+        made.append(Attacked(name, PoolScores(scores, decisions, members, scored), expected))
+        progress(name)
+        yield made[-1]
+    if made:
+        yield _strongest(made)
+
+
+def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:
+    """The threshold of greatest balanced accuracy on pseudo-targets, and that accuracy."""
+    scores: list[Float64] = []
+    members: list[Bools] = []
+    for one in played:
+        scores.append(attack.fit(one.shadows).score(one.target)[one.known])
+        members.append(one.members[one.known])
+    return balanced_threshold(np.concatenate(scores), np.concatenate(members))
+
+
+def _strongest(made: Sequence[Attacked]) -> Attacked:
+    """For each target the attack that did best on its pseudo-targets."""
+    best = np.argmax([one.expected for one in made], axis=0)
+    rows = np.arange(len(best))
+    scores, decisions = (
+        np.stack(parts)[best, rows]
+        for parts in (
+            # Scores of different attacks have different scales; ranks within a model do not.
+            [_ranks(one.found.scores) for one in made],
+            [one.found.decisions for one in made],
+        )
+    )
+    first = made[0].found
+    counts = np.bincount(best, minlength=len(made))
+    return Attacked(
+        "strongest",
+        PoolScores(scores, decisions, first.members, first.scored),
+        np.max([one.expected for one in made], axis=0),
+        {one.name: int(count) for one, count in zip(made, counts, strict=True) if count},
+    )
+
+
+def _ranks(scores: Float64) -> Float64:
+    """Each row's scores as their share of scores that are smaller, ties at their middle."""
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(scores, axis=1) / scores.shape[1])
+
+
+def fitted_defenses(contender: Contender, pool: Pool) -> list[Defense]:
+    """The contender's defense, fitted to every model."""
+    return [contender.defense.fit(pool.view(model)) for model in range(pool.models)]
+
+
+def choice(chosen: Mapping[str, int]) -> str:
+    """Such as "lira (14 of 16), learned (2 of 16)".
+
+    >>> choice({"lira": 3, "gap": 1})
+    'lira (3 of 4), gap (1 of 4)'
+    """
+    total = sum(chosen.values())
+    ranked = sorted(chosen.items(), key=lambda pair: -pair[1])
+    if len(ranked) == 1:
+        return ranked[0][0]
+    return ", ".join(f"{name} ({count} of {total})" for name, count in ranked)

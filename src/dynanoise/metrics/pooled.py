@@ -1,0 +1,177 @@
+"""How well an attack does on a pool of models, with intervals over models and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.metrics.intervals import LEVEL
+from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, Roc, roc
+from dynanoise.numerics import Float64, Int64
+from dynanoise.record import Metric
+from dynanoise.types import Bools
+
+FPRS = (0.001, 0.01)
+"""False positive rates at which the TPR is reported, where enough non-members resolve them."""
+
+REPLICATES = 200
+
+
+@dataclass(frozen=True, eq=False)
+class PoolScores:
+    """One attack's scores on every model of a pool, each the target once.
+
+    Attributes:
+        scores: float64 [M, N], larger = more likely a member.
+        decisions: bool [M, N], at a threshold chosen without the target.
+        members: bool [M, N], the truth.
+        scored: bool [M, N]; False where an example had no shadows for this target.
+
+    Raises:
+        InputError: for other shapes, or a model of which only members or non-members were scored.
+    """
+
+    scores: Float64
+    decisions: Bools
+    members: Bools
+    scored: Bools
+
+    def __post_init__(self) -> None:
+        shapes = {part.shape for part in (self.scores, self.decisions, self.members, self.scored)}
+        if len(shapes) > 1 or self.scores.ndim != 2:
+            raise InputError(f"The parts have the shapes {sorted(shapes)}.", "Pass [M, N] each.")
+        for kind in (self.members, ~self.members):
+            if not (kind & self.scored).any(axis=1).all():
+                raise InputError(
+                    "Of some model only members or only non-members were scored.",
+                    "Use a larger pool.",
+                )
+
+    @property
+    def roc(self) -> Roc:
+        """The ROC of all pairs of model and example together."""
+        return roc(self.scores[self.scored], self.members[self.scored])
+
+
+def pooled_metrics(found: PoolScores, seed: int, replicates: int = REPLICATES) -> dict[str, Metric]:
+    """ASR, AUC and TPR at low FPR, with 95% intervals.
+
+    The intervals are percentiles over a bootstrap that draws models and records, both with
+    replacement: records of one model share its training, and models share records, so a binomial
+    interval over all pairs is several times too narrow.
+
+    Args:
+        found: scores and decisions.
+        seed: of the bootstrap.
+        replicates: how many.
+
+    Returns:
+        ``asr``: balanced accuracy of the decisions, and ``auc``, means over the models;
+        ``tpr@0.001`` and ``tpr@0.01`` of the ROC of all pairs, each left out if fewer than 10
+        non-members resolve it.
+    """
+    measure = _Measure(found)
+    models, records = found.scores.shape
+    point = measure(np.ones(models), np.ones(records))
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for _ in range(replicates):
+        chosen = np.bincount(generator.integers(0, models, models), minlength=models)
+        weights = np.bincount(generator.integers(0, records, records), minlength=records)
+        drawn.append(measure(chosen.astype(np.float64), weights.astype(np.float64)))
+    tail = 100 * (1 - LEVEL) / 2
+    metrics = {}
+    for name, value in point.items():
+        values = [one[name] for one in drawn]
+        low, high = np.nanpercentile(values, [tail, 100 - tail])
+        metrics[name] = Metric(value, float(low), float(high))
+    return metrics
+
+
+class _Measure:
+    """The metrics as functions of how much each model and each record counts.
+
+    Sorting is done once; a replicate only sums in that order.
+    """
+
+    def __init__(self, found: PoolScores) -> None:
+        self.members, self.scored, self.decisions = found.members, found.scored, found.decisions
+        self.per_model = [
+            _Sorted(found.scores[m, kept], found.members[m, kept], np.flatnonzero(kept))
+            for m, kept in enumerate(found.scored)
+        ]
+        which, where = np.nonzero(found.scored)
+        self.which = which
+        self.together = _Sorted(found.scores[found.scored], found.members[found.scored], where)
+        negatives = int((~found.members & found.scored).sum())
+        self.fprs = [fpr for fpr in FPRS if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
+
+    def __call__(self, models: Float64, records: Float64) -> dict[str, float]:
+        weights = records * self.scored
+        right = weights * (self.decisions == self.members)
+        rates = [
+            (right * kind).sum(axis=1) / (weights * kind).sum(axis=1)
+            for kind in (self.members, ~self.members)
+        ]
+        aucs = np.array([one.auc(records[one.rows]) for one in self.per_model])
+        found = {
+            "asr": float(np.average((rates[0] + rates[1]) / 2, weights=models)),
+            "auc": float(np.average(aucs, weights=models)),
+        }
+        pairs = models[self.which] * records[self.together.rows]
+        for fpr in self.fprs:
+            found[f"tpr@{fpr:g}"] = self.together.tpr_at(fpr, pairs)
+        return found
+
+
+class _Sorted:
+    """Scores in falling order, and where steps of the ROC end; equal scores are one step."""
+
+    def __init__(self, scores: Float64, members: Bools, rows: Int64) -> None:
+        self.order = np.argsort(-scores, kind="stable")
+        ranked = scores[self.order]
+        self.members = members[self.order]
+        self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+        self.rows = rows
+
+    def _curve(self, weights: Float64) -> tuple[Float64, Float64]:
+        weighed = weights[self.order]
+        hits = np.cumsum(weighed * self.members)[self.ends]
+        alarms = np.cumsum(weighed * ~self.members)[self.ends]
+        return np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
+
+    def auc(self, weights: Float64) -> float:
+        fpr, tpr = self._curve(weights)
+        return float(np.trapezoid(tpr, fpr))
+
+    def tpr_at(self, limit: float, weights: Float64) -> float:
+        fpr, tpr = self._curve(weights)
+        return float(tpr[fpr <= limit + 1e-12].max())
+
+
+def balanced_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
+    """The t of greatest balanced accuracy for "member if score >= t", and that accuracy.
+
+    Of several equally good thresholds the largest.
+
+    Args:
+        scores: float64 [N].
+        members: bool [N], of both kinds.
+
+    Raises:
+        TooFewRecordsError: if only one kind is there.
+
+    >>> balanced_threshold(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
+    (2.0, 1.0)
+    """
+    if members.all() or not members.any():
+        raise TooFewRecordsError(
+            f"The {len(members)} records are all members or all non-members.",
+            "A threshold is learned from both kinds.",
+        )
+    curve = roc(scores, members)
+    accuracy = (curve.tpr + 1 - curve.fpr) / 2
+    best = int(np.argmax(accuracy[1:])) + 1
+    return float(curve.thresholds[best]), float(accuracy[best])

@@ -1,0 +1,98 @@
+"""Metrics over a pool equal independent ones, and their intervals cover what they should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
+
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.metrics.pooled import PoolScores, _Measure, balanced_threshold, pooled_metrics
+
+
+def made_up(
+    models: int = 4, records: int = 300, leak: float = 1.0, seed: int = 0, hidden: float = 0.2
+) -> PoolScores:
+    generator = np.random.default_rng(seed)
+    members = generator.random((models, records)) < 0.5
+    # Rounded, so that there are ties; records and models have effects of their own.
+    own = generator.normal(0, 1, records) + generator.normal(0, 0.3, (models, 1))
+    scores = np.round(own + leak * members + generator.normal(0, 1, members.shape), 1)
+    return PoolScores(scores, scores > 0.4, members, generator.random(members.shape) >= hidden)
+
+
+def test_points_equal_scikit_learns() -> None:
+    found = made_up()
+    metrics = pooled_metrics(found, seed=0, replicates=10)
+    kept = [(found.scores[m][k], found.members[m][k], found.decisions[m][k])
+            for m, k in enumerate(found.scored)]  # fmt: skip
+    aucs = [roc_auc_score(truth, scores) for scores, truth, _ in kept]
+    success = [balanced_accuracy_score(truth, said) for _, truth, said in kept]
+    assert metrics["auc"].value == pytest.approx(np.mean(aucs), abs=1e-12)
+    assert metrics["asr"].value == pytest.approx(np.mean(success), abs=1e-12)
+    big = made_up(models=8, records=400, hidden=0)
+    fpr, tpr, _ = roc_curve(big.members.ravel(), big.scores.ravel(), drop_intermediate=False)
+    found_at = pooled_metrics(big, seed=0, replicates=10)
+    assert found_at["tpr@0.01"].value == pytest.approx(tpr[fpr <= 0.01].max(), abs=1e-12)
+    assert "tpr@0.001" not in found_at  # 1,600 non-members cannot resolve it
+
+
+def test_weights_count_as_copies_do() -> None:
+    """A replicate equals the metrics of the pool with records and models repeated."""
+    found = made_up(models=3, records=60)
+    generator = np.random.default_rng(1)
+    models, records = np.array([2, 0, 1]), generator.integers(0, 3, 60)
+    rows, columns = np.repeat(np.arange(3), models), np.repeat(np.arange(60), records)
+    parts = (found.scores, found.decisions, found.members, found.scored)
+    copied = PoolScores(*(part[rows][:, columns] for part in parts))
+    weighed = _Measure(found)(models.astype(float), records.astype(float))
+    plain = _Measure(copied)(np.ones(3), np.ones(len(columns)))
+    assert weighed == pytest.approx(plain, abs=1e-12)
+
+
+def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
+    """No leak: 0.5 lies in the 95% intervals of 200 pools about as often as it should."""
+    inside = {"asr": 0, "auc": 0}
+    for seed in range(200):
+        metrics = pooled_metrics(made_up(8, 120, leak=0.0, seed=seed), seed, replicates=100)
+        for name in inside:
+            low, high = metrics[name].low, metrics[name].high
+            assert low is not None and high is not None
+            inside[name] += low <= 0.5 <= high
+    assert all(180 <= count <= 200 for count in inside.values()), inside
+
+
+def test_records_that_models_share_widen_the_interval() -> None:
+    """One record of great weight in every model is one trial, not as many as there are models."""
+    found = made_up(16, 100, hidden=0)
+    narrow = pooled_metrics(found, 0)["auc"]
+    generator = np.random.default_rng(0)
+    hard = np.where(generator.random(100) < 0.5, 2.0, -2.0)  # leaks for half of the records only
+    scores = found.scores + hard * found.members
+    wide = pooled_metrics(PoolScores(scores, scores > 0, found.members, found.scored), 0)["auc"]
+    assert narrow.low is not None and narrow.high is not None
+    assert wide.low is not None and wide.high is not None
+    assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+def test_wrong_parts_are_refused() -> None:
+    found = made_up()
+    with pytest.raises(InputError, match="shapes"):
+        PoolScores(found.scores, found.decisions[:2], found.members, found.scored)
+    with pytest.raises(InputError, match="only members or only non-members"):
+        PoolScores(found.scores, found.decisions, found.members | True, found.scored)
+
+
+def test_the_threshold_is_the_best_of_all() -> None:
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        scores = generator.integers(0, 6, 30).astype(float)
+        members = generator.random(30) < 0.3
+        members[0], members[1] = True, False
+        threshold, accuracy = balanced_threshold(scores, members)
+        tried = {t: balanced_accuracy_score(members, scores >= t) for t in scores}
+        assert accuracy == pytest.approx(max(tried.values()))
+        best = max(t for t, value in tried.items() if value > max(tried.values()) - 1e-12)
+        assert threshold == best
+    with pytest.raises(TooFewRecordsError):
+        balanced_threshold(np.ones(3), np.ones(3, dtype=bool))
