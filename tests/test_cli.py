@@ -252,7 +252,7 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
     for arguments, says in (
         (["--size", "huge"], "There is no size 'huge'"),
         (["--contender", "dynanose"], "no contender 'dynanose'"),
-        (["--attack", "lira"], "no attack 'lira'"),
+        (["--attack", "liar"], "no attack 'liar'"),
         (["--workers", "0"], "workers is 0"),
     ):
         found = run("bench", "digits", *arguments)

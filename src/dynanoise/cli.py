@@ -76,6 +76,10 @@ def bench(
         list[str] | None, typer.Option(help="A row to run; may be given again. Default: all.")
     ] = None,
     attack: Attacks = None,
+    protocol: Annotated[
+        list[str] | None,
+        typer.Option(help="paper, adaptive or adaptive_16; may be given again. Default: all."),
+    ] = None,
     device: Device = "cpu",
     workers: Annotated[
         int | None,
@@ -118,6 +122,7 @@ def bench(
             terminal.quick_size(preset) if quick else size,
             tuple(contender or ()),
             tuple(attack or ()),
+            tuple(protocol or ()),
             device,
         )
         kept = None if no_store else terminal.store_folder(store)

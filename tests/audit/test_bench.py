@@ -10,6 +10,7 @@ import pytest
 from dynanoise.audit.bench import Plan
 from dynanoise.audit.preset import Size
 from dynanoise.audit.presets import PRESETS
+from dynanoise.audit.protocols import ADAPTIVE, PAPER
 from dynanoise.defenses.temperature import undefended
 from dynanoise.errors import InputError, UnknownNameError
 from dynanoise.record import AttackProtocol
@@ -19,25 +20,22 @@ from dynanoise.types import Contender
 DIGITS = PRESETS["digits"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"design": "pool"}, {"threat": replace(DIGITS.protocol.threat, augmented=True)}],
-)
-def test_a_protocol_that_cannot_be_run_is_refused(
-    change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_protocol_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise its name would stand over the results of another one."""
-    protocol: AttackProtocol = replace(DIGITS.protocol, **change)
-    monkeypatch.setattr(REGISTRY, "get", lambda name: replace(DIGITS, protocol=protocol))
-    with pytest.raises(InputError, match="Only the design 'paper_split'"):
+    protocol: AttackProtocol = replace(PAPER, threat=replace(PAPER.threat, augmented=True))
+    monkeypatch.setattr(REGISTRY, "get", lambda name: replace(DIGITS, protocols=(protocol,)))
+    with pytest.raises(InputError, match="with augmented queries"):
         Plan("digits")
 
 
 def test_steps_are_counted() -> None:
     """Three seeds, four models, four contenders with six attacks and utility."""
-    few = Plan("digits", contenders=("temperature", "static", "dynanoise"))
+    rows = ("temperature", "static", "dynanoise")
+    few = Plan("digits", contenders=rows, protocols=("paper",))
     assert few.steps == 3 * (4 + 4 * 7)
     assert Plan("digits", 1, contenders=("dynanoise",), attacks=("loss",)).steps == 4 + 2 * 2
+    pool = Plan("digits", contenders=rows, protocols=("adaptive",))
+    assert pool.steps == 16 + 4 * (len(ADAPTIVE.attacks) + 2)
 
 
 @pytest.mark.parametrize("seeds", [0, -1, True, 1.5])
@@ -51,7 +49,7 @@ def test_impossible_numbers_of_seeds_are_refused(seeds: Any) -> None:
     [
         ({"size": "huge"}, "There is no size 'huge'. Known: cpu"),
         ({"contenders": ("dynanose",)}, "no contender 'dynanose'. Known: none, temperature"),
-        ({"attacks": ("lira",)}, "no attack 'lira'. Known: confidence, loss"),
+        ({"attacks": ("liar",)}, "no attack 'liar'. Known: confidence, loss"),
         ({"name": "digitz"}, "Did you mean 'digits'"),
     ],
 )
@@ -70,16 +68,16 @@ def test_only_an_aware_attacker_has_shadows_of_every_recipe(
 ) -> None:
     contenders = (DIGITS.contenders[0], Contender("other", undefended(), recipe="other"))
     sizes = {"cpu": Size(600, 300, {"plain": {}, "other": {}})}
-    aware = replace(DIGITS.protocol, threat=replace(DIGITS.protocol.threat, knows_defense=True))
-    for protocol, expected in ((DIGITS.protocol, 0), (aware, 3)):
-        changed = replace(DIGITS, contenders=contenders, sizes=sizes, protocol=protocol)
+    aware = replace(PAPER, threat=replace(PAPER.threat, knows_defense=True))
+    for protocol, expected in ((PAPER, 0), (aware, 3)):
+        changed = replace(DIGITS, contenders=contenders, sizes=sizes, protocols=(protocol,))
         monkeypatch.setattr(REGISTRY, "get", lambda name, preset=changed: preset)
         assert Plan("digits").shadows == {"plain": 3, "other": expected}
 
 
 def test_the_command_names_what_is_not_the_default() -> None:
-    plan = Plan("digits", 2, "cpu", ("static",), ("loss", "shadow"), "cuda")
+    plan = Plan("digits", 2, "cpu", ("static",), ("loss", "shadow"), ("paper",), "cuda")
     assert plan.command == (
         "dynanoise bench digits --seeds 2 --size cpu --contender static --attack loss "
-        "--attack shadow --device cuda"
+        "--attack shadow --protocol paper --device cuda"
     )

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.metrics.pooled import PoolScores, _Measure, balanced_threshold, pooled_metrics
+from dynanoise.metrics.pooled import PoolScores, _Measure, balanced_threshold, bootstrap
 
 
 def made_up(
@@ -23,7 +23,7 @@ def made_up(
 
 def test_points_equal_scikit_learns() -> None:
     found = made_up()
-    metrics = pooled_metrics(found, seed=0, replicates=10)
+    metrics = bootstrap(found, seed=0, replicates=10).metrics
     kept = [(found.scores[m][k], found.members[m][k], found.decisions[m][k])
             for m, k in enumerate(found.scored)]  # fmt: skip
     aucs = [roc_auc_score(truth, scores) for scores, truth, _ in kept]
@@ -32,7 +32,7 @@ def test_points_equal_scikit_learns() -> None:
     assert metrics["asr"].value == pytest.approx(np.mean(success), abs=1e-12)
     big = made_up(models=8, records=400, hidden=0)
     fpr, tpr, _ = roc_curve(big.members.ravel(), big.scores.ravel(), drop_intermediate=False)
-    found_at = pooled_metrics(big, seed=0, replicates=10)
+    found_at = bootstrap(big, seed=0, replicates=10).metrics
     assert found_at["tpr@0.01"].value == pytest.approx(tpr[fpr <= 0.01].max(), abs=1e-12)
     assert "tpr@0.001" not in found_at  # 1,600 non-members cannot resolve it
 
@@ -43,8 +43,12 @@ def test_weights_count_as_copies_do() -> None:
     generator = np.random.default_rng(1)
     models, records = np.array([2, 0, 1]), generator.integers(0, 3, 60)
     rows, columns = np.repeat(np.arange(3), models), np.repeat(np.arange(60), records)
-    parts = (found.scores, found.decisions, found.members, found.scored)
-    copied = PoolScores(*(part[rows][:, columns] for part in parts))
+    copied = PoolScores(
+        found.scores[rows][:, columns],
+        found.decisions[rows][:, columns],
+        found.members[rows][:, columns],
+        found.scored[rows][:, columns],
+    )
     weighed = _Measure(found)(models.astype(float), records.astype(float))
     plain = _Measure(copied)(np.ones(3), np.ones(len(columns)))
     assert weighed == pytest.approx(plain, abs=1e-12)
@@ -54,7 +58,7 @@ def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
     """No leak: 0.5 lies in the 95% intervals of 200 pools about as often as it should."""
     inside = {"asr": 0, "auc": 0}
     for seed in range(200):
-        metrics = pooled_metrics(made_up(8, 120, leak=0.0, seed=seed), seed, replicates=100)
+        metrics = bootstrap(made_up(8, 120, leak=0.0, seed=seed), seed, replicates=100).metrics
         for name in inside:
             low, high = metrics[name].low, metrics[name].high
             assert low is not None and high is not None
@@ -65,11 +69,12 @@ def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
 def test_records_that_models_share_widen_the_interval() -> None:
     """One record of great weight in every model is one trial, not as many as there are models."""
     found = made_up(16, 100, hidden=0)
-    narrow = pooled_metrics(found, 0)["auc"]
+    narrow = bootstrap(found, 0).metrics["auc"]
     generator = np.random.default_rng(0)
     hard = np.where(generator.random(100) < 0.5, 2.0, -2.0)  # leaks for half of the records only
     scores = found.scores + hard * found.members
-    wide = pooled_metrics(PoolScores(scores, scores > 0, found.members, found.scored), 0)["auc"]
+    leaks = PoolScores(scores, scores > 0, found.members, found.scored)
+    wide = bootstrap(leaks, 0).metrics["auc"]
     assert narrow.low is not None and narrow.high is not None
     assert wide.low is not None and wide.high is not None
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)

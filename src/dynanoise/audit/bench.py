@@ -1,102 +1,28 @@
-"""Runs a preset over seeds: data, models, contenders, attacks -> Records."""
+"""Runs a preset: data, models, contenders, attacks -> Records."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dynanoise.audit import circumstances
-from dynanoise.audit.judge import Finding, judge
-from dynanoise.audit.preset import Preset
-from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.audit.judge import judge
+from dynanoise.audit.judge_pool import judge_pool
+from dynanoise.audit.plan import Plan
+from dynanoise.audit.stamp import Stamp
+from dynanoise.errors import MissingExtraError
 from dynanoise.record import Record
-from dynanoise.registry import DATASETS, MODELS, PRESETS, RECIPES
+from dynanoise.registry import DATASETS, MODELS, RECIPES
 from dynanoise.training.data import Data
-from dynanoise.training.splits import PaperSplit, split_of
+
+if TYPE_CHECKING:
+    from dynanoise.training.jobs import Answers, Executor, Job
+
+__all__ = ["Plan", "Progress", "bench"]
 
 Progress = Callable[[str], None]
 """Called with a few words, such as "seed 1: target", after each step."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to run, checked.
-
-    Args:
-        name: a registered preset.
-        seeds: how many independent repetitions, >= 1; each draws its own records and weights.
-        size: of the preset; None for its default.
-        contenders: rows to run beside the baseline; all if empty.
-        attacks: columns to run; all if empty.
-        device: where to train, "cpu" or "cuda".
-        own: what to run instead of the registered preset of that name.
-
-    Raises:
-        UnknownNameError: for a name that is not there.
-        InputError: for an impossible number of seeds, or a protocol that cannot be run.
-
-    >>> Plan("digits", seeds=1, attacks=("loss",)).command
-    'dynanoise bench digits --seeds 1 --attack loss'
-    """
-
-    name: str
-    seeds: int = 3
-    size: str | None = None
-    contenders: tuple[str, ...] = ()
-    attacks: tuple[str, ...] = ()
-    device: str = "cpu"
-    own: Preset | None = None
-
-    def __post_init__(self) -> None:
-        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
-            raise InputError(f"seeds is {self.seeds!r}.", "Use an integer of at least 1.")
-        protocol = self.preset.protocol
-        if protocol.design != "paper_split" or protocol.threat.augmented:
-            raise InputError(
-                f"The preset {self.name} asks for the protocol {protocol.name!r} with the design "
-                f"{protocol.design!r} and augmented={protocol.threat.augmented}.",
-                "Only the design 'paper_split' without augmented queries can be run so far.",
-            )
-        self.preset.size(self.size)
-
-    @property
-    def preset(self) -> Preset:
-        """The preset, with the chosen contenders and attacks only."""
-        found: Preset = self.own or PRESETS.get(self.name)
-        return found.only(self.contenders, self.attacks)
-
-    @property
-    def shadows(self) -> Mapping[str, int]:
-        """How many shadow models each recipe needs, in the order the recipes are trained.
-
-        An attacker who does not know of the defense has shadows of the baseline's recipe only.
-        """
-        preset = self.preset
-        aware = preset.protocol.threat.knows_defense
-        baseline = preset.contenders[0].recipe
-        recipes = dict.fromkeys(contender.recipe for contender in preset.contenders)
-        return {recipe: preset.shadows if aware or recipe == baseline else 0 for recipe in recipes}
-
-    @property
-    def steps(self) -> int:
-        """How often `bench` will call its progress."""
-        preset = self.preset
-        models = sum(1 + count for count in self.shadows.values())
-        measures = len(preset.contenders) * (len(preset.protocol.attacks) + 1)
-        return self.seeds * (models + measures)
-
-    @property
-    def command(self) -> str:
-        """The command line that makes the same numbers."""
-        words = ["dynanoise", "bench", self.name, "--seeds", str(self.seeds)]
-        words += ["--size", self.size] if self.size else []
-        words += [word for name in self.contenders for word in ("--contender", name)]
-        words += [word for name in self.attacks for word in ("--attack", name)]
-        words += ["--device", self.device] if self.device != "cpu" else []
-        return " ".join(words)
 
 
 def bench(
@@ -108,10 +34,11 @@ def bench(
     workers: int = 1,
     train: bool = True,
 ) -> Iterator[Record]:
-    """Trains and judges everything in a plan, for seeds 0 .. seeds-1.
+    """Trains and judges everything in a plan.
 
-    The same plan, package versions and processor give the same numbers, with or without a store
-    and with any number of workers.
+    The paper's protocol for seeds 0 .. seeds-1; protocols over a pool once, with seed 0: each model
+    of the pool is the target there. The same plan, package versions and processor give the same
+    numbers, with or without a store and with any number of workers.
 
     Args:
         plan: what to run.
@@ -134,97 +61,162 @@ def bench(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
+    data: Data = DATASETS.get(plan.preset.dataset)(folder)
+    preset = plan.preset
+    build = MODELS.get(preset.model)
+    size = preset.size(plan.size)
+    models = {name: build(**preset.parameters(name)) for name in plan.recipes}
+    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.recipes}
+    stamp = Stamp(plan, models, recipes)
+    runs, pool = _Runs(plan, data, models, recipes), _Pools(plan, data, models, recipes)
+    # All jobs at once, so that workers stay busy across recipes and seeds.
+    jobs = [*runs.jobs, *pool.jobs]
+    answers = _executor(store, workers, train).run(jobs, data)
+    yield from runs.records(answers, stamp, progress)
+    yield from pool.records(answers, stamp, progress)
+
+
+def _executor(store: Path | None, workers: int, train: bool) -> Executor:
     from dynanoise.training.executors import FromStore, InProcess, Processes
-    from dynanoise.training.jobs import Answers, Executor
-    from dynanoise.training.runs import paper_jobs, paper_run
     from dynanoise.training.store import Store
 
-    preset, size = plan.preset, plan.preset.size(plan.size)
-    data: Data = DATASETS.get(preset.dataset)(folder)
-    shadows = plan.shadows
-    build = MODELS.get(preset.model)
-    models = {name: build(**preset.parameters(name)) for name in shadows}
-    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in shadows}
-    splits = [split_of(data, size.pool, size.reference, seed) for seed in range(plan.seeds)]
-    jobs = {
-        (seed, name): paper_jobs(
-            split,
-            models[name],
-            recipe,
-            seed=seed,
-            shadows=shadows[name],
-            threads=preset.threads,
-            device=plan.device,
-        )
-        for seed, split in enumerate(splits)
-        for name, recipe in recipes.items()
-    }
     kept = None if store is None else Store(store)
-    executor: Executor
-    if kept is not None and not train:
-        executor = FromStore(kept)
-    else:
-        executor = InProcess(kept) if workers == 1 else Processes(workers, kept)
     if kept is not None:
         kept.sweep()
-    # All jobs at once, so that workers stay busy across recipes and seeds.
-    answers = executor.run([job for of_run in jobs.values() for job in of_run], data)
-    common = _Common(plan, models, recipes)
-    for seed, split in enumerate(splits):
-        runs, training = {}, {}
-        for name in recipes:
-            said: list[Answers] = []
-            for job in jobs[seed, name]:
-                said.append(next(answers))
-                progress(f"seed {seed}: {job.name}{'' if name == 'plain' else f', {name}'}")
-            runs[name] = paper_run(data, split, said, seed=seed)
-            training[name] = {
-                "seconds": round(sum(one.seconds for one in said), 1),
-                "retries": sum(one.retries for one in said),
-            }
-        for finding in judge(runs, preset.contenders, preset.protocol):
-            progress(f"seed {seed}: {finding.contender.name}, {finding.attack or 'utility'}")
-            yield common.record(finding, seed, split, training[finding.contender.recipe])
+        if not train:
+            return FromStore(kept)
+    return InProcess(kept) if workers == 1 else Processes(workers, kept)
 
 
-class _Common:
-    """What all Records of a run share."""
+def _effort(said: Sequence[Answers]) -> dict[str, float]:
+    """What training took, for Records."""
+    return {
+        "seconds": round(sum(one.seconds for one in said), 1),
+        "retries": sum(one.retries for one in said),
+    }
 
-    def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-        self.plan, self.models, self.recipes = plan, models, recipes
-        self.preset = preset = plan.preset
-        self.versions = circumstances.versions()
-        self.hardware = {
-            **circumstances.hardware(),
-            "threads": preset.threads,
-            "device": circumstances.device(plan.device),
+
+def _of(recipe: str) -> str:
+    return "" if recipe == "plain" else f", {recipe}"
+
+
+class _Runs:
+    """The paper's layout: a target and shadows on records of their own, for every seed."""
+
+    def __init__(
+        self, plan: Plan, data: Data, models: Mapping[str, Any], recipes: Mapping[str, Any]
+    ) -> None:
+        from dynanoise.training.runs import paper_jobs
+        from dynanoise.training.splits import split_of
+
+        self.plan, self.data = plan, data
+        preset, size = plan.preset, plan.preset.size(plan.size)
+        self.protocols = [one for one in preset.protocols if one.design == "paper_split"]
+        self.splits = [split_of(data, size.pool, size.reference, s) for s in range(plan.seeds)]
+        self.by_run: dict[tuple[int, str], list[Job]] = {
+            (seed, name): paper_jobs(
+                split,
+                models[name],
+                recipes[name],
+                seed=seed,
+                shadows=shadows,
+                threads=preset.threads,
+                device=plan.device,
+            )
+            for seed, split in enumerate(self.splits)
+            for name, shadows in plan.shadows.items()
         }
+        self.jobs = [job for jobs in self.by_run.values() for job in jobs]
 
-    def record(
-        self, finding: Finding, seed: int, split: PaperSplit, training: Mapping[str, float]
-    ) -> Record:
-        """The Record of a finding."""
-        preset, contender = self.preset, finding.contender
-        counts = split.counts
-        return Record(
-            dataset=preset.dataset,
-            model=preset.model,
-            model_parameters=asdict(self.models[contender.recipe]),
-            contender=contender.name,
-            recipe=contender.recipe,
-            recipe_parameters=asdict(self.recipes[contender.recipe]),
-            defense=finding.defense,
-            attack=finding.attack,
-            protocol=preset.protocol.name,
-            threat=preset.protocol.threat,
-            preset=self.plan.name,
-            metrics=finding.metrics,
-            seed=seed,
-            split=split.digest,
-            counts={**counts, "scored": 2 * min(counts["members"], counts["non_members"])},
-            command=self.plan.command,
-            versions=self.versions,
-            hardware=self.hardware,
-            seconds=finding.seconds,
-            training=training,
-        )
+    def records(
+        self, answers: Iterator[Answers], stamp: Stamp, progress: Progress
+    ) -> Iterator[Record]:
+        """Takes the answers to its jobs, in their order."""
+        from dynanoise.training.runs import paper_run
+
+        for seed, split in enumerate(self.splits):
+            runs, training = {}, {}
+            for recipe in self.plan.shadows:
+                said = []
+                for job in self.by_run[seed, recipe]:
+                    said.append(next(answers))
+                    progress(f"seed {seed}: {job.name}{_of(recipe)}")
+                runs[recipe] = paper_run(self.data, split, said, seed=seed)
+                training[recipe] = _effort(said)
+            counts = split.counts
+            scored = 2 * min(counts["members"], counts["non_members"])
+            for protocol in self.protocols:
+                for finding in judge(runs, self.plan.preset.contenders, protocol):
+                    name = finding.contender.name
+                    progress(f"seed {seed}: {name}, {finding.attack or 'utility'}")
+                    yield stamp.record(
+                        finding,
+                        protocol,
+                        seed=seed,
+                        split=split.digest,
+                        counts={**counts, "scored": scored},
+                        training=training[finding.contender.recipe],
+                    )
+
+
+class _Pools:
+    """A pool of models over the same records, for each recipe."""
+
+    SEED = 0
+
+    def __init__(
+        self, plan: Plan, data: Data, models: Mapping[str, Any], recipes: Mapping[str, Any]
+    ) -> None:
+        from dynanoise.training.pools import pool_jobs, pool_split
+
+        self.plan, self.data = plan, data
+        preset, size = plan.preset, plan.preset.size(plan.size)
+        self.protocols = [one for one in preset.protocols if one.design == "pool"]
+        self.by_recipe: dict[str, list[Job]] = {}
+        if plan.models:
+            most = max(plan.models.values())
+            self.split = pool_split(data, size.pool, most, size.reference, self.SEED)
+            self.by_recipe = {
+                name: pool_jobs(
+                    self.split,
+                    models[name],
+                    recipes[name],
+                    seed=self.SEED,
+                    models=count,
+                    threads=preset.threads,
+                    device=plan.device,
+                )
+                for name, count in plan.models.items()
+            }
+        self.jobs = [job for jobs in self.by_recipe.values() for job in jobs]
+
+    def records(
+        self, answers: Iterator[Answers], stamp: Stamp, progress: Progress
+    ) -> Iterator[Record]:
+        """Takes the answers to its jobs, in their order."""
+        from dynanoise.training.pools import pool_of
+
+        pools, training = {}, {}
+        for recipe, jobs in self.by_recipe.items():
+            said = []
+            for job in jobs:
+                said.append(next(answers))
+                progress(f"pool: {job.name}{_of(recipe)}")
+            pools[recipe] = pool_of(self.data, self.split, said, seed=self.SEED)
+            training[recipe] = _effort(said)
+        for protocol in self.protocols:
+            contenders = self.plan.preset.contenders
+
+            def say(step: str, name: str = protocol.name) -> None:
+                progress(f"{name}: {step}")
+
+            for finding in judge_pool(pools, contenders, protocol, say):
+                recipe = finding.contender.recipe
+                yield stamp.record(
+                    finding,
+                    protocol,
+                    seed=self.SEED,
+                    split=self.split.digest,
+                    counts={**self.split.counts, "models": pools[recipe].models},
+                    training=training[recipe],
+                )

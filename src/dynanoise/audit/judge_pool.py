@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.metrics import intervals
-from dynanoise.metrics.midput import midput
-from dynanoise.metrics.pooled import pooled_metrics
+from dynanoise.metrics.pooled import Bootstrap, bootstrap, interval, resampled
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
+from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
 from dynanoise.record import AttackProtocol, Metric
 from dynanoise.seeding import derive
@@ -43,18 +44,22 @@ def judge_pool(
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility.
     """
-    before: dict[int, tuple[dict[str, float], float]] = {}
-    sizes = {pools[one.recipe].models for one in contenders if one.recipe in pools}
-    baseline = contenders[0]
-    for models in sorted(sizes):
-        part = pools[baseline.recipe].first(models)
-        if models == pools[baseline.recipe].models:
-            continue  # judged below, as a contender
-        *_, utility = _judge(baseline, part, protocol, lambda step: None, before)
-        assert utility.attack is None
-    ordered = [one for one in contenders if one.recipe in pools]
-    for contender in ordered:
+    before: dict[int, _Level] = {}
+    judged = [one for one in contenders if one.recipe in pools]
+    whole = pools[contenders[0].recipe]
+    for models in sorted({pools[one.recipe].models for one in judged} - {whole.models}):
+        for _ in _judge(contenders[0], whole.first(models), protocol, lambda step: None, before):
+            pass  # only for MIDPUT
+    for contender in judged:
         yield from _judge(contender, pools[contender.recipe], protocol, progress, before)
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """Attack success by attack, and accuracy by model [M], of one contender."""
+
+    success: Mapping[str, Bootstrap]
+    accuracy: Float64
 
 
 def _judge(
@@ -62,7 +67,7 @@ def _judge(
     pool: Pool,
     protocol: AttackProtocol,
     progress: Callable[[str], None],
-    before: dict[int, tuple[dict[str, float], float]],
+    before: dict[int, _Level],
 ) -> Iterator[Finding]:
     """One contender; the first on a pool of so many models becomes its baseline."""
     defenses = fitted_defenses(contender, pool)
@@ -77,34 +82,58 @@ def _judge(
         return source
 
     answers = answered(pool, defenses, protocol.threat, noise)
-    success: dict[str, float] = {}
+    success: dict[str, Bootstrap] = {}
     for done in attack_pool(answers, protocol.attacks):
-        metrics = pooled_metrics(done.found, derive(pool.seed, "bootstrap"))
+        success[done.name] = bootstrap(done.found, derive(pool.seed, "bootstrap"))
+        metrics = success[done.name].metrics
         metrics["expected"] = Metric(float(done.expected.mean()))
         metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
-        success[done.name] = metrics["asr"].value
         seconds, started = time.perf_counter() - started, time.perf_counter()
         progress(f"{contender.name}, {done.name}")
         yield Finding(contender, said, done.name, metrics, seconds)
-    metrics = _utility(defenses, pool, noise)
-    accuracy = metrics["accuracy"].value
-    earlier, earlier_accuracy = before.setdefault(pool.models, (success, accuracy))
-    single = {name: rate for name, rate in success.items() if name != STRONGEST}
-    trade = midput({name: earlier[name] for name in single}, single, earlier_accuracy, accuracy)
-    metrics["midput"] = Metric(trade.mean)
-    metrics["midput_leakage"] = Metric(trade.leakage)
-    drop = earlier_accuracy - accuracy
-    # The attacker's own choice on both sides, not the best of each in hindsight.
-    metrics["midput_worst_case"] = Metric(earlier[STRONGEST] - success[STRONGEST] - drop)
-    metrics["midput_oracle"] = Metric(trade.worst_case)
+    utility = _utility(defenses, pool, noise)
+    level = _Level(success, np.array(utility["accuracy"]))
+    metrics = {name: intervals.mean(values) for name, values in utility.items()}
+    metrics |= _trade_off(before.setdefault(pool.models, level), level, pool)
     progress(f"{contender.name}, utility")
     yield Finding(contender, said, None, metrics, time.perf_counter() - started)
 
 
+def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
+    """MIDPUT and its stricter forms, with intervals of paired resampling."""
+    names = [name for name in after.success if name != STRONGEST]
+
+    def at(rate: Callable[[Bootstrap], Float64], weights: Float64) -> dict[str, Float64]:
+        """For success rates [replicates] and weights of the models [replicates, M]."""
+        drop = (weights @ (before.accuracy - after.accuracy)) / weights.sum(axis=1)
+        old, new = (
+            {name: rate(level.success[name]) for name in (*names, STRONGEST)}
+            for level in (before, after)
+        )
+        return {
+            "midput": np.mean([old[name] - new[name] for name in names], axis=0) - drop,
+            "midput_leakage": np.mean(
+                [abs(old[name] - 0.5) - abs(new[name] - 0.5) for name in names], axis=0
+            )
+            - drop,
+            # The attacker's own choice on both sides, not the best of each in hindsight.
+            "midput_worst_case": old[STRONGEST] - new[STRONGEST] - drop,
+            "midput_oracle": np.max([old[name] for name in names], axis=0)
+            - np.max([new[name] for name in names], axis=0)
+            - drop,
+        }
+
+    models, records = pool.examples.use.shape
+    drawn = np.array([w for w, _ in resampled(models, records, derive(pool.seed, "bootstrap"))])
+    point = at(lambda found: np.array([found.point["asr"]]), np.ones((1, models)))
+    spread = at(lambda found: found.drawn["asr"], drawn)
+    return {name: interval(float(value[0]), spread[name]) for name, value in point.items()}
+
+
 def _utility(
     defenses: Sequence[Defense], pool: Pool, noise: Callable[[int, str], NoiseSource]
-) -> dict[str, Metric]:
-    """Of answers about test data, and accuracy on members: means over models, with intervals."""
+) -> dict[str, list[float]]:
+    """Of answers about test data, and accuracy on members: a value for each model."""
     rows: dict[str, list[float]] = {}
     for model, defense in enumerate(defenses):
         logits = pool.test.logits[model, :, 0].astype(np.float64)
@@ -116,4 +145,4 @@ def _utility(
         found["train_accuracy"] = utility_metrics(said, own, members.labels)["accuracy"]
         for name, metric in found.items():
             rows.setdefault(name, []).append(metric.value)
-    return {name: intervals.mean(values) for name, values in rows.items()}
+    return rows

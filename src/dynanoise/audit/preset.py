@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dynanoise.audit.protocols import PAPER
+from dynanoise.audit.protocols import ADAPTIVE, ADAPTIVE_16, PAPER
 from dynanoise.errors import UnknownNameError
 from dynanoise.record import AttackProtocol
 from dynanoise.types import Contender
@@ -20,11 +20,13 @@ class Size:
         pool: records that take part in the attack.
         reference: the defender's known non-members; what remains is test data.
         recipes: parameters of each recipe that a contender names.
+        models: how many models a pool has, by recipe; those of other recipes are not judged on it.
     """
 
     pool: int
     reference: int
     recipes: Mapping[str, Mapping[str, Any]]
+    models: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Preset:
         variants: other parameters of the architecture, by the recipes that need them.
         sizes: by name; the first is the default.
         contenders: rows of the table; the first is the baseline.
-        protocol: how they are judged.
+        protocols: how they are judged.
         shadows: shadow models of the attacker.
         threads: of the processor for each model; part of what determines the numbers.
         brief: True where a model trains in a second, and another process takes longer to start.
@@ -52,7 +54,7 @@ class Preset:
     contenders: tuple[Contender, ...]
     model_parameters: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    protocol: AttackProtocol = PAPER
+    protocols: tuple[AttackProtocol, ...] = (PAPER, ADAPTIVE, ADAPTIVE_16)
     shadows: int = 3
     threads: int = 1
     brief: bool = False
@@ -75,17 +77,25 @@ class Preset:
         """Of the architecture that a recipe trains."""
         return {**self.model_parameters, **self.variants.get(recipe, {})}
 
-    def only(self, contenders: Sequence[str] = (), attacks: Sequence[str] = ()) -> Preset:
-        """The same preset with fewer contenders or attacks; all where none are named.
+    def only(
+        self,
+        contenders: Sequence[str] = (),
+        attacks: Sequence[str] = (),
+        protocols: Sequence[str] = (),
+    ) -> Preset:
+        """The same preset with fewer contenders, attacks or protocols; all where none are named.
 
-        The baseline always stays: MIDPUT compares with it.
+        The baseline always stays: MIDPUT compares with it. A protocol of which no attack stays is
+        left out.
 
         Raises:
             UnknownNameError: for a name the preset does not have.
         """
+        every = dict.fromkeys(name for one in self.protocols for name in one.attacks)
         for kind, wanted, known in (
             ("contender", contenders, [contender.name for contender in self.contenders]),
-            ("attack", attacks, list(self.protocol.attacks)),
+            ("attack", attacks, list(every)),
+            ("protocol", protocols, [protocol.name for protocol in self.protocols]),
         ):
             for name in wanted:
                 if name not in known:
@@ -94,6 +104,13 @@ class Preset:
                     )
         baseline, *others = self.contenders
         kept = tuple(other for other in others if not contenders or other.name in contenders)
-        chosen = tuple(name for name in self.protocol.attacks if not attacks or name in attacks)
-        protocol = replace(self.protocol, attacks=chosen)
-        return replace(self, contenders=(baseline, *kept), protocol=protocol)
+        chosen = [
+            replace(
+                protocol,
+                attacks=tuple(name for name in protocol.attacks if not attacks or name in attacks),
+            )
+            for protocol in self.protocols
+            if not protocols or protocol.name in protocols
+        ]
+        judged = tuple(protocol for protocol in chosen if protocol.attacks)
+        return replace(self, contenders=(baseline, *kept), protocols=judged)

@@ -49,16 +49,22 @@ def peers() -> tuple[Contender, ...]:
     )
 
 
+_RECIPES = ("plain", "advreg", "relaxloss", "selena", "hamp", "dpsgd")
+_SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
+"""Models of a pool, for every recipe."""
+
+_FEW = MappingProxyType({"plain": 8})
+
+
 def _recipes(schedule: Schedule, **own: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """All recipes with one schedule, and parameters of their own.
 
     Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss
     of a few points of accuracy on digits' reference records, before any attack was run.
     """
-    names = ("plain", "advreg", "relaxloss", "selena", "hamp", "dpsgd")
     chosen = {"advreg": {"alpha": 1.0}, "relaxloss": {"alpha": 0.3}, **own}
     return MappingProxyType(
-        {name: {"schedule": schedule, **chosen.get(name, {})} for name in names}
+        {name: {"schedule": schedule, **chosen.get(name, {})} for name in _RECIPES}
     )
 
 
@@ -75,6 +81,7 @@ _DIGITS = Preset(
                 pool=600,
                 reference=300,
                 recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                models=_SIXTEEN,
             )
         }
     ),
@@ -94,6 +101,7 @@ _BREAST_CANCER = Preset(
                 pool=400,
                 reference=60,
                 recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                models=_SIXTEEN,
             )
         }
     ),
@@ -115,6 +123,7 @@ _SST2 = Preset(
                     Schedule(epochs=12, batch=64, learning_rate=2e-3),
                     selena={"models": 5, "left_out": 2},
                 ),
+                models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
@@ -123,6 +132,7 @@ _SST2 = Preset(
                     Schedule(epochs=12, batch=64, learning_rate=2e-3),
                     selena={"models": 3, "left_out": 1},
                 ),
+                models=_FEW,
             ),
         }
     ),
@@ -174,16 +184,24 @@ _CIFAR10 = Preset(
     variants=_GROUPS,
     sizes=MappingProxyType(
         {
-            "cpu": Size(pool=10_000, reference=2_000, recipes=_of_images(_RESIDUAL, 5, 2)),
+            "cpu": Size(
+                pool=10_000,
+                reference=2_000,
+                recipes=_of_images(_RESIDUAL, 5, 2),
+                # SELENA and DP-SGD would take hours.
+                models=MappingProxyType({"plain": 16, "advreg": 8, "relaxloss": 8, "hamp": 8}),
+            ),
             "paper": Size(
                 pool=50_000,
                 reference=2_000,
                 recipes=_of_images(replace(_RESIDUAL, epochs=30), 25, 10),
+                models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
                 reference=500,
                 recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
+                models=_FEW,
             ),
         }
     ),
@@ -201,16 +219,19 @@ _IMAGENET10 = Preset(
                 pool=4_500,
                 reference=500,
                 recipes=_of_images(replace(_RESIDUAL, epochs=20), 5, 2),
+                models=MappingProxyType({"plain": 16}),
             ),
             "paper": Size(
                 pool=4_500,
                 reference=500,
                 recipes=_of_images(replace(_RESIDUAL, epochs=30), 25, 10),
+                models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=1_500,
                 reference=300,
                 recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
+                models=_FEW,
             ),
         }
     ),

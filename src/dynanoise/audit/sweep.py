@@ -10,6 +10,7 @@ from typing import Any
 
 from dynanoise.audit.bench import Plan, Progress, bench
 from dynanoise.audit.preset import Preset
+from dynanoise.audit.protocols import PAPER
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import InputError, MissingModelError, UnknownNameError
 from dynanoise.record import Record
@@ -97,8 +98,10 @@ class Sweep:
             Contender(f"{self.parameter}={change[self.parameter]:g}", replace(defense, **change))
             for change in changes
         )
-        own = replace(preset, contenders=(baseline, *rows))
-        return Plan(self.preset, self.seeds, self.size, (), self.attacks, self.device, own)
+        own = replace(preset, contenders=(baseline, *rows), protocols=(PAPER,))
+        return Plan(
+            self.preset, self.seeds, self.size, attacks=self.attacks, device=self.device, own=own
+        )
 
     @property
     def command(self) -> str:
@@ -138,7 +141,7 @@ def sweep(
         for record in bench(plan.plan, progress, folder=folder, store=store, train=False):
             yield replace(record, command=plan.command)
     except MissingModelError as error:
-        first = Plan(plan.preset, plan.seeds, plan.size, ("dynanoise",), (), plan.device)
+        first = Plan(plan.preset, plan.seeds, plan.size, ("dynanoise",), device=plan.device)
         raise MissingModelError(
             error.problem, f"Train it first: `{first.command}`, with the same --store if any."
         ) from error

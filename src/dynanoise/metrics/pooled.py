@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +56,63 @@ class PoolScores:
         return roc(self.scores[self.scored], self.members[self.scored])
 
 
-def pooled_metrics(found: PoolScores, seed: int, replicates: int = REPLICATES) -> dict[str, Metric]:
-    """ASR, AUC and TPR at low FPR, with 95% intervals.
+@dataclass(frozen=True, eq=False)
+class Bootstrap:
+    """Metrics, and what they are in resampled pools.
 
-    The intervals are percentiles over a bootstrap that draws models and records, both with
-    replacement: records of one model share its training, and models share records, so a binomial
-    interval over all pairs is several times too narrow.
+    Attributes:
+        point: by name.
+        drawn: by name, float64 [replicates]. With one seed and one shape of the pool replicate i
+            draws the same models and records, so values of two attacks or contenders are paired.
+    """
+
+    point: Mapping[str, float]
+    drawn: Mapping[str, Float64]
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        """With 95% intervals, percentiles of what was drawn."""
+        return {name: interval(value, self.drawn[name]) for name, value in self.point.items()}
+
+
+def interval(point: float, drawn: Float64) -> Metric:
+    """A value with the percentiles of its replicates as its 95% interval.
+
+    >>> interval(0.5, np.linspace(0, 1, 1001))
+    Metric(value=0.5, low=0.025, high=0.975)
+    """
+    tail = 100 * (1 - LEVEL) / 2
+    low, high = np.percentile(drawn, [tail, 100 - tail])
+    return Metric(point, float(low), float(high))
+
+
+def resampled(
+    models: int, records: int, seed: int, replicates: int = REPLICATES
+) -> Iterator[tuple[Float64, Float64]]:
+    """How often each model [M] and each record [N] is drawn, with replacement, in each replicate.
+
+    Args:
+        models: M.
+        records: N.
+        seed: of the drawing.
+        replicates: how many.
+
+    >>> [models.sum() for models, records in resampled(4, 10, seed=0, replicates=2)]
+    [np.float64(4.0), np.float64(4.0)]
+    """
+    generator = np.random.default_rng(seed)
+    for _ in range(replicates):
+        yield (
+            np.bincount(generator.integers(0, models, models), minlength=models).astype(float),
+            np.bincount(generator.integers(0, records, records), minlength=records).astype(float),
+        )
+
+
+def bootstrap(found: PoolScores, seed: int, replicates: int = REPLICATES) -> Bootstrap:
+    """ASR, AUC and TPR at low FPR, in the pool and in resampled pools.
+
+    Models and records are both drawn with replacement: records of one model share its training, and
+    models share records, so a binomial interval over all pairs is several times too narrow.
 
     Args:
         found: scores and decisions.
@@ -75,19 +127,8 @@ def pooled_metrics(found: PoolScores, seed: int, replicates: int = REPLICATES) -
     measure = _Measure(found)
     models, records = found.scores.shape
     point = measure(np.ones(models), np.ones(records))
-    generator = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(replicates):
-        chosen = np.bincount(generator.integers(0, models, models), minlength=models)
-        weights = np.bincount(generator.integers(0, records, records), minlength=records)
-        drawn.append(measure(chosen.astype(np.float64), weights.astype(np.float64)))
-    tail = 100 * (1 - LEVEL) / 2
-    metrics = {}
-    for name, value in point.items():
-        values = [one[name] for one in drawn]
-        low, high = np.nanpercentile(values, [tail, 100 - tail])
-        metrics[name] = Metric(value, float(low), float(high))
-    return metrics
+    drawn = [measure(*weights) for weights in resampled(models, records, seed, replicates)]
+    return Bootstrap(point, {name: np.array([one[name] for one in drawn]) for name in point})
 
 
 class _Measure:

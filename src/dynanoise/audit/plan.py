@@ -1,0 +1,118 @@
+"""What a benchmark run shall do, checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from dynanoise.audit.preset import Preset
+from dynanoise.errors import InputError
+from dynanoise.registry import PRESETS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, checked.
+
+    Args:
+        name: a registered preset.
+        seeds: how many independent repetitions, >= 1; each draws its own records and weights.
+        size: of the preset; None for its default.
+        contenders: rows to run beside the baseline; all if empty.
+        attacks: columns to run; all if empty.
+        protocols: ways to judge to run; all if empty.
+        device: where to train, "cpu" or "cuda".
+        own: what to run instead of the registered preset of that name.
+
+    Raises:
+        UnknownNameError: for a name that is not there.
+        InputError: for an impossible number of seeds, or a protocol that cannot be run.
+
+    >>> Plan("digits", seeds=1, attacks=("loss",)).command
+    'dynanoise bench digits --seeds 1 --attack loss'
+    """
+
+    name: str
+    seeds: int = 3
+    size: str | None = None
+    contenders: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    device: str = "cpu"
+    own: Preset | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
+            raise InputError(f"seeds is {self.seeds!r}.", "Use an integer of at least 1.")
+        for protocol in self.preset.protocols:
+            if protocol.threat.augmented:
+                raise InputError(
+                    f"The preset {self.name} asks for the protocol {protocol.name!r} with "
+                    "augmented queries.",
+                    "Only the examples themselves can be asked about so far.",
+                )
+        self.preset.size(self.size)
+
+    @property
+    def preset(self) -> Preset:
+        """The preset, with the chosen contenders and attacks only."""
+        found: Preset = self.own or PRESETS.get(self.name)
+        return found.only(self.contenders, self.attacks, self.protocols)
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """What the contenders need, in the order in which it is trained."""
+        return tuple(dict.fromkeys(contender.recipe for contender in self.preset.contenders))
+
+    @property
+    def shadows(self) -> Mapping[str, int]:
+        """How many shadow models the paper's layout needs of each recipe; {} if it is not run.
+
+        An attacker who does not know of the defense has shadows of the baseline's recipe only.
+        """
+        preset = self.preset
+        layouts = [one for one in preset.protocols if one.design == "paper_split"]
+        aware = any(one.threat.knows_defense for one in layouts)
+        baseline = preset.contenders[0].recipe
+        return {
+            recipe: preset.shadows if aware or recipe == baseline else 0
+            for recipe in (self.recipes if layouts else ())
+        }
+
+    @property
+    def models(self) -> Mapping[str, int]:
+        """How many models the pool needs of each recipe; {} if no protocol uses one.
+
+        Recipes that the size has no number for are not run on it.
+        """
+        preset = self.preset
+        if not any(one.design == "pool" for one in preset.protocols):
+            return {}
+        known = preset.size(self.size).models
+        return {recipe: known[recipe] for recipe in self.recipes if recipe in known}
+
+    @property
+    def steps(self) -> int:
+        """How often `bench` will call its progress."""
+        preset = self.preset
+        steps = self.seeds * sum(1 + count for count in self.shadows.values())
+        steps += sum(self.models.values())
+        for protocol in preset.protocols:
+            rows = [
+                c for c in preset.contenders if protocol.design != "pool" or c.recipe in self.models
+            ]
+            # Of a pool, "strongest" as well.
+            measures = len(protocol.attacks) + (2 if protocol.design == "pool" else 1)
+            steps += (1 if protocol.design == "pool" else self.seeds) * len(rows) * measures
+        return steps
+
+    @property
+    def command(self) -> str:
+        """The command line that makes the same numbers."""
+        words = ["dynanoise", "bench", self.name, "--seeds", str(self.seeds)]
+        words += ["--size", self.size] if self.size else []
+        words += [word for name in self.contenders for word in ("--contender", name)]
+        words += [word for name in self.attacks for word in ("--attack", name)]
+        words += [word for name in self.protocols for word in ("--protocol", name)]
+        words += ["--device", self.device] if self.device != "cpu" else []
+        return " ".join(words)

@@ -1,0 +1,67 @@
+"""What all Records of a run share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from dynanoise.audit import circumstances
+from dynanoise.audit.judge import Finding
+from dynanoise.audit.plan import Plan
+from dynanoise.record import AttackProtocol, Record
+
+
+class Stamp:
+    """Makes Records of findings.
+
+    Args:
+        plan: of the run.
+        models: the architecture of each recipe.
+        recipes: by name.
+    """
+
+    def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
+        self.plan, self.models, self.recipes = plan, models, recipes
+        self.preset = plan.preset
+        self.versions = circumstances.versions()
+        self.hardware = {
+            **circumstances.hardware(),
+            "threads": self.preset.threads,
+            "device": circumstances.device(plan.device),
+        }
+
+    def record(
+        self,
+        finding: Finding,
+        protocol: AttackProtocol,
+        *,
+        seed: int,
+        split: str,
+        counts: Mapping[str, int],
+        training: Mapping[str, float],
+    ) -> Record:
+        """The Record of a finding."""
+        contender = finding.contender
+        return Record(
+            dataset=self.preset.dataset,
+            model=self.preset.model,
+            model_parameters=asdict(self.models[contender.recipe]),
+            contender=contender.name,
+            recipe=contender.recipe,
+            recipe_parameters=asdict(self.recipes[contender.recipe]),
+            defense=finding.defense,
+            attack=finding.attack,
+            protocol=protocol.name,
+            threat=protocol.threat,
+            preset=self.plan.name,
+            metrics=finding.metrics,
+            seed=seed,
+            split=split,
+            counts=counts,
+            command=self.plan.command,
+            versions=self.versions,
+            hardware=self.hardware,
+            seconds=finding.seconds,
+            training=training,
+        )
