@@ -123,12 +123,14 @@ def bench(
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
+        InputError: if the model does not take such data.
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
+    from dynanoise.training import fitting
     from dynanoise.training.executors import InProcess, Processes
     from dynanoise.training.jobs import Executor
     from dynanoise.training.runs import paper_jobs, paper_run
@@ -139,6 +141,8 @@ def bench(
     shadows = plan.shadows
     build = MODELS.get(preset.model)
     models = {name: build(**preset.parameters(name)) for name in shadows}
+    for model in models.values():
+        fitting.check(model, data)
     recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in shadows}
     splits = [split_of(data, size.pool, size.reference, seed) for seed in range(plan.seeds)]
     jobs = {
@@ -178,7 +182,8 @@ class _Common:
     def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
         self.plan, self.models, self.recipes = plan, models, recipes
         self.preset = preset = plan.preset
-        self.versions = circumstances.versions()
+        own = (package for model in models.values() for package in getattr(model, "packages", ()))
+        self.versions = circumstances.versions(dict.fromkeys(own))
         self.hardware = {
             **circumstances.hardware(),
             "threads": preset.threads,
