@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
+from dynanoise.audit.schedules import SCHEDULES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
@@ -74,7 +75,7 @@ _DIGITS = Preset(
             "cpu": Size(
                 pool=600,
                 reference=300,
-                recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                recipes=_recipes(SCHEDULES["mlp"]),
             )
         }
     ),
@@ -93,7 +94,7 @@ _BREAST_CANCER = Preset(
             "cpu": Size(
                 pool=400,
                 reference=60,
-                recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                recipes=_recipes(SCHEDULES["mlp"]),
             )
         }
     ),
@@ -111,10 +112,7 @@ _SST2 = Preset(
             "cpu": Size(
                 pool=6_920,
                 reference=693,
-                recipes=_recipes(
-                    Schedule(epochs=12, batch=64, learning_rate=2e-3),
-                    selena={"models": 5, "left_out": 2},
-                ),
+                recipes=_recipes(SCHEDULES["text"], selena={"models": 5, "left_out": 2}),
             )
         }
     ),
@@ -143,16 +141,7 @@ def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, M
     )
 
 
-_RESIDUAL = Schedule(
-    epochs=15,
-    batch=128,
-    learning_rate=0.1,
-    optimizer="sgd",
-    weight_decay=5e-4,
-    one_cycle=True,
-    bfloat16=True,
-)
-"""SGD for the cnn; 15 epochs take it to a training accuracy of 1."""
+_RESIDUAL = SCHEDULES["cnn"]
 
 _GROUPS = MappingProxyType({"dpsgd": {"norm": "group"}})
 """DP-SGD must treat records one by one, which batch normalisation does not."""
