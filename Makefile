@@ -51,5 +51,5 @@ clean:
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,hf,dev]'
 	@touch $@

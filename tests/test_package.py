@@ -20,7 +20,8 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         import sys
         class Missing:
             def find_spec(self, name, path=None, target=None):
-                extras = ("torch", "matplotlib", "datasets", "pyarrow", "pandas", "PIL")
+                extras = ("torch", "matplotlib", "datasets", "pyarrow", "pandas", "PIL",
+                          "transformers", "tokenizers")
                 if name.split(".")[0] in extras:
                     raise ModuleNotFoundError(name)
         sys.meta_path.insert(0, Missing())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dynanoise.errors import DataFileError, MissingDataError, MissingExtraError
-from dynanoise.training import anything, hub, sources
+from dynanoise.training import anything, hub, online, sources
 from dynanoise.training.datasets.cifar10 import cifar10
 from tests.training.build_files import (
     SENTENCES,
@@ -48,7 +48,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return there[" ".join(names)]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(hub, "_reachable", lambda: True)
+    monkeypatch.setattr(online, "reachable", lambda: True)
     return there
 
 
@@ -166,7 +166,7 @@ def test_offline_it_fails_quickly_with_the_same_sentence(
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", no_network)
-    monkeypatch.setattr(hub, "_PATIENCE", 0.1)
+    monkeypatch.setattr(online, "PATIENCE", 0.1)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr(sources, "folders", lambda folder: [])
     monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", tmp_path)

@@ -160,6 +160,23 @@ def test_a_layer_with_weights_and_memory_is_refused() -> None:
         DpSgd(tiny.QUICK).train(tiny.material(Remembering))
 
 
+def test_a_layer_that_opacus_cannot_split_by_record_is_refused() -> None:
+    """An embedding looked up once for the whole batch, as transformers do with positions."""
+
+    class Shared(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(5, 3)
+            self.shared = torch.nn.Embedding(1, 3)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            answered: torch.Tensor = self.linear(inputs) + self.shared(torch.tensor([0]))
+            return answered
+
+    with pytest.raises(InputError, match="no per-record gradients of this model: stack expects"):
+        DpSgd(tiny.QUICK).train(tiny.material(Shared))
+
+
 def test_the_returned_model_is_plain() -> None:
     given = tiny.material()
     model = DpSgd(tiny.QUICK).train(given)

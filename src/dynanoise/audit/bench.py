@@ -55,17 +55,22 @@ def bench(
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
         MissingModelError: if a model is not stored and none may be trained.
+        InputError: if the model does not take such data.
     """
     if importlib.util.find_spec("torch") is None:
         raise MissingExtraError(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
-    data: Data = DATASETS.get(plan.preset.dataset)(folder)
+    from dynanoise.training import fitting
+
     preset = plan.preset
+    data: Data = DATASETS.get(preset.dataset)(folder)
     build = MODELS.get(preset.model)
     size = preset.size(plan.size)
     models = {name: build(**preset.parameters(name)) for name in plan.recipes}
+    for model in models.values():
+        fitting.check(model, data)
     recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.recipes}
     stamp = Stamp(plan, models, recipes)
     runs, pool = _Runs(plan, data, models, recipes), _Pools(plan, data, models, recipes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ from typing import Any
 _PACKAGES = ("dynanoise", "numpy", "scipy", "scikit-learn", "torch", "opacus", "pillow")
 
 
-def versions() -> dict[str, str]:
+def versions(also: Iterable[str] = ()) -> dict[str, str]:
     """Versions of Python and of the packages that decide the numbers.
+
+    Args:
+        also: packages that only this run needs.
 
     >>> sorted(versions())[:2]
     ['dynanoise', 'numpy']
     """
     found = {"python": platform.python_version()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, *also):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
+from dynanoise.audit.schedules import SCHEDULES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
@@ -80,7 +81,7 @@ _DIGITS = Preset(
             "cpu": Size(
                 pool=600,
                 reference=300,
-                recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                recipes=_recipes(SCHEDULES["mlp"]),
                 models=_SIXTEEN,
             )
         }
@@ -100,7 +101,7 @@ _BREAST_CANCER = Preset(
             "cpu": Size(
                 pool=400,
                 reference=60,
-                recipes=_recipes(Schedule(epochs=100, batch=32, learning_rate=1e-3)),
+                recipes=_recipes(SCHEDULES["mlp"]),
                 models=_SIXTEEN,
             )
         }
@@ -119,19 +120,13 @@ _SST2 = Preset(
             "cpu": Size(
                 pool=6_920,
                 reference=693,
-                recipes=_recipes(
-                    Schedule(epochs=12, batch=64, learning_rate=2e-3),
-                    selena={"models": 5, "left_out": 2},
-                ),
+                recipes=_recipes(SCHEDULES["text"], selena={"models": 5, "left_out": 2}),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
                 reference=693,
-                recipes=_recipes(
-                    Schedule(epochs=12, batch=64, learning_rate=2e-3),
-                    selena={"models": 3, "left_out": 1},
-                ),
+                recipes=_recipes(SCHEDULES["text"], selena={"models": 3, "left_out": 1}),
                 models=_FEW,
             ),
         }
@@ -163,16 +158,7 @@ def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, M
     )
 
 
-_RESIDUAL = Schedule(
-    epochs=15,
-    batch=64,
-    learning_rate=0.05,
-    optimizer="sgd",
-    weight_decay=5e-4,
-    one_cycle=True,
-    bfloat16=True,
-)
-"""SGD for the cnn; 15 epochs take shadow models of 1,500 images to a training accuracy of 0.99."""
+_RESIDUAL = SCHEDULES["cnn"]
 
 _GROUPS = MappingProxyType({"dpsgd": {"norm": "group"}})
 """DP-SGD must treat records one by one, which batch normalisation does not."""

@@ -24,7 +24,8 @@ class Stamp:
     def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
         self.plan, self.models, self.recipes = plan, models, recipes
         self.preset = plan.preset
-        self.versions = circumstances.versions()
+        own = (package for model in models.values() for package in getattr(model, "packages", ()))
+        self.versions = circumstances.versions(dict.fromkeys(own))
         self.hardware = {
             **circumstances.hardware(),
             "threads": self.preset.threads,

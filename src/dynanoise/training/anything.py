@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 from dynanoise.errors import DataFileError
@@ -20,6 +21,7 @@ def load(
     *,
     side: int | None = None,
     standardise: bool = False,
+    tokenizer: str | None = None,
 ) -> Data:
     """The data that ``what`` names.
 
@@ -31,6 +33,7 @@ def load(
         folder: where registered data sets are looked for first.
         side: of images that are not registered: resize to side x side.
         standardise: of tables: bring the columns to mean 0 and standard deviation 1.
+        tokenizer: of texts: the pretrained model whose tokenizer is used, see `checkpoints.find`.
 
     Raises:
         UnknownNameError, DataFileError: if it is neither a registered name nor there.
@@ -40,9 +43,11 @@ def load(
     (1797, 64)
     """
     if what in DATASETS.names():
-        named: Data = DATASETS.get(what)(folder)
+        loader = DATASETS.get(what)
+        texts = tokenizer is not None and "tokenizer" in inspect.signature(loader).parameters
+        named: Data = loader(folder, tokenizer=tokenizer) if texts else loader(folder)
         return named
-    how = Decoding(side=side)
+    how = Decoding(side=side, tokenizer=tokenizer)
     if what.startswith(HUB):
         return hub.load(what.removeprefix(HUB), how)
     path = Path(what)

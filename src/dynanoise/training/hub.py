@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import socket
-import threading
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest import mock
-from urllib.parse import urlsplit
 
 from dynanoise.errors import DynaNoiseError, MissingDataError
+from dynanoise.training import online
 from dynanoise.training.data import Data
 from dynanoise.training.extras import require
 from dynanoise.training.layout import AS_PUBLISHED, Decoding, decode
 from dynanoise.training.parts import NAMES, Part, rows
-
-_PATIENCE = 3.0
-"""Seconds until a hub that does not answer counts as out of reach."""
 
 
 def load(hub_id: str, how: Decoding = AS_PUBLISHED) -> Data:
@@ -41,7 +35,7 @@ def load(hub_id: str, how: Decoding = AS_PUBLISHED) -> Data:
         raise
     except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise MissingDataError(
-            f"The hub does not give the data set {hub_id!r} ({reason(error)}).",
+            f"The hub does not give the data set {hub_id!r} ({online.reason(error)}).",
             "Check its name and the connection, or pass a local folder of the same layout.",
         ) from error
     return decode(hub_id, found, how)
@@ -58,7 +52,7 @@ def parts(hub_id: str) -> list[Part]:
     """
     datasets = require("datasets", f"Fetching {hub_id} from the hub")
     name, _, configuration = hub_id.partition(":")
-    reachable = _reachable()
+    reachable = online.reachable()
     try:
         with _offline(datasets, when=not reachable):
             found = datasets.load_dataset(name, *([configuration] if configuration else []))
@@ -71,38 +65,10 @@ def parts(hub_id: str) -> list[Part]:
     return [_part(hub_id, part, found[part]) for part in NAMES if part in found]
 
 
-def reason(error: Exception) -> str:
-    """An error as a few words in one line."""
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
-
-
 def _part(hub_id: str, name: str, part: Any) -> Part:
     # As Arrow the library leaves images encoded: decoding is the same for files and the hub.
     read = rows(part.with_format("arrow")[:], f"The {name} part of {hub_id}")
     return Part(name, read.digest, lambda: read)
-
-
-def _reachable() -> bool:
-    """False if the hub does not answer soon; the library would try for half a minute."""
-    if urllib.request.getproxies():
-        return True  # only the proxy may be able to resolve its name
-    endpoint = urlsplit(require("huggingface_hub.constants", "Fetching data").ENDPOINT)
-    address = (endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443))
-    answered: list[bool] = []
-
-    def knock() -> None:
-        try:
-            socket.create_connection(address, timeout=_PATIENCE).close()
-            answered.append(True)
-        except OSError:
-            pass
-
-    # In a thread, because looking up a name has no timeout of its own.
-    thread = threading.Thread(target=knock, daemon=True)
-    thread.start()
-    thread.join(_PATIENCE)
-    return bool(answered)
 
 
 @contextmanager

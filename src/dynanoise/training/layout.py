@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from dynanoise.errors import DataFileError
-from dynanoise.training import images, labels
+from dynanoise.training import checkpoints, images, labels, subwords, text
 from dynanoise.training.cache import cached
 from dynanoise.training.data import Data
 from dynanoise.training.parts import Part, Rows
-from dynanoise.training.text import LENGTH, Vocabulary
+from dynanoise.training.subwords import Subwords
+from dynanoise.training.text import Vocabulary
 
 _log = logging.getLogger(__name__)
 
@@ -23,13 +25,36 @@ class Decoding:
         side: of images: resize to side x side; None leaves them as they are.
         least, most: of texts: how often a word of the vocabulary occurs at least, and how many
             words are kept.
-        length: of texts: tokens of a record.
+        length: of texts: tokens of a record; None for 64 words, or up to 128 of a tokenizer's.
+        tokenizer: of texts: the pretrained model whose tokenizer is used (see `checkpoints.find`),
+            instead of a vocabulary of the words of the training part.
     """
 
     side: int | None = None
     least: int = 2
     most: int = 20_000
-    length: int = LENGTH
+    length: int | None = None
+    tokenizer: str | None = None
+
+    @property
+    def longest(self) -> int:
+        """Tokens of a record at most."""
+        return self.length or (subwords.LENGTH if self.tokenizer else text.LENGTH)
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What decides the arrays besides the parts; a tokenizer's contents, not its place.
+
+        Raises:
+            DynaNoiseError: as `checkpoints.find` does.
+        """
+        chosen = {**asdict(self), "length": self.longest}
+        del chosen["tokenizer"]
+        if self.tokenizer is None:
+            return chosen
+        folder = checkpoints.find(self.tokenizer).folder
+        found = [checkpoints.digest(folder, weights=False), checkpoints.versions()]
+        return {**chosen, "tokenizer": found}
 
 
 AS_PUBLISHED = Decoding()
@@ -46,14 +71,15 @@ def decode(name: str, parts: list[Part], how: Decoding = AS_PUBLISHED) -> Data:
         how: see `Decoding`.
 
     Returns:
-        Images uint8 [N, H, W, 3] or tokens int32 [N, L]; ``test_from`` is the end of the training
-        part if another part follows.
+        Images uint8 [N, H, W, 3] or tokens int32 [N, L], as `Vocabulary` or `Subwords` encode them;
+        ``test_from`` is the end of the training part if another part follows.
 
     Raises:
         DataFileError, InputError: if a part does not hold what it should.
         MissingExtraError: if pyarrow or Pillow is not installed.
+        DynaNoiseError: of `checkpoints.find`, where a tokenizer is named.
     """
-    key = {"parts": [[part.name, part.digest] for part in parts], "how": asdict(how)}
+    key = {"parts": [[part.name, part.digest] for part in parts], "how": how.key}
     # Sentences need no Pillow, but then this costs nothing: the extra brings both.
     return cached(name, key | {"decoder": images.decoder()}, lambda: _decode(name, parts, how))
 
@@ -74,12 +100,16 @@ def _decode(name: str, parts: list[Part], how: Decoding) -> Data:
     numbers, found = labels.encode([label for rows in read for label in rows.labels], name)
     names = found or train.class_names
     values = [value for rows in read for value in rows.values]
-    vocabulary = None
+    vocabulary: Vocabulary | Subwords | None = None
     if train.kind == "images":
         inputs = images.decode(values, len(values), lambda row: f"Row {row} of {name}", how.side)
     else:
-        vocabulary = Vocabulary.learn(train.values, least=how.least, most=how.most)
-        inputs = vocabulary.encode(values, how.length)  # type: ignore[assignment]
+        vocabulary = (
+            Subwords.of(how.tokenizer)
+            if how.tokenizer
+            else Vocabulary.learn(train.values, least=how.least, most=how.most)
+        )
+        inputs = vocabulary.encode(values, how.longest)  # type: ignore[assignment]
     return Data(
         name=name,
         inputs=inputs,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dynanoise.errors import DynaNoiseError, MissingDataError, MissingExtraError
-from dynanoise.training import hub
+from dynanoise.training import hub, online
 from dynanoise.training.data import Data
 from dynanoise.training.layout import AS_PUBLISHED, Decoding, decode
 from dynanoise.training.parts import Part, from_files
@@ -98,7 +98,7 @@ def find(published: Published, folder: Path | None = None) -> list[Part]:
     except DynaNoiseError:
         raise
     except Exception as error:  # the library's and its HTTP client's errors have no common base
-        raise missing(published, f" ({hub.reason(error)})") from error
+        raise missing(published, f" ({online.reason(error)})") from error
     if not set(published.required) <= {part.name for part in parts}:
         raise missing(published, f" (whose copy lacks one of {', '.join(published.required)})")
     return parts

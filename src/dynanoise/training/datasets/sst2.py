@@ -7,13 +7,17 @@ from pathlib import Path
 from dynanoise.training.data import Data
 from dynanoise.training.layout import Decoding
 from dynanoise.training.sources import Published, load
-from dynanoise.training.text import LENGTH
 
 SST2 = Published("sst2", ("sst2",), "stanfordnlp/sst2", ("train", "validation"))
 
 
 def sst2(
-    folder: Path | None = None, *, least: int = 2, most: int = 20_000, length: int = LENGTH
+    folder: Path | None = None,
+    *,
+    least: int = 2,
+    most: int = 20_000,
+    length: int | None = None,
+    tokenizer: str | None = None,
 ) -> Data:
     """The training part and, from ``test_from`` on, the validation part and the test part.
 
@@ -25,16 +29,20 @@ def sst2(
         folder: where it is looked for first, in ``sst2``.
         least: how often a word of the training part occurs to be in the vocabulary.
         most: how many words are kept.
-        length: tokens of a record.
+        length: tokens of a record; None for 64 words, or up to 128 of a tokenizer's tokens.
+        tokenizer: the pretrained model whose tokenizer is used instead of a vocabulary, see
+            `checkpoints.find`.
 
     Returns:
-        Inputs int32 [N, length], token ids padded with 0; 1 is an unknown word.
+        Inputs int32 [N, L], token ids padded with 0, as `text.Vocabulary` or `subwords.Subwords`
+        makes them.
 
     Raises:
-        MissingDataError: if no place has it.
-        MissingExtraError: if pyarrow is not installed.
+        MissingDataError: if no place has it or the tokenizer.
+        DataFileError: if the tokenizer cannot be read.
+        MissingExtraError: if pyarrow, or transformers for a tokenizer, is not installed.
     """
-    return load(SST2, folder, Decoding(least=least, most=most, length=length))
+    return load(SST2, folder, Decoding(None, least, most, length, tokenizer))
 
 
 DATASETS = {"sst2": sst2}

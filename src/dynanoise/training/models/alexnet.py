@@ -38,6 +38,7 @@ class Alexnet:
     """
 
     side: int = 64
+    takes: ClassVar[str] = "images"
     version: ClassVar[int] = 1
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -54,6 +54,7 @@ class Cnn:
 
     width: int = 44
     norm: str = "batch"
+    takes: ClassVar[str] = "images"
     version: ClassVar[int] = 1
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -21,6 +21,7 @@ class Mlp:
     """
 
     hidden: tuple[int, ...] = (256,)
+    takes: ClassVar[str] = "numbers"
     version: ClassVar[int] = 1
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -44,6 +44,7 @@ class Text:
     vocabulary: int = 20_000
     width: int = 128
     dropout: float = 0.3
+    takes: ClassVar[str] = "texts"
     version: ClassVar[int] = 1
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -76,10 +76,7 @@ class DpSgd:
             # A sum, because an empty batch, which Poisson sampling may draw, has no mean.
             wrapped = opacus.GradSampleModule(model.train(), loss_reduction="sum")
         except NotImplementedError as error:
-            raise InputError(
-                f"Opacus takes no per-record gradients of this model: {error}",
-                "Use layers that keep no state of the records they have seen.",
-            ) from error
+            raise _unfit(error) from error
         plain = loop.optimiser(model, self.schedule)
         noisy = opacus.optimizers.DPOptimizer(
             plain,
@@ -93,12 +90,18 @@ class DpSgd:
         with warnings.catch_warnings():
             # Of Opacus' hook on the first layer, whose input, the data, needs no gradient.
             warnings.filterwarnings("ignore", message="Full backward hook is firing")
-            for _ in range(steps):
+            for step in range(steps):
                 rows = (torch.rand(count, generator=order) < rate).nonzero()[:, 0].to(inputs.device)
                 noisy.zero_grad(set_to_none=True)
-                logits = wrapped(inputs[rows])
-                nn.functional.cross_entropy(logits, labels[rows], reduction="sum").backward()
-                noisy.step()
+                try:
+                    logits = wrapped(inputs[rows])
+                    nn.functional.cross_entropy(logits, labels[rows], reduction="sum").backward()
+                    noisy.step()
+                except (AttributeError, RuntimeError) as error:
+                    # What Opacus cannot do shows in the first step; memory may run out in any.
+                    if step or isinstance(error, torch.OutOfMemoryError):
+                        raise
+                    raise _unfit(error) from error
                 pace.step()
         trained: nn.Module = wrapped.to_standard_module()
         return attach(
@@ -145,6 +148,13 @@ def _opacus() -> Any:
             "DP-SGD needs Opacus, which is not installed.", "Run: pip install 'dynanoise[dp]'."
         ) from error
     return opacus
+
+
+def _unfit(error: Exception) -> InputError:
+    return InputError(
+        f"Opacus takes no per-record gradients of this model: {error}",
+        "Use layers that it knows and that keep no state of the records they have seen.",
+    )
 
 
 def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
