@@ -63,8 +63,22 @@ DataFolder = Annotated[
 
 @app.command()
 def bench(
-    preset: Annotated[str | None, typer.Argument(help="What to run; see --list.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="PRESET|DATA",
+            help="What to run; see --list. Or data of your own: a table (npz, csv, parquet), a "
+            "folder of images or of parquet files, hub:OWNER/NAME.",
+        ),
+    ] = None,
     out: Out = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="What to train: mlp, cnn, alexnet, text or hf:NAME_OR_FOLDER. Default: the "
+            "preset's, or what fits the data."
+        ),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(help="Independent repetitions. Default: 3, with --quick 1.")
     ] = None,
@@ -114,19 +128,22 @@ def bench(
         if no_store and store is not None:
             raise InputError("Both --store and --no-store were given.", "Leave one away.")
         folder = terminal.folder_of(out)
-        from dynanoise.audit.bench import Plan
-
-        plan = Plan(
+        plan, loaded = terminal.plan_of(
             preset,
-            (1 if quick else 3) if seeds is None else seeds,
-            terminal.quick_size(preset) if quick else size,
-            tuple(contender or ()),
-            tuple(attack or ()),
-            tuple(protocol or ()),
-            device,
+            model,
+            data,
+            quick=quick,
+            seeds=seeds,
+            size=size,
+            contenders=tuple(contender or ()),
+            attacks=tuple(attack or ()),
+            protocols=tuple(protocol or ()),
+            device=device,
         )
         kept = None if no_store else terminal.store_folder(store)
-        records = terminal.run_plan(plan, out=folder, data=data, store=kept, workers=workers)
+        records = terminal.run_plan(
+            plan, loaded, out=folder, folder=data, store=kept, workers=workers
+        )
         try:
             written = folder is None or terminal.saved(records, folder)
         finally:

@@ -7,16 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
-    from dynanoise.audit.bench import Plan
+    from dynanoise.audit.plan import Plan
     from dynanoise.audit.sweep import Sweep
     from dynanoise.record import Record
+    from dynanoise.training.data import Data
     from dynanoise.training.store import Store
 
 WIDE = 120
@@ -76,11 +77,40 @@ def folder_of(out: str | None) -> Path | None:
     return None if out is None else Path(out)
 
 
-def quick_size(preset: str) -> str | None:
-    """The size that --quick means: None, the default, where a preset is quick anyway."""
+def plan_of(
+    name: str,
+    model: str | None,
+    folder: Path | None,
+    *,
+    quick: bool,
+    seeds: int | None,
+    size: str | None,
+    **choices: Any,
+) -> tuple[Plan, Data | None]:
+    """What to run, and the data where they had to be loaded to find out.
+
+    Args:
+        name: a preset, or data of the user's own.
+        model: to train instead of the usual one.
+        folder: where data sets are looked for first.
+        quick: the size "quick", where there is one, and one seed.
+        seeds: None for the default.
+        size: None for the default.
+        choices: further arguments of `Plan`.
+    """
+    from dynanoise.audit.plan import Plan
     from dynanoise.registry import PRESETS
 
-    return "quick" if "quick" in PRESETS.get(preset).sizes else None
+    own, data = None, None
+    if model is not None or name not in PRESETS.names():
+        from dynanoise.audit.own import own_preset
+
+        own, data = own_preset(name, model, folder)
+    preset = own or PRESETS.get(name)
+    if quick:
+        seeds = 1 if seeds is None else seeds
+        size = "quick" if "quick" in preset.sizes else None
+    return Plan(name, 3 if seeds is None else seeds, size, model=model, own=own, **choices), data
 
 
 def store_folder(told: Path | None) -> Path | None:
@@ -97,14 +127,21 @@ def store_folder(told: Path | None) -> Path | None:
 
 
 def run_plan(
-    plan: Plan, *, out: Path | None, data: Path | None, store: Path | None, workers: int | None
+    plan: Plan,
+    data: Data | None = None,
+    *,
+    out: Path | None,
+    folder: Path | None,
+    store: Path | None,
+    workers: int | None,
 ) -> list[Record]:
     """Runs a plan behind a progress bar.
 
     Args:
         plan: what to run.
+        data: where they are loaded already.
         out: folder that must be writable, or None.
-        data: folder where data sets are looked for first.
+        folder: where data sets are looked for first.
         store: folder of trained models, or None.
         workers: None for one where models are brief, else as many as cores allow.
     """
@@ -118,7 +155,8 @@ def run_plan(
     try:
         seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
         with progress_bar(f"{plan.name}, {seeds}", plan.steps) as advance:
-            return list(bench(plan, advance, folder=data, store=store, workers=workers))
+            found = bench(plan, advance, data=data, folder=folder, store=store, workers=workers)
+            return list(found)
     except KeyboardInterrupt:
         if out is not None:
             typer.echo("No result was written.", err=True)

@@ -13,8 +13,9 @@ from dynanoise.audit.plan import Plan
 from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
 from dynanoise.record import Record
-from dynanoise.registry import DATASETS, MODELS, RECIPES
+from dynanoise.registry import RECIPES
 from dynanoise.training.data import Data
+from dynanoise.training.names import named, tokenizer_of
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Answers, Executor, Job
@@ -29,6 +30,7 @@ def bench(
     plan: Plan,
     progress: Progress = lambda step: None,
     *,
+    data: Data | None = None,
     folder: Path | None = None,
     store: Path | None = None,
     workers: int = 1,
@@ -43,6 +45,7 @@ def bench(
     Args:
         plan: what to run.
         progress: called after each of the plan's steps.
+        data: where they are loaded already; None loads the preset's.
         folder: where data sets are looked for first, see `training.sources`.
         store: folder where trained models are kept and found again; None trains all of them.
         workers: processes that train at once.
@@ -62,17 +65,17 @@ def bench(
             "Training needs torch, which is not installed.",
             "Install it with: pip install 'dynanoise[train]'",
         )
-    from dynanoise.training import fitting
+    from dynanoise.training import anything, fitting
 
     preset = plan.preset
-    data: Data = DATASETS.get(preset.dataset)(folder)
-    build = MODELS.get(preset.model)
+    if data is None:
+        data = anything.load(preset.dataset, folder, tokenizer=tokenizer_of(preset.model))
     size = preset.size(plan.size)
-    models = {name: build(**preset.parameters(name)) for name in plan.recipes}
+    models = {name: named(preset.model, **preset.parameters(name)) for name in plan.recipes}
     for model in models.values():
         fitting.check(model, data)
     recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.recipes}
-    stamp = Stamp(plan, models, recipes)
+    stamp = Stamp(plan, data.name, models, recipes)
     runs, pool = _Runs(plan, data, models, recipes), _Pools(plan, data, models, recipes)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     jobs = [*runs.jobs, *pool.jobs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ class Plan:
         attacks: columns to run; all if empty.
         protocols: ways to judge to run; all if empty.
         device: where to train, "cpu" or "cuda".
+        model: what to train instead of the preset's own model, for the command; see `own`.
         own: what to run instead of the registered preset of that name.
 
     Raises:
@@ -39,6 +41,7 @@ class Plan:
     attacks: tuple[str, ...] = ()
     protocols: tuple[str, ...] = ()
     device: str = "cpu"
+    model: str | None = None
     own: Preset | None = None
 
     def __post_init__(self) -> None:
@@ -109,10 +112,11 @@ class Plan:
     @property
     def command(self) -> str:
         """The command line that makes the same numbers."""
-        words = ["dynanoise", "bench", self.name, "--seeds", str(self.seeds)]
+        words = ["dynanoise", "bench", shlex.quote(self.name), "--seeds", str(self.seeds)]
+        words += ["--model", shlex.quote(self.model)] if self.model else []
         words += ["--size", self.size] if self.size else []
         words += [word for name in self.contenders for word in ("--contender", name)]
-        words += [word for name in self.attacks for word in ("--attack", name)]
+        words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
         words += [word for name in self.protocols for word in ("--protocol", name)]
         words += ["--device", self.device] if self.device != "cpu" else []
         return " ".join(words)

@@ -57,7 +57,7 @@ _SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
 _FEW = MappingProxyType({"plain": 8})
 
 
-def _recipes(schedule: Schedule, **own: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+def plain_recipes(schedule: Schedule, **own: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """All recipes with one schedule, and parameters of their own.
 
     Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss
@@ -81,7 +81,7 @@ _DIGITS = Preset(
             "cpu": Size(
                 pool=600,
                 reference=300,
-                recipes=_recipes(SCHEDULES["mlp"]),
+                recipes=plain_recipes(SCHEDULES["mlp"]),
                 models=_SIXTEEN,
             )
         }
@@ -101,7 +101,7 @@ _BREAST_CANCER = Preset(
             "cpu": Size(
                 pool=400,
                 reference=60,
-                recipes=_recipes(SCHEDULES["mlp"]),
+                recipes=plain_recipes(SCHEDULES["mlp"]),
                 models=_SIXTEEN,
             )
         }
@@ -120,13 +120,13 @@ _SST2 = Preset(
             "cpu": Size(
                 pool=6_920,
                 reference=693,
-                recipes=_recipes(SCHEDULES["text"], selena={"models": 5, "left_out": 2}),
+                recipes=plain_recipes(SCHEDULES["text"], selena={"models": 5, "left_out": 2}),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
                 reference=693,
-                recipes=_recipes(SCHEDULES["text"], selena={"models": 3, "left_out": 1}),
+                recipes=plain_recipes(SCHEDULES["text"], selena={"models": 3, "left_out": 1}),
                 models=_FEW,
             ),
         }
@@ -135,7 +135,9 @@ _SST2 = Preset(
 )
 
 
-def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, Mapping[str, Any]]:
+def image_recipes(
+    schedule: Schedule, models: int, left_out: int
+) -> Mapping[str, Mapping[str, Any]]:
     """All recipes for the cnn.
 
     AdvReg's alpha of 6, its paper's for CIFAR-10, ends this short training at chance.
@@ -149,7 +151,7 @@ def _of_images(schedule: Schedule, models: int, left_out: int) -> Mapping[str, M
     )
     # Clipped and noisy gradients want large batches; noise decays weights enough.
     noisy = replace(schedule, batch=256, learning_rate=0.5, weight_decay=0.0)
-    return _recipes(
+    return plain_recipes(
         schedule,
         relaxloss={"alpha": 0.4},  # its paper's for CIFAR-10 and VGG; 1 costs 7 points of accuracy
         selena={"models": models, "left_out": left_out},
@@ -173,20 +175,20 @@ _CIFAR10 = Preset(
             "cpu": Size(
                 pool=10_000,
                 reference=2_000,
-                recipes=_of_images(_RESIDUAL, 5, 2),
+                recipes=image_recipes(_RESIDUAL, 5, 2),
                 # SELENA and DP-SGD would take hours.
                 models=MappingProxyType({"plain": 16, "advreg": 8, "relaxloss": 8, "hamp": 8}),
             ),
             "paper": Size(
                 pool=50_000,
                 reference=2_000,
-                recipes=_of_images(replace(_RESIDUAL, epochs=30), 25, 10),
+                recipes=image_recipes(replace(_RESIDUAL, epochs=30), 25, 10),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
+                recipes=image_recipes(replace(_RESIDUAL, epochs=8), 3, 1),
                 models=_FEW,
             ),
         }
@@ -204,19 +206,19 @@ _IMAGENET10 = Preset(
             "cpu": Size(
                 pool=4_500,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=20), 5, 2),
+                recipes=image_recipes(replace(_RESIDUAL, epochs=20), 5, 2),
                 models=MappingProxyType({"plain": 16}),
             ),
             "paper": Size(
                 pool=4_500,
                 reference=500,
-                recipes=_of_images(replace(_RESIDUAL, epochs=30), 25, 10),
+                recipes=image_recipes(replace(_RESIDUAL, epochs=30), 25, 10),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=1_500,
                 reference=300,
-                recipes=_of_images(replace(_RESIDUAL, epochs=8), 3, 1),
+                recipes=image_recipes(replace(_RESIDUAL, epochs=8), 3, 1),
                 models=_FEW,
             ),
         }

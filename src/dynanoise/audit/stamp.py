@@ -10,6 +10,7 @@ from dynanoise.audit import circumstances
 from dynanoise.audit.judge import Finding
 from dynanoise.audit.plan import Plan
 from dynanoise.record import AttackProtocol, Record
+from dynanoise.training.names import tokenizer_of
 
 
 class Stamp:
@@ -17,13 +18,22 @@ class Stamp:
 
     Args:
         plan: of the run.
+        dataset: what the data are called.
         models: the architecture of each recipe.
         recipes: by name.
     """
 
-    def __init__(self, plan: Plan, models: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
-        self.plan, self.models, self.recipes = plan, models, recipes
+    def __init__(
+        self,
+        plan: Plan,
+        dataset: str,
+        models: Mapping[str, Any],
+        recipes: Mapping[str, Any],
+    ) -> None:
+        self.plan, self.dataset, self.models, self.recipes = plan, dataset, models, recipes
         self.preset = plan.preset
+        # Of a pretrained transformer the parameters have name and digest, and no folder.
+        self._model = "hf" if tokenizer_of(self.preset.model) else self.preset.model
         own = (package for model in models.values() for package in getattr(model, "packages", ()))
         self.versions = circumstances.versions(dict.fromkeys(own))
         self.hardware = {
@@ -45,8 +55,8 @@ class Stamp:
         """The Record of a finding."""
         contender = finding.contender
         return Record(
-            dataset=self.preset.dataset,
-            model=self.preset.model,
+            dataset=self.dataset,
+            model=self._model,
             model_parameters=asdict(self.models[contender.recipe]),
             contender=contender.name,
             recipe=contender.recipe,

@@ -37,7 +37,8 @@ def load(path: Path, *, standardise: bool = False) -> Data:
         path: ``.npz`` with arrays X and y; or ``.csv`` (with a line of column names) or
             ``.parquet`` whose column called label, target or y, or else the last one, is the
             label. Class numbers count from 0; texts are numbered in sorted order.
-        standardise: bring every column to mean 0 and standard deviation 1 over the whole file.
+        standardise: bring every column to mean 0 and standard deviation 1 over the whole file;
+            images are left as they are.
 
     Returns:
         X as float32 [N, ...]; X of npz that is uint8 [N, H, W, 3] stays so, as images.
@@ -60,7 +61,7 @@ def load(path: Path, *, standardise: bool = False) -> Data:
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
     return Data(
         name=path.stem,
-        inputs=standardised(inputs) if standardise else inputs,
+        inputs=standardised(inputs) if standardise and inputs.dtype != np.uint8 else inputs,
         labels=numbers,
         classes=labels.count(numbers, names),
         class_names=names,
