@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
-from dynanoise.audit.presets import controls, image_recipes, peers, plain_recipes
+from dynanoise.audit.presets import NOISY_CNN, controls, image_recipes, peers, plain_recipes
 from dynanoise.audit.schedules import SCHEDULES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import InputError
@@ -82,7 +82,7 @@ def _with(preset: Preset, model: str, data: Data) -> Preset:
     parameters: dict[str, Any] = {}
     if model == "text":
         parameters = {"vocabulary": data.vocabulary_size, "width": 64}
-    variants: Mapping[str, Any] = {"dpsgd": {"norm": "group"}} if model == "cnn" else {}
+    variants = NOISY_CNN if model == "cnn" else {}
     return replace(preset, model=model, model_parameters=parameters, variants=variants)
 
 

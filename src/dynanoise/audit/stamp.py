@@ -10,6 +10,7 @@ from dynanoise.audit import circumstances
 from dynanoise.audit.judge import Finding
 from dynanoise.audit.plan import Plan
 from dynanoise.record import AttackProtocol, Record
+from dynanoise.registry import PRESETS
 from dynanoise.training.names import tokenizer_of
 
 
@@ -32,6 +33,8 @@ class Stamp:
     ) -> None:
         self.plan, self.dataset, self.models, self.recipes = plan, dataset, models, recipes
         self.preset = plan.preset
+        # What lies in a folder of the user's is called as its data are.
+        self._name = plan.name if plan.name in PRESETS.names() else dataset
         # Of a pretrained transformer the parameters have name and digest, and no folder.
         self._model = "hf" if tokenizer_of(self.preset.model) else self.preset.model
         own = (package for model in models.values() for package in getattr(model, "packages", ()))
@@ -65,7 +68,7 @@ class Stamp:
             attack=finding.attack,
             protocol=protocol.name,
             threat=protocol.threat,
-            preset=self.plan.name,
+            preset=self._name,
             metrics=finding.metrics,
             seed=seed,
             split=split,

@@ -23,9 +23,15 @@ UTILITY_METRICS = {
 
 @dataclass(frozen=True)
 class Spread:
-    """One metric over seeds."""
+    """One metric over seeds.
+
+    Attributes:
+        values: one for each seed.
+        alone: with one seed, its own interval if it has one.
+    """
 
     values: tuple[float, ...]
+    alone: Metric | None = None
 
     @property
     def mean(self) -> float:
@@ -39,7 +45,9 @@ class Spread:
 
     @property
     def interval(self) -> Metric:
-        """The mean with Student's 95% interval over seeds."""
+        """The mean with Student's 95% interval over seeds, or the only seed's own."""
+        if self.alone is not None:
+            return self.alone
         return intervals.mean(self.values)
 
 
@@ -60,13 +68,13 @@ class Summary:
 
     def spread(self, contender: str, attack: str | None, metric: str) -> Spread:
         """A metric of one contender under one attack (None: utility), a value for each seed."""
-        return Spread(
-            tuple(
-                record.metrics[metric].value
-                for record in self.records
-                if record.contender == contender and record.attack == attack
-            )
-        )
+        found = [
+            record.metrics[metric]
+            for record in self.records
+            if record.contender == contender and record.attack == attack
+        ]
+        alone = found[0] if len(found) == 1 else None
+        return Spread(tuple(metric.value for metric in found), alone)
 
     def change(self, contender: str, attack: str | None, metric: str) -> Spread:
         """The same, minus the baseline's value of the same seed."""

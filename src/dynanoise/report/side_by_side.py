@@ -1,0 +1,142 @@
+"""The paper's and the honest protocols in one table, so that none is quoted without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.table import Table
+
+from dynanoise.attacks.named import title_of
+from dynanoise.record import Metric, Record
+from dynanoise.report.summary import Summary, summarise
+
+STRONGEST = "strongest"
+
+
+def by_protocol(records: Sequence[Record]) -> dict[str, Summary]:
+    """A summary for each protocol, in the order of the Records."""
+    names = dict.fromkeys(record.protocol for record in records)
+    return {
+        name: summarise([record for record in records if record.protocol == name]) for name in names
+    }
+
+
+def side_by_side(summaries: Mapping[str, Summary]) -> Table:
+    """Contenders in rows; for each protocol the strongest attack's success and the trade-off.
+
+    Args:
+        summaries: by protocol, of one preset.
+    """
+    table = Table(
+        title=_title(summaries),
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        title_justify="left",
+    )
+    for index, heading in enumerate(_headings(summaries)):
+        table.add_column(heading, justify="right" if index else "left", overflow="fold")
+    for row in _rows(summaries):
+        table.add_row(*row)
+    return table
+
+
+def markdown_side_by_side(summaries: Mapping[str, Summary]) -> str:
+    """The same table in Markdown."""
+    header = [heading.replace("\n", " ") for heading in _headings(summaries)]
+    lines = [header, [":--", *["--:"] * (len(header) - 1)]]
+    lines += [[cell.replace("\n", "<br>") for cell in row] for row in _rows(summaries)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def notes(summaries: Mapping[str, Summary]) -> list[str]:
+    """What the columns are, under which threat model, in sentences."""
+    sentences = []
+    for name, summary in summaries.items():
+        record = summary.records[0]
+        threat, counts = record.threat, record.counts
+        asks = "once" if threat.repeats == 1 else f"{threat.repeats} times and averages"
+        if threat.knows_defense:
+            fewer = {one.counts["models"] for one in summary.records} - {counts["models"]}
+            few = f" ({', '.join(map(str, sorted(fewer)))} for some)" if fewer else ""
+            sentences.append(
+                f"{name}: the attacker knows the defense and its parameters, not its random draws; "
+                f"has shadow models with the same training and defense; asks each query {asks}; "
+                "chooses attack and threshold on models of its own. "
+                f"{counts['models']} models{few} over {counts['pool']:,} records, each the target "
+                "once. In brackets 95% intervals over models and records."
+            )
+        else:
+            sentences.append(
+                f"{name}: the attacker does not know of the defense and asks each query {asks}; "
+                f"the strongest of its {len(summary.attacks)} attacks in hindsight."
+            )
+    everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
+    absent = [
+        name for name in everyone if any(name not in s.contenders for s in summaries.values())
+    ]
+    if absent:
+        sentences.append(
+            f"Not run under every protocol: {', '.join(absent)} (a pool of models trained so would "
+            "take hours)."
+        )
+    return sentences
+
+
+def _title(summaries: Mapping[str, Summary]) -> str:
+    record = next(iter(summaries.values())).records[0]
+    return f"{record.preset}: {record.model}, success of the strongest attack and MIDPUT"
+
+
+def _headings(summaries: Mapping[str, Summary]) -> list[str]:
+    headings = ["", "Test acc."]
+    for name in summaries:
+        headings += [f"{name}:\nstrongest", "MIDPUT", "worst"]
+    return headings
+
+
+def _rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
+    everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
+    rows = []
+    for contender in everyone:
+        first = next(one for one in summaries.values() if contender in one.contenders)
+        row = [contender, f"{first.spread(contender, None, 'accuracy').mean:.3f}"]
+        for summary in summaries.values():
+            if contender not in summary.contenders:
+                row += ["not run", "", ""]
+                continue
+            name, found = strongest(summary, contender)
+            row.append(f"{_with_interval(found)}\n{name}")
+            for metric in ("midput", "midput_worst_case"):
+                spread = summary.spread(contender, None, metric).interval
+                baseline = contender == summary.contenders[0]
+                row.append("-" if baseline else _with_interval(spread, "+"))
+        rows.append(row)
+    return rows
+
+
+def strongest(summary: Summary, contender: str) -> tuple[str, Metric]:
+    """The strongest attack's title and success: the attacker's own choice where it made one."""
+    if STRONGEST in summary.attacks:
+        record = next(
+            one for one in summary.records if one.contender == contender and one.attack == STRONGEST
+        )
+        chosen = {
+            name.removeprefix("chosen "): metric.value
+            for name, metric in record.metrics.items()
+            if name.startswith("chosen ")
+        }
+        most = max(chosen, key=lambda name: chosen[name])
+        return title_of(most), summary.spread(contender, STRONGEST, "asr").interval
+    spreads = {name: summary.spread(contender, name, "asr") for name in summary.attacks}
+    most = max(spreads, key=lambda name: spreads[name].mean)
+    return title_of(most), spreads[most].interval
+
+
+def _with_interval(metric: Metric, sign: str = "") -> str:
+    """Such as "0.566" above "[.557,.576]"."""
+    if metric.low is None or metric.high is None or metric.low == metric.high:
+        return f"{metric.value:{sign}.3f}"
+    bounds = ",".join(f"{bound:.3f}".replace("0.", ".") for bound in (metric.low, metric.high))
+    return f"{metric.value:{sign}.3f}\n[{bounds}]"
