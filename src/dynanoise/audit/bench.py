@@ -124,11 +124,7 @@ def bench(
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(
-            "Training needs torch, which is not installed.",
-            "Install it with: pip install 'dynanoise[train]'",
-        )
+    require_torch()
     from dynanoise.training.executors import InProcess, Processes
     from dynanoise.training.jobs import Executor
     from dynanoise.training.runs import paper_jobs, paper_run
@@ -170,6 +166,19 @@ def bench(
         for finding in judge(runs, preset.contenders, preset.protocol):
             progress(f"seed {seed}: {finding.contender.name}, {finding.attack or 'utility'}")
             yield common.record(finding, seed, split)
+
+
+def require_torch() -> None:
+    """Says before any work what is missing.
+
+    Raises:
+        MissingExtraError: if torch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(
+            "Training needs torch, which is not installed.",
+            "Install it with: pip install 'dynanoise[train]'",
+        )
 
 
 class _Common:

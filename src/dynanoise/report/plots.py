@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from dynanoise.errors import MissingExtraError
@@ -27,11 +27,11 @@ _LOOKS = (
 )
 
 
-def success_plot(summary: Summary) -> bytes:
-    """Attack success by attack, and test accuracy beside it, with 95% intervals over seeds.
+def rendered(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
+    """What a function draws on a figure of that size in inches.
 
     Returns:
-        An SVG file, the same bytes for the same Records and matplotlib version.
+        An SVG file, the same bytes for the same drawing and matplotlib version.
 
     Raises:
         MissingExtraError: if matplotlib is not installed.
@@ -46,8 +46,24 @@ def success_plot(summary: Summary) -> bytes:
         ) from error
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
-        row = max(0.6, 0.13 * len(summary.contenders))
-        figure = Figure(figsize=(9.0, 1.6 + row * len(summary.attacks)), layout="constrained")
+        figure = Figure(figsize=size, layout="constrained")
+        draw(figure)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        return buffer.getvalue()
+
+
+def success_plot(summary: Summary) -> bytes:
+    """Attack success by attack, and test accuracy beside it, with 95% intervals over seeds.
+
+    Returns:
+        An SVG file, see `rendered`.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+
+    def draw(figure: Any) -> None:
         spans = _spans(summary)
         gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
         _success(gain, summary)
@@ -69,9 +85,9 @@ def success_plot(summary: Summary) -> bytes:
             ncols=min(5, len(summary.contenders)),
             frameon=False,
         )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-        return buffer.getvalue()
+
+    row = max(0.6, 0.13 * len(summary.contenders))
+    return rendered(draw, (9.0, 1.6 + row * len(summary.attacks)))
 
 
 def _threat_line(summary: Summary) -> str:
@@ -91,7 +107,7 @@ def _success(axes: Any, summary: Summary) -> None:
     axes.set_yticks(range(rows), [attack_title(name) for name in summary.attacks])
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlabel(f"attack success (balanced accuracy){_interval_note(summary)}")
-    _bare(axes)
+    bare(axes)
 
 
 def _accuracy(axes: Any, summary: Summary) -> None:
@@ -102,7 +118,7 @@ def _accuracy(axes: Any, summary: Summary) -> None:
     axes.set_yticks(range(rows), summary.contenders)
     axes.set_ylim(rows - 0.4, -0.6)
     axes.set_xlabel("test accuracy")
-    _bare(axes)
+    bare(axes)
 
 
 def _points(
@@ -116,7 +132,8 @@ def _points(
     axes.plot(values, heights, marker, color=colour, markersize=6, label=label)
 
 
-def _bare(axes: Any) -> None:
+def bare(axes: Any) -> None:
+    """No frame but the axis of numbers."""
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.tick_params(axis="y", length=0)
