@@ -39,7 +39,16 @@ def main(
 
 @app.command()
 def bench(
-    preset: Annotated[str | None, typer.Argument(help="What to run; see --list.")] = None,
+    context: typer.Context,
+    preset: Annotated[
+        str | None, typer.Argument(help="What to run; see --list. Or: overhead.")
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET", help="With overhead: whose answers to time. Default: cifar10."
+        ),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -85,17 +94,38 @@ def bench(
             raise InputError("--out is empty.", "Name a folder, or leave --out away.")
         if workers < 1:
             raise InputError(f"workers is {workers}.", "Use an integer of at least 1.")
-        from dynanoise.audit.bench import Plan
-
-        plan = Plan(preset, seeds, size, tuple(contender or ()), tuple(attack or ()), device)
         folder = None if out is None else Path(out)
-        records = terminal.run_plan(plan, out=folder, data=data, store=store, workers=workers)
+        rows = tuple(contender or ())
+        if preset == "overhead":
+            _refuse(
+                context,
+                ("seeds", "attack", "workers"),
+                "overhead trains one model and attacks nobody",
+            )
+            from dynanoise.audit.overhead import OverheadPlan
+
+            timed = OverheadPlan(on or "cifar10", size, rows, device)
+            records = terminal.run_overhead(timed, out=folder, data=data, store=store)
+        else:
+            _refuse(context, ("on",), f"{preset} is a preset itself")
+            from dynanoise.audit.bench import Plan
+
+            plan = Plan(preset, seeds, size, rows, tuple(attack or ()), device)
+            records = terminal.run_plan(plan, out=folder, data=data, store=store, workers=workers)
         try:
             kept = folder is None or terminal.saved(records, folder)
         finally:
             terminal.show(records, as_json)
         if not kept:
             raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Says that a given option would do nothing."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{name} does not fit here: {why}.", "Leave it out.")
 
 
 @app.command()

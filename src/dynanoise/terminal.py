@@ -14,6 +14,7 @@ from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
     from dynanoise.audit.bench import Plan
+    from dynanoise.audit.overhead import OverheadPlan
     from dynanoise.record import Record
     from dynanoise.training.store import Store
 
@@ -44,6 +45,7 @@ def list_presets() -> None:
         except DynaNoiseError as error:
             description = str(error)
         typer.echo(f"{name}: {description}")
+    typer.echo("overhead: time and memory of every contender's answers, on the preset of --on")
 
 
 @contextmanager
@@ -85,6 +87,23 @@ def run_plan(
         raise
 
 
+def run_overhead(
+    plan: OverheadPlan, *, out: Path | None, data: Path | None, store: Path | None
+) -> list[Record]:
+    """Times a plan's contenders behind a progress bar."""
+    from dynanoise.audit.overhead import overhead
+
+    if out is not None:
+        writable(out)
+    try:
+        with progress_bar(f"overhead on {plan.on}", plan.steps) as advance:
+            return overhead(plan, advance, folder=data, store=store)
+    except KeyboardInterrupt:
+        if out is not None:
+            typer.echo("No result was written.", err=True)
+        raise
+
+
 def writable(out: Path) -> None:
     """Finds out before the work, not after it, whether the folder can be written."""
     import tempfile
@@ -103,18 +122,18 @@ def writable(out: Path) -> None:
 def saved(records: list[Record], out: Path) -> bool:
     """Writes records.json and, where matplotlib is installed, the picture beside it."""
     from dynanoise.files import write_atomically
-    from dynanoise.report.plots import success_plot
+    from dynanoise.report.pages import page_of
     from dynanoise.report.records import to_json
-    from dynanoise.report.summary import summarise
 
     files = {"records.json": to_json(records).encode()}
+    page = page_of(records)
     try:
-        files["attack_success.svg"] = success_plot(summarise(records))
+        files[page.picture_name] = page.picture()
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
     try:
-        if "attack_success.svg" not in files:
-            (out / "attack_success.svg").unlink(missing_ok=True)  # it would show other Records
+        if page.picture_name not in files:
+            (out / page.picture_name).unlink(missing_ok=True)  # it would show other Records
         for name, content in files.items():
             did = "Replaced" if (out / name).exists() else "Wrote"
             write_atomically(out / name, content)
@@ -127,28 +146,25 @@ def saved(records: list[Record], out: Path) -> bool:
 
 def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
     """Prints Records as a table with its sentences, as JSON or as Markdown."""
-    from dynanoise.report.findings import MIDPUT_NOTE, findings
+    from dynanoise.report.pages import page_of
     from dynanoise.report.records import to_json
-    from dynanoise.report.summary import summarise
-    from dynanoise.report.table import caption, markdown_table, success_table
 
     if as_json:
         typer.echo(to_json(records), nl=False)
         return
-    summary = summarise(records)
-    sentences = findings(summary)
+    page = page_of(records)
     if markdown:
-        lines = [markdown_table(summary), "", f"{caption(summary)} {MIDPUT_NOTE}", ""]
-        typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in sentences)]))
+        lines = [page.markdown, "", page.caption, ""]
+        typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in page.sentences)]))
         return
     from rich.console import Console
     from rich.table import Table
 
     console = Console(width=None if sys.stdout.isatty() else WIDE)
-    console.print(success_table(summary, console.width))
-    console.print(f"{caption(summary)} {MIDPUT_NOTE}", style="dim", highlight=False, markup=False)
+    console.print(page.table(console.width))
+    console.print(page.caption, style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
-    for sentence in sentences:
+    for sentence in page.sentences:
         bullets.add_row("•", sentence)
     console.print(bullets, highlight=False, markup=False)
 
