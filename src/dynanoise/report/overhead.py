@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich import box
+from rich.console import Console
 from rich.table import Table
 
 from dynanoise.errors import InputError
@@ -19,8 +20,11 @@ PUBLISHED = {"none": 1.0, "dynanoise": 1.01, "memguard": 198.8}
 PUBLISHED_MS = {"dynanoise": 0.1432}
 """Milliseconds a record, likewise."""
 
-_ROOM_FOR_COLUMNS = 80
+_ANY = 1000
+"""Columns, more than any table has."""
+
 _QUIET = 0.05
+"""Relative noise up to which the machine passes for quiet."""
 
 
 @dataclass(frozen=True)
@@ -102,17 +106,21 @@ def times(value: float) -> str:
 def overhead_table(summary: Overhead, width: int) -> Table:
     """Contenders in rows; times with their intervals below, milliseconds and memory in columns.
 
-    On less than 80 columns each batch size has a row of its own.
+    Where that does not fit, each batch size has a row of its own.
 
     Args:
         summary: what to show.
         width: of the terminal.
     """
-    if width < _ROOM_FOR_COLUMNS:
-        header, rows = _by_batch(summary)
-    else:
-        header = ["", *_headings(summary, "\n")]
-        rows = [[name, *cells] for name, cells in _cells(summary, "\n").items()]
+    header = ["", *_headings(summary, "\n")]
+    rows = [[name, *cells] for name, cells in _cells(summary, "\n").items()]
+    wide = _table(summary, header, rows)
+    if Console(width=_ANY).measure(wide).maximum <= width:
+        return wide
+    return _table(summary, *_by_batch(summary))
+
+
+def _table(summary: Overhead, header: list[str], rows: list[list[str]]) -> Table:
     record = summary.records[0]
     table = Table(
         title=f"{record.preset}: {record.model}, time and memory of an answer",

@@ -48,7 +48,7 @@ def _grid(axes: Any, summary: Overhead) -> None:
         axes.axhspan(row - 0.5, row + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
     low, high = _span(summary)
     axes.set_xscale("log")
-    steps = (1, 2, 5) if high / low < 100 else (1,)
+    steps = (1, 2, 5) if high / low < 1000 else (1,)
     ticks = [step * 10**power for power in range(7) for step in steps]
     ticks = [tick for tick in ticks if low <= tick <= high]
     axes.set_xticks(ticks, [f"{tick}×" for tick in ticks])
