@@ -176,3 +176,11 @@ def test_the_picture_shows_ours_and_the_published_on_a_log_axis(
     assert low < 0.98 and high > 255
     texts = [text.get_text() for text in axes.texts]
     assert texts.count("198.8×") == 1 and texts.count("250.0×") == 2
+
+
+def test_a_published_value_beyond_ours_is_not_cut_off() -> None:
+    from dynanoise.report.overhead_plot import _span
+
+    faster = overhead_record("memguard", 3.0)
+    low, high = _span(summarise([*overhead_records()[:3], faster]))
+    assert low < 0.98 and high > 198.8

@@ -87,4 +87,4 @@ def threads(count: int) -> Iterator[None]:
         try:
             yield
         finally:
-            torch.set_num_threads(before)
+            torch.set_num_threads(before)  # builds without OpenMP have threads of their own
