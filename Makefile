@@ -7,7 +7,7 @@ ROWS ?= --contender temperature --contender static --contender dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench test check format docs results wheel clean
+.PHONY: bench test check format docs results benchmarks wheel clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
@@ -34,6 +34,10 @@ results: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/python -m tests.generated
+
+# Speed beside others', written to results/benchmarks. Run it when nothing else runs.
+benchmarks: .venv/.dev
+	@set -e; for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script"; done
 
 # Builds the wheel, installs it alone into an empty environment, and tries it there without torch.
 wheel: .venv/.dev

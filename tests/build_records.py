@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dynanoise.audit.protocols import PAPER
 from dynanoise.record import Metric, Record
 
@@ -61,3 +63,29 @@ def records(temperature_asr: float = 0.5) -> list[Record]:
                 utility(name, seed, accuracy, 0.1 * (name != "none")),
             ]
     return rows
+
+
+def overhead_record(contender: str, ratio: float, **changes: float) -> Record:
+    """A Record of time and memory: 0.1 ms undefended alone, half of it in a batch."""
+    plain = record(contender, None, 0)
+    metrics = {}
+    for batch, milliseconds in ((1, 0.1), (256, 0.05)):
+        interval = () if contender == "none" else (0.98 * ratio, 1.02 * ratio)
+        metrics[f"ratio_batch_{batch}"] = Metric(ratio, *interval)
+        metrics[f"ms_per_record_batch_{batch}"] = Metric(ratio * milliseconds)
+        metrics[f"extra_mib_batch_{batch}"] = Metric(0.005 * batch)
+        if contender == "none":
+            metrics[f"repeat_ratio_batch_{batch}"] = Metric(1.0, 0.99, 1.02)
+    metrics["fitted_mib"] = Metric(0.0)
+    metrics |= {name: Metric(value) for name, value in changes.items()}
+    return replace(plain, protocol="overhead", metrics=metrics, seconds=1.0)
+
+
+def overhead_records() -> list[Record]:
+    """Four contenders, two of them with published values."""
+    return [
+        overhead_record("none", 1.0),
+        overhead_record("temperature", 1.0),
+        overhead_record("dynanoise", 1.25),
+        overhead_record("memguard", 250.0, fitted_mib=0.336),
+    ]

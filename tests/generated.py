@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from dynanoise.report.findings import MIDPUT_NOTE, findings
+from dynanoise.report.pages import page_of
 from dynanoise.report.published import published
 from dynanoise.report.records import load
 from dynanoise.report.summary import Summary, summarise
@@ -72,6 +73,23 @@ def _beside(summary: Summary, name: str) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def overhead_page() -> str:
+    """docs/overhead.md with its table made anew, where the Records are there."""
+    text = (ROOT / "docs" / "overhead.md").read_text()
+    folder = ROOT / "results" / "overhead"
+    if not (folder / "records.json").exists():
+        return text
+    records = load(folder / "records.json")
+    page = page_of(records)
+    parts = [f"`{records[0].command} --out results/overhead`", page.markdown, page.caption]
+    parts.append("\n".join(f"- {sentence}" for sentence in page.sentences))
+    parts.append("![Time of an answer by contender](../results/overhead/overhead.svg)")
+    block = re.compile(r"<!-- overhead -->\n.*?<!-- end of overhead -->", re.DOTALL)
+    assert len(block.findall(text)) == 1
+    made = "\n\n".join(["<!-- overhead -->", *parts, "<!-- end of overhead -->"])
+    return block.sub(lambda _: made, text)
+
+
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
@@ -87,7 +105,13 @@ def _help(command: list[str]) -> str:
         capture_output=True,
         text=True,
         check=True,
-        env={"COLUMNS": "80", "TERM": "dumb", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"},
+        env={
+            "COLUMNS": "80",
+            "TERM": "dumb",
+            "NO_COLOR": "1",
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONPATH": str(ROOT / "src"),  # of this checkout, whatever is installed
+        },
     )
     return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
 
@@ -96,6 +120,7 @@ PAGES = {
     ROOT / "README.md": readme,
     ROOT / "docs" / "cli.md": cli_page,
     ROOT / "docs" / "results.md": results_page,
+    ROOT / "docs" / "overhead.md": overhead_page,
 }
 
 

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from dynanoise import registry
 from dynanoise.cli import app
 from dynanoise.report.records import save
-from tests.build_records import records
+from tests.build_records import overhead_records, records
 
 FEW = ["--contender", "temperature", "--contender", "static", "--contender", "dynanoise"]
 """Without the peer defenses, which take minutes."""
@@ -67,6 +67,7 @@ def test_the_presets_are_listed() -> None:
     found = run("bench", "--list")
     assert found.exit_code == 0
     assert "\ndigits: scikit-learn's digits" in found.stdout
+    assert "\noverhead: time and memory" in found.stdout
 
 
 @pytest.mark.parametrize(
@@ -300,3 +301,63 @@ def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.Mon
     assert shared["command"] == (
         "dynanoise sweep temperature digits --values 10,1 --seeds 1 --attack loss"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["overhead", "--seeds", "3"], "--seeds does not fit here: overhead trains one model"),
+        (["overhead", "--attack", "loss"], "--attack does not fit here"),
+        (["overhead", "--workers", "1"], "--workers does not fit here"),
+        (["digits", "--on", "digits"], "--on does not fit here: digits is a preset itself"),
+        (["overhead", "--on", "digitz"], "Did you mean 'digits'"),
+        (["overhead", "--on", "overhead"], "There is no preset 'overhead'"),
+        (["overhead", "--size", "huge"], "There is no size 'huge'. Known: cpu, paper, quick"),
+        (["overhead", "--contender", "dynanose"], "no contender 'dynanose'"),
+    ],
+)
+def test_options_that_overhead_does_not_have_are_refused(arguments: list[str], says: str) -> None:
+    found = run("bench", *arguments, "--data", "nowhere")  # so that nothing is trained
+    assert found.exit_code == 2
+    assert says in found.stderr and found.stderr.count("\n") == 1
+
+
+def test_overhead_is_planned_written_and_shown_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dynanoise.audit.overhead as module
+
+    asked = []
+
+    def made_up(plan: module.OverheadPlan, progress: object, **options: object) -> object:
+        asked.append((plan, options))
+        return overhead_records()
+
+    monkeypatch.setattr(module, "overhead", made_up)
+    store, data, out = (str(tmp_path / name) for name in ("store", "data", "out"))
+    options = ("--contender", "dynanoise", "--device", "cuda", "--store", store, "--data", data)
+    found = run("bench", "overhead", "--size", "quick", *options, "--out", out)
+    assert found.exit_code == 0 and "198.8" in found.stdout
+    assert asked == [
+        (
+            module.OverheadPlan("cifar10", "quick", ("dynanoise",), "cuda"),
+            {"folder": Path(data), "store": Path(store)},
+        )
+    ]
+    assert sorted(path.name for path in Path(out).iterdir()) == ["overhead.svg", "records.json"]
+    again = run("show", str(Path(out) / "records.json"))
+    assert again.stdout == found.stdout
+    markdown = run("show", "--markdown", str(Path(out) / "records.json"))
+    assert markdown.stdout.startswith("|  | Time, batch 1 |")
+    as_json = run("bench", "overhead", "--on", "digits", "--json")
+    assert as_json.stdout == (Path(out) / "records.json").read_text()
+    assert asked[-1][0] == module.OverheadPlan("digits")
+
+
+@torch_missing
+def test_overhead_runs_on_digits() -> None:
+    found = run("bench", "overhead", "--on", "digits", "--contender", "dynanoise", "--json")
+    assert found.exit_code == 0, found.stderr
+    rows = json.loads(found.stdout)["records"]
+    assert [row["contender"] for row in rows] == ["none", "dynanoise"]
+    assert rows[1]["metrics"]["ratio_batch_1"]["value"] > 0

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynanoise import terminal
+from dynanoise import commands, terminal
 from dynanoise.errors import InputError
 
 app = typer.Typer(
@@ -63,12 +63,19 @@ DataFolder = Annotated[
 
 @app.command()
 def bench(
+    context: typer.Context,
     preset: Annotated[
         str | None,
         typer.Argument(
             metavar="PRESET|DATA",
             help="What to run; see --list. Or data of your own: a table (npz, csv, parquet), a "
-            "folder of images or of parquet files, hub:OWNER/NAME.",
+            "folder of images or of parquet files, hub:OWNER/NAME. Or: overhead.",
+        ),
+    ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PRESET", help="With overhead: whose answers to time. Default: cifar10."
         ),
     ] = None,
     out: Out = None,
@@ -128,28 +135,49 @@ def bench(
         if no_store and store is not None:
             raise InputError("Both --store and --no-store were given.", "Leave one away.")
         folder = terminal.folder_of(out)
-        plan, loaded = terminal.plan_of(
-            preset,
-            model,
-            data,
-            quick=quick,
-            seeds=seeds,
-            size=size,
-            contenders=tuple(contender or ()),
-            attacks=tuple(attack or ()),
-            protocols=tuple(protocol or ()),
-            device=device,
-        )
-        kept = None if no_store else terminal.store_folder(store)
-        records = terminal.run_plan(
-            plan, loaded, out=folder, folder=data, store=kept, workers=workers
-        )
+        kept = None if no_store else commands.store_folder(store)
+        if preset == "overhead":
+            _refuse(
+                context,
+                ("seeds", "attack", "protocol", "workers", "model"),
+                "overhead trains one model and attacks nobody",
+            )
+            from dynanoise.audit.overhead import OverheadPlan
+
+            chosen = "quick" if quick else size
+            timed = OverheadPlan(on or "cifar10", chosen, tuple(contender or ()), device)
+            records = commands.run_overhead(timed, out=folder, folder=data, store=kept)
+        else:
+            _refuse(context, ("on",), f"{preset} is a preset itself")
+            plan, loaded = commands.plan_of(
+                preset,
+                model,
+                data,
+                quick=quick,
+                seeds=seeds,
+                size=size,
+                contenders=tuple(contender or ()),
+                attacks=tuple(attack or ()),
+                protocols=tuple(protocol or ()),
+                device=device,
+            )
+            records = commands.run_plan(
+                plan, loaded, out=folder, folder=data, store=kept, workers=workers
+            )
         try:
             written = folder is None or terminal.saved(records, folder)
         finally:
             terminal.show(records, as_json)
         if not written:
             raise typer.Exit(1)
+
+
+def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
+    """Says that a given option would do nothing."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InputError(f"--{name} does not fit here: {why}.", "Leave it out.")
 
 
 @app.command()
@@ -189,7 +217,7 @@ def sweep(
             tuple(attack or ()),
             device,
         )
-        if not terminal.run_sweep(plan, out=folder, data=data, store=store):
+        if not commands.run_sweep(plan, out=folder, data=data, store=store):
             raise typer.Exit(1)
 
 
@@ -214,7 +242,7 @@ app.add_typer(store_app, name="store")
 def store_ls(store: StoreFolder = None) -> None:
     """List stored models: key, size, what for, when."""
     with terminal.friendly():
-        terminal.list_store(store)
+        commands.list_store(store)
 
 
 @store_app.command("rm")
@@ -227,4 +255,4 @@ def store_rm(
     with terminal.friendly():
         if not keys and not everything:
             raise InputError("No model was named.", "Name keys, or pass --all.")
-        terminal.remove_from_store(store, keys)
+        commands.remove_from_store(store, keys)

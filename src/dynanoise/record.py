@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+OVERHEAD = "overhead"
+"""The protocol's name in Records of time and memory, where nobody attacks."""
+
 
 @dataclass(frozen=True)
 class ThreatModel:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -58,3 +60,30 @@ def test_balanced_accuracy_covers_the_truth(tpr: float, tnr: float) -> None:
 
 def test_balanced_accuracy_without_intervals_has_none() -> None:
     assert intervals.balanced_accuracy(Metric(0.8), Metric(0.6, 0.5, 0.7)) == Metric(0.7)
+
+
+@pytest.mark.parametrize("count", [6, 7, 20, 25, 100])
+def test_the_medians_interval_covers_95_percent_and_no_narrower_one_does(count: int) -> None:
+    """By definition: the median lies between two ordered values unless too many are on one side."""
+
+    def coverage(inner: int) -> float:
+        inside = range(inner, count - inner + 1)
+        return float(sum(math.comb(count, below) for below in inside) / 2**count)
+
+    found = intervals.median(list(map(float, np.random.default_rng(0).permutation(count))))
+    assert found.low is not None and found.high is not None
+    inner = int(found.low) + 1  # the values are their own ranks, from 0
+    assert found.high == count - inner
+    assert coverage(inner) >= 0.95 > coverage(inner + 1)
+    assert found.value == (count - 1) / 2
+
+
+def test_a_disturbed_repetition_hardly_moves_the_median() -> None:
+    quiet = [1.0 + 0.001 * index for index in range(20)]
+    assert intervals.median([*quiet, 1000.0]).high == pytest.approx(1.015, abs=1e-9)
+
+
+def test_too_few_values_have_no_interval_and_none_no_median() -> None:
+    assert intervals.median([3.0, 1.0, 2.0, 5.0, 4.0]) == Metric(3.0)
+    with pytest.raises(InputError, match="no values"):
+        intervals.median([])

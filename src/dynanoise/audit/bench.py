@@ -60,11 +60,7 @@ def bench(
         MissingModelError: if a model is not stored and none may be trained.
         InputError: if the model does not take such data.
     """
-    if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(
-            "Training needs torch, which is not installed.",
-            "Install it with: pip install 'dynanoise[train]'",
-        )
+    require_torch()
     from dynanoise.training import anything, fitting
 
     preset = plan.preset
@@ -82,6 +78,19 @@ def bench(
     answers = _executor(store, workers, train).run(jobs, data)
     yield from runs.records(answers, stamp, progress)
     yield from pool.records(answers, stamp, progress)
+
+
+def require_torch() -> None:
+    """Says before any work what is missing.
+
+    Raises:
+        MissingExtraError: if torch is not installed.
+    """
+    if importlib.util.find_spec("torch") is None:
+        raise MissingExtraError(
+            "Training needs torch, which is not installed.",
+            "Install it with: pip install 'dynanoise[train]'",
+        )
 
 
 def _executor(store: Path | None, workers: int, train: bool) -> Executor:

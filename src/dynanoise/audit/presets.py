@@ -164,8 +164,10 @@ def image_recipes(
 _RESIDUAL = SCHEDULES["cnn"]
 
 NOISY_CNN = MappingProxyType({"dpsgd": {"norm": "group", "width": 16}})
-"""DP-SGD must treat records one by one, which batch normalisation does not; and its noise grows with
-the number of parameters, so the network is narrower."""
+"""DP-SGD must treat records one by one, which batch normalisation does not.
+
+The network is narrower because the noise grows with the number of parameters.
+"""
 
 _CIFAR10 = Preset(
     description="CIFAR-10, 10,000 images in the attack (paper size: 50,000), a residual cnn",

@@ -226,15 +226,17 @@ class Store:
 
 def stored(job: Job, data: Data, store: Store | None) -> Answers:
     """The job's answers from the store, or trained now and stored."""
-    if store is None:
-        return train_and_answer(job, data).answers
-    name = key(job, data)
-    found = store.get(name)
-    if found is not None:
-        return found
+    found = None if store is None else store.get(key(job, data))
+    return found or train_and_store(job, data, store).answers
+
+
+def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
+    """The job's model, trained now, and stored where there is a store."""
     trained = train_and_answer(job, data)
-    store.put(name, trained, {"job": job.name, "data set": data.name, **describe(job, data)})
-    return trained.answers
+    if store is not None:
+        about = {"job": job.name, "data set": data.name, **describe(job, data)}
+        store.put(key(job, data), trained, about)
+    return trained
 
 
 def _digest(path: Path) -> str:

@@ -1,0 +1,86 @@
+"""What a set of Records looks like, by the kind of Records they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+
+from dynanoise.record import OVERHEAD, Record
+from dynanoise.report import findings, overhead, side_by_side, table
+from dynanoise.report.overhead_plot import overhead_plot
+from dynanoise.report.plots import success_plot
+
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that is printed or written of Records.
+
+    Attributes:
+        tables: for a terminal of a width.
+        markdown: the same.
+        caption: what the tables' cells are.
+        sentences: what they say.
+        picture_name: of its file.
+        picture: draws it, as SVG; raises MissingExtraError without matplotlib.
+    """
+
+    tables: Callable[[int], list[Table]]
+    markdown: str
+    caption: str
+    sentences: list[str]
+    picture_name: str
+    picture: Callable[[], bytes]
+
+
+def page_of(records: Sequence[Record]) -> Page:
+    """The page of attacks, or of time and memory.
+
+    Raises:
+        InputError: if the Records are not all those of one run.
+    """
+    if any(record.protocol == OVERHEAD for record in records):
+        measured = overhead.summarise(records)
+        return Page(
+            tables=lambda width: [overhead.overhead_table(measured, width)],
+            markdown=overhead.markdown_table(measured),
+            caption=overhead.caption(measured),
+            sentences=overhead.findings(measured),
+            picture_name="overhead.svg",
+            picture=lambda: overhead_plot(measured),
+        )
+    return _attacks(records)
+
+
+def _attacks(records: Sequence[Record]) -> Page:
+    """The paper's table, if its protocol was run; and all protocols side by side, if others were.
+
+    So nobody can quote the one without the other.
+    """
+    judged = side_by_side.by_protocol(records)
+    paper = judged.get(PAPER)
+    several = set(judged) != {PAPER}
+    texts, captions, sentences = [], [], []
+    if paper is not None:
+        texts.append(table.markdown_table(paper))
+        captions.append(table.caption(paper, beside=True))
+        sentences += findings.findings(paper)
+    if several:
+        texts.append(side_by_side.markdown_side_by_side(judged))
+        sentences += side_by_side.notes(judged)
+
+    def tables(width: int) -> list[Table]:
+        shown = [] if paper is None else [table.success_table(paper, width)]
+        return [*shown, side_by_side.side_by_side(judged)] if several else shown
+
+    return Page(
+        tables=tables,
+        markdown="\n\n".join(texts),
+        caption=" ".join([*captions, findings.MIDPUT_NOTE]),
+        sentences=sentences,
+        picture_name="attack_success.svg",
+        picture=lambda: success_plot(next(iter(judged.values())) if paper is None else paper),
+    )
