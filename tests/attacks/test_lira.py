@@ -236,6 +236,15 @@ def test_one_model_of_either_kind_uses_the_raw_spread() -> None:
         np.testing.assert_array_equal(scores, expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_exactly_at_the_threshold_is_no_member(mode: str) -> None:
+    fitted = Lira(mode).fit(two_classes([[[4.0]], [[6.0]], [[-1.0]], [[5.0]]], halves(1)))
+    at = fitted.learned.threshold
+    assert fitted.decide(np.array([at, np.nextafter(at, np.inf)])).tolist() == [False, True]
+    if mode == "online":
+        assert at == 0
+
+
 def test_models_that_agree_give_finite_scores_on_the_side_of_the_nearer_centre() -> None:
     phi = np.array([4.0, 4.0, 1.0, 1.0])[:, None, None] * np.ones((1, 3, 1))
     for variance in ("example", "residual"):

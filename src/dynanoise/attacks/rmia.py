@@ -8,7 +8,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 from scipy import stats
 
-from dynanoise import numerics, pool
+from dynanoise import pool
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import known_non_members
@@ -31,8 +31,10 @@ def log_mean(log_probs: Float64) -> Float64:
     >>> log_mean(np.array([-1000.0, -1000.0])).item()
     -1000.0
     """
-    total = numerics.logsumexp(np.moveaxis(log_probs, 0, -1))
-    return np.asarray(total - np.log(len(log_probs)))
+    top = log_probs.max(axis=0)
+    with np.errstate(under="ignore"):
+        parts = log_probs - top
+        return np.asarray(top + np.log(np.exp(parts, out=parts).mean(axis=0)))
 
 
 def offline_log_mean(log_mean_out: Float64, a: float) -> Float64:
@@ -45,13 +47,15 @@ def offline_log_mean(log_mean_out: Float64, a: float) -> Float64:
     >>> np.exp(offline_log_mean(np.log([0.5, 0.5]), 0.2)).round(12).tolist()
     [0.7, 0.7]
     """
-    if a == 1:  # the second term is nothing, and has no logarithm
+    if a == 1:
         return log_mean_out
-    return np.asarray(np.logaddexp(np.log((1 + a) / 2) + log_mean_out, np.log((1 - a) / 2)))
+    # What underflows here is nothing beside the second term.
+    with np.errstate(under="ignore"):
+        return np.asarray(np.log((1 + a) / 2 * np.exp(log_mean_out) + (1 - a) / 2))
 
 
 def share_exceeded(log_ratios: Float64, known: Float64, gamma: float) -> Float64:
-    """The share of z with r_x / r_z > gamma, strictly, in O((N + P) log P).
+    """The share of z with r_x / r_z > gamma, strictly, in O(N log N + P log P).
 
     Args:
         log_ratios: float64 [...], ln r_x.
@@ -61,8 +65,12 @@ def share_exceeded(log_ratios: Float64, known: Float64, gamma: float) -> Float64
     >>> share_exceeded(np.log([1.0, 2.0, 9.0]), np.log([1.0, 1.0, 4.0, 0.5]), 2.0).tolist()
     [0.0, 0.25, 1.0]
     """
-    bar = log_ratios - np.log(gamma)
-    return np.asarray(np.searchsorted(np.sort(known), bar, side="left") / len(known))
+    bar = np.ravel(log_ratios) - np.log(gamma)
+    # Searching in order stays within the cache, which more than pays for sorting.
+    order = np.argsort(bar)
+    smaller = np.empty(len(bar), dtype=np.int64)
+    smaller[order] = np.searchsorted(np.sort(known), bar[order], side="left")
+    return np.asarray((smaller / len(known)).reshape(np.shape(log_ratios)))
 
 
 class Reference(NamedTuple):
@@ -70,21 +78,20 @@ class Reference(NamedTuple):
 
     Attributes:
         slots: which examples have shadow models.
-        inside, outside: float64 [E, A], ln of the in- and the out-models' mean p_y.
+        own: float64 [E, A], ln of the mean p_y of in- and out-models, or offline of out-models.
         known: float64 [P, B], ln of all models' mean p_y for the population; B inputs a record.
         each: float64 [S, P, B], ln of each model's.
         ids: int64 [P], the population's records.
     """
 
     slots: pool.Slots
-    inside: Float64
-    outside: Float64
+    own: Float64
     known: Float64
     each: Float64
     ids: Int64
 
 
-def reference(shadows: Shadows, title: str) -> Reference:
+def reference(shadows: Shadows, title: str, *, offline: bool) -> Reference:
     """Means over shadow models.
 
     Raises:
@@ -99,14 +106,19 @@ def reference(shadows: Shadows, title: str) -> Reference:
         "Ask all models about the same population.",
     )
     values = np.stack([statistics.of(seen, "loss") for seen in shadows.observed])
-    inside, outside = found.take(values)
+    if offline:
+        own = log_mean(values[found.outside, found.rows])
+    else:
+        inside, outside = map(log_mean, found.take(values))
+        own = np.logaddexp(inside, outside) - np.log(2)
     each = np.stack([statistics.of(seen, "loss") for seen in populations])
     ids = populations[0].ids
-    return Reference(found, log_mean(inside), log_mean(outside), log_mean(each), each, ids)
+    return Reference(found, own, log_mean(each), each, ids)
 
 
-def _log_p_known(known: Reference, a: float | None) -> Float64:
-    return known.known if a is None else offline_log_mean(known.known, a)
+def _log_p(log_mean_probs: Float64, a: float | None) -> Float64:
+    """ln p(x) or ln p(z), which online is the mean itself."""
+    return log_mean_probs if a is None else offline_log_mean(log_mean_probs, a)
 
 
 class _Learned(NamedTuple):
@@ -133,9 +145,9 @@ class Rmia(Attack):
     larger than it would be with some, and gamma a higher bar. As every x meets the same r_z, that
     changes which scores are equal but never the order of any two.
 
-    The score grows with r_x, so the population's ratios are sorted once: O((N + P) log P). Computed
-    in logarithms, where neither probabilities nor ratios underflow. Records without shadow models
-    score 0.
+    The score grows with r_x, so the population's ratios are sorted once: O(N log N + P log P).
+    Computed in logarithms, where neither probabilities nor ratios underflow. Records without shadow
+    models score 0.
 
     Args:
         offline: True uses no model that was trained on the record.
@@ -187,9 +199,9 @@ class Rmia(Attack):
         a = None
         if self.offline:
             a = self._chosen(shadows) if self.a is None else self.a
-        known = reference(shadows, self.title)
-        ratios = known.each - _log_p_known(known, a)
-        return _Learned(known, a, float(share_exceeded(np.zeros(()), ratios.ravel(), self.gamma)))
+        known = reference(shadows, self.title, offline=self.offline)
+        ratios = known.each - _log_p(known.known, a)
+        return _Learned(known, a, float(np.mean(ratios < -np.log(self.gamma))))
 
     def formula(self, learned: _Learned, observed: Observed) -> Float64:
         """The share of the population that is exceeded."""
@@ -208,12 +220,9 @@ class Rmia(Attack):
                 f"shape {known.known.shape}.",
                 "Ask all models about the same population.",
             )
-        if a is None:
-            log_p = np.logaddexp(known.inside, known.outside) - np.log(2)
-        else:
-            log_p = offline_log_mean(known.outside, a)
-        ratios = statistics.of(observed, "loss")[known.slots.rows] - log_p
-        shares = share_exceeded(ratios, (own - _log_p_known(known, a)).ravel(), self.gamma)
+        ratios = statistics.of(observed, "loss")[known.slots.rows] - _log_p(known.own, a)
+        in_population = (own - _log_p(known.known, a)).ravel()
+        shares = share_exceeded(ratios, in_population, self.gamma)
         return known.slots.spread(shares.mean(axis=1), len(observed.labels))
 
     def _chosen(self, shadows: Shadows) -> float:
@@ -224,7 +233,7 @@ class Rmia(Attack):
             )
         total = np.zeros(len(GRID))
         for played in pseudo_targets(shadows, PSEUDO_TARGETS, self.seed):
-            known = reference(played.shadows, self.title)
+            known = reference(played.shadows, self.title, offline=True)
             truth = played.members[played.known]
             for position, a in enumerate(GRID):
                 scores = self._shares(known, a, played.target)[played.known]

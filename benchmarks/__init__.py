@@ -1,0 +1,1 @@
+"""Speed, side by side with peers where their code is at hand."""
