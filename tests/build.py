@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,11 @@ import numpy.typing as npt
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from dynanoise.audit.observe import answers, shadow_answers
+from dynanoise.attacks.base import Attack
+from dynanoise.audit.observe import answers, shadow_answers, undefended_shadows
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
+from dynanoise.pool import eligible, equal_numbers, shadows_an_example
 from dynanoise.types import Outputs, Run, View
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
@@ -53,7 +56,10 @@ def leaky_logits(
 def target_and_shadows(
     seed: int, leak: float, count: int = 600, classes: int = 4, models: int = 3
 ) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
-    """A target with its truth, and shadow models that leak 3; all independent."""
+    """A target with its truth, and shadow models that leak 3; all independent.
+
+    The target has answers about 100 known non-members, too.
+    """
     generator = np.random.default_rng(seed)
     truth = generator.permutation(count) < count // 2
     rows, labels = leaky_logits(generator, truth, classes, leak)
@@ -62,7 +68,79 @@ def target_and_shadows(
     shadow_rows = generator.normal(0, 1, (models, count, classes))
     shadow_rows[:, np.arange(count), shadow_labels] += 1.5 + 3.0 * members
     use = np.broadcast_to(members, (models, count)).astype(np.int8)
-    return answers(rows, labels), truth, shadow_answers(shadow_rows, shadow_labels, use)
+    apart = np.random.default_rng([seed, 1])
+    known = answers(*leaky_logits(apart, np.zeros(100, bool), classes, leak))
+    seen = replace(answers(rows, labels), population=known)
+    return seen, truth, shadow_answers(shadow_rows, shadow_labels, use)
+
+
+def pool_target_and_shadows(
+    seed: int,
+    leak: float,
+    count: int = 600,
+    classes: int = 4,
+    models: int = 13,
+    inputs: int = 1,
+    shadow_leak: float = 3.0,
+) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+    """A target with its truth, and shadow models, that all answered the same records.
+
+    Membership is a fair coin for each of ``models`` models and each record. A record's logits are
+    its own, with noise from model to model and input to input; members' true class is ``leak``
+    higher (``shadow_leak`` for shadow models). All models answer 100 known non-members. Each record
+    has the same number of in- and out-models among the shadows; records with too few are left out.
+    """
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, count + 100)
+    own = generator.normal(0, 1, (count + 100, 1, classes))
+    own[np.arange(len(labels)), 0, labels] += 1.5
+    logits = own + generator.normal(0, 0.7, (models, len(labels), inputs, classes))
+    member = generator.random((models, len(labels))) < 0.5
+    member[:, count:] = False
+    leaks = np.where(np.arange(models) == 0, leak, shadow_leak)
+    for model in range(models):
+        rows = np.flatnonzero(member[model])
+        logits[model, rows, :, labels[rows]] += leaks[model]
+
+    use = member[1:, :count].astype(np.int8)
+    kept = equal_numbers(use, shadows_an_example(use), seed)
+    chosen = np.flatnonzero(eligible(kept))
+    everybody = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
+    known = undefended_shadows(everybody.select(examples=slice(count, None))).observed
+    seen = undefended_shadows(everybody.select(examples=chosen)).observed
+    target, *others = (
+        replace(one, population=population) for one, population in zip(seen, known, strict=True)
+    )
+    own_use = kept[:, chosen]
+    clean = replace(everybody.select(models=slice(1, None), examples=chosen), use=own_use)
+    return target, member[0, chosen], Shadows(tuple(others), own_use, clean)
+
+
+def material(
+    attack: Attack, seed: int, leak: float, count: int = 600
+) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+    """A target with its truth, and shadows of the kind the attack needs."""
+    make = pool_target_and_shadows if attack.aligned else target_and_shadows
+    return make(seed, leak, count)
+
+
+def reordered(observed: Observed, order: npt.NDArray[Any]) -> Observed:
+    """Answers about the same records in another order, or about some of them."""
+    return replace(
+        observed,
+        labels=observed.labels[order],
+        ids=observed.ids[order],
+        log_probs=observed.log_probs[order],
+    )
+
+
+def reordered_shadows(shadows: Shadows, order: npt.NDArray[Any]) -> Shadows:
+    """Shadow models that answered the same records in another order."""
+    return Shadows(
+        tuple(reordered(seen, order) for seen in shadows.observed),
+        shadows.use[:, order],
+        shadows.clean.select(examples=order),
+    )
 
 
 def outputs(

@@ -30,11 +30,16 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         answer = dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.Fresh(0))
         assert answer.shape == (2, 3)
         from dynanoise.registry import ATTACKS, DATASETS
+        from dataclasses import replace
         from dynanoise.audit.observe import answers, shadow_answers
-        rows = np.log([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]])
-        shadows = shadow_answers(rows, [0, 0, 0, 0], [[1, 0, 1, 0]])
+        rows = np.log([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]] * 2)
+        shadows = shadow_answers(rows, [0, 0, 0, 0], [[1, 0, 1, 0], [0, 1, 0, 1]])
+        known = answers(np.log([[0.5, 0.5]]), [0])
+        own = tuple(replace(seen, population=known) for seen in shadows.observed)
+        shadows = replace(shadows, observed=own)
+        target = replace(answers(rows[0], [0] * 4), population=known)
         for name in ATTACKS.names():
-            assert ATTACKS.get(name)().fit(shadows).score(answers(rows[0], [0] * 4)).shape == (4,)
+            assert ATTACKS.get(name)().fit(shadows).score(target).shape == (4,)
         assert len(DATASETS.get("digits")()) == 1797
         assert len(DATASETS.get("breast_cancer")()) == 569
         from dynanoise.errors import MissingDataError, MissingExtraError

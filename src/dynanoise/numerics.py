@@ -19,6 +19,9 @@ Int64 = npt.NDArray[np.int64]
 TINY = float(np.finfo(np.float64).tiny)
 """The smallest normal float64, about 2.2e-308: what a probability of 0 counts as in a logarithm."""
 
+SMALLEST_SD = 1e-6
+"""The least standard deviation a fitted Gaussian has, for values that are all equal; in nats."""
+
 _LOWEST = float(np.finfo(np.float64).min)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 

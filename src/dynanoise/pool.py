@@ -117,17 +117,20 @@ def equal_numbers(use: Int8, k: int, seed: int) -> Int8:
     if k < 1:
         raise InputError(f"k is {k}.", "Keep at least one shadow model of either kind.")
     order = np.random.default_rng(seed).random(use.shape)
-    kept = np.full(use.shape, -1, dtype=np.int8)
-    ranks = {}
+    # Examples first: sorting rows of memory is several times as fast as sorting its columns.
+    by_order = np.argsort(np.ascontiguousarray(order.T), axis=1)
+    drawn = np.take_along_axis(np.ascontiguousarray(use.T), by_order, axis=1)
+    chosen = np.zeros(drawn.shape, dtype=bool)
+    complete = np.ones((len(drawn), 1), dtype=bool)
     for value in (1, 0):
-        # Those of the other kind come last; the first k of this kind are a random k.
-        ranks[value] = np.argsort(np.where(use == value, order, 2.0), axis=0, kind="stable")[:k]
-    complete = ((use == 1).sum(axis=0) >= k) & ((use == 0).sum(axis=0) >= k)
-    columns = np.arange(use.shape[1])
-    for value, chosen in ranks.items():
-        kept[chosen, columns] = value
-    kept[:, ~complete] = -1
-    return kept
+        # The first k of a kind in a random order are a random k.
+        count = np.cumsum(drawn == value, axis=1, dtype=np.int32)
+        chosen |= (drawn == value) & (count <= k)
+        complete &= count[:, -1:] >= k
+    kept = np.empty(drawn.shape, dtype=np.int8)
+    hidden = np.int8(-1)
+    np.put_along_axis(kept, by_order, np.where(chosen & complete, drawn, hidden), axis=1)
+    return np.ascontiguousarray(kept.T)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,17 +174,19 @@ def slots(use: Int8) -> Slots:
     """
     inside, outside = (use == 1).sum(axis=0), (use == 0).sum(axis=0)
     rows = np.flatnonzero(inside + outside)
-    counts = np.unique(np.concatenate([inside[rows], outside[rows]]))
-    if len(counts) != 1 or counts[0] == 0:
+    counts = np.concatenate([inside[rows], outside[rows]])
+    if len(rows) == 0 or counts.min() != counts.max():
         raise InputError(
-            f"Examples have {counts.tolist()} in- or out-models.",
+            f"Examples have {np.unique(counts).tolist()} in- or out-models.",
             "Every score needs the same number of both for every example: see `equal_numbers`.",
         )
     k = int(counts[0])
-    order = {
-        value: np.argsort(use[:, rows] != value, axis=0, kind="stable")[:k] for value in (1, 0)
-    }
-    return Slots(rows, order[1], order[0])
+    by_example = np.ascontiguousarray(use[:, rows].T)
+    inside, outside = (
+        (np.flatnonzero(by_example == value) % len(use)).reshape(len(rows), k).T for value in (1, 0)
+    )
+    # What is taken by these is laid out like them, and is summed over models.
+    return Slots(rows, np.ascontiguousarray(inside), np.ascontiguousarray(outside))
 
 
 def eligible(use: Int8) -> Bools:

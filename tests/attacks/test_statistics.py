@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from dynanoise.attacks.statistics import of
+from dynanoise.audit.observe import answers
 from dynanoise.numerics import Float64
 from dynanoise.registry import STATISTICS
 from tests import build
@@ -47,3 +51,11 @@ def test_values(rows: Float64, data: st.DataObject) -> None:
     np.testing.assert_allclose(
         found("scaled_logit")[middling], special.logit(own[middling]), rtol=1e-6, atol=1e-9
     )
+
+
+def test_statistics_are_kept_with_the_answers_and_not_with_a_changed_copy() -> None:
+    seen = answers(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
+    first = of(seen, "loss")
+    assert of(seen, "loss") is first and not first.flags.writeable
+    changed = replace(seen, log_probs=seen.log_probs[::-1])
+    np.testing.assert_array_equal(of(changed, "loss"), first[::-1])

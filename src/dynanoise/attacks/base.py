@@ -24,10 +24,13 @@ class Attack(ABC):
     Attributes:
         title: the column heading in tables; the class's name unless given.
         aligned: True if shadows and target must answer the same records.
+        needs_shadows: False if the rule learns nothing from shadow models, so that `fit()` without
+            any audits a single model. Shadows that are given all the same are checked like others'.
     """
 
     title: ClassVar[str]
     aligned: ClassVar[bool] = False
+    needs_shadows: ClassVar[bool] = True
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -47,49 +50,54 @@ class Attack(ABC):
         return np.asarray(scores > 0)
 
     @final
-    def fit(self, shadows: Shadows) -> FittedAttack:
+    def fit(self, shadows: Shadows | None = None) -> FittedAttack:
         """The attack, ready to score.
 
+        Args:
+            shadows: what the attacker holds on its own models; None only for attacks that need
+                none, whose `learn` is then not asked.
+
         Raises:
-            InputError: if the shadows hold no member or no non-member.
+            InputError: if the shadows hold no member or no non-member, or are missing.
         """
+        if shadows is None:
+            if self.needs_shadows:
+                raise InputError(
+                    f"{self.title} learns from shadow models, and there are none.",
+                    "Train some, or use an attack that needs none, such as population.",
+                )
+            return FittedAttack(self, None)
         if not ((shadows.use == 1).any() and (shadows.use == 0).any()):
             raise InputError(
                 "The shadow models' outputs hold no members or no non-members.",
                 "Give every attack shadow outputs of both kinds.",
             )
-        return FittedAttack(self, self.learn(shadows), shadows.clean.classes, shadows.clean.ids)
+        return FittedAttack(self, self.learn(shadows), shadows.observed[0])
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class FittedAttack:
-    """An attack and what it learned. Made by `Attack.fit`."""
+    """An attack and what it learned. Made by `Attack.fit`.
+
+    Attributes:
+        example: answers of a shadow model, which the target's must be like; None without shadows.
+    """
 
     attack: Attack
     learned: Any
-    classes: int
-    ids: Any
+    example: Observed | None = None
 
     def score(self, observed: Observed) -> Float64:
         """float64 scores [N], larger = more likely a member.
 
         Raises:
             InputError: if the answers have another number of classes than the shadows', or, for an
-                aligned attack, are about other records.
+                aligned attack, are about other records or other inputs of them.
             FloatingPointError: if the formula gave NaN or another shape, a fault of the attack.
         """
-        if observed.classes != self.classes:
-            raise InputError(
-                f"The target answers {observed.classes} classes, the shadows {self.classes}.",
-                "Train the shadows for the target's task.",
-            )
-        if self.attack.aligned and not np.array_equal(observed.ids, self.ids):
-            raise InputError(
-                f"{self.attack.title} compares each record with shadow models of the same record, "
-                "and these shadows answered others.",
-                "Use a pool in which all models answer the same records.",
-            )
+        if self.example is not None:
+            self._compare(observed, self.example)
         if len(observed.labels) == 0:
             return np.zeros(0)
         scores = np.asarray(self.attack.formula(self.learned, observed), dtype=np.float64)
@@ -103,3 +111,24 @@ class FittedAttack:
     def decide(self, scores: Float64) -> Bools:
         """Member (True) or not, bool [N], at the attack's own threshold."""
         return self.attack.decision(self.learned, scores)
+
+    def _compare(self, observed: Observed, example: Observed) -> None:
+        if observed.classes != example.classes:
+            raise InputError(
+                f"The target answers {observed.classes} classes, the shadows {example.classes}.",
+                "Train the shadows for the target's task.",
+            )
+        if not self.attack.aligned:
+            return
+        if not np.array_equal(observed.ids, example.ids):
+            raise InputError(
+                f"{self.attack.title} compares each record with shadow models of the same record, "
+                "and these shadows answered others.",
+                "Use a pool in which all models answer the same records.",
+            )
+        inputs = [seen.log_probs.shape[1] for seen in (observed, example)]
+        if inputs[0] != inputs[1]:
+            raise InputError(
+                f"The target answered {inputs[0]} inputs of each record, the shadows {inputs[1]}.",
+                "Ask all models about the same inputs.",
+            )

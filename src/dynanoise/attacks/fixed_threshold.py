@@ -32,6 +32,7 @@ class Confidence(Attack):
 
     threshold: float = 0.9
     title: ClassVar[str] = "Confidence"
+    needs_shadows: ClassVar[bool] = False
 
     def learn(self, shadows: Shadows) -> None:
         """Nothing."""
@@ -60,6 +61,7 @@ class Loss(Attack):
 
     threshold: float = 0.5
     title: ClassVar[str] = "Loss"
+    needs_shadows: ClassVar[bool] = False
 
     def learn(self, shadows: Shadows) -> None:
         """Nothing."""

@@ -13,8 +13,6 @@ from dynanoise.attacks.base import Attack
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 
-_SMALLEST_SD = 1e-6
-
 
 class _Gaussians(NamedTuple):
     """Mean and standard deviation of the cross-entropy for members [0] and non-members [1]."""
@@ -41,7 +39,7 @@ def _losses(log_probs: Float64, labels: Int64) -> Float64:
 
 def _gaussian(losses: Float64) -> tuple[float, float]:
     sd = float(losses.std(ddof=1)) if losses.size > 1 else 0.0
-    return float(losses.mean()), max(sd, _SMALLEST_SD)
+    return float(losses.mean()), max(sd, numerics.SMALLEST_SD)
 
 
 @final

@@ -1,0 +1,253 @@
+"""How long LiRA and RMIA take, beside tensorflow/privacy and ML Privacy Meter on the same numbers.
+
+    git clone https://github.com/tensorflow/privacy PEERS/privacy
+    git clone https://github.com/privacytrustlab/ml_privacy_meter PEERS/ml_privacy_meter
+    python benchmarks/attacks.py --peers PEERS
+
+Without --peers only this package is timed. Both sides start from the stored signal of every model
+about every record, as an audit has it, and end with the scores of one target. What only this
+package does, once for all attacks on a target, is drawing equal numbers of in- and out-models at
+random; that has a time of its own. The best of --repeats runs counts, one after the other in turn,
+so that what else the machine does meets both. Nothing of the peers is kept here: the
+functions that are timed are read from your clone, without what they import for plots and training.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+import scipy.stats
+
+from dynanoise import numerics, pool
+from dynanoise.attacks import statistics
+from dynanoise.attacks.base import Attack
+from dynanoise.attacks.lira import Lira
+from dynanoise.attacks.rmia import Rmia
+from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.files import write_atomically
+from dynanoise.metrics.roc import roc
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+from dynanoise.seeding import derive
+from dynanoise.types import Bools, Int8, Outputs
+
+PLOT = Path("privacy/research/mi_lira_2021/plot.py")
+METER = Path("ml_privacy_meter/attacks.py")
+GIB = 2**30
+
+LIRA: tuple[tuple[str, dict[str, bool], Attack], ...] = (
+    ("generate_ours", {}, Lira("online", "median", "example")),
+    ("generate_ours", {"fix_variance": True}, Lira("online", "median", "raw")),
+    ("generate_ours_offline", {}, Lira("offline_two_sided", "median", "example")),
+    ("generate_ours_offline", {"fix_variance": True}, Lira("offline_two_sided", "median", "raw")),
+)
+"""Their function and its options, and the same attack here; their scores are negated."""
+
+
+class Peer:
+    """Functions of a file in a clone, compiled without the rest of the file."""
+
+    def __init__(self, folder: Path | None, path: Path, names: Sequence[str]) -> None:
+        self.path = path
+        self.functions: dict[str, Callable[..., Any]] = {}
+        self.missing: str | None = None
+        if folder is None:
+            self.missing = "no folder of peers was given: --peers DIR"
+        elif not (folder / path).is_file():
+            self.missing = f"there is no {path} in the folder of peers"
+        else:
+            self._read((folder / path).read_bytes(), names)
+
+    def _read(self, source: bytes, names: Sequence[str]) -> None:
+        self.sha256 = hashlib.sha256(source).hexdigest()
+        kept: list[ast.stmt] = [
+            node
+            for node in ast.parse(source).body
+            if isinstance(node, ast.FunctionDef) and node.name in names
+        ]
+        found: dict[str, Any] = {"np": np, "scipy": scipy}
+        code = compile(ast.Module(kept, type_ignores=[]), str(self.path), "exec")
+        exec(code, found)  # noqa: S102 - the user's own clone, named on the command line
+        absent = [name for name in names if name not in found]
+        if absent:
+            self.missing = f"{self.path} has no function {absent[0]}"
+        self.functions = {name: found[name] for name in names if name in found}
+
+    def about(self) -> dict[str, str]:
+        """Which file it was, or why there is none."""
+        if self.missing is not None:
+            return {"skipped": self.missing}
+        return {"file": str(self.path), "sha256": self.sha256}
+
+
+def best(
+    runs: Mapping[str, Callable[[], Any]], repeats: int
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Seconds of the best of several runs of each, in turn, and what each returned last."""
+    seconds = dict.fromkeys(runs, float("inf"))
+    results: dict[str, Any] = {}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            started = time.perf_counter()
+            results[name] = run()
+            seconds[name] = min(seconds[name], round(time.perf_counter() - started, 6))
+    return seconds, results
+
+
+def observed(own: Float64, population: Observed | None = None) -> Observed:
+    """Answers of one model whose true class, 0 of two, has log-odds ``own`` [N]."""
+    rows = numerics.log_softmax(np.stack([own, np.zeros_like(own)], axis=-1))[:, None]
+    count = len(own)
+    return Observed(np.zeros(count, np.int64), np.arange(count), rows, population=population)
+
+
+def shadows_of(seen: tuple[Observed, ...], use: Int8) -> Shadows:
+    """Shadow models' answers with who was trained on what."""
+    # No attack here reads the undefended logits; they would only fill memory.
+    one = np.zeros(1, np.int64)
+    clean = Outputs(np.zeros((len(use), 1, 1, 2)), one, one, np.zeros((len(use), 1), np.int8))
+    return Shadows(seen, use, clean)
+
+
+def score(attack: Attack, target: Observed, shadows: Shadows) -> Float64:
+    """What is timed: fitting and scoring."""
+    return attack.fit(shadows).score(target)
+
+
+def halves(generator: np.random.Generator, models: int, count: int) -> Bools:
+    """Each record in exactly half of the models, so that both sides use all of them, [M, N]."""
+    return np.asarray(generator.random((models, count)).argsort(axis=0) < models // 2)
+
+
+def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> dict[str, Any]:
+    """Scores of one target beside ``models`` shadow models."""
+    generator = np.random.default_rng(derive(seed, "lira"))
+    keep = np.concatenate([generator.random((1, count)) < 0.5, halves(generator, models, count)])
+    log_odds = generator.normal(generator.normal(2, 2, count), 1, (1 + models, count)) + 1.5 * keep
+    target, *seen = (observed(own) for own in log_odds)
+    phi = np.stack([statistics.of(one, "scaled_logit") for one in (target, *seen)])
+    use = keep[1:].astype(np.int8)
+    drawing, _ = best({"drawing": partial(pool.equal_numbers, use, models // 2, 0)}, repeats)
+    shadows = shadows_of(tuple(seen), use)
+    rows: list[dict[str, Any]] = []
+    for name, options, attack in (*LIRA, ("", {}, Lira())):
+        runs: dict[str, Callable[[], Any]] = {"dynanoise": partial(score, attack, target, shadows)}
+        if peer.missing is None and name:
+            theirs = peer.functions[name]
+            runs["peer"] = partial(theirs, keep[1:], phi[1:], keep[:1], phi[:1], **options)
+        seconds, results = best(runs, repeats)
+        row = {"attack": repr(attack), "auc": roc(results["dynanoise"], keep[0]).auc}
+        row |= {f"{side}_seconds": value for side, value in seconds.items()}
+        if "peer" in results:
+            other = -np.array(results["peer"][0])
+            row["peer_function"] = " ".join([name, *options])
+            row["times_faster"] = round(seconds["peer"] / seconds["dynanoise"], 2)
+            row["largest_difference"] = float(np.abs(other - results["dynanoise"]).max())
+        rows.append(row)
+    sizes = {"shadow_models": models, "records": count}
+    return {**sizes, "drawing_seconds": drawing["drawing"], "peer": peer.about(), "rows": rows}
+
+
+def time_rmia(
+    peer: Peer, k: int, count: int, population: int, repeats: int, seed: int
+) -> dict[str, Any]:
+    """Offline scores of one target beside k in- and k out-models, a = 0.3 and gamma = 1.
+
+    Models come in complementary pairs, as Privacy Meter expects. For the population it averages the
+    k largest of 2 k probabilities, where all 2 k are averaged here, so scores are not the same, but
+    their order is.
+    """
+    generator = np.random.default_rng(derive(seed, "rmia"))
+    first = generator.random((1 + k, count)) < 0.5
+    keep = np.stack([first, ~first], axis=1).reshape(2 + 2 * k, count)
+    shape = (2 + 2 * k, count)
+    log_odds = generator.normal(generator.normal(1, 2, count), 1, shape) + 1.5 * keep
+    known = generator.normal(generator.normal(1, 2, population), 1, (2 + 2 * k, population))
+    everybody = [observed(x, observed(z)) for x, z in zip(log_odds, known, strict=True)]
+    target, seen = everybody[0], tuple(everybody[2:])
+    signals, known_signals = (
+        np.exp(np.stack([statistics.of(one, "loss")[:, 0] for one in some], axis=1))
+        for some in (everybody, [one.population for one in everybody if one.population])
+    )
+    use = keep[2:].astype(np.int8)
+    attack = Rmia(offline=True, a=0.3, gamma=1.0)
+    runs: dict[str, Callable[[], Any]] = {
+        "dynanoise": partial(score, attack, target, shadows_of(seen, use))
+    }
+    if peer.missing is None:
+        theirs = peer.functions["run_rmia"]
+        runs["peer"] = partial(theirs, 0, signals, known_signals, keep.T, k, 0.3)
+    drawing, _ = best({"drawing": partial(pool.equal_numbers, use, k, 0)}, repeats)
+    seconds, results = best(runs, repeats)
+    row: dict[str, Any] = {"attack": repr(attack), "auc": roc(results["dynanoise"], keep[0]).auc}
+    row |= {f"{side}_seconds": value for side, value in seconds.items()}
+    if "peer" in results:
+        row["peer_auc"] = roc(results["peer"], keep[0]).auc
+        row["times_faster"] = round(seconds["peer"] / seconds["dynanoise"], 2)
+        ranks = scipy.stats.spearmanr(results["peer"], results["dynanoise"])
+        row["rank_correlation"] = float(ranks.statistic)
+    sizes = {"in_models": k, "out_models": k, "records": count, "population": population}
+    return {**sizes, "drawing_seconds": drawing["drawing"], **row}
+
+
+def peak_gib() -> float:
+    """The largest resident memory of this process so far."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB, 2)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Times both attacks and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--peers", type=Path, help="folder with clones of the peers")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/attacks.json"))
+    parser.add_argument("--models", type=int, default=64, help="LiRA's shadow models, even")
+    parser.add_argument("--examples", type=int, default=50_000, help="LiRA's records")
+    parser.add_argument("--records", type=int, default=10_000, help="RMIA's records")
+    parser.add_argument("--population", type=int, default=10_000, help="RMIA's known non-members")
+    parser.add_argument("--k", type=int, default=[1, 2, 4], nargs="+", help="RMIA's out-models")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+
+    plot = Peer(chosen.peers, PLOT, ("generate_ours", "generate_ours_offline"))
+    meter = Peer(chosen.peers, METER, ("run_rmia", "get_rmia_out_signals"))
+    sizes = ["models", "examples", "records", "population", "repeats", "seed"]
+    given = [f"--{name} {vars(chosen)[name]}" for name in sizes]
+    given.append(f"--k {' '.join(map(str, chosen.k))}")
+    # Where the clones lie says nothing about the numbers, and something about the machine.
+    peers = ["--peers PEERS"] if chosen.peers else []
+    repeats, seed = chosen.repeats, chosen.seed
+    counts = chosen.records, chosen.population
+    found = {
+        "command": " ".join(["python benchmarks/attacks.py", *peers, *given]),
+        "versions": versions(),
+        "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
+        "lira": time_lira(plot, chosen.models, chosen.examples, repeats, seed),
+        "rmia": {
+            "peer": meter.about(),
+            "rows": [time_rmia(meter, k, *counts, repeats, seed) for k in chosen.k],
+        },
+        "peak_memory_gib": peak_gib(),
+    }
+    text = json.dumps(found, indent=1) + "\n"
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(chosen.out, text.encode())
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

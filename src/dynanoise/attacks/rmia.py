@@ -1,0 +1,254 @@
+"""The robust membership inference attack: a record's likelihood ratio against those of others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple, final
+
+import numpy as np
+from scipy import stats
+
+from dynanoise import pool
+from dynanoise.attacks import statistics
+from dynanoise.attacks.base import Attack
+from dynanoise.attacks.population import known_non_members
+from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.numerics import Float64, Int64
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Bools, require
+
+GRID = tuple(step / 10 for step in range(11))
+"""What `a` is chosen from."""
+
+PSEUDO_TARGETS = 4
+"""How many shadow models are played as targets to choose it."""
+
+
+def log_mean(log_probs: Float64) -> Float64:
+    """ln of the mean probability over the first axis, [S, ...] -> [...].
+
+    >>> log_mean(np.array([-1000.0, -1000.0])).item()
+    -1000.0
+    """
+    top = log_probs.max(axis=0)
+    with np.errstate(under="ignore"):
+        parts = log_probs - top
+        return np.asarray(top + np.log(np.exp(parts, out=parts).mean(axis=0)))
+
+
+def offline_log_mean(log_mean_out: Float64, a: float) -> Float64:
+    """ln(((1 + a) mean_out + 1 - a) / 2): out-models raised to what in-models would add.
+
+    Args:
+        log_mean_out: float64 [...], ln of the out-models' mean probability.
+        a: in [0, 1]; 1 leaves the mean as it is.
+
+    >>> np.exp(offline_log_mean(np.log([0.5, 0.5]), 0.2)).round(12).tolist()
+    [0.7, 0.7]
+    """
+    if a == 1:
+        return log_mean_out
+    # What underflows here is nothing beside the second term.
+    with np.errstate(under="ignore"):
+        return np.asarray(np.log((1 + a) / 2 * np.exp(log_mean_out) + (1 - a) / 2))
+
+
+def share_exceeded(log_ratios: Float64, known: Float64, gamma: float) -> Float64:
+    """The share of z with r_x / r_z > gamma, strictly, in O(N log N + P log P).
+
+    Args:
+        log_ratios: float64 [...], ln r_x.
+        known: float64 [P], ln r_z, P >= 1.
+        gamma: > 0.
+
+    >>> share_exceeded(np.log([1.0, 2.0, 9.0]), np.log([1.0, 1.0, 4.0, 0.5]), 2.0).tolist()
+    [0.0, 0.25, 1.0]
+    """
+    bar = np.ravel(log_ratios) - np.log(gamma)
+    # Searching in order stays within the cache, which more than pays for sorting.
+    order = np.argsort(bar)
+    smaller = np.empty(len(bar), dtype=np.int64)
+    smaller[order] = np.searchsorted(np.sort(known), bar[order], side="left")
+    return np.asarray((smaller / len(known)).reshape(np.shape(log_ratios)))
+
+
+class Reference(NamedTuple):
+    """What the shadow models say of p(x) and of p(z), in logarithms.
+
+    Attributes:
+        slots: which examples have shadow models.
+        own: float64 [E, A], ln of the mean p_y of in- and out-models, or offline of out-models.
+        known: float64 [P, B], ln of all models' mean p_y for the population; B inputs a record.
+        each: float64 [S, P, B], ln of each model's.
+        ids: int64 [P], the population's records.
+    """
+
+    slots: pool.Slots
+    own: Float64
+    known: Float64
+    each: Float64
+    ids: Int64
+
+
+def reference(shadows: Shadows, title: str, *, offline: bool) -> Reference:
+    """Means over shadow models.
+
+    Raises:
+        InputError: if a model has no population, or not the others'.
+    """
+    found = pool.slots(shadows.use)
+    populations = [known_non_members(seen, title) for seen in shadows.observed]
+    same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
+    require(
+        same,
+        "The shadow models answered different known non-members.",
+        "Ask all models about the same population.",
+    )
+    values = np.stack([statistics.of(seen, "loss") for seen in shadows.observed])
+    if offline:
+        own = log_mean(values[found.outside, found.rows])
+    else:
+        inside, outside = map(log_mean, found.take(values))
+        own = np.logaddexp(inside, outside) - np.log(2)
+    each = np.stack([statistics.of(seen, "loss") for seen in populations])
+    ids = populations[0].ids
+    return Reference(found, own, log_mean(each), each, ids)
+
+
+def _log_p(log_mean_probs: Float64, a: float | None) -> Float64:
+    """ln p(x) or ln p(z), which online is the mean itself."""
+    return log_mean_probs if a is None else offline_log_mean(log_mean_probs, a)
+
+
+class _Learned(NamedTuple):
+    reference: Reference
+    a: float | None  # None online
+    threshold: float
+
+
+@final
+@dataclass(frozen=True)
+class Rmia(Attack):
+    """RMIA: how often a record's likelihood ratio exceeds that of a record known not to be in.
+
+    Zarifzadeh, Liu & Shokri, ICML 2024, arXiv:2312.03262v3. r_x = p_target(x) / p(x) with p the
+    probability of the true class, and the score is the share of the population's records z, known
+    non-members of all models, with r_x / r_z > gamma, in [0, 1] and averaged over the inputs of a
+    record. The population's inputs all count as records. Member if the score is above that of a
+    record with r_x = 1, halfway between in- and out-models, as the shadow models would score it.
+
+    Online, p(x) = (mean_in + mean_out) / 2 over k models of either kind. Offline it is
+    ((1 + a) mean_out + 1 - a) / 2, where `a` says how far members' probabilities rise: 1 not at
+    all. p(z) is taken over all shadow models, since all are out-models for z; offline it is the
+    same function of their mean as p(x). Online there are no in-models to average with: r_z is
+    larger than it would be with some, and gamma a higher bar. As every x meets the same r_z, that
+    changes which scores are equal but never the order of any two.
+
+    The score grows with r_x, so the population's ratios are sorted once: O(N log N + P log P).
+    Computed in logarithms, where neither probabilities nor ratios underflow. Records without shadow
+    models score 0.
+
+    Args:
+        offline: True uses no model that was trained on the record.
+        a: in [0, 1], for offline only; None chooses the value of `GRID` with the greatest mean AUC
+            over `PSEUDO_TARGETS` shadow models played as targets. In a pool these hold a record
+            independently of the target, so that none is its complement.
+        gamma: > 0; the paper's is 2.
+        seed: of the choice of pseudo-targets.
+
+    Raises:
+        InputError: if a or gamma is out of range; if the target or a shadow model has no
+            population, or not the others'; if examples have different numbers of shadow models.
+        TooFewRecordsError: if ``a`` is to be chosen with one shadow model of either kind.
+
+    >>> from dataclasses import replace
+    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> def two(*p):
+    ...     return np.log([[x, 1 - x] for x in p])
+    >>> known = [answers(two(*p), labels=[0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
+    >>> shadows = shadow_answers([two(0.9), two(0.6)], labels=[0], use=[[1], [0]])
+    >>> seen = [replace(o, population=z) for o, z in zip(shadows.observed, known)]
+    >>> fitted = Rmia().fit(replace(shadows, observed=tuple(seen)))
+    >>> fitted.score(replace(answers(two(0.99), labels=[0]), population=known[2])).tolist()
+    [0.0]
+    >>> target = replace(answers(two(0.99), labels=[0]), population=answers(two(0.5, 0.1), [0, 0]))
+    >>> fitted.score(target).tolist()  # 1.32 is more than twice 0.1 / 0.4, not than 0.5 / 0.5
+    [0.5]
+    """
+
+    offline: bool = False
+    a: float | None = None
+    gamma: float = 2.0
+    seed: int = 0
+    title: ClassVar[str] = "RMIA"
+    aligned: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        require(
+            self.a is None or 0 <= self.a <= 1,
+            f"RMIA's a is {self.a}.",
+            "Use a number from 0 to 1, or None to have it chosen.",
+        )
+        require(
+            0 < self.gamma < np.inf, f"RMIA's gamma is {self.gamma}.", "Use a number above 0, or 2."
+        )
+
+    def learn(self, shadows: Shadows) -> _Learned:
+        """Means over the shadow models, and offline `a`."""
+        a = None
+        if self.offline:
+            a = self._chosen(shadows) if self.a is None else self.a
+        known = reference(shadows, self.title, offline=self.offline)
+        ratios = known.each - _log_p(known.known, a)
+        return _Learned(known, a, float(np.mean(ratios < -np.log(self.gamma))))
+
+    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+        """The share of the population that is exceeded."""
+        return self._shares(learned.reference, learned.a, observed)
+
+    def decision(self, learned: _Learned, scores: Float64) -> Bools:
+        """Score > the learned threshold."""
+        return np.asarray(scores > learned.threshold)
+
+    def _shares(self, known: Reference, a: float | None, observed: Observed) -> Float64:
+        population = known_non_members(observed, self.title)
+        own = statistics.of(population, "loss")
+        if not np.array_equal(population.ids, known.ids) or own.shape != known.known.shape:
+            raise InputError(
+                f"The target's population, of shape {own.shape}, is not the shadow models', of "
+                f"shape {known.known.shape}.",
+                "Ask all models about the same population.",
+            )
+        ratios = statistics.of(observed, "loss")[known.slots.rows] - _log_p(known.own, a)
+        in_population = (own - _log_p(known.known, a)).ravel()
+        shares = share_exceeded(ratios, in_population, self.gamma)
+        return known.slots.spread(shares.mean(axis=1), len(observed.labels))
+
+    def _chosen(self, shadows: Shadows) -> float:
+        if pool.slots(shadows.use).k < 2:
+            raise TooFewRecordsError(
+                "Each record has one shadow model of either kind, too few to play one as a target.",
+                "Use more models, or say what a is: the paper's for CIFAR-10 is 0.3.",
+            )
+        total = np.zeros(len(GRID))
+        for played in pseudo_targets(shadows, PSEUDO_TARGETS, self.seed):
+            known = reference(played.shadows, self.title, offline=True)
+            truth = played.members[played.known]
+            for position, a in enumerate(GRID):
+                scores = self._shares(known, a, played.target)[played.known]
+                total[position] += _auc(scores, truth)
+        return GRID[int(np.argmax(total))]
+
+
+def _auc(scores: Float64, members: Bools) -> float:
+    """The Mann-Whitney statistic as a share, ties counted half; 0.5 if all are of one kind."""
+    count = int(members.sum())
+    pairs = count * (len(members) - count)
+    if pairs == 0:
+        return 0.5
+    wins = stats.rankdata(scores)[members].sum() - count * (count + 1) / 2
+    return float(wins / pairs)
+
+
+ATTACKS = {"rmia": Rmia}

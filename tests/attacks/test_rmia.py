@@ -1,0 +1,220 @@
+"""RMIA: against its definition in probabilities, pair by pair, and how `a` is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynanoise.attacks import rmia
+from dynanoise.attacks.named import attack_of
+from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
+from dynanoise.audit.observe import answers, shadow_answers
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.metrics.roc import roc
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+from tests import build
+
+
+def own(observed: Observed) -> Float64:
+    """p_y, [N, A]."""
+    p: Float64 = np.exp(observed.log_probs)
+    return np.take_along_axis(p, observed.labels[:, None, None], axis=-1)[..., 0]
+
+
+def by_pairs(attack: Rmia, seen: Observed, shadows: Shadows) -> Float64:
+    """The definition: all pairs of a record and a known non-member, in probabilities."""
+    known = [one.population for one in (seen, *shadows.observed)]
+    target_z, *each_z = (own(one) for one in known if one is not None)
+    mean_z = np.mean(each_z, axis=0)
+    each_x = np.stack([own(one) for one in shadows.observed])
+
+    def expected(mean_in: Float64 | float, mean_out: Float64) -> Float64:
+        if not attack.offline:
+            return np.asarray((mean_in + mean_out) / 2)
+        assert attack.a is not None
+        return np.asarray(((1 + attack.a) * mean_out + 1 - attack.a) / 2)
+
+    ratio_z = target_z / (expected(0.0, mean_z) if attack.offline else mean_z)
+    scores = np.zeros(len(seen.labels))
+    for n in range(len(scores)):
+        use = shadows.use[:, n]
+        if (use < 0).all():
+            continue
+        p = expected(each_x[use == 1, n].mean(axis=0), each_x[use == 0, n].mean(axis=0))
+        ratio_x = own(seen)[n] / p
+        wins = [ratio > attack.gamma * z for ratio in ratio_x for z in ratio_z.ravel()]
+        scores[n] = np.mean(wins)
+    return scores
+
+
+@pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("attack", [Rmia(), Rmia(offline=True, a=0.3), Rmia(offline=True, a=1)])
+@pytest.mark.parametrize("inputs", [1, 3])
+def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) -> None:
+    attack = replace(attack, gamma=gamma)
+    seen, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
+    use = shadows.use.copy()
+    use[:, 3] = -1  # a record without shadow models
+    shadows = Shadows(shadows.observed, use, shadows.clean)
+    scores = attack.fit(shadows).score(seen)
+    expected = by_pairs(attack, seen, shadows)
+    assert scores[3] == 0 and len(np.unique(scores)) > 10
+    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
+
+
+@given(
+    st.lists(st.integers(-5, 5), min_size=1, max_size=20),
+    st.lists(st.integers(-5, 5), min_size=1, max_size=20),
+    st.integers(-2, 2),
+)
+def test_shares_with_ties_equal_counting_pairs(x: list[int], z: list[int], log_gamma: int) -> None:
+    """Ratios are whole powers of e, so that many pairs lie exactly at gamma."""
+    gamma = float(np.exp(log_gamma))
+    assert np.log(gamma) == log_gamma  # else ties would be none
+    found = share_exceeded(np.array(x, float), np.array(z, float), gamma)
+    pairs = np.array(x)[:, None] - np.array(z) > log_gamma
+    np.testing.assert_array_equal(found, pairs.mean(axis=1))
+
+
+def test_a_tie_at_gamma_is_not_exceeded() -> None:
+    """Every model says the same of everything: r_x = r_z = 1."""
+    shadows = shadow_answers(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
+    known = answers(np.zeros((4, 2)), [0, 0, 1, 1])
+    own = tuple(replace(one, population=known) for one in shadows.observed)
+    seen = replace(shadows.observed[0], population=known)
+    for gamma, share in ((1.0, 0.0), (0.99, 1.0)):
+        fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observed=own))
+        assert fitted.score(seen).tolist() == [share] * 3
+
+
+def test_probabilities_that_underflow_are_still_compared() -> None:
+    """p_y = e^-800 in the target, e^-900 in the shadows: the ratio is e^100, and z has e^50."""
+    shadows = shadow_answers(np.zeros((2, 1, 2)), [0], [[1], [0]])
+
+    def sure(log_p: float) -> Float64:
+        return np.array([[[log_p, 0.0]]])
+
+    def seen(of: float, about_known: float) -> Observed:
+        known = replace(answers(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
+        return replace(shadows.observed[0], log_probs=sure(of), population=known)
+
+    own = tuple(seen(-900, -900) for _ in range(2))
+    fitted = Rmia().fit(replace(shadows, observed=own))
+    assert fitted.score(seen(-800, -850)).tolist() == [1.0]
+    assert fitted.score(seen(-800, -750)).tolist() == [0.0]
+
+
+def test_the_score_grows_with_the_probability_of_the_class() -> None:
+    seen, _, shadows = build.pool_target_and_shadows(2, 1.0, count=80)
+    fitted = Rmia().fit(shadows)
+    scores = fitted.score(seen)
+    raised = seen.log_probs.copy()
+    rows = np.arange(len(seen.labels))
+    raised[rows, 0, seen.labels] *= 0.5
+    assert (fitted.score(replace(seen, log_probs=raised)) >= scores).all()
+
+
+@pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
+def test_the_offline_mean(a: float) -> None:
+    mean_out = np.array([1e-30, 0.2, 0.9])
+    expected = ((1 + a) * mean_out + (1 - a)) / 2
+    np.testing.assert_allclose(np.exp(offline_log_mean(np.log(mean_out), a)), expected, rtol=1e-12)
+
+
+def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
+    seen, _, shadows = build.pool_target_and_shadows(3, 1.0, shadow_leak=1.0, count=150)
+    attack = Rmia(offline=True, seed=5)
+    fitted = attack.fit(shadows)
+    means = []
+    for a in GRID:
+        found = []
+        for played in pseudo_targets(shadows, PSEUDO_TARGETS, seed=5):
+            scores = replace(attack, a=a).fit(played.shadows).score(played.target)
+            found.append(roc(scores[played.known], played.members[played.known]).auc)
+        means.append(np.mean(found))
+    assert fitted.learned.a == GRID[int(np.argmax(means))]
+    assert max(means) - min(means) > 0.005  # there is something to choose
+    fixed = replace(attack, a=fitted.learned.a).fit(shadows)
+    np.testing.assert_array_equal(fixed.score(seen), fitted.score(seen))
+
+
+def test_offline_uses_no_in_model() -> None:
+    seen, _, shadows = build.pool_target_and_shadows(4, 1.0, count=80)
+    changed = []
+    for one, use in zip(shadows.observed, shadows.use, strict=True):
+        rows = one.log_probs.copy()
+        rows[use != 0] = np.log(0.25)
+        changed.append(replace(one, log_probs=rows))
+    fitted = [
+        Rmia(offline=True, a=0.3).fit(some)
+        for some in (shadows, replace(shadows, observed=tuple(changed)))
+    ]
+    np.testing.assert_array_equal(fitted[0].score(seen), fitted[1].score(seen))
+
+
+def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
+    """Halves of the shadows say 0.2 and 0.6 of z: r_z is 0.5 and 1.5, and 1 / 0.5 > 1.9."""
+    shadows = shadow_answers(np.zeros((2, 1, 2)), [0], [[1], [0]])
+    own = tuple(
+        replace(one, population=answers(np.log([[p, 1 - p]]), [0]))
+        for one, p in zip(shadows.observed, (0.2, 0.6), strict=True)
+    )
+    for gamma, share in ((0.5, 1.0), (1.9, 0.5), (2.1, 0.0)):
+        fitted = Rmia(gamma=gamma).fit(replace(shadows, observed=own))
+        assert fitted.learned.threshold == share
+        assert fitted.decide(np.array([share, share + 0.01])).tolist() == [False, True]
+
+
+def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
+    shadows = shadow_answers(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
+    with pytest.raises(TooFewRecordsError, match="say what a is"):
+        Rmia(offline=True).fit(shadows)
+
+
+def test_a_population_is_needed_and_the_same_for_all() -> None:
+    seen, _, shadows = build.pool_target_and_shadows(5, 1.0, count=40)
+    fitted = Rmia().fit(shadows)
+    with pytest.raises(InputError, match=r"there are none\. Give `Observed\.population`"):
+        fitted.score(replace(seen, population=None))
+    assert seen.population is not None
+    fewer = build.reordered(seen.population, np.arange(50))
+    with pytest.raises(InputError, match="about the same population"):
+        fitted.score(replace(seen, population=fewer))
+    moved = build.reordered(seen.population, np.arange(100)[::-1])
+    with pytest.raises(InputError, match="about the same population"):
+        fitted.score(replace(seen, population=moved))
+
+    def with_first(population: Observed | None) -> Shadows:
+        first = replace(shadows.observed[0], population=population)
+        return replace(shadows, observed=(first, *shadows.observed[1:]))
+
+    with pytest.raises(InputError, match="there are none"):
+        Rmia().fit(with_first(None))
+    with pytest.raises(InputError, match="answered different known non-members"):
+        Rmia().fit(with_first(fewer))
+
+
+@pytest.mark.parametrize("a", [-0.1, 1.1, float("nan")])
+def test_a_out_of_range_is_refused(a: float) -> None:
+    with pytest.raises(InputError, match="Use a number from 0 to 1"):
+        Rmia(offline=True, a=a)
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0, float("nan"), float("inf")])
+def test_gamma_out_of_range_is_refused(gamma: float) -> None:
+    with pytest.raises(InputError, match="Use a number above 0"):
+        Rmia(gamma=gamma)
+
+
+def test_names_and_the_area_under_the_curve() -> None:
+    assert attack_of("rmia(offline=True, gamma=1.5)") == Rmia(offline=True, gamma=1.5)
+    generator = np.random.default_rng(0)
+    scores, members = generator.integers(0, 5, 60).astype(float), generator.random(60) < 0.4
+    assert rmia._auc(scores, members) == pytest.approx(roc(scores, members).auc)
+    assert rmia._auc(scores, np.ones(60, bool)) == 0.5
