@@ -139,7 +139,8 @@ def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
     for table in page.tables(console.width):
         console.print(table)
         console.print()
-    console.print(page.caption, style="dim", highlight=False, markup=False)
+    caption = " ".join(filter(None, [page.brackets, page.caption]))
+    console.print(caption, style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
     for sentence in page.sentences:
         bullets.add_row("•", sentence)

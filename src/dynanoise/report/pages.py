@@ -23,6 +23,7 @@ class Page:
         tables: for a terminal of a width.
         markdown: the same.
         caption: what the tables' cells are.
+        brackets: what stands in brackets on a terminal only, or "".
         sentences: what they say.
         picture_name: of its file.
         picture: draws it, as SVG; raises MissingExtraError without matplotlib.
@@ -31,6 +32,7 @@ class Page:
     tables: Callable[[int], list[Table]]
     markdown: str
     caption: str
+    brackets: str
     sentences: list[str]
     picture_name: str
     picture: Callable[[], bytes]
@@ -48,6 +50,7 @@ def page_of(records: Sequence[Record]) -> Page:
             tables=lambda width: [overhead.overhead_table(measured, width)],
             markdown=overhead.markdown_table(measured),
             caption=overhead.caption(measured),
+            brackets="",
             sentences=overhead.findings(measured),
             picture_name="overhead.svg",
             picture=lambda: overhead_plot(measured),
@@ -66,7 +69,7 @@ def _attacks(records: Sequence[Record]) -> Page:
     texts, captions, sentences = [], [], []
     if paper is not None:
         texts.append(table.markdown_table(paper))
-        captions.append(table.caption(paper, beside=True))
+        captions.append(table.caption(paper))
         sentences += findings.findings(paper)
     if several:
         texts.append(side_by_side.markdown_side_by_side(judged))
@@ -80,6 +83,7 @@ def _attacks(records: Sequence[Record]) -> Page:
         tables=tables,
         markdown="\n\n".join(texts),
         caption=" ".join([*captions, findings.MIDPUT_NOTE]),
+        brackets=table.BRACKETS if paper is not None and table.published_of(paper).rows else "",
         sentences=sentences,
         picture_name="attack_success.svg",
         picture=lambda: success_plot(next(iter(judged.values())) if paper is None else paper),
