@@ -122,6 +122,22 @@ def test_the_truth_is_not_used() -> None:
     assert found[0].expected[0] == found[1].expected[0]
 
 
+def test_a_repeatable_answer_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    answer = Temperature.__call__
+
+    def counted(self: Temperature, *arguments: object) -> object:
+        calls.append(1)
+        return answer(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Temperature, "__call__", counted)
+    pool = made_up()
+    seen = answered(pool, [Temperature(10)] * 8, threat(256), noise)
+    assert len(calls) == 8 * 2 * 2  # each model as target and as shadow, examples and population
+    once = answered(pool, [Temperature(10)] * 8, threat(1), noise)
+    np.testing.assert_array_equal(seen.targets[0].log_probs, once.targets[0].log_probs)
+
+
 def test_the_attacker_chooses_what_works_on_its_own_models() -> None:
     seen = answered(made_up(), [undefended()] * 8, threat(), noise)
     *_, best = attack_pool(seen, ("confidence", "modified_entropy"))
