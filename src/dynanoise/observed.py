@@ -35,6 +35,7 @@ class Observed:
             who knows the defense, else only centring.
         population: the same model's answers about known non-members, where the attacker has some.
         memo: what was computed from these answers once, by name; statistics keep themselves here.
+            A copy made by `dataclasses.replace` starts with nothing.
     """
 
     labels: Int64
@@ -44,7 +45,7 @@ class Observed:
     ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
     undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
     population: Observed | None = field(default=None, repr=False)
-    memo: dict[str, Any] = field(default_factory=dict, repr=False)
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def classes(self) -> int:
