@@ -9,6 +9,7 @@ import pytest
 
 from dynanoise import numerics
 from dynanoise.attacks.base import Attack
+from dynanoise.attacks.label_only import Gap
 from dynanoise.audit.observe import answers, shadow_answers
 from dynanoise.errors import InputError
 from dynanoise.metrics.roc import roc
@@ -20,8 +21,10 @@ from tests import build
 
 @pytest.fixture(params=ATTACKS.names())
 def attack(request: pytest.FixtureRequest) -> Attack:
-    """Each registered attack with its defaults."""
+    """Each registered attack with its defaults, but those that `test_aligned_attacks` tests."""
     component: Attack = ATTACKS.get(request.param)()
+    if component.aligned:
+        pytest.skip("needs shadow models of the same records")
     return component
 
 
@@ -31,7 +34,8 @@ def test_planted_leakage_is_found(attack: Attack) -> None:
     fitted = attack.fit(shadows)
     scores = fitted.score(seen)
     found = attack_metrics(scores, fitted.decide(scores), truth)
-    assert found["auc"].value > 0.75
+    # One bit an answer: an AUC of 0.5 + (train accuracy - test accuracy) / 2, and no more.
+    assert found["auc"].value > (0.6 if isinstance(attack, Gap) else 0.75)
     assert found["asr"].low is not None and found["asr"].low > 0.5
 
 

@@ -19,7 +19,7 @@ def attack_of(text: str) -> Attack:
 
     Args:
         text: such as "loss" or "lira(variance=example, centre=median)". Values are numbers, True,
-            False, None or words.
+            False, None, words, or the text of another attack.
 
     Raises:
         UnknownNameError: if no attack is called so.
@@ -46,11 +46,12 @@ def parts(text: str) -> tuple[str, dict[str, Any]]:
 
     >>> parts("rmia(offline=True, gamma=1.5)")
     ('rmia', {'offline': True, 'gamma': 1.5})
+    >>> parts("scale_aligned(attack=lira(variance=example, centre=median))")
+    ('scale_aligned', {'attack': 'lira(variance=example, centre=median)'})
     """
     match = _FORM.fullmatch(text.strip())
     found: dict[str, Any] = {}
-    pairs = ((match["parameters"] if match else None) or "").split(",")
-    for pair in filter(str.strip, pairs):
+    for pair in filter(str.strip, _split((match["parameters"] if match else None) or "")):
         key, equals, value = pair.partition("=")
         if not equals or not key.strip().isidentifier():
             match = None
@@ -59,6 +60,18 @@ def parts(text: str) -> tuple[str, dict[str, Any]]:
     if match is None:
         raise InputError(f"{text!r} is no attack.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
     return match["name"], found
+
+
+def _split(text: str) -> list[str]:
+    """At the commas outside brackets."""
+    depth, found = 0, [""]
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return found
 
 
 def _value(text: str) -> Any:

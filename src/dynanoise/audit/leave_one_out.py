@@ -9,17 +9,18 @@ from functools import cached_property
 import numpy as np
 
 from dynanoise import pool as pools
-from dynanoise.attacks.base import Attack, FittedAttack
+from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
+from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
 from dynanoise.audit.observe import NoiseSource, observe, recovered
-from dynanoise.metrics.pooled import PoolScores, balanced_threshold
+from dynanoise.metrics.pooled import PoolScores
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
 from dynanoise.record import ThreatModel
 from dynanoise.seeding import derive
-from dynanoise.types import Bools, Contender, Defense, Noise, Outputs
+from dynanoise.types import Contender, Defense, Noise, Outputs
 
 PSEUDO_TARGETS = 3
 """Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""
@@ -171,12 +172,17 @@ def attack_pool(
 
 def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:
     """The threshold of greatest balanced accuracy on pseudo-targets, and that accuracy."""
-    scores: list[Float64] = []
-    members: list[Bools] = []
-    for one in played:
-        scores.append(attack.fit(one.shadows).score(one.target)[one.known])
-        members.append(one.members[one.known])
-    return balanced_threshold(np.concatenate(scores), np.concatenate(members))
+    apart = fitted.held_out()
+    if apart is None:
+        found = [
+            (attack.fit(one.shadows).score(one.target)[one.known], one.members[one.known])
+            for one in played
+        ]
+        apart = HeldOut(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    scores, members = apart
+    threshold = best_threshold(scores, members, balanced=True)
+    said = scores >= threshold
+    return threshold, float((said[members].mean() + (~said[~members]).mean()) / 2)
 
 
 def _strongest(made: Sequence[Attacked]) -> Attacked:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.errors import InputError
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, Roc, roc
 from dynanoise.numerics import Float64, Int64
@@ -190,29 +190,3 @@ class _Sorted:
     def tpr_at(self, limit: float, weights: Float64) -> float:
         fpr, tpr = self._curve(weights)
         return float(tpr[fpr <= limit + 1e-12].max())
-
-
-def balanced_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
-    """The t of greatest balanced accuracy for "member if score >= t", and that accuracy.
-
-    Of several equally good thresholds the largest.
-
-    Args:
-        scores: float64 [N].
-        members: bool [N], of both kinds.
-
-    Raises:
-        TooFewRecordsError: if only one kind is there.
-
-    >>> balanced_threshold(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
-    (2.0, 1.0)
-    """
-    if members.all() or not members.any():
-        raise TooFewRecordsError(
-            f"The {len(members)} records are all members or all non-members.",
-            "A threshold is learned from both kinds.",
-        )
-    curve = roc(scores, members)
-    accuracy = (curve.tpr + 1 - curve.fpr) / 2
-    best = int(np.argmax(accuracy[1:])) + 1
-    return float(curve.thresholds[best]), float(accuracy[best])
