@@ -89,3 +89,18 @@ def test_rows_are_limited_and_drawn_by_the_seed() -> None:
     lopsided = shadow_answers(np.zeros((1, 50, 2)), np.zeros(50, int), [[1] + 49 * [0]])
     with pytest.raises(InputError, match=r"The 2 pairs drawn are all .* Use more rows"):
         MultiShadow(rows=2).fit(lopsided)
+
+
+def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
+    """Whatever the last of five shadow models answers changes no score, only the estimate."""
+    seen, _, shadows = build.target_and_shadows(3, 2.0, models=5)
+    other = build.target_and_shadows(4, 0.0)[0]
+    last = replace(other, labels=shadows.clean.labels)
+    changed = replace(shadows, observed=(*shadows.observed[:4], last))
+    fitted, again = MultiShadow().fit(shadows), MultiShadow().fit(changed)
+    np.testing.assert_array_equal(fitted.score(seen), again.score(seen))
+    (scores, members), apart = fitted.held_out() or ([], []), again.held_out()
+    assert apart is not None and len(scores) == (shadows.use[4] >= 0).sum()
+    np.testing.assert_array_equal(members, shadows.use[4][shadows.use[4] >= 0] == 1)
+    assert roc(scores, members).auc > 0.8 > roc(apart.scores, apart.members).auc
+    assert MultiShadow().fit(build.target_and_shadows(3, 2.0, models=4)[2]).held_out() is None

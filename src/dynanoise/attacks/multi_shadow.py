@@ -8,11 +8,13 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 
 from dynanoise.attacks import statistics
-from dynanoise.attacks.base import Attack
+from dynanoise.attacks.base import Attack, HeldOut
+from dynanoise.attacks.pseudo import among
 from dynanoise.errors import InputError
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.seeding import derive
+from dynanoise.types import Bools
 
 SIGNALS = (
     "confidence",
@@ -30,11 +32,17 @@ class _Learned(NamedTuple):
     mean: Float64  # [7]
     sd: Float64  # [7]
     classes: int
+    apart: HeldOut | None
 
     def design(self, signals: Float64, labels: Int64) -> Float64:
         """Standardised signals and the class as one-hot, [R, 7 + K]."""
         one_hot = np.eye(self.classes)[labels]
         return np.concatenate([(signals - self.mean) / self.sd, one_hot], axis=1)
+
+    def score(self, signals: Float64, labels: Int64) -> Float64:
+        """The log-odds [R]."""
+        found: Float64 = self.classifier.decision_function(self.design(signals, labels))
+        return found
 
 
 @final
@@ -47,6 +55,8 @@ class MultiShadow(Attack):
     600 digits and 10,000 images interactions with the signals, or one classifier a class, changed
     the AUC by less than 0.01 either way. Score: the log-odds of membership for the original input;
     member if above 0.
+
+    Of five or more shadow models a fifth is kept apart, see `Attack.held_out`.
 
     Args:
         rows: pairs to learn from, at most.
@@ -74,11 +84,9 @@ class MultiShadow(Attack):
 
     def learn(self, shadows: Shadows) -> _Learned:
         """The fitted classifier, and how signals are standardised for it."""
-        from sklearn.linear_model import LogisticRegression
-        from threadpoolctl import threadpool_limits
-
-        pooled = [statistics.pooled(shadows, name) for name in SIGNALS]
-        _, labels, members = pooled[0]
+        models = range(len(shadows.use))
+        apart = len(models) // 5
+        signals, labels, members = _pairs(shadows, models[: len(models) - apart])
         generator = np.random.default_rng(derive(self.seed, "multi_shadow"))
         drawn = generator.permutation(len(labels))[: self.rows]
         if members[drawn].all() or not members[drawn].any():
@@ -86,25 +94,45 @@ class MultiShadow(Attack):
                 f"The {len(drawn)} pairs drawn are all members or all non-members.",
                 "Use more rows.",
             )
-        signals = np.stack([values[drawn] for values, _, _ in pooled], axis=1)
+        learned = self._fitted(signals[drawn], labels[drawn], members[drawn], shadows.clean.classes)
+        if not apart:
+            return learned
+        signals, labels, members = _pairs(shadows, models[-apart:])
+        if members.all() or not members.any():
+            return learned
+        return learned._replace(apart=HeldOut(learned.score(signals, labels), members))
+
+    def _fitted(self, signals: Float64, labels: Int64, members: Bools, classes: int) -> _Learned:
+        from sklearn.linear_model import LogisticRegression
+        from threadpoolctl import threadpool_limits
+
         sd = signals.std(axis=0)
         learned = _Learned(
             LogisticRegression(max_iter=1000),
             signals.mean(axis=0),
             np.where(sd > 0, sd, 1.0),
-            shadows.clean.classes,
+            classes,
+            None,
         )
         with threadpool_limits(1):  # on a busy machine threads mostly wait for each other
-            learned.classifier.fit(learned.design(signals, labels[drawn]), members[drawn])
+            learned.classifier.fit(learned.design(signals, labels), members)
         return learned
 
     def formula(self, learned: _Learned, observed: Observed) -> Float64:
         """ln(P(member) / P(non-member))."""
         signals = np.stack([statistics.of(observed, name)[:, 0] for name in SIGNALS], axis=1)
-        log_odds: Float64 = learned.classifier.decision_function(
-            learned.design(signals, observed.labels)
-        )
-        return log_odds
+        return learned.score(signals, observed.labels)
+
+    def held_out(self, learned: _Learned) -> HeldOut | None:
+        """Scores of shadow models that nothing was learned from, where there are five or more."""
+        return learned.apart
+
+
+def _pairs(shadows: Shadows, models: range) -> tuple[Float64, Int64, Bools]:
+    """Signals [R, 7], labels [R] and membership [R] of what is not hidden of some shadow models."""
+    chosen = among(shadows, models, shadows.use[models.start : models.stop])
+    pooled = [statistics.pooled(chosen, name) for name in SIGNALS]
+    return np.stack([values for values, _, _ in pooled], axis=1), *pooled[0][1:]
 
 
 ATTACKS = {"multi_shadow": MultiShadow}
