@@ -19,15 +19,17 @@ class Pool:
     """What M models said about one pool of N examples, and what the defender and the attacker have.
 
     Attributes:
-        examples: M models, N examples; ``use`` says who was trained on what and hides nothing.
+        examples: M models, N examples; ``use`` says who was trained on what. A pair that is hidden
+            (-1) is neither scored nor counts as an in- or out-model.
         test: data for utility, the same for all models, M models.
         reference: known non-members of all models: the defender's, and the attacker's population.
+            Either may be empty: nothing is then said of utility, or nobody compares with it.
         seed: the seed the pool was made from.
         split: a hash of which record played which part.
         random: logits about random inputs, [M, R, K]; None where nobody asked.
 
     Raises:
-        InputError: if the parts are not of the same models, or the use of an example is hidden.
+        InputError: if the parts are not of the same models.
     """
 
     examples: Outputs
@@ -43,10 +45,6 @@ class Pool:
             raise InputError(
                 f"The parts of the pool are of {sorted(counts)} models.",
                 "Ask every model about everything.",
-            )
-        if (self.examples.use < 0).any():
-            raise InputError(
-                "The use of some examples is hidden.", "Say of every model what it was trained on."
             )
 
     @property

@@ -78,8 +78,7 @@ def test_a_target_that_says_nothing_cannot_be_told_from_its_shadows() -> None:
     pool = made_up()
     seen = answered(pool, [undefended()] * pool.models, threat(), noise)
     silent = tuple(
-        replace(one, log_probs=np.full_like(one.log_probs, np.log(0.25)), memo={})
-        for one in seen.targets
+        replace(one, log_probs=np.full_like(one.log_probs, np.log(0.25))) for one in seen.targets
     )
     for one in attack_pool(replace(seen, targets=silent), ("confidence", "shadow")):
         assert bootstrap(one.found, 0, 5).point["auc"] == pytest.approx(0.5, abs=0.04), one.name

@@ -13,6 +13,7 @@ from dynanoise.attacks.base import Attack, FittedAttack
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
 from dynanoise.audit.observe import NoiseSource, observe, recovered
+from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.metrics.pooled import PoolScores, balanced_threshold
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
@@ -128,6 +129,7 @@ def attack_pool(
     answers: Answered,
     attacks: Sequence[str],
     progress: Callable[[str], None] = lambda name: None,
+    refused: Callable[[str, DynaNoiseError], None] | None = None,
 ) -> Iterator[Attacked]:
     """Every attack on every model of the pool, then the attacker's choice among them.
 
@@ -139,6 +141,8 @@ def attack_pool(
         answers: of all models.
         attacks: names, see `attacks.named`.
         progress: called with an attack's name when it is done.
+        refused: called with an attack's name and its reason if these models are too few for it,
+            and the others go on; None raises that reason.
 
     Yields:
         One value an attack in their order, then one called "strongest".
@@ -149,24 +153,37 @@ def attack_pool(
         shadows = answers.shadows_of(target)
         played = tuple(pseudo_targets(shadows, PSEUDO_TARGETS, derive(answers.seed, "pseudo")))
         settings.append((shadows, played))
-    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings])
-    members = answers.pool.examples.use == 1
     made = []
     for name in attacks:
-        attack = attack_of(name)
-        scores = np.zeros(members.shape)
-        thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
-        for target in models:
-            shadows, played = settings[target]
-            fitted = attack.fit(shadows)
-            thresholds[target], expected[target] = _tuned(attack, fitted, played)
-            scores[target] = fitted.score(answers.targets[target])
-        decisions = scores >= thresholds[:, None]
-        made.append(Attacked(name, PoolScores(scores, decisions, members, scored), expected))
+        try:
+            made.append(_attacked(name, answers, settings))
+        except (InputError, TooFewRecordsError) as error:
+            if refused is None:
+                raise
+            refused(name, error)
+            continue
         progress(name)
         yield made[-1]
     if made:
         yield _strongest(made)
+
+
+def _attacked(
+    name: str, answers: Answered, settings: Sequence[tuple[Shadows, Sequence[Pseudo]]]
+) -> Attacked:
+    """One attack on every model, with its shadows and pseudo-targets."""
+    attack = attack_of(name)
+    use = answers.pool.examples.use
+    scores = np.zeros(use.shape)
+    thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
+    for target, (shadows, played) in enumerate(settings):
+        fitted = attack.fit(shadows)
+        thresholds[target], expected[target] = _tuned(attack, fitted, played)
+        scores[target] = fitted.score(answers.targets[target])
+    # Where nobody knows whether the target was trained on it, nothing can be scored.
+    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings]) & (use >= 0)
+    decisions = scores >= thresholds[:, None]
+    return Attacked(name, PoolScores(scores, decisions, use == 1, scored), expected)
 
 
 def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from dynanoise.record import OVERHEAD, Record
-from dynanoise.report import findings, overhead, side_by_side, table
+from dynanoise.record import AUDIT, OVERHEAD, Record
+from dynanoise.report import audit, findings, overhead, side_by_side, table
 from dynanoise.report.overhead_plot import overhead_plot
 from dynanoise.report.plots import success_plot
 
@@ -24,7 +24,7 @@ class Page:
         markdown: the same.
         caption: what the tables' cells are.
         sentences: what they say.
-        picture_name: of its file.
+        picture_name: of its file; None where there is no picture.
         picture: draws it, as SVG; raises MissingExtraError without matplotlib.
     """
 
@@ -32,12 +32,12 @@ class Page:
     markdown: str
     caption: str
     sentences: list[str]
-    picture_name: str
-    picture: Callable[[], bytes]
+    picture_name: str | None = None
+    picture: Callable[[], bytes] | None = None
 
 
 def page_of(records: Sequence[Record]) -> Page:
-    """The page of attacks, or of time and memory.
+    """The page of attacks, of an audit, or of time and memory.
 
     Raises:
         InputError: if the Records are not all those of one run.
@@ -51,6 +51,13 @@ def page_of(records: Sequence[Record]) -> Page:
             sentences=overhead.findings(measured),
             picture_name="overhead.svg",
             picture=lambda: overhead_plot(measured),
+        )
+    if records and all(record.preset == AUDIT for record in records):
+        return Page(
+            tables=lambda width: [audit.table(records)],
+            markdown=audit.markdown_table(records),
+            caption=audit.CAPTION,
+            sentences=audit.sentences(records),
         )
     return _attacks(records)
 
