@@ -73,6 +73,8 @@ class Pool:
 def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     """The largest k for which at least a share of the examples has k in- and k out-models.
 
+    Examples that are hidden for all models, of which nobody knows anything, do not count.
+
     Args:
         use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
         enough: that share, in (0, 1].
@@ -84,7 +86,8 @@ def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     >>> shadows_an_example(use), shadows_an_example(use, enough=1)
     (2, 1)
     """
-    least = np.minimum((use == 1).sum(axis=0), (use == 0).sum(axis=0))
+    inside, outside = (use == 1).sum(axis=0), (use == 0).sum(axis=0)
+    least = np.minimum(inside, outside)[inside + outside > 0]
     ranked = np.sort(least)[::-1]
     k = int(ranked[max(0, int(np.ceil(enough * len(ranked))) - 1)]) if len(ranked) else 0
     if k == 0:

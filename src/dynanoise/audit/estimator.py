@@ -43,7 +43,7 @@ def audit(
         estimator: a classifier with predict_proba or decision_function.
         X: its inputs: an array [N, ...], a sparse matrix or a data frame.
         y: [N], class labels of any kind.
-        models: how many clones, >= 4; each is the target once and a shadow of the others.
+        models: how many clones, >= 8; each is the target once and a shadow of the others.
         seed: of the records' parts, of random states and noise.
         defense: answers are also judged behind it; a name with parameters, or an object.
         queries: query budgets against the defense.
@@ -76,8 +76,8 @@ def audit(
             f"{type(estimator).__name__} gives labels only.",
             "Use a classifier with predict_proba or decision_function.",
         )
-    if isinstance(models, bool) or not isinstance(models, int) or models < 4:
-        raise InputError(f"models is {models!r}.", "Use an integer of at least 4; 16 is usual.")
+    if isinstance(models, bool) or not isinstance(models, int) or models < 8:
+        raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
     X, classes, labels = _checked(X, y)
     order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(labels))
     apart = round(HELD_OUT * len(labels))

@@ -164,11 +164,10 @@ def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
     rows = as_array(logits if probs is None else probs, kind)
     if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
         raise InputError(f"{kind} have dtype {rows.dtype}.", "Give float16, float32 or float64.")
-    if rows.ndim == 2:
-        rows = rows[None]
+    shape, rows = rows.shape, rows[None] if rows.ndim == 2 else rows
     if rows.ndim != 3 or rows.shape[2] < 2:
         raise InputError(
-            f"{kind} have shape {rows.shape}.",
+            f"{kind} have shape {shape}.",
             "Give [N, K], or [M, N, K] for M models, with K >= 2 classes.",
         )
     odd = ~np.isfinite(rows)
@@ -191,7 +190,7 @@ def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
         odd_one = rows.min() if rows.min() < 0 else rows.max()
         raise InputError(
             f"{kind} hold {odd_one}, which is no probability.",
-            f"Give probabilities, or call logits {prefix}logits; a label among p0 .. p{{K-1}} "
+            f"Give probabilities, or call them {prefix}logits; a label among p0 .. p{{K-1}} "
             "looks like this, too.",
         )
     if off.size and off.max() > SUMS_TO_ONE:

@@ -103,8 +103,12 @@ def _csv(path: Path) -> dict[str, npt.NDArray[Any]]:
             f"{path} cannot be read as csv of numbers ({str(error).splitlines()[0]}).",
             "Every cell is a number: p0,p1,...,label,member.",
         ) from error
-    if rows.shape[1:] != (len(names),):
-        rows = np.zeros((0, len(names)))  # nothing below the names
+    if rows.size and rows.shape[1] != len(names):
+        raise DataFileError(
+            f"{path} has {len(names)} column names and {rows.shape[1]} columns.",
+            "Name every column.",
+        )
+    rows = rows.reshape(-1, len(names))  # of nothing below the names, too
     return _flat(path, dict(zip(names, rows.T, strict=True)))
 
 
