@@ -78,7 +78,7 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.logits, same.logits, atol=1e-5)
     wrong = tmp_path / "wrong.safetensors"
     files.save_file({"bias": torch.zeros(3)}, wrong)
-    with pytest.raises(DataFileError, match="does not hold the weights of what tests.audit"):
+    with pytest.raises(DataFileError, match=r"does not hold the weights of what tests.audit"):
         load(wrong, FACTORY, inside, outside)
     for factory, says in (
         ("linear", "Write package.module:function"),
@@ -88,30 +88,30 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=says):
             load(tmp_path / "m.safetensors", factory, inside, outside)
-    with pytest.raises(DataFileError, match="does not answer inputs of shape"):
+    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
         load(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
 
 
 def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "m.onnx")
     inside, outside = tables(tmp_path)
-    with pytest.raises(InputError, match="comes with a factory"):
+    with pytest.raises(InputError, match=r"comes with a factory"):
         load(model, FACTORY, inside, outside)
-    with pytest.raises(InputError, match="comes without a factory"):
+    with pytest.raises(InputError, match=r"comes without a factory"):
         load(tmp_path / "m.safetensors", None, inside, outside)
-    with pytest.raises(DataFileError, match="ends in .pt"):
+    with pytest.raises(DataFileError, match=r"ends in .pt"):
         load(tmp_path / "m.pt", None, inside, outside)
-    with pytest.raises(DataFileError, match="There is no file"):
+    with pytest.raises(DataFileError, match=r"There is no file"):
         load(tmp_path / "nowhere.onnx", None, inside, outside)
     labels_only = write_onnx(tmp_path / "labels.onnx", end="ArgMax")
-    with pytest.raises(DataFileError, match="has no output"):
+    with pytest.raises(DataFileError, match=r"has no output"):
         load(labels_only, None, inside, outside)
     (tmp_path / "bad.onnx").write_text("no model")
-    with pytest.raises(DataFileError, match="cannot be read as an ONNX model"):
+    with pytest.raises(DataFileError, match=r"cannot be read as an ONNX model"):
         load(tmp_path / "bad.onnx", None, inside, outside)
-    with pytest.raises(DataFileError, match="does not answer inputs of shape"):
+    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
         load(model, None, *tables(tmp_path, columns=5))
-    with pytest.raises(InputError, match="labels hold 3 with 3 classes"):
+    with pytest.raises(InputError, match=r"labels hold 3 with 3 classes"):
         load(model, None, *tables(tmp_path, **{"in": np.arange(50) % 4, "out": np.arange(50) % 4}))
-    with pytest.raises(DataFileError, match="The classes are a, b in in.npz and numbers in out"):
+    with pytest.raises(DataFileError, match=r"The classes are a, b in in.npz and numbers in out"):
         load(model, None, *tables(tmp_path, **{"in": np.array(["a", "b"] * 25)}))

@@ -68,7 +68,7 @@ class Question:
         if self.defense is None:
             return (plain,)
         if isinstance(self.defense, str):
-            name, made = parts(self.defense)[0], component_of(DEFENSES, self.defense)
+            name, made = parts(self.defense, "defense")[0], component_of(DEFENSES, self.defense)
             if name == "none":
                 raise InputError(
                     "The defense 'none' is no defense.",
