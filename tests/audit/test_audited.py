@@ -192,15 +192,15 @@ def test_what_is_no_condition(text: str) -> None:
 
 
 def test_what_is_no_question() -> None:
-    for problem in (
-        lambda: Question("temperature(cold=1)"),
-        lambda: Question("temperature("),
-        lambda: Question("none"),
-        lambda: Question("temperature", (0,)),
-        lambda: Question("temperature", ()),
+    for text, queries in (
+        ("temperature(cold=1)", (1,)),
+        ("temperature(", (1,)),
+        ("none", (1,)),
+        ("temperature", (0,)),
+        ("temperature", ()),
     ):
         with pytest.raises(InputError):
-            problem()
+            Question(text, queries)
     with pytest.raises(UnknownNameError, match=r"no defense 'temprature'. Did you mean"):
         Question("temprature")
     assert Question(DEFENSES.get("temperature")(3.0)).contenders[1].name == "temperature"

@@ -45,11 +45,13 @@ def write_onnx(path: Path, *, batch: int | str = "n", end: str | None = None) ->
     return path
 
 
-def tables(folder: Path, columns: int = 4, **labels: Any) -> tuple[Path, Path]:
+def tables(
+    folder: Path, labels: dict[str, Any] | None = None, columns: int = 4
+) -> tuple[Path, Path]:
     generator = np.random.default_rng(1)
     for name in ("in", "out"):
         inputs = generator.normal(0, 1, (50, columns)).astype(np.float32)
-        own = labels.get(name, np.arange(50) % 3)
+        own = (labels or {}).get(name, np.arange(50) % 3)
         np.savez(folder / f"{name}.npz", X=inputs, y=own)
     return folder / "in.npz", folder / "out.npz"
 
@@ -112,6 +114,6 @@ def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
         load(model, None, *tables(tmp_path, columns=5))
     with pytest.raises(InputError, match=r"labels hold 3 with 3 classes"):
-        load(model, None, *tables(tmp_path, **{"in": np.arange(50) % 4, "out": np.arange(50) % 4}))
+        load(model, None, *tables(tmp_path, {"in": np.arange(50) % 4, "out": np.arange(50) % 4}))
     with pytest.raises(DataFileError, match=r"The classes are a, b in in.npz and numbers in out"):
-        load(model, None, *tables(tmp_path, **{"in": np.array(["a", "b"] * 25)}))
+        load(model, None, *tables(tmp_path, {"in": np.array(["a", "b"] * 25)}))

@@ -16,7 +16,7 @@ from tests.build_audit import Arrays, arrays, probabilities
 
 def npz(folder: Path, found: Arrays) -> Path:
     path = folder / "outputs.npz"
-    np.savez(path, **found)
+    np.savez(path, **found)  # type: ignore[arg-type]
     return path
 
 
