@@ -93,7 +93,15 @@ def overhead_page() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    commands = ([], ["bench"], ["audit"], ["sweep"], ["show"], ["store", "ls"], ["store", "rm"])
+    commands: tuple[list[str], ...] = (
+        [],
+        ["bench"],
+        ["audit"],
+        ["sweep"],
+        ["show"],
+        ["store", "ls"],
+        ["store", "rm"],
+    )
     for command in commands:
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]

@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.attacks.named import attack_of
 from dynanoise.audit.audited import Question, Subject, audited, steps
 from dynanoise.audit.conditions import Condition, outcome, parsed
 from dynanoise.audit.feasible import feasible
 from dynanoise.audit.leave_one_out import answered, attack_pool
-from dynanoise.audit.observe import NoiseSource
+from dynanoise.audit.observe import NoiseSource, observe, recovered
 from dynanoise.audit.protocols import adaptive
 from dynanoise.audit.result import AuditResult
+from dynanoise.audit.single_model import _Attacker, halves
 from dynanoise.defenses.temperature import undefended
 from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.metrics.pooled import bootstrap
@@ -90,12 +92,23 @@ def test_unknown_membership_is_neither_scored_nor_used() -> None:
     assert strongest(result, "auc") == strongest(again, "auc")
     counts = result.records[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] <= 8 * 400 - 840
+    seen = answered(hidden.pool(), [undefended()] * 8, adaptive(1).threat, noise)
+    found = next(iter(attack_pool(seen, ("lira",)))).found
+    assert not found.scored[member < 0].any()
+    assert int(found.scored.sum()) == counts["scored_members"] + counts["scored_non_members"]
 
 
 def test_the_known_half_of_one_model_is_not_scored() -> None:
     result = run(models=1, records=400)
     counts = result.records[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] in {200, 201, 202}
+    pool = given(models=1, records=400).pool()
+    parts = halves(pool.examples.use[0], pool.seed)
+    apart = [*parts.known, parts.scored]
+    assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
+    seen = recovered(observe(undefended(), pool.examples, noise(0, "target"), aware=True))
+    found, _ = _Attacker(seen, pool.examples, parts).attack(attack_of("population"))
+    np.testing.assert_array_equal(found.members[0], pool.examples.use[0, parts.scored] == 1)
 
 
 def test_a_defense_is_judged_at_every_query_budget() -> None:
