@@ -94,7 +94,16 @@ def overhead_page() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    for command in ([], ["bench"], ["sweep"], ["show"], ["store", "ls"], ["store", "rm"]):
+    commands: tuple[list[str], ...] = (
+        [],
+        ["bench"],
+        ["audit"],
+        ["sweep"],
+        ["show"],
+        ["store", "ls"],
+        ["store", "rm"],
+    )
+    for command in commands:
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
     return "\n".join(parts)

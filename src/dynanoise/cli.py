@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynanoise import commands, terminal
+from dynanoise import audit_command, commands, terminal
 from dynanoise.errors import InputError
 
 app = typer.Typer(
@@ -219,6 +219,9 @@ def sweep(
         )
         if not commands.run_sweep(plan, out=folder, data=data, store=store):
             raise typer.Exit(1)
+
+
+app.command("audit")(audit_command.audit)
 
 
 @app.command()

@@ -9,6 +9,9 @@ from typing import Any, Literal
 OVERHEAD = "overhead"
 """The protocol's name in Records of time and memory, where nobody attacks."""
 
+AUDIT = "audit"
+"""The preset's name in Records of models that the user brought."""
+
 
 @dataclass(frozen=True)
 class ThreatModel:

@@ -15,7 +15,7 @@ from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 if TYPE_CHECKING:
     from dynanoise.record import Record
 
-WIDE = 120
+WIDE = 130
 """Columns of output that no terminal shows."""
 
 
@@ -98,16 +98,22 @@ def saved(records: list[Record], out: Path) -> bool:
     return written(files, out, page.picture_name, page.picture)
 
 
-def written(files: dict[str, bytes], out: Path, picture: str, draw: Callable[[], bytes]) -> bool:
+def written(
+    files: dict[str, bytes],
+    out: Path,
+    picture: str | None = None,
+    draw: Callable[[], bytes] | None = None,
+) -> bool:
     """Writes files and a picture, if it can be drawn, into a folder; True if all were written."""
     from dynanoise.files import write_atomically
 
     try:
-        files[picture] = draw()
+        if picture is not None and draw is not None:
+            files[picture] = draw()
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
     try:
-        if picture not in files:
+        if picture is not None and picture not in files:
             (out / picture).unlink(missing_ok=True)  # it would show other Records
         for name, content in files.items():
             did = "Replaced" if (out / name).exists() else "Wrote"

@@ -37,11 +37,13 @@ class Attack(ABC):
         aligned: True if shadows and target must answer the same records.
         needs_shadows: False if the rule learns nothing from shadow models, so that `fit()` without
             any audits a single model. Shadows that are given all the same are checked like others'.
+        needs_population: True if the rule compares with answers about known non-members.
     """
 
     title: ClassVar[str]
     aligned: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = True
+    needs_population: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

@@ -14,13 +14,14 @@ from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
 from dynanoise.audit.observe import NoiseSource, observe, recovered
+from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.metrics.pooled import PoolScores
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
 from dynanoise.record import ThreatModel
 from dynanoise.seeding import derive
-from dynanoise.types import Contender, Defense, Noise, Outputs
+from dynanoise.types import Bools, Contender, Defense, Noise, Outputs
 
 PSEUDO_TARGETS = 3
 """Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""
@@ -129,6 +130,7 @@ def attack_pool(
     answers: Answered,
     attacks: Sequence[str],
     progress: Callable[[str], None] = lambda name: None,
+    refused: Callable[[str, DynaNoiseError], None] | None = None,
 ) -> Iterator[Attacked]:
     """Every attack on every model of the pool, then the attacker's choice among them.
 
@@ -140,6 +142,8 @@ def attack_pool(
         answers: of all models.
         attacks: names, see `attacks.named`.
         progress: called with an attack's name when it is done.
+        refused: called with an attack's name and its reason if these models are too few for it,
+            and the others go on; None raises that reason.
 
     Yields:
         One value an attack in their order, then one called "strongest".
@@ -150,24 +154,37 @@ def attack_pool(
         shadows = answers.shadows_of(target)
         played = tuple(pseudo_targets(shadows, PSEUDO_TARGETS, derive(answers.seed, "pseudo")))
         settings.append((shadows, played))
-    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings])
-    members = answers.pool.examples.use == 1
     made = []
     for name in attacks:
-        attack = attack_of(name)
-        scores = np.zeros(members.shape)
-        thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
-        for target in models:
-            shadows, played = settings[target]
-            fitted = attack.fit(shadows)
-            thresholds[target], expected[target] = _tuned(attack, fitted, played)
-            scores[target] = fitted.score(answers.targets[target])
-        decisions = scores >= thresholds[:, None]
-        made.append(Attacked(name, PoolScores(scores, decisions, members, scored), expected))
+        try:
+            made.append(_attacked(name, answers, settings))
+        except (InputError, TooFewRecordsError) as error:
+            if refused is None:
+                raise
+            refused(name, error)
+            continue
         progress(name)
         yield made[-1]
     if made:
         yield _strongest(made)
+
+
+def _attacked(
+    name: str, answers: Answered, settings: Sequence[tuple[Shadows, Sequence[Pseudo]]]
+) -> Attacked:
+    """One attack on every model, with its shadows and pseudo-targets."""
+    attack = attack_of(name)
+    use = answers.pool.examples.use
+    scores = np.zeros(use.shape)
+    thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
+    for target, (shadows, played) in enumerate(settings):
+        fitted = attack.fit(shadows)
+        thresholds[target], expected[target] = _tuned(attack, fitted, played)
+        scores[target] = fitted.score(answers.targets[target])
+    # Where nobody knows whether the target was trained on it, nothing can be scored.
+    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings]) & (use >= 0)
+    decisions = scores >= thresholds[:, None]
+    return Attacked(name, PoolScores(scores, decisions, use == 1, scored), expected)
 
 
 def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:
@@ -179,7 +196,19 @@ def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tu
             for one in played
         ]
         apart = HeldOut(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-    scores, members = apart
+    return own_threshold(*apart)
+
+
+def own_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
+    """The threshold of greatest balanced accuracy for "member if score >= t", and that accuracy.
+
+    Args:
+        scores: float64 [N].
+        members: bool [N], of both kinds.
+
+    >>> own_threshold(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
+    (2.0, 1.0)
+    """
     threshold = best_threshold(scores, members, balanced=True)
     said = scores >= threshold
     return threshold, float((said[members].mean() + (~said[~members]).mean()) / 2)

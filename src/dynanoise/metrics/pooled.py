@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +108,13 @@ def resampled(
         )
 
 
-def bootstrap(found: PoolScores, seed: int, replicates: int = REPLICATES) -> Bootstrap:
+def bootstrap(
+    found: PoolScores,
+    seed: int,
+    replicates: int = REPLICATES,
+    *,
+    fprs: Sequence[float] = FPRS,
+) -> Bootstrap:
     """ASR, AUC and TPR at low FPR, in the pool and in resampled pools.
 
     Models and records are both drawn with replacement: records of one model share its training, and
@@ -118,13 +124,14 @@ def bootstrap(found: PoolScores, seed: int, replicates: int = REPLICATES) -> Boo
         found: scores and decisions.
         seed: of the bootstrap.
         replicates: how many.
+        fprs: false positive rates at which the TPR is wanted, each in (0, 1].
 
     Returns:
         ``asr``: balanced accuracy of the decisions, and ``auc``, means over the models;
-        ``tpr@0.001`` and ``tpr@0.01`` of the ROC of all pairs, each left out if fewer than 10
+        ``tpr@0.001`` and so on of the ROC of all pairs, each left out if fewer than 10
         non-members resolve it.
     """
-    measure = _Measure(found)
+    measure = _Measure(found, fprs)
     models, records = found.scores.shape
     point = measure(np.ones(models), np.ones(records))
     drawn = [measure(*weights) for weights in resampled(models, records, seed, replicates)]
@@ -137,7 +144,7 @@ class _Measure:
     Sorting is done once; a replicate only sums in that order.
     """
 
-    def __init__(self, found: PoolScores) -> None:
+    def __init__(self, found: PoolScores, fprs: Sequence[float] = FPRS) -> None:
         self.members, self.scored, self.decisions = found.members, found.scored, found.decisions
         self.per_model = [
             _Sorted(found.scores[m, kept], found.members[m, kept], np.flatnonzero(kept))
@@ -147,7 +154,7 @@ class _Measure:
         self.which = which
         self.together = _Sorted(found.scores[found.scored], found.members[found.scored], where)
         negatives = int((~found.members & found.scored).sum())
-        self.fprs = [fpr for fpr in FPRS if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
+        self.fprs = [fpr for fpr in fprs if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
 
     def __call__(self, models: Float64, records: Float64) -> dict[str, float]:
         weights = records * self.scored

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from dynanoise.record import OVERHEAD, Record
-from dynanoise.report import findings, overhead, side_by_side, table
+from dynanoise.record import AUDIT, OVERHEAD, Record
+from dynanoise.report import audit, findings, overhead, side_by_side, table
 from dynanoise.report.overhead_plot import overhead_plot
 from dynanoise.report.plots import success_plot
 
@@ -25,7 +25,7 @@ class Page:
         caption: what the tables' cells are.
         brackets: what stands in brackets on a terminal only, or "".
         sentences: what they say.
-        picture_name: of its file.
+        picture_name: of its file; None where there is no picture.
         picture: draws it, as SVG; raises MissingExtraError without matplotlib.
     """
 
@@ -34,12 +34,12 @@ class Page:
     caption: str
     brackets: str
     sentences: list[str]
-    picture_name: str
-    picture: Callable[[], bytes]
+    picture_name: str | None = None
+    picture: Callable[[], bytes] | None = None
 
 
 def page_of(records: Sequence[Record]) -> Page:
-    """The page of attacks, or of time and memory.
+    """The page of attacks, of an audit, or of time and memory.
 
     Raises:
         InputError: if the Records are not all those of one run.
@@ -54,6 +54,14 @@ def page_of(records: Sequence[Record]) -> Page:
             sentences=overhead.findings(measured),
             picture_name="overhead.svg",
             picture=lambda: overhead_plot(measured),
+        )
+    if records and all(record.preset == AUDIT for record in records):
+        return Page(
+            tables=lambda width: [audit.table(records)],
+            markdown=audit.markdown_table(records),
+            caption=audit.CAPTION,
+            brackets="",
+            sentences=audit.sentences(records),
         )
     return _attacks(records)
 
@@ -77,7 +85,7 @@ def _attacks(records: Sequence[Record]) -> Page:
 
     def tables(width: int) -> list[Table]:
         shown = [] if paper is None else [table.success_table(paper, width)]
-        return [*shown, side_by_side.side_by_side(judged)] if several else shown
+        return [*shown, side_by_side.side_by_side(judged, width)] if several else shown
 
     return Page(
         tables=tables,
