@@ -78,8 +78,8 @@ class Bootstrap:
 def interval(point: float, drawn: Float64) -> Metric:
     """A value with the percentiles of its replicates as its 95% interval.
 
-    >>> interval(0.5, np.linspace(0, 1, 1001))
-    Metric(value=0.5, low=0.025, high=0.975)
+    >>> interval(50.0, np.arange(101.0))
+    Metric(value=50.0, low=2.5, high=97.5)
     """
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(drawn, [tail, 100 - tail])
