@@ -15,7 +15,7 @@ from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 if TYPE_CHECKING:
     from dynanoise.record import Record
 
-WIDE = 130
+WIDE = 140
 """Columns of output that no terminal shows."""
 
 

@@ -14,7 +14,7 @@ from dynanoise.report.summary import Summary, summarise
 
 STRONGEST = "strongest"
 
-_BEFORE_PROTOCOLS, _A_PROTOCOL = 23, 35
+_BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
 
 _INTERVAL = re.compile(r"\n\[.*?\]")
