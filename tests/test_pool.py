@@ -127,7 +127,7 @@ def test_slots_refuse_unequal_numbers(use: list[list[int]]) -> None:
         pool.slots(np.array(use, dtype=np.int8))
 
 
-def test_a_pool_s_parts_are_of_the_same_models_and_hide_nothing() -> None:
+def test_a_pool_s_parts_are_of_the_same_models() -> None:
     examples = pool_outputs(0, models=4, count=20)
     nobody = replace(examples, use=np.zeros_like(examples.use))
     made = pool.Pool(examples, nobody, nobody, seed=0, split="made up")
@@ -138,6 +138,3 @@ def test_a_pool_s_parts_are_of_the_same_models_and_hide_nothing() -> None:
     np.testing.assert_array_equal(view.reference.logits, nobody.logits[2:3])
     with pytest.raises(InputError, match="Ask every model"):
         pool.Pool(examples, nobody.select(models=[0, 1]), nobody, seed=0, split="")
-    hidden = replace(examples, use=np.full_like(examples.use, -1))
-    with pytest.raises(InputError, match="hidden"):
-        pool.Pool(hidden, nobody, nobody, seed=0, split="")

@@ -16,7 +16,7 @@ from dynanoise.attacks.learned import Learned
 from dynanoise.audit.observe import observe, recovered
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.errors import InputError
+from dynanoise.errors import InputError, TooFewRecordsError
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.noise.fresh import Fresh
@@ -188,5 +188,5 @@ def test_wrong_parameters_and_small_pools_are_refused() -> None:
     small = pool_outputs(0, models=3, count=50)
     use = np.tile(np.array([[1], [0], [0]], dtype=np.int8), 50)
     tiny = case_of(Outputs(small.logits, small.labels, small.ids, use[[0, 0, 1]]))[2]
-    with pytest.raises(InputError, match="at least two of either kind"):
+    with pytest.raises(TooFewRecordsError, match="at least two of either kind"):
         Learned().fit(tiny)
