@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -52,22 +51,3 @@ def pool_case(
 ) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
     """A target that leaks ``leak``, and shadow models that leak 3, of one pool."""
     return case_of(pool_outputs(seed, 3.0, target_leak=leak, **shape), seed)
-
-
-def reorder(observed: Observed, order: npt.NDArray[Any]) -> Observed:
-    """Answers about the same records in another order."""
-    return replace(
-        observed,
-        labels=observed.labels[order],
-        ids=observed.ids[order],
-        log_probs=observed.log_probs[order],
-    )
-
-
-def reorder_shadows(shadows: Shadows, order: npt.NDArray[Any]) -> Shadows:
-    """The same records in another order, for all shadow models."""
-    return Shadows(
-        tuple(reorder(seen, order) for seen in shadows.observed),
-        shadows.use[:, order],
-        shadows.clean.select(examples=order),
-    )

@@ -16,7 +16,7 @@ from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.registry import ATTACKS
 from tests import build
-from tests.build_pool import pool_case, reorder, reorder_shadows
+from tests.build_pool import pool_case
 
 VARIANTS = (
     "label_only(calibrate=clean)",
@@ -75,7 +75,7 @@ def test_models_that_all_say_the_same_score_chance(attack: Attack) -> None:
 def test_permuting_records_permutes_scores(attack: Attack) -> None:
     seen, _, shadows = pool_case(4)
     order = np.random.default_rng(0).permutation(len(seen.labels))
-    moved = attack.fit(reorder_shadows(shadows, order)).score(reorder(seen, order))
+    moved = attack.fit(build.reordered_shadows(shadows, order)).score(build.reordered(seen, order))
     expected = attack.fit(shadows).score(seen)[order]
     np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-3)  # lbfgs stops at 1e-4
 

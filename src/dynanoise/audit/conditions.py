@@ -7,10 +7,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dynanoise.audit.judge_pool import STRONGEST
 from dynanoise.errors import InputError, TooFewRecordsError
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
-from dynanoise.record import Metric, Record
+from dynanoise.record import STRONGEST, Metric, Record
 
 _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[^\s<>]+)")
 

@@ -19,12 +19,9 @@ from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
-from dynanoise.record import AttackProtocol, Metric
+from dynanoise.record import STRONGEST, AttackProtocol, Metric
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Defense, Noise
-
-STRONGEST = "strongest"
-"""Stands for an attack in findings: the attacker's own choice among all of the protocol."""
 
 Refused = Callable[[str, DynaNoiseError], None]
 """Called with an attack's name and why these models are too few for it."""

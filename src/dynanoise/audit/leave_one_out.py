@@ -19,7 +19,7 @@ from dynanoise.metrics.pooled import PoolScores
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
-from dynanoise.record import ThreatModel
+from dynanoise.record import STRONGEST, ThreatModel
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Contender, Defense, Noise, Outputs
 
@@ -129,7 +129,6 @@ class Attacked:
 def attack_pool(
     answers: Answered,
     attacks: Sequence[str],
-    progress: Callable[[str], None] = lambda name: None,
     refused: Callable[[str, DynaNoiseError], None] | None = None,
 ) -> Iterator[Attacked]:
     """Every attack on every model of the pool, then the attacker's choice among them.
@@ -141,7 +140,6 @@ def attack_pool(
     Args:
         answers: of all models.
         attacks: names, see `attacks.named`.
-        progress: called with an attack's name when it is done.
         refused: called with an attack's name and its reason if these models are too few for it,
             and the others go on; None raises that reason.
 
@@ -163,7 +161,6 @@ def attack_pool(
                 raise
             refused(name, error)
             continue
-        progress(name)
         yield made[-1]
     if made:
         yield _strongest(made)
@@ -229,7 +226,7 @@ def _strongest(made: Sequence[Attacked]) -> Attacked:
     first = made[0].found
     counts = np.bincount(best, minlength=len(made))
     return Attacked(
-        "strongest",
+        STRONGEST,
         PoolScores(scores, decisions, first.members, first.scored),
         np.max([one.expected for one in made], axis=0),
         {one.name: int(count) for one, count in zip(made, counts, strict=True) if count},
@@ -246,16 +243,3 @@ def _ranks(scores: Float64) -> Float64:
 def fitted_defenses(contender: Contender, pool: Pool) -> list[Defense]:
     """The contender's defense, fitted to every model."""
     return [contender.defense.fit(pool.view(model)) for model in range(pool.models)]
-
-
-def choice(chosen: Mapping[str, int]) -> str:
-    """Such as "lira (14 of 16), learned (2 of 16)".
-
-    >>> choice({"lira": 3, "gap": 1})
-    'lira (3 of 4), gap (1 of 4)'
-    """
-    total = sum(chosen.values())
-    ranked = sorted(chosen.items(), key=lambda pair: -pair[1])
-    if len(ranked) == 1:
-        return ranked[0][0]
-    return ", ".join(f"{name} ({count} of {total})" for name, count in ranked)

@@ -11,7 +11,6 @@ import numpy as np
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.named import attack_of
 from dynanoise.audit.judge import Finding, describe
-from dynanoise.audit.judge_pool import STRONGEST
 from dynanoise.audit.leave_one_out import own_threshold
 from dynanoise.audit.observe import observe, recovered
 from dynanoise.metrics.midput import midput
@@ -21,7 +20,7 @@ from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
-from dynanoise.record import AttackProtocol, Metric, ThreatModel
+from dynanoise.record import STRONGEST, AttackProtocol, Metric, ThreatModel
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Contender, Defense, Noise, Outputs, View
 

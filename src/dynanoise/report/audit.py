@@ -10,9 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import Metric, Record
-
-STRONGEST = "strongest"
+from dynanoise.record import STRONGEST, Metric, Record
 
 CAPTION = (
     "Success is balanced accuracy of the attack's decisions, 0.5 is chance; TPR is the share of "

@@ -9,10 +9,8 @@ from rich import box
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import Metric, Record
+from dynanoise.record import STRONGEST, Metric, Record
 from dynanoise.report.summary import Summary, summarise
-
-STRONGEST = "strongest"
 
 _BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
