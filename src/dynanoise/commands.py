@@ -71,6 +71,10 @@ def store_folder(told: Path | None) -> Path | None:
         return None
 
 
+_FEW = 32
+"""Brief models that are trained before other processes have started."""
+
+
 def run_plan(
     plan: Plan,
     data: Data | None = None,
@@ -88,12 +92,12 @@ def run_plan(
         out: folder that must be writable, or None.
         folder: where data sets are looked for first.
         store: folder of trained models, or None.
-        workers: None for one where models are brief, else as many as cores allow.
+        workers: None for one where a few brief models are trained, else as many as cores allow.
     """
     from dynanoise.audit.bench import bench
 
     if workers is None:
-        alone = plan.preset.brief or plan.device != "cpu"
+        alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
         workers = 1 if alone else max(1, cores() // plan.preset.threads)
     seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
     with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:

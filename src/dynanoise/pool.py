@@ -62,12 +62,20 @@ class Pool:
             random=None if self.random is None else self.random[:models],
         )
 
+    def originals(self) -> Pool:
+        """The same pool without answers about near-duplicates."""
+        return replace(
+            self,
+            examples=self.examples.select(inputs=slice(1)),
+            reference=self.reference.select(inputs=slice(1)),
+        )
+
     def view(self, model: int) -> View:
-        """What the defender of one model may learn from."""
-        outputs = self.examples.select(models=[model])
+        """What the defender of one model may learn from: nothing about near-duplicates."""
+        outputs = self.examples.select(models=[model], inputs=slice(1))
         members = outputs.select(examples=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]
-        return View(members, self.reference.select(models=[model]), random)
+        return View(members, self.reference.select(models=[model], inputs=slice(1)), random)
 
 
 def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:

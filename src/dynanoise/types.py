@@ -111,15 +111,26 @@ class Outputs:
         return int(self.logits.shape[0])
 
     @property
+    def inputs(self) -> int:
+        """A, the number of inputs for each example."""
+        return int(self.logits.shape[2])
+
+    @property
     def classes(self) -> int:
         """K, the number of classes."""
         return int(self.logits.shape[3])
 
-    def select(self, *, models: Any = slice(None), examples: Any = slice(None)) -> Self:
-        """The same outputs for some models and examples (index arrays, masks or slices)."""
+    def select(
+        self,
+        *,
+        models: Any = slice(None),
+        examples: Any = slice(None),
+        inputs: slice = slice(None),
+    ) -> Self:
+        """The same outputs for some models, examples (index arrays, masks or slices) and inputs."""
         return replace(
             self,
-            logits=self.logits[models][:, examples],
+            logits=self.logits[models][:, examples, inputs],
             labels=self.labels[examples],
             ids=self.ids[examples],
             use=self.use[models][:, examples],

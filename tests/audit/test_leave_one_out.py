@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise.audit.judge_pool import judge_pool
+from dynanoise.audit.judge_pool import Memory, judge_pool
 from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.audit.presets import controls
@@ -132,9 +132,27 @@ def test_a_repeatable_answer_is_computed_once(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(Temperature, "__call__", counted)
     pool = made_up()
     seen = answered(pool, [Temperature(10)] * 8, threat(256), noise)
-    assert len(calls) == 8 * 2 * 2  # each model as target and as shadow, examples and population
+    assert len(calls) == 8 * 2  # of each model examples and population
     once = answered(pool, [Temperature(10)] * 8, threat(1), noise)
     np.testing.assert_array_equal(seen.targets[0].log_probs, once.targets[0].log_probs)
+
+
+def test_what_is_known_of_repeatable_answers_is_what_another_budget_finds() -> None:
+    pools, rows, memory = {"plain": made_up()}, controls(DynaNoise(4, 1, 10)), Memory()
+    steps: list[str] = []
+    protocols = [replace(adaptive(q), attacks=ATTACKS) for q in (1, 4)]
+    list(judge_pool(pools, rows, protocols[0], memory=memory))
+    assert len(memory) == 2  # none and temperature
+    known = list(judge_pool(pools, rows, protocols[1], steps.append, memory=memory))
+    anew = list(judge_pool(pools, rows, protocols[1]))
+    assert [(f.contender, f.attack, f.metrics) for f in known] == [
+        (f.contender, f.attack, f.metrics) for f in anew
+    ]
+    assert len(steps) == len(known)
+    replaced = replace(protocols[0], threat=replace(protocols[0].threat, knows_defense=False))
+    other = list(judge_pool(pools, rows[:2], replaced, memory=memory))
+    unaware = list(judge_pool(pools, rows[:2], replaced))
+    assert [f.metrics for f in other] == [f.metrics for f in unaware]
 
 
 def test_the_attacker_chooses_what_works_on_its_own_models() -> None:

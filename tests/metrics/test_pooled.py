@@ -37,21 +37,30 @@ def test_points_equal_scikit_learns() -> None:
     assert "tpr@0.001" not in found_at  # 1,600 non-members cannot resolve it
 
 
-def test_weights_count_as_copies_do() -> None:
+@pytest.mark.parametrize("drawn", [(2, 0, 1), (1, 1, 1), (0, 0, 3)])
+@pytest.mark.parametrize("digits", [1, 9])  # with and without ties
+def test_weights_count_as_copies_do(drawn: tuple[int, ...], digits: int) -> None:
     """A replicate equals the metrics of the pool with records and models repeated."""
-    found = made_up(models=3, records=60)
+    made = made_up(models=3, records=400)
     generator = np.random.default_rng(1)
-    models, records = np.array([2, 0, 1]), generator.integers(0, 3, 60)
-    rows, columns = np.repeat(np.arange(3), models), np.repeat(np.arange(60), records)
+    models, records = np.array(drawn), generator.integers(0, 3, 400)
+    # The last model's scores are the smallest: where it alone is drawn, the largest count nothing.
+    noise = generator.normal(0, 0.1, made.scores.shape).round(digits)
+    scores = made.scores + noise - np.array([[0.0], [0.0], [9.0]])
+    found = PoolScores(scores, made.decisions, made.members, made.scored)
+    rows, columns = np.repeat(np.arange(3), models), np.repeat(np.arange(400), records)
     copied = PoolScores(
         found.scores[rows][:, columns],
         found.decisions[rows][:, columns],
         found.members[rows][:, columns],
         found.scored[rows][:, columns],
     )
-    weighed = _Measure(found)(models.astype(float), records.astype(float))
-    plain = _Measure(copied)(np.ones(3), np.ones(len(columns)))
-    assert weighed == pytest.approx(plain, abs=1e-12)
+    fprs = (0.03, 0.1, 1.0)
+    weighed = _Measure(found, fprs)(models[None].astype(float), records[None].astype(float))
+    plain = _Measure(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
+    assert weighed.keys() == {"asr", "auc", "tpr@0.03", "tpr@0.1", "tpr@1"}
+    for name, value in plain.items():
+        assert weighed[name] == pytest.approx(value, abs=1e-12), name
 
 
 def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:

@@ -25,7 +25,8 @@ from dynanoise.training.data import Data  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
 from dynanoise.training.models.hf import Hf  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
-from dynanoise.training.store import Store, key, stored  # noqa: E402
+from dynanoise.training.store import Store, key  # noqa: E402
+from dynanoise.training.stored import stored  # noqa: E402
 from dynanoise.training.subwords import Subwords  # noqa: E402
 from tests.training import build_hf  # noqa: E402
 from tests.training.build_hf import KINDS, SENTENCES  # noqa: E402

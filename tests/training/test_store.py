@@ -22,12 +22,13 @@ pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise
 
 from dynanoise.errors import UnknownNameError  # noqa: E402
 from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
-from dynanoise.training import store as module  # noqa: E402
+from dynanoise.training import stored as module  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
 from dynanoise.training.executors import InProcess, Processes  # noqa: E402
 from dynanoise.training.jobs import Answers, Job, train_and_answer  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
-from dynanoise.training.store import Store, key, stored  # noqa: E402
+from dynanoise.training.store import Store, key  # noqa: E402
+from dynanoise.training.stored import stored  # noqa: E402
 
 
 @pytest.fixture(scope="module")

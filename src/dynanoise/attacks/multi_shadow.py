@@ -53,8 +53,8 @@ class MultiShadow(Attack):
     Pooled over all pairs of shadow model and record that are not hidden, of which at most ``rows``,
     drawn at random, are learned from; L2 penalty of 1. The class enters as one-hot: on pools of
     600 digits and 10,000 images interactions with the signals, or one classifier a class, changed
-    the AUC by less than 0.01 either way. Score: the log-odds of membership for the original input;
-    member if above 0.
+    the AUC by less than 0.01 either way. Signals are averaged over a
+    record's inputs. Score: the log-odds of membership; member if above 0.
 
     Of five or more shadow models a fifth is kept apart, see `Attack.held_out`.
 
@@ -120,7 +120,7 @@ class MultiShadow(Attack):
 
     def formula(self, learned: _Learned, observed: Observed) -> Float64:
         """ln(P(member) / P(non-member))."""
-        signals = np.stack([statistics.of(observed, name)[:, 0] for name in SIGNALS], axis=1)
+        signals = np.stack([statistics.of(observed, name).mean(axis=1) for name in SIGNALS], axis=1)
         return learned.score(signals, observed.labels)
 
     def held_out(self, learned: _Learned) -> HeldOut | None:

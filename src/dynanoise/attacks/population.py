@@ -55,8 +55,8 @@ class Population(Attack):
     Ye et al., CCS 2022, arXiv:2111.09679v4, Attack P. Score: the share of the
     population whose signal is smaller, equal ones counted half, in [0, 1]. Member if the score is
     above 1 - alpha, so that of non-members like the population a share of alpha is called members,
-    to within one record of the population where signals have no ties. It uses original inputs only
-    and learns nothing from shadow models: `fit()` needs none.
+    to within one record of the population where signals have no ties. Signals are averaged over a
+    record's inputs. It learns nothing from shadow models: `fit()` needs none.
 
     Args:
         alpha: the false positive rate to decide at, in (0, 1); 0.05 can be had from a few hundred
@@ -100,8 +100,8 @@ class Population(Attack):
     def formula(self, learned: None, observed: Observed) -> Float64:
         """The quantile of each signal."""
         population = known_non_members(observed, self.title)
-        signal = statistics.of(observed, self.statistic)[:, 0]
-        known = statistics.of(population, self.statistic)[:, 0]
+        signal = statistics.of(observed, self.statistic).mean(axis=1)
+        known = statistics.of(population, self.statistic).mean(axis=1)
         scores = ranks(signal, known)
         if self.by_class:
             for label in np.unique(observed.labels):

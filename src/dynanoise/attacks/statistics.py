@@ -136,7 +136,7 @@ def _answers(shadows: Shadows, model: int, clean: bool) -> Observed:
 
 
 def pooled(shadows: Shadows, name: str) -> tuple[Float64, Int64, Bools]:
-    """A statistic of original inputs over all shadow models and records that are not hidden.
+    """A statistic over all shadow models and records that are not hidden, averaged over inputs.
 
     Returns:
         values float64 [R], labels int64 [R] and membership bool [R].
@@ -149,4 +149,4 @@ def pooled(shadows: Shadows, name: str) -> tuple[Float64, Int64, Bools]:
     """
     shown = shadows.use >= 0
     labels = np.broadcast_to(shadows.observed[0].labels, shown.shape)
-    return of_shadows(shadows, name)[:, :, 0][shown], labels[shown], shadows.use[shown] == 1
+    return of_shadows(shadows, name).mean(axis=2)[shown], labels[shown], shadows.use[shown] == 1

@@ -24,8 +24,8 @@ class Threshold(Attack):
     Song & Mittal, USENIX Security 2021, section 4.1, with the thresholds that maximise *balanced*
     accuracy over all pairs of shadow model and record that are not hidden. Of equally good
     thresholds the largest, towards "not a member". A class without both members and non-members
-    uses the threshold over all classes. The score is the signal of the original input minus its
-    class's threshold; a score of 0 is a member.
+    uses the threshold over all classes. The score is the signal, averaged over a record's
+    inputs, minus its class's threshold; a score of 0 is a member.
 
     Args:
         statistic: registered name of the signal.
@@ -55,7 +55,8 @@ class Threshold(Attack):
 
     def formula(self, learned: Float64, observed: Observed) -> Float64:
         """Signal minus the class's threshold."""
-        return statistics.of(observed, self.statistic)[:, 0] - learned[observed.labels]
+        signal = statistics.of(observed, self.statistic).mean(axis=1)
+        return np.asarray(signal - learned[observed.labels])
 
     def decision(self, learned: Float64, scores: Float64) -> Bools:
         """Signal >= threshold."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynanoise.audit.judge import judge
-from dynanoise.audit.judge_pool import judge_pool
+from dynanoise.audit.judge_pool import Memory, judge_pool
 from dynanoise.audit.plan import Plan
 from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
@@ -202,6 +202,7 @@ class _Pools:
                     models=count,
                     threads=preset.threads,
                     device=plan.device,
+                    near=plan.near,
                 )
                 for name, count in plan.models.items()
             }
@@ -221,13 +222,14 @@ class _Pools:
                 progress(f"pool: {job.name}{_of(recipe)}")
             pools[recipe] = pool_of(self.data, self.split, said, seed=self.SEED)
             training[recipe] = _effort(said)
+        memory: Memory = {}
         for protocol in self.protocols:
             contenders = self.plan.preset.contenders
 
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            for finding in judge_pool(pools, contenders, protocol, say):
+            for finding in judge_pool(pools, contenders, protocol, say, memory=memory):
                 recipe = finding.contender.recipe
                 yield stamp.record(
                     finding,

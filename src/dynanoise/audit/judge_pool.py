@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
-from dynanoise.errors import DynaNoiseError
+from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics import intervals
 from dynanoise.metrics.pooled import FPRS, Bootstrap, bootstrap, interval, resampled
 from dynanoise.metrics.utility import utility_metrics
@@ -35,6 +35,7 @@ def judge_pool(
     *,
     fprs: Sequence[float] = FPRS,
     refused: Refused | None = None,
+    memory: Memory | None = None,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -47,12 +48,25 @@ def judge_pool(
         progress: called with a contender's and an attack's name when that is done.
         fprs: false positive rates at which the TPR is wanted.
         refused: see `attack_pool`.
+        memory: what was found about these pools under other protocols, to be added to. A contender
+            that always gives the same answer need not be asked again with another query budget.
 
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility,
         which a pool without test data does not have.
+
+    Raises:
+        InputError: if the protocol asks about near-duplicates and the models were not.
     """
-    how = _How(protocol, tuple(fprs), refused)
+    if not protocol.threat.augmented:
+        pools = {recipe: pool.originals() for recipe, pool in pools.items()}
+    elif any(pool.examples.inputs == 1 for pool in pools.values()):
+        raise InputError(
+            f"The protocol {protocol.name!r} asks about near-duplicates, and these models answered "
+            "originals only.",
+            "Ask them about near-duplicates as well, or use a protocol that does not.",
+        )
+    how = _How(protocol, tuple(fprs), refused, {} if memory is None else memory)
     before: dict[int, _Level] = {}
     judged = [one for one in contenders if one.recipe in pools]
     whole = pools[contenders[0].recipe]
@@ -69,6 +83,12 @@ class _How(NamedTuple):
     protocol: AttackProtocol
     fprs: tuple[float, ...]
     refused: Refused | None
+    memory: Memory
+
+    def key(self, contender: Contender, pool: Pool) -> tuple[Hashable, ...]:
+        """What a contender with repeatable answers depends on: all but the query budget."""
+        threat = replace(self.protocol.threat, name="", repeats=1)
+        return contender.name, pool.models, threat, self.protocol.attacks, self.fprs
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +99,17 @@ class _Level:
     accuracy: Float64
 
 
+class _Known(NamedTuple):
+    """Findings about a contender with repeatable answers, and the baseline it was compared with."""
+
+    findings: tuple[Finding, ...]
+    before: _Level | None
+
+
+Memory = dict[tuple[Hashable, ...], _Known]
+"""By everything that they depend on."""
+
+
 def _judge(
     contender: Contender,
     pool: Pool,
@@ -86,8 +117,34 @@ def _judge(
     progress: Callable[[str], None],
     before: dict[int, _Level],
 ) -> Iterator[Finding]:
-    """One contender; the first on a pool of so many models becomes its baseline."""
+    """One contender, or what is known of it."""
+    key = how.key(contender, pool)
+    known = how.memory.get(key)
+    if known is not None and known.before is before.get(pool.models, known.before):
+        if known.before is not None:
+            before[pool.models] = known.before
+        for finding in known.findings:
+            progress(f"{contender.name}, {finding.attack or 'utility'}")
+            yield finding
+        return
+    findings = []
     defenses = fitted_defenses(contender, pool)
+    for finding in _measured(contender, defenses, pool, how, before):
+        findings.append(finding)
+        progress(f"{contender.name}, {finding.attack or 'utility'}")
+        yield finding
+    if all(defense.repeatable for defense in defenses):
+        how.memory[key] = _Known(tuple(findings), before.get(pool.models))
+
+
+def _measured(
+    contender: Contender,
+    defenses: Sequence[Defense],
+    pool: Pool,
+    how: _How,
+    before: dict[int, _Level],
+) -> Iterator[Finding]:
+    """One contender; the first on a pool of so many models becomes its baseline."""
     said = describe(contender.defense)
     started = time.perf_counter()
 
@@ -107,7 +164,6 @@ def _judge(
         metrics["expected"] = Metric(float(done.expected.mean()))
         metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        progress(f"{contender.name}, {done.name}")
         yield Finding(contender, said, done.name, metrics, seconds)
     if len(pool.test.labels) == 0:
         return
@@ -115,7 +171,6 @@ def _judge(
     level = _Level(success, np.array(utility["accuracy"]))
     metrics = {name: intervals.mean(values) for name, values in utility.items()}
     metrics |= _trade_off(before.setdefault(pool.models, level), level, pool)
-    progress(f"{contender.name}, utility")
     yield Finding(contender, said, None, metrics, time.perf_counter() - started)
 
 

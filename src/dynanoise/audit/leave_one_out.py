@@ -100,12 +100,10 @@ def answered(
         return replace(asked, population=seen(model, role, pool.reference, "population"))
 
     models = range(pool.models)
-    return Answered(
-        pool,
-        tuple(both(model, "target") for model in models),
-        tuple(both(model, "shadow") for model in models),
-        pool.seed,
-    )
+    targets = tuple(both(model, "target") for model in models)
+    if threat.knows_defense and all(defense.repeatable for defense in defenses):
+        return Answered(pool, targets, targets, pool.seed)  # no draw tells the two apart
+    return Answered(pool, targets, tuple(both(model, "shadow") for model in models), pool.seed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,6 +10,8 @@ from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
 from dynanoise.audit.presets import NOISY_CNN, controls, image_recipes, peers, plain_recipes
+from dynanoise.audit.protocols import FOR_IMAGES
+from dynanoise.audit.protocols import USUAL as USUAL_PROTOCOLS
 from dynanoise.audit.schedules import SCHEDULES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import InputError
@@ -17,6 +19,7 @@ from dynanoise.registry import MODELS, PRESETS
 from dynanoise.training import anything, fitting
 from dynanoise.training.data import Data
 from dynanoise.training.names import tokenizer_of
+from dynanoise.training.near_duplicates import NearDuplicates
 
 USUAL = MappingProxyType({"numbers": "mlp", "images": "cnn", "texts": "text"})
 """The model for a kind of data where none is named."""
@@ -73,6 +76,8 @@ def own_preset(
         model=model,
         sizes=MappingProxyType({"cpu": size}),
         contenders=(*controls(DynaNoise(0.3, 2.0, 10.0)), *peers()),
+        near=NearDuplicates() if kind == "images" else None,
+        protocols=FOR_IMAGES if kind == "images" else USUAL_PROTOCOLS,
         brief=kind == "numbers" and len(data) <= _BRIEF,
     )
     return _with(preset, model, data), data

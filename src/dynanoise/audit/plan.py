@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dynanoise.audit.preset import Preset
 from dynanoise.errors import InputError
 from dynanoise.registry import PRESETS
+from dynanoise.training.near_duplicates import NearDuplicates
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Plan:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise InputError(f"seeds is {self.seeds!r}.", "Use an integer of at least 1.")
         for protocol in self.preset.protocols:
-            if protocol.threat.augmented:
+            if protocol.threat.augmented and self.preset.near is None:
                 raise InputError(
-                    f"The preset {self.name} asks for the protocol {protocol.name!r} with "
-                    "augmented queries.",
-                    "Only the examples themselves can be asked about so far.",
+                    f"The protocol {protocol.name!r} asks about near-duplicates, and {self.name} "
+                    "has none.",
+                    "Only images have near-duplicates: use it with cifar10 or imagenet10.",
                 )
         self.preset.size(self.size)
 
@@ -95,11 +96,21 @@ class Plan:
         return {recipe: known[recipe] for recipe in self.recipes if recipe in known}
 
     @property
+    def near(self) -> NearDuplicates | None:
+        """What the pool's models are asked about besides the records; None if no protocol asks."""
+        asked = any(protocol.threat.augmented for protocol in self.preset.protocols)
+        return self.preset.near if asked else None
+
+    @property
+    def trained(self) -> int:
+        """How many models `bench` asks for."""
+        runs = self.seeds * sum(1 + count for count in self.shadows.values())
+        return runs + sum(self.models.values())
+
+    @property
     def steps(self) -> int:
         """How often `bench` will call its progress."""
-        preset = self.preset
-        steps = self.seeds * sum(1 + count for count in self.shadows.values())
-        steps += sum(self.models.values())
+        preset, steps = self.preset, self.trained
         for protocol in preset.protocols:
             rows = [
                 c for c in preset.contenders if protocol.design != "pool" or c.recipe in self.models

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dynanoise.audit.protocols import ADAPTIVE, ADAPTIVE_16, PAPER
+from dynanoise.audit.protocols import USUAL, protocol_of
 from dynanoise.errors import UnknownNameError
 from dynanoise.record import AttackProtocol
+from dynanoise.training.near_duplicates import NearDuplicates
 from dynanoise.types import Contender
 
 
@@ -44,6 +45,8 @@ class Preset:
         protocols: how they are judged.
         shadows: shadow models of the attacker.
         threads: of the processor for each model; part of what determines the numbers.
+        near: near-duplicates that protocols with augmented queries ask about; None for data that
+            have none.
         brief: True where a model trains in a second, and another process takes longer to start.
     """
 
@@ -54,9 +57,10 @@ class Preset:
     contenders: tuple[Contender, ...]
     model_parameters: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    protocols: tuple[AttackProtocol, ...] = (PAPER, ADAPTIVE, ADAPTIVE_16)
+    protocols: tuple[AttackProtocol, ...] = USUAL
     shadows: int = 3
     threads: int = 1
+    near: NearDuplicates | None = None
     brief: bool = False
 
     def size(self, name: str | None) -> Size:
@@ -88,19 +92,29 @@ class Preset:
         The baseline always stays: MIDPUT compares with it. A protocol of which no attack stays is
         left out.
 
+        A protocol that the preset does not run by itself can be named as well, such as
+        "adaptive_64" (see `protocols.protocol_of`).
+
         Raises:
             UnknownNameError: for a name the preset does not have.
         """
+        known_protocols = {protocol.name: protocol for protocol in self.protocols}
+        for name in protocols:
+            further = protocol_of(name)
+            if further is not None:
+                known_protocols.setdefault(name, further)
         every = dict.fromkeys(name for one in self.protocols for name in one.attacks)
         for kind, wanted, known in (
             ("contender", contenders, [contender.name for contender in self.contenders]),
             ("attack", attacks, list(every)),
-            ("protocol", protocols, [protocol.name for protocol in self.protocols]),
+            ("protocol", protocols, list(known_protocols)),
         ):
             for name in wanted:
                 if name not in known:
+                    more = ", adaptive_Q, adaptive_near, adaptive_near_Q (asked Q times)"
                     raise UnknownNameError(
-                        f"This preset has no {kind} {name!r}.", f"Known: {', '.join(known)}."
+                        f"This preset has no {kind} {name!r}.",
+                        f"Known: {', '.join(known)}{more if kind == 'protocol' else ''}.",
                     )
         baseline, *others = self.contenders
         kept = tuple(other for other in others if not contenders or other.name in contenders)
@@ -109,7 +123,7 @@ class Preset:
                 protocol,
                 attacks=tuple(name for name in protocol.attacks if not attacks or name in attacks),
             )
-            for protocol in self.protocols
+            for protocol in known_protocols.values()
             if not protocols or protocol.name in protocols
         ]
         judged = tuple(protocol for protocol in chosen if protocol.attacks)

@@ -8,12 +8,14 @@ from types import MappingProxyType
 from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
+from dynanoise.audit.protocols import FOR_IMAGES
 from dynanoise.audit.schedules import SCHEDULES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static
 from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.training.near_duplicates import NearDuplicates
 from dynanoise.training.schedule import Schedule
 from dynanoise.types import Contender
 
@@ -177,6 +179,8 @@ _CIFAR10 = Preset(
     dataset="cifar10",
     model="cnn",
     variants=NOISY_CNN,
+    near=NearDuplicates(),
+    protocols=FOR_IMAGES,
     sizes=MappingProxyType(
         {
             "cpu": Size(
@@ -208,6 +212,8 @@ _IMAGENET10 = Preset(
     dataset="imagenet10",
     model="cnn",
     variants=NOISY_CNN,
+    near=NearDuplicates(),
+    protocols=FOR_IMAGES,
     sizes=MappingProxyType(
         {
             "cpu": Size(

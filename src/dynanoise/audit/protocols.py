@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
 from dynanoise.record import AttackProtocol, ThreatModel
+from dynanoise.types import require
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
 """The attacker of arXiv:2505.13362v2: does not know of the defense, asks each query once."""
@@ -28,20 +31,52 @@ STRONG = (
 """Attacks of somebody who means it."""
 
 
-def adaptive(queries: int) -> AttackProtocol:
+def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
     """The honest protocol at a query budget.
 
     The attacker knows the defense and its parameters, not its random draws; has shadow models
     trained and defended like the target; undoes what can be undone, averages over its queries, and
     chooses attack and threshold on its own models.
 
-    >>> adaptive(16).name, adaptive(16).threat.repeats
-    ('adaptive_16', 16)
+    Args:
+        queries: Q >= 1, how often each input is asked.
+        near: True if near-duplicates of a record are asked as well, each Q times.
+
+    Raises:
+        InputError: if Q is below 1.
+
+    >>> adaptive(16).name, adaptive(16).threat.repeats, adaptive(near=True).name
+    ('adaptive_16', 16, 'adaptive_near')
     """
-    name = "adaptive" if queries == 1 else f"adaptive_{queries}"
-    threat = ThreatModel(name, knows_defense=True, repeats=queries, augmented=False)
+    require(queries >= 1, f"The query budget is {queries}.", "Ask each input at least once.")
+    words = ["adaptive", "near" if near else "", "" if queries == 1 else str(queries)]
+    name = "_".join(filter(None, words))
+    threat = ThreatModel(name, knows_defense=True, repeats=queries, augmented=near)
     return AttackProtocol(name, design="pool", threat=threat, attacks=STRONG)
 
 
-ADAPTIVE = adaptive(1)
+ADAPTIVE = adaptive()
 ADAPTIVE_16 = adaptive(16)
+ADAPTIVE_NEAR = adaptive(near=True)
+
+USUAL = (PAPER, ADAPTIVE, ADAPTIVE_16)
+"""How contenders are judged unless something else is asked for."""
+
+FOR_IMAGES = (*USUAL, ADAPTIVE_NEAR)
+"""Where records have near-duplicates, these are asked about as well."""
+
+_ADAPTIVE = re.compile(r"adaptive(?P<near>_near)?(_(?P<queries>[1-9]\d{0,5}))?")
+
+
+def protocol_of(name: str) -> AttackProtocol | None:
+    """What a protocol's name means; None for one that means nothing.
+
+    >>> protocol_of("adaptive_64") == adaptive(64), protocol_of("adaptive_near") == ADAPTIVE_NEAR
+    (True, True)
+    """
+    if name == PAPER.name:
+        return PAPER
+    match = _ADAPTIVE.fullmatch(name)
+    if match is None:
+        return None
+    return adaptive(int(match["queries"] or 1), near=bool(match["near"]))

@@ -134,67 +134,145 @@ def bootstrap(
     """
     measure = _Measure(found, fprs)
     models, records = found.scores.shape
-    point = measure(np.ones(models), np.ones(records))
-    drawn = [measure(*weights) for weights in resampled(models, records, seed, replicates)]
-    return Bootstrap(point, {name: np.array([one[name] for one in drawn]) for name in point})
+    point = measure(np.ones((1, models)), np.ones((1, records)))
+    drawn = list(resampled(models, records, seed, replicates))
+    weights = np.array([one for one, _ in drawn]), np.array([one for _, one in drawn])
+    return Bootstrap({name: float(value[0]) for name, value in point.items()}, measure(*weights))
+
+
+_AT_ONCE = 1 << 14
+"""Weights that are summed at once: what the processor's cache holds."""
 
 
 class _Measure:
     """The metrics as functions of how much each model and each record counts.
 
-    Sorting is done once; a replicate only sums in that order.
+    Sorting is done once; replicates only sum in that order.
     """
 
     def __init__(self, found: PoolScores, fprs: Sequence[float] = FPRS) -> None:
-        self.members, self.scored, self.decisions = found.members, found.scored, found.decisions
+        kinds = found.members & found.scored, ~found.members & found.scored
+        # Records first: a replicate's weights are multiplied by these.
+        self.kinds = [kind.T.astype(np.float64) for kind in kinds]
+        self.right = [(kind & (found.decisions == found.members)).T.astype(float) for kind in kinds]
         self.per_model = [
-            _Sorted(found.scores[m, kept], found.members[m, kept], np.flatnonzero(kept))
+            _Area(found.scores[m, kept], found.members[m, kept], np.flatnonzero(kept))
             for m, kept in enumerate(found.scored)
         ]
+        negatives = int(kinds[1].sum())
         which, where = np.nonzero(found.scored)
-        self.which = which
-        self.together = _Sorted(found.scores[found.scored], found.members[found.scored], where)
-        negatives = int((~found.members & found.scored).sum())
-        self.fprs = [fpr for fpr in fprs if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
-
-    def __call__(self, models: Float64, records: Float64) -> dict[str, float]:
-        weights = records * self.scored
-        right = weights * (self.decisions == self.members)
-        rates = [
-            (right * kind).sum(axis=1) / (weights * kind).sum(axis=1)
-            for kind in (self.members, ~self.members)
-        ]
-        aucs = np.array([one.auc(records[one.rows]) for one in self.per_model])
-        found = {
-            "asr": float(np.average((rates[0] + rates[1]) / 2, weights=models)),
-            "auc": float(np.average(aucs, weights=models)),
+        scores, members = found.scores[found.scored], found.members[found.scored]
+        self.starts = {
+            fpr: _Start(scores, members, which, where, fpr)
+            for fpr in fprs
+            if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9
         }
-        pairs = models[self.which] * records[self.together.rows]
-        for fpr in self.fprs:
-            found[f"tpr@{fpr:g}"] = self.together.tpr_at(fpr, pairs)
+
+    def __call__(self, models: Float64, records: Float64) -> dict[str, Float64]:
+        """For weights [replicates, M] and [replicates, N] values [replicates] by name."""
+        totals = [records @ kind for kind in self.kinds]
+        rates = [(records @ right) / total for right, total in zip(self.right, totals, strict=True)]
+        aucs = np.stack([one(records) for one in self.per_model], axis=1)
+        found = {
+            name: (values * models).sum(axis=1) / models.sum(axis=1)
+            for name, values in (("asr", (rates[0] + rates[1]) / 2), ("auc", aucs))
+        }
+        members, non_members = ((total * models).sum(axis=1) for total in totals)
+        for fpr, start in self.starts.items():
+            found[f"tpr@{fpr:g}"] = start(models, records, non_members) / members
         return found
 
 
-class _Sorted:
-    """Scores in falling order, and where steps of the ROC end; equal scores are one step."""
+def _in_parts(count: int, width: int) -> Iterator[slice]:
+    step = max(1, _AT_ONCE // max(1, width))
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+class _Area:
+    """The area under one model's weighted ROC, equal scores one step of it.
+
+    Args:
+        scores: float64 [n].
+        members: bool [n].
+        rows: int64 [n], which record each is.
+    """
 
     def __init__(self, scores: Float64, members: Bools, rows: Int64) -> None:
-        self.order = np.argsort(-scores, kind="stable")
-        ranked = scores[self.order]
-        self.members = members[self.order]
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        self.rows = rows[order]
+        self.members = members[order].astype(np.float64)
+        steps = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1
+        self.tied = len(steps) + 1 < len(ranked)
+        step = np.cumsum(np.isin(np.arange(len(ranked)), steps))
+        # Of the cumulative sum with a leading 0: before and after the step an answer is in.
+        self.before = np.append(0, steps)[step]
+        self.after = np.append(steps, len(ranked))[step]
+
+    def __call__(self, records: Float64) -> Float64:
+        """Areas [replicates] for weights [replicates, N]."""
+        found = np.empty(len(records))
+        for part in _in_parts(len(records), len(self.rows)):
+            weights = records[part][:, self.rows]
+            hits = np.cumsum(weights * self.members, axis=1)
+            total = hits[:, -1].copy()
+            if self.tied:
+                hits = np.concatenate([np.zeros((len(hits), 1)), hits], axis=1)
+                hits = (hits[:, self.before] + hits[:, self.after]) / 2
+            alarms = weights.sum(axis=1) - total
+            # Each non-member counts the members ahead of it, and half of those in its step.
+            weights *= hits
+            found[part] = weights @ (1 - self.members) / (total * alarms)
+        return found
+
+
+class _Start:
+    """The weighted hits at a low FPR, for which only the largest scores of all pairs matter.
+
+    Args:
+        scores: float64 [n], of all pairs.
+        members: bool [n].
+        which: int64 [n], the model of each pair.
+        where: int64 [n], the record of each pair.
+        limit: the FPR.
+    """
+
+    def __init__(
+        self, scores: Float64, members: Bools, which: Int64, where: Int64, limit: float
+    ) -> None:
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        self.limit = limit
         self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-        self.rows = rows
+        self.which, self.where, self.members = which[order], where[order], members[order]
+        alarms = np.cumsum(~self.members)[self.ends]
+        # Twice the limit where every pair counts once: nearly every replicate ends before that.
+        self.enough = int(np.searchsorted(alarms, 2 * limit * alarms[-1])) + 1
 
-    def _curve(self, weights: Float64) -> tuple[Float64, Float64]:
-        weighed = weights[self.order]
-        hits = np.cumsum(weighed * self.members)[self.ends]
-        alarms = np.cumsum(weighed * ~self.members)[self.ends]
-        return np.append(0.0, alarms / alarms[-1]), np.append(0.0, hits / hits[-1])
+    def __call__(self, models: Float64, records: Float64, non_members: Float64) -> Float64:
+        """Hits [replicates] at an FPR of at most the limit.
 
-    def auc(self, weights: Float64) -> float:
-        fpr, tpr = self._curve(weights)
-        return float(np.trapezoid(tpr, fpr))
+        Args:
+            models: weights [replicates, M].
+            records: weights [replicates, N].
+            non_members: the weight of all non-members, [replicates].
+        """
+        return np.array(
+            [self._hits(*one) for one in zip(models, records, non_members, strict=True)]
+        )
 
-    def tpr_at(self, limit: float, weights: Float64) -> float:
-        fpr, tpr = self._curve(weights)
-        return float(tpr[fpr <= limit + 1e-12].max())
+    def _hits(self, models: Float64, records: Float64, non_members: float) -> float:
+        allowed = (self.limit + 1e-12) * non_members
+        for steps in (self.enough, len(self.ends)):
+            ends = self.ends[:steps]
+            count = ends[-1] + 1
+            weights = models[self.which[:count]] * records[self.where[:count]]
+            alarms = np.cumsum(np.where(self.members[:count], 0.0, weights))[ends]
+            if alarms[-1] > allowed:
+                break
+        last = int(np.searchsorted(alarms, allowed, side="right"))
+        return (
+            float(weights[: ends[last - 1] + 1] @ self.members[: ends[last - 1] + 1])
+            if last
+            else 0.0
+        )

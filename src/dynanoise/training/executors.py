@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from dynanoise.errors import MissingModelError
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job
-from dynanoise.training.store import Store, key, stored
+from dynanoise.training.store import Store
+from dynanoise.training.stored import found, stored
 
 
 @dataclass(frozen=True)
@@ -50,14 +51,14 @@ class FromStore:
             MissingModelError: for the first job that is not there.
         """
         for job in jobs:
-            found = self.store.get(key(job, data))
-            if found is None:
+            answers = found(job, data, self.store)
+            if answers is None:
                 raise MissingModelError(
                     f"The store {self.store.root} has no {job.name} of this run.",
                     "Train it first, by `dynanoise bench` with the same preset, size, seeds, "
                     "device and store.",
                 )
-            yield found
+            yield answers
 
 
 @dataclass(frozen=True)

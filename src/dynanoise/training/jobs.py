@@ -19,8 +19,22 @@ from dynanoise.training import divergence, loop
 from dynanoise.training.data import Data
 from dynanoise.training.facts import Facts, facts_of
 from dynanoise.training.material import Material
+from dynanoise.training.near_duplicates import NearDuplicates
 
 Float32 = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Further:
+    """Further questions to a trained model.
+
+    Attributes:
+        near: which near-duplicates.
+        ids: int64 [n], of which records.
+    """
+
+    near: NearDuplicates
+    ids: Int64
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +51,7 @@ class Job:
             them; None for all of the data.
         threads: of the processor; another number may round differently.
         device: where to train, "cpu" or "cuda".
+        further: what the trained model is asked besides; no part of what determines the model.
     """
 
     name: str
@@ -48,6 +63,7 @@ class Job:
     asked: Int64 | None = None
     threads: int = 1
     device: str = "cpu"
+    further: Further | None = None
 
     def __post_init__(self) -> None:
         if self.asked is None:
@@ -70,6 +86,8 @@ class Answers:
         retries: how often training diverged and was repeated (see `divergence.retrying`).
         seconds: wall time of training and answering, when that was done.
         facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
+        near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
+            where the job asks for none.
     """
 
     logits: Float32
@@ -77,6 +95,7 @@ class Answers:
     retries: int = 0
     seconds: float = 0.0
     facts: Facts = field(default_factory=dict)
+    near: Float32 | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,3 +172,31 @@ def _attempt(job: Job, data: Data) -> Trained:
     own = answers.logits[np.searchsorted(asked, job.members), 0]
     divergence.check("the model", own, data.labels[job.members])
     return trained
+
+
+def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
+    """What a trained model says about the near-duplicates that its job asks for.
+
+    Args:
+        model: on the processor, which it is left on.
+        job: with ``further``.
+        data: the data set.
+
+    Returns:
+        ``near``, and the seconds it took; nothing else.
+    """
+    assert job.further is not None
+    started = time.perf_counter()
+    device = torch.device(job.device)
+    ids = job.further.ids
+    with _isolated(job.seed, job.threads):
+        asked = model.to(device)
+        said = [
+            loop.answer(asked, torch.from_numpy(np.ascontiguousarray(inputs)).to(device))
+            for inputs in job.further.near.of(data.inputs[ids], ids)
+        ]
+        model.cpu()
+    nothing = np.zeros((0, 1, data.classes), dtype=np.float32)
+    seconds = round(time.perf_counter() - started, 1)
+    near = torch.stack(said, dim=1).numpy()
+    return Answers(nothing, nothing[:, 0], seconds=seconds, near=near)

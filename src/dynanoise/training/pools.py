@@ -14,7 +14,8 @@ from dynanoise.numerics import Int64
 from dynanoise.pool import Pool
 from dynanoise.seeding import derive
 from dynanoise.training.data import Data
-from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.jobs import Answers, Further, Job
+from dynanoise.training.near_duplicates import NearDuplicates
 from dynanoise.training.splits import split_of
 from dynanoise.types import Int8, Outputs
 
@@ -39,6 +40,11 @@ class PoolSplit:
     def ids(self) -> Int64:
         """All ids that play a part, in ascending order."""
         return np.sort(np.concatenate([self.pool, self.reference, self.test]))
+
+    @property
+    def attacked(self) -> Int64:
+        """The ids of the pool and the reference, in ascending order."""
+        return np.sort(np.concatenate([self.pool, self.reference]))
 
     @property
     def digest(self) -> str:
@@ -104,6 +110,7 @@ def pool_jobs(
     models: int | None = None,
     threads: int,
     device: str = "cpu",
+    near: NearDuplicates | None = None,
 ) -> list[Job]:
     """The models of a pool.
 
@@ -115,7 +122,9 @@ def pool_jobs(
         models: only the first so many; None for all of the split.
         threads: of the processor for each model.
         device: where to train.
+        near: near-duplicates of the pool's and the reference records to ask about as well.
     """
+    further = None if near is None else Further(near, split.attacked)
     return [
         Job(
             name=f"model {index}",
@@ -127,26 +136,36 @@ def pool_jobs(
             asked=split.ids,
             threads=threads,
             device=device,
+            further=further,
         )
         for index, row in enumerate(split.use[:models])
     ]
 
 
 def pool_of(data: Data, split: PoolSplit, answers: Sequence[Answers], *, seed: int) -> Pool:
-    """Arranges what the models of `pool_jobs` answered."""
+    """Arranges what the models of `pool_jobs` answered.
+
+    Where they were asked about near-duplicates, these follow the originals on the axis of inputs,
+    for the pool and the reference; test data have originals only.
+    """
     said = np.stack([answered.logits for answered in answers])
+    near = [answered.near for answered in answers if answered.near is not None]
     count = len(said)
 
-    def outputs(ids: Int64, use: Int8) -> Outputs:
-        return Outputs(said[:, np.searchsorted(split.ids, ids)], data.labels[ids], ids, use)
+    def outputs(ids: Int64, use: Int8, asked_more: bool) -> Outputs:
+        logits = said[:, np.searchsorted(split.ids, ids)]
+        if near and asked_more:
+            rows = np.searchsorted(split.attacked, ids)
+            logits = np.concatenate([logits, np.stack([one[rows] for one in near])], axis=2)
+        return Outputs(logits, data.labels[ids], ids, use)
 
-    def nobody(ids: Int64) -> Outputs:
-        return outputs(ids, np.zeros((count, len(ids)), dtype=np.int8))
+    def nobody(ids: Int64, asked_more: bool) -> Outputs:
+        return outputs(ids, np.zeros((count, len(ids)), dtype=np.int8), asked_more)
 
     return Pool(
-        examples=outputs(split.pool, split.use[:count]),
-        test=nobody(split.test),
-        reference=nobody(split.reference),
+        examples=outputs(split.pool, split.use[:count], True),
+        test=nobody(split.test, False),
+        reference=nobody(split.reference, True),
         seed=seed,
         split=split.digest,
         random=np.stack([answered.random for answered in answers]),

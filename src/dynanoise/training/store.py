@@ -25,17 +25,17 @@ from safetensors.torch import load_file, save_file
 
 from dynanoise.errors import UnknownNameError
 from dynanoise.training.data import Data
-from dynanoise.training.jobs import Answers, Job, Trained, train_and_answer
+from dynanoise.training.jobs import Answers, Job, Trained
 
 log = logging.getLogger(__name__)
 
-_PARTS = ("answers.npz", "model.safetensors")
+_ANSWERS, _WEIGHTS = "answers.npz", "model.safetensors"
 _UNFINISHED = ".unfinished-"
 _FACT = "fact_"
 
 
 def describe(job: Job, data: Data) -> dict[str, Any]:
-    """Everything that determines a job's model, as JSON can hold it.
+    """Everything that determines a job's answers, as JSON can hold it.
 
     The name of the job is not among it: the same model in another part is the same model.
     """
@@ -50,7 +50,11 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
     def ids(values: Any) -> str:
         return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
 
+    asked_further: dict[str, Any] = {}
+    if job.further is not None:
+        asked_further["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
     return {
+        **asked_further,
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),
@@ -111,10 +115,10 @@ class Store:
             return None
         try:
             entry = json.loads((folder / "entry.json").read_text())
-            for part in _PARTS:
+            for part in {_ANSWERS, *entry["sha256"]}:
                 if _digest(folder / part) != entry["sha256"][part]:
                     raise ValueError(f"the checksum of {part} does not fit")
-            with np.load(folder / "answers.npz", allow_pickle=False) as arrays:
+            with np.load(folder / _ANSWERS, allow_pickle=False) as arrays:
                 facts = {
                     part.removeprefix(_FACT): arrays[part]
                     for part in arrays
@@ -126,6 +130,7 @@ class Store:
                     int(entry["retries"]),
                     float(entry["seconds"]),
                     facts,
+                    arrays.get("near"),
                 )
         except (OSError, ValueError, LookupError, TypeError) as error:
             log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
@@ -140,10 +145,10 @@ class Store:
         """
         if self.get(name) is None:
             raise UnknownNameError(f"No model {name[:12]} is stored.", "See `dynanoise store ls`.")
-        return load_file(self._folder(name) / "model.safetensors")
+        return load_file(self._folder(name) / _WEIGHTS)
 
-    def put(self, name: str, trained: Trained, description: dict[str, Any]) -> bool:
-        """Stores a model; True if it is there afterwards.
+    def put(self, name: str, made: Trained | Answers, description: dict[str, Any]) -> bool:
+        """Stores a model and its answers, or further answers alone; True if it is there afterwards.
 
         A disk that is full or cannot be written is logged and loses nothing but the storing.
         """
@@ -152,19 +157,20 @@ class Store:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
-            answers = trained.answers
+            answers = made.answers if isinstance(made, Trained) else made
             facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
             arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
-            np.savez(scratch / "answers.npz", **arrays)
-            save_file(
-                {k: v.contiguous() for k, v in trained.model.state_dict().items()},
-                scratch / "model.safetensors",
-            )
+            if answers.near is not None:
+                arrays["near"] = answers.near
+            np.savez(scratch / _ANSWERS, **arrays)
+            if isinstance(made, Trained):
+                state = {k: v.contiguous() for k, v in made.model.state_dict().items()}
+                save_file(state, scratch / _WEIGHTS)
             entry = {
                 **description,
                 "retries": answers.retries,
                 "seconds": answers.seconds,
-                "sha256": {part: _digest(scratch / part) for part in _PARTS},
+                "sha256": {part.name: _digest(part) for part in sorted(scratch.iterdir())},
             }
             (scratch / "entry.json").write_text(json.dumps(entry, default=list))
             for part in scratch.iterdir():
@@ -222,21 +228,6 @@ class Store:
                     shutil.rmtree(scratch, ignore_errors=True)
             except OSError:
                 continue
-
-
-def stored(job: Job, data: Data, store: Store | None) -> Answers:
-    """The job's answers from the store, or trained now and stored."""
-    found = None if store is None else store.get(key(job, data))
-    return found or train_and_store(job, data, store).answers
-
-
-def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
-    """The job's model, trained now, and stored where there is a store."""
-    trained = train_and_answer(job, data)
-    if store is not None:
-        about = {"job": job.name, "data set": data.name, **describe(job, data)}
-        store.put(key(job, data), trained, about)
-    return trained
 
 
 def _digest(path: Path) -> str:

@@ -12,10 +12,10 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from dynanoise.numerics import Int64
-from dynanoise.training import facts
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Float32, Job
-from dynanoise.training.store import Store, key, train_and_store
+from dynanoise.training.store import Store, key
+from dynanoise.training.stored import built, rebuilt, train_and_store
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers
     name = key(job, data)
     answers = None if store is None else store.get(name)
     if store is not None and answers is not None:
-        model = facts.load(_built(job.model, data, job.seed), store.weights(name))
+        model = rebuilt(job, data, store)
     else:
         made = train_and_store(job, data, store)
         model, answers = made.model, made.answers
@@ -68,14 +68,7 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers
 
 def untrained(architecture: Any, data: Data, seed: int, device: str = "cpu") -> Forward:
     """An architecture with its initial weights, which answers as fast as a trained one."""
-    return Forward(_built(architecture, data, seed).eval().to(device), data, device)
-
-
-def _built(architecture: Any, data: Data, seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model: nn.Module = architecture.build(data.inputs.shape[1:], data.classes)
-    return model
+    return Forward(built(architecture, data, seed).eval().to(device), data, device)
 
 
 @contextmanager
