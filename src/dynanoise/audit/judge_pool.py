@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
@@ -30,6 +31,7 @@ def judge_pool(
     contenders: Sequence[Contender],
     protocol: AttackProtocol,
     progress: Callable[[str], None] = lambda step: None,
+    keep: Keep | None = None,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -40,6 +42,7 @@ def judge_pool(
             out.
         protocol: whose attacker the shadow models belong to.
         progress: called with a contender's and an attack's name when that is done.
+        keep: is shown scores and answers, for a report.
 
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility.
@@ -51,7 +54,7 @@ def judge_pool(
         for _ in _judge(contenders[0], whole.first(models), protocol, lambda step: None, before):
             pass  # only for MIDPUT
     for contender in judged:
-        yield from _judge(contender, pools[contender.recipe], protocol, progress, before)
+        yield from _judge(contender, pools[contender.recipe], protocol, progress, before, keep)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,7 @@ def _judge(
     protocol: AttackProtocol,
     progress: Callable[[str], None],
     before: dict[int, _Level],
+    keep: Keep | None = None,
 ) -> Iterator[Finding]:
     """One contender; the first on a pool of so many models becomes its baseline."""
     defenses = fitted_defenses(contender, pool)
@@ -84,6 +88,8 @@ def _judge(
     answers = answered(pool, defenses, protocol.threat, noise)
     success: dict[str, Bootstrap] = {}
     for done in attack_pool(answers, protocol.attacks):
+        if keep is not None:
+            keep.attacked(contender, protocol, pool, done)
         success[done.name] = bootstrap(done.found, derive(pool.seed, "bootstrap"))
         metrics = success[done.name].metrics
         metrics["expected"] = Metric(float(done.expected.mean()))
@@ -91,7 +97,7 @@ def _judge(
         seconds, started = time.perf_counter() - started, time.perf_counter()
         progress(f"{contender.name}, {done.name}")
         yield Finding(contender, said, done.name, metrics, seconds)
-    utility = _utility(defenses, pool, noise)
+    utility = _utility(contender, defenses, pool, noise, keep)
     level = _Level(success, np.array(utility["accuracy"]))
     metrics = {name: intervals.mean(values) for name, values in utility.items()}
     metrics |= _trade_off(before.setdefault(pool.models, level), level, pool)
@@ -131,13 +137,19 @@ def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
 
 
 def _utility(
-    defenses: Sequence[Defense], pool: Pool, noise: Callable[[int, str], NoiseSource]
+    contender: Contender,
+    defenses: Sequence[Defense],
+    pool: Pool,
+    noise: Callable[[int, str], NoiseSource],
+    keep: Keep | None,
 ) -> dict[str, list[float]]:
     """Of answers about test data, and accuracy on members: a value for each model."""
     rows: dict[str, list[float]] = {}
     for model, defense in enumerate(defenses):
         logits = pool.test.logits[model, :, 0].astype(np.float64)
         answers = defense(logits, noise(model, "target")("test"))
+        if keep is not None:
+            keep.answered(contender, model, answers, pool.test.labels)
         found = utility_metrics(answers, logits, pool.test.labels)
         members = pool.view(model).members
         own = members.logits[0, :, 0].astype(np.float64)
