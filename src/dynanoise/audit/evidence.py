@@ -179,7 +179,7 @@ def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
 
 
 def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64:
-    """Edges [bins + 1] that hold all but the outermost 0.5% of scores on either side.
+    """Edges [bins + 1] that hold all but the outermost 2.5% of scores on either side.
 
     Args:
         scores: float64 [S]; infinite ones do not count.
@@ -192,7 +192,7 @@ def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64
     if ranks:
         return np.linspace(0, 1, bins + 1)
     finite = scores[np.isfinite(scores)]
-    low, high = np.percentile(finite, [0.5, 99.5]) if len(finite) else (0.0, 0.0)
+    low, high = np.percentile(finite, [2.5, 97.5]) if len(finite) else (0.0, 0.0)
     if high - low < 1e-9 * max(1.0, abs(low)):
         low, high = low - 0.5, high + 0.5
     return np.linspace(low, high, bins + 1)

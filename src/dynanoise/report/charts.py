@@ -16,7 +16,7 @@ from dynanoise.report.verdict import budget, with_interval
 INK, FAINT, GRID = "#222222", "#595959", "#DDDDDD"
 """Colours of text, lesser text and lines."""
 
-WIDE, SMALL = (5.0, 3.7), (3.6, 3.0)
+WIDE, SMALL = (4.8, 3.6), (3.6, 3.0)
 """Inches; at a phone's width a wide chart shrinks by a quarter and stays readable."""
 
 

@@ -13,6 +13,11 @@ from dynanoise.report.charts import FAINT, SMALL, WIDE, Chart, attack_name, fini
 from dynanoise.report.plots import LOOKS, svg
 from dynanoise.report.side_by_side import STRONGEST
 
+NOTE = (
+    "In ROC curves the dotted line is guessing; at the false positive rates in grey, fewer than "
+    f"{RESOLVING_NON_MEMBERS} non-members decide, and nothing should be read off."
+)
+
 
 def roc_of_all(evidence: Evidence, protocol: str, contenders: Sequence[str], said: str) -> Chart:
     """Log-log ROC of the strongest attack on every contender."""
@@ -34,7 +39,7 @@ def roc_of_one(samples: Sequence[AttackSample], said: str) -> Chart:
         attack_name(one.attack): (one, colours[index % len(colours)])
         for index, one in enumerate(ordered)
     }
-    return _roc(lines, f"ROC by attack, {said}", SMALL)
+    return _roc(lines, f"{said}: ROC by attack", SMALL)
 
 
 def _roc(lines: Mapping[str, tuple[AttackSample, str]], title: str, size: Any) -> Chart:

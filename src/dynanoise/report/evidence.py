@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from dynanoise.errors import RecordsFileError
 from dynanoise.evidence import AttackSample, Evidence, Reliability, Risk, Rows
+from dynanoise.record import Record
 from dynanoise.report.records import from_json, to_json
 
 FORMAT = "dynanoise-samples/1"
@@ -34,16 +36,22 @@ _NAMED = {
 _KINDS: dict[str, type[Any]] = {"attacks": AttackSample, "reliability": Reliability, "risks": Risk}
 
 
-def files(evidence: Evidence) -> dict[str, bytes]:
-    """What to write of evidence, by file name: records.json, and samples.npz if there are any.
+def files(records: Sequence[Record], evidence: Evidence | None = None) -> dict[str, bytes]:
+    """What to write of a run, by file name: records.json, and samples.npz if any were kept.
 
-    The same evidence gives the same bytes.
+    The same Records and evidence give the same bytes.
     """
-    records = to_json(evidence.records).encode()
-    found = {RECORDS: records}
-    if evidence.rows is not None:
-        found[SAMPLES] = _to_npz(evidence, hashlib.sha256(records).hexdigest())
+    content = to_json(records).encode()
+    found = {RECORDS: content}
+    kept = samples_of(evidence)
+    if kept is not None:
+        found[SAMPLES] = _to_npz(kept, hashlib.sha256(content).hexdigest())
     return found
+
+
+def samples_of(evidence: Evidence | None) -> Evidence | None:
+    """The same evidence if anything was kept beside its Records, else None."""
+    return None if evidence is None or evidence.rows is None else evidence
 
 
 def load(folder: Path) -> Evidence:

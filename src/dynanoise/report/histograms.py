@@ -43,7 +43,7 @@ def scores(panels: Mapping[str, AttackSample], said: str) -> Chart:
 
     apart = [f"{name} {overlap(one):.0%}" for name, one in panels.items()]
     return Chart(
-        f"Scores of {title}, {said}",
+        f"{said}: scores of {title}",
         f"Histograms of scores of members and non-members; overlap of the two: {', '.join(apart)}.",
         svg(draw, (SMALL[0], 1.2 + 1.25 * len(panels))),
         ("score from", "to", *(f"{n}: {side}" for n in panels for side in ("members", "others"))),
@@ -87,7 +87,7 @@ def reliability(found: Reliability) -> Chart:
 
     error = float(np.abs(found.right - found.confidence).sum() / max(1, found.count.sum()))
     return Chart(
-        "Reliability on test data",
+        f"{found.contender}: reliability",
         f"Accuracy by confidence in {total} bins over {found.count.sum():,} answers; "
         f"calibration error {error:.3f}. On the dotted diagonal confidence is accuracy.",
         svg(draw, SMALL),

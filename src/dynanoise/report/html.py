@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from importlib import resources
-from typing import Any
 
 from dynanoise.evidence import AttackSample, Evidence
-from dynanoise.record import Record
 from dynanoise.report import charts, curves, histograms, side_by_side
 from dynanoise.report.findings import MIDPUT_NOTE
 from dynanoise.report.markup import Markup, figure, join, table, tag
+from dynanoise.report.sections import made_section, verdict_section
 from dynanoise.report.side_by_side import STRONGEST
 from dynanoise.report.summary import Summary
 from dynanoise.report.verdict import (
-    NET_GAIN_NOTE,
-    Verdict,
     budget,
     honest,
     summaries_of,
@@ -109,14 +105,14 @@ class _Page:
 
     def sections(self) -> Iterator[tuple[str, str, Markup]]:
         """Key, heading and content of each."""
-        yield "verdict", "Verdict", _verdict(verdict(self.summaries))
+        yield "verdict", "Verdict", verdict_section(verdict(self.summaries))
         yield "protocols", "The protocols side by side", self._protocols()
         yield "charts", "Attack success", self._overview()
         if self.evidence.rows is not None:
             yield "contenders", "Contender by contender", self._cards()
             yield "records", "Records most at risk", self._risks()
         yield "attacks", "Every attack", self._attacks()
-        yield "how", "How it was made", _made(self.evidence.records, self.contenders)
+        yield "how", "How it was made", made_section(self.evidence.records, self.contenders)
 
     def _chart(self, chart: charts.Chart) -> Markup:
         self._drawn += 1
@@ -167,7 +163,8 @@ class _Page:
             "models is judged.",
             class_="note",
         )  # fmt: skip
-        return join(missing, tag("div", *shown, class_="charts"))
+        note = curves.NOTE if kept else ""
+        return join(missing, tag("div", *shown, class_="charts"), tag("p", note, class_="faint"))
 
     def _cards(self) -> Markup:
         protocol, summary = list(self.pools.items())[-1]
@@ -175,8 +172,10 @@ class _Page:
         before = self._sample(protocol, self.baseline, attack)
         calibrated = {one.contender: one for one in self.evidence.reliability}
         cards = [
-            tag("p", "ROC curves are against the attacker who asks most; histograms show scores of "
-            f"{charts.attack_name(attack)}, undefended and behind the defense.", class_="faint")
+            tag("p", f"ROC curves are those of an attacker with {_asks(summary)}. Histograms show "
+            f"scores of {charts.attack_name(attack)}, undefended and behind the defense; the "
+            "outermost bins hold what lies beyond them. Reliability is that of single answers "
+            "about test data: on the dotted line, confidence is accuracy.", class_="faint")
         ]  # fmt: skip
         for name in self.contenders:
             samples = self.evidence.attacks_on(protocol, name)
@@ -184,7 +183,7 @@ class _Page:
                 said = "Not run on a pool of models, so there are no curves."
                 cards.append(join(tag("h3", name), tag("p", said)))
                 continue
-            shown = [self._chart(curves.roc_of_one(samples, f"{name}, {_asks(summary)}"))]
+            shown = [self._chart(curves.roc_of_one(samples, name))]
             panels = {"undefended": before}
             if name != self.baseline:
                 for key, one in self.pools.items():
@@ -213,7 +212,7 @@ class _Page:
             [
                 str(place + 1),
                 *(
-                    f"{one.ids[place]} (class {one.labels[place]}): {one.success[place]:.2f}"
+                    f"record {one.ids[place]}, class {one.labels[place]}: {one.success[place]:.2f}"
                     if place < len(one.ids)
                     else ""
                     for one in found
@@ -232,7 +231,7 @@ class _Page:
             ),
             tag("div", self._chart(histograms.risks(found, asks)), class_="charts"),
             table(
-                f"The records with the greatest success by contender: id (class): success ({asks})",
+                f"The records with the greatest success by contender, {asks}",
                 ["Rank", *(one.contender for one in found)],
                 rows,
             ),
@@ -262,64 +261,3 @@ def _cell(summary: Summary, contender: str, attack: str | None, metric: str) -> 
     if any(metric not in one.metrics for one in rows):
         return "-"
     return with_interval(summary.spread(contender, attack, metric).interval).replace(" [", "\n[")
-
-
-def _verdict(found: Verdict) -> Markup:
-    warning = tag("p", found.warning, class_="warning", role="note") if found.warning else ""
-    return join(
-        warning,
-        tag("h3", "What leaks"),
-        *(tag("p", _led(sentence)) for sentence in found.leaks),
-        tag("h3", "What it would cost to fix"),
-        tag("p", _led(found.fix), class_="note"),
-        tag("ul", *(tag("li", _led(sentence)) for sentence in found.defenses.values())),
-        tag("p", NET_GAIN_NOTE, class_="faint"),
-        tag("h3", "To whom"),
-        tag("ul", *(tag("li", _led(sentence)) for sentence in found.whom)),
-        tag("h3", "What this does not cover"),
-        tag("p", found.scope),
-    )
-
-
-def _led(sentence: str) -> Markup:
-    """Its beginning, up to the colon, in bold."""
-    lead, colon, rest = sentence.partition(": ")
-    return join(tag("strong", lead + colon), rest) if colon else join(sentence)
-
-
-def _made(records: Sequence[Record], contenders: Sequence[str]) -> Markup:
-    first = records[0]
-    rows = []
-    for name in contenders:
-        one = next(record for record in records if record.contender == name)
-        rows.append([name, one.recipe, _json(one.recipe_parameters), _json(one.defense)])
-    facts = {
-        "Command": first.command,
-        "Data": first.dataset,
-        "Model": f"{first.model} {_json(first.model_parameters)}",
-        "Seeds": ", ".join(map(str, sorted({record.seed for record in records}))),
-        "Splits": ", ".join(dict.fromkeys(record.split for record in records)),
-        "Records of data": "; ".join(dict.fromkeys(_json(record.counts) for record in records)),
-        "Hardware": _json(first.hardware),
-        "Versions": _json(first.versions),
-        "Time of training": f"{sum(_training(records).values()):,.0f} s",
-    }
-    header = ("Contender", "Training", "Its parameters", "Answers")
-    return tag(
-        "div",
-        table("Contenders", header, rows),
-        table("Circumstances", ("What", "Value"), list(facts.items())),
-        class_="words",
-    )
-
-
-def _training(records: Sequence[Record]) -> dict[tuple[Any, ...], float]:
-    """Seconds, once for all Records that share models."""
-    return {
-        (one.protocol == "paper", one.recipe, one.seed): one.training.get("seconds", 0.0)
-        for one in records
-    }
-
-
-def _json(values: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {json.dumps(value)}" for name, value in values.items())

@@ -26,7 +26,12 @@ def report_md(evidence: Evidence) -> str:
         parts.append(f"> **{_escaped(found.warning)}**")
     parts += ["## What leaks", *map(_escaped, found.leaks)]
     parts += ["## What it would cost to fix", _escaped(found.fix)]
-    parts.append("\n".join(f"- {_escaped(said)}" for said in found.defenses.values()))
+    parts.append(
+        "\n".join(
+            f"- {_escaped(gain)}" + (f"\n  {_escaped(cost)}" if cost else "")
+            for gain, cost in found.defenses.values()
+        )
+    )
     parts += [NET_GAIN_NOTE, "## To whom"]
     parts.append("\n".join(f"- {_escaped(said)}" for said in found.whom))
     parts += ["## The protocols side by side", _table(summaries), f"`{record.command}`"]

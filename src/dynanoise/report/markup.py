@@ -51,7 +51,9 @@ def table(caption: str, header: Sequence[str], rows: Sequence[Sequence[str]]) ->
         tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:]))
         for row in rows
     ]
-    made = tag("table", tag("caption", caption), tag("thead", head), tag("tbody", *body))
+    made = tag(
+        "table", tag("caption", tag("span", caption)), tag("thead", head), tag("tbody", *body)
+    )
     return tag("div", made, class_="scroll", role="region", tabindex="0", aria_label=caption)
 
 

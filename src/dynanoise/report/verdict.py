@@ -37,7 +37,7 @@ class Verdict:
         leaks: what the undefended model gives away, a sentence for each protocol.
         whom: who the attackers are, likewise.
         fix: which defense gains most, in a sentence.
-        defenses: what each defense changes and costs, by name.
+        defenses: by name, what each defense changes, and what it costs ("" where it was not run).
         scope: what was not tested.
     """
 
@@ -45,7 +45,7 @@ class Verdict:
     leaks: tuple[str, ...]
     whom: tuple[str, ...]
     fix: str
-    defenses: Mapping[str, str]
+    defenses: Mapping[str, tuple[str, str]]
     scope: str = SCOPE
 
 
@@ -78,7 +78,7 @@ def verdict(summaries: Mapping[str, Summary]) -> Verdict:
     baseline = next(iter(summaries.values())).contenders[0]
     everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
     defenses = {name: _defense(name, main, baseline) for name in everyone if name != baseline}
-    leaks = [_leak(one, baseline) for one in main.values()]
+    leaks = _merged([(_leak(one, baseline), one) for one in main.values()])
     leaks += [_beside(one, baseline) for name, one in summaries.items() if name not in main]
     whom = tuple(_whom(one) for one in summaries.values())
     return Verdict(warning, tuple(leaks), whom, _fix(main, baseline), defenses)
@@ -140,9 +140,16 @@ def _leak(summary: Summary, baseline: str) -> str:
         lead = "Undefended, no leak was measured"
     return (
         f"{lead}: the strongest attack ({title}) tells members from non-members with balanced "
-        f"accuracy {with_interval(found)}, where 0.5 is guessing{beyond} ({under(_threat(summary))}"
-        ", 95% intervals)."
+        f"accuracy {with_interval(found)}, where 0.5 is guessing{beyond}"
     )
+
+
+def _merged(said: Sequence[tuple[str, Summary]]) -> list[str]:
+    """Sentences with their threat models; what is the same for several is said once."""
+    by_text: dict[str, list[str]] = {}
+    for text, summary in said:
+        by_text.setdefault(text, []).append(under(_threat(summary)))
+    return [f"{text} ({'; '.join(who)}; 95% intervals)." for text, who in by_text.items()]
 
 
 def _beside(summary: Summary, baseline: str) -> str:
@@ -192,22 +199,23 @@ def _sign(metric: Metric) -> int | None:
     return (metric.low > 0) - (metric.high < 0)
 
 
-def _defense(name: str, summaries: Mapping[str, Summary], baseline: str) -> str:
-    """What one defense changes and costs, against each attacker."""
+def _defense(name: str, summaries: Mapping[str, Summary], baseline: str) -> tuple[str, str]:
+    """What one defense changes against each attacker, and what it costs."""
     run = [one for one in summaries.values() if name in one.contenders]
-    asked = ", ".join(under(_threat(one)) for one in run or summaries.values())
     if not run:
-        return f"{name} was not run here ({asked}), so there is no interval and no verdict on it."
-    parts = []
+        asked = "; ".join(under(_threat(one)) for one in summaries.values())
+        return f"{name} was not run here ({asked}): no interval and no verdict on it.", ""
+    said = []
     for one in run:
         title, found = strongest(one, name)
         _, before = strongest(one, baseline)
-        parts.append(
+        gain = (
             f"the strongest attack ({title}) has {with_interval(found)} instead of "
-            f"{with_interval(before)}, a net gain of {with_interval(_net(one, name), '+')} "
-            f"({under(_threat(one))}, 95% intervals)"
+            f"{with_interval(before)}, a net gain of {with_interval(_net(one, name), '+')}"
         )
-    return f"{_lead(name, run)}: {'; '.join(parts)}. {_cost(run[-1], name, baseline)}"
+        said.append((gain, one))
+    gains = " ".join(text[0].upper() + text[1:] for text in _merged(said))
+    return f"{_lead(name, run)}: {gains}", _cost(run[-1], name, baseline)
 
 
 def _lead(name: str, run: Sequence[Summary]) -> str:
