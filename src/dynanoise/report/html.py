@@ -127,11 +127,9 @@ class _Page:
             [name, *(self._utility(name, metric) for metric in names)] for name in self.contenders
         ]
         heads = ["Contender", *(_UTILITY[name] for name in names)]
-        notes = [tag("li", note) for note in side_by_side.notes(self.summaries)]
         return join(
             shown,
             tag("p", MIDPUT_NOTE, class_="faint"),
-            tag("ul", *notes, class_="faint"),
             table("What answers are worth, with 95% intervals", heads, costs),
         )
 

@@ -182,7 +182,7 @@ def _whom(summary: Summary) -> str:
     seeds = len(summary.seeds)
     over = f"over {seeds} seeds" if seeds > 1 else "of one model at fixed thresholds"
     return (
-        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to the "
+        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to "
         "all probabilities of an answer, who holds the records to be tested and models of the same "
         f"kind, but does not know that there is a defense. 95% intervals are {over}."
     )
