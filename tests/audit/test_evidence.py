@@ -62,9 +62,8 @@ def test_the_calibration_error_is_that_of_the_records(
     found, kept = gathered
     for one in kept.reliability:
         assert one.count.sum() == 8 * 100  # once, though there were two protocols
-        measured = next(
-            f.metrics["ece"].value for f in found if (f.contender.name, f.attack) == (one.contender, None)
-        )  # fmt: skip
+        mine = (f for f in found if (f.contender.name, f.attack) == (one.contender, None))
+        measured = next(mine).metrics["ece"].value
         error = abs(one.right - one.confidence).sum() / one.count.sum()
         assert error <= measured + 1e-12 and error > measured - 0.1
 
@@ -88,11 +87,11 @@ def test_models_that_a_pool_lacks_are_nan() -> None:
     kept = Gatherer(rows=200)
     rows = controls(DynaNoise(4, 1, 10))[:2]
     few = replace(rows[1], recipe="slow")
-    pools = {"plain": made_up(), "slow": made_up().first(4)}
+    pools = {"plain": made_up(), "slow": made_up().first(6)}
     list(judge_pool(pools, [rows[0], few], replace(adaptive(1), attacks=ATTACKS[:1]), keep=kept))
     found = kept.evidence(pool_records(1))
     assert found.rows is not None
-    absent = found.rows.models >= 4
+    absent = found.rows.models >= 6
     assert 0 < absent.sum() < 200
     np.testing.assert_array_equal(np.isnan(found.rows.logits["slow"]).any(axis=1), absent)
     assert np.isnan(found.attacks[-1].scores[absent]).all()
@@ -128,19 +127,20 @@ def test_reliability_gives_the_calibration_error() -> None:
 
 
 def test_success_by_record_of_four_models() -> None:
-    """Record 0 is always found, record 1 always missed, record 2 called a member by all."""
-    members = np.array([[1, 1, 1], [1, 1, 1], [0, 0, 0], [0, 0, 0]], dtype=bool)
+    """Of two records each: always found, always missed, called members by all models."""
+    first = np.array([True, True, False, False])
+    members = np.column_stack([first] * 3 + [~first] * 3)
     decisions = members.copy()
-    decisions[:, 1] = ~members[:, 1]
-    decisions[:, 2] = True
-    everywhere = np.ones_like(members)
-    found = PoolScores(decisions.astype(float), decisions, members, everywhere)
-    made = risk(found, np.array([10, 11, 12]), np.array([0, 1, 2]), "adaptive", "none")
-    assert made.ids.tolist() == [10, 12, 11] and made.success.tolist() == [1.0, 0.5, 0.0]
-    assert made.counts[0] == made.counts[10] == made.counts[-1] == 1 and made.counts.sum() == 3
+    decisions[:, [1, 4]] = ~members[:, [1, 4]]
+    decisions[:, [2, 5]] = True
+    found = PoolScores(decisions * np.float64(1), decisions, members, np.ones_like(members))
+    made = risk(found, np.arange(10, 16), np.arange(6), "adaptive", "none")
+    assert made.ids.tolist() == [10, 13, 12, 15, 11, 14]
+    assert made.success.tolist() == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
+    assert made.counts[0] == made.counts[10] == made.counts[-1] == 2 and made.counts.sum() == 6
     # Members are told at 2/3, non-members at 1/3: success 1 has probability (2/3 * 1/3)^2.
-    assert made.expected[-1] == pytest.approx(3 * (2 / 9) ** 2)
-    assert made.expected.sum() == pytest.approx(3)
+    assert made.expected[-1] == pytest.approx(6 * (2 / 9) ** 2)
+    assert made.expected.sum() == pytest.approx(6)
 
 
 def test_equal_records_look_as_expected() -> None:
@@ -148,7 +148,7 @@ def test_equal_records_look_as_expected() -> None:
     generator = np.random.default_rng(2)
     members = generator.random((16, 4000)) < 0.5
     decisions = members ^ (generator.random(members.shape) < 0.3)
-    found = PoolScores(decisions * 1.0, decisions, members, np.ones_like(members))
+    found = PoolScores(decisions * np.float64(1), decisions, members, np.ones_like(members))
     made = risk(found, np.arange(4000), np.zeros(4000, dtype=np.int64), "adaptive", "none")
     spread = np.sqrt(np.maximum(made.expected, 1))
     assert (abs(made.counts - made.expected) < 4.5 * spread).all()

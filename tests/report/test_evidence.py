@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def test_everything_comes_back(tmp_path: Path) -> None:
     written(tmp_path, made)
     found = load(tmp_path)
     assert found.records == made.records and found.rows is not None and made.rows is not None
-    pairs = [
+    pairs: list[tuple[Any, Any]] = [
         *zip(found.attacks, made.attacks, strict=True),
         *zip(found.reliability, made.reliability, strict=True),
         *zip(found.risks, made.risks, strict=True),

@@ -89,7 +89,11 @@ def test_what_is_the_same_for_two_attackers_is_said_once() -> None:
     ("once", "often", "lead"),
     [
         ((0.02, 0.06), (0.01, 0.03), "noise gains more than it costs: "),
-        ((0.02, 0.06), (-0.02, 0.01), "noise gains more than it costs at 1 query a record, but not at 16 queries a record: "),
+        (
+            (0.02, 0.06),
+            (-0.02, 0.01),
+            "noise gains more than it costs at 1 query a record, but not at 16 queries a record: ",
+        ),
         ((-0.02, 0.06), (-0.02, 0.01), "noise has no measurable net gain: "),
         ((-0.06, -0.01), (-0.05, -0.02), "noise costs more than it gains: "),
         ((0.0, 0.0), (0.0, 0.0), "noise changes nothing for this attacker: "),

@@ -75,7 +75,7 @@ def load(folder: Path) -> Evidence:
     if not samples.exists():
         return Evidence(records)
     try:
-        with np.load(samples, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(samples.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         index = json.loads(arrays["index"].tobytes().decode("utf-8"))
         if index["format"] != FORMAT:
@@ -88,7 +88,7 @@ def load(folder: Path) -> Evidence:
         return _from_arrays(records, index, arrays)
     except RecordsFileError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise RecordsFileError(
             f"{samples} does not hold samples ({type(error).__name__}: {error}).",
             "Run `dynanoise bench --out` again, or remove the file to report Records alone.",
