@@ -87,11 +87,11 @@ def test_models_that_a_pool_lacks_are_nan() -> None:
     kept = Gatherer(rows=200)
     rows = controls(DynaNoise(4, 1, 10))[:2]
     few = replace(rows[1], recipe="slow")
-    pools = {"plain": made_up(), "slow": made_up().first(6)}
+    pools = {"plain": made_up(models=10), "slow": made_up(models=10).first(8)}
     list(judge_pool(pools, [rows[0], few], replace(adaptive(1), attacks=ATTACKS[:1]), keep=kept))
     found = kept.evidence(pool_records(1))
     assert found.rows is not None
-    absent = found.rows.models >= 6
+    absent = found.rows.models >= 8
     assert 0 < absent.sum() < 200
     np.testing.assert_array_equal(np.isnan(found.rows.logits["slow"]).any(axis=1), absent)
     assert np.isnan(found.attacks[-1].scores[absent]).all()
