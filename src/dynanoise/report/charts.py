@@ -64,6 +64,7 @@ def success(summaries: Mapping[str, Summary], contenders: Sequence[str]) -> Char
             dots(axes, [row[3] for row in mine], heights, colour, marker, protocol)
         axes.set_yticks(range(len(contenders)), [short(name) for name in contenders])
         axes.set_ylim(len(contenders) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("balanced accuracy of the strongest attack (0.5: guessing)")
         bare(axes)
         finish(figure, axes)

@@ -120,6 +120,8 @@ class _Page:
 
     def _protocols(self) -> Markup:
         header, rows = side_by_side.cells(self.summaries)
+        # Accuracy stands in the next table, of one protocol and with its interval.
+        header, *rows = ([line[0], *line[2:]] for line in (header, *rows))
         header[0] = "Contender"
         shown = table("Strongest attack's balanced accuracy, and MIDPUT", header, rows)
         names = [name for name in _UTILITY if self._has(name)]
