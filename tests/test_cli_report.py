@@ -57,17 +57,18 @@ def test_reports_of_an_earlier_run_do_not_stay(
 @torch_missing
 def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
     """And `report` makes the same report of the same files."""
+    out = tmp_path / "out"
     rows = ["--contender", "temperature", "--attack", "lira", "--protocol", "adaptive"]
-    found = run("bench", "digits", "--seeds", "1", *rows, "--out", str(tmp_path))
+    found = run("bench", "digits", "--seeds", "1", *rows, "--out", str(out))
     assert found.exit_code == 0, found.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
+    assert sorted(path.name for path in out.iterdir()) == [
         "attack_success.svg",
         "records.json",
         "report.html",
         "report.md",
         "samples.npz",
     ]
-    before = (tmp_path / "report.html").read_text()
+    before = (out / "report.html").read_text()
     assert "temperature changes nothing for this attacker" in before
-    assert run("report", str(tmp_path)).exit_code == 0
-    assert (tmp_path / "report.html").read_text() == before
+    assert run("report", str(out)).exit_code == 0
+    assert (out / "report.html").read_text() == before
