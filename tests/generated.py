@@ -93,10 +93,16 @@ def overhead_page() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    commands = ([], ["bench"], ["sweep"], ["show"], ["report"], ["store", "ls"], ["store", "rm"])
-    for command in commands:
-        name = " ".join(["dynanoise", *command])
-        parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
+    for name in ("", "bench", "sweep", "show", "report", "store ls", "store rm"):
+        command = name.split()
+        parts += [
+            f"## `{' '.join(['dynanoise', *command])}`",
+            "",
+            "```text",
+            _help(command),
+            "```",
+            "",
+        ]
     return "\n".join(parts)
 
 
