@@ -55,5 +55,5 @@ clean:
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,hf,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,hf,onnx,dev]'
 	@touch $@

@@ -26,4 +26,5 @@ def twenty_seeds() -> list[Record]:
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
     from dynanoise.audit.bench import Plan, bench
 
-    return list(bench(Plan("digits", seeds=20, contenders=("temperature", "static", "dynanoise"))))
+    rows = ("temperature", "static", "dynanoise")
+    return list(bench(Plan("digits", seeds=20, contenders=rows, protocols=("paper",))))

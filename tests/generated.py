@@ -10,23 +10,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dynanoise.report.findings import MIDPUT_NOTE, findings
 from dynanoise.report.pages import page_of
 from dynanoise.report.published import published
 from dynanoise.report.records import load
-from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.table import caption, markdown_table
+from dynanoise.report.side_by_side import by_protocol
+from dynanoise.report.summary import Summary
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "digits" / "records.json"
 
 
 def readme() -> str:
-    """The README with its table and sentences made anew from the Records."""
-    summary = summarise(load(RECORDS))
-    sentences = "\n".join(f"- {sentence}" for sentence in findings(summary))
-    body = f"{markdown_table(summary)}\n\n{caption(summary)} {MIDPUT_NOTE}\n\n{sentences}"
-    command = f"{summary.records[0].command} --out results/digits"
+    """The README with its tables and sentences made anew from the Records."""
+    records = load(RECORDS)
+    page = page_of(records)
+    sentences = "\n".join(f"- {sentence}" for sentence in page.sentences)
+    body = f"{page.markdown}\n\n{page.caption}\n\n{sentences}"
+    command = f"{records[0].command} --out results/digits"
     text = (ROOT / "README.md").read_text()
     block = re.compile(r"<!-- table: .*? -->\n.*?<!-- end of table -->", re.DOTALL)
     assert len(block.findall(text)) == 1
@@ -35,18 +35,19 @@ def readme() -> str:
 
 
 def results_page() -> str:
-    """docs/results.md: every data set's table, and the published values beside ours."""
+    """docs/results.md: every data set's tables, and the published values beside ours."""
     parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
     for folder in ("digits", "breast_cancer", "cifar10", "imagenet10", "sst2"):
-        path = ROOT / "results" / folder / "records.json"
-        summary = summarise(load(path))
-        name = summary.records[0].dataset
-        parts += [f"## {name}", "", f"`{summary.records[0].command} --out results/{folder}`", ""]
-        parts += [markdown_table(summary), "", caption(summary), ""]
-        parts += [f"- {sentence}" for sentence in findings(summary)]
+        records = load(ROOT / "results" / folder / "records.json")
+        page = page_of(records)
+        name = records[0].dataset
+        parts += [f"## {name}", "", f"`{records[0].command} --out results/{folder}`", ""]
+        parts += [page.markdown, "", page.caption, ""]
+        parts += [f"- {sentence}" for sentence in page.sentences]
         parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
         if published(folder).rows:
-            parts += ["### Beside the published values", "", _beside(summary, folder), ""]
+            paper = by_protocol(records)["paper"]
+            parts += ["### Beside the published values", "", _beside(paper, folder), ""]
             parts += [(ROOT / "docs" / f"results_{folder}.md").read_text().strip(), ""]
     return "\n".join(parts)
 
@@ -93,16 +94,19 @@ def overhead_page() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    for name in ("", "bench", "sweep", "show", "report", "store ls", "store rm"):
-        command = name.split()
-        parts += [
-            f"## `{' '.join(['dynanoise', *command])}`",
-            "",
-            "```text",
-            _help(command),
-            "```",
-            "",
-        ]
+    commands: tuple[list[str], ...] = (
+        [],
+        ["bench"],
+        ["audit"],
+        ["sweep"],
+        ["show"],
+        ["report"],
+        ["store", "ls"],
+        ["store", "rm"],
+    )
+    for command in commands:
+        name = " ".join(["dynanoise", *command])
+        parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
     return "\n".join(parts)
 
 

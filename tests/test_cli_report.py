@@ -9,6 +9,7 @@ import pytest
 
 from dynanoise.report.evidence import files
 from dynanoise.report.records import save
+from dynanoise.terminal import saved
 from tests.build_evidence import evidence
 from tests.build_records import records
 from tests.test_cli import empty_cache, made_up_run, run, torch_missing
@@ -52,6 +53,18 @@ def test_reports_of_an_earlier_run_do_not_stay(
         (tmp_path / name).write_text("old")
     assert run("bench", "digits", "--out", str(tmp_path)).exit_code == 0
     assert not {"samples.npz", "report.html", "report.md"} & {p.name for p in tmp_path.iterdir()}
+
+
+def test_no_report_of_an_earlier_run_stays_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    made = evidence(queries=(1,))
+    assert saved(list(made.records), tmp_path, made)
+    assert "No report.html" in capsys.readouterr().err
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["records.json", "report.md", "samples.npz"]
 
 
 @torch_missing

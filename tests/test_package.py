@@ -32,14 +32,16 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         from dynanoise.registry import ATTACKS, DATASETS
         from dataclasses import replace
         from dynanoise.audit.observe import answers, shadow_answers
-        rows = np.log([[[0.9, 0.1], [0.6, 0.4], [0.8, 0.2], [0.5, 0.5]]] * 2)
-        shadows = shadow_answers(rows, [0, 0, 0, 0], [[1, 0, 1, 0], [0, 1, 0, 1]])
+        generator = np.random.default_rng(0)
+        use = np.stack([generator.permutation([0, 0, 0, 1, 1, 1]) for _ in range(60)], axis=1)
+        rows = generator.normal(0, 1, (6, 60, 2)) + 2.0 * use[:, :, None] * [1, 0]
+        shadows = shadow_answers(rows, [0] * 60, use)
         known = answers(np.log([[0.5, 0.5]]), [0])
         own = tuple(replace(seen, population=known) for seen in shadows.observed)
         shadows = replace(shadows, observed=own)
-        target = replace(answers(rows[0], [0] * 4), population=known)
+        target = replace(answers(rows[0], [0] * 60), population=known)
         for name in ATTACKS.names():
-            assert ATTACKS.get(name)().fit(shadows).score(target).shape == (4,)
+            assert ATTACKS.get(name)().fit(shadows).score(target).shape == (60,)
         assert len(DATASETS.get("digits")()) == 1797
         assert len(DATASETS.get("breast_cancer")()) == 569
         from dynanoise.errors import MissingDataError, MissingExtraError

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynanoise.audit.estimator import audit as audit
     from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
     from dynanoise.defenses.static import Static as Static
     from dynanoise.defenses.temperature import Temperature as Temperature
@@ -30,6 +31,7 @@ _HOMES = {
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",
     "Temperature": "dynanoise.defenses.temperature",
+    "audit": "dynanoise.audit",
     "midput": "dynanoise.metrics.midput",
     "roc": "dynanoise.metrics.roc",
 }
@@ -45,7 +47,9 @@ def __getattr__(name: str) -> Any:
 
         return version("dynanoise")
     if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+        home = import_module(_HOMES[name])
+        # The package `audit` is called like the function that it stands for.
+        return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     raise AttributeError(f"module 'dynanoise' has no attribute {name!r}")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynanoise import commands, terminal
+from dynanoise import audit_command, commands, terminal
 from dynanoise.errors import InputError
 
 app = typer.Typer(
@@ -223,6 +223,9 @@ def sweep(
             raise typer.Exit(1)
 
 
+app.command("audit")(audit_command.audit)
+
+
 @app.command()
 def show(
     records: Annotated[Path, typer.Argument(help="A records.json that `bench --out` wrote.")],
@@ -239,7 +242,7 @@ def show(
 @app.command()
 def report(
     folder: Annotated[
-        Path, typer.Argument(metavar="DIR", help="A folder that `bench --out` wrote.")
+        Path, typer.Argument(metavar="DIR", help="A folder that bench or audit wrote with --out.")
     ],
 ) -> None:
     """Write report.html and report.md of an earlier run into its folder; nothing is trained.

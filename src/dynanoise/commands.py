@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,21 +97,14 @@ def run_plan(
     from dynanoise.audit.bench import bench
     from dynanoise.audit.evidence import Gatherer
 
-    if out is not None:
-        writable(out)
     if workers is None:
         alone = plan.preset.brief or plan.device != "cpu"
         workers = 1 if alone else max(1, cores() // plan.preset.threads)
     gathered = Gatherer()
     options: dict[str, Any] = {"data": data, "folder": folder, "store": store, "workers": workers}
-    try:
-        seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
-        with progress_bar(f"{plan.name}, {seeds}", plan.steps) as advance:
-            return gathered.evidence(list(bench(plan, advance, keep=gathered, **options)))
-    except KeyboardInterrupt:
-        if out is not None:
-            typer.echo("No result was written.", err=True)
-        raise
+    seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
+    with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:
+        return gathered.evidence(list(bench(plan, advance, keep=gathered, **options)))
 
 
 def run_overhead(
@@ -118,11 +113,18 @@ def run_overhead(
     """Times a plan's contenders behind a progress bar."""
     from dynanoise.audit.overhead import overhead
 
+    with _at_work(f"overhead on {plan.on}", plan.steps, out) as advance:
+        return overhead(plan, advance, folder=folder, store=store)
+
+
+@contextmanager
+def _at_work(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str], None]]:
+    """A progress bar around work whose result goes into a folder that must be writable."""
     if out is not None:
         writable(out)
     try:
-        with progress_bar(f"overhead on {plan.on}", plan.steps) as advance:
-            return overhead(plan, advance, folder=folder, store=store)
+        with progress_bar(title, steps) as advance:
+            yield advance
     except KeyboardInterrupt:
         if out is not None:
             typer.echo("No result was written.", err=True)
@@ -142,12 +144,10 @@ def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: Path |
     from dynanoise.report.records import to_json
     from dynanoise.report.sweep import sweep_csv, sweep_plot
 
-    if out is not None:
-        writable(out)
     kept = store_folder(store)
     if kept is None:
         raise InputError("There is no store to sweep over.", "Pass its folder to --store.")
-    with progress_bar(f"{plan.parameter} on {plan.preset}", plan.plan.steps) as advance:
+    with _at_work(f"{plan.parameter} on {plan.preset}", plan.plan.steps, out) as advance:
         records = list(sweep(plan, advance, folder=data, store=kept))
     text = sweep_csv(records)
     typer.echo(text, nl=False)

@@ -7,7 +7,7 @@ committed: a report is made again from files, without training anything.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -117,6 +117,7 @@ class Evidence:
         records: of all protocols of one run.
         attacks, reliability, risks: of protocols over a pool; empty without one.
         rows: None without a pool.
+        notes: what else there is to say, in sentences: what could not be measured, for example.
 
     Raises:
         InputError: without Records.
@@ -126,7 +127,8 @@ class Evidence:
     attacks: tuple[AttackSample, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     risks: tuple[Risk, ...] = ()
-    rows: Rows | None = field(default=None)
+    rows: Rows | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.records:

@@ -33,6 +33,7 @@ class Observed:
             consecutive examples; it raises QueryBudgetError for more than ``repeats - 1``.
         undo: what the attacker can make of ln of the answers, [..., K]: `Defense.undo` for one
             who knows the defense, else only centring.
+        constant: True if further answers would be the same again.
         population: the same model's answers about known non-members, where the attacker has some.
         memo: what was computed from these answers once, by name; statistics keep themselves here.
             A copy made by `dataclasses.replace` starts with nothing.
@@ -44,6 +45,7 @@ class Observed:
     repeats: int = 1
     ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
     undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
+    constant: bool = False
     population: Observed | None = field(default=None, repr=False)
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 

@@ -19,15 +19,17 @@ class Pool:
     """What M models said about one pool of N examples, and what the defender and the attacker have.
 
     Attributes:
-        examples: M models, N examples; ``use`` says who was trained on what and hides nothing.
+        examples: M models, N examples; ``use`` says who was trained on what. A pair that is hidden
+            (-1) is neither scored nor counts as an in- or out-model.
         test: data for utility, the same for all models, M models.
         reference: known non-members of all models: the defender's, and the attacker's population.
+            Either may be empty: nothing is then said of utility, or nobody compares with it.
         seed: the seed the pool was made from.
         split: a hash of which record played which part.
         random: logits about random inputs, [M, R, K]; None where nobody asked.
 
     Raises:
-        InputError: if the parts are not of the same models, or the use of an example is hidden.
+        InputError: if the parts are not of the same models.
     """
 
     examples: Outputs
@@ -43,10 +45,6 @@ class Pool:
             raise InputError(
                 f"The parts of the pool are of {sorted(counts)} models.",
                 "Ask every model about everything.",
-            )
-        if (self.examples.use < 0).any():
-            raise InputError(
-                "The use of some examples is hidden.", "Say of every model what it was trained on."
             )
 
     @property
@@ -75,6 +73,8 @@ class Pool:
 def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     """The largest k for which at least a share of the examples has k in- and k out-models.
 
+    Examples that are hidden for all models, of which nobody knows anything, do not count.
+
     Args:
         use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
         enough: that share, in (0, 1].
@@ -86,7 +86,8 @@ def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     >>> shadows_an_example(use), shadows_an_example(use, enough=1)
     (2, 1)
     """
-    least = np.minimum((use == 1).sum(axis=0), (use == 0).sum(axis=0))
+    inside, outside = (use == 1).sum(axis=0), (use == 0).sum(axis=0)
+    least = np.minimum(inside, outside)[inside + outside > 0]
     ranked = np.sort(least)[::-1]
     k = int(ranked[max(0, int(np.ceil(enough * len(ranked))) - 1)]) if len(ranked) else 0
     if k == 0:

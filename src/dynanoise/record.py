@@ -9,6 +9,12 @@ from typing import Any, Literal
 OVERHEAD = "overhead"
 """The protocol's name in Records of time and memory, where nobody attacks."""
 
+STRONGEST = "strongest"
+"""Stands for an attack in Records: the attacker's own choice among all of the protocol."""
+
+AUDIT = "audit"
+"""The preset's name in Records of models that the user brought."""
+
 
 @dataclass(frozen=True)
 class ThreatModel:

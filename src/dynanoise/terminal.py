@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from dynanoise.evidence import Evidence
     from dynanoise.record import Record
 
-WIDE = 120
+WIDE = 140
 """Columns of output that no terminal shows."""
-
 
 STALE = ("samples.npz", "report.html", "report.md")
 """What an earlier run may have left in a folder, and this one does not make."""
@@ -110,8 +109,12 @@ def saved(records: list[Record], out: Path, evidence: Evidence | None = None) ->
         for name in STALE:
             _remove(out / name)  # they would show other Records
     done = written(files(records, kept), out, page.picture_name, page.picture)
-    # Whatever happens to the report, the run is not lost.
-    return done and (kept is None or put(reports(kept), out))
+    if kept is None or not done:
+        return done
+    made = reports(kept)  # Whatever happens to them, the run is not lost.
+    if "report.html" not in made:
+        _remove(out / "report.html")
+    return put(made, out)
 
 
 def reports(evidence: Evidence) -> dict[str, bytes]:
@@ -127,13 +130,19 @@ def reports(evidence: Evidence) -> dict[str, bytes]:
     return made
 
 
-def written(files: dict[str, bytes], out: Path, picture: str, draw: Callable[[], bytes]) -> bool:
+def written(
+    files: dict[str, bytes],
+    out: Path,
+    picture: str | None = None,
+    draw: Callable[[], bytes] | None = None,
+) -> bool:
     """Writes files and a picture, if it can be drawn, into a folder; True if all were written."""
     try:
-        files[picture] = draw()
+        if picture is not None and draw is not None:
+            files[picture] = draw()
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
-    if picture not in files:
+    if picture is not None and picture not in files:
         _remove(out / picture)  # it would show other Records
     return put(files, out)
 
@@ -179,7 +188,8 @@ def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
     for table in page.tables(console.width):
         console.print(table)
         console.print()
-    console.print(page.caption, style="dim", highlight=False, markup=False)
+    caption = " ".join(filter(None, [page.brackets, page.caption]))
+    console.print(caption, style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
     for sentence in page.sentences:
         bullets.add_row("•", sentence)

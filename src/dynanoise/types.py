@@ -206,6 +206,10 @@ class Defense(Protocol):
     def invertible(self) -> bool:
         """True if what `undo` gives is, on average over repeated answers, the centred logits."""
 
+    @property
+    def repeatable(self) -> bool:
+        """True if the same query gets the same answer every time, whatever the noise."""
+
     def fit(self, view: View) -> Defense:
         """What the defender learns first about one model; itself where there is nothing."""
 

@@ -90,6 +90,7 @@ def test_a_tie_at_gamma_is_not_exceeded() -> None:
     seen = replace(shadows.observed[0], population=known)
     for gamma, share in ((1.0, 0.0), (0.99, 1.0)):
         fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observed=own))
+        assert fitted.learned.threshold == share
         assert fitted.score(seen).tolist() == [share] * 3
 
 

@@ -115,6 +115,7 @@ def test_the_aware_attackers_noise_is_not_the_targets() -> None:
     class Spy:
         keeps_labels: bool = False
         invertible: bool = True
+        repeatable: bool = False
         log: list[bytes] = field(default_factory=lambda: sources, hash=False, compare=False)
 
         def fit(self, view: View) -> Spy:

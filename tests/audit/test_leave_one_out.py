@@ -78,10 +78,9 @@ def test_a_target_that_says_nothing_cannot_be_told_from_its_shadows() -> None:
     pool = made_up()
     seen = answered(pool, [undefended()] * pool.models, threat(), noise)
     silent = tuple(
-        replace(one, log_probs=np.full_like(one.log_probs, np.log(0.25)), memo={})
-        for one in seen.targets
+        replace(one, log_probs=np.full_like(one.log_probs, np.log(0.25))) for one in seen.targets
     )
-    for one in attack_pool(replace(seen, targets=silent), ("confidence", "shadow")):
+    for one in attack_pool(replace(seen, targets=silent), ("confidence", "modified_entropy")):
         assert bootstrap(one.found, 0, 5).point["auc"] == pytest.approx(0.5, abs=0.04), one.name
 
 
@@ -120,6 +119,22 @@ def test_the_truth_is_not_used() -> None:
     np.testing.assert_array_equal(found[0].found.scores[0], found[1].found.scores[0])
     np.testing.assert_array_equal(found[0].found.decisions[0], found[1].found.decisions[0])
     assert found[0].expected[0] == found[1].expected[0]
+
+
+def test_a_repeatable_answer_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    answer = Temperature.__call__
+
+    def counted(self: Temperature, *arguments: object) -> object:
+        calls.append(1)
+        return answer(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Temperature, "__call__", counted)
+    pool = made_up()
+    seen = answered(pool, [Temperature(10)] * 8, threat(256), noise)
+    assert len(calls) == 8 * 2 * 2  # each model as target and as shadow, examples and population
+    once = answered(pool, [Temperature(10)] * 8, threat(1), noise)
+    np.testing.assert_array_equal(seen.targets[0].log_probs, once.targets[0].log_probs)
 
 
 def test_the_attacker_chooses_what_works_on_its_own_models() -> None:

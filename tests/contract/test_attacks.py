@@ -9,6 +9,8 @@ import pytest
 
 from dynanoise import numerics
 from dynanoise.attacks.base import Attack
+from dynanoise.attacks.label_only import Gap
+from dynanoise.attacks.learned import Learned
 from dynanoise.audit.observe import answers, shadow_answers
 from dynanoise.errors import InputError
 from dynanoise.metrics.roc import roc
@@ -31,7 +33,8 @@ def test_planted_leakage_is_found(attack: Attack) -> None:
     fitted = attack.fit(shadows)
     scores = fitted.score(seen)
     found = attack_metrics(scores, fitted.decide(scores), truth)
-    assert found["auc"].value > 0.75
+    # One bit an answer: an AUC of 0.5 + (train accuracy - test accuracy) / 2, and no more.
+    assert found["auc"].value > (0.6 if isinstance(attack, Gap) else 0.75)
     assert found["asr"].low is not None and found["asr"].low > 0.5
 
 
@@ -47,6 +50,8 @@ def test_decisions_follow_the_scores(attack: Attack) -> None:
 
 def test_without_leakage_the_interval_contains_chance(attack: Attack) -> None:
     """Over 200 targets without a leak the 95% interval of AUC - 0.5 holds 0 at its rate."""
+    if isinstance(attack, Learned):
+        pytest.skip("200 fits take minutes: `test_learned` has fewer")
     inside = 0
     for seed in range(200):
         seen, truth, shadows = build.material(attack, seed=seed, leak=0.0, count=200)
@@ -100,7 +105,12 @@ def test_models_that_all_say_the_same_score_chance(attack: Attack) -> None:
     for one in shadows.observed:
         known = None if one.population is None else silent(one.population)
         others.append(replace(silent(one), population=known))
-    fitted = attack.fit(replace(shadows, observed=tuple(others)))
+    clean = replace(
+        shadows.clean,
+        logits=np.zeros_like(shadows.clean.logits),
+        labels=np.zeros_like(shadows.clean.labels),
+    )
+    fitted = attack.fit(replace(shadows, observed=tuple(others), clean=clean))
     assert roc(fitted.score(silent(seen)), truth).auc == 0.5
 
 

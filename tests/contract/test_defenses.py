@@ -110,3 +110,12 @@ def test_defenses_are_values(defense: Defense) -> None:
 def test_bad_logits_are_refused(defense: Defense) -> None:
     with pytest.raises(InputError, match="nan"):
         defense(np.array([[np.nan, 0.0]]), Fresh(0))
+
+
+@pytest.mark.parametrize("name", DEFENSES.names())
+def test_what_is_declared_repeatable_does_not_look_at_the_noise(name: str) -> None:
+    """And what is not gives another answer when it is asked again."""
+    defense = fitted(name)
+    rows = np.random.default_rng(0).normal(0, 2, (20, 3))
+    first, again = (defense(rows, Fresh(seed)) for seed in (1, 2))
+    assert np.array_equal(first, again) == defense.repeatable

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.metrics.pooled import PoolScores, _Measure, balanced_threshold, bootstrap
+from dynanoise.errors import InputError
+from dynanoise.metrics.pooled import PoolScores, _Measure, bootstrap
 
 
 def made_up(
@@ -86,18 +86,3 @@ def test_wrong_parts_are_refused() -> None:
         PoolScores(found.scores, found.decisions[:2], found.members, found.scored)
     with pytest.raises(InputError, match="only members or only non-members"):
         PoolScores(found.scores, found.decisions, found.members | True, found.scored)
-
-
-def test_the_threshold_is_the_best_of_all() -> None:
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        scores = generator.integers(0, 6, 30).astype(float)
-        members = generator.random(30) < 0.3
-        members[0], members[1] = True, False
-        threshold, accuracy = balanced_threshold(scores, members)
-        tried = {t: balanced_accuracy_score(members, scores >= t) for t in scores}
-        assert accuracy == pytest.approx(max(tried.values()))
-        best = max(t for t, value in tried.items() if value > max(tried.values()) - 1e-12)
-        assert threshold == best
-    with pytest.raises(TooFewRecordsError):
-        balanced_threshold(np.ones(3), np.ones(3, dtype=bool))

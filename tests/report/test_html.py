@@ -155,6 +155,17 @@ def test_who_was_not_run_is_said() -> None:
     assert "Not run on a pool of models" in page.said("p")
 
 
+def test_attacks_are_called_by_their_titles() -> None:
+    made = evidence(queries=(1,), paper=False)
+    name = "lira(variance=example)"
+    records = tuple(
+        replace(r, attack=name if r.attack == "lira" else r.attack) for r in made.records
+    )
+    kept = tuple(replace(s, attack=name if s.attack == "lira" else s.attack) for s in made.attacks)
+    page = Page(report_html(replace(made, records=records, attacks=kept)))
+    assert "LiRA (variance=example)" in page.said("td", "th") and name not in page.said()
+
+
 def test_the_markdown_is_short_and_says_the_same() -> None:
     text = report_md(evidence())
     for heading in (

@@ -144,6 +144,7 @@ def test_a_page_is_of_the_kind_of_its_records() -> None:
 def test_the_picture_is_svg_and_repeats_itself() -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
     page = page_of(overhead_records())
+    assert page.picture is not None
     first = page.picture()
     assert first == page.picture()
     assert ET.fromstring(first).tag.endswith("svg")

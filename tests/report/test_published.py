@@ -9,9 +9,10 @@ import pytest
 from rich.console import Console
 
 from dynanoise.report.findings import findings
+from dynanoise.report.pages import page_of
 from dynanoise.report.published import published
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.table import caption, markdown_table, success_table
+from dynanoise.report.table import BRACKETS, markdown_table, success_table
 from tests.build_records import record, records, utility
 
 
@@ -47,14 +48,14 @@ def test_published_values_stand_in_brackets() -> None:
     found = printed(of("cifar10"))
     assert "(.787)" in found or "(.788)" in found
     assert ("(.612)" in found and "(.501)" in found and "(+.103)" in found) or "(+.104)" in found
-    assert "in brackets the published value" in caption(of("cifar10"), beside=True)
+    assert page_of(of("cifar10").records).brackets == BRACKETS
     assert "(.612)" not in markdown_table(of("cifar10"))
 
 
-@pytest.mark.parametrize(("preset", "protocol"), [("digits", "paper"), ("cifar10", "adaptive")])
+@pytest.mark.parametrize(("preset", "protocol"), [("digits", "paper"), ("cifar10", "other")])
 def test_nothing_is_beside_what_the_paper_did_not_measure(preset: str, protocol: str) -> None:
     assert "(." not in printed(of(preset, protocol))
-    assert "brackets" not in caption(of(preset, protocol), beside=True)
+    assert page_of(of(preset, protocol).records).brackets == ""
 
 
 def test_midput_is_put_over_the_best_peers() -> None:

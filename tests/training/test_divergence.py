@@ -68,7 +68,9 @@ def test_smaller_steps_are_tried(
 
 @pytest.mark.parametrize("answer", [0.0, float("nan")])
 def test_after_two_retries_it_is_an_error(answer: float) -> None:
-    with pytest.raises(DivergedError, match=r"shadow 4: .*0\.3, 0\.1, 0\.0333\. Train it longer"):
+    with pytest.raises(
+        DivergedError, match=r"shadow 4 \(Fragile\): .*0\.3, 0\.1, 0\.0333\. Train it longer"
+    ):
         train_and_answer(job(Fragile(SCHEDULE, 0.0, answer)), tiny.data())
 
 
@@ -89,7 +91,7 @@ def test_a_recipe_without_a_schedule_is_tried_once() -> None:
 def test_a_defense_that_drowns_everything_is_the_same_error() -> None:
     pytest.importorskip("opacus", reason="DP-SGD needs opacus: pip install 'dynanoise[dp]'")
     drowned = DpSgd(Schedule(2, 16, 1e-6, "sgd"), noise_multiplier=50)
-    with pytest.raises(DivergedError, match="shadow 4: the model learnt nothing"):
+    with pytest.raises(DivergedError, match=r"shadow 4 \(DpSgd\): the model learnt nothing"):
         train_and_answer(job(drowned), tiny.data())
 
 

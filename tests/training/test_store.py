@@ -243,7 +243,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         from dynanoise.report.records import to_json
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
-            plan = Plan("digits", int(sys.argv[1]), contenders=("dynanoise",))
+            plan = Plan("digits", int(sys.argv[1]), None, ("dynanoise",), (), ("paper",))
             run = bench(plan, done, store=Path({str(tmp_path)!r}), workers=2)
             sys.stdout.write(to_json(list(run)))
     """)
@@ -280,7 +280,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
     from dynanoise.audit.bench import Plan, bench
 
-    rows = list(bench(Plan("digits", 2, contenders=("dynanoise",))))
+    rows = list(bench(Plan("digits", 2, None, ("dynanoise",), (), ("paper",))))
     fresh = [(row.contender, row.attack, row.seed, row.metrics) for row in rows]
     from dynanoise.report.records import from_json
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
@@ -12,6 +12,17 @@ from dynanoise.errors import InputError
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.types import Bools
+
+
+class HeldOut(NamedTuple):
+    """Scores [R] of pairs of shadow model and record, and whether they are members, bool [R].
+
+    What an attack with one costly fit has instead of being fitted again on every pseudo-target: its
+    strength and its best threshold can be estimated from these before the target is seen.
+    """
+
+    scores: Float64
+    members: Bools
 
 
 @dataclass(frozen=True)
@@ -26,11 +37,13 @@ class Attack(ABC):
         aligned: True if shadows and target must answer the same records.
         needs_shadows: False if the rule learns nothing from shadow models, so that `fit()` without
             any audits a single model. Shadows that are given all the same are checked like others'.
+        needs_population: True if the rule compares with answers about known non-members.
     """
 
     title: ClassVar[str]
     aligned: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = True
+    needs_population: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -44,6 +57,10 @@ class Attack(ABC):
     @abstractmethod
     def formula(self, learned: Any, observed: Observed) -> Float64:
         """Scores [N] of the observed records."""
+
+    def held_out(self, learned: Any) -> HeldOut | None:
+        """Scores of what `learn` kept apart, where it kept something apart; else None."""
+        return None
 
     def decision(self, learned: Any, scores: Float64) -> Bools:
         """Member or not [N], at the rule's own threshold."""
@@ -111,6 +128,13 @@ class FittedAttack:
     def decide(self, scores: Float64) -> Bools:
         """Member (True) or not, bool [N], at the attack's own threshold."""
         return self.attack.decision(self.learned, scores)
+
+    def held_out(self) -> HeldOut | None:
+        """Scores and membership of shadow models that nothing was learned from, or None.
+
+        None for attacks that keep nothing apart: fit those on `pseudo_targets` to see how they do.
+        """
+        return self.attack.held_out(self.learned)
 
     def _compare(self, observed: Observed, example: Observed) -> None:
         if observed.classes != example.classes:

@@ -14,8 +14,10 @@ from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.types import Bools
 
+_NEVER = np.iinfo(np.int64).min
 
-def best_threshold(scores: Float64, members: Bools) -> float:
+
+def best_threshold(scores: Float64, members: Bools, *, balanced: bool = False) -> float:
     """The t of greatest accuracy for "member if score >= t", among the scores themselves.
 
     Of several equally accurate thresholds the largest, so that ties are broken towards
@@ -24,15 +26,65 @@ def best_threshold(scores: Float64, members: Bools) -> float:
     Args:
         scores: float64 [N], N >= 1.
         members: bool [N].
+        balanced: True to maximise balanced accuracy, (TPR + TNR) / 2; needs both kinds.
 
-    >>> best_threshold(np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, False, True]))
-    4.0
+    >>> scores, members = np.array([1.0, 2.0, 3.0, 4.0]), np.array([False, True, False, True])
+    >>> best_threshold(scores, members), best_threshold(scores, members, balanced=True)
+    (4.0, 4.0)
     """
-    order = np.argsort(-scores, kind="stable")
-    ranked, truth = scores[order], members[order]
-    hits: Int64 = np.cumsum(truth) + np.sum(~truth) - np.cumsum(~truth)
-    last_of_equals = np.append(ranked[1:] != ranked[:-1], True)
-    return float(ranked[last_of_equals][np.argmax(hits[last_of_equals])])
+    found = _best(scores, members, np.zeros(len(scores), dtype=np.int64), 1, balanced)
+    return float(found[0])
+
+
+def class_thresholds(
+    scores: Float64, members: Bools, labels: Int64, classes: int, *, balanced: bool = False
+) -> Float64:
+    """The `best_threshold` of each class; that over all classes where a class cannot tell.
+
+    Args:
+        scores: float64 [N], N >= 1.
+        members: bool [N].
+        labels: int64 [N], the class of each score, 0..classes-1.
+        classes: K.
+        balanced: as for `best_threshold`. A class needs both kinds then, else any score.
+
+    Returns:
+        float64 [K].
+
+    >>> scores, members = np.array([1.0, 2.0, 7.0, 6.0]), np.array([False, True, False, True])
+    >>> class_thresholds(scores, members, np.array([0, 0, 2, 2]), 3, balanced=True).tolist()
+    [2.0, 2.0, 6.0]
+    """
+    found = _best(scores, members, labels, classes, balanced)
+    inside = np.bincount(labels[members], minlength=classes)
+    outside = np.bincount(labels[~members], minlength=classes)
+    cannot = (np.minimum(inside, outside) if balanced else inside + outside) == 0
+    if cannot.any():
+        found[cannot] = best_threshold(scores, members, balanced=balanced)
+    return found
+
+
+def _best(scores: Float64, members: Bools, labels: Int64, classes: int, balanced: bool) -> Float64:
+    """Thresholds [K] of all classes in one pass; NaN for a class without scores."""
+    order = np.argsort(-scores)
+    # Few classes: sorting by a short integer is a radix sort, many times faster than `lexsort`.
+    short = labels[order].astype(np.uint16 if classes <= 1 << 16 else np.int64)
+    order = order[np.argsort(short, kind="stable")]
+    ranked, truth, groups = scores[order], members[order], labels[order]
+    # What calling one more score a member gains, in integers so that ties stay ties.
+    hit, alarm = np.ones(classes, dtype=np.int64), np.ones(classes, dtype=np.int64)
+    if balanced:
+        hit = np.bincount(labels[~members], minlength=classes)
+        alarm = np.bincount(labels[members], minlength=classes)
+    gained: Int64 = np.cumsum(np.where(truth, hit[groups], -alarm[groups]))
+    starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
+    gained -= np.repeat(np.append(0, gained[starts[1:] - 1]), np.diff(starts, append=len(order)))
+    gained[:-1][(ranked[1:] == ranked[:-1]) & (groups[1:] == groups[:-1])] = _NEVER
+    best = np.repeat(np.maximum.reduceat(gained, starts), np.diff(starts, append=len(order)))
+    thresholds = np.full(classes, np.nan)
+    winners = np.flatnonzero(gained == best)[::-1]
+    thresholds[groups[winners]] = ranked[winners]  # the last assignment, the largest, stays
+    return thresholds
 
 
 @dataclass(frozen=True)
@@ -57,11 +109,7 @@ class ClassThreshold(Attack):
         """A threshold for each class, float64 [K]."""
         log_probs, labels, members = shadows.rows(models=1)
         signal, classes = self.signal(log_probs, labels), self.classes(log_probs, labels)
-        thresholds = np.full(log_probs.shape[-1], best_threshold(signal, members))
-        for label in np.unique(classes):
-            chosen = classes == label
-            thresholds[label] = best_threshold(signal[chosen], members[chosen])
-        return thresholds
+        return class_thresholds(signal, members, classes, log_probs.shape[-1])
 
     @final
     def formula(self, learned: Float64, observed: Observed) -> Float64:

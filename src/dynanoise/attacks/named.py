@@ -9,7 +9,7 @@ from typing import Any
 
 from dynanoise.attacks.base import Attack
 from dynanoise.errors import InputError
-from dynanoise.registry import ATTACKS
+from dynanoise.registry import ATTACKS, Registry
 
 _FORM = re.compile(r"(?P<name>\w+)(\((?P<parameters>.*)\))?")
 
@@ -19,7 +19,7 @@ def attack_of(text: str) -> Attack:
 
     Args:
         text: such as "loss" or "lira(variance=example, centre=median)". Values are numbers, True,
-            False, None or words.
+            False, None, words, or the text of another attack.
 
     Raises:
         UnknownNameError: if no attack is called so.
@@ -28,37 +28,41 @@ def attack_of(text: str) -> Attack:
     >>> attack_of("lira_by_class(shadows=1)")
     LiraByClass(shadows=1)
     """
-    name, parameters = parts(text)
-    found = ATTACKS.get(name)
-    known = [field.name for field in fields(found)] if is_dataclass(found) else []
-    unknown = [key for key in parameters if key not in known]
-    if unknown:
-        raise InputError(
-            f"The attack {name!r} has no parameter {unknown[0]!r}.",
-            f"Known: {', '.join(known) or 'none'}.",
-        )
-    made: Attack = found(**parameters)
+    made: Attack = component_of(ATTACKS, text)
     return made
 
 
-def parts(text: str) -> tuple[str, dict[str, Any]]:
+def parts(text: str, kind: str = "attack") -> tuple[str, dict[str, Any]]:
     """Name and parameters.
 
     >>> parts("rmia(offline=True, gamma=1.5)")
     ('rmia', {'offline': True, 'gamma': 1.5})
+    >>> parts("scale_aligned(attack=lira(variance=example, centre=median))")
+    ('scale_aligned', {'attack': 'lira(variance=example, centre=median)'})
     """
     match = _FORM.fullmatch(text.strip())
     found: dict[str, Any] = {}
-    pairs = ((match["parameters"] if match else None) or "").split(",")
-    for pair in filter(str.strip, pairs):
+    for pair in filter(str.strip, _split((match["parameters"] if match else None) or "")):
         key, equals, value = pair.partition("=")
         if not equals or not key.strip().isidentifier():
             match = None
             break
         found[key.strip()] = _value(value.strip())
     if match is None:
-        raise InputError(f"{text!r} is no attack.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
+        raise InputError(f"{text!r} is no {kind}.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
     return match["name"], found
+
+
+def _split(text: str) -> list[str]:
+    """At the commas outside brackets."""
+    depth, found = 0, [""]
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append("")
+        else:
+            found[-1] += letter
+    return found
 
 
 def _value(text: str) -> Any:
@@ -79,3 +83,30 @@ def title_of(text: str) -> str:
         return text  # of another package that is not installed here
     title = str(ATTACKS.get(name).title)
     return f"{title} ({rest}" if rest else title
+
+
+def component_of(registry: Registry, text: str) -> Any:
+    """What a name, or a name with parameters, means among the components of one kind.
+
+    Args:
+        registry: of that kind, such as `registry.DEFENSES`.
+        text: as for `attack_of`.
+
+    Raises:
+        UnknownNameError: if nothing is called so.
+        InputError: if the text cannot be read, or there is no such parameter, or of such a value.
+
+    >>> from dynanoise.registry import DEFENSES
+    >>> component_of(DEFENSES, "temperature(temperature=4)")
+    Temperature(temperature=4.0)
+    """
+    name, parameters = parts(text, registry.kind)
+    found = registry.get(name)
+    known = [field.name for field in fields(found)] if is_dataclass(found) else []
+    unknown = [key for key in parameters if key not in known]
+    if unknown:
+        raise InputError(
+            f"The {registry.kind} {name!r} has no parameter {unknown[0]!r}.",
+            f"Known: {', '.join(known) or 'none'}.",
+        )
+    return found(**parameters)

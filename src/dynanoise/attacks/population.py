@@ -84,6 +84,7 @@ class Population(Attack):
     by_class: bool = False
     title: ClassVar[str] = "Attack-P"
     needs_shadows: ClassVar[bool] = False
+    needs_population: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(

@@ -9,6 +9,7 @@ import numpy as np
 
 from dynanoise import pool
 from dynanoise.errors import TooFewRecordsError
+from dynanoise.numerics import Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Int8
@@ -41,12 +42,14 @@ def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseu
 
     Raises:
         TooFewRecordsError: if k is 1: without the one model no shadow of its kind is left.
+        InputError: for different numbers of in- and out-models.
     """
     k = pool.slots(shadows.use).k
     if k < 2:
         raise TooFewRecordsError(
-            "Examples have one shadow model of either kind, too few to play one as the target.",
-            "Use more models.",
+            "Every example has one in- and one out-model, and a shadow model that is played as a "
+            "target leaves none of its kind.",
+            "Use a pool with at least two of either kind for each example.",
         )
     order = np.random.default_rng(derive(seed, "pseudo order")).permutation(len(shadows.use))
     for index in order[:count]:
@@ -56,7 +59,7 @@ def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseu
 def _played(shadows: Shadows, index: int, k: int, seed: int) -> Pseudo:
     others = [model for model in range(len(shadows.use)) if model != index]
     # Where the model is not hidden its column would show in the others' counts: k - 1 of one kind.
-    use = pool.equal_numbers(shadows.use[others], k - 1, seed)
+    use = fewer(shadows.use[others], shadows.clean.ids, k - 1, seed)
     own = shadows.use[index]
     return Pseudo(
         target=shadows.observed[index],
@@ -64,6 +67,21 @@ def _played(shadows: Shadows, index: int, k: int, seed: int) -> Pseudo:
         members=own == 1,
         known=(own >= 0) & pool.eligible(use),
     )
+
+
+def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
+    """`pool.equal_numbers`, drawn by ids, so that the order of the examples makes no difference.
+
+    Args:
+        use: int8 [S, N].
+        ids: int64 [N].
+        k: how many of either kind, >= 1.
+        seed: of the drawing.
+    """
+    order = np.argsort(ids)
+    kept = np.empty_like(use)
+    kept[:, order] = pool.equal_numbers(use[:, order], k, seed)
+    return kept
 
 
 def among(shadows: Shadows, models: Sequence[int], use: Int8) -> Shadows:

@@ -183,6 +183,7 @@ class Rmia(Attack):
     seed: int = 0
     title: ClassVar[str] = "RMIA"
     aligned: ClassVar[bool] = True
+    needs_population: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         require(

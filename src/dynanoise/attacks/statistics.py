@@ -10,7 +10,8 @@ import numpy as np
 
 from dynanoise import numerics
 from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed
+from dynanoise.observed import Observed, Shadows
+from dynanoise.types import Bools
 
 
 def confidence(log_probs: Float64, labels: Int64) -> Float64:
@@ -104,3 +105,48 @@ def of(observed: Observed, name: str) -> Float64:
         values.flags.writeable = False
         observed.memo[name] = values
     return observed.memo[name]  # type: ignore[no-any-return]
+
+
+def of_shadows(shadows: Shadows, name: str, *, clean: bool = False) -> Float64:
+    """A registered statistic of every shadow model's answers, float64 [S, N, A].
+
+    Args:
+        shadows: the shadow models.
+        name: of the statistic.
+        clean: True for their undefended outputs instead of their answers.
+
+    >>> from dynanoise.audit.observe import shadow_answers
+    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.3, 0.7]]]), labels=[0, 0], use=[[1, 0]])
+    >>> of_shadows(shadows, "correctness").tolist()
+    [[[1.0], [0.0]]]
+    """
+    seen = range(len(shadows.observed))
+    return np.stack([of(_answers(shadows, model, clean), name) for model in seen])
+
+
+def _answers(shadows: Shadows, model: int, clean: bool) -> Observed:
+    observed = shadows.observed[model]
+    if not clean:
+        return observed
+    # Kept beside the answers of the same model, which all targets of a pool share.
+    if "clean" not in observed.memo:
+        log_probs = numerics.log_softmax(shadows.clean.logits[model].astype(np.float64))
+        observed.memo["clean"] = Observed(observed.labels, observed.ids, log_probs)
+    return observed.memo["clean"]  # type: ignore[no-any-return]
+
+
+def pooled(shadows: Shadows, name: str) -> tuple[Float64, Int64, Bools]:
+    """A statistic of original inputs over all shadow models and records that are not hidden.
+
+    Returns:
+        values float64 [R], labels int64 [R] and membership bool [R].
+
+    >>> from dynanoise.audit.observe import shadow_answers
+    >>> rows = np.log([[[0.9, 0.1], [0.3, 0.7]]])
+    >>> values, labels, members = pooled(shadow_answers(rows, [0, 1], use=[[-1, 1]]), "confidence")
+    >>> values.round(6).tolist(), labels.tolist(), members.tolist()
+    ([0.7], [1], [True])
+    """
+    shown = shadows.use >= 0
+    labels = np.broadcast_to(shadows.observed[0].labels, shown.shape)
+    return of_shadows(shadows, name)[:, :, 0][shown], labels[shown], shadows.use[shown] == 1

@@ -234,7 +234,7 @@ class _Pools:
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            for finding in judge_pool(pools, contenders, protocol, say, keep):
+            for finding in judge_pool(pools, contenders, protocol, say, keep=keep):
                 recipe = finding.contender.recipe
                 yield stamp.record(
                     finding,

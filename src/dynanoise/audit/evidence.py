@@ -1,4 +1,4 @@
-"""Gathers what stands behind Records while a pool is judged."""
+"""Gathers what stands behind Records while a pool, or a model alone, is judged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dynanoise.metrics.roc import Roc
 from dynanoise.metrics.utility import BINS
 from dynanoise.numerics import Float64, Int64
 from dynanoise.pool import Pool
-from dynanoise.record import AttackProtocol, Record
+from dynanoise.record import STRONGEST, AttackProtocol, Record
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Contender, Floats
 
@@ -27,7 +27,6 @@ POINTS = 120
 """Of a ROC that is kept: more cannot be told apart in a picture."""
 
 MOST_AT_RISK = 20
-STRONGEST = "strongest"
 
 
 class Keep(Protocol):
@@ -43,7 +42,7 @@ class Keep(Protocol):
 
 
 class Gatherer:
-    """Keeps of a pool audit what a report shows.
+    """Keeps what a report shows; of one model no success by record, which takes several.
 
     Args:
         rows: how many pairs of model and record to keep.
@@ -91,7 +90,7 @@ class Gatherer:
                 _at(self._rows, found.scores, found.scored),
             )
         )
-        if done.name == STRONGEST:
+        if done.name == STRONGEST and pool.models > 1:
             ids, labels = pool.examples.ids, pool.examples.labels
             self._risks.append(risk(found, ids, labels, protocol.name, contender.name))
 
@@ -111,8 +110,8 @@ class Gatherer:
             )
         self._reliability[contender.name] = seen
 
-    def evidence(self, records: Sequence[Record]) -> Evidence:
-        """What was gathered, with the Records of the same run."""
+    def evidence(self, records: Sequence[Record], notes: Sequence[str] = ()) -> Evidence:
+        """What was gathered, with the Records of the same run, and what else there is to say."""
         rows = self._about
         if rows is not None:
             rows = Rows(rows.models, rows.ids, rows.labels, rows.members, dict(self._logits))
@@ -122,6 +121,7 @@ class Gatherer:
             tuple(self._reliability.values()),
             tuple(self._risks),
             rows,
+            tuple(notes),
         )
 
     def _draw(self, pool: Pool, found: PoolScores) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,18 +13,19 @@ from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
+from dynanoise.errors import DynaNoiseError
 from dynanoise.metrics import intervals
-from dynanoise.metrics.pooled import Bootstrap, bootstrap, interval, resampled
+from dynanoise.metrics.pooled import FPRS, Bootstrap, bootstrap, interval, resampled
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
-from dynanoise.record import AttackProtocol, Metric
+from dynanoise.record import STRONGEST, AttackProtocol, Metric
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Defense, Noise
 
-STRONGEST = "strongest"
-"""Stands for an attack in findings: the attacker's own choice among all of the protocol."""
+Refused = Callable[[str, DynaNoiseError], None]
+"""Called with an attack's name and why these models are too few for it."""
 
 
 def judge_pool(
@@ -31,7 +33,10 @@ def judge_pool(
     contenders: Sequence[Contender],
     protocol: AttackProtocol,
     progress: Callable[[str], None] = lambda step: None,
+    *,
     keep: Keep | None = None,
+    fprs: Sequence[float] = FPRS,
+    refused: Refused | None = None,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -43,18 +48,30 @@ def judge_pool(
         protocol: whose attacker the shadow models belong to.
         progress: called with a contender's and an attack's name when that is done.
         keep: is shown scores and answers, for a report.
+        fprs: false positive rates at which the TPR is wanted.
+        refused: see `attack_pool`.
 
     Yields:
-        For each contender one finding for each attack, one for "strongest", and one for utility.
+        For each contender one finding for each attack, one for "strongest", and one for utility,
+        which a pool without test data does not have.
     """
+    how = _How(protocol, tuple(fprs), refused)
     before: dict[int, _Level] = {}
     judged = [one for one in contenders if one.recipe in pools]
     whole = pools[contenders[0].recipe]
     for models in sorted({pools[one.recipe].models for one in judged} - {whole.models}):
-        for _ in _judge(contenders[0], whole.first(models), protocol, lambda step: None, before):
+        for _ in _judge(contenders[0], whole.first(models), how, lambda step: None, before):
             pass  # only for MIDPUT
     for contender in judged:
-        yield from _judge(contender, pools[contender.recipe], protocol, progress, before, keep)
+        yield from _judge(contender, pools[contender.recipe], how, progress, before, keep)
+
+
+class _How(NamedTuple):
+    """What is the same for every contender."""
+
+    protocol: AttackProtocol
+    fprs: tuple[float, ...]
+    refused: Refused | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +85,7 @@ class _Level:
 def _judge(
     contender: Contender,
     pool: Pool,
-    protocol: AttackProtocol,
+    how: _How,
     progress: Callable[[str], None],
     before: dict[int, _Level],
     keep: Keep | None = None,
@@ -85,18 +102,21 @@ def _judge(
 
         return source
 
-    answers = answered(pool, defenses, protocol.threat, noise)
+    answers = answered(pool, defenses, how.protocol.threat, noise)
     success: dict[str, Bootstrap] = {}
-    for done in attack_pool(answers, protocol.attacks):
+    for done in attack_pool(answers, how.protocol.attacks, refused=how.refused):
         if keep is not None:
-            keep.attacked(contender, protocol, pool, done)
-        success[done.name] = bootstrap(done.found, derive(pool.seed, "bootstrap"))
+            keep.attacked(contender, how.protocol, pool, done)
+        seed = derive(pool.seed, "bootstrap")
+        success[done.name] = bootstrap(done.found, seed, fprs=how.fprs)
         metrics = success[done.name].metrics
         metrics["expected"] = Metric(float(done.expected.mean()))
         metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
         seconds, started = time.perf_counter() - started, time.perf_counter()
         progress(f"{contender.name}, {done.name}")
         yield Finding(contender, said, done.name, metrics, seconds)
+    if len(pool.test.labels) == 0:
+        return
     utility = _utility(contender, defenses, pool, noise, keep)
     level = _Level(success, np.array(utility["accuracy"]))
     metrics = {name: intervals.mean(values) for name, values in utility.items()}
@@ -107,7 +127,7 @@ def _judge(
 
 def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
     """MIDPUT and its stricter forms, with intervals of paired resampling."""
-    names = [name for name in after.success if name != STRONGEST]
+    names = [name for name in after.success if name != STRONGEST and name in before.success]
 
     def at(rate: Callable[[Bootstrap], Float64], weights: Float64) -> dict[str, Float64]:
         """For success rates [replicates] and weights of the models [replicates, M]."""

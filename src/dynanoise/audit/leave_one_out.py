@@ -9,15 +9,17 @@ from functools import cached_property
 import numpy as np
 
 from dynanoise import pool as pools
-from dynanoise.attacks.base import Attack, FittedAttack
+from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
+from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
 from dynanoise.audit.observe import NoiseSource, observe, recovered
-from dynanoise.metrics.pooled import PoolScores, balanced_threshold
+from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError
+from dynanoise.metrics.pooled import PoolScores
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
-from dynanoise.record import ThreatModel
+from dynanoise.record import STRONGEST, ThreatModel
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Contender, Defense, Noise, Outputs
 
@@ -127,7 +129,7 @@ class Attacked:
 def attack_pool(
     answers: Answered,
     attacks: Sequence[str],
-    progress: Callable[[str], None] = lambda name: None,
+    refused: Callable[[str, DynaNoiseError], None] | None = None,
 ) -> Iterator[Attacked]:
     """Every attack on every model of the pool, then the attacker's choice among them.
 
@@ -138,7 +140,8 @@ def attack_pool(
     Args:
         answers: of all models.
         attacks: names, see `attacks.named`.
-        progress: called with an attack's name when it is done.
+        refused: called with an attack's name and its reason if these models are too few for it,
+            and the others go on; None raises that reason.
 
     Yields:
         One value an attack in their order, then one called "strongest".
@@ -149,34 +152,63 @@ def attack_pool(
         shadows = answers.shadows_of(target)
         played = tuple(pseudo_targets(shadows, PSEUDO_TARGETS, derive(answers.seed, "pseudo")))
         settings.append((shadows, played))
-    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings])
-    members = answers.pool.examples.use == 1
     made = []
     for name in attacks:
-        attack = attack_of(name)
-        scores = np.zeros(members.shape)
-        thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
-        for target in models:
-            shadows, played = settings[target]
-            fitted = attack.fit(shadows)
-            thresholds[target], expected[target] = _tuned(attack, fitted, played)
-            scores[target] = fitted.score(answers.targets[target])
-        decisions = scores >= thresholds[:, None]
-        made.append(Attacked(name, PoolScores(scores, decisions, members, scored), expected))
-        progress(name)
+        try:
+            made.append(_attacked(name, answers, settings))
+        except (InputError, TooFewRecordsError) as error:
+            if refused is None:
+                raise
+            refused(name, error)
+            continue
         yield made[-1]
     if made:
         yield _strongest(made)
 
 
+def _attacked(
+    name: str, answers: Answered, settings: Sequence[tuple[Shadows, Sequence[Pseudo]]]
+) -> Attacked:
+    """One attack on every model, with its shadows and pseudo-targets."""
+    attack = attack_of(name)
+    use = answers.pool.examples.use
+    scores = np.zeros(use.shape)
+    thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))
+    for target, (shadows, played) in enumerate(settings):
+        fitted = attack.fit(shadows)
+        thresholds[target], expected[target] = _tuned(attack, fitted, played)
+        scores[target] = fitted.score(answers.targets[target])
+    # Where nobody knows whether the target was trained on it, nothing can be scored.
+    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings]) & (use >= 0)
+    decisions = scores >= thresholds[:, None]
+    return Attacked(name, PoolScores(scores, decisions, use == 1, scored), expected)
+
+
 def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:
     """The threshold of greatest balanced accuracy on pseudo-targets, and that accuracy."""
-    scores: list[Float64] = []
-    members: list[Bools] = []
-    for one in played:
-        scores.append(attack.fit(one.shadows).score(one.target)[one.known])
-        members.append(one.members[one.known])
-    return balanced_threshold(np.concatenate(scores), np.concatenate(members))
+    apart = fitted.held_out()
+    if apart is None:
+        found = [
+            (attack.fit(one.shadows).score(one.target)[one.known], one.members[one.known])
+            for one in played
+        ]
+        apart = HeldOut(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return own_threshold(*apart)
+
+
+def own_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
+    """The threshold of greatest balanced accuracy for "member if score >= t", and that accuracy.
+
+    Args:
+        scores: float64 [N].
+        members: bool [N], of both kinds.
+
+    >>> own_threshold(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
+    (2.0, 1.0)
+    """
+    threshold = best_threshold(scores, members, balanced=True)
+    said = scores >= threshold
+    return threshold, float((said[members].mean() + (~said[~members]).mean()) / 2)
 
 
 def _strongest(made: Sequence[Attacked]) -> Attacked:
@@ -187,22 +219,22 @@ def _strongest(made: Sequence[Attacked]) -> Attacked:
         np.stack(parts)[best, rows]
         for parts in (
             # Scores of different attacks have different scales; ranks within a model do not.
-            [_ranks(one.found.scores) for one in made],
+            [ranks(one.found.scores) for one in made],
             [one.found.decisions for one in made],
         )
     )
     first = made[0].found
     counts = np.bincount(best, minlength=len(made))
     return Attacked(
-        "strongest",
+        STRONGEST,
         PoolScores(scores, decisions, first.members, first.scored),
         np.max([one.expected for one in made], axis=0),
         {one.name: int(count) for one, count in zip(made, counts, strict=True) if count},
     )
 
 
-def _ranks(scores: Float64) -> Float64:
-    """Each row's scores as their share of scores that are smaller, ties at their middle."""
+def ranks(scores: Float64) -> Float64:
+    """Each row's scores [M, N] as their share of scores that are smaller, ties at their middle."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(scores, axis=1) / scores.shape[1])
@@ -211,16 +243,3 @@ def _ranks(scores: Float64) -> Float64:
 def fitted_defenses(contender: Contender, pool: Pool) -> list[Defense]:
     """The contender's defense, fitted to every model."""
     return [contender.defense.fit(pool.view(model)) for model in range(pool.models)]
-
-
-def choice(chosen: Mapping[str, int]) -> str:
-    """Such as "lira (14 of 16), learned (2 of 16)".
-
-    >>> choice({"lira": 3, "gap": 1})
-    'lira (3 of 4), gap (1 of 4)'
-    """
-    total = sum(chosen.values())
-    ranked = sorted(chosen.items(), key=lambda pair: -pair[1])
-    if len(ranked) == 1:
-        return ranked[0][0]
-    return ", ".join(f"{name} ({count} of {total})" for name, count in ranked)

@@ -56,6 +56,9 @@ def observe(
         rows = max(1, _BLOCK_NUMBERS // (logits.shape[1] * logits.shape[2]))
         for block, start in enumerate(range(0, len(logits), rows)):
             part = logits[start : start + rows]
+            if defense.repeatable:
+                yield np.broadcast_to(first[start : start + rows], (count, *part.shape))
+                continue
             answered = [
                 defense(part, noise(f"further {repeat} block {block}")) for repeat in range(count)
             ]
@@ -72,7 +75,9 @@ def observe(
 
     first = numerics.log_probabilities(defense(logits, noise("first")))
     undo = defense.undo if aware else numerics.centred
-    return Observed(outputs.labels, outputs.ids, first, repeats, ask, undo)
+    return Observed(
+        outputs.labels, outputs.ids, first, repeats, ask, undo, constant=defense.repeatable
+    )
 
 
 def recovered(observed: Observed, queries: int = 1) -> Observed:
@@ -97,7 +102,7 @@ def recovered(observed: Observed, queries: int = 1) -> Observed:
     2.0
     """
     total = observed.undo(observed.log_probs)
-    if queries > 1:
+    if queries > 1 and not observed.constant:
         sums, start = np.zeros_like(total), 0
         for chunk in observed.ask(queries - 1):
             stop = start + chunk.shape[1]

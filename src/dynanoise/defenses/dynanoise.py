@@ -90,6 +90,11 @@ class DynaNoise:
         """True with one sample: the noise is the logits' own and averages to nothing."""
         return self.samples == 1
 
+    @property
+    def repeatable(self) -> bool:
+        """True only without noise; with it as far as the noise's source repeats itself."""
+        return self.base_variance == 0
+
     def fit(self, view: View) -> Self:
         """Itself: there is nothing to learn."""
         return self

@@ -51,6 +51,7 @@ class HAMP(values.ByValue):
     scores: Float64 | None = None
     keeps_labels = True
     invertible = False
+    repeatable = False
 
     def __post_init__(self) -> None:
         if self.scores is None:

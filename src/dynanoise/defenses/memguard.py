@@ -159,6 +159,7 @@ class MemGuard(values.ByValue):
     epochs: int = 400
     weights: Float64 | None = None
     keeps_labels = True
+    repeatable = True
 
     def __post_init__(self) -> None:
         checked = {

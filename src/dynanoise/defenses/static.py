@@ -46,6 +46,11 @@ class Static:
         """As of the setting it matches."""
         return self.match.invertible
 
+    @property
+    def repeatable(self) -> bool:
+        """As the defense it matches."""
+        return self.match.repeatable
+
     def fit(self, view: View) -> DynaNoise:
         """The static DynaNoise of the mean variance over ``view.reference``'s original inputs."""
         mean = float(self.match.variance(view.reference.logits[0, :, 0]).mean())

@@ -35,6 +35,7 @@ class Temperature:
     temperature: float = 10.0
     keeps_labels = True
     invertible = True
+    repeatable = True
 
     def __post_init__(self) -> None:
         checked = parameters.number("temperature", self.temperature, above=0)

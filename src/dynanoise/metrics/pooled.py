@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.errors import InputError
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, Roc, roc
 from dynanoise.numerics import Float64, Int64
@@ -78,8 +78,9 @@ class Bootstrap:
 def interval(point: float, drawn: Float64) -> Metric:
     """A value with the percentiles of its replicates as its 95% interval.
 
-    >>> interval(0.5, np.linspace(0, 1, 1001))
-    Metric(value=0.5, low=0.025, high=0.975)
+    >>> found = interval(50.0, np.arange(101.0))
+    >>> round(found.low, 9), round(found.high, 9)
+    (2.5, 97.5)
     """
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(drawn, [tail, 100 - tail])
@@ -108,7 +109,13 @@ def resampled(
         )
 
 
-def bootstrap(found: PoolScores, seed: int, replicates: int = REPLICATES) -> Bootstrap:
+def bootstrap(
+    found: PoolScores,
+    seed: int,
+    replicates: int = REPLICATES,
+    *,
+    fprs: Sequence[float] = FPRS,
+) -> Bootstrap:
     """ASR, AUC and TPR at low FPR, in the pool and in resampled pools.
 
     Models and records are both drawn with replacement: records of one model share its training, and
@@ -118,13 +125,14 @@ def bootstrap(found: PoolScores, seed: int, replicates: int = REPLICATES) -> Boo
         found: scores and decisions.
         seed: of the bootstrap.
         replicates: how many.
+        fprs: false positive rates at which the TPR is wanted, each in (0, 1].
 
     Returns:
         ``asr``: balanced accuracy of the decisions, and ``auc``, means over the models;
-        ``tpr@0.001`` and ``tpr@0.01`` of the ROC of all pairs, each left out if fewer than 10
+        ``tpr@0.001`` and so on of the ROC of all pairs, each left out if fewer than 10
         non-members resolve it.
     """
-    measure = _Measure(found)
+    measure = _Measure(found, fprs)
     models, records = found.scores.shape
     point = measure(np.ones(models), np.ones(records))
     drawn = [measure(*weights) for weights in resampled(models, records, seed, replicates)]
@@ -137,7 +145,7 @@ class _Measure:
     Sorting is done once; a replicate only sums in that order.
     """
 
-    def __init__(self, found: PoolScores) -> None:
+    def __init__(self, found: PoolScores, fprs: Sequence[float] = FPRS) -> None:
         self.members, self.scored, self.decisions = found.members, found.scored, found.decisions
         self.per_model = [
             _Sorted(found.scores[m, kept], found.members[m, kept], np.flatnonzero(kept))
@@ -147,7 +155,7 @@ class _Measure:
         self.which = which
         self.together = _Sorted(found.scores[found.scored], found.members[found.scored], where)
         negatives = int((~found.members & found.scored).sum())
-        self.fprs = [fpr for fpr in FPRS if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
+        self.fprs = [fpr for fpr in fprs if negatives * fpr >= RESOLVING_NON_MEMBERS - 1e-9]
 
     def __call__(self, models: Float64, records: Float64) -> dict[str, float]:
         weights = records * self.scored
@@ -190,29 +198,3 @@ class _Sorted:
     def tpr_at(self, limit: float, weights: Float64) -> float:
         fpr, tpr = self._curve(weights)
         return float(tpr[fpr <= limit + 1e-12].max())
-
-
-def balanced_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
-    """The t of greatest balanced accuracy for "member if score >= t", and that accuracy.
-
-    Of several equally good thresholds the largest.
-
-    Args:
-        scores: float64 [N].
-        members: bool [N], of both kinds.
-
-    Raises:
-        TooFewRecordsError: if only one kind is there.
-
-    >>> balanced_threshold(np.array([1.0, 2.0, 3.0]), np.array([False, True, True]))
-    (2.0, 1.0)
-    """
-    if members.all() or not members.any():
-        raise TooFewRecordsError(
-            f"The {len(members)} records are all members or all non-members.",
-            "A threshold is learned from both kinds.",
-        )
-    curve = roc(scores, members)
-    accuracy = (curve.tpr + 1 - curve.fpr) / 2
-    best = int(np.argmax(accuracy[1:])) + 1
-    return float(curve.thresholds[best]), float(accuracy[best])

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dynanoise.attacks.named import title_of
 from dynanoise.record import Metric
-from dynanoise.report.plots import LOOKS, bare, svg
-from dynanoise.report.side_by_side import STRONGEST, strongest
+from dynanoise.report.plots import LOOKS, bare, offsets_within, svg
+from dynanoise.report.side_by_side import strongest
 from dynanoise.report.summary import Summary
 from dynanoise.report.verdict import budget, with_interval
 
@@ -56,11 +55,11 @@ def success(summaries: Mapping[str, Summary], contenders: Sequence[str]) -> Char
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.axvline(0.5, color=FAINT, linewidth=1)
+        offsets = offsets_within(len(names), 0.2)
         for index, protocol in enumerate(names):
             colour, marker = LOOKS[(0, 6, 5, 3, 4)[index % 5]]
             mine = [row for row in rows if row[1] == protocol]
-            shift = 0.2 * (index - (len(names) - 1) / 2)
-            heights = [contenders.index(row[0]) + shift for row in mine]
+            heights = [contenders.index(row[0]) + offsets[index] for row in mine]
             dots(axes, [row[3] for row in mine], heights, colour, marker, protocol)
         axes.set_yticks(range(len(contenders)), [short(name) for name in contenders])
         axes.set_ylim(len(contenders) - 0.5, -0.5)
@@ -133,11 +132,6 @@ def budgets(summaries: Mapping[str, Summary], contenders: Sequence[str]) -> Char
     )
 
 
-def attack_name(name: str) -> str:
-    """What charts call an attack."""
-    return "strongest" if name == STRONGEST else title_of(name)
-
-
 def short(text: str, most: int = 18) -> str:
     r"""Names come from users' files: no markup of matplotlib, and no wider than the chart.
 
@@ -171,12 +165,14 @@ def finish(figure: Any, *panels: Any) -> None:
         axes.grid(True, color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
     handles, labels = panels[0].get_legend_handles_labels()
-    wide = figure.get_figwidth() > SMALL[0]
+    most = 4 if figure.get_figwidth() > SMALL[0] else 2
+    if max(map(len, labels)) > 18:
+        most //= 2
     figure.legend(
         handles,
         labels,
         loc="outside lower center",
-        ncols=min(len(labels), 4 if wide else 2),
+        ncols=min(len(labels), most),
         frameon=False,
         fontsize=9,
         handlelength=1.6,

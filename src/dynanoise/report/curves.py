@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.attacks.named import title_of
 from dynanoise.evidence import AttackSample, Evidence
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
-from dynanoise.report.charts import FAINT, SMALL, WIDE, Chart, attack_name, finish, looks_of, short
+from dynanoise.record import STRONGEST
+from dynanoise.report.charts import FAINT, SMALL, WIDE, Chart, finish, looks_of, short
 from dynanoise.report.plots import LOOKS, svg
-from dynanoise.report.side_by_side import STRONGEST
 
 NOTE = (
     "In ROC curves the dotted line is guessing; at the false positive rates in grey, fewer than "
@@ -36,7 +37,7 @@ def roc_of_one(samples: Sequence[AttackSample], said: str) -> Chart:
     colours = [look[0] for look in (LOOKS[0], LOOKS[6], LOOKS[5], *LOOKS[1:5], *LOOKS[7:])]
     ordered = sorted(samples, key=lambda one: one.attack != STRONGEST)
     lines = {
-        attack_name(one.attack): (one, colours[index % len(colours)])
+        title_of(one.attack): (one, colours[index % len(colours)])
         for index, one in enumerate(ordered)
     }
     return _roc(lines, f"{said}: ROC by attack", SMALL)
@@ -62,7 +63,7 @@ def _roc(lines: Mapping[str, tuple[AttackSample, str]], title: str, size: Any) -
                 color=colour,
                 linewidth=1.6,
                 linestyle=("-", "--", "-.")[index % 3],
-                label=short(name),
+                label=short(name, 26),  # attacks may have parameters
             )
         axes.set_xlim(lowest, 1)
         axes.set_ylim(max(lowest, 1e-4), 1.1)

@@ -55,7 +55,7 @@ def samples_of(evidence: Evidence | None) -> Evidence | None:
 
 
 def load(folder: Path) -> Evidence:
-    """The evidence of a folder that `bench --out` wrote; Records alone where it has no samples.
+    """The evidence of a folder that --out named; Records alone where it has no samples.
 
     Raises:
         RecordsFileError: if a file cannot be read, holds something else, or if the samples are
@@ -68,7 +68,7 @@ def load(folder: Path) -> Evidence:
     except (OSError, UnicodeDecodeError) as error:
         raise RecordsFileError(
             f"{path} cannot be read ({error.__class__.__name__}).",
-            "Pass a folder that `dynanoise bench --out DIR` wrote.",
+            "Pass a folder that `dynanoise bench` or `dynanoise audit` wrote with --out.",
         ) from error
     records = tuple(from_json(text, str(path)))
     samples = folder / SAMPLES
@@ -83,7 +83,7 @@ def load(folder: Path) -> Evidence:
         if index["records"] != hashlib.sha256(content).hexdigest():
             raise RecordsFileError(
                 f"{samples} was not written together with {path}.",
-                f"Run `dynanoise bench --out` again, or remove {SAMPLES} to report Records alone.",
+                f"Run it with --out again, or remove {SAMPLES} to report Records alone.",
             )
         return _from_arrays(records, index, arrays)
     except RecordsFileError:
@@ -91,13 +91,13 @@ def load(folder: Path) -> Evidence:
     except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
         raise RecordsFileError(
             f"{samples} does not hold samples ({type(error).__name__}: {error}).",
-            "Run `dynanoise bench --out` again, or remove the file to report Records alone.",
+            "Run it with --out again, or remove the file to report Records alone.",
         ) from error
 
 
 def _to_npz(evidence: Evidence, digest: str) -> bytes:
     assert evidence.rows is not None
-    index: dict[str, Any] = {"format": FORMAT, "records": digest}
+    index: dict[str, Any] = {"format": FORMAT, "records": digest, "notes": evidence.notes}
     arrays: _Arrays = {}
     for kind, names in _NAMED.items():
         parts = getattr(evidence, kind)
@@ -146,4 +146,5 @@ def _from_arrays(records: tuple[Any, ...], index: dict[str, Any], arrays: _Array
     if len(sizes) != 1:
         raise ValueError(f"rows of {sorted(sizes)} lengths")
     rows = Rows(about[0], about[1], about[2], about[3], logits)
-    return Evidence(records, parts["attacks"], parts["reliability"], parts["risks"], rows)
+    notes = tuple(map(str, index["notes"]))
+    return Evidence(records, parts["attacks"], parts["reliability"], parts["risks"], rows, notes)

@@ -160,5 +160,5 @@ def _beyond_thresholds(summary: Summary) -> str:
         "undefended models, so success near 0.5 shows that they no longer fit, not that nothing "
         f"leaks. Without a threshold, the loss has AUC {undefended} undefended, "
         f"{', '.join(parts)}. Attacks fitted to each record (Carlini et al. 2022) are not part of "
-        "this protocol and not measured here."
+        "this protocol."
     )

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.attacks.named import title_of
 from dynanoise.evidence import AttackSample, Reliability, Risk
-from dynanoise.report.charts import FAINT, INK, SMALL, WIDE, Chart, attack_name, finish, short
+from dynanoise.report.charts import FAINT, INK, SMALL, WIDE, Chart, finish, short
 from dynanoise.report.plots import bare, svg
 
 MEMBERS, OTHERS = "#D55E00", "#0072B2"
@@ -22,7 +23,7 @@ def scores(panels: Mapping[str, AttackSample], said: str) -> Chart:
         said: for the title.
     """
     first = next(iter(panels.values()))
-    title = attack_name(first.attack)
+    title = title_of(first.attack)
 
     def draw(figure: Any) -> None:
         rows = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dynanoise.evidence import Evidence
-from dynanoise.report import side_by_side
+from dynanoise.report import audit, side_by_side
 from dynanoise.report.summary import Summary
 from dynanoise.report.verdict import NET_GAIN_NOTE, summaries_of, verdict
 
@@ -13,12 +13,16 @@ from dynanoise.report.verdict import NET_GAIN_NOTE, summaries_of, verdict
 def report_md(evidence: Evidence) -> str:
     """The verdict, the protocols side by side, and the command that makes them again.
 
+    Of an audit every attack's row and the sentences about it.
+
     Args:
         evidence: of one run; its Records are enough.
 
     Raises:
         InputError: if the Records are not all those of one run, or nobody attacks in them.
     """
+    if audit.of_audit(evidence.records):
+        return audit.markdown_page(evidence.records, evidence.notes)
     summaries = summaries_of(evidence.records)
     found, record = verdict(summaries), evidence.records[0]
     parts = [f"# Membership inference on {_escaped(record.preset)}, {_escaped(record.model)}"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynanoise.report.overhead import PUBLISHED, Overhead, times
-from dynanoise.report.plots import bare, svg
+from dynanoise.report.plots import bare, headline, legend_below, offsets_within, svg
 
 _LOOKS = (("#0072B2", "o"), ("#E69F00", "s"), ("#009E73", "^"), ("#CC79A7", "D"))
 _INK, _PUBLISHED = "#444444", "#D55E00"
@@ -24,19 +24,16 @@ def overhead_plot(summary: Overhead) -> bytes:
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         _grid(axes, summary)
-        offsets = _offsets(len(summary.batches))
+        offsets = offsets_within(len(summary.batches), 0.36)
         for index, batch in enumerate(summary.batches):
             _points(axes, summary, batch, offsets[index], _LOOKS[index % len(_LOOKS)])
         _published(axes, summary)
         record = summary.records[0]
-        figure.suptitle(
+        headline(
+            figure,
             f"Time of an answer over the undefended model's: {record.preset}, {record.model}",
-            fontsize=11,
-            x=0.01,
-            ha="left",
         )
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+        legend_below(figure, axes, 4)
 
     return svg(draw, (9.0, 1.5 + 0.42 * len(summary.contenders)))
 
@@ -125,13 +122,3 @@ def _span(summary: Overhead) -> tuple[float, float]:
     low, high = min(values), max(*values, 2.0)
     length = high / low
     return low / length**0.09, high * length**0.12
-
-
-def _offsets(count: int) -> list[float]:
-    """Heights within a row, centred on 0.
-
-    >>> _offsets(2)
-    [-0.18, 0.18]
-    """
-    step = min(0.36, 0.8 / count)
-    return [round(step * (index - (count - 1) / 2), 6) for index in range(count)]

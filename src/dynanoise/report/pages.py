@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from dynanoise.record import OVERHEAD, Record
-from dynanoise.report import findings, overhead, side_by_side, table
+from dynanoise.report import audit, findings, overhead, side_by_side, table
 from dynanoise.report.overhead_plot import overhead_plot
 from dynanoise.report.plots import success_plot
 
@@ -23,21 +23,23 @@ class Page:
         tables: for a terminal of a width.
         markdown: the same.
         caption: what the tables' cells are.
+        brackets: what stands in brackets on a terminal only, or "".
         sentences: what they say.
-        picture_name: of its file.
+        picture_name: of its file; None where there is no picture.
         picture: draws it, as SVG; raises MissingExtraError without matplotlib.
     """
 
     tables: Callable[[int], list[Table]]
     markdown: str
     caption: str
+    brackets: str
     sentences: list[str]
-    picture_name: str
-    picture: Callable[[], bytes]
+    picture_name: str | None = None
+    picture: Callable[[], bytes] | None = None
 
 
 def page_of(records: Sequence[Record]) -> Page:
-    """The page of attacks, or of time and memory.
+    """The page of attacks, of an audit, or of time and memory.
 
     Raises:
         InputError: if the Records are not all those of one run.
@@ -48,9 +50,18 @@ def page_of(records: Sequence[Record]) -> Page:
             tables=lambda width: [overhead.overhead_table(measured, width)],
             markdown=overhead.markdown_table(measured),
             caption=overhead.caption(measured),
+            brackets="",
             sentences=overhead.findings(measured),
             picture_name="overhead.svg",
             picture=lambda: overhead_plot(measured),
+        )
+    if audit.of_audit(records):
+        return Page(
+            tables=lambda width: [audit.table(records)],
+            markdown=audit.markdown_table(records),
+            caption=audit.CAPTION,
+            brackets="",
+            sentences=audit.sentences(records),
         )
     return _attacks(records)
 
@@ -66,7 +77,7 @@ def _attacks(records: Sequence[Record]) -> Page:
     texts, captions, sentences = [], [], []
     if paper is not None:
         texts.append(table.markdown_table(paper))
-        captions.append(table.caption(paper, beside=True))
+        captions.append(table.caption(paper))
         sentences += findings.findings(paper)
     if several:
         texts.append(side_by_side.markdown_side_by_side(judged))
@@ -74,12 +85,13 @@ def _attacks(records: Sequence[Record]) -> Page:
 
     def tables(width: int) -> list[Table]:
         shown = [] if paper is None else [table.success_table(paper, width)]
-        return [*shown, side_by_side.side_by_side(judged)] if several else shown
+        return [*shown, side_by_side.side_by_side(judged, width)] if several else shown
 
     return Page(
         tables=tables,
         markdown="\n\n".join(texts),
         caption=" ".join([*captions, findings.MIDPUT_NOTE]),
+        brackets=table.BRACKETS if paper is not None and table.published_of(paper).rows else "",
         sentences=sentences,
         picture_name="attack_success.svg",
         picture=lambda: success_plot(next(iter(judged.values())) if paper is None else paper),

@@ -72,20 +72,19 @@ def _draw(figure: Any, summary: Summary) -> None:
     gain.set_xlim(spans[0])
     cost.set_xlim(spans[1])
     record = summary.records[0]
-    figure.suptitle(
-        f"{record.preset}, {record.protocol} protocol: {threat_line(summary)}",
-        fontsize=11,
-        x=0.01,
-        ha="left",
-    )
-    handles, labels = gain.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=min(5, len(summary.contenders)),
-        frameon=False,
-    )
+    headline(figure, f"{record.preset}, {record.protocol} protocol: {threat_line(summary)}")
+    legend_below(figure, gain, min(5, len(summary.contenders)))
+
+
+def headline(figure: Any, text: str) -> None:
+    """A title over everything, from the left edge on."""
+    figure.suptitle(text, fontsize=11, x=0.01, ha="left")
+
+
+def legend_below(figure: Any, axes: Any, columns: int) -> None:
+    """The legend of some axes below everything."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def threat_line(summary: Summary) -> str:
@@ -99,7 +98,7 @@ def _success(axes: Any, summary: Summary) -> None:
     rows = len(summary.attacks)
     axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
     axes.text(0.5, -0.62, "chance ", color="#666666", fontsize=9, va="bottom", ha="right")
-    heights = _offsets(len(summary.contenders))
+    heights = offsets_within(len(summary.contenders), 0.19)
     for index, contender in enumerate(summary.contenders):
         found = [summary.spread(contender, name, "asr").interval for name in summary.attacks]
         _points(axes, found, [row + heights[index] for row in range(rows)], index, contender)
@@ -173,11 +172,11 @@ def _interval_note(summary: Summary) -> str:
     return f", mean and 95% interval over {count} seeds" if count > 1 else ", one seed"
 
 
-def _offsets(count: int) -> list[float]:
-    """Heights within a row, centred on 0.
+def offsets_within(count: int, widest: float) -> list[float]:
+    """Heights of so many marks within a row of height 1, centred on 0, at most so far apart.
 
-    >>> _offsets(3)
-    [-0.19, 0.0, 0.19]
+    >>> offsets_within(3, 0.19), offsets_within(2, 0.36)
+    ([-0.19, 0.0, 0.19], [-0.18, 0.18])
     """
-    step = min(0.19, 0.8 / count)
+    step = min(widest, 0.8 / count)
     return [round(step * (index - (count - 1) / 2), 6) for index in range(count)]

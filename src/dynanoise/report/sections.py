@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynanoise.record import Record
+from dynanoise.report import audit
 from dynanoise.report.markup import Markup, join, table, tag
 from dynanoise.report.verdict import NET_GAIN_NOTE, Verdict
 
@@ -28,6 +29,28 @@ def verdict_section(found: Verdict) -> Markup:
         tag("h3", "What this does not cover"),
         tag("p", found.scope),
     )
+
+
+def audit_section(records: Sequence[Record], notes: Sequence[str]) -> Markup:
+    """What an audit found, under which threat model, what was not tested, and notes."""
+    first, *others = audit.verdicts(records)
+    utilities = audit.utilities(records)
+    return join(
+        tag("h3", "What leaks"),
+        tag("p", _led(first), class_="lead"),
+        *(tag("p", _led(said)) for said in others),
+        _list("What answers are worth", utilities),
+        tag("h3", "What this does not cover"),
+        tag("p", audit.OUT_OF_SCOPE),
+        _list("Notes", notes),
+    )
+
+
+def _list(heading: str, sentences: Sequence[str]) -> Markup:
+    """Nothing where there are none."""
+    if not sentences:
+        return join()
+    return join(tag("h3", heading), tag("ul", *(tag("li", _led(said)) for said in sentences)))
 
 
 def _defense(gain: str, cost: str) -> Markup:
@@ -56,8 +79,9 @@ def made_section(records: Sequence[Record], contenders: Sequence[str]) -> Markup
         "Records of data": "; ".join(dict.fromkeys(_json(record.counts) for record in records)),
         "Hardware": _json(first.hardware),
         "Versions": _json(first.versions),
-        "Time of training": f"{sum(_training(records).values()):,.0f} s",
     }
+    if any(record.training for record in records):
+        facts["Time of training"] = f"{sum(_training(records).values()):,.0f} s"
     header = ("Contender", "Training", "Its parameters", "Answers")
     return tag(
         "div",

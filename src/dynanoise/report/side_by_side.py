@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from rich import box
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import Metric, Record
+from dynanoise.record import STRONGEST, Metric, Record
 from dynanoise.report.summary import Summary, summarise
 
-STRONGEST = "strongest"
+_BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
+"""Columns of the names and the accuracy, and of each protocol with intervals."""
+
+_INTERVAL = re.compile(r"\n\[.*?\]")
 
 
 def by_protocol(records: Sequence[Record]) -> dict[str, Summary]:
@@ -22,12 +26,16 @@ def by_protocol(records: Sequence[Record]) -> dict[str, Summary]:
     }
 
 
-def side_by_side(summaries: Mapping[str, Summary]) -> Table:
+def side_by_side(summaries: Mapping[str, Summary], width: int) -> Table:
     """Contenders in rows; for each protocol the strongest attack's success and the trade-off.
+
+    Intervals are left out where they would be broken across lines.
 
     Args:
         summaries: by protocol, of one preset.
+        width: of the terminal.
     """
+    roomy = width >= _BEFORE_PROTOCOLS + _A_PROTOCOL * len(summaries)
     table = Table(
         title=_title(summaries),
         box=box.SIMPLE_HEAD,
@@ -36,9 +44,12 @@ def side_by_side(summaries: Mapping[str, Summary]) -> Table:
         title_justify="left",
     )
     for index, heading in enumerate(_headings(summaries)):
-        table.add_column(heading, justify="right" if index else "left", overflow="fold")
+        table.add_column(
+            heading, justify="right" if index else "left", overflow="fold", no_wrap=roomy
+        )
     for row in _rows(summaries):
-        table.add_row(*row)
+        cells = row if roomy else [_INTERVAL.sub("", cell) for cell in row]
+        table.add_row(*cells)
     return table
 
 
@@ -115,6 +126,8 @@ def _rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
             row.append(f"{_with_interval(found)}\n{name}")
             for metric in ("midput", "midput_worst_case"):
                 spread = summary.spread(contender, None, metric).interval
+                if metric == "midput":  # the mean over attacks decides nothing; see the Records
+                    spread = Metric(spread.value)
                 baseline = contender == summary.contenders[0]
                 row.append("-" if baseline else _with_interval(spread, "+"))
         rows.append(row)

@@ -9,7 +9,7 @@ from typing import Any
 
 from dynanoise.attacks.named import title_of
 from dynanoise.record import Metric, Record
-from dynanoise.report.plots import LOOKS, bare, svg, threat_line
+from dynanoise.report.plots import LOOKS, bare, headline, legend_below, svg, threat_line
 from dynanoise.report.summary import Summary, summarise
 
 _UTILITY = ("accuracy", "label_flips", "midput", "midput_leakage", "midput_worst_case")
@@ -88,9 +88,8 @@ def _draw(figure: Any, summary: Summary) -> None:
     seeds = f"mean over {count} seeds (shaded: 95% interval)" if count > 1 else "one seed"
     record = summary.records[0]
     title = f"DynaNoise on {record.preset}, {seeds}; {record.protocol} protocol: "
-    figure.suptitle(f"{title}{threat_line(summary)}", fontsize=11, x=0.01, ha="left")
-    handles, labels = success.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    headline(figure, f"{title}{threat_line(summary)}")
+    legend_below(figure, success, 6)
 
 
 def _value(contender: str) -> float:

@@ -67,21 +67,19 @@ def published_of(summary: Summary) -> Published:
     return published(record.preset if record.protocol == "paper" else "")
 
 
-def caption(summary: Summary, *, beside: bool = False) -> str:
-    """What the cells of the table are, in sentences.
+BRACKETS = "In brackets the published value."
+"""Under the table of a terminal, where there are such values."""
 
-    Args:
-        summary: of the table.
-        beside: True where the table has published values in brackets, if there are any.
-    """
+
+def caption(summary: Summary) -> str:
+    """What the cells of the table are, in sentences."""
     several = len(summary.seeds) > 1
     seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
     scored = summary.records[0].counts.get("scored", "equal numbers of")
     trained = summary.spread(summary.contenders[0], None, "train_accuracy").mean
-    theirs = "; in brackets the published value" if beside and published_of(summary).rows else ""
     return (
-        f"{seeds}{theirs}. Attack success is balanced accuracy on {scored} records, half of them "
-        f"members. The undefended model's accuracy on its members is {trained:.3f}."
+        f"{seeds}. Attack success is balanced accuracy on {scored} records, half of them members. "
+        f"The undefended model's accuracy on its members is {trained:.3f}."
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dynanoise.errors import InputError
-from dynanoise.record import OVERHEAD, Metric, Record, ThreatModel
-from dynanoise.report.side_by_side import STRONGEST, by_protocol, strongest
+from dynanoise.record import OVERHEAD, STRONGEST, Metric, Record, ThreatModel
+from dynanoise.report.side_by_side import by_protocol, strongest
 from dynanoise.report.summary import Summary
 
 NOT_RUN = (

@@ -9,7 +9,7 @@ from dynanoise.errors import MissingExtraError
 
 
 def require(module: str, purpose: str) -> Any:
-    """The imported module, one of the extra ``data``, ``hf`` or ``train``.
+    """The imported module, one of the extra ``data``, ``hf``, ``onnx`` or ``train``.
 
     Args:
         module: its name, "pyarrow.parquet".
@@ -26,7 +26,8 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as error:
         top = module.partition(".")[0]
         package = {"PIL": "pillow", "huggingface_hub": "datasets"}.get(top, top)
-        extra = {"torch": "train", "transformers": "hf", "tokenizers": "hf"}.get(top, "data")
+        extras = {"torch": "train", "safetensors": "train", "onnxruntime": "onnx"}
+        extra = {**extras, "transformers": "hf", "tokenizers": "hf"}.get(top, "data")
         raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed.",
             f"Install it with: pip install 'dynanoise[{extra}]'",

@@ -1,0 +1,117 @@
+"""Attacks that look at nothing but which class the answer prefers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, final
+
+import numpy as np
+
+from dynanoise import pool
+from dynanoise.attacks import statistics
+from dynanoise.attacks.base import Attack
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+
+
+@final
+@dataclass(frozen=True)
+class Gap(Attack):
+    """Member if the answer to the original input is correct (Yeom et al. 2018, section 4.1).
+
+    Its balanced accuracy is 0.5 + (train accuracy - test accuracy) / 2. Score: 1 for a correct
+    answer, 0 for a wrong one.
+
+    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> fitted = Gap().fit(shadows)
+    >>> scores = fitted.score(answers(np.log([[0.6, 0.4], [0.4, 0.6]]), labels=[0, 0]))
+    >>> scores.tolist(), fitted.decide(scores).tolist()
+    ([1.0, 0.0], [True, False])
+    """
+
+    title: ClassVar[str] = "Gap"
+
+    def learn(self, shadows: Shadows) -> None:
+        """Nothing."""
+
+    def formula(self, learned: None, observed: Observed) -> Float64:
+        """[argmax p = y]."""
+        return statistics.of(observed, "correctness")[:, 0]
+
+
+class _Counts(NamedTuple):
+    """Scores of a correct and of a wrong answer to each input, float64 [N, A] each."""
+
+    correct: Float64
+    wrong: Float64
+
+
+@final
+@dataclass(frozen=True)
+class LabelOnly(Attack):
+    """How much likelier a correct or wrong answer is from models that hold the record.
+
+    Score: ln(a_in / a_out) for a correct answer, ln((1 - a_in) / (1 - a_out)) for a wrong one, with
+    a = (hits + 1) / (n + 2) over the n shadow models that were (a_in) or were not (a_out) trained
+    on this record: the log-likelihood ratio of one Bernoulli answer, each rate by Laplace's rule
+    of succession. Over near-duplicates the sum, each input with rates of its own, as if their
+    answers were independent (Choquette-Choo et al. 2021 query such inputs; the ratio for each
+    record follows the likelihood-ratio test of Carlini et al. 2022). Member if above 0. Records
+    without shadow models score 0.
+
+    It sees only the largest entry and the label, so no defense that keeps labels moves it, at this
+    number of queries.
+
+    Args:
+        calibrate: "defended" counts the shadow models' answers behind the defense, "clean" their
+            undefended outputs.
+
+    Raises:
+        InputError: for another ``calibrate``, in-models and out-models of different numbers, or a
+            target that answers another number of inputs than the shadow models.
+
+    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> right, wrong = [0.9, 0.1], [0.1, 0.9]
+    >>> shadows = shadow_answers(np.log([[right], [wrong]]), labels=[0], use=[[1], [0]])
+    >>> fitted = LabelOnly().fit(shadows)  # rates 2/3 and 1/3
+    >>> fitted.score(answers(np.log([right]), labels=[0])).round(4).tolist()
+    [0.6931]
+    """
+
+    calibrate: Literal["defended", "clean"] = "defended"
+    title: ClassVar[str] = "Label only"
+    aligned: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.calibrate not in ("defended", "clean"):
+            raise InputError(
+                f"calibrate is {self.calibrate!r}.", "Use 'defended' or 'clean' shadow outputs."
+            )
+
+    def learn(self, shadows: Shadows) -> _Counts:
+        """What a correct and what a wrong answer score."""
+        found = pool.slots(shadows.use)
+        hits = statistics.of_shadows(shadows, "correctness", clean=self.calibrate == "clean")
+        held, not_held = ((part.sum(axis=0) + 1) / (found.k + 2) for part in found.take(hits))
+        count = shadows.use.shape[1]
+        return _Counts(
+            found.spread(np.log(held / not_held), count),
+            found.spread(np.log((1 - held) / (1 - not_held)), count),
+        )
+
+    def formula(self, learned: _Counts, observed: Observed) -> Float64:
+        """The sum over inputs."""
+        correct = statistics.of(observed, "correctness")
+        if correct.shape != learned.correct.shape:
+            raise InputError(
+                f"The target answers {correct.shape[1]} inputs for each record, the shadow models "
+                f"{learned.correct.shape[1]}.",
+                "Ask all of them about the same near-duplicates.",
+            )
+        scores: Float64 = np.where(correct > 0, learned.correct, learned.wrong).sum(axis=1)
+        return scores
+
+
+ATTACKS = {"gap": Gap, "label_only": LabelOnly}

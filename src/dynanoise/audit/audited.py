@@ -1,0 +1,253 @@
+"""Audits a pool that the user brought: one model, or several over the same records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dynanoise import pool as pools
+from dynanoise.attacks.named import component_of, parts, title_of
+from dynanoise.audit import circumstances
+from dynanoise.audit.conditions import Condition, Outcome, outcome
+from dynanoise.audit.evidence import Gatherer
+from dynanoise.audit.feasible import Feasible, feasible
+from dynanoise.audit.judge import Finding
+from dynanoise.audit.judge_pool import judge_pool
+from dynanoise.audit.protocols import adaptive
+from dynanoise.audit.result import AuditResult
+from dynanoise.audit.single_model import halves, judge_single, single_model
+from dynanoise.defenses.temperature import undefended
+from dynanoise.errors import DynaNoiseError, InputError
+from dynanoise.metrics.pooled import FPRS
+from dynanoise.pool import Pool
+from dynanoise.record import AUDIT, AttackProtocol, Record
+from dynanoise.registry import DEFENSES
+from dynanoise.types import Contender, Defense, Int8
+
+QUERIES = (1, 16)
+"""Query budgets against a defense, unless others are asked for."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """How to audit.
+
+    Args:
+        defense: what the answers shall pass through, as a name with parameters or as an object;
+            None for the answers as they are.
+        queries: budgets, each >= 1, for the attacker who repeats a query. Answers without a defense
+            are the same every time, so that one query is all there is to them.
+        fail_if: conditions of failure.
+
+    Raises:
+        InputError: for an impossible budget, or a defense that cannot be read.
+        UnknownNameError: if no defense is called so.
+
+    >>> Question("temperature(temperature=4)").contenders[1]
+    Contender(name='temperature', defense=Temperature(temperature=4.0), recipe='plain')
+    """
+
+    defense: str | Defense | None = None
+    queries: tuple[int, ...] = QUERIES
+    fail_if: tuple[Condition, ...] = ()
+
+    def __post_init__(self) -> None:
+        for count in self.queries:
+            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+                raise InputError(f"A query budget is {count!r}.", "Use integers of at least 1.")
+        if not self.queries:
+            raise InputError("There is no query budget.", "Use at least one, such as 1.")
+        assert self.contenders
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """The undefended answers, and those behind the defense if there is one."""
+        plain = Contender("none", undefended())
+        if self.defense is None:
+            return (plain,)
+        if isinstance(self.defense, str):
+            name, made = parts(self.defense, "defense")[0], component_of(DEFENSES, self.defense)
+            if name == "none":
+                raise InputError(
+                    "The defense 'none' is no defense.",
+                    f"Known: {', '.join(one for one in DEFENSES.names() if one != 'none')}.",
+                )
+            return plain, Contender(name, made)
+        return plain, Contender(type(self.defense).__name__.lower(), self.defense)
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """Each query budget once, in ascending order; 1 where nothing is gained by asking again."""
+        return tuple(sorted(set(self.queries))) if self.defense is not None else (1,)
+
+    @property
+    def fprs(self) -> tuple[float, ...]:
+        """False positive rates to report."""
+        wanted = {one.fpr for one in self.fail_if if one.fpr is not None}
+        return tuple(sorted({*FPRS, *wanted}))
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is audited, for Records.
+
+    Attributes:
+        dataset: what the data are called.
+        model: what the models are called.
+        command: what makes these numbers again.
+        parameters: of the models.
+    """
+
+    dataset: str
+    model: str
+    command: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+def steps(pool: Pool, question: Question) -> int:
+    """How often `audited` calls its progress, at most."""
+    rows = len(feasible(pool).attacks) + 1 + (len(pool.test.labels) > 0)
+    return len(question.budgets) * len(question.contenders) * rows
+
+
+def audited(
+    pool: Pool,
+    question: Question,
+    subject: Subject,
+    progress: Callable[[str], None] = lambda step: None,
+) -> AuditResult:
+    """Runs every attack that these models are enough for.
+
+    Several models are each the target once, the others its shadows (`judge_pool`); one model is
+    attacked by somebody who knows half of the records (`judge_single`).
+
+    Args:
+        pool: what was given.
+        question: how to audit it.
+        subject: for the Records.
+        progress: called after each step.
+
+    Raises:
+        TooFewRecordsError: if there are too few models or records, also for a condition.
+        NotFittedError: if the defense must learn something that was not given.
+    """
+    can = feasible(pool)
+    needs = dict(can.needs)
+
+    def refused(name: str, error: DynaNoiseError) -> None:
+        needs[name] = f"{title_of(name)}: {error}"
+
+    counts = _counts(pool)
+    for condition in question.fail_if:
+        condition.check(counts["scored_non_members"])
+    keep = Gatherer()
+    judge = _Judge(pool, question, can, keep, progress, refused)
+    records = list(_records(judge, subject, counts))
+    outcomes: tuple[Outcome, ...] = tuple(outcome(one, records) for one in question.fail_if)
+    notes = (*needs.values(), *_notes(pool), *(one.sentence for one in outcomes))
+    return AuditResult(keep.evidence(records, notes), outcomes)
+
+
+def _notes(pool: Pool) -> list[str]:
+    notes = []
+    if len(pool.test.labels) == 0:
+        notes.append(
+            "Nothing is said about accuracy: that takes test_logits or test_probs, with "
+            "test_labels, of records that no model was trained on."
+        )
+    unknown = int((pool.examples.use < 0).sum())
+    if unknown:
+        notes.append(
+            f"{unknown:,} pairs of model and record of unknown membership were neither scored "
+            "nor used."
+        )
+    return notes
+
+
+def _records(judge: _Judge, subject: Subject, counts: Mapping[str, int]) -> Iterator[Record]:
+    versions, hardware = circumstances.versions(), circumstances.hardware()
+    pool, question = judge.pool, judge.question
+    first = question.budgets[0]
+    for queries in question.budgets:
+        protocol, findings = judge.at(queries)
+        for finding in findings:
+            if finding.contender.name == question.contenders[0].name and queries != first:
+                continue  # the same answers again, which only MIDPUT compares with
+            yield Record(
+                dataset=subject.dataset,
+                model=subject.model,
+                model_parameters=subject.parameters,
+                contender=finding.contender.name,
+                recipe="as given",
+                recipe_parameters={},
+                defense=finding.defense,
+                attack=finding.attack,
+                protocol=protocol.name,
+                threat=protocol.threat,
+                preset=AUDIT,
+                metrics=finding.metrics,
+                seed=pool.seed,
+                split=pool.split,
+                counts=counts,
+                command=subject.command,
+                versions=versions,
+                hardware=hardware,
+                seconds=finding.seconds,
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Everything but the query budget."""
+
+    pool: Pool
+    question: Question
+    can: Feasible
+    keep: Gatherer
+    progress: Callable[[str], None]
+    refused: Callable[[str, DynaNoiseError], None]
+
+    def at(self, queries: int) -> tuple[AttackProtocol, Iterator[Finding]]:
+        pool, contenders = self.pool, self.question.contenders
+        fprs, keep = self.question.fprs, self.keep
+        if pool.models == 1:
+            alone = single_model(queries, self.can.attacks)
+            found = judge_single(pool, contenders, alone, self.progress, keep=keep, fprs=fprs)
+            return alone, found
+        usual = adaptive(queries)
+        protocol = AttackProtocol(usual.name, usual.design, usual.threat, self.can.attacks)
+        found = judge_pool(
+            {"plain": pool},
+            contenders,
+            protocol,
+            self.progress,
+            keep=keep,
+            fprs=fprs,
+            refused=self.refused,
+        )
+        return protocol, found
+
+
+def _counts(pool: Pool) -> dict[str, int]:
+    use = pool.examples.use
+    alone = pool.models == 1
+    scored = use[:, halves(use[0], pool.seed).scored] if alone else _scored(use)
+    return {
+        "models": pool.models,
+        "pool": int(use.shape[1]),
+        "reference": len(pool.reference.labels),
+        "test": len(pool.test.labels),
+        "scored_members": int((scored == 1).sum()),
+        "scored_non_members": int((scored == 0).sum()),
+    }
+
+
+def _scored(use: Int8) -> Int8:
+    """The same use, hidden where a target's example has too few shadows to be scored."""
+    rest = [np.delete(use, target, axis=0) for target in range(len(use))]
+    k = min(pools.shadows_an_example(others) for others in rest)
+    least = [np.minimum((one == 1).sum(axis=0), (one == 0).sum(axis=0)) for one in rest]
+    return np.where(np.array(least) >= k, use, np.int8(-1))

@@ -1,0 +1,236 @@
+"""Attacks on one model without shadow models: the attacker knows half of the records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dynanoise.attacks.base import Attack
+from dynanoise.attacks.named import attack_of
+from dynanoise.audit.evidence import Keep
+from dynanoise.audit.judge import Finding, describe
+from dynanoise.audit.leave_one_out import Attacked, own_threshold, ranks
+from dynanoise.audit.observe import observe, recovered
+from dynanoise.metrics.midput import midput
+from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
+from dynanoise.metrics.utility import utility_metrics
+from dynanoise.noise.fresh import Fresh
+from dynanoise.numerics import Float64, Int64
+from dynanoise.observed import Observed, Shadows
+from dynanoise.pool import Pool
+from dynanoise.record import STRONGEST, AttackProtocol, Metric, ThreatModel
+from dynanoise.seeding import derive
+from dynanoise.types import Bools, Contender, Defense, Noise, Outputs, View
+
+SINGLE_MODEL = "single_model"
+
+
+def single_model(queries: int, attacks: Sequence[str]) -> AttackProtocol:
+    """The attacker of one model at a query budget.
+
+    It knows the defense and its parameters, not its random draws; of half of the records whether
+    they are members; and has no models of its own.
+
+    >>> single_model(16, ["population"]).name
+    'single_model_16'
+    """
+    name = SINGLE_MODEL if queries == 1 else f"{SINGLE_MODEL}_{queries}"
+    threat = ThreatModel(name, knows_defense=True, repeats=queries)
+    return AttackProtocol(name, design="pool", threat=threat, attacks=tuple(attacks))
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Positions of records, members and non-members in about equal shares.
+
+    Attributes:
+        known: two parts of what the attacker knows, int64 [2][n]: thresholds are tuned on the one
+            with what was learned from the other.
+        scored: int64 [S], about which it wants to know.
+    """
+
+    known: tuple[Int64, Int64]
+    scored: Int64
+
+
+def halves(use: np.ndarray[tuple[int], np.dtype[np.int8]], seed: int) -> Halves:
+    """Half of the members and of the non-members are known; records of hidden use are neither.
+
+    Args:
+        use: int8 [N].
+        seed: of the drawing.
+
+    >>> found = halves(np.array([1, 1, 1, 1, 0, 0, 0, 0, -1], dtype=np.int8), seed=0)
+    >>> [len(part) for part in (*found.known, found.scored)]
+    [2, 2, 4]
+    """
+    generator = np.random.default_rng(derive(seed, "known half"))
+    parts: list[list[Int64]] = [[], [], []]
+    for value in (1, 0):
+        rows = generator.permutation(np.flatnonzero(use == value))
+        half = len(rows) // 2
+        for part, chosen in zip(
+            parts, (rows[: half // 2], rows[half // 2 : half], rows[half:]), strict=True
+        ):
+            part.append(chosen)
+    first, second, scored = (np.sort(np.concatenate(part)) for part in parts)
+    return Halves((first, second), scored)
+
+
+def judge_single(
+    pool: Pool,
+    contenders: Sequence[Contender],
+    protocol: AttackProtocol,
+    progress: Callable[[str], None] = lambda step: None,
+    *,
+    keep: Keep | None = None,
+    fprs: Sequence[float] = FPRS,
+) -> Iterator[Finding]:
+    """Every contender under every attack on the only model of a pool.
+
+    Known non-members are the population of Attack-P, and the known half is what attacks that need
+    a shadow model, but not of the same records, learn from. Every threshold is the one of greatest
+    balanced accuracy on known records that nothing was learned from, and so is the strongest
+    attack. Intervals are of resampled records; they speak of this one model.
+
+    Args:
+        pool: of one model.
+        contenders: the first is the baseline of MIDPUT.
+        protocol: see `single_model`.
+        progress: called with a contender's and an attack's name when that is done.
+        keep: is shown scores and answers, for a report.
+        fprs: false positive rates at which the TPR is wanted.
+
+    Yields:
+        As `judge_pool`.
+    """
+    use = pool.examples.use[0]
+    parts = halves(use, pool.seed)
+    scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
+    before: tuple[dict[str, float], float] | None = None
+    for contender in contenders:
+
+        def noise(purpose: str, name: str = contender.name) -> Noise:
+            return Fresh(derive(pool.seed, "noise", pool.split, name, "target", 0, purpose))
+
+        defense = contender.defense.fit(_view(pool, parts))
+        said = describe(defense)
+        started = time.perf_counter()
+        repeats = protocol.threat.repeats
+        seen = recovered(
+            observe(defense, pool.examples, noise, repeats=repeats, aware=True), repeats
+        )
+        attacker = _Attacker(seen, pool.examples, parts)
+        best: tuple[Attacked, dict[str, Metric]] | None = None
+        success: dict[str, float] = {}
+        for name in protocol.attacks:
+            done = attacker.attack(name)
+            if keep is not None:
+                keep.attacked(contender, protocol, scored, done)
+            metrics = bootstrap(done.found, derive(pool.seed, "bootstrap"), fprs=fprs).metrics
+            metrics["expected"] = Metric(float(done.expected[0]))
+            success[name] = metrics["asr"].value
+            if best is None or done.expected[0] > best[0].expected[0]:
+                best = done, metrics
+            seconds, started = time.perf_counter() - started, time.perf_counter()
+            progress(f"{contender.name}, {name}")
+            yield Finding(contender, said, name, metrics, seconds)
+        if best is not None:
+            chosen, metrics = best
+            if keep is not None:
+                keep.attacked(contender, protocol, scored, _strongest(chosen))
+            metrics = {**metrics, f"chosen {chosen.name}": Metric(1)}
+            progress(f"{contender.name}, {STRONGEST}")
+            yield Finding(contender, said, STRONGEST, metrics, time.perf_counter() - started)
+        if len(pool.test.labels) == 0:
+            continue
+        metrics = _utility(contender, defense, pool, noise, keep)
+        after = success, metrics["accuracy"].value
+        before = before or after
+        trade = midput(before[0], after[0], before[1], after[1])
+        metrics["midput"] = Metric(trade.mean)
+        metrics["midput_leakage"] = Metric(trade.leakage)
+        metrics["midput_worst_case"] = Metric(trade.worst_case)
+        progress(f"{contender.name}, utility")
+        yield Finding(contender, said, None, metrics, time.perf_counter() - started)
+
+
+def _view(pool: Pool, parts: Halves) -> View:
+    """What the defender learns from: members, and non-members that are not scored."""
+    view = pool.view(0)
+    if len(view.reference.labels):
+        return view
+    known = np.concatenate(parts.known)
+    outside = known[pool.examples.use[0, known] == 0]
+    return replace(view, reference=pool.examples.select(examples=outside))
+
+
+def _strongest(chosen: Attacked) -> Attacked:
+    """The chosen attack under the choice's name; ranks, for another may be chosen elsewhere."""
+    found = replace(chosen.found, scores=ranks(chosen.found.scores))
+    return Attacked(STRONGEST, found, chosen.expected, {chosen.name: 1})
+
+
+def _utility(
+    contender: Contender,
+    defense: Defense,
+    pool: Pool,
+    noise: Callable[[str], Noise],
+    keep: Keep | None,
+) -> dict[str, Metric]:
+    def of(outputs: Outputs, purpose: str) -> dict[str, Metric]:
+        logits = outputs.logits[0, :, 0]
+        answers = defense(logits, noise(purpose))
+        if keep is not None and purpose == "test":
+            keep.answered(contender, 0, answers, outputs.labels)
+        return utility_metrics(answers, logits, outputs.labels)
+
+    members = of(pool.view(0).members, "members")
+    return {**of(pool.test, "test"), "train_accuracy": members["accuracy"]}
+
+
+@dataclass(frozen=True, eq=False)
+class _Attacker:
+    """The target's answers about all records, and of which the truth is known."""
+
+    seen: Observed
+    outputs: Outputs
+    parts: Halves
+
+    def attack(self, name: str) -> Attacked:
+        """Scores of the unknown half, and the balanced accuracy on known records."""
+        attack = attack_of(name)
+        first, second = self.parts.known
+        members = self.outputs.use[0] == 1
+        sides = ((first, second), (second, first))
+        tried = np.concatenate([self._scores(attack, *side) for side in sides])
+        truth = np.concatenate([members[second], members[first]])
+        threshold, expected = own_threshold(tried, truth)
+        rows = self.parts.scored
+        scores = self._scores(attack, np.sort(np.concatenate([first, second])), rows)
+        everything: Bools = np.ones((1, len(rows)), dtype=bool)
+        found = PoolScores(
+            scores[None], (scores >= threshold)[None], members[rows][None], everything
+        )
+        return Attacked(name, found, np.array([expected]))
+
+    def _scores(self, attack: Attack, known: Int64, asked: Int64) -> Float64:
+        """Of some records, with what is learned from others."""
+        use = self.outputs.use[:, known]
+        population = self._about(known[use[0] == 0])
+        learned = None
+        if attack.needs_shadows:
+            own = replace(self._about(known), population=population)
+            learned = Shadows((own,), use, self.outputs.select(examples=known))
+        return attack.fit(learned).score(replace(self._about(asked), population=population))
+
+    def _about(self, rows: Int64) -> Observed:
+        return replace(
+            self.seen,
+            labels=self.seen.labels[rows],
+            ids=self.seen.ids[rows],
+            log_probs=self.seen.log_probs[rows],
+        )

@@ -1,0 +1,188 @@
+"""`dynanoise audit`: its arguments, and what it runs."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dynanoise import terminal
+from dynanoise.errors import InputError, TooFewRecordsError
+
+if TYPE_CHECKING:
+    from dynanoise.audit.audited import Question
+    from dynanoise.audit.given import Given
+    from dynanoise.audit.result import AuditResult
+
+HOLDS, UNRESOLVED = 1, 3
+"""Exit codes: a condition of --fail-if holds; the data are too few to tell."""
+
+
+def audit(
+    outputs: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUTPUTS",
+            help="What models answered, as npz, parquet or csv: logits or probs, labels, member; "
+            "docs/audit.md has the layout. Several models: each is attacked with the others.",
+        ),
+    ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead: a model to ask, .onnx or .safetensors."),
+    ] = None,
+    factory: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULE:FUNCTION",
+            help="Makes the torch model of a .safetensors file. It is imported and run.",
+        ),
+    ] = None,
+    members: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="With --model: records it was trained on."),
+    ] = None,
+    nonmembers: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="With --model: records it was not trained on."),
+    ] = None,
+    defense: Annotated[
+        str | None,
+        typer.Option(
+            help="See its effect before it is deployed: NAME or NAME(PARAMETER=VALUE, ...), such "
+            "as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'."
+        ),
+    ] = None,
+    queries: Annotated[
+        list[int] | None,
+        typer.Option(
+            help="How often the attacker asks each query of the defense; may be given again. "
+            "Default: 1 and 16."
+        ),
+    ] = None,
+    fail_if: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CONDITION",
+            help="Exit with 1 if the upper end of the 95% interval is above: 'auc>0.6', "
+            "'asr>0.55' or 'tpr@0.001>0.01', of the strongest attack. May be given again.",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the records' parts and of noise.")] = 0,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder for Records, samples, report.md and report.html."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
+) -> None:
+    """Measure what a model of your own gives away about the records it was trained on.
+
+    Exit codes: 0 fine, 1 a condition of --fail-if holds, 2 wrong use, 3 too few data to tell.
+    """
+    with terminal.friendly():
+        try:
+            result = _run(
+                outputs,
+                (model, factory, members, nonmembers),
+                _question(defense, queries, fail_if),
+                seed=seed,
+                out=terminal.folder_of(out),
+            )
+        except TooFewRecordsError as error:
+            typer.echo(f"Error: {error}", err=True)
+            raise typer.Exit(UNRESOLVED) from None
+        folder = terminal.folder_of(out)
+        try:
+            written = folder is None or terminal.saved(
+                list(result.records), folder, result.evidence
+            )
+        finally:
+            _show(result, as_json)
+        if not written:
+            raise typer.Exit(2)
+        if result.failed:
+            raise typer.Exit(HOLDS)
+
+
+def _question(
+    defense: str | None, queries: list[int] | None, fail_if: list[str] | None
+) -> Question:
+    if queries and defense is None:
+        raise InputError(
+            "--queries was given without --defense.",
+            "Answers without noise are the same every time: leave it out, or name a defense.",
+        )
+    from dynanoise.audit.audited import QUERIES, Question
+    from dynanoise.audit.conditions import parsed
+
+    conditions = tuple(parsed(text) for text in fail_if or ())
+    return Question(defense, tuple(queries or QUERIES), conditions)
+
+
+def _run(
+    outputs: Path | None,
+    asked: tuple[Path | None, str | None, Path | None, Path | None],
+    question: Question,
+    *,
+    seed: int,
+    out: Path | None,
+) -> AuditResult:
+    given, words, kind = _given(outputs, asked)
+    if out is not None:
+        terminal.writable(out)
+    from dynanoise.audit.audited import Subject, audited, steps
+
+    pool = given.pool(seed)
+    if question.defense is not None:
+        words += ["--defense", shlex.quote(str(question.defense))]
+        words += [word for count in question.budgets for word in ("--queries", str(count))]
+    words += [word for one in question.fail_if for word in ("--fail-if", shlex.quote(str(one)))]
+    words += ["--seed", str(seed)] if seed else []
+    subject = Subject(given.name, kind, " ".join(words))
+    with terminal.progress_bar(f"audit of {given.name}", steps(pool, question)) as advance:
+        return audited(pool, question, subject, advance)
+
+
+def _given(
+    outputs: Path | None, asked: tuple[Path | None, str | None, Path | None, Path | None]
+) -> tuple[Given, list[str], str]:
+    """What is audited, the beginning of the command, and what the models are called."""
+    model, factory, members, nonmembers = asked
+    if (outputs is None) == (model is None):
+        raise InputError(
+            f"{'Neither' if outputs is None else 'Both'} a file of outputs "
+            f"{'nor' if outputs is None else 'and'} --model {'was' if outputs is None else 'were'} "
+            "given.",
+            "Name one: dynanoise audit outputs.npz, or dynanoise audit --model m.onnx ...",
+        )
+    if outputs is not None:
+        if factory or members or nonmembers:
+            raise InputError(
+                "--factory, --members and --nonmembers belong to --model.", "Leave them out."
+            )
+        from dynanoise.audit import outputs_file
+
+        # Names of files only: folders are nobody's business in Records.
+        words = ["dynanoise", "audit", shlex.quote(outputs.name)]
+        return outputs_file.load(outputs), words, "outputs as given"
+    if model is None or members is None or nonmembers is None:
+        raise InputError(
+            "--model needs tables of records it was trained on and of others.",
+            "Pass --members TABLE and --nonmembers TABLE.",
+        )
+    from dynanoise.audit import models_on_disk
+
+    words = ["dynanoise", "audit", "--model", shlex.quote(model.name)]
+    words += ["--factory", shlex.quote(factory)] if factory else []
+    words += ["--members", shlex.quote(members.name)]
+    words += ["--nonmembers", shlex.quote(nonmembers.name)]
+    return models_on_disk.load(model, factory, members, nonmembers), words, model.suffix[1:]
+
+
+def _show(result: AuditResult, as_json: bool) -> None:
+    """The table with its sentences on standard output; with --json what is no Record elsewhere."""
+    terminal.show(list(result.records), as_json)
+    for sentence in result.notes:
+        typer.echo(f"{'' if as_json else '• '}{sentence}", err=as_json)

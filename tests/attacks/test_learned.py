@@ -1,0 +1,192 @@
+"""The learned combination: its features, its training, and its strength on trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dynanoise import pool
+from dynanoise.attacks import statistics
+from dynanoise.attacks.features import features
+from dynanoise.attacks.learned import Learned
+from dynanoise.audit.observe import observe, recovered
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import undefended
+from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.metrics.roc import roc
+from dynanoise.metrics.success import attack_metrics
+from dynanoise.noise.fresh import Fresh
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+from dynanoise.seeding import derive
+from dynanoise.types import Bools, Defense, Outputs
+from tests.build_pool import case_of, pool_case, pool_outputs
+
+
+def simple_lira(target: Observed, shadows: Shadows) -> Float64:
+    """Online, centre mean, residual variances of all records."""
+    found = pool.slots(shadows.use)
+    phi = np.stack([statistics.of(one, "scaled_logit")[:, 0] for one in shadows.observed])
+    inside, outside = found.take(phi)
+    own = statistics.of(target, "scaled_logit")[found.rows, 0]
+    densities = [
+        stats.norm.logpdf(own, part.mean(axis=0), (part - part.mean(axis=0)).std())
+        for part in (inside, outside)
+    ]
+    return found.spread(densities[0] - densities[1], len(target.labels))
+
+
+@pytest.fixture(scope="module")
+def trained() -> pool.Pool:
+    """12 small networks on fair coins over 400 digits, about 2 seconds."""
+    pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+    from dynanoise.training.datasets.digits import digits
+    from dynanoise.training.executors import InProcess
+    from dynanoise.training.models.mlp import Mlp
+    from dynanoise.training.pools import pool_jobs, pool_of, pool_split
+    from dynanoise.training.recipes.plain import Plain
+    from dynanoise.training.schedule import Schedule
+
+    data = digits()
+    split = pool_split(data, pool=400, models=12, reference=100, seed=0)
+    recipe = Plain(Schedule(epochs=30, batch=32, learning_rate=2e-3))
+    jobs = pool_jobs(split, Mlp((128,)), recipe, seed=0, threads=1)
+    return pool_of(data, split, list(InProcess().run(jobs, data)), seed=0)
+
+
+def leave_one_out(
+    trained: pool.Pool, defense: Defense
+) -> Iterator[tuple[Observed, Shadows, Bools, Bools]]:
+    """Every model as the target: its answers, its shadows, who has shadows, and the truth."""
+    seen = []
+    for model in range(trained.models):
+
+        def noise(purpose: str, model: int = model) -> Fresh:
+            return Fresh(derive(0, purpose, model))
+
+        made = observe(defense, trained.examples, noise, model=model, aware=True)
+        seen.append(recovered(made))
+    for target in range(trained.models):
+        others = [model for model in range(trained.models) if model != target]
+        use = trained.examples.use[others]
+        masked = pool.equal_numbers(use, pool.shadows_an_example(use), derive(0, target))
+        clean = trained.examples.select(models=others)
+        shadows = Shadows(tuple(seen[model] for model in others), masked, clean)
+        yield seen[target], shadows, pool.eligible(masked), trained.examples.use[target] == 1
+
+
+@pytest.mark.parametrize("defense", [undefended(), DynaNoise(0.3, 2.0, 10.0)])
+def test_it_is_at_least_as_strong_as_lira_on_trained_models(
+    trained: pool.Pool, defense: Defense
+) -> None:
+    ours: list[tuple[float, float]] = []
+    lira: list[tuple[float, float]] = []
+    for target, shadows, scored, truth in leave_one_out(trained, defense):
+        fitted = Learned().fit(shadows)
+        for found, scores in (
+            (ours, fitted.score(target)),
+            (lira, simple_lira(target, shadows)),
+        ):
+            decisions = fitted.decide(scores)[scored]
+            metrics = attack_metrics(scores[scored], decisions, truth[scored])
+            found.append((metrics["auc"].value, metrics["asr"].value))
+    gain = np.array(ours) - np.array(lira)
+    # AUC and balanced accuracy, over the same targets.
+    assert (gain.mean(axis=0) > 0).all()
+    assert np.mean(lira, axis=0)[0] > 0.55  # there is something to find
+
+
+def test_features_against_their_definition() -> None:
+    """The first signal's columns, record by record; every number finite."""
+    seen, _, shadows = pool_case(0, count=80)
+    found = pool.slots(shadows.use)
+    rows = features(seen, shadows, found)
+    assert rows.shape[0] == len(found.rows)
+    assert np.isfinite(rows).all()
+    inside, outside = [], []
+    for record in found.rows:
+        answered = [
+            (use, statistics.scaled_logit(one.log_probs[record], one.labels[[record]])[0])
+            for one, use in zip(shadows.observed, shadows.use[:, record], strict=True)
+        ]
+        inside.append([value for use, value in answered if use == 1])
+        outside.append([value for use, value in answered if use == 0])
+    a, b = np.array(inside), np.array(outside)
+    own = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)[found.rows]
+    np.testing.assert_allclose(rows[:, 0], own)
+    np.testing.assert_allclose(rows[:, 1], own - a.mean(axis=1))
+    np.testing.assert_allclose(rows[:, 2], own - b.mean(axis=1))
+    densities = [
+        stats.norm.logpdf(own, part.mean(axis=1), (part - part.mean(axis=1, keepdims=True)).std())
+        for part in (a, b)
+    ]
+    np.testing.assert_allclose(rows[:, 3], np.clip(densities[0] - densities[1], -30, 30))
+    np.testing.assert_allclose(rows[:, 4], a.std(axis=1))
+    np.testing.assert_allclose(rows[:, 5], b.std(axis=1))
+
+
+def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models() -> None:
+    _, _, shadows = pool_case(1)
+    k = pool.slots(shadows.use).k
+    learned = Learned(draws=3).fit(shadows).learned
+    assert [found.k for _, found in learned.draws] == 3 * [k - 1]
+    drawn = [use.use for use, _ in learned.draws]
+    assert (drawn[0] != drawn[1]).any()
+
+
+def test_rows_are_limited() -> None:
+    _, _, shadows = pool_case(2)
+    apart = Learned(rows=120).fit(shadows).held_out()
+    assert apart is not None
+    # Four pseudo-targets, one of them held out: a third of 120 rows, as many members as others.
+    assert len(apart.scores) == 40
+    assert apart.members.sum() == 20
+
+
+def test_records_without_shadow_models_score_nothing() -> None:
+    seen, _, shadows = pool_case(3)
+    hidden = shadows.use.copy()
+    hidden[:, :5] = -1
+    scores = Learned().fit(replace(shadows, use=hidden)).score(seen)
+    assert (scores[:5] == 0).all()
+    assert (scores[5:] != 0).all()
+
+
+def test_near_duplicates_help() -> None:
+    """Seven noisy inputs of a record tell more than one."""
+    aucs = []
+    for inputs in (1, 7):
+        seen, truth, shadows = pool_case(4, leak=1.0, inputs=inputs)
+        aucs.append(roc(Learned().fit(shadows).score(seen), truth).auc)
+    assert aucs[1] > aucs[0]
+
+
+def test_what_is_held_out_is_not_learned_from() -> None:
+    """Shadow models of random membership: an estimate on what was learned would be above 0.5."""
+    excess, variance = 0.0, 0.0
+    for seed in range(8):
+        outputs = pool_outputs(seed, leak=0.0, count=200)
+        _, _, shadows = case_of(outputs)
+        apart = Learned().fit(shadows).held_out()
+        assert apart is not None
+        excess += roc(apart.scores, apart.members).auc - 0.5
+        members, others = apart.members.sum(), (~apart.members).sum()
+        variance += (members + others + 1) / (12 * members * others)
+    # Low by what the other models' membership gives away, never high: see `Learned`.
+    assert -6 * np.sqrt(variance) < excess < 3.3 * np.sqrt(variance)
+
+
+def test_wrong_parameters_and_small_pools_are_refused() -> None:
+    with pytest.raises(InputError, match=r"rows is 0 and draws 2"):
+        Learned(rows=0)
+    with pytest.raises(InputError, match=r"draws 0"):
+        Learned(draws=0)
+    small = pool_outputs(0, models=3, count=50)
+    use = np.tile(np.array([[1], [0], [0]], dtype=np.int8), 50)
+    tiny = case_of(Outputs(small.logits, small.labels, small.ids, use[[0, 0, 1]]))[2]
+    with pytest.raises(TooFewRecordsError, match="at least two of either kind"):
+        Learned().fit(tiny)

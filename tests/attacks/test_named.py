@@ -1,0 +1,83 @@
+"""Attacks from text."""
+
+from __future__ import annotations
+
+import pytest
+
+from dynanoise.attacks.aligned_scale import ScaleAligned
+from dynanoise.attacks.fixed_threshold import Loss
+from dynanoise.attacks.label_only import LabelOnly
+from dynanoise.attacks.lira_by_class import LiraByClass
+from dynanoise.attacks.named import attack_of, parts, title_of
+from dynanoise.attacks.threshold import Threshold
+from dynanoise.errors import InputError, UnknownNameError
+
+
+@pytest.mark.parametrize(
+    ("text", "attack"),
+    [
+        ("loss", Loss()),
+        (" loss ( ) ".replace(" (", "("), Loss()),
+        ("loss(threshold=0.25)", Loss(0.25)),
+        ("lira_by_class( shadows = 1 )", LiraByClass(1)),
+        ("label_only(calibrate=clean)", LabelOnly("clean")),
+        ("label_only(calibrate='clean')", LabelOnly("clean")),
+        ("scale_aligned(attack=threshold)", ScaleAligned("threshold")),
+        (
+            "scale_aligned(attack=threshold(statistic=hinge))",
+            ScaleAligned("threshold(statistic=hinge)"),
+        ),
+        ("threshold(statistic=loss,)", Threshold("loss")),
+    ],
+)
+def test_names_and_parameters(text: str, attack: object) -> None:
+    assert attack_of(text) == attack
+
+
+def test_values_are_numbers_truths_none_or_words() -> None:
+    text = "a(b=1, c=-2.5, d=1e-3, e=True, f=None, g=word, h=two words)"
+    assert parts(text)[1] == {
+        "b": 1,
+        "c": -2.5,
+        "d": 1e-3,
+        "e": True,
+        "f": None,
+        "g": "word",
+        "h": "two words",
+    }
+
+
+def test_an_attack_s_text_as_a_parameter_keeps_its_commas() -> None:
+    assert parts("a(b=c(d=1, e=f(g=2, h=3)), i=4)") == (
+        "a",
+        {"b": "c(d=1, e=f(g=2, h=3))", "i": 4},
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["", "loss(", "loss)", "loss(0.5)", "loss(1=2)", "loss()x", "a b", "loss(=1)"]
+)
+def test_what_cannot_be_read_is_named(text: str) -> None:
+    with pytest.raises(InputError, match="is no attack") as caught:
+        attack_of(text)
+    assert repr(text) in str(caught.value)
+    assert "NAME(PARAMETER=VALUE, ...)" in caught.value.remedy
+
+
+def test_unknown_names_and_parameters() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'loss'"):
+        attack_of("los")
+    with pytest.raises(InputError, match=r"'loss' has no parameter 'treshold'. Known: threshold"):
+        attack_of("loss(treshold=1)")
+    with pytest.raises(InputError, match=r"'gap' has no parameter 'x'. Known: none"):
+        attack_of("gap(x=1)")
+    with pytest.raises(UnknownNameError, match="no attack 'liar'"):
+        attack_of("scale_aligned(attack=liar)")
+    with pytest.raises(UnknownNameError, match="no statistic 'hinges'"):
+        attack_of("threshold(statistic=hinges)")
+
+
+def test_titles() -> None:
+    assert title_of("loss") == "Loss"
+    assert title_of("label_only(calibrate=clean)") == "Label only (calibrate=clean)"
+    assert title_of("of_another_package(a=1)") == "of_another_package(a=1)"

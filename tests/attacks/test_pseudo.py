@@ -1,0 +1,80 @@
+"""Shadow models played as targets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dynanoise import pool
+from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.audit.observe import shadow_answers
+from dynanoise.errors import InputError, TooFewRecordsError
+from tests.build import reordered_shadows
+from tests.build_pool import pool_case
+
+
+def test_a_pseudo_target_is_never_its_own_shadow() -> None:
+    _, _, shadows = pool_case(0)
+    played = list(pseudo_targets(shadows, count=9))
+    assert len(played) == len(shadows.observed)
+    assert len({id(pseudo.target) for pseudo in played}) == 9
+    for pseudo in played:
+        others = {id(one) for one in pseudo.shadows.observed}
+        assert len(others) == 8
+        assert id(pseudo.target) not in others
+        answered = pseudo.shadows.clean.logits
+        assert answered.shape[0] == pseudo.shadows.use.shape[0] == 8
+        for one, logits in zip(pseudo.shadows.observed, answered, strict=True):
+            index = [id(seen) for seen in shadows.observed].index(id(one))
+            np.testing.assert_array_equal(logits, shadows.clean.logits[index])
+
+
+def test_membership_is_the_model_s_own_and_known_only_where_shown() -> None:
+    _, _, shadows = pool_case(1)
+    k = pool.slots(shadows.use).k
+    for pseudo in pseudo_targets(shadows, count=9):
+        index = [id(seen) for seen in shadows.observed].index(id(pseudo.target))
+        own = shadows.use[index]
+        np.testing.assert_array_equal(pseudo.members, own == 1)
+        assert not pseudo.known[own < 0].any()
+        assert pseudo.known[own >= 0].all()  # k - 1 of either kind are always left
+        assert pool.slots(pseudo.shadows.use).k == k - 1
+
+
+def test_the_others_counts_do_not_tell_members_apart() -> None:
+    """Without hiding one of the other kind, a member's others would hold fewer in-models."""
+    _, _, shadows = pool_case(3)
+    for pseudo in pseudo_targets(shadows, count=9):
+        use = pseudo.shadows.use
+        for side in (pseudo.members, ~pseudo.members):
+            counts = (use == 1).sum(axis=0)[pseudo.known & side]
+            assert len(np.unique(counts)) == 1
+
+
+def test_the_order_is_random_and_the_seed_s() -> None:
+    _, _, shadows = pool_case(4)
+    orders = [
+        [id(pseudo.target) for pseudo in pseudo_targets(shadows, 4, seed)] for seed in (0, 0, 1, 2)
+    ]
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_the_order_of_records_makes_no_difference() -> None:
+    _, _, shadows = pool_case(5)
+    order = np.random.default_rng(0).permutation(shadows.use.shape[1])
+    moved = reordered_shadows(shadows, order)
+    for before, after in zip(pseudo_targets(shadows, 3), pseudo_targets(moved, 3), strict=True):
+        np.testing.assert_array_equal(before.shadows.use[:, order], after.shadows.use)
+
+
+def test_pools_that_cannot_spare_a_model_are_refused() -> None:
+    rows = np.zeros((2, 3, 2))
+    one_of_each = shadow_answers(rows, [0, 1, 0], [[1, 0, 1], [0, 1, 0]])
+    with pytest.raises(TooFewRecordsError, match="at least two of either kind"):
+        list(pseudo_targets(one_of_each, 1))
+    unequal = replace(one_of_each, use=np.array([[1, 1, 1], [0, 1, 0]], dtype=np.int8))
+    with pytest.raises(InputError, match="same number of both"):
+        list(pseudo_targets(unequal, 1))

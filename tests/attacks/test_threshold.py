@@ -1,0 +1,128 @@
+"""Thresholds for each class that maximise balanced accuracy on all shadow models."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynanoise.attacks import statistics
+from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
+from dynanoise.attacks.threshold import Threshold
+from dynanoise.audit.observe import answers, shadow_answers
+from dynanoise.numerics import Float64
+from dynanoise.types import Bools
+from tests.build_pool import pool_case
+
+ROWS = st.lists(
+    st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=30
+)
+
+
+def balanced_accuracy(threshold: float, scores: Float64, members: Bools) -> float:
+    called = scores >= threshold
+    return float((called[members].mean() + (~called[~members]).mean()) / 2)
+
+
+def best_by_trying(scores: Float64, members: Bools, balanced: bool) -> float:
+    def worth(threshold: float) -> float:
+        if balanced:
+            return round(balanced_accuracy(threshold, scores, members), 12)
+        return round(float(np.mean((scores >= threshold) == members)), 12)
+
+    return float(max(np.unique(scores), key=lambda t: (worth(t), t)))
+
+
+@given(ROWS, st.booleans())
+def test_class_thresholds_equal_trying_all(
+    rows: list[tuple[int, bool, int]], balanced: bool
+) -> None:
+    scores = np.array([float(row[0]) for row in rows])
+    members = np.array([row[1] for row in rows])
+    labels = np.array([row[2] for row in rows])
+    both = bool(members.any() and not members.all())
+    if balanced and not both:
+        return
+    found = class_thresholds(scores, members, labels, 4, balanced=balanced)
+    overall = best_by_trying(scores, members, balanced)
+    assert best_threshold(scores, members, balanced=balanced) == overall
+    for label in range(4):
+        own = labels == label
+        tells = own.any() and (not balanced or 0 < members[own].sum() < own.sum())
+        expected = best_by_trying(scores[own], members[own], balanced) if tells else overall
+        assert found[label] == expected
+
+
+def test_balance_counts_rates_and_not_records() -> None:
+    """Nine members and one non-member: plain accuracy calls everybody a member."""
+    scores = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 3.5])
+    members = np.arange(10) < 9
+    assert best_threshold(scores, members) == 1.0
+    assert best_threshold(scores, members, balanced=True) == 4.0
+
+
+def test_all_shadow_models_and_only_what_is_shown() -> None:
+    """The second model's member of class 0 lowers the threshold, its hidden record does not."""
+    logits = np.zeros((2, 3, 2))
+    logits[0, :, 0] = [5.0, 1.0, 3.0]
+    logits[1, :, 0] = [2.0, 0.5, -9.0]
+    use = np.array([[1, 0, 1], [1, 0, -1]])
+    fitted = Threshold("hinge").fit(shadow_answers(logits, [0, 0, 0], use))
+    seen = answers([[2.0, 0.0], [1.99, 0.0]], [0, 0])
+    scores = fitted.score(seen)
+    np.testing.assert_allclose(scores, [0.0, -0.01], atol=1e-12)
+    assert fitted.decide(scores).tolist() == [True, False]
+
+
+def test_the_attack_s_thresholds_are_balanced() -> None:
+    """Nine members and one non-member, as above: plain accuracy would take everybody."""
+    logits = np.zeros((1, 10, 2))
+    logits[0, :, 0] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 3.5]
+    fitted = Threshold("hinge").fit(shadow_answers(logits, [0] * 10, [[1] * 9 + [0]]))
+    assert fitted.score(answers([[4.0, 0.0]], [0])).tolist() == pytest.approx([0.0])
+
+
+def test_the_true_class_s_threshold_applies() -> None:
+    seen, _, shadows = pool_case(0)
+    fitted = Threshold().fit(shadows)
+    scores = fitted.score(seen)
+    phi = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)
+    shown = shadows.use >= 0
+    for label in range(4):
+        pairs = [
+            (value, use == 1)
+            for one, uses, show in zip(shadows.observed, shadows.use, shown, strict=True)
+            for value, use, y, s in zip(
+                statistics.scaled_logit(one.log_probs[:, 0], one.labels),
+                uses,
+                one.labels,
+                show,
+                strict=True,
+            )
+            if s and y == label
+        ]
+        expected = best_by_trying(
+            np.array([value for value, _ in pairs]), np.array([member for _, member in pairs]), True
+        )
+        own = seen.labels == label
+        np.testing.assert_allclose(scores[own], phi[own] - expected, atol=1e-12)
+
+
+def test_only_the_original_input_counts() -> None:
+    seen, _, shadows = pool_case(0, inputs=3)
+    scores = Threshold().fit(shadows).score(seen)
+    assert scores.shape == seen.labels.shape
+    fitted = Threshold().fit(shadows)
+    phi = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)
+    np.testing.assert_allclose(scores, phi - fitted.learned[seen.labels])
+
+
+@pytest.mark.parametrize("name", ["confidence", "entropy", "loss", "modified_entropy"])
+def test_other_signals(name: str) -> None:
+    seen, _, shadows = pool_case(1)
+    scores = Threshold(name).fit(shadows).score(seen)
+    signal = statistics.of(seen, name)[:, 0]
+    for label in range(4):
+        own = seen.labels == label
+        assert np.ptp(signal[own] - scores[own]) < 1e-9

@@ -1,0 +1,73 @@
+"""Made-up answers of models, as users bring them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise import numerics
+from dynanoise.audit.given import Given, given_of
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+def arrays(
+    models: int = 8,
+    records: int = 200,
+    classes: int = 3,
+    leak: float = 2.0,
+    tests: int = 100,
+    halves: bool = False,
+    seed: int = 0,
+) -> Arrays:
+    """Logits that are ``leak`` higher for members' true class; one model gives [N, K] and [N].
+
+    Args:
+        models: M.
+        records: N.
+        classes: K.
+        leak: of members.
+        tests: T, of records that no model was trained on; 0 for none.
+        halves: every record is in exactly half of the models, instead of fair coins.
+        seed: of everything.
+    """
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, records + tests)
+    member = generator.random((models, records)) < 0.5
+    if halves:
+        member = generator.permuted(
+            np.repeat(np.arange(models)[:, None] < models // 2, records, axis=1), axis=0
+        )
+    own = generator.normal(0, 1, (records + tests, classes))
+    logits = own + generator.normal(0, 0.7, (models, records + tests, classes))
+    logits[:, np.arange(records + tests), labels] += 1.5
+    logits[:, np.arange(records), labels[:records]] += leak * member
+    found: Arrays = {
+        "logits": logits[:, :records],
+        "labels": labels[:records],
+        "member": member.astype(np.int8),
+    }
+    if tests:
+        found |= {"test_logits": logits[:, records:], "test_labels": labels[records:]}
+    if models == 1:
+        alone = {"logits", "member", "test_logits"}
+        found = {name: value[0] if name in alone else value for name, value in found.items()}
+    return found
+
+
+def probabilities(found: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float64) -> Arrays:
+    """The same with probabilities instead of logits."""
+    return {
+        name.replace("logits", "probs"): numerics.softmax(value).astype(dtype)
+        if "logits" in name
+        else value
+        for name, value in found.items()
+    }
+
+
+def given(**choices: Any) -> Given:
+    """`arrays`, checked."""
+    return given_of("made up", **arrays(**choices))

@@ -1,0 +1,67 @@
+"""Protocols stand beside each other, with their threat models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from dynanoise.audit.protocols import ADAPTIVE
+from dynanoise.record import Metric, Record
+from dynanoise.report.pages import page_of
+from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes, strongest
+from tests.build_records import record, records, utility
+
+
+def pool_records(absent: str = "") -> list[Record]:
+    """One seed, three contenders; the attacker chose LiRA against most targets."""
+    rows = []
+    for name, asr in (("none", 0.70), ("temperature", 0.70), ("dynanoise", 0.69)):
+        if name == absent:
+            continue
+        own = Metric(asr, asr - 0.02, asr + 0.02)
+        chosen = {"chosen lira": Metric(14), "chosen gap": Metric(2)}
+        choice = replace(record(name, "strongest", 0, auc=0.8), metrics={
+            "asr": own, "auc": Metric(0.8, 0.7, 0.9), **chosen,
+        })  # fmt: skip
+        cost = utility(name, 0, 0.9, 0.01)
+        metrics = {**cost.metrics, "midput_worst_case": Metric(-0.004, -0.01, 0.002)}
+        rows += [record(name, "lira", 0, asr=asr + 0.01, auc=0.8), choice]
+        rows.append(replace(cost, metrics=metrics))
+    counts = {"models": 16, "pool": 600}
+    return [
+        replace(row, protocol="adaptive", threat=ADAPTIVE.threat, counts=counts) for row in rows
+    ]
+
+
+def test_the_attackers_own_choice_is_named_with_its_interval() -> None:
+    judged = by_protocol([*records(), *pool_records()])
+    assert list(judged) == ["paper", "adaptive"]
+    name, found = strongest(judged["adaptive"], "dynanoise")
+    assert (name, found.value) == ("LiRA", 0.69)  # not the 0.70 of hindsight
+    assert [found.low, found.high] == pytest.approx([0.67, 0.71])
+    name, found = strongest(judged["paper"], "none")
+    assert name == "Confidence" and found.value == pytest.approx(0.61)
+
+
+def test_the_table_has_both_and_what_was_not_run() -> None:
+    judged = by_protocol([*records(), *pool_records(absent="dynanoise")])
+    lines = markdown_side_by_side(judged).splitlines()
+    paper, adaptive = (f"{name}: strongest | MIDPUT | worst" for name in judged)
+    assert lines[0] == f"|  | Test acc. | {paper} | {adaptive} |"
+    cells = {line.split(" | ")[0].strip("| "): line for line in lines[2:]}
+    assert "0.700<br>[.680,.720]<br>LiRA" in cells["temperature"]
+    assert "-0.004<br>[-.010,.002]" in cells["temperature"]
+    assert cells["dynanoise"].endswith("| not run |  |  |")
+    assert any("Not run under every protocol: dynanoise" in note for note in notes(judged))
+
+
+def test_every_protocol_comes_with_its_threat_model() -> None:
+    page = page_of([*records(), *pool_records()])
+    text = " ".join(page.sentences)
+    assert "paper: the attacker does not know of the defense and asks each query once" in text
+    assert "adaptive: the attacker knows the defense and its parameters" in text
+    assert "16 models over 600 records, each the target once" in text
+    assert page.markdown.count("| none |") == 2
+    only = page_of(pool_records())
+    assert only.markdown.count("| none |") == 1 and "does not know" not in " ".join(only.sentences)
