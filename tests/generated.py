@@ -100,6 +100,7 @@ def cli_page() -> str:
         ["audit"],
         ["sweep"],
         ["show"],
+        ["report"],
         ["store", "ls"],
         ["store", "rm"],
     )

@@ -283,7 +283,7 @@ def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.Mon
         "no target of this run. Train it first: `dynanoise bench digits --seeds 1" in before.stderr
     )
     bench = run("bench", "digits", "--seeds", "1", *FEW, "--attack", "loss", "--json")
-    monkeypatch.setattr("dynanoise.training.store.train_and_answer", None)  # training would fail
+    monkeypatch.setattr("dynanoise.training.stored.train_and_answer", None)  # training would fail
     out = tmp_path / "out"
     found = run(*arguments, "--out", str(out))
     assert found.exit_code == 0, found.stderr

@@ -73,7 +73,7 @@ def audit(
     seed: Annotated[int, typer.Option(help="Of the records' parts and of noise.")] = 0,
     out: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Folder for records.json and report.md."),
+        typer.Option(metavar="DIR", help="Folder for Records, samples, report.md and report.html."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
 ) -> None:
@@ -95,7 +95,9 @@ def audit(
             raise typer.Exit(UNRESOLVED) from None
         folder = terminal.folder_of(out)
         try:
-            written = folder is None or _save(result, folder)
+            written = folder is None or terminal.saved(
+                list(result.records), folder, result.evidence
+            )
         finally:
             _show(result, as_json)
         if not written:
@@ -179,18 +181,8 @@ def _given(
     return models_on_disk.load(model, factory, members, nonmembers), words, model.suffix[1:]
 
 
-def _save(result: AuditResult, folder: Path) -> bool:
-    from dynanoise.report.records import to_json
-
-    files = {
-        "records.json": to_json(result.records).encode(),
-        "report.md": result.to_markdown().encode(),
-    }
-    return terminal.written(files, folder)
-
-
 def _show(result: AuditResult, as_json: bool) -> None:
     """The table with its sentences on standard output; with --json what is no Record elsewhere."""
     terminal.show(list(result.records), as_json)
-    for sentence in (*result.notes, *(one.sentence for one in result.outcomes)):
+    for sentence in result.notes:
         typer.echo(f"{'' if as_json else '• '}{sentence}", err=as_json)

@@ -136,6 +136,7 @@ def bench(
             raise InputError("Both --store and --no-store were given.", "Leave one away.")
         folder = terminal.folder_of(out)
         kept = None if no_store else commands.store_folder(store)
+        evidence = None
         if preset == "overhead":
             _refuse(
                 context,
@@ -161,11 +162,12 @@ def bench(
                 protocols=tuple(protocol or ()),
                 device=device,
             )
-            records = commands.run_plan(
+            evidence = commands.run_plan(
                 plan, loaded, out=folder, folder=data, store=kept, workers=workers
             )
+            records = list(evidence.records)
         try:
-            written = folder is None or terminal.saved(records, folder)
+            written = folder is None or terminal.saved(records, folder, evidence)
         finally:
             terminal.show(records, as_json)
         if not written:
@@ -235,6 +237,22 @@ def show(
         from dynanoise.report.records import load
 
         terminal.show(load(records), as_json, markdown)
+
+
+@app.command()
+def report(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="A folder that bench or audit wrote with --out.")
+    ],
+) -> None:
+    """Write report.html and report.md of an earlier run into its folder; nothing is trained.
+
+    report.html is one file that opens offline: what leaks, to whom, what a defense changes and
+    costs, then tables and charts. Charts need matplotlib.
+    """
+    with terminal.friendly():
+        if not commands.report(folder):
+            raise typer.Exit(1)
 
 
 store_app = typer.Typer(help="Show and free stored models.", no_args_is_help=True)

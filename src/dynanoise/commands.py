@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dynanoise.errors import InputError, MissingExtraError
-from dynanoise.terminal import progress_bar, writable, written
+from dynanoise.terminal import progress_bar, put, writable, written
 
 if TYPE_CHECKING:
     from dynanoise.audit.overhead import OverheadPlan
     from dynanoise.audit.plan import Plan
     from dynanoise.audit.sweep import Sweep
+    from dynanoise.evidence import Evidence
     from dynanoise.record import Record
     from dynanoise.training.data import Data
     from dynanoise.training.store import Store
@@ -83,7 +84,7 @@ def run_plan(
     folder: Path | None,
     store: Path | None,
     workers: int | None,
-) -> list[Record]:
+) -> Evidence:
     """Runs a plan behind a progress bar.
 
     Args:
@@ -93,15 +94,21 @@ def run_plan(
         folder: where data sets are looked for first.
         store: folder of trained models, or None.
         workers: None for one where a few brief models are trained, else as many as cores allow.
+
+    Returns:
+        Its Records, and what stands behind them where a pool was judged.
     """
     from dynanoise.audit.bench import bench
+    from dynanoise.audit.evidence import Gatherer
 
     if workers is None:
         alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
         workers = 1 if alone else max(1, cores() // plan.preset.threads)
+    gathered = Gatherer()
+    options: dict[str, Any] = {"data": data, "folder": folder, "store": store, "workers": workers}
     seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
     with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:
-        return list(bench(plan, advance, data=data, folder=folder, store=store, workers=workers))
+        return gathered.evidence(list(bench(plan, advance, keep=gathered, **options)))
 
 
 def run_overhead(
@@ -152,6 +159,22 @@ def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: Path |
         return True
     files = {"sweep.csv": text.encode(), "records.json": to_json(records).encode()}
     return written(files, out, "sweep.svg", lambda: sweep_plot(records))
+
+
+def report(folder: Path) -> bool:
+    """Makes the reports of a folder again, from its files; False if they could not be written.
+
+    Raises:
+        RecordsFileError: if the folder holds no Records, or samples of others.
+        MissingExtraError: without matplotlib; report.md is written all the same.
+    """
+    from dynanoise.report.evidence import load
+    from dynanoise.report.html import report_html
+    from dynanoise.report.markdown import report_md
+
+    evidence = load(folder)
+    short = put({"report.md": report_md(evidence).encode()}, folder)
+    return short and put({"report.html": report_html(evidence).encode()}, folder)
 
 
 def list_store(folder: Path | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,10 +13,14 @@ import typer
 from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from dynanoise.evidence import Evidence
     from dynanoise.record import Record
 
 WIDE = 140
 """Columns of output that no terminal shows."""
+
+STALE = ("samples.npz", "report.html", "report.md")
+"""What an earlier run may have left in a folder, and this one does not make."""
 
 
 @contextmanager
@@ -88,14 +92,42 @@ def writable(out: Path) -> None:
         ) from error
 
 
-def saved(records: list[Record], out: Path) -> bool:
-    """Writes records.json and, where matplotlib is installed, the picture beside it."""
+def saved(records: list[Record], out: Path, evidence: Evidence | None = None) -> bool:
+    """Writes Records, what stands behind them and reports of both; True if all were written.
+
+    Args:
+        records: of a run.
+        out: folder.
+        evidence: of the same run; without samples there is no report of them.
+    """
+    from dynanoise.report.evidence import files, samples_of
     from dynanoise.report.pages import page_of
-    from dynanoise.report.records import to_json
 
     page = page_of(records)
-    files = {"records.json": to_json(records).encode()}
-    return written(files, out, page.picture_name, page.picture)
+    kept = samples_of(evidence)
+    if kept is None:
+        for name in STALE:
+            _remove(out / name)  # they would show other Records
+    done = written(files(records, kept), out, page.picture_name, page.picture)
+    if kept is None or not done:
+        return done
+    made = reports(kept)  # Whatever happens to them, the run is not lost.
+    if "report.html" not in made:
+        _remove(out / "report.html")
+    return put(made, out)
+
+
+def reports(evidence: Evidence) -> dict[str, bytes]:
+    """report.md, and report.html where matplotlib is installed."""
+    from dynanoise.report.html import report_html
+    from dynanoise.report.markdown import report_md
+
+    made = {"report.md": report_md(evidence).encode()}
+    try:
+        made["report.html"] = report_html(evidence).encode()
+    except MissingExtraError as error:
+        typer.echo(f"No report.html: {error}", err=True)
+    return made
 
 
 def written(
@@ -105,16 +137,21 @@ def written(
     draw: Callable[[], bytes] | None = None,
 ) -> bool:
     """Writes files and a picture, if it can be drawn, into a folder; True if all were written."""
-    from dynanoise.files import write_atomically
-
     try:
         if picture is not None and draw is not None:
             files[picture] = draw()
     except MissingExtraError as error:
         typer.echo(f"No picture: {error}", err=True)
+    if picture is not None and picture not in files:
+        _remove(out / picture)  # it would show other Records
+    return put(files, out)
+
+
+def put(files: dict[str, bytes], out: Path) -> bool:
+    """Writes files into a folder and says so; False if one could not be written."""
+    from dynanoise.files import write_atomically
+
     try:
-        if picture is not None and picture not in files:
-            (out / picture).unlink(missing_ok=True)  # it would show other Records
         for name, content in files.items():
             did = "Replaced" if (out / name).exists() else "Wrote"
             write_atomically(out / name, content)
@@ -123,6 +160,12 @@ def written(
         typer.echo(f"Error: {out} could not be written ({error.strerror}).", err=True)
         return False
     return True
+
+
+def _remove(path: Path) -> None:
+    # A folder of that name is the user's; writing will say so if it is in the way.
+    with suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:

@@ -24,7 +24,7 @@ def test_a_protocol_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatc
     """Otherwise its name would stand over the results of another one."""
     protocol: AttackProtocol = replace(PAPER, threat=replace(PAPER.threat, augmented=True))
     monkeypatch.setattr(REGISTRY, "get", lambda name: replace(DIGITS, protocols=(protocol,)))
-    with pytest.raises(InputError, match="with augmented queries"):
+    with pytest.raises(InputError, match="digits has none"):
         Plan("digits")
 
 

@@ -128,12 +128,12 @@ def test_records_say_what_was_timed(measured: tuple[dict[str, Record], list[str]
 def test_a_stored_model_is_not_trained_again(
     measured: tuple[dict[str, Record], list[str]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynanoise.training import store
+    from dynanoise.training import stored
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a stored model was trained again")
 
-    monkeypatch.setattr(store, "train_and_answer", refuse)
+    monkeypatch.setattr(stored, "train_and_answer", refuse)
     monkeypatch.setattr(REGISTRY, "get", lambda name: DIGITS)
     plan = OverheadPlan("digits", contenders=("smaller",), efforts={4: Effort(6, block=1e-4)})
     rows = overhead(plan, store=folder)

@@ -12,6 +12,7 @@ from dynanoise import pool as pools
 from dynanoise.attacks.named import component_of, parts, title_of
 from dynanoise.audit import circumstances
 from dynanoise.audit.conditions import Condition, Outcome, outcome
+from dynanoise.audit.evidence import Gatherer
 from dynanoise.audit.feasible import Feasible, feasible
 from dynanoise.audit.judge import Finding
 from dynanoise.audit.judge_pool import judge_pool
@@ -142,9 +143,12 @@ def audited(
     counts = _counts(pool)
     for condition in question.fail_if:
         condition.check(counts["scored_non_members"])
-    records = list(_records(pool, question, subject, can, counts, progress, refused))
+    keep = Gatherer()
+    judge = _Judge(pool, question, can, keep, progress, refused)
+    records = list(_records(judge, subject, counts))
     outcomes: tuple[Outcome, ...] = tuple(outcome(one, records) for one in question.fail_if)
-    return AuditResult(tuple(records), (*needs.values(), *_notes(pool)), outcomes)
+    notes = (*needs.values(), *_notes(pool), *(one.sentence for one in outcomes))
+    return AuditResult(keep.evidence(records, notes), outcomes)
 
 
 def _notes(pool: Pool) -> list[str]:
@@ -163,19 +167,12 @@ def _notes(pool: Pool) -> list[str]:
     return notes
 
 
-def _records(
-    pool: Pool,
-    question: Question,
-    subject: Subject,
-    can: Feasible,
-    counts: Mapping[str, int],
-    progress: Callable[[str], None],
-    refused: Callable[[str, DynaNoiseError], None],
-) -> Iterator[Record]:
+def _records(judge: _Judge, subject: Subject, counts: Mapping[str, int]) -> Iterator[Record]:
     versions, hardware = circumstances.versions(), circumstances.hardware()
+    pool, question = judge.pool, judge.question
     first = question.budgets[0]
     for queries in question.budgets:
-        protocol, findings = _judged(pool, question, can, queries, progress, refused)
+        protocol, findings = judge.at(queries)
         for finding in findings:
             if finding.contender.name == question.contenders[0].name and queries != first:
                 continue  # the same answers again, which only MIDPUT compares with
@@ -202,28 +199,36 @@ def _records(
             )
 
 
-def _judged(
-    pool: Pool,
-    question: Question,
-    can: Feasible,
-    queries: int,
-    progress: Callable[[str], None],
-    refused: Callable[[str, DynaNoiseError], None],
-) -> tuple[AttackProtocol, Iterator[Finding]]:
-    if pool.models == 1:
-        alone = single_model(queries, can.attacks)
-        return alone, judge_single(pool, question.contenders, alone, progress, fprs=question.fprs)
-    usual = adaptive(queries)
-    protocol = AttackProtocol(usual.name, usual.design, usual.threat, can.attacks)
-    found = judge_pool(
-        {"plain": pool},
-        question.contenders,
-        protocol,
-        progress,
-        fprs=question.fprs,
-        refused=refused,
-    )
-    return protocol, found
+@dataclass(frozen=True, eq=False)
+class _Judge:
+    """Everything but the query budget."""
+
+    pool: Pool
+    question: Question
+    can: Feasible
+    keep: Gatherer
+    progress: Callable[[str], None]
+    refused: Callable[[str, DynaNoiseError], None]
+
+    def at(self, queries: int) -> tuple[AttackProtocol, Iterator[Finding]]:
+        pool, contenders = self.pool, self.question.contenders
+        fprs, keep = self.question.fprs, self.keep
+        if pool.models == 1:
+            alone = single_model(queries, self.can.attacks)
+            found = judge_single(pool, contenders, alone, self.progress, keep=keep, fprs=fprs)
+            return alone, found
+        usual = adaptive(queries)
+        protocol = AttackProtocol(usual.name, usual.design, usual.threat, self.can.attacks)
+        found = judge_pool(
+            {"plain": pool},
+            contenders,
+            protocol,
+            self.progress,
+            keep=keep,
+            fprs=fprs,
+            refused=self.refused,
+        )
+        return protocol, found
 
 
 def _counts(pool: Pool) -> dict[str, int]:

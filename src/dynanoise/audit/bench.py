@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import judge
 from dynanoise.audit.judge_pool import Memory, judge_pool
 from dynanoise.audit.plan import Plan
@@ -35,6 +36,7 @@ def bench(
     store: Path | None = None,
     workers: int = 1,
     train: bool = True,
+    keep: Keep | None = None,
 ) -> Iterator[Record]:
     """Trains and judges everything in a plan.
 
@@ -50,6 +52,7 @@ def bench(
         store: folder where trained models are kept and found again; None trains all of them.
         workers: processes that train at once.
         train: False to take every model from the store.
+        keep: is shown what the Records of pools are made of, see `audit.evidence.Gatherer`.
 
     Yields:
         Records as they are made.
@@ -77,7 +80,7 @@ def bench(
     jobs = [*runs.jobs, *pool.jobs]
     answers = _executor(store, workers, train).run(jobs, data)
     yield from runs.records(answers, stamp, progress)
-    yield from pool.records(answers, stamp, progress)
+    yield from pool.records(answers, stamp, progress, keep)
 
 
 def require_torch() -> None:
@@ -209,7 +212,11 @@ class _Pools:
         self.jobs = [job for jobs in self.by_recipe.values() for job in jobs]
 
     def records(
-        self, answers: Iterator[Answers], stamp: Stamp, progress: Progress
+        self,
+        answers: Iterator[Answers],
+        stamp: Stamp,
+        progress: Progress,
+        keep: Keep | None = None,
     ) -> Iterator[Record]:
         """Takes the answers to its jobs, in their order."""
         from dynanoise.training.pools import pool_of
@@ -224,12 +231,12 @@ class _Pools:
             training[recipe] = _effort(said)
         memory: Memory = {}
         for protocol in self.protocols:
-            contenders = self.plan.preset.contenders
+            contenders = self.plan.preset.judged(protocol, self.plan.size)
 
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            for finding in judge_pool(pools, contenders, protocol, say, memory=memory):
+            for finding in judge_pool(pools, contenders, protocol, say, keep=keep, memory=memory):
                 recipe = finding.contender.recipe
                 yield stamp.record(
                     finding,

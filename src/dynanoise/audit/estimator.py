@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ from dynanoise.audit.given import LEAST, given_of
 from dynanoise.audit.result import AuditResult
 from dynanoise.errors import InputError, TooFewRecordsError
 from dynanoise.numerics import Float64, Int64
+from dynanoise.pool import Pool
 from dynanoise.seeding import derive
-from dynanoise.types import Defense
+from dynanoise.types import Defense, Outputs
 
 HELD_OUT = 0.3
 """The share of records that no model is trained on: half for reference, half for test."""
@@ -50,7 +52,7 @@ def audit(
         progress: called with a few words after each step.
 
     Returns:
-        The result; its ``table()`` and ``to_markdown()`` say what was found.
+        The result; its ``table()``, ``to_markdown()`` and ``to_html()`` say what was found.
 
     Raises:
         InputError: if it is no such classifier, or X and y do not fit together.
@@ -114,7 +116,22 @@ def audit(
     also = "" if defense is None else f", defense={defense!r}, queries={queries!r}"
     command = f"dynanoise.audit({shown}, X, y, models={models}, seed={seed}{also})"
     subject = Subject("X, y", name, command, {"estimator": shown})
-    return audited(given.pool(seed), question, subject, progress)
+    pool = _renamed(given.pool(seed), np.concatenate([rows, test]))
+    return audited(pool, question, subject, progress)
+
+
+def _renamed(pool: Pool, ids: Int64) -> Pool:
+    """The same pool with records called by their position in X, as reports of records need it."""
+
+    def called(outputs: Outputs) -> Outputs:
+        return replace(outputs, ids=ids[outputs.ids])
+
+    return replace(
+        pool,
+        examples=called(pool.examples),
+        test=called(pool.test),
+        reference=called(pool.reference),
+    )
 
 
 def _checked(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any], Int64]:

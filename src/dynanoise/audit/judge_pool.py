@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
-from dynanoise.audit.leave_one_out import answered, attack_pool, fitted_defenses
+from dynanoise.audit.leave_one_out import Attacked, answered, attack_pool, fitted_defenses
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics import intervals
@@ -33,6 +34,7 @@ def judge_pool(
     protocol: AttackProtocol,
     progress: Callable[[str], None] = lambda step: None,
     *,
+    keep: Keep | None = None,
     fprs: Sequence[float] = FPRS,
     refused: Refused | None = None,
     memory: Memory | None = None,
@@ -46,6 +48,7 @@ def judge_pool(
             out.
         protocol: whose attacker the shadow models belong to.
         progress: called with a contender's and an attack's name when that is done.
+        keep: is shown scores and answers, for a report.
         fprs: false positive rates at which the TPR is wanted.
         refused: see `attack_pool`.
         memory: what was found about these pools under other protocols, to be added to. A contender
@@ -74,7 +77,7 @@ def judge_pool(
         for _ in _judge(contenders[0], whole.first(models), how, lambda step: None, before):
             pass  # only for MIDPUT
     for contender in judged:
-        yield from _judge(contender, pools[contender.recipe], how, progress, before)
+        yield from _judge(contender, pools[contender.recipe], how, progress, before, keep)
 
 
 class _How(NamedTuple):
@@ -99,10 +102,14 @@ class _Level:
     accuracy: Float64
 
 
-class _Known(NamedTuple):
-    """Findings about a contender with repeatable answers, and the baseline it was compared with."""
+_Step = tuple[Finding, Attacked | None]
+"""A finding, and the attack it is about; None for utility."""
 
-    findings: tuple[Finding, ...]
+
+class _Known(NamedTuple):
+    """What a contender with repeatable answers came to, and the baseline it was compared with."""
+
+    steps: tuple[_Step, ...]
     before: _Level | None
 
 
@@ -116,6 +123,7 @@ def _judge(
     how: _How,
     progress: Callable[[str], None],
     before: dict[int, _Level],
+    keep: Keep | None = None,
 ) -> Iterator[Finding]:
     """One contender, or what is known of it."""
     key = how.key(contender, pool)
@@ -123,18 +131,19 @@ def _judge(
     if known is not None and known.before is before.get(pool.models, known.before):
         if known.before is not None:
             before[pool.models] = known.before
-        for finding in known.findings:
-            progress(f"{contender.name}, {finding.attack or 'utility'}")
-            yield finding
-        return
-    findings = []
-    defenses = fitted_defenses(contender, pool)
-    for finding in _measured(contender, defenses, pool, how, before):
-        findings.append(finding)
+        steps: Iterable[_Step] = known.steps
+    else:
+        known, defenses = None, fitted_defenses(contender, pool)
+        steps = _measured(contender, defenses, pool, how, before, keep)
+    made = []
+    for finding, done in steps:
+        if done is not None and keep is not None:
+            keep.attacked(contender, how.protocol, pool, done)
+        made.append((finding, done))
         progress(f"{contender.name}, {finding.attack or 'utility'}")
         yield finding
-    if all(defense.repeatable for defense in defenses):
-        how.memory[key] = _Known(tuple(findings), before.get(pool.models))
+    if known is None and all(defense.repeatable for defense in defenses):
+        how.memory[key] = _Known(tuple(made), before.get(pool.models))
 
 
 def _measured(
@@ -143,7 +152,8 @@ def _measured(
     pool: Pool,
     how: _How,
     before: dict[int, _Level],
-) -> Iterator[Finding]:
+    keep: Keep | None,
+) -> Iterator[_Step]:
     """One contender; the first on a pool of so many models becomes its baseline."""
     said = describe(contender.defense)
     started = time.perf_counter()
@@ -164,14 +174,14 @@ def _measured(
         metrics["expected"] = Metric(float(done.expected.mean()))
         metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        yield Finding(contender, said, done.name, metrics, seconds)
+        yield Finding(contender, said, done.name, metrics, seconds), done
     if len(pool.test.labels) == 0:
         return
-    utility = _utility(defenses, pool, noise)
+    utility = _utility(contender, defenses, pool, noise, keep)
     level = _Level(success, np.array(utility["accuracy"]))
     metrics = {name: intervals.mean(values) for name, values in utility.items()}
     metrics |= _trade_off(before.setdefault(pool.models, level), level, pool)
-    yield Finding(contender, said, None, metrics, time.perf_counter() - started)
+    yield Finding(contender, said, None, metrics, time.perf_counter() - started), None
 
 
 def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
@@ -206,13 +216,19 @@ def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
 
 
 def _utility(
-    defenses: Sequence[Defense], pool: Pool, noise: Callable[[int, str], NoiseSource]
+    contender: Contender,
+    defenses: Sequence[Defense],
+    pool: Pool,
+    noise: Callable[[int, str], NoiseSource],
+    keep: Keep | None,
 ) -> dict[str, list[float]]:
     """Of answers about test data, and accuracy on members: a value for each model."""
     rows: dict[str, list[float]] = {}
     for model, defense in enumerate(defenses):
         logits = pool.test.logits[model, :, 0].astype(np.float64)
         answers = defense(logits, noise(model, "target")("test"))
+        if keep is not None:
+            keep.answered(contender, model, answers, pool.test.labels)
         found = utility_metrics(answers, logits, pool.test.labels)
         members = pool.view(model).members
         own = members.logits[0, :, 0].astype(np.float64)

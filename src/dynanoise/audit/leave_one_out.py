@@ -217,7 +217,7 @@ def _strongest(made: Sequence[Attacked]) -> Attacked:
         np.stack(parts)[best, rows]
         for parts in (
             # Scores of different attacks have different scales; ranks within a model do not.
-            [_ranks(one.found.scores) for one in made],
+            [ranks(one.found.scores) for one in made],
             [one.found.decisions for one in made],
         )
     )
@@ -231,8 +231,8 @@ def _strongest(made: Sequence[Attacked]) -> Attacked:
     )
 
 
-def _ranks(scores: Float64) -> Float64:
-    """Each row's scores as their share of scores that are smaller, ties at their middle."""
+def ranks(scores: Float64) -> Float64:
+    """Each row's scores [M, N] as their share of scores that are smaller, ties at their middle."""
     from scipy.stats import rankdata
 
     return np.asarray(rankdata(scores, axis=1) / scores.shape[1])

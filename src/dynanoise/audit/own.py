@@ -77,6 +77,7 @@ def own_preset(
         sizes=MappingProxyType({"cpu": size}),
         contenders=(*controls(DynaNoise(0.3, 2.0, 10.0)), *peers()),
         near=NearDuplicates() if kind == "images" else None,
+        left_out=("memguard",),
         protocols=FOR_IMAGES if kind == "images" else USUAL_PROTOCOLS,
         brief=kind == "numbers" and len(data) <= _BRIEF,
     )

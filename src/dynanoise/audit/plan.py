@@ -112,9 +112,7 @@ class Plan:
         """How often `bench` will call its progress."""
         preset, steps = self.preset, self.trained
         for protocol in preset.protocols:
-            rows = [
-                c for c in preset.contenders if protocol.design != "pool" or c.recipe in self.models
-            ]
+            rows = preset.judged(protocol, self.size)
             # Of a pool, "strongest" as well.
             measures = len(protocol.attacks) + (2 if protocol.design == "pool" else 1)
             steps += (1 if protocol.design == "pool" else self.seeds) * len(rows) * measures

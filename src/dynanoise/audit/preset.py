@@ -47,6 +47,8 @@ class Preset:
         threads: of the processor for each model; part of what determines the numbers.
         near: near-duplicates that protocols with augmented queries ask about; None for data that
             have none.
+        left_out: contenders that protocols with near-duplicates leave out, because answering so
+            many questions would take them hours.
         brief: True where a model trains in a second, and another process takes longer to start.
     """
 
@@ -61,6 +63,7 @@ class Preset:
     shadows: int = 3
     threads: int = 1
     near: NearDuplicates | None = None
+    left_out: tuple[str, ...] = ()
     brief: bool = False
 
     def size(self, name: str | None) -> Size:
@@ -76,6 +79,16 @@ class Preset:
                 f"There is no size {name!r}.", f"Known: {', '.join(self.sizes)}."
             )
         return self.sizes[name]
+
+    def judged(self, protocol: AttackProtocol, size: str | None) -> tuple[Contender, ...]:
+        """The contenders that a protocol judges at a size."""
+        if protocol.design != "pool":
+            return self.contenders
+        models = self.size(size).models
+        left_out = self.left_out if protocol.threat.augmented else ()
+        return tuple(
+            one for one in self.contenders if one.recipe in models and one.name not in left_out
+        )
 
     def parameters(self, recipe: str) -> dict[str, Any]:
         """Of the architecture that a recipe trains."""

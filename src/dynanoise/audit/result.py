@@ -1,13 +1,11 @@
-"""What an audit found: Records, and what could not be measured."""
+"""What an audit found: Records, what stands behind them, and what could not be measured."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass
-from typing import Any
 
 from dynanoise.audit.conditions import Outcome
+from dynanoise.evidence import Evidence
 from dynanoise.record import Record
 
 WIDTH = 100
@@ -19,15 +17,26 @@ class AuditResult:
     """What was measured, under which threat model, and what was not.
 
     Attributes:
-        records: one for each kind of answers, query budget and attack, one for the attacker's own
-            choice among them, and one for utility where test data were given.
-        notes: what could not be measured and what it takes, in sentences.
+        evidence: Records, curves, histograms and sampled rows, and notes.
         outcomes: of the conditions of failure.
     """
 
-    records: tuple[Record, ...]
-    notes: tuple[str, ...] = ()
+    evidence: Evidence
     outcomes: tuple[Outcome, ...] = ()
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """One for each kind of answers, query budget and attack.
+
+        One more for the attacker's own choice among them, and one for utility where test data were
+        given.
+        """
+        return self.evidence.records
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be measured and what it takes; what became of conditions of failure."""
+        return self.evidence.notes
 
     @property
     def failed(self) -> bool:
@@ -39,7 +48,7 @@ class AuditResult:
         """Verdicts, each with its threat model, query budget and interval; limits; notes."""
         from dynanoise.report.audit import sentences
 
-        return [*sentences(self.records), *self.notes, *(one.sentence for one in self.outcomes)]
+        return [*sentences(self.records), *self.notes]
 
     def table(self, width: int = WIDTH) -> str:
         """The table as plain text, and the sentences.
@@ -54,20 +63,19 @@ class AuditResult:
 
     def to_markdown(self) -> str:
         """The same as a page of Markdown."""
-        from dynanoise.report.audit import CAPTION, markdown_table
+        from dynanoise.report.markdown import report_md
 
-        head = f"# Audit of {self.records[0].dataset}\n\n`{self.records[0].command}`"
-        lines = "\n".join(f"- {sentence}" for sentence in self.sentences)
-        return "\n\n".join([head, markdown_table(self.records), CAPTION, lines]) + "\n"
+        return report_md(self.evidence)
 
-    # The one place that calls the HTML report; there is no such method before there is that file.
-    if importlib.util.find_spec("dynanoise.report.html") is not None:
+    def to_html(self) -> str:
+        """The same with charts, as one HTML page that needs nothing else.
 
-        def to_html(self) -> str:
-            """The same as one HTML page that needs nothing else."""
-            report: Any = importlib.import_module("dynanoise.report.html")
-            page: str = report.report_html(self)
-            return page
+        Raises:
+            MissingExtraError: if matplotlib is not installed.
+        """
+        from dynanoise.report.html import report_html
+
+        return report_html(self.evidence)
 
     def __str__(self) -> str:
         return self.table()

@@ -10,8 +10,9 @@ import numpy as np
 
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.named import attack_of
+from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
-from dynanoise.audit.leave_one_out import own_threshold
+from dynanoise.audit.leave_one_out import Attacked, own_threshold, ranks
 from dynanoise.audit.observe import observe, recovered
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
@@ -85,6 +86,7 @@ def judge_single(
     protocol: AttackProtocol,
     progress: Callable[[str], None] = lambda step: None,
     *,
+    keep: Keep | None = None,
     fprs: Sequence[float] = FPRS,
 ) -> Iterator[Finding]:
     """Every contender under every attack on the only model of a pool.
@@ -99,6 +101,7 @@ def judge_single(
         contenders: the first is the baseline of MIDPUT.
         protocol: see `single_model`.
         progress: called with a contender's and an attack's name when that is done.
+        keep: is shown scores and answers, for a report.
         fprs: false positive rates at which the TPR is wanted.
 
     Yields:
@@ -106,6 +109,7 @@ def judge_single(
     """
     use = pool.examples.use[0]
     parts = halves(use, pool.seed)
+    scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
     before: tuple[dict[str, float], float] | None = None
     for contender in contenders:
 
@@ -120,25 +124,30 @@ def judge_single(
             observe(defense, pool.examples, noise, repeats=repeats, aware=True), repeats
         )
         attacker = _Attacker(seen, pool.examples, parts)
-        best: tuple[float, str, dict[str, Metric]] | None = None
+        best: tuple[Attacked, dict[str, Metric]] | None = None
         success: dict[str, float] = {}
         for name in protocol.attacks:
-            found, expected = attacker.attack(attack_of(name))
-            metrics = bootstrap(found, derive(pool.seed, "bootstrap"), fprs=fprs).metrics
-            metrics["expected"] = Metric(expected)
+            done = attacker.attack(name)
+            if keep is not None:
+                keep.attacked(contender, protocol, scored, done)
+            metrics = bootstrap(done.found, derive(pool.seed, "bootstrap"), fprs=fprs).metrics
+            metrics["expected"] = Metric(float(done.expected[0]))
             success[name] = metrics["asr"].value
-            if best is None or expected > best[0]:
-                best = expected, name, metrics
+            if best is None or done.expected[0] > best[0].expected[0]:
+                best = done, metrics
             seconds, started = time.perf_counter() - started, time.perf_counter()
             progress(f"{contender.name}, {name}")
             yield Finding(contender, said, name, metrics, seconds)
         if best is not None:
-            metrics = {**best[2], f"chosen {best[1]}": Metric(1)}
+            chosen, metrics = best
+            if keep is not None:
+                keep.attacked(contender, protocol, scored, _strongest(chosen))
+            metrics = {**metrics, f"chosen {chosen.name}": Metric(1)}
             progress(f"{contender.name}, {STRONGEST}")
             yield Finding(contender, said, STRONGEST, metrics, time.perf_counter() - started)
         if len(pool.test.labels) == 0:
             continue
-        metrics = _utility(defense, pool, noise)
+        metrics = _utility(contender, defense, pool, noise, keep)
         after = success, metrics["accuracy"].value
         before = before or after
         trade = midput(before[0], after[0], before[1], after[1])
@@ -159,10 +168,25 @@ def _view(pool: Pool, parts: Halves) -> View:
     return replace(view, reference=pool.examples.select(examples=outside))
 
 
-def _utility(defense: Defense, pool: Pool, noise: Callable[[str], Noise]) -> dict[str, Metric]:
+def _strongest(chosen: Attacked) -> Attacked:
+    """The chosen attack under the choice's name; ranks, for another may be chosen elsewhere."""
+    found = replace(chosen.found, scores=ranks(chosen.found.scores))
+    return Attacked(STRONGEST, found, chosen.expected, {chosen.name: 1})
+
+
+def _utility(
+    contender: Contender,
+    defense: Defense,
+    pool: Pool,
+    noise: Callable[[str], Noise],
+    keep: Keep | None,
+) -> dict[str, Metric]:
     def of(outputs: Outputs, purpose: str) -> dict[str, Metric]:
         logits = outputs.logits[0, :, 0]
-        return utility_metrics(defense(logits, noise(purpose)), logits, outputs.labels)
+        answers = defense(logits, noise(purpose))
+        if keep is not None and purpose == "test":
+            keep.answered(contender, 0, answers, outputs.labels)
+        return utility_metrics(answers, logits, outputs.labels)
 
     members = of(pool.view(0).members, "members")
     return {**of(pool.test, "test"), "train_accuracy": members["accuracy"]}
@@ -176,8 +200,9 @@ class _Attacker:
     outputs: Outputs
     parts: Halves
 
-    def attack(self, attack: Attack) -> tuple[PoolScores, float]:
+    def attack(self, name: str) -> Attacked:
         """Scores of the unknown half, and the balanced accuracy on known records."""
+        attack = attack_of(name)
         first, second = self.parts.known
         members = self.outputs.use[0] == 1
         sides = ((first, second), (second, first))
@@ -190,7 +215,7 @@ class _Attacker:
         found = PoolScores(
             scores[None], (scores >= threshold)[None], members[rows][None], everything
         )
-        return found, expected
+        return Attacked(name, found, np.array([expected]))
 
     def _scores(self, attack: Attack, known: Int64, asked: Int64) -> Float64:
         """Of some records, with what is learned from others."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import STRONGEST, Metric, Record
+from dynanoise.record import AUDIT, STRONGEST, Metric, Record
+from dynanoise.report.summary import Summary
 
 CAPTION = (
     "Success is balanced accuracy of the attack's decisions, 0.5 is chance; TPR is the share of "
@@ -30,22 +32,54 @@ def sentences(records: Sequence[Record]) -> list[str]:
     Args:
         records: of one audit.
     """
-    return [*_verdicts(records), *_utilities(records), OUT_OF_SCOPE]
+    return [*verdicts(records), *utilities(records), OUT_OF_SCOPE]
+
+
+def of_audit(records: Sequence[Record]) -> bool:
+    """True for Records of models that the user brought."""
+    return bool(records) and all(record.preset == AUDIT for record in records)
+
+
+def title(record: Record) -> str:
+    """Of a page."""
+    return f"Audit of {record.dataset}"
+
+
+def summaries_of(records: Sequence[Record]) -> dict[str, Summary]:
+    """A summary for each query budget, of the attacks that were run on everything.
+
+    Undefended answers are the same every time, so they stand in all of them. There is no utility
+    where no test data were given.
+    """
+    baseline = [one for one in records if one.contender == records[0].contender]
+    found = {}
+    for name in dict.fromkeys(record.protocol for record in records):
+        rows = [one for one in records if one.protocol == name]
+        if rows[0].contender != baseline[0].contender:
+            threat = rows[0].threat
+            rows = [*(replace(one, protocol=name, threat=threat) for one in baseline), *rows]
+        contenders = tuple(dict.fromkeys(one.contender for one in rows))
+        run = [{one.attack for one in rows if one.contender == each} for each in contenders]
+        attacks = dict.fromkeys(one.attack for one in rows if one.attack is not None)
+        everywhere = tuple(one for one in attacks if all(one in each for each in run))
+        found[name] = Summary(tuple(rows), contenders, everywhere, (records[0].seed,))
+    return found
 
 
 def table(records: Sequence[Record]) -> Table:
     """Attacks in rows, the strongest of each kind of answers and query budget last."""
     record = records[0]
     shown = Table(
-        title=f"{record.dataset}: {record.model}, {_models(record)}",
+        title=f"{record.dataset}: {subtitle(record)}",
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0),
         title_justify="left",
     )
-    for index, heading in enumerate(_headings(records)):
+    header, rows = cells(records)
+    for index, heading in enumerate(header):
         shown.add_column(heading, justify="left" if index in (0, 2) else "right", overflow="fold")
-    for row in _rows(records):
+    for row in rows:
         shown.add_row(*row, end_section=row[2].startswith("Strongest"))
     return shown
 
@@ -64,10 +98,21 @@ def text_table(records: Sequence[Record], width: int) -> str:
 
 def markdown_table(records: Sequence[Record]) -> str:
     """The table in Markdown."""
-    header = _headings(records)
-    lines = [header, [":--" if index in (0, 2) else "--:" for index in range(len(header))]]
-    lines += _rows(records)
+    header, rows = cells(records)
+    lines = [header, [":--" if index in (0, 2) else "--:" for index in range(len(header))], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def markdown_page(records: Sequence[Record], notes: Sequence[str]) -> str:
+    """Table, sentences and notes as a page of Markdown."""
+    head = f"# {title(records[0])}\n\n`{records[0].command}`"
+    lines = "\n".join(f"- {sentence}" for sentence in (*sentences(records), *notes))
+    return "\n\n".join([head, markdown_table(records), CAPTION, lines]) + "\n"
+
+
+def cells(records: Sequence[Record]) -> tuple[list[str], list[list[str]]]:
+    """The headings and rows of the table as text."""
+    return _headings(records), _rows(records)
 
 
 def _attacks(records: Iterable[Record]) -> list[Record]:
@@ -131,12 +176,14 @@ def _interval(metric: Metric) -> str:
     return f"{metric.value:.3f} [{low},{high}]"
 
 
-def _models(record: Record) -> str:
+def subtitle(record: Record) -> str:
+    """Such as "outputs as given, 16 models, 400 records"."""
     count, records = record.counts["models"], record.counts["pool"]
-    return f"{count} model{'' if count == 1 else 's'}, {records:,} records"
+    return f"{record.model}, {count} model{'' if count == 1 else 's'}, {records:,} records"
 
 
-def _verdicts(records: Sequence[Record]) -> list[str]:
+def verdicts(records: Sequence[Record]) -> list[str]:
+    """What the strongest attack achieves, a sentence for each kind of answers and budget."""
     found = []
     for record in records:
         if record.attack != STRONGEST:
@@ -190,7 +237,8 @@ def _threat(record: Record) -> str:
     )
 
 
-def _utilities(records: Sequence[Record]) -> list[str]:
+def utilities(records: Sequence[Record]) -> list[str]:
+    """What answers are worth, and what a defense gains beyond what it costs."""
     rows = {record.contender: record for record in records if record.attack is None}
     found = []
     for contender, record in rows.items():

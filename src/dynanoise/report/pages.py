@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from dynanoise.record import AUDIT, OVERHEAD, Record
+from dynanoise.record import OVERHEAD, Record
 from dynanoise.report import audit, findings, overhead, side_by_side, table
 from dynanoise.report.overhead_plot import overhead_plot
 from dynanoise.report.plots import success_plot
@@ -55,7 +55,7 @@ def page_of(records: Sequence[Record]) -> Page:
             picture_name="overhead.svg",
             picture=lambda: overhead_plot(measured),
         )
-    if records and all(record.preset == AUDIT for record in records):
+    if audit.of_audit(records):
         return Page(
             tables=lambda width: [audit.table(records)],
             markdown=audit.markdown_table(records),

@@ -55,10 +55,15 @@ def side_by_side(summaries: Mapping[str, Summary], width: int) -> Table:
 
 def markdown_side_by_side(summaries: Mapping[str, Summary]) -> str:
     """The same table in Markdown."""
-    header = [heading.replace("\n", " ") for heading in _headings(summaries)]
+    header, rows = cells(summaries)
     lines = [header, [":--", *["--:"] * (len(header) - 1)]]
-    lines += [[cell.replace("\n", "<br>") for cell in row] for row in _rows(summaries)]
+    lines += [[cell.replace("\n", "<br>") for cell in row] for row in rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cells(summaries: Mapping[str, Summary]) -> tuple[list[str], list[list[str]]]:
+    """The headings and rows of the table as text; a cell's interval stands on a line of its own."""
+    return [heading.replace("\n", " ") for heading in _headings(summaries)], _rows(summaries)
 
 
 def notes(summaries: Mapping[str, Summary]) -> list[str]:

@@ -1,0 +1,93 @@
+"""The report in a browser: offline, on a desk and on a phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynanoise.report.html import report_html
+from tests.build_evidence import evidence
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)}")
+    with sync_api.sync_playwright() as started:
+        # A container's root has no sandbox; the page is our own.
+        running = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    contenders = ("none", "noise", "a-name-of-somebody-who-likes-long-names-in-their-files")
+    path.write_text(report_html(evidence(contenders=contenders)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_opens_offline_and_everything_is_drawn(browser: Any, file: Path, width: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": 800}, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_load_state("networkidle")
+
+    assert asked == [file.as_uri()] and said == []
+    charts = page.evaluate(
+        """() => [...document.querySelectorAll("figure > svg")].map(svg => {
+            const box = svg.getBoundingClientRect();
+            const drawn = [...svg.querySelectorAll("path")].filter(path => {
+                const size = path.getBBox(); return size.width + size.height > 20; });
+            return [box.width, box.height, drawn.length,
+                    svg.querySelector("title").textContent, svg.querySelector("desc").textContent];
+        })"""
+    )
+    assert len(charts) == 4 + 3 * 3 + 1
+    for wide, high, drawn, title, alternative in charts:
+        assert wide >= 250 and high >= 150 and drawn >= 4, title
+        assert title and len(alternative) > 20
+    assert page.evaluate("document.scrollingElement.scrollWidth <= innerWidth")
+    assert page.evaluate(
+        """[...document.querySelectorAll("table")].every(table =>
+            table.querySelector("caption").textContent &&
+            table.querySelectorAll("thead th[scope=col]").length > 1 &&
+            [...table.querySelectorAll("tbody tr")].every(row =>
+                row.cells[0].matches("th[scope=row]")))"""
+    )
+    context.close()
+
+
+def test_numbers_behind_a_chart_open(browser: Any, file: Path) -> None:
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    first = page.locator("figure details").first
+    assert not first.locator("table").is_visible()
+    first.locator("summary").click()
+    assert first.locator("table").is_visible()
+    page.close()
+
+
+def test_it_prints_on_few_pages(browser: Any, file: Path) -> None:
+    page = browser.new_page()
+    page.goto(file.as_uri())
+    printed = page.pdf(format="A4", print_background=True)
+    assert printed.startswith(b"%PDF") and 3 <= printed.count(b"/Type /Page\n") <= 15
+    page.close()

@@ -1,0 +1,116 @@
+"""The HTML report of audits: whatever was given, its charts or why there are none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.tree import DecisionTreeClassifier
+from typer.testing import CliRunner
+
+import dynanoise
+from dynanoise.audit.audited import Question, Subject, audited
+from dynanoise.audit.conditions import parsed
+from dynanoise.audit.result import AuditResult
+from dynanoise.cli import app
+from dynanoise.report.audit import summaries_of
+from dynanoise.report.drawn import NO_RELIABILITY, NO_RISKS
+from tests.build_audit import arrays, given
+from tests.report.test_html import Page
+
+pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
+
+NOISE = Question(
+    "dynanoise(base_variance=9, lambda_scale=0, temperature=10)",
+    fail_if=(parsed("auc>0.6"),),
+)
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynanoise.audit.feasible.STRONG", ("lira", "population"))
+    monkeypatch.setattr("dynanoise.audit.feasible.SINGLE", ("population", "loss"))
+
+
+def result(question: Question = NOISE, **choices: Any) -> AuditResult:
+    subject = Subject("made up", "three numbers", "by hand")
+    return audited(given(**choices).pool(), question, subject)
+
+
+def test_everything_of_several_models_behind_a_defense() -> None:
+    found = result()
+    page = Page(found.to_html())
+    assert page.said("h1") == "Audit of made up"
+    assert page.said("h2").split("\n") == [
+        "Verdict",
+        "Every attack",
+        "Attack success",
+        "Contender by contender",
+        "Records most at risk",
+        "How it was made",
+    ]
+    captions = page.said("figcaption")
+    for chart in ("query budget", "strongest attack, 16 queries", "none: reliability", "by record"):
+        assert chart in captions
+    said = page.said().replace("\n", " ")
+    for sentence in found.sentences:  # the beginning of each is in bold
+        assert all(part in said for part in sentence.split(": ", 1))
+    assert "Time of training" not in said and "No scores were kept" not in said
+    assert len(page.all("svg")) == 4 + 2 * 3 + 1
+
+
+@pytest.mark.parametrize(("tests", "charts"), [(100, 4 + 2 * 3), (0, 4 + 2 * 2)])
+def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: int) -> None:
+    page = Page(result(models=1, records=400, tests=tests).to_html())
+    assert len(page.all("svg")) == charts
+    assert NO_RISKS in page.said("p") and "Success by record" not in page.said("figcaption")
+    assert (NO_RELIABILITY in page.said("p")) == (tests == 0)
+    assert "ROC of the strongest attack, 1 query a record" in page.said("figcaption")
+    assert "LiRA needs shadow models" in page.said("li", "strong")
+
+
+def test_undefended_answers_stand_beside_every_query_budget() -> None:
+    found = result(models=1, records=400)
+    once, often = summaries_of(found.records).values()
+    assert once.contenders == often.contenders == ("none", "dynanoise")
+    for attack in ("loss", "strongest"):
+        assert once.spread("none", attack, "auc") == often.spread("none", attack, "auc")
+        assert once.spread("dynanoise", attack, "auc") != often.spread("dynanoise", attack, "auc")
+
+
+def test_what_is_kept_of_one_model_is_what_its_records_say() -> None:
+    kept = result(Question(), models=1, records=400).evidence
+    assert kept.rows is not None and kept.risks == ()
+    scored = kept.records[0].counts
+    for one in kept.attacks:
+        auc = next(r for r in kept.records if r.attack == one.attack).metrics["auc"].value
+        assert one.non_members == scored["scored_non_members"]
+        area = np.trapezoid([0, *one.tpr], [0, *one.fpr])
+        assert area == pytest.approx(auc, abs=0.02)
+
+
+def test_an_estimator_has_the_same_report() -> None:
+    X, y = make_classification(300, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
+    found = dynanoise.audit(DecisionTreeClassifier(), X, y, models=8)
+    risk = found.evidence.risks[0]
+    assert (risk.labels == y[risk.ids]).all() and risk.ids.max() > 210  # of all, not of 70%
+    page = Page(found.to_html())
+    assert page.said("h1") == "Audit of X, y" and len(page.all("svg")) == 2 + 3 + 1
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models: int) -> None:
+    np.savez(tmp_path / "outputs.npz", **arrays(models, records=400))  # type: ignore[arg-type]
+    out = tmp_path / "out"
+    options = ["--fail-if", "auc>0.999", "--out", str(out)]
+    done = CliRunner().invoke(app, ["audit", str(tmp_path / "outputs.npz"), *options])
+    assert done.exit_code == 0, done.output
+    made = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert set(made) == {"records.json", "samples.npz", "report.html", "report.md"}
+    assert b"of the strongest attack on undefended answers" in made["report.html"]
+    again = CliRunner().invoke(app, ["report", str(out)])
+    assert again.exit_code == 0, again.output
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == made

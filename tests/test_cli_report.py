@@ -1,0 +1,87 @@
+"""The command `report`, and what `bench --out` leaves of reports."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from dynanoise.report.evidence import files
+from dynanoise.report.records import save
+from dynanoise.terminal import saved
+from tests.build_evidence import evidence
+from tests.build_records import records
+from tests.test_cli import empty_cache, made_up_run, run, torch_missing
+
+__all__ = ["empty_cache"]  # a fixture for every test here, too
+
+
+def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="charts need: pip install 'dynanoise[plot]'")
+    made = evidence(queries=(1,))
+    for name, content in files(made.records, made).items():
+        (tmp_path / name).write_bytes(content)
+    found = run("report", str(tmp_path))
+    assert found.exit_code == 0 and found.stderr.count("Wrote") == 2 and found.stdout == ""
+    assert (tmp_path / "report.html").read_text().count("<svg") == 2 + 2 * 3 + 1
+    assert (tmp_path / "report.md").read_text().startswith("# Membership inference on made up")
+    assert "Replaced" in run("report", str(tmp_path)).stderr
+
+
+def test_report_without_matplotlib_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(records(), tmp_path / "records.json")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    found = run("report", str(tmp_path))
+    assert found.exit_code == 2 and "pip install 'dynanoise[plot]'" in found.stderr
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["records.json", "report.md"]
+
+
+def test_report_of_no_folder_is_refused(tmp_path: Path) -> None:
+    found = run("report", str(tmp_path / "nowhere"))
+    assert found.exit_code == 2 and "records.json cannot be read" in found.stderr
+
+
+def test_reports_of_an_earlier_run_do_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside Records of the paper's protocol alone they would be those of another run."""
+    made_up_run(monkeypatch)
+    for name in ("samples.npz", "report.html", "report.md"):
+        (tmp_path / name).write_text("old")
+    assert run("bench", "digits", "--out", str(tmp_path)).exit_code == 0
+    assert not {"samples.npz", "report.html", "report.md"} & {p.name for p in tmp_path.iterdir()}
+
+
+def test_no_report_of_an_earlier_run_stays_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    made = evidence(queries=(1,))
+    assert saved(list(made.records), tmp_path, made)
+    assert "No report.html" in capsys.readouterr().err
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["records.json", "report.md", "samples.npz"]
+
+
+@torch_missing
+def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
+    """And `report` makes the same report of the same files."""
+    out = tmp_path / "out"
+    rows = ["--contender", "temperature", "--attack", "lira", "--protocol", "adaptive"]
+    found = run("bench", "digits", "--seeds", "1", *rows, "--out", str(out))
+    assert found.exit_code == 0, found.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        "attack_success.svg",
+        "records.json",
+        "report.html",
+        "report.md",
+        "samples.npz",
+    ]
+    before = (out / "report.html").read_text()
+    assert "temperature changes nothing for this attacker" in before
+    assert run("report", str(out)).exit_code == 0
+    assert (out / "report.html").read_text() == before
