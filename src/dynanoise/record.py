@@ -16,6 +16,9 @@ AUDIT = "audit"
 """The preset's name in Records of models that the user brought."""
 
 
+Likeness = Literal["same", "architecture", "recipe", "disjoint"]
+
+
 @dataclass(frozen=True)
 class ThreatModel:
     """What the attacker knows and may do.
@@ -26,12 +29,15 @@ class ThreatModel:
             handed what undoes its deterministic part; never the secret key or the target's draws.
         repeats: answers the attacker may collect for each query, >= 1.
         augmented: True if near-duplicates of a record may be asked.
+        shadows: how the attacker's own models relate to the target: trained in the "same" way, of
+            another "architecture", by another "recipe", or the same way on "disjoint" records.
     """
 
     name: str
     knows_defense: bool
     repeats: int = 1
     augmented: bool = False
+    shadows: Likeness = "same"
 
 
 @dataclass(frozen=True)

@@ -131,8 +131,8 @@ def test_the_aware_attackers_noise_is_not_the_targets() -> None:
 
     spied = (Contender("none", undefended()), Contender("spy", Spy()))
     list(judge({"plain": build.run()}, spied, AWARE))
-    # Three shadows, the target's answers, test data and members: six streams, none used twice.
-    assert len(sources) == 6 and len(set(sources)) == 6
+    # Three shadows and the target, each asked twice, test data and members; none used twice.
+    assert len(sources) == 10 and len(set(sources)) == 10
 
 
 def test_defenses_are_fitted_to_each_model_of_an_aware_attacker() -> None:

@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 
 from dynanoise.audit.bench import Plan, bench
 from dynanoise.audit.own import own_preset, recipes_of
+from dynanoise.audit.preset import Kind
 from dynanoise.audit.presets import PRESETS
 from dynanoise.errors import DataFileError, InputError, UnknownNameError
 
@@ -47,7 +48,7 @@ def test_images_get_the_network_for_images(tmp_path: Path) -> None:
     images = generator.integers(0, 256, (90, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "scans.npz", X=images, y=np.arange(90) % 3)
     preset, data = own_preset(str(tmp_path / "scans.npz"))
-    assert preset.model == "cnn" and preset.parameters("dpsgd")["norm"] == "group"
+    assert preset.model == "cnn" and preset.parameters(Kind("dpsgd"))["norm"] == "group"
     np.testing.assert_array_equal(data.inputs, images)  # not standardised
 
 

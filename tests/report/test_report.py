@@ -160,7 +160,7 @@ def test_an_aware_threat_model_is_described_as_such() -> None:
     rows = records()
     aware = replace(rows[0].threat, name="adaptive", knows_defense=True, repeats=16)
     threat = findings(summarise([replace(row, threat=aware) for row in rows]))[0]
-    assert "the attacker knows the defense and asks each query up to 16 times" in threat
+    assert "the attacker knows the defense and asks each query 16 times and averages" in threat
     assert "says nothing" not in threat
     rest = findings(summarise([replace(row, threat=aware) for row in rows]))[1:]
     assert not any("learned on undefended models" in sentence for sentence in rest)

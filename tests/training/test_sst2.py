@@ -11,6 +11,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 pytest.importorskip("pyarrow", reason="data need pyarrow: pip install 'dynanoise[data]'")
 pytest.importorskip("PIL", reason="data need pillow: pip install 'dynanoise[data]'")
 
+from dynanoise.audit.preset import Kind
 from dynanoise.audit.presets import PRESETS
 from dynanoise.registry import DATASETS, MODELS, RECIPES
 from dynanoise.training import sources
@@ -26,7 +27,7 @@ def test_the_text_model_learns_sst2_in_seconds() -> None:
     members = np.arange(data.test_from)
     job = Job(
         name="text",
-        model=MODELS.get(preset.model)(**preset.parameters("plain")),
+        model=MODELS.get(preset.model)(**preset.parameters(Kind("plain"))),
         recipe=RECIPES.get("plain")(**preset.size(None).recipes["plain"]),
         members=members,
         reference=members[:0],

@@ -11,6 +11,7 @@ from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import judge
 from dynanoise.audit.judge_pool import Memory, judge_pool
 from dynanoise.audit.plan import Plan
+from dynanoise.audit.preset import Kind
 from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
 from dynanoise.record import Record
@@ -70,12 +71,15 @@ def bench(
     if data is None:
         data = anything.load(preset.dataset, folder, tokenizer=tokenizer_of(preset.model))
     size = preset.size(plan.size)
-    models = {name: named(preset.model, **preset.parameters(name)) for name in plan.recipes}
+    kinds = dict.fromkeys([*map(Kind, plan.recipes), *plan.pools])
+    models = {kind: named(preset.model, **preset.parameters(kind)) for kind in kinds}
     for model in models.values():
         fitting.check(model, data)
-    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in plan.recipes}
-    stamp = Stamp(plan, data.name, models, recipes)
-    runs, pool = _Runs(plan, data, models, recipes), _Pools(plan, data, models, recipes)
+    named_recipes = dict.fromkeys(kind.recipe for kind in kinds)
+    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in named_recipes}
+    own = {kind.recipe: model for kind, model in models.items() if not kind.other}
+    stamp = Stamp(plan, data.name, own, recipes)
+    runs, pool = _Runs(plan, data, own, recipes), _Pools(plan, data, models, recipes)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     jobs = [*runs.jobs, *pool.jobs]
     answers = _executor(store, workers, train).run(jobs, data)
@@ -180,36 +184,36 @@ class _Runs:
 
 
 class _Pools:
-    """A pool of models over the same records, for each recipe."""
+    """A pool of models over the same records, for each kind."""
 
     SEED = 0
 
     def __init__(
-        self, plan: Plan, data: Data, models: Mapping[str, Any], recipes: Mapping[str, Any]
+        self, plan: Plan, data: Data, models: Mapping[Kind, Any], recipes: Mapping[str, Any]
     ) -> None:
         from dynanoise.training.pools import pool_jobs, pool_split
 
         self.plan, self.data = plan, data
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [one for one in preset.protocols if one.design == "pool"]
-        self.by_recipe: dict[str, list[Job]] = {}
-        if plan.models:
-            most = max(plan.models.values())
+        self.by_kind: dict[Kind, list[Job]] = {}
+        if plan.pools:
+            most = max(plan.pools.values())
             self.split = pool_split(data, size.pool, most, size.reference, self.SEED)
-            self.by_recipe = {
-                name: pool_jobs(
+            self.by_kind = {
+                kind: pool_jobs(
                     self.split,
-                    models[name],
-                    recipes[name],
+                    models[kind],
+                    recipes[kind.recipe],
                     seed=self.SEED,
                     models=count,
                     threads=preset.threads,
                     device=plan.device,
                     near=plan.near,
                 )
-                for name, count in plan.models.items()
+                for kind, count in plan.pools.items()
             }
-        self.jobs = [job for jobs in self.by_recipe.values() for job in jobs]
+        self.jobs = [job for jobs in self.by_kind.values() for job in jobs]
 
     def records(
         self,
@@ -222,27 +226,36 @@ class _Pools:
         from dynanoise.training.pools import pool_of
 
         pools, training = {}, {}
-        for recipe, jobs in self.by_recipe.items():
+        for kind, jobs in self.by_kind.items():
             said = []
             for job in jobs:
                 said.append(next(answers))
-                progress(f"pool: {job.name}{_of(recipe)}")
-            pools[recipe] = pool_of(self.data, self.split, said, seed=self.SEED)
-            training[recipe] = _effort(said)
+                progress(f"pool: {job.name}{_of(str(kind))}")
+            pools[kind] = pool_of(self.data, self.split, said, seed=self.SEED)
+            training[kind] = _effort(said)
         memory: Memory = {}
+        preset = self.plan.preset
         for protocol in self.protocols:
-            contenders = self.plan.preset.judged(protocol, self.plan.size)
+            contenders = preset.judged(protocol, self.plan.size)
+            kinds = {
+                one.recipe: (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat))
+                for one in contenders
+            }
+            targets = {recipe: pools[target] for recipe, (target, _) in kinds.items()}
+            attackers = {recipe: pools[attacker] for recipe, (_, attacker) in kinds.items()}
 
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            for finding in judge_pool(pools, contenders, protocol, say, keep=keep, memory=memory):
-                recipe = finding.contender.recipe
+            options: dict[str, Any] = {"attackers": attackers, "keep": keep, "memory": memory}
+            for finding in judge_pool(targets, contenders, protocol, say, **options):
+                target, attacker = kinds[finding.contender.recipe]
+                models = min(pools[target].models, pools[attacker].models)
                 yield stamp.record(
                     finding,
                     protocol,
                     seed=self.SEED,
                     split=self.split.digest,
-                    counts={**self.split.counts, "models": pools[recipe].models},
-                    training=training[recipe],
+                    counts={**self.split.counts, "models": models},
+                    training=training[target],
                 )

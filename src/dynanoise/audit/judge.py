@@ -5,14 +5,20 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
 from dynanoise.attacks.named import attack_of
-from dynanoise.audit.observe import NoiseSource, observe, observe_shadows, undefended_shadows
+from dynanoise.audit.observe import (
+    NoiseSource,
+    observe,
+    observe_shadows,
+    recovered,
+    undefended_shadows,
+)
 from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.success import attack_metrics
@@ -107,7 +113,8 @@ def judge(
         runs: by recipe, of one split and seed.
         contenders: the first is the baseline of MIDPUT.
         protocol: attackers who know the defense get shadows of the contender's recipe behind it,
-            others undefended shadows of the baseline's recipe.
+            and undo and average what they can; others get undefended shadows of the baseline's
+            recipe.
 
     Yields:
         For each contender one finding for each attack, then one for utility.
@@ -134,9 +141,13 @@ def judge(
                 contender.defense.fit(run.view(1 + model)) for model in range(run.shadows.models)
             ]
             shadows = observe_shadows(behind, run.shadows, noise, repeats=threat.repeats)
+            known = tuple(recovered(one, threat.repeats) for one in shadows.observed)
+            shadows = replace(shadows, observed=known)
             attacks = _fit_attacks(protocol, shadows)
         started = time.perf_counter()
         seen = observe(defense, scored, noise, repeats=threat.repeats, aware=threat.knows_defense)
+        if threat.knows_defense:
+            seen = recovered(seen, threat.repeats)
         success: dict[str, float] = {}
         for name, attack in attacks.items():
             scores = attack.score(seen)

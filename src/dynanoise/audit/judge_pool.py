@@ -11,7 +11,14 @@ import numpy as np
 
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
-from dynanoise.audit.leave_one_out import Attacked, answered, attack_pool, fitted_defenses
+from dynanoise.audit.leave_one_out import (
+    Answered,
+    Attacked,
+    NoiseOf,
+    answered,
+    attack_pool,
+    fitted_defenses,
+)
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics import intervals
@@ -34,6 +41,7 @@ def judge_pool(
     protocol: AttackProtocol,
     progress: Callable[[str], None] = lambda step: None,
     *,
+    attackers: Mapping[str, Pool] | None = None,
     keep: Keep | None = None,
     fprs: Sequence[float] = FPRS,
     refused: Refused | None = None,
@@ -48,6 +56,8 @@ def judge_pool(
             out.
         protocol: whose attacker the shadow models belong to.
         progress: called with a contender's and an attack's name when that is done.
+        attackers: by the target's recipe, the models that the attacker has instead of the pool's
+            own; of both, as many as there are of the fewer are used.
         keep: is shown scores and answers, for a report.
         fprs: false positive rates at which the TPR is wanted.
         refused: see `attack_pool`.
@@ -61,23 +71,57 @@ def judge_pool(
     Raises:
         InputError: if the protocol asks about near-duplicates and the models were not.
     """
-    if not protocol.threat.augmented:
-        pools = {recipe: pool.originals() for recipe, pool in pools.items()}
-    elif any(pool.examples.inputs == 1 for pool in pools.values()):
-        raise InputError(
-            f"The protocol {protocol.name!r} asks about near-duplicates, and these models answered "
-            "originals only.",
-            "Ask them about near-duplicates as well, or use a protocol that does not.",
-        )
+    asked = {
+        recipe: _Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
+        for recipe, pool in pools.items()
+    }
     how = _How(protocol, tuple(fprs), refused, {} if memory is None else memory)
     before: dict[int, _Level] = {}
-    judged = [one for one in contenders if one.recipe in pools]
-    whole = pools[contenders[0].recipe]
-    for models in sorted({pools[one.recipe].models for one in judged} - {whole.models}):
+    judged = [one for one in contenders if one.recipe in asked]
+    whole = asked[contenders[0].recipe]
+    for models in sorted({asked[one.recipe].models for one in judged} - {whole.models}):
         for _ in _judge(contenders[0], whole.first(models), how, lambda step: None, before):
             pass  # only for MIDPUT
     for contender in judged:
-        yield from _judge(contender, pools[contender.recipe], how, progress, before, keep)
+        yield from _judge(contender, asked[contender.recipe], how, progress, before, keep)
+
+
+class _Asked(NamedTuple):
+    """The models that are attacked, and those that the attacker has."""
+
+    pool: Pool
+    attacker: Pool
+
+    @classmethod
+    def of(cls, pool: Pool, attacker: Pool, protocol: AttackProtocol) -> _Asked:
+        """With as many models of either, and with near-duplicates if the protocol asks for them."""
+        if not protocol.threat.augmented:
+            originals = pool.originals()
+            attacker = originals if attacker is pool else attacker.originals()
+            pool = originals
+        elif pool.examples.inputs == 1:
+            raise InputError(
+                f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
+                "answered originals only.",
+                "Ask them about near-duplicates as well, or use a protocol that does not.",
+            )
+        return cls(pool, attacker).first(min(pool.models, attacker.models))
+
+    @property
+    def models(self) -> int:
+        return self.pool.models
+
+    def first(self, models: int) -> _Asked:
+        pool = self.pool.first(models)
+        return _Asked(pool, pool if self.attacker is self.pool else self.attacker.first(models))
+
+    def answers(
+        self, contender: Contender, defenses: Sequence[Defense], how: _How, noise: NoiseOf
+    ) -> Answered:
+        attacker = None
+        if self.attacker is not self.pool:
+            attacker = self.attacker, fitted_defenses(contender, self.attacker)
+        return answered(self.pool, defenses, how.protocol.threat, noise, attacker)
 
 
 class _How(NamedTuple):
@@ -88,10 +132,10 @@ class _How(NamedTuple):
     refused: Refused | None
     memory: Memory
 
-    def key(self, contender: Contender, pool: Pool) -> tuple[Hashable, ...]:
+    def key(self, contender: Contender, models: int) -> tuple[Hashable, ...]:
         """What a contender with repeatable answers depends on: all but the query budget."""
         threat = replace(self.protocol.threat, name="", repeats=1)
-        return contender.name, pool.models, threat, self.protocol.attacks, self.fprs
+        return contender.name, models, threat, self.protocol.attacks, self.fprs
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +163,14 @@ Memory = dict[tuple[Hashable, ...], _Known]
 
 def _judge(
     contender: Contender,
-    pool: Pool,
+    asked: _Asked,
     how: _How,
     progress: Callable[[str], None],
     before: dict[int, _Level],
     keep: Keep | None = None,
 ) -> Iterator[Finding]:
     """One contender, or what is known of it."""
-    key = how.key(contender, pool)
+    key, pool = how.key(contender, asked.models), asked.pool
     known = how.memory.get(key)
     if known is not None and known.before is before.get(pool.models, known.before):
         if known.before is not None:
@@ -134,7 +178,7 @@ def _judge(
         steps: Iterable[_Step] = known.steps
     else:
         known, defenses = None, fitted_defenses(contender, pool)
-        steps = _measured(contender, defenses, pool, how, before, keep)
+        steps = _measured(contender, defenses, asked, how, before, keep)
     made = []
     for finding, done in steps:
         if done is not None and keep is not None:
@@ -149,12 +193,13 @@ def _judge(
 def _measured(
     contender: Contender,
     defenses: Sequence[Defense],
-    pool: Pool,
+    asked: _Asked,
     how: _How,
     before: dict[int, _Level],
     keep: Keep | None,
 ) -> Iterator[_Step]:
     """One contender; the first on a pool of so many models becomes its baseline."""
+    pool = asked.pool
     said = describe(contender.defense)
     started = time.perf_counter()
 
@@ -165,7 +210,7 @@ def _measured(
 
         return source
 
-    answers = answered(pool, defenses, how.protocol.threat, noise)
+    answers = asked.answers(contender, defenses, how, noise)
     success: dict[str, Bootstrap] = {}
     for done in attack_pool(answers, how.protocol.attacks, refused=how.refused):
         seed = derive(pool.seed, "bootstrap")

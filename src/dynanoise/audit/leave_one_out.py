@@ -39,12 +39,14 @@ class Answered:
         targets: each model as the target answers, one Observed a model.
         shadows: each as the attacker's own copy answers: the same defense, independent draws.
         seed: of who is hidden.
+        attacker: the attacker's own models, trained on the same records as those of the pool.
     """
 
     pool: Pool
     targets: tuple[Observed, ...]
     shadows: tuple[Observed, ...]
     seed: int
+    attacker: Pool
 
     @cached_property
     def k(self) -> int:
@@ -59,7 +61,7 @@ class Answered:
         use = pools.equal_numbers(
             self.pool.examples.use[others], self.k, derive(self.seed, "hidden", target)
         )
-        everyone = Shadows(self.shadows, self.pool.examples.use, self.pool.examples)
+        everyone = Shadows(self.shadows, self.pool.examples.use, self.attacker.examples)
         return among(everyone, others, use)
 
 
@@ -68,6 +70,7 @@ def answered(
     defenses: Sequence[Defense],
     threat: ThreatModel,
     noise: NoiseOf,
+    attacker: tuple[Pool, Sequence[Defense]] | None = None,
 ) -> Answered:
     """Asks every model of a pool, once as the target and once as a shadow.
 
@@ -77,16 +80,28 @@ def answered(
         threat: who asks, and how often; an attacker who does not know of the defense has
             undefended shadows.
         noise: of each model and role.
-    """
+        attacker: models of the attacker's own, with the same membership, and their defenses; None
+            for an attacker who has the pool's.
 
-    def seen(model: int, role: str, outputs: Outputs, purpose: str) -> Observed:
+    Raises:
+        InputError: if the attacker's models are others in number, or in what they were trained on.
+    """
+    theirs, their_defenses = (pool, defenses) if attacker is None else attacker
+    if not np.array_equal(theirs.examples.use, pool.examples.use):
+        raise InputError(
+            f"The attacker's {theirs.models} models were not trained on the same records as the "
+            f"{pool.models} targets.",
+            "Draw both from one split.",
+        )
+
+    def seen(defense: Defense, model: int, role: str, outputs: Outputs, purpose: str) -> Observed:
         source = noise(model, role)
 
         def own(asked: str) -> Noise:
             return source(f"{purpose} {asked}")
 
         found = observe(
-            defenses[model],
+            defense,
             outputs,
             own,
             model=model,
@@ -95,15 +110,20 @@ def answered(
         )
         return recovered(found, threat.repeats)
 
-    def both(model: int, role: str) -> Observed:
-        asked = seen(model, role, pool.examples, "examples")
-        return replace(asked, population=seen(model, role, pool.reference, "population"))
+    def all_of(asked: Pool, behind: Sequence[Defense], role: str) -> tuple[Observed, ...]:
+        return tuple(
+            replace(
+                seen(defense, model, role, asked.examples, "examples"),
+                population=seen(defense, model, role, asked.reference, "population"),
+            )
+            for model, defense in enumerate(behind)
+        )
 
-    models = range(pool.models)
-    targets = tuple(both(model, "target") for model in models)
-    if threat.knows_defense and all(defense.repeatable for defense in defenses):
-        return Answered(pool, targets, targets, pool.seed)  # no draw tells the two apart
-    return Answered(pool, targets, tuple(both(model, "shadow") for model in models), pool.seed)
+    targets = shadows = all_of(pool, defenses, "target")
+    repeatable = threat.knows_defense and all(defense.repeatable for defense in defenses)
+    if attacker is not None or not repeatable:  # else no draw tells the two apart
+        shadows = all_of(theirs, their_defenses, "shadow")
+    return Answered(pool, targets, shadows, pool.seed, theirs)
 
 
 @dataclass(frozen=True, eq=False)

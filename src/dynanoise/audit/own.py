@@ -89,7 +89,9 @@ def _with(preset: Preset, model: str, data: Data) -> Preset:
     if model == "text":
         parameters = {"vocabulary": data.vocabulary_size, "width": 64}
     variants = NOISY_CNN if model == "cnn" else {}
-    return replace(preset, model=model, model_parameters=parameters, variants=variants)
+    return replace(
+        preset, model=model, model_parameters=parameters, other_parameters={}, variants=variants
+    )
 
 
 def _resized(size: Size, model: str) -> Size:

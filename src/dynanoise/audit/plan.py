@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from dynanoise.audit.preset import Preset
+from dynanoise.audit.preset import Kind, Preset
 from dynanoise.errors import InputError
 from dynanoise.registry import PRESETS
 from dynanoise.training.near_duplicates import NearDuplicates
@@ -55,6 +55,19 @@ class Plan:
                     "has none.",
                     "Only images have near-duplicates: use it with cifar10 or imagenet10.",
                 )
+            if protocol.threat.shadows == "architecture" and not self.preset.other_parameters:
+                raise InputError(
+                    f"The protocol {protocol.name!r} needs another architecture, and {self.name} "
+                    "names none.",
+                    "Use a registered preset with its own model.",
+                )
+            baseline = self.preset.contenders[0]
+            if baseline not in self.preset.judged(protocol, self.size):
+                raise InputError(
+                    f"The protocol {protocol.name!r} needs pools that {self.name} does not have at "
+                    "this size.",
+                    "Use another size or protocol.",
+                )
         self.preset.size(self.size)
 
     @property
@@ -84,16 +97,20 @@ class Plan:
         }
 
     @property
-    def models(self) -> Mapping[str, int]:
-        """How many models the pool needs of each recipe; {} if no protocol uses one.
+    def pools(self) -> Mapping[Kind, int]:
+        """How many models of each kind pools need, the attackers' own included; {} for no pool.
 
         Recipes that the size has no number for are not run on it.
         """
         preset = self.preset
-        if not any(one.design == "pool" for one in preset.protocols):
-            return {}
-        known = preset.size(self.size).models
-        return {recipe: known[recipe] for recipe in self.recipes if recipe in known}
+        needed: dict[Kind, int] = {}
+        for protocol in preset.protocols:
+            if protocol.design != "pool":
+                continue
+            for one in preset.judged(protocol, self.size):
+                for kind in (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)):
+                    needed[kind] = preset.size(self.size).models[kind.recipe]
+        return needed
 
     @property
     def near(self) -> NearDuplicates | None:
@@ -105,7 +122,7 @@ class Plan:
     def trained(self) -> int:
         """How many models `bench` asks for."""
         runs = self.seeds * sum(1 + count for count in self.shadows.values())
-        return runs + sum(self.models.values())
+        return runs + sum(self.pools.values())
 
     @property
     def steps(self) -> int:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from dynanoise.audit.protocols import USUAL, protocol_of
+from dynanoise.audit.protocols import NAMES, USUAL, protocol_of
 from dynanoise.errors import UnknownNameError
-from dynanoise.record import AttackProtocol
+from dynanoise.record import AttackProtocol, ThreatModel
 from dynanoise.training.near_duplicates import NearDuplicates
 from dynanoise.types import Contender
 
@@ -30,6 +30,21 @@ class Size:
     models: Mapping[str, int] = field(default_factory=dict)
 
 
+class Kind(NamedTuple):
+    """What is the same for the models of a pool.
+
+    Attributes:
+        recipe: registered name.
+        other: True for the preset's other architecture.
+    """
+
+    recipe: str
+    other: bool = False
+
+    def __str__(self) -> str:
+        return self.recipe + (", other architecture" if self.other else "")
+
+
 @dataclass(frozen=True)
 class Preset:
     """A benchmark, up to its seed.
@@ -40,6 +55,9 @@ class Preset:
         model: registered name.
         model_parameters: of the architecture.
         variants: other parameters of the architecture, by the recipes that need them.
+        other_parameters: of another architecture, for attackers who do not know the target's; {}
+            if there is none.
+        other_recipe: of attackers who do not know how the target was trained.
         sizes: by name; the first is the default.
         contenders: rows of the table; the first is the baseline.
         protocols: how they are judged.
@@ -59,6 +77,8 @@ class Preset:
     contenders: tuple[Contender, ...]
     model_parameters: Mapping[str, Any] = field(default_factory=dict)
     variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    other_parameters: Mapping[str, Any] = field(default_factory=dict)
+    other_recipe: str = "relaxloss"
     protocols: tuple[AttackProtocol, ...] = USUAL
     shadows: int = 3
     threads: int = 1
@@ -84,15 +104,27 @@ class Preset:
         """The contenders that a protocol judges at a size."""
         if protocol.design != "pool":
             return self.contenders
-        models = self.size(size).models
-        left_out = self.left_out if protocol.threat.augmented else ()
+        models, threat = self.size(size).models, protocol.threat
+        left_out = self.left_out if threat.augmented else ()
         return tuple(
-            one for one in self.contenders if one.recipe in models and one.name not in left_out
+            one
+            for one in self.contenders
+            if one.name not in left_out
+            and one.recipe in models
+            and self.attackers(one.recipe, threat).recipe in models
         )
 
-    def parameters(self, recipe: str) -> dict[str, Any]:
-        """Of the architecture that a recipe trains."""
-        return {**self.model_parameters, **self.variants.get(recipe, {})}
+    def parameters(self, kind: Kind) -> dict[str, Any]:
+        """Of the architecture of some models."""
+        other = self.other_parameters if kind.other else {}
+        return {**self.model_parameters, **self.variants.get(kind.recipe, {}), **other}
+
+    def attackers(self, recipe: str, threat: ThreatModel) -> Kind:
+        """The models of an attacker on a target that was trained by a recipe."""
+        if threat.shadows != "recipe":
+            return Kind(recipe, other=threat.shadows == "architecture")
+        baseline = self.contenders[0].recipe
+        return Kind(self.other_recipe if recipe == baseline else baseline)
 
     def only(
         self,
@@ -124,10 +156,10 @@ class Preset:
         ):
             for name in wanted:
                 if name not in known:
-                    more = ", adaptive_Q, adaptive_near, adaptive_near_Q (asked Q times)"
+                    names = dict.fromkeys([*known, *(NAMES if kind == "protocol" else ())])
                     raise UnknownNameError(
                         f"This preset has no {kind} {name!r}.",
-                        f"Known: {', '.join(known)}{more if kind == 'protocol' else ''}.",
+                        f"Known: {', '.join(names)}.",
                     )
         baseline, *others = self.contenders
         kept = tuple(other for other in others if not contenders or other.name in contenders)

@@ -81,6 +81,7 @@ _DIGITS = Preset(
     model="mlp",
     brief=True,
     model_parameters=MappingProxyType({"hidden": (256,)}),
+    other_parameters=MappingProxyType({"hidden": (64, 64)}),
     sizes=MappingProxyType(
         {
             "cpu": Size(
@@ -101,6 +102,7 @@ _BREAST_CANCER = Preset(
     model="mlp",
     brief=True,
     model_parameters=MappingProxyType({"hidden": (256,)}),
+    other_parameters=MappingProxyType({"hidden": (64, 64)}),
     sizes=MappingProxyType(
         {
             "cpu": Size(
@@ -120,6 +122,7 @@ _SST2 = Preset(
     dataset="sst2",
     model="text",
     model_parameters=MappingProxyType({"vocabulary": 7200, "width": 64}),
+    other_parameters=MappingProxyType({"width": 24}),
     sizes=MappingProxyType(
         {
             "cpu": Size(
@@ -179,6 +182,7 @@ _CIFAR10 = Preset(
     dataset="cifar10",
     model="cnn",
     variants=NOISY_CNN,
+    other_parameters=MappingProxyType({"width": 20}),
     near=NearDuplicates(),
     left_out=("memguard",),
     protocols=FOR_IMAGES,
@@ -213,6 +217,7 @@ _IMAGENET10 = Preset(
     dataset="imagenet10",
     model="cnn",
     variants=NOISY_CNN,
+    other_parameters=MappingProxyType({"width": 20}),
     near=NearDuplicates(),
     left_out=("memguard",),
     protocols=FOR_IMAGES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dynanoise.record import AttackProtocol, ThreatModel
+from dynanoise.record import AttackProtocol, Likeness, ThreatModel
 from dynanoise.types import require
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
@@ -29,6 +29,12 @@ STRONG = (
     "learned",
 )
 """Attacks of somebody who means it."""
+
+ALIGNED = ("scale_aligned(attack=threshold)", "scale_aligned(attack=lira)")
+"""Against models of another scale."""
+
+GENERAL = ("threshold", "multi_shadow", "gap", "scale_aligned(attack=threshold)")
+"""Those of an attacker whose models know nothing of the target's records."""
 
 
 def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
@@ -55,6 +61,25 @@ def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
     return AttackProtocol(name, design="pool", threat=threat, attacks=STRONG)
 
 
+def mismatched(shadows: Likeness) -> AttackProtocol:
+    """The honest protocol for an attacker whose own models are not quite like the target.
+
+    Each input is asked once. Two attacks more align the scale of the target's logits, which such
+    models get wrong. Models trained on other records say nothing about a record, so only attacks
+    that compare answers in general are left then.
+
+    Args:
+        shadows: "architecture", "recipe" or "disjoint"; see `ThreatModel.shadows`.
+
+    >>> mismatched("recipe").name, mismatched("disjoint").design
+    ('adaptive_recipe', 'paper_split')
+    """
+    threat = ThreatModel(f"adaptive_{shadows}", knows_defense=True, shadows=shadows)
+    if shadows == "disjoint":
+        return AttackProtocol(threat.name, "paper_split", threat, GENERAL)
+    return AttackProtocol(threat.name, "pool", threat, (*STRONG, *ALIGNED))
+
+
 ADAPTIVE = adaptive()
 ADAPTIVE_16 = adaptive(16)
 ADAPTIVE_NEAR = adaptive(near=True)
@@ -65,7 +90,14 @@ USUAL = (PAPER, ADAPTIVE, ADAPTIVE_16)
 FOR_IMAGES = (*USUAL, ADAPTIVE_NEAR)
 """Where records have near-duplicates, these are asked about as well."""
 
+MISMATCHED = (mismatched("architecture"), mismatched("recipe"), mismatched("disjoint"))
+"""Attackers who do not know the target's architecture, or training, or have none of its records."""
+
+_NAMED = {one.name: one for one in (PAPER, *MISMATCHED)}
 _ADAPTIVE = re.compile(r"adaptive(?P<near>_near)?(_(?P<queries>[1-9]\d{0,5}))?")
+
+NAMES = (*_NAMED, "adaptive", "adaptive_Q", "adaptive_near", "adaptive_near_Q")
+"""What `protocol_of` knows; Q is a number of queries."""
 
 
 def protocol_of(name: str) -> AttackProtocol | None:
@@ -74,8 +106,8 @@ def protocol_of(name: str) -> AttackProtocol | None:
     >>> protocol_of("adaptive_64") == adaptive(64), protocol_of("adaptive_near") == ADAPTIVE_NEAR
     (True, True)
     """
-    if name == PAPER.name:
-        return PAPER
+    if name in _NAMED:
+        return _NAMED[name]
     match = _ADAPTIVE.fullmatch(name)
     if match is None:
         return None

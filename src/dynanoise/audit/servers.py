@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audit.preset import Preset, Size
+from dynanoise.audit.preset import Kind, Preset, Size
 from dynanoise.audit.side_by_side import peak_mib
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Int64
@@ -109,7 +109,7 @@ def prepare(
     split = split_of(data, size.pool, size.reference, seed)
     base = preset.contenders[0].recipe
     needed = dict.fromkeys(contender.recipe for contender in preset.contenders)
-    architectures = {name: named(preset.model, **preset.parameters(name)) for name in needed}
+    architectures = {name: named(preset.model, **preset.parameters(Kind(name))) for name in needed}
     recipe = RECIPES.get(base)(**size.recipes[base])
     # The target's job of `bench`, so that one store serves both.
     (job,) = paper_jobs(

@@ -10,7 +10,8 @@ from dynanoise.record import Metric
 from dynanoise.report.plots import LOOKS, bare, offsets_within, svg
 from dynanoise.report.side_by_side import strongest
 from dynanoise.report.summary import Summary
-from dynanoise.report.verdict import budget, with_interval
+from dynanoise.report.threats import budget
+from dynanoise.report.verdict import with_interval
 
 INK, FAINT, GRID = "#222222", "#595959", "#DDDDDD"
 """Colours of text, lesser text and lines."""
@@ -82,7 +83,10 @@ def success(summaries: Mapping[str, Summary], contenders: Sequence[str]) -> Char
 
 
 def budgets(summaries: Mapping[str, Summary], contenders: Sequence[str]) -> Chart:
-    """Attack strength against the number of queries, a line for each contender."""
+    """Attack strength against repeats of a query, a line for each contender."""
+    summaries = {
+        name: one for name, one in summaries.items() if not one.records[0].threat.augmented
+    }
     asked = [one.records[0].threat.repeats for one in summaries.values()]
     lines = {
         name: [

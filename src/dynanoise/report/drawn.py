@@ -10,7 +10,8 @@ from dynanoise.record import STRONGEST
 from dynanoise.report import charts, curves, histograms
 from dynanoise.report.markup import Markup, figure, join, table, tag
 from dynanoise.report.summary import Summary
-from dynanoise.report.verdict import budget, honest
+from dynanoise.report.threats import budget
+from dynanoise.report.verdict import honest
 
 RELIABILITY = (
     "Reliability is that of single answers about test data: on the dotted line, confidence is "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from dynanoise.report.summary import Spread, Summary
 from dynanoise.report.table import published_of
+from dynanoise.report.threats import asks
 
 _SEEDS_FOR_INTERVALS = 3
 """Student's interval over two seeds is wider than the scale."""
@@ -70,10 +71,9 @@ def _over(summary: Summary) -> str:
 def _threat(summary: Summary) -> str:
     threat = summary.records[0].threat
     knows = "knows the defense" if threat.knows_defense else "does not know of the defense"
-    times = "once" if threat.repeats == 1 else f"up to {threat.repeats} times"
     beyond = "" if threat.knows_defense else " It says nothing about an attacker who knows it."
     return (
-        f"Threat model '{threat.name}': the attacker {knows} and asks each query {times}; "
+        f"Threat model '{threat.name}': the attacker {knows} and {asks(threat)}; "
         f"0.5 is chance.{beyond}"
     )
 

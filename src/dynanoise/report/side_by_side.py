@@ -9,8 +9,9 @@ from rich import box
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import STRONGEST, Metric, Record
+from dynanoise.record import STRONGEST, Metric, Record, ThreatModel
 from dynanoise.report.summary import Summary, summarise
+from dynanoise.report.threats import asks, own_models
 
 _BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
@@ -72,20 +73,19 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
     for name, summary in summaries.items():
         record = summary.records[0]
         threat, counts = record.threat, record.counts
-        asks = "once" if threat.repeats == 1 else f"{threat.repeats} times and averages"
-        if threat.knows_defense:
+        if threat.knows_defense and "models" in counts:
             fewer = {one.counts["models"] for one in summary.records} - {counts["models"]}
             few = f" ({', '.join(map(str, sorted(fewer)))} for some)" if fewer else ""
             sentences.append(
                 f"{name}: the attacker knows the defense and its parameters, not its random draws; "
-                f"has shadow models with the same training and defense; asks each query {asks}; "
+                f"has {own_models(threat)}; {asks(threat)}; "
                 "chooses attack and threshold on models of its own. "
                 f"{counts['models']} models{few} over {counts['pool']:,} records, each the target "
                 "once. In brackets 95% intervals over models and records."
             )
         else:
             sentences.append(
-                f"{name}: the attacker does not know of the defense and asks each query {asks}; "
+                f"{name}: the attacker {_knows(threat)} and {asks(threat)}; "
                 f"the strongest of its {len(summary.attacks)} attacks in hindsight."
             )
     everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
@@ -94,8 +94,7 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
     ]
     if absent:
         sentences.append(
-            f"Not run under every protocol: {', '.join(absent)} (a pool of models trained so would "
-            "take hours)."
+            f"Not run under every protocol: {', '.join(absent)} (it would take hours)."
         )
     return sentences
 
@@ -158,3 +157,9 @@ def _with_interval(metric: Metric, sign: str = "") -> str:
         return f"{metric.value:{sign}.3f}"
     bounds = ",".join(f"{bound:.3f}".replace("0.", ".") for bound in (metric.low, metric.high))
     return f"{metric.value:{sign}.3f}\n[{bounds}]"
+
+
+def _knows(threat: ThreatModel) -> str:
+    if threat.knows_defense:
+        return f"knows the defense, has {own_models(threat)}"
+    return "does not know of the defense"

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from dynanoise.errors import InputError
 from dynanoise.record import OVERHEAD, STRONGEST, Metric, Record, ThreatModel
+from dynanoise.report import threats
 from dynanoise.report.side_by_side import by_protocol, strongest
 from dynanoise.report.summary import Summary
+from dynanoise.report.threats import budget, who
 
 NOT_RUN = (
     "The honest protocol was not run. Everything below is about an attacker who does not know of "
@@ -61,12 +63,17 @@ def summaries_of(records: Sequence[Record]) -> dict[str, Summary]:
             "Pass Records of attacks, or print these with `dynanoise show`.",
         )
     found = by_protocol(records)
-    order = sorted(found, key=lambda name: (_honest(found[name]), _threat(found[name]).repeats))
+
+    def rank(name: str) -> tuple[bool, bool, int]:
+        threat = _threat(found[name])
+        return threats.honest(threat), threat.augmented, threat.repeats
+
+    order = sorted(found, key=rank)
     return {name: found[name] for name in order}
 
 
 def honest(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Those whose attacker knows the defense."""
+    """Those whose attacker knows the defense and has models like the target."""
     return {name: one for name, one in summaries.items() if _honest(one)}
 
 
@@ -80,7 +87,7 @@ def verdict(summaries: Mapping[str, Summary]) -> Verdict:
     defenses = {name: _defense(name, main, baseline) for name in everyone if name != baseline}
     leaks = _merged([(_leak(one, baseline), one) for one in main.values()])
     leaks += [_beside(one, baseline) for name, one in summaries.items() if name not in main]
-    whom = tuple(_whom(one) for one in summaries.values())
+    whom = tuple(who(one) for one in summaries.values())
     return Verdict(warning, tuple(leaks), whom, _fix(main, baseline), defenses)
 
 
@@ -95,11 +102,6 @@ def with_interval(metric: Metric, sign: str = "") -> str:
     return f"{metric.value:{sign}.3f} [{metric.low:{sign}.3f}, {metric.high:{sign}.3f}]"
 
 
-def budget(threat: ThreatModel) -> str:
-    """Such as "16 queries a record"."""
-    return "1 query a record" if threat.repeats == 1 else f"{threat.repeats} queries a record"
-
-
 def under(threat: ThreatModel) -> str:
     """Such as "threat model 'adaptive_16', 16 queries a record"."""
     return f"threat model '{threat.name}', {budget(threat)}"
@@ -110,7 +112,7 @@ def _threat(summary: Summary) -> ThreatModel:
 
 
 def _honest(summary: Summary) -> bool:
-    return _threat(summary).knows_defense
+    return threats.honest(_threat(summary))
 
 
 def _metric(summary: Summary, contender: str, attack: str | None, name: str) -> Metric | None:
@@ -166,28 +168,6 @@ def _beside(summary: Summary, baseline: str) -> str:
     )
 
 
-def _whom(summary: Summary) -> str:
-    """Who the attacker is."""
-    threat, counts = _threat(summary), summary.records[0].counts
-    if threat.knows_defense:
-        averages = " and averages the answers" if threat.repeats > 1 else ""
-        return (
-            f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to "
-            "all probabilities of an answer, who holds the records to be tested, knows the defense "
-            "and its parameters but not its random draws, trains and defends models of the same "
-            f"kind, undoes what can be undone{averages}, and chooses attack and threshold on those "
-            f"models. 95% intervals are over {counts.get('models', 'the')} models and "
-            f"{counts.get('pool', 0):,} records."
-        )
-    seeds = len(summary.seeds)
-    over = f"over {seeds} seeds" if seeds > 1 else "of one model at fixed thresholds"
-    return (
-        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to "
-        "all probabilities of an answer, who holds the records to be tested and models of the same "
-        f"kind, but does not know that there is a defense. 95% intervals are {over}."
-    )
-
-
 def _net(summary: Summary, name: str) -> Metric:
     return summary.spread(name, None, "midput_worst_case").interval
 
@@ -238,8 +218,12 @@ def _lead(name: str, run: Sequence[Summary]) -> str:
 
 
 def _unaware(summary: Summary) -> str:
-    """Beside every gain against the weaker attacker."""
-    return "" if _honest(summary) else " against an attacker who does not know of it"
+    """Beside every gain against a weaker attacker."""
+    if _honest(summary):
+        return ""
+    if _threat(summary).knows_defense:
+        return f" against an attacker who has {threats.own_models(_threat(summary))}"
+    return " against an attacker who does not know of it"
 
 
 def _cost(summary: Summary, name: str, baseline: str) -> str:

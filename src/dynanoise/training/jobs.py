@@ -174,8 +174,14 @@ def _attempt(job: Job, data: Data) -> Trained:
     return trained
 
 
+_FURTHER = 64
+"""Near-duplicates in a batch of questions; fastest in bfloat16."""
+
+
 def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
     """What a trained model says about the near-duplicates that its job asks for.
+
+    In the precision it was trained in, which takes a fourth of the time where that is bfloat16.
 
     Args:
         model: on the processor, which it is left on.
@@ -189,10 +195,10 @@ def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
     started = time.perf_counter()
     device = torch.device(job.device)
     ids = job.further.ids
-    with _isolated(job.seed, job.threads):
+    with _isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
         asked = model.to(device)
         said = [
-            loop.answer(asked, torch.from_numpy(np.ascontiguousarray(inputs)).to(device))
+            loop.answer(asked, torch.from_numpy(np.ascontiguousarray(inputs)).to(device), _FURTHER)
             for inputs in job.further.near.of(data.inputs[ids], ids)
         ]
         model.cpu()
