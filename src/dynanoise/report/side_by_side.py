@@ -16,6 +16,8 @@ from dynanoise.report.threats import asks, own_models
 _BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
 
+_LONG = len("adaptive_16")
+
 _INTERVAL = re.compile(r"\n\[.*?\]")
 
 
@@ -107,7 +109,10 @@ def _title(summaries: Mapping[str, Summary]) -> str:
 def _headings(summaries: Mapping[str, Summary]) -> list[str]:
     headings = ["", "Test acc."]
     for name in summaries:
-        headings += [f"{name}:\nstrongest", "MIDPUT", "worst"]
+        # Where a long name may be broken in a narrow column.
+        first, _, rest = name.partition("_") if len(name) > _LONG else (name, "", "")
+        heading = f"{first}\n{rest}" if rest else first
+        headings += [f"{heading}:\nstrongest", "MIDPUT", "worst"]
     return headings
 
 

@@ -1,0 +1,111 @@
+"""How long the whole adaptive suite takes against one contender, on stored outputs.
+
+    python benchmarks/suite.py
+
+From the logits of a made-up pool (16 models, 10,000 records, 10 classes) to every metric with its
+interval: DynaNoise's answers, all attacks of the honest protocol with every model as the target
+once, thresholds and the strongest attack chosen on pseudo-targets, and the bootstrap. In one
+process; the time is that of the clock on the wall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.audit.judge_pool import judge_pool
+from dynanoise.audit.protocols import adaptive
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.files import write_atomically
+from dynanoise.pool import Pool
+from dynanoise.seeding import derive
+from dynanoise.types import Contender, Int8, Outputs
+
+KNOWN = 2_000
+"""Known non-members of all models."""
+
+
+def made_up(models: int, records: int, classes: int, inputs: int, seed: int) -> Pool:
+    """Records that are easy or hard, and models that are surer of what they were trained on."""
+    generator = np.random.default_rng(derive(seed, "suite"))
+
+    def outputs(count: int, use: Int8, asked: int) -> Outputs:
+        labels = generator.integers(0, classes, count)
+        logits = generator.normal(0, 1, (models, count, asked, classes)).astype(np.float32)
+        logits += generator.normal(0, 1, (1, count, 1, classes)).astype(np.float32)
+        logits[:, np.arange(count), :, labels] += (3 + 2 * use.T)[:, :, None]
+        return Outputs(logits, labels, np.arange(count), use)
+
+    def nobody(asked: int) -> Outputs:
+        return outputs(KNOWN, np.zeros((models, KNOWN), dtype=np.int8), asked)
+
+    coins = (generator.random((models, records)) < 0.5).astype(np.int8)
+    return Pool(outputs(records, coins, inputs), nobody(1), nobody(inputs), seed, "made up")
+
+
+def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
+    """Seconds of every attack and of utility, and their sum."""
+    protocol = adaptive(queries, near=near)
+    contender = Contender("dynanoise", DynaNoise(0.3, 2.0, 10.0))
+    started = time.perf_counter()
+    found = list(judge_pool({"plain": pool}, [contender], protocol))
+    total = time.perf_counter() - started
+    each = {one.attack or "utility": round(one.seconds, 2) for one in found}
+    auc = {one.attack: round(one.metrics["auc"].value, 4) for one in found if one.attack}
+    sizes = {"models": pool.models, "records": len(pool.examples.ids)}
+    sizes |= {"inputs": pool.examples.inputs, "classes": pool.examples.classes}
+    return {
+        "protocol": protocol.name,
+        **sizes,
+        "seconds": round(total, 2),
+        "each": each,
+        "auc": auc,
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Times the suite and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/suite.json"))
+    parser.add_argument("--models", type=int, default=16)
+    parser.add_argument("--records", type=int, default=10_000)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--queries", type=int, default=[1, 16], nargs="+", help="budgets")
+    parser.add_argument("--near", type=int, default=16, help="inputs a record; 1 leaves it out")
+    parser.add_argument("--seed", type=int, default=0)
+    chosen = parser.parse_args(arguments)
+    make = partial(made_up, chosen.models, chosen.records, chosen.classes)
+    pool = make(1, chosen.seed)
+    rows = [timed(pool, queries, near=False) for queries in chosen.queries]
+    if chosen.near > 1:
+        rows.append(timed(make(chosen.near, chosen.seed), 1, near=True))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    names = ["models", "records", "classes", "near", "seed"]
+    given = [f"--{name} {vars(chosen)[name]}" for name in names]
+    given.append(f"--queries {' '.join(map(str, chosen.queries))}")
+    found = {
+        "command": " ".join(["python benchmarks/suite.py", *given]),
+        "versions": versions(),
+        "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
+        "rows": rows,
+        "peak_memory_gib": round(peak * (1 if sys.platform == "darwin" else 1024) / 2**30, 2),
+    }
+    text = json.dumps(found, indent=1) + "\n"
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(chosen.out, text.encode())
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()
