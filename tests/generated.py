@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dynanoise.report.by_attack import by_attack, markdown
 from dynanoise.report.pages import page_of
 from dynanoise.report.published import published
 from dynanoise.report.records import load
@@ -45,11 +46,43 @@ def results_page() -> str:
         parts += [page.markdown, "", page.caption, ""]
         parts += [f"- {sentence}" for sentence in page.sentences]
         parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
+        if {one.protocol for one in records} - {"paper"}:
+            parts += ["### Attack by attack", "", markdown(by_attack(records, "auc"), "auc"), ""]
+            parts += [_words(f"results_{folder}_attacks.md"), ""]
+        for more, title in FURTHER.get(folder, {}).items():
+            further = ROOT / "results" / more / "records.json"
+            if further.exists():
+                parts += [f"### {title}", "", *_further(further, more), ""]
         if published(folder).rows:
             paper = by_protocol(records)["paper"]
             parts += ["### Beside the published values", "", _beside(paper, folder), ""]
             parts += [(ROOT / "docs" / f"results_{folder}.md").read_text().strip(), ""]
     return "\n".join(parts)
+
+
+FURTHER = {
+    "digits": {"digits_mismatch": "Attackers whose models differ"},
+    "cifar10": {
+        "cifar10_queries": "Attack strength against the number of queries",
+        "cifar10_mismatch": "Attackers whose models differ",
+    },
+}
+"""Runs of the same data set with other protocols, by folder."""
+
+
+def _words(name: str) -> str:
+    path = ROOT / "docs" / name
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _further(path: Path, folder: str) -> list[str]:
+    """Another run's tables of all protocols, and its AUCs."""
+    records = load(path)
+    page = page_of(records)
+    parts = [f"`{records[0].command} --out results/{folder}`", "", page.markdown, ""]
+    parts += [f"- {sentence}" for sentence in page.sentences]
+    parts += ["", markdown(by_attack(records, "auc"), "auc"), ""]
+    return [*parts, _words(f"results_{folder}.md")]
 
 
 def _beside(summary: Summary, name: str) -> str:

@@ -231,12 +231,21 @@ def show(
     records: Annotated[Path, typer.Argument(help="A records.json that `bench --out` wrote.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="Print every attack in one metric: asr, auc, tpr@0.001, tpr@0.01."),
+    ] = None,
 ) -> None:
     """Print the table of an earlier run again."""
     with terminal.friendly():
         from dynanoise.report.records import load
 
-        terminal.show(load(records), as_json, markdown)
+        if metric is None:
+            terminal.show(load(records), as_json, markdown)
+        elif as_json:
+            raise InputError("--json prints every metric.", "Leave out --metric.")
+        else:
+            terminal.show_attacks(load(records), metric, markdown)
 
 
 @app.command()

@@ -168,6 +168,21 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def show_attacks(records: list[Record], metric: str, markdown: bool) -> None:
+    """Prints one metric of every attack, as tables or as Markdown."""
+    from dynanoise.report import by_attack
+
+    rows = by_attack.by_attack(records, metric)
+    if markdown:
+        typer.echo(by_attack.markdown(rows, metric))
+        return
+    from rich.console import Console
+
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    for table in by_attack.tables(rows, metric):
+        console.print(table)
+
+
 def show(records: list[Record], as_json: bool, markdown: bool = False) -> None:
     """Prints Records as tables with their sentences, as JSON or as Markdown."""
     from dynanoise.report.pages import page_of
