@@ -165,6 +165,18 @@ def test_near_duplicates_help() -> None:
     assert aucs[1] > aucs[0]
 
 
+def test_near_duplicates_that_say_nothing_do_not_drown_the_record() -> None:
+    outputs = pool_outputs(0, inputs=9)
+    noise = np.random.default_rng(1).normal(0, 4, outputs.logits[:, :, 1:].shape)
+    mixed = np.concatenate([outputs.logits[:, :, :1], noise], axis=2)
+    alone, beside = outputs.select(inputs=slice(1)), replace(outputs, logits=mixed)
+    aucs = []
+    for some in (alone, beside):
+        target, members, shadows = case_of(some)
+        aucs.append(roc(Learned().fit(shadows).score(target), members).auc)
+    assert aucs[1] > aucs[0] - 0.02
+
+
 def test_what_is_held_out_is_not_learned_from() -> None:
     """Shadow models of random membership: an estimate on what was learned would be above 0.5."""
     excess, variance = 0.0, 0.0

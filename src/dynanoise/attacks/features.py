@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from dynanoise.attacks import statistics
@@ -19,34 +21,52 @@ _SMALLEST_VARIANCE = 1e-12
 def features(target: Observed, shadows: Shadows, found: Slots) -> Float64:
     """What tells a member's answers from a non-member's, float64 [E, F], finite.
 
-    Of every signal, averaged over the inputs of a record: its value, its differences from the
-    record's in- and out-mean, and the log-likelihood ratio of two Gaussians around these with the
-    residual variances of all records; the same against the undefended shadow outputs. Of the
-    scaled logit also the standard deviations, and the ratio under the Gaussians of the record's
-    true class. Of the labels: correctness, the shares of in- and out-models that are right, and
-    the ratio of `label_only`. Nothing depends on who is a member of the target, and nothing on how
-    many classes there are.
+    Of every signal of the original input: its value, its differences from the record's in- and
+    out-mean, and the log-likelihood ratio of two Gaussians around these with the residual
+    variances of all records; the same against the undefended shadow outputs. Of the scaled logit
+    also the standard deviations, and the ratio under the Gaussians of the record's true class. Of
+    the labels: correctness, the shares of in- and out-models that are right, and the ratio of
+    `label_only`. Where there are near-duplicates, all of it once more of their mean: a record says
+    more about itself than they do, so it is not averaged with them. Nothing depends on who is a
+    member of the target, and nothing on how many classes there are.
 
     Args:
         target: whose answers.
         shadows: models that answered the same records.
         found: for which records, and their k in- and k out-models.
     """
+    columns = _columns(target, shadows, found, _original)
+    if target.log_probs.shape[1] > 1:
+        columns += _columns(target, shadows, found, _near_duplicates)
+    return np.column_stack(columns)
+
+
+_Of = Callable[[Float64], Float64]
+"""From a statistic of every input, [..., A], to one number a record, [...]."""
+
+
+def _original(values: Float64) -> Float64:
+    return values[..., 0]
+
+
+def _near_duplicates(values: Float64) -> Float64:
+    return np.asarray(values[..., 1:].mean(axis=-1))
+
+
+def _columns(target: Observed, shadows: Shadows, found: Slots, of: _Of) -> list[Float64]:
     columns: list[Float64] = []
     labels = target.labels[found.rows]
     for name in SIGNALS:
-        value = statistics.of(target, name).mean(axis=1)[found.rows]
+        value = of(statistics.of(target, name))[found.rows]
         columns.append(value)
         for clean in (False, True):
-            inside, outside = found.take(
-                statistics.of_shadows(shadows, name, clean=clean).mean(axis=2)
-            )
+            inside, outside = found.take(of(statistics.of_shadows(shadows, name, clean=clean)))
             means, variances = _residual(inside, outside)
             columns += [value - means[0], value - means[1], _ratio(value, means, variances)]
             if name == "scaled_logit" and not clean:
                 columns += [inside.std(axis=0), outside.std(axis=0)]
                 columns += _by_class(value, inside, outside, labels)
-    return np.column_stack([*columns, *_of_labels(target, shadows, found)])
+    return columns + _of_labels(target, shadows, found, of)
 
 
 def _residual(
@@ -87,11 +107,11 @@ def _by_class(value: Float64, inside: Float64, outside: Float64, labels: Int64) 
     return [ratio, means[0] - means[1]]
 
 
-def _of_labels(target: Observed, shadows: Shadows, found: Slots) -> list[Float64]:
-    correct = statistics.of(target, "correctness").mean(axis=1)[found.rows]
+def _of_labels(target: Observed, shadows: Shadows, found: Slots, of: _Of) -> list[Float64]:
+    correct = of(statistics.of(target, "correctness"))[found.rows]
     columns = [correct]
     for clean in (False, True):
-        hits = statistics.of_shadows(shadows, "correctness", clean=clean).mean(axis=2)
+        hits = of(statistics.of_shadows(shadows, "correctness", clean=clean))
         inside, outside = (part.sum(axis=0) for part in found.take(hits))
         a, b = (inside + 1) / (found.k + 2), (outside + 1) / (found.k + 2)
         ratio = correct * np.log(a / b) + (1 - correct) * np.log((1 - a) / (1 - b))
