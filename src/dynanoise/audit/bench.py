@@ -15,6 +15,7 @@ from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import RECIPES
+from dynanoise.training.canaries import Canaries, plant
 from dynanoise.training.data import Data
 from dynanoise.training.names import named, tokenizer_of
 
@@ -78,7 +79,7 @@ def bench(
     runs, pool = _Runs(plan, data, models, recipes), _Pools(plan, data, models, recipes)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     jobs = [*runs.jobs, *pool.jobs]
-    answers = _executor(store, workers, train).run(jobs, data)
+    answers = _executor(store, workers, train).run(jobs, pool.data)
     yield from runs.records(answers, stamp, progress)
     yield from pool.records(answers, stamp, progress, keep)
 
@@ -180,7 +181,11 @@ class _Runs:
 
 
 class _Pools:
-    """A pool of models over the same records, for each recipe."""
+    """A pool of models over the same records, for each recipe.
+
+    ``data`` are those given, with canaries in them if the plan wants some. Then nothing else is
+    trained, because the paper's protocol is not run.
+    """
 
     SEED = 0
 
@@ -193,9 +198,12 @@ class _Pools:
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [one for one in preset.protocols if one.design == "pool"]
         self.by_recipe: dict[str, list[Job]] = {}
+        self.canaries: Canaries | None = None
         if plan.models:
             most = max(plan.models.values())
             self.split = pool_split(data, size.pool, most, size.reference, self.SEED)
+            if plan.canaries:
+                self.data, self.canaries = plant(data, self.split.pool, plan.canaries, self.SEED)
             self.by_recipe = {
                 name: pool_jobs(
                     self.split,
@@ -230,19 +238,22 @@ class _Pools:
             pools[recipe] = pool_of(self.data, self.split, said, seed=self.SEED)
             training[recipe] = _effort(said)
         memory: Memory = {}
+        planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
             contenders = self.plan.preset.judged(protocol, self.plan.size)
 
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            for finding in judge_pool(pools, contenders, protocol, say, keep=keep, memory=memory):
+            for finding in judge_pool(
+                pools, contenders, protocol, say, keep=keep, memory=memory, canaries=self.canaries
+            ):
                 recipe = finding.contender.recipe
                 yield stamp.record(
                     finding,
                     protocol,
                     seed=self.SEED,
                     split=self.split.digest,
-                    counts={**self.split.counts, "models": pools[recipe].models},
+                    counts={**self.split.counts, "models": pools[recipe].models, **planted},
                     training=training[recipe],
                 )
