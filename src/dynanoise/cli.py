@@ -101,6 +101,14 @@ def bench(
         list[str] | None,
         typer.Option(help="paper, adaptive or adaptive_16; may be given again. Default: all."),
     ] = None,
+    canaries: Annotated[
+        int,
+        typer.Option(
+            help="Records of the pool to mislabel or to mix with others, half each: those that "
+            "leak most. Without the paper's protocol. Default: none.",
+            show_default=False,
+        ),
+    ] = 0,
     device: Device = "cpu",
     workers: Annotated[
         int | None,
@@ -140,7 +148,7 @@ def bench(
         if preset == "overhead":
             _refuse(
                 context,
-                ("seeds", "attack", "protocol", "workers", "model"),
+                ("seeds", "attack", "protocol", "canaries", "workers", "model"),
                 "overhead trains one model and attacks nobody",
             )
             from dynanoise.audit.overhead import OverheadPlan
@@ -161,6 +169,7 @@ def bench(
                 attacks=tuple(attack or ()),
                 protocols=tuple(protocol or ()),
                 device=device,
+                canaries=canaries,
             )
             evidence = commands.run_plan(
                 plan, loaded, out=folder, folder=data, store=kept, workers=workers

@@ -16,6 +16,7 @@ from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
 from dynanoise.record import Record
 from dynanoise.registry import RECIPES
+from dynanoise.training.canaries import Canaries, plant
 from dynanoise.training.data import Data
 from dynanoise.training.names import named, tokenizer_of
 
@@ -82,7 +83,7 @@ def bench(
     runs, pool = _Runs(plan, data, own, recipes), _Pools(plan, data, models, recipes)
     # All jobs at once, so that workers stay busy across recipes and seeds.
     jobs = [*runs.jobs, *pool.jobs]
-    answers = _executor(store, workers, train).run(jobs, data)
+    answers = _executor(store, workers, train).run(jobs, pool.data)
     yield from runs.records(answers, stamp, progress)
     yield from pool.records(answers, stamp, progress, keep)
 
@@ -184,7 +185,11 @@ class _Runs:
 
 
 class _Pools:
-    """A pool of models over the same records, for each kind."""
+    """A pool of models over the same records, for each kind.
+
+    ``data`` are those given, with canaries in them if the plan wants some. Then nothing else is
+    trained, because the paper's protocol is not run.
+    """
 
     SEED = 0
 
@@ -197,9 +202,12 @@ class _Pools:
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [one for one in preset.protocols if one.design == "pool"]
         self.by_kind: dict[Kind, list[Job]] = {}
+        self.canaries: Canaries | None = None
         if plan.pools:
             most = max(plan.pools.values())
             self.split = pool_split(data, size.pool, most, size.reference, self.SEED)
+            if plan.canaries:
+                self.data, self.canaries = plant(data, self.split.pool, plan.canaries, self.SEED)
             self.by_kind = {
                 kind: pool_jobs(
                     self.split,
@@ -235,6 +243,7 @@ class _Pools:
             training[kind] = _effort(said)
         memory: Memory = {}
         preset = self.plan.preset
+        planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
             contenders = preset.judged(protocol, self.plan.size)
             kinds = {
@@ -247,7 +256,12 @@ class _Pools:
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            options: dict[str, Any] = {"attackers": attackers, "keep": keep, "memory": memory}
+            options: dict[str, Any] = {
+                "attackers": attackers,
+                "keep": keep,
+                "memory": memory,
+                "canaries": self.canaries,
+            }
             for finding in judge_pool(targets, contenders, protocol, say, **options):
                 target, attacker = kinds[finding.contender.recipe]
                 models = min(pools[target].models, pools[attacker].models)
@@ -256,6 +270,6 @@ class _Pools:
                     protocol,
                     seed=self.SEED,
                     split=self.split.digest,
-                    counts={**self.split.counts, "models": models},
+                    counts={**self.split.counts, "models": models, **planted},
                     training=training[target],
                 )

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynanoise.audit.canaries import canary_metrics
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import (
@@ -29,6 +30,7 @@ from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
 from dynanoise.record import STRONGEST, AttackProtocol, Metric
 from dynanoise.seeding import derive
+from dynanoise.training.canaries import Canaries
 from dynanoise.types import Contender, Defense, Noise
 
 Refused = Callable[[str, DynaNoiseError], None]
@@ -46,6 +48,7 @@ def judge_pool(
     fprs: Sequence[float] = FPRS,
     refused: Refused | None = None,
     memory: Memory | None = None,
+    canaries: Canaries | None = None,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -63,6 +66,7 @@ def judge_pool(
         refused: see `attack_pool`.
         memory: what was found about these pools under other protocols, to be added to. A contender
             that always gives the same answer need not be asked again with another query budget.
+        canaries: of these pools; Records of attacks then say how well they do on them.
 
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility,
@@ -75,7 +79,7 @@ def judge_pool(
         recipe: _Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
         for recipe, pool in pools.items()
     }
-    how = _How(protocol, tuple(fprs), refused, {} if memory is None else memory)
+    how = _How(protocol, tuple(fprs), refused, {} if memory is None else memory, canaries)
     before: dict[int, _Level] = {}
     judged = [one for one in contenders if one.recipe in asked]
     whole = asked[contenders[0].recipe]
@@ -131,6 +135,7 @@ class _How(NamedTuple):
     fprs: tuple[float, ...]
     refused: Refused | None
     memory: Memory
+    canaries: Canaries | None
 
     def key(self, contender: Contender, models: int) -> tuple[Hashable, ...]:
         """What a contender with repeatable answers depends on: all but the query budget."""
@@ -216,6 +221,9 @@ def _measured(
         seed = derive(pool.seed, "bootstrap")
         success[done.name] = bootstrap(done.found, seed, fprs=how.fprs)
         metrics = success[done.name].metrics
+        if how.canaries is not None:
+            ids = pool.examples.ids
+            metrics |= canary_metrics(done.found, ids, how.canaries, seed, fprs=how.fprs)
         metrics["expected"] = Metric(float(done.expected.mean()))
         metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
         seconds, started = time.perf_counter() - started, time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dynanoise.audit.preset import Kind, Preset
 from dynanoise.errors import InputError
@@ -26,10 +26,12 @@ class Plan:
         device: where to train, "cpu" or "cuda".
         model: what to train instead of the preset's own model, for the command; see `own`.
         own: what to run instead of the registered preset of that name.
+        canaries: how many records of the pool become canaries, see `training.canaries`; with any,
+            only protocols over a pool are run.
 
     Raises:
         UnknownNameError: for a name that is not there.
-        InputError: for an impossible number of seeds, or a protocol that cannot be run.
+        InputError: for an impossible number of seeds or canaries, or a protocol that cannot be run.
 
     >>> Plan("digits", seeds=1, attacks=("loss",)).command
     'dynanoise bench digits --seeds 1 --attack loss'
@@ -44,6 +46,7 @@ class Plan:
     device: str = "cpu"
     model: str | None = None
     own: Preset | None = None
+    canaries: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
@@ -69,12 +72,45 @@ class Plan:
                     "Use another size or protocol.",
                 )
         self.preset.size(self.size)
+        self._check_canaries()
+
+    def _check_canaries(self) -> None:
+        planted = self.canaries
+        if isinstance(planted, bool) or not isinstance(planted, int) or planted < 0:
+            raise InputError(f"canaries is {planted!r}.", "Use an integer of at least 1.")
+        if not planted:
+            return
+        for protocol in self._chosen.protocols:
+            if protocol.name in self.protocols and protocol.design != "pool":
+                raise InputError(
+                    f"The protocol {protocol.name!r} has no pool of models to plant canaries in.",
+                    "Use adaptive, or leave --canaries out.",
+                )
+        if not self.pools:
+            raise InputError(
+                "Nothing that was chosen is run on a pool of models, which canaries need.",
+                "Choose other attacks or protocols, or leave --canaries out.",
+            )
+        most = self.preset.size(self.size).pool
+        if planted > most:
+            raise InputError(
+                f"{planted} canaries do not fit a pool of {most} records.",
+                f"Use 1 to {most} of them.",
+            )
+
+    @property
+    def _chosen(self) -> Preset:
+        found: Preset = self.own or PRESETS.get(self.name)
+        return found.only(self.contenders, self.attacks, self.protocols)
 
     @property
     def preset(self) -> Preset:
-        """The preset, with the chosen contenders and attacks only."""
-        found: Preset = self.own or PRESETS.get(self.name)
-        return found.only(self.contenders, self.attacks, self.protocols)
+        """The preset, with the chosen contenders and attacks only, and what canaries allow."""
+        chosen = self._chosen
+        if not self.canaries:
+            return chosen
+        pools = tuple(one for one in chosen.protocols if one.design == "pool")
+        return replace(chosen, protocols=pools)
 
     @property
     def recipes(self) -> tuple[str, ...]:
@@ -144,5 +180,6 @@ class Plan:
         words += [word for name in self.contenders for word in ("--contender", name)]
         words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
         words += [word for name in self.protocols for word in ("--protocol", name)]
+        words += ["--canaries", str(self.canaries)] if self.canaries else []
         words += ["--device", self.device] if self.device != "cpu" else []
         return " ".join(words)

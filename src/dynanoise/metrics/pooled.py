@@ -83,7 +83,7 @@ def interval(point: float, drawn: Float64) -> Metric:
     (2.5, 97.5)
     """
     tail = 100 * (1 - LEVEL) / 2
-    low, high = np.percentile(drawn, [tail, 100 - tail])
+    low, high = np.nanpercentile(drawn, [tail, 100 - tail])
     return Metric(point, float(low), float(high))
 
 
@@ -171,15 +171,21 @@ class _Measure:
     def __call__(self, models: Float64, records: Float64) -> dict[str, Float64]:
         """For weights [replicates, M] and [replicates, N] values [replicates] by name."""
         totals = [records @ kind for kind in self.kinds]
-        rates = [(records @ right) / total for right, total in zip(self.right, totals, strict=True)]
+        # Of few records a replicate may hold no member, or no non-member, of some model.
+        models = models * (np.minimum(*totals) > 0)
+        rates = [
+            (records @ right) / np.maximum(total, 1)
+            for right, total in zip(self.right, totals, strict=True)
+        ]
         aucs = np.stack([one(records) for one in self.per_model], axis=1)
-        found = {
-            name: (values * models).sum(axis=1) / models.sum(axis=1)
-            for name, values in (("asr", (rates[0] + rates[1]) / 2), ("auc", aucs))
-        }
         members, non_members = ((total * models).sum(axis=1) for total in totals)
-        for fpr, start in self.starts.items():
-            found[f"tpr@{fpr:g}"] = start(models, records, non_members) / members
+        with np.errstate(invalid="ignore"):  # a replicate without any model says nothing
+            found = {
+                name: (values * models).sum(axis=1) / models.sum(axis=1)
+                for name, values in (("asr", (rates[0] + rates[1]) / 2), ("auc", aucs))
+            }
+            for fpr, start in self.starts.items():
+                found[f"tpr@{fpr:g}"] = start(models, records, non_members) / members
         return found
 
 
@@ -210,7 +216,7 @@ class _Area:
         self.after = np.append(steps, len(ranked))[step]
 
     def __call__(self, records: Float64) -> Float64:
-        """Areas [replicates] for weights [replicates, N]."""
+        """Areas [replicates] for weights [replicates, N]; 0 without members or non-members."""
         found = np.empty(len(records))
         for part in _in_parts(len(records), len(self.rows)):
             weights = records[part][:, self.rows]
@@ -222,7 +228,7 @@ class _Area:
             alarms = weights.sum(axis=1) - total
             # Each non-member counts the members ahead of it, and half of those in its step.
             weights *= hits
-            found[part] = weights @ (1 - self.members) / (total * alarms)
+            found[part] = weights @ (1 - self.members) / np.maximum(total * alarms, 1)
         return found
 
 

@@ -8,7 +8,7 @@ from importlib import resources
 from dynanoise.attacks.named import title_of
 from dynanoise.evidence import Evidence
 from dynanoise.record import Record
-from dynanoise.report import audit, side_by_side
+from dynanoise.report import audit, canaries, side_by_side
 from dynanoise.report.drawn import Drawn, asks
 from dynanoise.report.findings import MIDPUT_NOTE
 from dynanoise.report.markup import Markup, join, table, tag
@@ -96,6 +96,11 @@ class _Bench:
         """Key, heading and content of each."""
         yield "verdict", "Verdict", verdict_section(verdict(self.summaries))
         yield "protocols", "The protocols side by side", self._protocols()
+        if canaries.planted(self.summaries):
+            header, rows = canaries.cells(self.summaries)
+            shown = table("AUC with 95% intervals", [canaries.flat(one) for one in header], rows)
+            said = [tag("p", one, class_="faint") for one in canaries.notes(self.summaries)]
+            yield "canaries", canaries.TITLE, join(shown, *said)
         yield from self.drawn.sections()
         yield "attacks", "Every attack", self._attacks()
         yield "how", "How it was made", made_section(self.records, self.drawn.contenders)

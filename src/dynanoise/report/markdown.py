@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from dynanoise.evidence import Evidence
-from dynanoise.report import audit, side_by_side
-from dynanoise.report.summary import Summary
+from dynanoise.report import audit, canaries, side_by_side
 from dynanoise.report.verdict import NET_GAIN_NOTE, summaries_of, verdict
 
 
@@ -38,13 +37,17 @@ def report_md(evidence: Evidence) -> str:
     )
     parts += [NET_GAIN_NOTE, "## To whom"]
     parts.append("\n".join(f"- {_escaped(said)}" for said in found.whom))
-    parts += ["## The protocols side by side", _table(summaries), f"`{record.command}`"]
+    parts += ["## The protocols side by side", _table(*side_by_side.cells(summaries))]
+    if canaries.planted(summaries):
+        header, rows = canaries.cells(summaries)
+        parts += [f"## {canaries.TITLE}", _table([canaries.flat(one) for one in header], rows)]
+        parts += map(_escaped, canaries.notes(summaries))
+    parts += [f"`{record.command}`"]
     parts += ["## What this does not cover", found.scope]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _table(summaries: dict[str, Summary]) -> str:
-    header, rows = side_by_side.cells(summaries)
+def _table(header: list[str], rows: list[list[str]]) -> str:
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     lines = [
         [cell if cell in (":--", "--:") else _escaped(cell).replace("\n", "<br>") for cell in line]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from dynanoise.record import OVERHEAD, Record
-from dynanoise.report import audit, findings, overhead, side_by_side, table
+from dynanoise.report import audit, canaries, findings, overhead, side_by_side, table
 from dynanoise.report.overhead_plot import overhead_plot
 from dynanoise.report.plots import success_plot
 
@@ -69,7 +69,7 @@ def page_of(records: Sequence[Record]) -> Page:
 def _attacks(records: Sequence[Record]) -> Page:
     """The paper's table, if its protocol was run; and all protocols side by side, if others were.
 
-    So nobody can quote the one without the other.
+    So nobody can quote the one without the other. Canaries follow, where there are some.
     """
     judged = side_by_side.by_protocol(records)
     paper = judged.get(PAPER)
@@ -82,10 +82,17 @@ def _attacks(records: Sequence[Record]) -> Page:
     if several:
         texts.append(side_by_side.markdown_side_by_side(judged))
         sentences += side_by_side.notes(judged)
+    if canaries.planted(judged):
+        texts.append(canaries.markdown(judged))
+        sentences += canaries.notes(judged)
 
     def tables(width: int) -> list[Table]:
         shown = [] if paper is None else [table.success_table(paper, width)]
-        return [*shown, side_by_side.side_by_side(judged, width)] if several else shown
+        if several:
+            shown.append(side_by_side.side_by_side(judged, width))
+        if canaries.planted(judged):
+            shown.append(canaries.table(judged, width))
+        return shown
 
     return Page(
         tables=tables,

@@ -1,0 +1,157 @@
+"""Lower bounds of epsilon equal independent computations and hold where epsilon is known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import beta, binom, binomtest
+
+from dynanoise.errors import InputError
+from dynanoise.metrics.epsilon import epsilon_lower_bound, epsilon_of_models, epsilon_one_run
+
+
+def searched(fits: Callable[[float], bool]) -> float:
+    """The largest epsilon on a fine grid that the data rule out."""
+    grid = np.arange(0, 8, 1e-3)
+    ruled_out = [one for one in grid if not fits(one)]
+    return float(max(ruled_out, default=0.0))
+
+
+@pytest.mark.parametrize(
+    ("told", "members", "alarms", "others", "delta"),
+    [(90, 100, 10, 100, 0.0), (100, 100, 0, 80, 1e-3), (40, 90, 2, 100, 0.01), (70, 70, 60, 70, 0)],
+)
+@pytest.mark.parametrize("level", [0.9, 0.95])
+def test_two_sided_bound_equals_a_search_over_scipys_limits(
+    told: int, members: int, alarms: int, others: int, delta: float, level: float
+) -> None:
+    error = (1 - level) / 2  # of one limit
+    low = beta.ppf(error, told, members - told + 1)
+    two_sided = binomtest(alarms, others).proportion_ci(level, "exact")
+    assert two_sided.high == pytest.approx(beta.ppf(1 - error, alarms + 1, others - alarms))
+
+    def fits(epsilon: float) -> bool:
+        most = np.exp(epsilon)
+        right = two_sided.high * most + delta >= low
+        return bool(right and (1 - low) * most + delta >= 1 - two_sided.high)
+
+    found = epsilon_lower_bound(told, members, alarms, others, delta, level)
+    assert found == pytest.approx(searched(fits), abs=2e-3)
+    assert found > 0.05
+
+
+@pytest.mark.parametrize(
+    ("correct", "guesses"), [(60, 100), (95, 100), (100, 100), (7, 7), (900, 1600)]
+)
+@pytest.mark.parametrize("level", [0.9, 0.975])
+def test_one_run_bound_equals_a_search_over_binomial_tails(
+    correct: int, guesses: int, level: float
+) -> None:
+    def fits(epsilon: float) -> bool:
+        rate = np.exp(epsilon) / (1 + np.exp(epsilon))
+        return bool(binom.sf(correct - 1, guesses, rate) > 1 - level)
+
+    found = epsilon_one_run(correct, guesses, level)
+    assert found == pytest.approx(searched(fits), abs=2e-3)
+    rate = np.exp(found) / (1 + np.exp(found))
+    tail = binomtest(correct, guesses, rate, alternative="greater").pvalue
+    assert found == 0 or tail == pytest.approx(1 - level)
+
+
+def test_zero_at_chance_and_below() -> None:
+    assert epsilon_lower_bound(50, 100, 50, 100) == epsilon_lower_bound(0, 9, 9, 9) == 0
+    assert epsilon_one_run(50, 100) == epsilon_one_run(0, 5) == epsilon_one_run(0, 0) == 0
+    assert epsilon_of_models([50] * 8, [100] * 8) == 0
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.5, 2.0])
+def test_one_run_covers_randomized_response_exactly(epsilon: float) -> None:
+    """Every answer is true with probability e^epsilon / (1 + e^epsilon); nothing leaks more."""
+    rate = np.exp(epsilon) / (1 + np.exp(epsilon))
+    for guesses in (10, 100, 1000):
+        counts = np.arange(guesses + 1)
+        holds = np.array([epsilon_one_run(int(v), guesses) <= epsilon for v in counts])
+        covered = binom.pmf(counts, guesses, rate)[holds].sum()
+        assert covered >= 0.95
+    assert covered < 0.97  # and it is no wider than it must be
+    many = epsilon_one_run(round(rate * 10**6), 10**6)
+    assert epsilon - 0.01 < many <= epsilon
+
+
+@pytest.mark.parametrize(("epsilon", "delta"), [(0.0, 0.0), (1.0, 0.0), (1.0, 0.05)])
+def test_two_sided_covers_randomized_response(epsilon: float, delta: float) -> None:
+    """The truth outright with probability delta, else randomized response: (epsilon, delta)-DP."""
+    generator = np.random.default_rng(0)
+    rate = delta + (1 - delta) * np.exp(epsilon) / (1 + np.exp(epsilon))
+    trials = 300
+    told, quiet = generator.binomial(trials, rate, (2, 1000))
+    bounds = np.array([
+        epsilon_lower_bound(int(t), trials, int(trials - q), trials, delta)
+        for t, q in zip(told, quiet, strict=True)
+    ])  # fmt: skip
+    assert (bounds <= epsilon).mean() >= 0.95
+    right = round(rate * 10**6)
+    many = epsilon_lower_bound(right, 10**6, 10**6 - right, 10**6, delta)
+    assert epsilon - 0.02 < many <= epsilon
+    if delta:
+        assert epsilon_lower_bound(right, 10**6, 10**6 - right, 10**6) > epsilon
+
+
+def test_the_median_of_models_holds_whatever_their_dependence() -> None:
+    """Where all models err together, the median errs as one; the maximum errs too often."""
+    generator = np.random.default_rng(1)
+    epsilon, guesses, models = 1.0, 100, 9
+    rate = np.exp(epsilon) / (1 + np.exp(epsilon))
+    wrong = {"one": 0, "independent": 0, "maximum": 0}
+    for _ in range(1000):
+        right = generator.binomial(guesses, rate, models).tolist()
+        all_of = [guesses] * models
+        wrong["one"] += epsilon_of_models([right[0]] * models, all_of) > epsilon
+        wrong["independent"] += epsilon_of_models(right, all_of) > epsilon
+        wrong["maximum"] += max(epsilon_one_run(v, guesses) for v in right) > epsilon
+    assert wrong["one"] <= 50 and wrong["independent"] == 0
+    assert wrong["maximum"] > 200
+
+
+def test_models_that_are_guessed_by_each_others_truth_are_not_one_run() -> None:
+    """Nothing leaks; each model is guessed to hold what the other holds."""
+    generator = np.random.default_rng(2)
+    pooled, median = 0, 0
+    for _ in range(1000):
+        coins = generator.random((2, 50)) < 0.5
+        right = int((coins[0] == coins[1]).sum())  # of either model
+        pooled += epsilon_one_run(2 * right, 100) > 0
+        median += epsilon_of_models([right, right], [50, 50]) > 0
+    assert pooled > 80  # would be wrong in more than 5% of runs
+    assert median <= 50
+
+
+def test_the_median_is_of_the_models_and_the_upper_one_of_an_even_number() -> None:
+    each = [epsilon_one_run(right, 100, 0.975) for right in (60, 70, 80, 90)]
+    assert epsilon_of_models([90, 60, 80, 70], [100] * 4) == each[2]
+    assert epsilon_of_models([90, 60, 70], [100] * 3) == each[1]
+    assert epsilon_of_models([80], [100]) == each[2]
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments", "says"),
+    [
+        (epsilon_lower_bound, (11, 10, 0, 10), "11 of 10"),
+        (epsilon_lower_bound, (1, 10, 0, 0), "0 of 0"),
+        (epsilon_lower_bound, (1, 10, 0, 10, 1.0), "delta is 1.0"),
+        (epsilon_lower_bound, (1, 10, 0, 10, 0.0, 1.0), "level is 1.0"),
+        (epsilon_one_run, (3, 2), "3 of 2 guesses"),
+        (epsilon_one_run, (-1, 2), "-1 of 2"),
+        (epsilon_one_run, (1, 2, 0.0), "level is 0.0"),
+        (epsilon_of_models, ([], []), "0 numbers of correct"),
+        (epsilon_of_models, ([1], [2, 3]), "1 numbers of correct guesses and 2"),
+    ],
+)
+def test_impossible_numbers_are_refused(
+    call: Callable[..., float], arguments: tuple[Any, ...], says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        call(*arguments)
