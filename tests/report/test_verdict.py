@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from dynanoise.audit.protocols import adaptive
 from dynanoise.errors import InputError
 from dynanoise.record import OVERHEAD, Metric, Record
 from dynanoise.report.verdict import Verdict, summaries_of, verdict
@@ -57,6 +58,19 @@ def test_no_promise_is_made(records: list[Record]) -> None:
     assert not re.search(r"\b(secure|safe|guarantee|anonym|impossible)", text, re.IGNORECASE)
     for said in ("white-box", "observed the training", "extracts the model", "earlier versions"):
         assert said in found.scope
+    assert "near-duplicates" in found.scope
+
+
+def test_near_duplicates_that_were_asked_are_not_said_to_be_untested() -> None:
+    near = adaptive(near=True)
+    asked = [
+        replace(one, protocol=near.name, threat=near.threat)
+        for one in BOTH
+        if one.protocol == "adaptive"
+    ]
+    found = judged([*BOTH, *asked])
+    assert "near-duplicates" not in found.scope
+    assert "1 query a record and of each near-duplicate" in found.whom[-1]
 
 
 def test_what_leaks_is_said_with_its_numbers() -> None:

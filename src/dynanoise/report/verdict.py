@@ -20,11 +20,10 @@ NOT_RUN = (
     "the defense; it says nothing about one who knows it, undoes it and asks again. Run "
     "`dynanoise bench` with --protocol adaptive before relying on any of it."
 )
-SCOPE = (
+_SCOPE = (
     "Not tested, so not covered by anything said here: an attacker with white-box access to the "
     "weights, one who observed the training, one who extracts the model and attacks the copy, one "
-    "who compares with earlier versions of the model, one who asks near-duplicates of a record, "
-    "and data other than these."
+    "who compares with earlier versions of the model, {near}and data other than these."
 )
 
 _TPRS = {"tpr@0.001": "0.1%", "tpr@0.01": "1%"}
@@ -48,7 +47,7 @@ class Verdict:
     whom: tuple[str, ...]
     fix: str
     defenses: Mapping[str, tuple[str, str]]
-    scope: str = SCOPE
+    scope: str
 
 
 def summaries_of(records: Sequence[Record]) -> dict[str, Summary]:
@@ -88,7 +87,9 @@ def verdict(summaries: Mapping[str, Summary]) -> Verdict:
     leaks = _merged([(_leak(one, baseline), one) for one in main.values()])
     leaks += [_beside(one, baseline) for name, one in summaries.items() if name not in main]
     whom = tuple(who(one) for one in summaries.values())
-    return Verdict(warning, tuple(leaks), whom, _fix(main, baseline), defenses)
+    asked_near = any(_threat(one).augmented for one in summaries.values())
+    scope = _SCOPE.format(near="" if asked_near else "one who asks near-duplicates of a record, ")
+    return Verdict(warning, tuple(leaks), whom, _fix(main, baseline), defenses, scope)
 
 
 def with_interval(metric: Metric, sign: str = "") -> str:
