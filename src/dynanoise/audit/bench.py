@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import judge
 from dynanoise.audit.judge_pool import Memory, judge_pool
+from dynanoise.audit.judges import Judges, several
 from dynanoise.audit.plan import Plan
 from dynanoise.audit.preset import Kind
 from dynanoise.audit.stamp import Stamp
@@ -52,7 +53,7 @@ def bench(
         data: where they are loaded already; None loads the preset's.
         folder: where data sets are looked for first, see `training.sources`.
         store: folder where trained models are kept and found again; None trains all of them.
-        workers: processes that train at once.
+        workers: processes that train, and that judge, at once.
         train: False to take every model from the store.
         keep: is shown what the Records of pools are made of, see `audit.evidence.Gatherer`.
 
@@ -85,7 +86,8 @@ def bench(
     jobs = [*runs.jobs, *pool.jobs]
     answers = _executor(store, workers, train).run(jobs, pool.data)
     yield from runs.records(answers, stamp, progress)
-    yield from pool.records(answers, stamp, progress, keep)
+    with several(workers) as judges:
+        yield from pool.records(answers, stamp, progress, judges, keep)
 
 
 def require_torch() -> None:
@@ -228,6 +230,7 @@ class _Pools:
         answers: Iterator[Answers],
         stamp: Stamp,
         progress: Progress,
+        judges: Judges,
         keep: Keep | None = None,
     ) -> Iterator[Record]:
         """Takes the answers to its jobs, in their order."""
@@ -261,6 +264,7 @@ class _Pools:
                 "keep": keep,
                 "memory": memory,
                 "canaries": self.canaries,
+                "judges": judges,
             }
             for finding in judge_pool(targets, contenders, protocol, say, **options):
                 target, attacker = kinds[finding.contender.recipe]

@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from dynanoise.audit.canaries import canary_metrics
 from dynanoise.audit.evidence import Keep
-from dynanoise.audit.judge import Finding, describe
-from dynanoise.audit.leave_one_out import (
-    Answered,
-    Attacked,
-    NoiseOf,
-    answered,
-    attack_pool,
-    fitted_defenses,
-)
-from dynanoise.audit.observe import NoiseSource
-from dynanoise.errors import DynaNoiseError, InputError
+from dynanoise.audit.judge import Finding
+from dynanoise.audit.judges import Judges, alone, tell
+from dynanoise.audit.measured import Asked, Level, Measured, Progress, Task
+from dynanoise.errors import DynaNoiseError
 from dynanoise.metrics import intervals
-from dynanoise.metrics.pooled import FPRS, Bootstrap, bootstrap, interval, resampled
-from dynanoise.metrics.utility import utility_metrics
-from dynanoise.noise.fresh import Fresh
+from dynanoise.metrics.pooled import FPRS, Bootstrap, interval, resampled
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
 from dynanoise.record import STRONGEST, AttackProtocol, Metric
 from dynanoise.seeding import derive
 from dynanoise.training.canaries import Canaries
-from dynanoise.types import Contender, Defense, Noise
+from dynanoise.types import Contender
 
 Refused = Callable[[str, DynaNoiseError], None]
 """Called with an attack's name and why these models are too few for it."""
+
+Memory = dict[tuple[Hashable, ...], Measured]
+"""Contenders with repeatable answers, by everything that they depend on."""
 
 
 def judge_pool(
     pools: Mapping[str, Pool],
     contenders: Sequence[Contender],
     protocol: AttackProtocol,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step: None,
     *,
     attackers: Mapping[str, Pool] | None = None,
     keep: Keep | None = None,
@@ -49,6 +40,7 @@ def judge_pool(
     refused: Refused | None = None,
     memory: Memory | None = None,
     canaries: Canaries | None = None,
+    judges: Judges = alone,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -67,6 +59,8 @@ def judge_pool(
         memory: what was found about these pools under other protocols, to be added to. A contender
             that always gives the same answer need not be asked again with another query budget.
         canaries: of these pools; Records of attacks then say how well they do on them.
+        judges: who measures, one contender after the other or several at once; it makes no
+            difference to the numbers.
 
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility,
@@ -76,168 +70,62 @@ def judge_pool(
         InputError: if the protocol asks about near-duplicates and the models were not.
     """
     asked = {
-        recipe: _Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
+        recipe: Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
         for recipe, pool in pools.items()
     }
-    how = _How(protocol, tuple(fprs), refused, {} if memory is None else memory, canaries)
-    before: dict[int, _Level] = {}
+    known = {} if memory is None else memory
+
+    lenient, answers = refused is not None, keep is not None
+
+    def task(contender: Contender, models: Asked, silent: bool = False) -> Task:
+        parts = contender, models, protocol, tuple(fprs), canaries, lenient, answers, silent
+        return Task(*parts)
+
     judged = [one for one in contenders if one.recipe in asked]
     whole = asked[contenders[0].recipe]
-    for models in sorted({asked[one.recipe].models for one in judged} - {whole.models}):
-        for _ in _judge(contenders[0], whole.first(models), how, lambda step: None, before):
-            pass  # only for MIDPUT
-    for contender in judged:
-        yield from _judge(contender, asked[contender.recipe], how, progress, before, keep)
-
-
-class _Asked(NamedTuple):
-    """The models that are attacked, and those that the attacker has."""
-
-    pool: Pool
-    attacker: Pool
-
-    @classmethod
-    def of(cls, pool: Pool, attacker: Pool, protocol: AttackProtocol) -> _Asked:
-        """With as many models of either, and with near-duplicates if the protocol asks for them."""
-        if not protocol.threat.augmented:
-            originals = pool.originals()
-            attacker = originals if attacker is pool else attacker.originals()
-            pool = originals
-        elif pool.examples.inputs == 1:
-            raise InputError(
-                f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
-                "answered originals only.",
-                "Ask them about near-duplicates as well, or use a protocol that does not.",
-            )
-        return cls(pool, attacker).first(min(pool.models, attacker.models))
-
-    @property
-    def models(self) -> int:
-        return self.pool.models
-
-    def first(self, models: int) -> _Asked:
-        pool = self.pool.first(models)
-        return _Asked(pool, pool if self.attacker is self.pool else self.attacker.first(models))
-
-    def answers(
-        self, contender: Contender, defenses: Sequence[Defense], how: _How, noise: NoiseOf
-    ) -> Answered:
-        attacker = None
-        if self.attacker is not self.pool:
-            attacker = self.attacker, fitted_defenses(contender, self.attacker)
-        return answered(self.pool, defenses, how.protocol.threat, noise, attacker)
-
-
-class _How(NamedTuple):
-    """What is the same for every contender."""
-
-    protocol: AttackProtocol
-    fprs: tuple[float, ...]
-    refused: Refused | None
-    memory: Memory
-    canaries: Canaries | None
-
-    def key(self, contender: Contender, models: int) -> tuple[Hashable, ...]:
-        """What a contender with repeatable answers depends on: all but the query budget."""
-        threat = replace(self.protocol.threat, name="", repeats=1)
-        return contender.name, models, threat, self.protocol.attacks, self.fprs
-
-
-@dataclass(frozen=True, eq=False)
-class _Level:
-    """Attack success by attack, and accuracy by model [M], of one contender."""
-
-    success: Mapping[str, Bootstrap]
-    accuracy: Float64
-
-
-_Step = tuple[Finding, Attacked | None]
-"""A finding, and the attack it is about; None for utility."""
-
-
-class _Known(NamedTuple):
-    """What a contender with repeatable answers came to, and the baseline it was compared with."""
-
-    steps: tuple[_Step, ...]
-    before: _Level | None
-
-
-Memory = dict[tuple[Hashable, ...], _Known]
-"""By everything that they depend on."""
-
-
-def _judge(
-    contender: Contender,
-    asked: _Asked,
-    how: _How,
-    progress: Callable[[str], None],
-    before: dict[int, _Level],
-    keep: Keep | None = None,
-) -> Iterator[Finding]:
-    """One contender, or what is known of it."""
-    key, pool = how.key(contender, asked.models), asked.pool
-    known = how.memory.get(key)
-    if known is not None and known.before is before.get(pool.models, known.before):
-        if known.before is not None:
-            before[pool.models] = known.before
-        steps: Iterable[_Step] = known.steps
-    else:
-        known, defenses = None, fitted_defenses(contender, pool)
-        steps = _measured(contender, defenses, asked, how, before, keep)
-    made = []
-    for finding, done in steps:
-        if done is not None and keep is not None:
-            keep.attacked(contender, how.protocol, pool, done)
-        made.append((finding, done))
-        progress(f"{contender.name}, {finding.attack or 'utility'}")
-        yield finding
-    if known is None and all(defense.repeatable for defense in defenses):
-        how.memory[key] = _Known(tuple(made), before.get(pool.models))
+    fewer = sorted({asked[one.recipe].models for one in judged} - {whole.models})
+    tasks = [task(contenders[0], whole.first(models), silent=True) for models in fewer]
+    tasks += [task(one, asked[one.recipe]) for one in judged]
+    before: dict[int, Level] = {}
+    for one, measured in _measured(tasks, known, judges, progress):
+        if measured.level is not None:
+            before.setdefault(one.asked.models, measured.level)
+        if one.silent:  # it was only for MIDPUT
+            continue
+        for name, error in measured.refused:
+            assert refused is not None
+            refused(name, error)
+        for finding, done in measured.attacks:
+            if keep is not None:
+                keep.attacked(one.contender, protocol, one.asked.pool, done)
+            yield finding
+        for model, said in enumerate(measured.answers):
+            assert keep is not None
+            keep.answered(one.contender, model, said, one.asked.pool.test.labels)
+        if measured.utility is not None and measured.level is not None:
+            metrics = {name: intervals.mean(values) for name, values in measured.values.items()}
+            metrics |= _trade_off(before[one.asked.models], measured.level, one.asked.pool)
+            yield replace(measured.utility, metrics=metrics)
 
 
 def _measured(
-    contender: Contender,
-    defenses: Sequence[Defense],
-    asked: _Asked,
-    how: _How,
-    before: dict[int, _Level],
-    keep: Keep | None,
-) -> Iterator[_Step]:
-    """One contender; the first on a pool of so many models becomes its baseline."""
-    pool = asked.pool
-    said = describe(contender.defense)
-    started = time.perf_counter()
-
-    def noise(model: int, role: str) -> NoiseSource:
-        def source(purpose: str) -> Noise:
-            path = ("noise", pool.split, contender.name, role, model, purpose)
-            return Fresh(derive(pool.seed, *path))
-
-        return source
-
-    answers = asked.answers(contender, defenses, how, noise)
-    success: dict[str, Bootstrap] = {}
-    for done in attack_pool(answers, how.protocol.attacks, refused=how.refused):
-        seed = derive(pool.seed, "bootstrap")
-        success[done.name] = bootstrap(done.found, seed, fprs=how.fprs)
-        metrics = success[done.name].metrics
-        if how.canaries is not None:
-            ids = pool.examples.ids
-            metrics |= canary_metrics(done.found, ids, how.canaries, seed, fprs=how.fprs)
-        metrics["expected"] = Metric(float(done.expected.mean()))
-        metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
-        seconds, started = time.perf_counter() - started, time.perf_counter()
-        yield Finding(contender, said, done.name, metrics, seconds), done
-    if len(pool.test.labels) == 0:
-        return
-    utility = _utility(contender, defenses, pool, noise, keep)
-    level = _Level(success, np.array(utility["accuracy"]))
-    metrics = {name: intervals.mean(values) for name, values in utility.items()}
-    metrics |= _trade_off(before.setdefault(pool.models, level), level, pool)
-    yield Finding(contender, said, None, metrics, time.perf_counter() - started), None
+    tasks: Sequence[Task], known: Memory, judges: Judges, progress: Progress
+) -> Iterator[tuple[Task, Measured]]:
+    """Every task with what came of it, in order; what is known is not measured again."""
+    missing = [task.key not in known for task in tasks]
+    fresh = judges([task for task, new in zip(tasks, missing, strict=True) if new], progress)
+    for task, new in zip(tasks, missing, strict=True):
+        if new:
+            found = next(fresh)
+            if found.repeatable:
+                known[task.key] = found
+        else:
+            found = known[task.key]
+            tell(task, found, progress)
+        yield task, found
 
 
-def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
+def _trade_off(before: Level, after: Level, pool: Pool) -> dict[str, Metric]:
     """MIDPUT and its stricter forms, with intervals of paired resampling."""
     names = [name for name in after.success if name != STRONGEST and name in before.success]
 
@@ -266,27 +154,3 @@ def _trade_off(before: _Level, after: _Level, pool: Pool) -> dict[str, Metric]:
     point = at(lambda found: np.array([found.point["asr"]]), np.ones((1, models)))
     spread = at(lambda found: found.drawn["asr"], drawn)
     return {name: interval(float(value[0]), spread[name]) for name, value in point.items()}
-
-
-def _utility(
-    contender: Contender,
-    defenses: Sequence[Defense],
-    pool: Pool,
-    noise: Callable[[int, str], NoiseSource],
-    keep: Keep | None,
-) -> dict[str, list[float]]:
-    """Of answers about test data, and accuracy on members: a value for each model."""
-    rows: dict[str, list[float]] = {}
-    for model, defense in enumerate(defenses):
-        logits = pool.test.logits[model, :, 0].astype(np.float64)
-        answers = defense(logits, noise(model, "target")("test"))
-        if keep is not None:
-            keep.answered(contender, model, answers, pool.test.labels)
-        found = utility_metrics(answers, logits, pool.test.labels)
-        members = pool.view(model).members
-        own = members.logits[0, :, 0].astype(np.float64)
-        said = defense(own, noise(model, "target")("members"))
-        found["train_accuracy"] = utility_metrics(said, own, members.labels)["accuracy"]
-        for name, metric in found.items():
-            rows.setdefault(name, []).append(metric.value)
-    return rows

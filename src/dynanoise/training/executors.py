@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +13,7 @@ from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store import Store
 from dynanoise.training.stored import found, stored
+from dynanoise.training.workers import begin
 
 
 @dataclass(frozen=True)
@@ -101,15 +99,7 @@ def _begin(data: Data, store: Store | None, parent: int) -> None:
     """Receives the data once for each worker, not once for each job."""
     global _data, _store
     _data, _store = data, store
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the driver decides what Ctrl-C means
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
-
-
-def _leave_with(parent: int) -> None:
-    """Ends this worker when its driver is gone, however it died."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    begin(parent)
 
 
 def _train(job: Job) -> Answers:

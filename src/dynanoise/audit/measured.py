@@ -1,0 +1,218 @@
+"""One contender on a pool of models under one protocol: everything but the comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from dynanoise.audit.canaries import canary_metrics
+from dynanoise.audit.judge import Finding, describe
+from dynanoise.audit.leave_one_out import (
+    Answered,
+    Attacked,
+    NoiseOf,
+    answered,
+    attack_pool,
+    fitted_defenses,
+)
+from dynanoise.audit.observe import NoiseSource
+from dynanoise.errors import DynaNoiseError, InputError
+from dynanoise.metrics.pooled import Bootstrap, bootstrap
+from dynanoise.metrics.utility import utility_metrics
+from dynanoise.noise.fresh import Fresh
+from dynanoise.numerics import Float64
+from dynanoise.pool import Pool
+from dynanoise.record import AttackProtocol, Metric
+from dynanoise.seeding import derive
+from dynanoise.training.canaries import Canaries
+from dynanoise.types import Contender, Defense, Floats, Noise
+
+Progress = Callable[[str], None]
+"""Called with a contender's and an attack's name when that is done."""
+
+
+class Asked(NamedTuple):
+    """The models that are attacked, and those that the attacker has."""
+
+    pool: Pool
+    attacker: Pool
+
+    @classmethod
+    def of(cls, pool: Pool, attacker: Pool, protocol: AttackProtocol) -> Asked:
+        """With as many models of either, and with near-duplicates if the protocol asks for them.
+
+        Raises:
+            InputError: if it asks for them and there are none.
+        """
+        if not protocol.threat.augmented:
+            originals = pool.originals()
+            attacker = originals if attacker is pool else attacker.originals()
+            pool = originals
+        elif pool.examples.inputs == 1:
+            raise InputError(
+                f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
+                "answered originals only.",
+                "Ask them about near-duplicates as well, or use a protocol that does not.",
+            )
+        return cls(pool, attacker).first(min(pool.models, attacker.models))
+
+    @property
+    def models(self) -> int:
+        """How many are attacked, each with the others as shadows."""
+        return self.pool.models
+
+    def first(self, models: int) -> Asked:
+        """The same with the first models only."""
+        pool = self.pool.first(models)
+        return Asked(pool, pool if self.attacker is self.pool else self.attacker.first(models))
+
+
+class Task(NamedTuple):
+    """What is to be measured; it can be handed to another process.
+
+    Attributes:
+        contender: whose answers.
+        asked: the models.
+        protocol: whose attacker.
+        fprs: false positive rates at which the TPR is wanted.
+        canaries: of the pool.
+        lenient: True goes on where models are too few for an attack, and says so.
+        answers: True hands the answers about test data back.
+        silent: True tells nobody of its progress.
+    """
+
+    contender: Contender
+    asked: Asked
+    protocol: AttackProtocol
+    fprs: tuple[float, ...]
+    canaries: Canaries | None = None
+    lenient: bool = False
+    answers: bool = False
+    silent: bool = False
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What a contender with repeatable answers depends on: all but the query budget."""
+        threat = replace(self.protocol.threat, name="", repeats=1)
+        return self.contender.name, self.asked.models, threat, self.protocol.attacks, self.fprs
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Attack success by attack, and accuracy by model [M], of one contender."""
+
+    success: Mapping[str, Bootstrap]
+    accuracy: Float64
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """What came of a task.
+
+    Attributes:
+        attacks: findings, one for each attack and one for "strongest", each with its scores.
+        utility: the finding, without a trade-off; None without test data.
+        values: of the utility, by name, one for each model.
+        level: to compare by; None without test data.
+        refused: attacks for which the models were too few, and why.
+        answers: about test data [N, K], for each model, where they were asked for.
+        repeatable: True if another query budget would find the same.
+    """
+
+    attacks: tuple[tuple[Finding, Attacked], ...]
+    utility: Finding | None
+    values: Mapping[str, Sequence[float]]
+    level: Level | None
+    refused: tuple[tuple[str, DynaNoiseError], ...]
+    answers: tuple[Floats, ...]
+    repeatable: bool
+
+
+def measure(task: Task, progress: Progress = lambda step: None) -> Measured:
+    """Asks, attacks and counts.
+
+    Noise depends on the pool's seed and split, the contender, the model and the purpose alone, so
+    that where and when this runs makes no difference.
+    """
+    contender, asked, protocol = task.contender, task.asked, task.protocol
+    pool = asked.pool
+    started = time.perf_counter()
+    defenses = fitted_defenses(contender, pool)
+    said = describe(contender.defense)
+
+    def noise(model: int, role: str) -> NoiseSource:
+        def source(purpose: str) -> Noise:
+            path = ("noise", pool.split, contender.name, role, model, purpose)
+            return Fresh(derive(pool.seed, *path))
+
+        return source
+
+    refused: list[tuple[str, DynaNoiseError]] = []
+    seed = derive(pool.seed, "bootstrap")
+    success: dict[str, Bootstrap] = {}
+    found = []
+    answers = _answers(asked, contender, defenses, protocol, noise)
+    collect = (lambda name, error: refused.append((name, error))) if task.lenient else None
+    for done in attack_pool(answers, protocol.attacks, refused=collect):
+        success[done.name] = bootstrap(done.found, seed, fprs=task.fprs)
+        metrics = success[done.name].metrics
+        if task.canaries is not None:
+            ids = pool.examples.ids
+            metrics |= canary_metrics(done.found, ids, task.canaries, seed, fprs=task.fprs)
+        metrics["expected"] = Metric(float(done.expected.mean()))
+        metrics |= {f"chosen {name}": Metric(count) for name, count in done.chosen.items()}
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        found.append((Finding(contender, said, done.name, metrics, seconds), done))
+        progress(f"{contender.name}, {done.name}")
+    repeatable = all(defense.repeatable for defense in defenses)
+    if len(pool.test.labels) == 0:
+        return Measured(tuple(found), None, {}, None, tuple(refused), (), repeatable)
+    values, about_test = _utility(defenses, pool, noise)
+    seconds = time.perf_counter() - started
+    progress(f"{contender.name}, utility")
+    return Measured(
+        tuple(found),
+        Finding(contender, said, None, {}, seconds),
+        values,
+        Level(success, np.array(values["accuracy"])),
+        tuple(refused),
+        tuple(about_test) if task.answers else (),
+        repeatable,
+    )
+
+
+def _answers(
+    asked: Asked,
+    contender: Contender,
+    defenses: Sequence[Defense],
+    protocol: AttackProtocol,
+    noise: NoiseOf,
+) -> Answered:
+    attacker = None
+    if asked.attacker is not asked.pool:
+        attacker = asked.attacker, fitted_defenses(contender, asked.attacker)
+    return answered(asked.pool, defenses, protocol.threat, noise, attacker)
+
+
+def _utility(
+    defenses: Sequence[Defense], pool: Pool, noise: Callable[[int, str], NoiseSource]
+) -> tuple[dict[str, list[float]], list[Floats]]:
+    """Of answers about test data, and accuracy on members: values and answers of each model."""
+    rows: dict[str, list[float]] = {}
+    about_test = []
+    for model, defense in enumerate(defenses):
+        logits = pool.test.logits[model, :, 0].astype(np.float64)
+        answers = defense(logits, noise(model, "target")("test"))
+        about_test.append(answers)
+        found = utility_metrics(answers, logits, pool.test.labels)
+        members = pool.view(model).members
+        own = members.logits[0, :, 0].astype(np.float64)
+        said = defense(own, noise(model, "target")("members"))
+        found["train_accuracy"] = utility_metrics(said, own, members.labels)["accuracy"]
+        for name, metric in found.items():
+            rows.setdefault(name, []).append(metric.value)
+    return rows, about_test
