@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import judge
-from dynanoise.audit.judge_pool import Memory, judge_pool
+from dynanoise.audit.judge_pool import Memory, judge_pool, tasks_of
 from dynanoise.audit.judges import Judges, several
 from dynanoise.audit.plan import Plan
 from dynanoise.audit.preset import Kind
 from dynanoise.audit.stamp import Stamp
 from dynanoise.errors import MissingExtraError
-from dynanoise.record import Record
+from dynanoise.pool import Pool
+from dynanoise.record import AttackProtocol, Record
 from dynanoise.registry import RECIPES
 from dynanoise.training.canaries import Canaries, plant
 from dynanoise.training.data import Data
 from dynanoise.training.names import named, tokenizer_of
+from dynanoise.types import Contender
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Answers, Executor, Job
@@ -236,7 +238,8 @@ class _Pools:
         """Takes the answers to its jobs, in their order."""
         from dynanoise.training.pools import pool_of
 
-        pools, training = {}, {}
+        pools: dict[Kind, Pool] = {}
+        training = {}
         for kind, jobs in self.by_kind.items():
             said = []
             for job in jobs:
@@ -244,17 +247,22 @@ class _Pools:
                 progress(f"pool: {job.name}{_of(str(kind))}")
             pools[kind] = pool_of(self.data, self.split, said, seed=self.SEED)
             training[kind] = _effort(said)
+            for protocol in self.protocols:  # while the next models are trained
+                contenders, targets, attackers = self._ready(protocol, pools)
+                if contenders[:1] == list(self.plan.preset.contenders[:1]):
+                    tasks = tasks_of(
+                        targets,
+                        contenders,
+                        protocol,
+                        attackers,
+                        canaries=self.canaries,
+                        answers=keep is not None,
+                    )
+                    judges.ahead(tasks)
         memory: Memory = {}
-        preset = self.plan.preset
         planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
-            contenders = preset.judged(protocol, self.plan.size)
-            kinds = {
-                one.recipe: (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat))
-                for one in contenders
-            }
-            targets = {recipe: pools[target] for recipe, (target, _) in kinds.items()}
-            attackers = {recipe: pools[attacker] for recipe, (_, attacker) in kinds.items()}
+            contenders, targets, attackers = self._ready(protocol, pools)
 
             def say(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
@@ -267,13 +275,26 @@ class _Pools:
                 "judges": judges,
             }
             for finding in judge_pool(targets, contenders, protocol, say, **options):
-                target, attacker = kinds[finding.contender.recipe]
-                models = min(pools[target].models, pools[attacker].models)
+                recipe = finding.contender.recipe
+                models = min(targets[recipe].models, attackers[recipe].models)
                 yield stamp.record(
                     finding,
                     protocol,
                     seed=self.SEED,
                     split=self.split.digest,
                     counts={**self.split.counts, "models": models, **planted},
-                    training=training[target],
+                    training=training[Kind(recipe)],
                 )
+
+    def _ready(
+        self, protocol: AttackProtocol, pools: Mapping[Kind, Pool]
+    ) -> tuple[list[Contender], dict[str, Pool], dict[str, Pool]]:
+        """Contenders whose pools are there, with these and their attackers' pools by recipe."""
+        preset = self.plan.preset
+        contenders, targets, attackers = [], {}, {}
+        for one in preset.judged(protocol, self.plan.size):
+            own, theirs = Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)
+            if own in pools and theirs in pools:
+                contenders.append(one)
+                targets[one.recipe], attackers[one.recipe] = pools[own], pools[theirs]
+        return contenders, targets, attackers

@@ -9,7 +9,7 @@ import numpy as np
 
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding
-from dynanoise.audit.judges import Judges, alone, tell
+from dynanoise.audit.judges import Alone, Judges, tell
 from dynanoise.audit.measured import Asked, Level, Measured, Progress, Task
 from dynanoise.errors import DynaNoiseError
 from dynanoise.metrics import intervals
@@ -40,7 +40,7 @@ def judge_pool(
     refused: Refused | None = None,
     memory: Memory | None = None,
     canaries: Canaries | None = None,
-    judges: Judges = alone,
+    judges: Judges | None = None,
 ) -> Iterator[Finding]:
     """Every contender under every attack of a protocol, each model of its pool the target once.
 
@@ -59,8 +59,8 @@ def judge_pool(
         memory: what was found about these pools under other protocols, to be added to. A contender
             that always gives the same answer need not be asked again with another query budget.
         canaries: of these pools; Records of attacks then say how well they do on them.
-        judges: who measures, one contender after the other or several at once; it makes no
-            difference to the numbers.
+        judges: who measures, one contender after the other or several at once, which makes
+            no difference to the numbers; None for the former.
 
     Yields:
         For each contender one finding for each attack, one for "strongest", and one for utility,
@@ -69,25 +69,11 @@ def judge_pool(
     Raises:
         InputError: if the protocol asks about near-duplicates and the models were not.
     """
-    asked = {
-        recipe: Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
-        for recipe, pool in pools.items()
-    }
     known = {} if memory is None else memory
-
     lenient, answers = refused is not None, keep is not None
-
-    def task(contender: Contender, models: Asked, silent: bool = False) -> Task:
-        parts = contender, models, protocol, tuple(fprs), canaries, lenient, answers, silent
-        return Task(*parts)
-
-    judged = [one for one in contenders if one.recipe in asked]
-    whole = asked[contenders[0].recipe]
-    fewer = sorted({asked[one.recipe].models for one in judged} - {whole.models})
-    tasks = [task(contenders[0], whole.first(models), silent=True) for models in fewer]
-    tasks += [task(one, asked[one.recipe]) for one in judged]
+    tasks = tasks_of(pools, contenders, protocol, attackers, fprs, canaries, lenient, answers)
     before: dict[int, Level] = {}
-    for one, measured in _measured(tasks, known, judges, progress):
+    for one, measured in _measured(tasks, known, judges or Alone(), progress):
         if measured.level is not None:
             before.setdefault(one.asked.models, measured.level)
         if one.silent:  # it was only for MIDPUT
@@ -106,6 +92,29 @@ def judge_pool(
             metrics = {name: intervals.mean(values) for name, values in measured.values.items()}
             metrics |= _trade_off(before[one.asked.models], measured.level, one.asked.pool)
             yield replace(measured.utility, metrics=metrics)
+
+
+def tasks_of(
+    pools: Mapping[str, Pool],
+    contenders: Sequence[Contender],
+    protocol: AttackProtocol,
+    attackers: Mapping[str, Pool] | None = None,
+    fprs: Sequence[float] = FPRS,
+    canaries: Canaries | None = None,
+    lenient: bool = False,
+    answers: bool = False,
+) -> list[Task]:
+    """What `judge_pool` measures: the baseline on fewer models where some have fewer, then all."""
+    asked = {
+        recipe: Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
+        for recipe, pool in pools.items()
+    }
+    judged = [one for one in contenders if one.recipe in asked]
+    whole = asked[contenders[0].recipe]
+    fewer = sorted({asked[one.recipe].models for one in judged} - {whole.models})
+    alike = tuple(fprs), canaries, lenient, answers
+    silent = [Task(contenders[0], whole.first(n), protocol, *alike, silent=True) for n in fewer]
+    return silent + [Task(one, asked[one.recipe], protocol, *alike) for one in judged]
 
 
 def _measured(

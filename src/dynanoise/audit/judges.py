@@ -4,21 +4,64 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Hashable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from typing import Protocol
 
 from dynanoise.audit.measured import Measured, Progress, Task, measure
 from dynanoise.training.workers import begin
 
-Judges = Callable[[Sequence[Task], Progress], Iterator[Measured]]
-"""Measures every task, in their order, and tells of the progress."""
+
+class Judges(Protocol):
+    """Measures tasks."""
+
+    def ahead(self, tasks: Sequence[Task]) -> None:
+        """May begin with tasks that will be asked for."""
+
+    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Iterator[Measured]:
+        """Measures every task, in their order, and tells of the progress."""
 
 
-def alone(tasks: Sequence[Task], progress: Progress) -> Iterator[Measured]:
-    """One after the other in this process."""
-    for task in tasks:
-        yield measure(task, (lambda step: None) if task.silent else progress)
+class Alone:
+    """One task after the other in this process."""
+
+    def ahead(self, tasks: Sequence[Task]) -> None:
+        """Begins nothing."""
+
+    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Iterator[Measured]:
+        """See `Judges`."""
+        for task in tasks:
+            yield measure(task, (lambda step: None) if task.silent else progress)
+
+
+class _Several:
+    def __init__(self, pool: ProcessPoolExecutor) -> None:
+        self.pool = pool
+        self.begun: dict[tuple[Hashable, ...], Future[Measured]] = {}
+        self.once: set[Hashable] = set()
+
+    def ahead(self, tasks: Sequence[Task]) -> None:
+        """Begins what nobody began."""
+        for task in tasks:
+            # What always answers the same is not asked again with another budget.
+            if not (task.contender.defense.repeatable and task.key in self.once):
+                self._begin(task)
+
+    def _begin(self, task: Task) -> Future[Measured]:
+        self.once.add(task.key)
+        name = (task.protocol.name, *task.key)
+        if name not in self.begun:
+            self.begun[name] = self.pool.submit(measure, task)
+        return self.begun[name]
+
+    def __call__(self, tasks: Sequence[Task], progress: Progress) -> Iterator[Measured]:
+        futures = [self._begin(task) for task in tasks]
+        for task, future in zip(tasks, futures, strict=True):
+            measured = future.result()
+            del self.begun[(task.protocol.name, *task.key)]
+            tell(task, measured, progress)
+            yield measured
 
 
 def tell(task: Task, measured: Measured, progress: Progress) -> None:
@@ -36,22 +79,17 @@ def several(workers: int) -> Iterator[Judges]:
     """Worker processes, which are ended on leaving.
 
     Args:
-        workers: how many; 1 is `alone`.
+        workers: how many; 1 is `Alone`.
     """
     if workers == 1:
-        yield alone
+        yield Alone()
         return
     # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),))
 
-    def judges(tasks: Sequence[Task], progress: Progress) -> Iterator[Measured]:
-        for task, measured in zip(tasks, pool.map(measure, tasks), strict=True):
-            tell(task, measured, progress)
-            yield measured
-
     try:
-        yield judges
+        yield _Several(pool)
     except BaseException:
         for worker in multiprocessing.active_children():
             worker.terminate()
