@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dynanoise.record import Record
 from dynanoise.report.by_attack import by_attack, markdown
 from dynanoise.report.pages import page_of
 from dynanoise.report.published import published
 from dynanoise.report.records import load
-from dynanoise.report.side_by_side import by_protocol
+from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes
 from dynanoise.report.summary import Summary
 
 ROOT = Path(__file__).parent.parent
@@ -52,7 +53,7 @@ def results_page() -> str:
         for more, title in FURTHER.get(folder, {}).items():
             further = ROOT / "results" / more / "records.json"
             if further.exists():
-                parts += [f"### {title}", "", *_further(further, more), ""]
+                parts += [f"### {title}", "", *_further(records, further, more), ""]
         if published(folder).rows:
             paper = by_protocol(records)["paper"]
             parts += ["### Beside the published values", "", _beside(paper, folder), ""]
@@ -63,8 +64,8 @@ def results_page() -> str:
 FURTHER = {
     "digits": {"digits_mismatch": "Attackers whose models differ"},
     "cifar10": {
+        "cifar10_adaptive": "Attackers who know the defense",
         "cifar10_queries": "Attack strength against the number of queries",
-        "cifar10_mismatch": "Attackers whose models differ",
     },
 }
 """Runs of the same data set with other protocols, by folder."""
@@ -75,12 +76,15 @@ def _words(name: str) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def _further(path: Path, folder: str) -> list[str]:
-    """Another run's tables of all protocols, and its AUCs."""
+def _further(base: list[Record], path: Path, folder: str) -> list[str]:
+    """Another run beside the paper's protocol of the first, and its AUCs."""
     records = load(path)
-    page = page_of(records)
-    parts = [f"`{records[0].command} --out results/{folder}`", "", page.markdown, ""]
-    parts += [f"- {sentence}" for sentence in page.sentences]
+    everyone = {one.contender for one in records}
+    paper = [one for one in base if one.protocol == "paper" and one.contender in everyone]
+    together = by_protocol([*paper, *records])
+    parts = [f"`{records[0].command} --out results/{folder}`", ""]
+    parts += [markdown_side_by_side(together), ""]
+    parts += [f"- {sentence}" for sentence in notes(together)]
     parts += ["", markdown(by_attack(records, "auc"), "auc"), ""]
     return [*parts, _words(f"results_{folder}.md")]
 
