@@ -19,17 +19,17 @@ from dynanoise.audit.leave_one_out import (
     attack_pool,
     fitted_defenses,
 )
+from dynanoise.audit.noise import noise_of, with_noise
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics import intervals
 from dynanoise.metrics.pooled import FPRS, Bootstrap, bootstrap, interval, resampled
 from dynanoise.metrics.utility import utility_metrics
-from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
 from dynanoise.record import STRONGEST, AttackProtocol, Metric
 from dynanoise.seeding import derive
-from dynanoise.types import Contender, Defense, Noise
+from dynanoise.types import Contender, Defense
 
 Refused = Callable[[str, DynaNoiseError], None]
 """Called with an attack's name and why these models are too few for it."""
@@ -186,7 +186,8 @@ def _judge(
         made.append((finding, done))
         progress(f"{contender.name}, {finding.attack or 'utility'}")
         yield finding
-    if known is None and all(defense.repeatable for defense in defenses):
+    keyed = contender.cell_width is not None
+    if known is None and (keyed or all(defense.repeatable for defense in defenses)):
         how.memory[key] = _Known(tuple(made), before.get(pool.models))
 
 
@@ -200,15 +201,11 @@ def _measured(
 ) -> Iterator[_Step]:
     """One contender; the first on a pool of so many models becomes its baseline."""
     pool = asked.pool
-    said = describe(contender.defense)
+    said = with_noise(describe(contender.defense), contender)
     started = time.perf_counter()
 
     def noise(model: int, role: str) -> NoiseSource:
-        def source(purpose: str) -> Noise:
-            path = ("noise", pool.split, contender.name, role, model, purpose)
-            return Fresh(derive(pool.seed, *path))
-
-        return source
+        return noise_of(contender, pool.seed, pool.split, contender.name, role, model)
 
     answers = asked.answers(contender, defenses, how, noise)
     success: dict[str, Bootstrap] = {}
