@@ -112,6 +112,7 @@ def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[An
     first, second = (replace(adaptive(q), attacks=ATTACKS) for q in (1, 256))
     once = list(judge_pool(pools, rows, first, memory=memory))
     asked = len(calls)
+    assert len({used.key.root() for used in calls}) == 2 * 8 * 2  # of contender, model and role
     often = list(judge_pool(pools, rows, second, memory=memory))
     assert len(calls) == asked and len(memory) == 4
     assert [f.metrics for f in once] == [f.metrics for f in often]

@@ -49,6 +49,18 @@ def test_the_label_is_the_models_own_also_where_logits_or_answers_tie(
     assert defense.keeps_labels
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("base", [0.0, 0.3])
+def test_the_label_is_kept_where_rounding_makes_all_answers_tie(base: float, samples: int) -> None:
+    """At such a temperature most entries are the same float32."""
+    logits = rows(300, 5, spread=1.0).astype(np.float32)
+    defense = DynaNoise(base, 2.0, 1e8, samples, keep_label=True)
+    for noise in noises():
+        answer = defense(logits, noise)
+        assert (np.sort(answer)[:, -2] == np.float32(0.2)).all()
+        np.testing.assert_array_equal(answer.argmax(axis=-1), logits.argmax(axis=-1))
+
+
 @given(build.logits(largest=build.LARGEST_FLOAT32, dtype=np.float32))
 def test_extreme_logits_keep_their_label(logits: npt.NDArray[np.float32]) -> None:
     for noise in noises(1e3):
@@ -96,7 +108,7 @@ def test_cells_without_noise_need_it_too() -> None:
 
 def test_cells_without_noise_are_the_tempered_softmax_of_their_representative() -> None:
     logits, defense = rows(100, 4), DynaNoise(base_variance=0.0, temperature=3.0)
-    base = keyed().draw(logits, 0, defense._purpose())[0]
+    base = keyed().draw(logits, 0, defense.purpose)[0]
     np.testing.assert_allclose(defense(logits, keyed()), numerics.softmax(base, 3.0), rtol=1e-12)
 
 

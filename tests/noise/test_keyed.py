@@ -61,7 +61,7 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     draws = chosen.samples if chosen.base_variance > 0 else 0
 
     assert subkey.key_id(root) == known["key_id"]
-    text = setting(classes, draws, chosen.cell_width, defense._purpose())
+    text = setting(classes, draws, chosen.cell_width, defense.purpose)
     key = subkey.subkey(root, chosen.model, bytes.fromhex(chosen.weights), text)
     assert key.hex() == known["subkey"]
     assert subkey.cell_key(key).hex() == known["cell_key"]
@@ -72,7 +72,7 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     found = row_keys(subkey.cell_key(key), cells, labels)
     assert found.astype("<u4").tobytes().hex() == known["row_key"]
 
-    base, normals = noise.draw(logits, draws, defense._purpose())
+    base, normals = noise.draw(logits, draws, defense.purpose)
     np.testing.assert_array_equal(base, Grid(chosen.cell_width, offsets).representatives(cells))
     if draws:
         np.testing.assert_allclose(normals[:, 0], known["normals"], rtol=1e-13, atol=1e-14)
@@ -180,7 +180,7 @@ def test_inputs_of_one_cell_get_identical_answers(defense: DynaNoise, classes: i
     noise, logits = keyed(6.0), rows(300, classes)
     moved = logits + np.random.default_rng(1).uniform(-0.5, 0.5, logits.shape)
     draws = defense.samples if defense.base_variance > 0 else 0
-    key = noise.subkey(classes, draws, defense._purpose())
+    key = noise.subkey(classes, draws, defense.purpose)
     grid = Grid(6.0, subkey.offsets(key, classes))
     (here, own), (there, its) = grid.find(logits), grid.find(moved)
     same = (here == there).all(axis=-1) & (own == its)

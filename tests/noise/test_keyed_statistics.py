@@ -45,7 +45,7 @@ def test_over_keys_the_noise_of_answers_is_normal_with_the_cells_variance() -> N
     found = []
     for seed in range(KEYS):
         noise = keyed(3.0, seed)
-        base = noise.draw(logits, 1, defense._purpose())[0]
+        base = noise.draw(logits, 1, defense.purpose)[0]
         noisy = defense.undo(np.log(defense(logits, noise))) - centred(base)
         sigma = np.sqrt(defense.variance(base))[:, None]
         found.append((noisy[:, 0::2] - noisy[:, 1::2]) / (sigma * np.sqrt(2)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -124,7 +125,7 @@ class DynaNoise:
         clean, dtype = numerics.as_logits(logits)
         samples = self.samples if self.base_variance > 0 else 1
         draws = self.samples if self.base_variance > 0 else 0
-        base, normals = parameters.noise_source(noise).draw(clean, draws, self._purpose())
+        base, normals = parameters.noise_source(noise).draw(clean, draws, self.purpose)
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
         # get the same answer.
         shifted = numerics.shift(base)
@@ -141,8 +142,9 @@ class DynaNoise:
         answer = numerics.narrow(total, dtype)
         return numerics.favour(answer, noisy.argmax(axis=-1)) if samples == 1 else answer
 
-    def _purpose(self) -> str:
-        """Every parameter: with another one, keyed noise is other noise.
+    @cached_property
+    def purpose(self) -> str:
+        """What the noise is for: every parameter, for with another one keyed noise is other noise.
 
         A parameter that is added later is left out while it has its default, or answers change.
         """
