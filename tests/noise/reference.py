@@ -172,7 +172,7 @@ def softmax(row: list[float]) -> list[float]:
 
 
 def answer(setting: Setting, logits: list[float]) -> Answer:
-    """SPEC: version 1 of `keyed`, step by step."""
+    """Version 1 of the construction, step by step; see docs/keyed.md."""
     k, width = len(logits), setting.cell_width
     root = bytes.fromhex(setting.root)
     key_id = mac(root, b"dynanoise/key id/v1")[:8].hex()
