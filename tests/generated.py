@@ -138,6 +138,8 @@ def cli_page() -> str:
         ["sweep"],
         ["show"],
         ["report"],
+        ["key", "new"],
+        ["key", "id"],
         ["store", "ls"],
         ["store", "rm"],
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynanoise.audit.estimator import audit as audit
+    from dynanoise.defenses.calibrated_label import CalibratedLabel as CalibratedLabel
     from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
     from dynanoise.defenses.static import Static as Static
     from dynanoise.defenses.temperature import Temperature as Temperature
@@ -18,13 +19,16 @@ if TYPE_CHECKING:
     from dynanoise.metrics.roc import Roc as Roc
     from dynanoise.metrics.roc import roc as roc
     from dynanoise.noise.fresh import Fresh as Fresh
+    from dynanoise.noise.keyed import Keyed as Keyed
     from dynanoise.record import Record as Record
     from dynanoise.types import Outputs as Outputs
 
 _HOMES = {
+    "CalibratedLabel": "dynanoise.defenses.calibrated_label",
     "DynaNoise": "dynanoise.defenses.dynanoise",
     "DynaNoiseError": "dynanoise.errors",
     "Fresh": "dynanoise.noise.fresh",
+    "Keyed": "dynanoise.noise.keyed",
     "Midput": "dynanoise.metrics.midput",
     "Outputs": "dynanoise.types",
     "Record": "dynanoise.record",

@@ -37,6 +37,10 @@ class NotFittedError(DynaNoiseError, RuntimeError):
     """The component must learn something from held-out data before it can answer."""
 
 
+class SecretError(DynaNoiseError, RuntimeError):
+    """A secret is missing, unfit, or open to others. No message shows any part of it."""
+
+
 class QueryBudgetError(DynaNoiseError, RuntimeError):
     """An attack asked for more answers than its threat model allows."""
 

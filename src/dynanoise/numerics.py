@@ -145,6 +145,22 @@ def favour(probs: npt.NDArray[Any], winners: Int64) -> npt.NDArray[Any]:
     return probs
 
 
+def exchange_top(probs: Float64, winners: Int64) -> Float64:
+    """The same rows with the winner's entry and the largest one exchanged.
+
+    Args:
+        probs: [..., K], changed in place. Of several largest entries the first is meant.
+        winners: int64 [...].
+
+    >>> exchange_top(np.array([[0.2, 0.7, 0.1]]), np.array([0])).tolist()
+    [[0.7, 0.2, 0.1]]
+    """
+    places = np.stack([winners, probs.argmax(axis=-1)], axis=-1)
+    pair = np.take_along_axis(probs, places, axis=-1)
+    np.put_along_axis(probs, places, pair[..., ::-1], axis=-1)
+    return probs
+
+
 def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     """ln softmax(z / T), shape [..., K], finite.
 

@@ -99,7 +99,9 @@ def test_repeats_average_fresh_noise_away() -> None:
 
 def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
     rows = build.outputs(models=3)
-    shadows = observe_shadows([DynaNoise()] * 3, rows, noise)
+    shadows = observe_shadows(
+        [DynaNoise()] * 3, rows, lambda model: lambda purpose: noise(f"shadow {model} {purpose}")
+    )
     np.testing.assert_array_equal(shadows.use, rows.use)
     for model, seen in enumerate(shadows.observed):
         expected = DynaNoise()(

@@ -19,6 +19,7 @@ from dynanoise.errors import InputError, NotFittedError
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from tests import build
+from tests.noise.build_keyed import keyed
 
 CLASSES = 4
 RANDOM = np.random.default_rng(0).normal(0, 2, (25, CLASSES))
@@ -32,6 +33,8 @@ TIED = hnp.arrays(
 
 class Given:
     """A noise source whose normals are given, one for each row; records what it was asked."""
+
+    repeatable = True
 
     def __init__(self, normals: Float64, cell: float = 0.0) -> None:
         self.normals, self.cell = normals, cell
@@ -60,7 +63,10 @@ def test_every_class_gets_the_score_of_its_rank() -> None:
     noise = Given(middles)
     expected = [reference(row, random) for row, random in zip(rows, RANDOM, strict=True)]
     np.testing.assert_allclose(FITTED(rows, noise), expected, rtol=1e-12)
-    assert noise.asked == [(1, "hamp")]
+    FITTED(rows, noise)
+    HAMP(np.full((3, CLASSES), 1 / CLASSES))(rows, noise)
+    (first, same, other) = noise.asked
+    assert first == same != other and first[0] == 1 and '"hamp"' in first[1]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -113,6 +119,13 @@ def test_everything_after_the_draw_is_computed_from_its_base() -> None:
     rows = np.array([[0.1, 0.4, 3.0, 2.0], [0.4, 0.1, 2.8, 2.1]])  # one cell
     first, second = FITTED(rows, Given(np.zeros(2), cell=1.0))
     np.testing.assert_array_equal(first, second)
+
+
+def test_the_label_is_kept_where_a_cell_ranks_another_class_first() -> None:
+    rows = np.random.default_rng(5).normal(0, 1, (200, CLASSES))
+    answer = FITTED(rows, keyed(3.0))
+    assert (keyed(3.0).draw(rows, 0, "")[0].argmax(axis=-1) != rows.argmax(axis=-1)).any()
+    np.testing.assert_array_equal(answer.argmax(axis=-1), rows.argmax(axis=-1))
 
 
 @pytest.mark.parametrize("shape", [(4,), (5, 4), (2, 3, 4), (0, 4), (2, 0, 4)])

@@ -46,8 +46,8 @@ class Question:
         InputError: for an impossible budget, or a defense that cannot be read.
         UnknownNameError: if no defense is called so.
 
-    >>> Question("temperature(temperature=4)").contenders[1]
-    Contender(name='temperature', defense=Temperature(temperature=4.0), recipe='plain')
+    >>> Question("temperature(temperature=4)").contenders[1].defense
+    Temperature(temperature=4.0)
     """
 
     defense: str | Defense | None = None

@@ -12,6 +12,7 @@ import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
 from dynanoise.attacks.named import attack_of
+from dynanoise.audit.noise import noise_of, with_noise
 from dynanoise.audit.observe import (
     NoiseSource,
     observe,
@@ -23,12 +24,11 @@ from dynanoise.errors import InputError
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.metrics.utility import utility_metrics
-from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Int64
 from dynanoise.observed import Shadows
 from dynanoise.record import AttackProtocol, Metric
 from dynanoise.seeding import derive
-from dynanoise.types import Contender, Defense, Noise, Outputs, Run
+from dynanoise.types import Contender, Defense, Outputs, Run
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,21 @@ def describe(defense: Defense) -> dict[str, Any]:
     return {"name": type(defense).__name__, **parameters}
 
 
-def _noise(run: Run, contender: Contender) -> NoiseSource:
-    def source(purpose: str) -> Noise:
-        return Fresh(derive(run.seed, "noise", run.split, contender.name, purpose))
+def _noise(run: Run, contender: Contender, holder: str = "") -> NoiseSource:
+    return noise_of(contender, run.seed, run.split, contender.name, holder=holder)
 
-    return source
+
+def _behind(run: Run, contender: Contender, repeats: int) -> Shadows:
+    """The attacker's shadow models, behind defenses and noise of its own."""
+    defenses = [contender.defense.fit(run.view(1 + model)) for model in range(run.shadows.models)]
+    shadows = observe_shadows(
+        defenses,
+        run.shadows,
+        lambda model: _noise(run, contender, f"shadow {model}"),
+        repeats=repeats,
+    )
+    known = tuple(recovered(one, repeats) for one in shadows.observed)
+    return replace(shadows, observed=known)
 
 
 def _fit_attacks(protocol: AttackProtocol, shadows: Shadows) -> dict[str, FittedAttack]:
@@ -135,15 +145,10 @@ def judge(
         scored = run.target.select(examples=equal_numbers(run.target, run.seed))
         noise = _noise(run, contender)
         defense = contender.defense.fit(run.view(0))
+        said = with_noise(describe(defense), contender)
         attacks = unaware
         if attacks is None:
-            behind = [
-                contender.defense.fit(run.view(1 + model)) for model in range(run.shadows.models)
-            ]
-            shadows = observe_shadows(behind, run.shadows, noise, repeats=threat.repeats)
-            known = tuple(recovered(one, threat.repeats) for one in shadows.observed)
-            shadows = replace(shadows, observed=known)
-            attacks = _fit_attacks(protocol, shadows)
+            attacks = _fit_attacks(protocol, _behind(run, contender, threat.repeats))
         started = time.perf_counter()
         seen = observe(defense, scored, noise, repeats=threat.repeats, aware=threat.knows_defense)
         if threat.knows_defense:
@@ -154,7 +159,7 @@ def judge(
             metrics = attack_metrics(scores, attack.decide(scores), scored.use[0] == 1)
             success[name] = metrics["asr"].value
             seconds = time.perf_counter() - started
-            yield Finding(contender, describe(defense), name, metrics, seconds)
+            yield Finding(contender, said, name, metrics, seconds)
             started = time.perf_counter()
         metrics = _utility(defense, run, noise)
         accuracy = metrics["accuracy"].value
@@ -164,4 +169,4 @@ def judge(
         metrics["midput_leakage"] = Metric(trade.leakage)
         metrics["midput_worst_case"] = Metric(trade.worst_case)
         seconds = time.perf_counter() - started
-        yield Finding(contender, describe(defense), None, metrics, seconds)
+        yield Finding(contender, said, None, metrics, seconds)

@@ -45,7 +45,9 @@ class _Several:
         """Begins what nobody began."""
         for task in tasks:
             # What always answers the same is not asked again with another budget.
-            if not (task.contender.defense.repeatable and task.key in self.once):
+            contender = task.contender
+            repeatable = contender.defense.repeatable or contender.cell_width is not None
+            if not (repeatable and task.key in self.once):
                 self._begin(task)
 
     def _begin(self, task: Task) -> Future[Measured]:

@@ -120,8 +120,10 @@ def answered(
         )
 
     targets = shadows = all_of(pool, defenses, "target")
-    repeatable = threat.knows_defense and all(defense.repeatable for defense in defenses)
-    if attacker is not None or not repeatable:  # else no draw tells the two apart
+    alike = threat.knows_defense and all(defense.repeatable for defense in defenses)
+    # Repeatable noise has a key, and the attacker's is another one.
+    alike = alike and not noise(0, "target")("examples first").repeatable
+    if attacker is not None or not alike:
         shadows = all_of(theirs, their_defenses, "shadow")
     return Answered(pool, targets, shadows, pool.seed, theirs)
 

@@ -19,17 +19,17 @@ from dynanoise.audit.leave_one_out import (
     attack_pool,
     fitted_defenses,
 )
+from dynanoise.audit.noise import noise_of, with_noise
 from dynanoise.audit.observe import NoiseSource
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics.pooled import Bootstrap, bootstrap
 from dynanoise.metrics.utility import utility_metrics
-from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
 from dynanoise.record import AttackProtocol, Metric
 from dynanoise.seeding import derive
 from dynanoise.training.canaries import Canaries
-from dynanoise.types import Contender, Defense, Floats, Noise
+from dynanoise.types import Contender, Defense, Floats
 
 Progress = Callable[[str], None]
 """Called with a contender's and an attack's name when that is done."""
@@ -142,14 +142,10 @@ def measure(task: Task, progress: Progress = lambda step: None) -> Measured:
     pool = asked.pool
     started = time.perf_counter()
     defenses = fitted_defenses(contender, pool)
-    said = describe(contender.defense)
+    said = with_noise(describe(contender.defense), contender)
 
     def noise(model: int, role: str) -> NoiseSource:
-        def source(purpose: str) -> Noise:
-            path = ("noise", pool.split, contender.name, role, model, purpose)
-            return Fresh(derive(pool.seed, *path))
-
-        return source
+        return noise_of(contender, pool.seed, pool.split, contender.name, role, model)
 
     refused: list[tuple[str, DynaNoiseError]] = []
     seed = derive(pool.seed, "bootstrap")
@@ -168,7 +164,8 @@ def measure(task: Task, progress: Progress = lambda step: None) -> Measured:
         seconds, started = time.perf_counter() - started, time.perf_counter()
         found.append((Finding(contender, said, done.name, metrics, seconds), done))
         progress(f"{contender.name}, {done.name}")
-    repeatable = all(defense.repeatable for defense in defenses)
+    keyed = contender.cell_width is not None
+    repeatable = keyed or all(defense.repeatable for defense in defenses)
     if len(pool.test.labels) == 0:
         return Measured(tuple(found), None, {}, None, tuple(refused), (), repeatable)
     values, about_test = _utility(defenses, pool, noise)

@@ -37,7 +37,8 @@ def observe(
         outputs: the model's outputs; membership is not passed on.
         noise: asked for the "first" answers and for "further q block b", one source for each
             repeat of each block of examples. So the q-th further answer is the same however many
-            are asked for, and asking twice gives the same answers and not more of them.
+            are asked for, and asking twice gives the same answers and not more of them. If the
+            noise is repeatable, all answers are the first.
         model: which of the outputs' models.
         repeats: answers the attacker may collect for each query, the first included.
         aware: True hands the attacker what undoes the defense's deterministic part.
@@ -56,7 +57,7 @@ def observe(
         rows = max(1, _BLOCK_NUMBERS // (logits.shape[1] * logits.shape[2]))
         for block, start in enumerate(range(0, len(logits), rows)):
             part = logits[start : start + rows]
-            if defense.repeatable:
+            if constant:
                 yield np.broadcast_to(first[start : start + rows], (count, *part.shape))
                 continue
             answered = [
@@ -73,11 +74,11 @@ def observe(
             )
         return further(count)
 
-    first = numerics.log_probabilities(defense(logits, noise("first")))
+    source = noise("first")
+    constant = defense.repeatable or source.repeatable
+    first = numerics.log_probabilities(defense(logits, source))
     undo = defense.undo if aware else numerics.centred
-    return Observed(
-        outputs.labels, outputs.ids, first, repeats, ask, undo, constant=defense.repeatable
-    )
+    return Observed(outputs.labels, outputs.ids, first, repeats, ask, undo, constant=constant)
 
 
 def recovered(observed: Observed, queries: int = 1) -> Observed:
@@ -118,24 +119,25 @@ def recovered(observed: Observed, queries: int = 1) -> Observed:
 
 
 def observe_shadows(
-    defenses: Sequence[Defense], outputs: Outputs, noise: NoiseSource, *, repeats: int = 1
+    defenses: Sequence[Defense],
+    outputs: Outputs,
+    noise: Callable[[int], NoiseSource],
+    *,
+    repeats: int = 1,
 ) -> Shadows:
     """Shadow models behind the defense, as an attacker who knows of it has them.
 
     Args:
         defenses: one for each shadow model, fitted to it.
         outputs: of the M shadow models.
-        noise: asked for purposes "shadow 0 first", "shadow 0 further" and so on.
+        noise: of each shadow model; the attacker's own, never the target's.
         repeats: as for `observe`.
     """
-    seen = []
-    for model, defense in enumerate(defenses):
-
-        def own(purpose: str, model: int = model) -> Noise:
-            return noise(f"shadow {model} {purpose}")
-
-        seen.append(observe(defense, outputs, own, model=model, repeats=repeats, aware=True))
-    return Shadows(tuple(seen), outputs.use, outputs)
+    seen = tuple(
+        observe(defense, outputs, noise(model), model=model, repeats=repeats, aware=True)
+        for model, defense in enumerate(defenses)
+    )
+    return Shadows(seen, outputs.use, outputs)
 
 
 def undefended_shadows(outputs: Outputs) -> Shadows:

@@ -10,6 +10,7 @@ from typing import Any
 from dynanoise.audit import circumstances
 from dynanoise.audit.bench import Progress, require_torch
 from dynanoise.audit.judge import describe
+from dynanoise.audit.noise import with_noise
 from dynanoise.audit.preset import Preset
 from dynanoise.audit.servers import Prepared, prepare, some_of_both
 from dynanoise.audit.side_by_side import Effort, Timing, side_by_side
@@ -195,7 +196,7 @@ def _record(
         contender=name,
         recipe=recipe,
         recipe_parameters=ready.recipes[recipe],
-        defense=describe(server.defense),
+        defense=with_noise(describe(server.defense), server.contender),
         attack=None,
         protocol=OVERHEAD,
         threat=NOBODY,

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.audit.noise import noise_of
 from dynanoise.audit.preset import Kind, Preset, Size
 from dynanoise.audit.side_by_side import peak_mib
-from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Int64
 from dynanoise.registry import DATASETS, RECIPES
-from dynanoise.seeding import derive
 from dynanoise.training.data import Data
 from dynanoise.training.names import named
 from dynanoise.training.splits import PaperSplit, split_of
@@ -135,7 +134,7 @@ def prepare(
             contender,
             forwards[contender.recipe],
             contender.defense.fit(view),
-            Fresh(derive(seed, "noise", contender.name)),
+            noise_of(contender, seed)(contender.name),
         )
         for contender in preset.contenders
     }

@@ -13,11 +13,11 @@ from dynanoise.attacks.named import attack_of
 from dynanoise.audit.evidence import Keep
 from dynanoise.audit.judge import Finding, describe
 from dynanoise.audit.leave_one_out import Attacked, own_threshold, ranks
+from dynanoise.audit.noise import noise_of, with_noise
 from dynanoise.audit.observe import observe, recovered
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
 from dynanoise.metrics.utility import utility_metrics
-from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.pool import Pool
@@ -112,12 +112,9 @@ def judge_single(
     scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
     before: tuple[dict[str, float], float] | None = None
     for contender in contenders:
-
-        def noise(purpose: str, name: str = contender.name) -> Noise:
-            return Fresh(derive(pool.seed, "noise", pool.split, name, "target", 0, purpose))
-
+        noise = noise_of(contender, pool.seed, pool.split, contender.name, "target", 0)
         defense = contender.defense.fit(_view(pool, parts))
-        said = describe(defense)
+        said = with_noise(describe(defense), contender)
         started = time.perf_counter()
         repeats = protocol.threat.repeats
         seen = recovered(

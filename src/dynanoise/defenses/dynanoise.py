@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -27,11 +28,17 @@ class DynaNoise:
     softmax(z~ / temperature).
 
     ``base_variance=0`` is exactly softmax(z / T); ``lambda_scale=0`` is static Gaussian noise; with
-    one sample the temperature never changes the label.
+    one sample the temperature never changes the label. With ``keep_label`` the answer's largest
+    entry and that of the model's own label are exchanged: accuracy is exactly the model's.
+
+    With `Keyed` noise z is the representative of the query's cell, and ``base_variance=0`` is
+    allowed: cells without noise. The representative may rank another class first, so that without
+    ``keep_label`` labels move there, too.
 
     Threat model: the paper's, an attacker who asks each query once and does not know of the
     defense. One who knows the temperature undoes it, and with `Fresh` noise one who may repeat a
-    query averages the noise away.
+    query averages the noise away; `Keyed` has its own threat model, with what it does not cover.
+    Whatever the noise, ``keep_label`` gives label-only attacks all they had before.
 
     Args:
         base_variance: s0 >= 0, in squared logits.
@@ -40,6 +47,7 @@ class DynaNoise:
         samples: M >= 1, draws averaged for one answer.
         sensitivity: a registered function into [0, 1]: "entropy" (the paper's),
             "max_probability" or "margin".
+        keep_label: whether the answer's label is always the model's own.
 
     The defaults are the CIFAR-10 setting of the PoPETs 2026 artifact.
 
@@ -61,6 +69,7 @@ class DynaNoise:
     temperature: float = 10.0
     samples: int = 1
     sensitivity: str = "entropy"
+    keep_label: bool = False
 
     def __post_init__(self) -> None:
         checked = {
@@ -68,6 +77,7 @@ class DynaNoise:
             "lambda_scale": parameters.number("lambda_scale", self.lambda_scale, least=0),
             "temperature": parameters.number("temperature", self.temperature, above=0),
             "samples": parameters.count("samples", self.samples),
+            "keep_label": parameters.flag("keep_label", self.keep_label),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
@@ -82,13 +92,16 @@ class DynaNoise:
 
     @property
     def keeps_labels(self) -> bool:
-        """True only without noise."""
-        return self.base_variance == 0
+        """True if told to; without variance fresh noise keeps them too, but cells do not."""
+        return self.keep_label
 
     @property
     def invertible(self) -> bool:
-        """True with one sample: the noise is the logits' own and averages to nothing."""
-        return self.samples == 1
+        """True with one sample: the noise is the logits' own and averages to nothing.
+
+        Exchanged entries do not, so not with ``keep_label`` and noise.
+        """
+        return self.samples == 1 and not (self.keep_label and self.base_variance > 0)
 
     @property
     def repeatable(self) -> bool:
@@ -111,19 +124,39 @@ class DynaNoise:
         """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
         clean, dtype = numerics.as_logits(logits)
         samples = self.samples if self.base_variance > 0 else 1
-        base, normals = parameters.noise_source(noise).draw(clean, samples, "dynanoise")
+        draws = self.samples if self.base_variance > 0 else 0
+        base, normals = parameters.noise_source(noise).draw(clean, draws, self.purpose)
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
         # get the same answer.
         shifted = numerics.shift(base)
         sigma = np.sqrt(self._variance(base))[..., None]
         total = np.zeros_like(shifted)
-        for normal in normals:
-            noisy = shifted + sigma * normal
+        for noisy in (shifted + sigma * normal for normal in normals) if draws else (shifted,):
             total += numerics.softmax(noisy, self.temperature)
         with np.errstate(under="ignore"):
             total /= samples
+        if self.keep_label:
+            own = clean.argmax(axis=-1)
+            answer = numerics.narrow(numerics.exchange_top(total, own), dtype)
+            return numerics.favour(answer, own)
         answer = numerics.narrow(total, dtype)
         return numerics.favour(answer, noisy.argmax(axis=-1)) if samples == 1 else answer
+
+    @cached_property
+    def purpose(self) -> str:
+        """What the noise is for: every parameter, for with another one keyed noise is other noise.
+
+        A parameter that is added later is left out while it has its default, or answers change.
+        """
+        return parameters.canonical(
+            "dynanoise",
+            base_variance=self.base_variance,
+            lambda_scale=self.lambda_scale,
+            temperature=self.temperature,
+            samples=self.samples,
+            sensitivity=self.sensitivity,
+            keep_label=self.keep_label,
+        )
 
     def undo(self, log_probs: Float64) -> Float64:
         """T ln p~, centred: for one sample exactly the noisy logits up to a constant.

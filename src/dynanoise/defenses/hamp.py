@@ -88,11 +88,15 @@ class HAMP(values.ByValue):
         top, second = table[:, 0], table[:, 1]
         table[:, 0] = np.where(top > second, top, np.nextafter(second, np.asarray(2, dtype)))
 
-        base, normals = parameters.noise_source(noise).draw(clean, 1, "hamp")
+        purpose = parameters.canonical("hamp", scores=self.scores)
+        base, normals = parameters.noise_source(noise).draw(clean, 1, purpose)
         # One normal a row, and with it one random input, each as likely as the others.
         uniform = special.ndtr(normals[0, ..., 0])
         index = np.minimum((uniform * len(table)).astype(np.int64), len(table) - 1)
-        order = np.argsort(-base, axis=-1, kind="stable")
+        # A cell's representative may rank another class first.
+        ranked = base.copy()
+        np.put_along_axis(ranked, clean.argmax(axis=-1)[..., None], np.inf, axis=-1)
+        order = np.argsort(-ranked, axis=-1, kind="stable")
         answer = np.empty(clean.shape, dtype)
         np.put_along_axis(answer, order, table[index], axis=-1)
         return answer

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
+import struct
 from typing import Any
+
+import numpy as np
 
 from dynanoise.errors import InputError
 from dynanoise.types import Noise
@@ -43,6 +48,44 @@ def noise_source(noise: Any) -> Noise:
         raise InputError(f"noise is {noise!r}.", "Pass a noise source, such as dn.Fresh(seed).")
     checked: Noise = noise
     return checked
+
+
+def canonical(defense: str, **parameters: Any) -> str:
+    """A defense and its parameters as one text, the purpose of its noise; see `Noise.draw`.
+
+    JSON with sorted keys. Floats are written by the 16 digits of their IEEE 754 bits and arrays by
+    their shape and SHA-256, so that other values are another text on every machine. What is left
+    out must not change the answer.
+
+    Args:
+        defense: its registered name.
+        parameters: text, numbers, booleans and arrays.
+
+    >>> canonical("dynanoise", temperature=10.0, samples=1)
+    '{"defense":"dynanoise","samples":1,"temperature":"4024000000000000"}'
+    """
+
+    def written(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            digest = hashlib.sha256(np.ascontiguousarray(value, "<f8").tobytes()).hexdigest()
+            return [*value.shape, digest]
+        # -0.0 is the same setting as 0.0.
+        return struct.pack(">d", value + 0.0).hex() if isinstance(value, float) else value
+
+    values = {name: written(value) for name, value in parameters.items()}
+    return json.dumps({"defense": defense, **values}, sort_keys=True, separators=(",", ":"))
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False.
+
+    >>> flag("keep_label", 1)
+    Traceback (most recent call last):
+    dynanoise.errors.InputError: keep_label is 1. Use True or False.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InputError(f"{name} is {value!r}.", "Use True or False.")
+    return bool(value)
 
 
 def count(name: str, value: Any, *, least: int = 1) -> int:

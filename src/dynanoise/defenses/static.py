@@ -35,11 +35,15 @@ class Static:
     """
 
     match: DynaNoise = field(default_factory=DynaNoise)
-    keeps_labels = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.match, DynaNoise):
             raise InputError(f"match is {self.match!r}.", "Pass a DynaNoise setting.")
+
+    @property
+    def keeps_labels(self) -> bool:
+        """As of the setting it matches."""
+        return self.match.keeps_labels
 
     @property
     def invertible(self) -> bool:

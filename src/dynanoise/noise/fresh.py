@@ -32,6 +32,7 @@ class Fresh:
     """
 
     __slots__ = ("_generator",)
+    repeatable = False
 
     def __init__(self, seed: int | np.random.SeedSequence | np.random.Generator) -> None:
         known = (int, np.integer, np.random.SeedSequence, np.random.Generator)

@@ -1,0 +1,90 @@
+"""Coarse cells of logits: all that a keyed answer knows of its query."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise import numerics
+from dynanoise.errors import InputError
+from dynanoise.numerics import Float64, Int64
+
+Int32 = npt.NDArray[np.int32]
+
+FARTHEST = 2**20
+"""Cells below the largest logit that are told apart; what is farther counts as so far."""
+
+
+def checked_width(width: Any) -> float:
+    """A usable width of cells, as a float.
+
+    Raises:
+        InputError: if it is not a finite number above 0, so large that 2^20 widths overflow, or so
+            small that they lose digits.
+
+    >>> checked_width(12)
+    12.0
+    """
+    try:
+        number = math.nan if isinstance(width, bool) else float(width)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not (number >= numerics.TINY and math.isfinite(number * FARTHEST)):
+        raise InputError(
+            f"cell_width is {width!r}.",
+            "Use a finite number of logits above 0; 2 to 3 times the median top gap is a start.",
+        )
+    return number
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Boxes of one width around gaps to the largest logit, moved by an offset for each class.
+
+    With g = max z - z a row's cell is c = floor(g / width + offset), clipped at 2^20 before it is
+    cast; its representative is z_c = -(c - offset + 1/2) width, within half a width of -g.
+
+    Args:
+        width: of a cell, in logits; absolute, because a width that followed a row's own sigma
+            would move the boundaries with the row.
+        offsets: float64 [K] in [0, 1).
+
+    >>> grid = Grid(4.0, np.array([0.25, 0.75]))
+    >>> cells, labels = grid.find(np.array([[9.0, 2.0], [9.0, 4.0], [9.0, 8.5]]))
+    >>> cells.tolist(), labels.tolist()
+    ([[0, 2], [0, 2], [0, 0]], [0, 0, 0])
+    >>> grid.representatives(cells).tolist()
+    [[-1.0, -7.0], [-1.0, -7.0], [-1.0, 1.0]]
+    """
+
+    width: float
+    offsets: Float64
+
+    def find(self, logits: Float64) -> tuple[Int32, Int64]:
+        """Cells int32 [n, K], and int64 [n], the lowest index of each row's maximum.
+
+        Args:
+            logits: float64 [n, K], finite.
+        """
+        gaps = np.minimum(-numerics.shift(logits), FARTHEST * self.width)
+        cells = np.floor(gaps / self.width + self.offsets).astype(np.int32)
+        return cells, np.asarray(logits.argmax(axis=-1))
+
+    def representatives(self, cells: Int32) -> Float64:
+        """Logits [n, K] that stand for all logits of a cell, C-contiguous."""
+        return np.ascontiguousarray(-(cells - self.offsets + 0.5) * self.width)
+
+
+def encoded(cells: Int32, labels: Int64, tag: int) -> npt.NDArray[np.uint8]:
+    """(tag | c | label) as little-endian 32-bit words, uint8 [n, 4 (K + 2)].
+
+    >>> encoded(np.array([[0, 258]], np.int32), np.array([1]), tag=1).tobytes().hex(" ", 4)
+    '01000000 00000000 02010000 01000000'
+    """
+    words = np.empty((len(cells), cells.shape[1] + 2), "<i4")
+    words[:, 0], words[:, 1:-1], words[:, -1] = tag, cells, labels
+    return words.view(np.uint8)

@@ -1,0 +1,160 @@
+"""Keyed noise: the same answer every time, a keyed function of a coarse cell of the logits."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from dynanoise import numerics
+from dynanoise.errors import InputError
+from dynanoise.noise import subkey
+from dynanoise.noise.cells import Grid, Int32, checked_width, encoded
+from dynanoise.noise.chacha import Words, stream
+from dynanoise.noise.normals import normals_v1, words_for
+from dynanoise.noise.secrets import DEFAULT, RootKey, Secret
+from dynanoise.noise.siphash import siphash128
+from dynanoise.numerics import Float64, Int64
+
+_BLOCKS = 1 << 13
+"""ChaCha20 blocks made at once: 512 KiB, which stay in the processor's cache."""
+
+
+@dataclass(frozen=True)
+class Keyed:
+    """Noise that repeats with the query, so that asking again tells nothing new (version 1).
+
+    A row of logits is replaced by the representative of its cell, and its normals come from a
+    stream keyed by the cell: `Grid`, SipHash-2-4-128, ChaCha20 and normals_v1. Everything after
+    the cell is computed from it and the predicted label. docs/keyed.md has the construction.
+
+    Threat model: adaptive, black-box, colluding attackers with unlimited exact repeats, who know
+    parameters, distribution, shadow models and the clean logits of other cells, and lack the root
+    secret, the server's memory and metrics. Claimed: the same cell and label give the same bits;
+    the noise of cells not asked is pseudorandom; if the root leaks, an answer still reveals only
+    cell and label. Not claimed: records that share a cell (averaging answer minus shadow mean over
+    cell-mates finds that cell's noise), near-duplicates in other cells, the label, model
+    extraction.
+
+    Args:
+        cell_width: Delta > 0, in logits; 2 to 3 times the median top gap on held-out data is a
+            start.
+        model: the model's name, any text.
+        weights: SHA-256 of the model's weights, 64 hexadecimal digits. Another version of the model
+            must not share a subkey with this one: the noise would cancel in the difference.
+        key: where the root secret is, as a `Secret` or its reference, "env:NAME" or "file:PATH"; it
+            is looked up when an answer is made. Or an `ExperimentKey`, which is no secret.
+
+    Raises:
+        InputError: if a parameter is not what it should be, or logits are not finite or have fewer
+            than two classes.
+        SecretError: when an answer is made and there is no usable secret.
+
+    >>> from dynanoise.noise.experiment import ExperimentKey
+    >>> noise = Keyed(4.0, "doctest", "ab" * 32, ExperimentKey(0, "doctest"))
+    >>> base, normals = noise.draw(np.array([[5.0, 0.0], [5.1, 0.1], [0.0, 5.0]]), 1, "doctest")
+    >>> base.round(3).tolist()  # the first two rows share a cell
+    [[0.002, -3.417], [0.002, -3.417], [-3.998, 0.583]]
+    >>> normals[0].round(3).tolist()
+    [[0.023, -0.913], [0.023, -0.913], [-0.715, -0.289]]
+    """
+
+    cell_width: float
+    model: str
+    weights: str
+    key: str | RootKey = DEFAULT
+    repeatable = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cell_width", checked_width(self.cell_width))
+        if not isinstance(self.model, str):
+            raise InputError(f"model is {self.model!r}.", "Pass the model's name as text.")
+        if not isinstance(self.weights, str) or not re.fullmatch("[0-9a-fA-F]{64}", self.weights):
+            raise InputError(
+                "weights are no SHA-256.",  # not shown: it may be the secret
+                "Pass the SHA-256 of the model's weights as 64 hexadecimal digits; of a file, "
+                "`sha256sum FILE` has it.",
+            )
+        object.__setattr__(self, "weights", self.weights.lower())
+        if isinstance(self.key, str):
+            object.__setattr__(self, "key", Secret(self.key))
+        elif isinstance(self.key, type) or not callable(getattr(self.key, "root", None)):
+            # Not shown: it may be the secret itself.
+            raise InputError(
+                f"key is of type {type(self.key).__name__}.",
+                "Pass a reference to it, env:NAME or file:PATH, never the secret.",
+            )
+
+    def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
+        """The cells' representatives [..., K], and their normals [draws, ..., K].
+
+        Args:
+            logits: [..., K], finite, K >= 2.
+            draws: M, from 0 to 2^32.
+            purpose: the defense and all its parameters, see `types.Noise`; part of the subkey.
+        """
+        checked, _ = numerics.as_logits(logits)
+        rows = checked.reshape(-1, checked.shape[-1])
+        classes = rows.shape[1]
+        key = self.subkey(classes, draws, purpose)
+        grid = Grid(self.cell_width, subkey.offsets(key, classes))
+        cells, labels = grid.find(rows)
+        normals = np.empty((draws, *rows.shape))
+        if draws:
+            keys = row_keys(subkey.cell_key(key), cells, labels)
+            words = words_for(classes)
+            step = max(1, 16 * _BLOCKS // words)
+            for nonce, start in itertools.product(range(draws), range(0, len(rows), step)):
+                part = slice(start, start + step)
+                normals[nonce, part] = normals_v1(stream(keys[part], nonce, words), classes)
+        base = grid.representatives(cells).reshape(checked.shape)
+        return base, normals.reshape(draws, *checked.shape)
+
+    def subkey(self, classes: int, draws: int, purpose: str) -> bytes:
+        """K, 32 bytes, of answers about so many classes with so many draws; as secret as the root.
+
+        Raises:
+            SecretError: if there is no usable secret.
+        """
+        assert not isinstance(self.key, str)
+        said = setting(classes, draws, self.cell_width, purpose)
+        return subkey.subkey(self.key.root(), self.model, bytes.fromhex(self.weights), said)
+
+
+def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
+    """All parameters as one text, as JSON with sorted keys; floats by the 16 digits of their bits.
+
+    >>> setting(10, 1, 12.0, "doctest")
+    '{"cell_width":"4028000000000000","classes":10,"draws":1,"purpose":"doctest"}'
+    """
+    values: dict[str, Any] = {
+        "classes": int(classes),
+        "draws": int(draws),
+        "cell_width": struct.pack(">d", cell_width).hex(),
+        "purpose": purpose,
+    }
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))
+
+
+def row_keys(cell_key: bytes, cells: Int32, labels: Int64) -> Words:
+    """A ChaCha20 key for each cell and label, uint32 [n, 8].
+
+    The SipHash-2-4-128 of (0 | c | label), then of (1 | c | label): see `cells.encoded`.
+
+    Args:
+        cell_key: Kc, 16 bytes.
+        cells: int32 [n, K].
+        labels: int64 [n].
+    """
+    messages = np.concatenate([encoded(cells, labels, tag) for tag in (0, 1)])
+    pairs = np.concatenate(np.split(siphash128(messages, cell_key), 2), axis=1)
+    low, high = pairs & np.uint64(0xFFFFFFFF), pairs >> np.uint64(32)
+    return np.stack([low, high], axis=-1).reshape(len(cells), 8).astype(np.uint32)
+
+
+NOISES = {"keyed": Keyed}

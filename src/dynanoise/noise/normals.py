@@ -1,0 +1,60 @@
+"""normals_v1: standard normals from random words, by a definition that no release changes.
+
+numpy's ``Generator.standard_normal`` promises no stable stream, so keyed noise has its own. From
+the words w[0], w[1], ... of a row:
+
+- 53-bit uniforms: U[i] = ((w[2i] + 2^32 w[2i+1]) >> 11) 2^-53, in [0, 1).
+- Pairs of normals by Box & Muller (1958): with r = sqrt(-2 ln(U[2i] + 2^-53)), whose argument is in
+  (0, 1], and t = 2 pi U[2i+1]: n[2i] = r cos t, n[2i+1] = r sin t.
+
+So one ChaCha20 block of 16 words makes 8 normals. An odd count drops the last sine. The uniforms
+are the same bits everywhere; ln, cos and sin may differ in the last place between mathematics
+libraries. The largest possible normal is sqrt(106 ln 2) = 8.57; a true normal is beyond it in 1e-17
+of all draws.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynanoise.noise.chacha import Words
+from dynanoise.numerics import Float64
+
+_STEP = 2.0**-53
+
+
+def words_for(normals: int) -> int:
+    """How many words make so many normals.
+
+    >>> words_for(8), words_for(9), words_for(10)
+    (16, 20, 20)
+    """
+    return 4 * (-(-normals // 2))
+
+
+def uniforms_v1(words: Words) -> Float64:
+    """Float64 in [0, 1), [n, j], from uint32 words [n, 2j].
+
+    >>> uniforms_v1(np.array([[0, 2**31, 2**32 - 1, 2**32 - 1]], np.uint32)).tolist()
+    [[0.5, 0.9999999999999999]]
+    """
+    low, high = words[:, 0::2].astype(np.uint64), words[:, 1::2].astype(np.uint64)
+    return np.asarray(((high << np.uint64(32) | low) >> np.uint64(11)).astype(np.float64) * _STEP)
+
+
+def normals_v1(words: Words, count: int) -> Float64:
+    """Standard normals, float64 [n, count], C-contiguous; see the module.
+
+    Args:
+        words: uint32 [n, words_for(count)], uniform and independent.
+        count: of normals in each row.
+
+    >>> normals_v1(np.array([[0, 2**31, 0, 2**30]], np.uint32), 2).round(6).tolist()
+    [[0.0, 1.17741]]
+    """
+    uniforms = uniforms_v1(words)
+    # Copies: numpy's vector code and its code for strided arrays differ in the last place.
+    radius = np.sqrt(-2.0 * np.log(uniforms[:, 0::2] + _STEP))
+    angle = 2.0 * np.pi * np.ascontiguousarray(uniforms[:, 1::2])
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return np.ascontiguousarray(pairs.reshape(len(words), -1)[:, :count])

@@ -1,0 +1,158 @@
+"""Secrets by reference: objects say where a root secret is, and only answering looks there."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn, Protocol
+
+from dynanoise.errors import InputError, SecretError
+from dynanoise.noise.subkey import key_id
+
+DEFAULT = "env:DYNANOISE_KEY"
+"""Where the root secret is, unless somebody says otherwise."""
+
+BYTES = 32
+
+_LONGEST = 1024
+"""More is not read of a file: it is no secret of ours."""
+
+_NEW = "Make one with `dynanoise key new --out FILE`"
+
+
+class RootKey(Protocol):
+    """Something that knows where a root of 32 bytes is."""
+
+    def root(self) -> bytes:
+        """The root, 32 bytes."""
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Where a root secret is: in the environment, or in a file that only its owner can read.
+
+    The secret is written as 64 hexadecimal digits; white space around them does not count. It is
+    read anew for every answer, so this object, its repr and its pickle hold the reference alone.
+
+    Args:
+        reference: "env:NAME" or "file:PATH".
+
+    Raises:
+        InputError: if it is neither.
+
+    >>> Secret("file:/run/secrets/dynanoise")
+    Secret(reference='file:/run/secrets/dynanoise')
+    """
+
+    reference: str = DEFAULT
+
+    def __post_init__(self) -> None:
+        kind, _, place = str(self.reference).partition(":")
+        named = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*" if kind == "env" else "[^\0]+", place)
+        if kind not in ("env", "file") or not named or re.fullmatch("[0-9a-fA-F]{64}", place):
+            # Not shown: who mistakes this for the place of the secret would find it in a log.
+            raise InputError(
+                "The key is no reference to a secret.",
+                f"Pass env:NAME or file:PATH, such as {DEFAULT}, never the secret itself.",
+            )
+
+    def root(self) -> bytes:
+        """The root secret, 32 bytes, as it is there now.
+
+        Raises:
+            SecretError: if it is missing, malformed, trivial, or in a file that others may read.
+        """
+        kind, _, place = self.reference.partition(":")
+        text = self._from_file(place) if kind == "file" else self._from_environment(place)
+        return self._decoded(text.strip())
+
+    def _decoded(self, text: str) -> bytes:
+        if not re.fullmatch("[0-9a-fA-F]+", text):
+            self._refuse("is not written in hexadecimal digits", f"{_NEW}.")
+        if len(text) != 2 * BYTES:
+            long = "short" if len(text) < 2 * BYTES else "long"
+            said = f"is too {long}: it has {len(text)} hexadecimal digits, not {2 * BYTES}"
+            self._refuse(said, f"{_NEW}.")
+        root = bytes.fromhex(text)
+        if not any(root):
+            self._refuse("is all zeros", f"{_NEW}.")
+        return root
+
+    def _from_environment(self, name: str) -> str:
+        text = os.environ.get(name, "")
+        if not text.strip():
+            self._refuse("is not set", f'{_NEW}, then `export {name}="$(cat FILE)"`.')
+        return text
+
+    def _from_file(self, path: str) -> str:
+        try:
+            # Without blocking: a pipe of that name would wait for a writer.
+            handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        except OSError as error:
+            why = (error.strerror or "unknown").lower()
+            self._refuse(f"cannot be read ({why})", f"{_NEW}, or correct the path.")
+        try:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                self._refuse("is not a file", f"{_NEW}, or correct the path.")
+            if os.name == "posix" and status.st_mode & 0o077:
+                mode = stat.S_IMODE(status.st_mode)
+                self._refuse(
+                    f"is open to other users (mode {mode:o})",
+                    f"Run `chmod 600 {path}`, and make a new one if others may have read it.",
+                )
+            raw = os.read(handle, _LONGEST)
+        finally:
+            os.close(handle)
+        return raw.decode("ascii", errors="replace")
+
+    def _refuse(self, what: str, remedy: str) -> NoReturn:
+        raise SecretError(f"The secret {self.reference} {what}.", remedy)
+
+
+def new_secret() -> str:
+    """A fresh root secret of 32 bytes from the operating system, as 64 hexadecimal digits.
+
+    >>> len(new_secret())
+    64
+    """
+    return secrets.token_bytes(BYTES).hex()
+
+
+def write_secret(path: Path) -> str:
+    """Writes a fresh secret to a file that did not exist, readable by its owner alone.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The key id.
+
+    Raises:
+        InputError: if the file exists or cannot be written; then nothing was changed.
+    """
+    text = new_secret()
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise InputError(
+            f"{path} exists already.",
+            "Name another file: answers under a lost secret cannot be made again.",
+        ) from error
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}).", "Name another file."
+        ) from error
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(text + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return key_id(bytes.fromhex(text))

@@ -1,0 +1,1 @@
+"""Known answers, and the script that made those that are ours."""
