@@ -63,6 +63,14 @@ def test_the_baseline_always_stays() -> None:
     assert names == ["none", "dynanoise"]
 
 
+def test_protocols_are_run_in_the_order_in_which_they_are_named() -> None:
+    names = ("adaptive_64", "paper", "adaptive_4", "paper")
+    plan = Plan("digits", protocols=names)
+    assert [one.name for one in plan.preset.protocols] == ["adaptive_64", "paper", "adaptive_4"]
+    usual = [one.name for one in Plan("digits").preset.protocols]
+    assert usual == ["paper", "adaptive", "adaptive_16"]
+
+
 def test_only_an_aware_attacker_has_shadows_of_every_recipe(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

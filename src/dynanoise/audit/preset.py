@@ -134,7 +134,8 @@ class Preset:
     ) -> Preset:
         """The same preset with fewer contenders, attacks or protocols; all where none are named.
 
-        The baseline always stays: MIDPUT compares with it. A protocol of which no attack stays is
+        The baseline always stays: MIDPUT compares with it. Protocols are run in the order in which
+        they are named. A protocol of which no attack stays is
         left out.
 
         A protocol that the preset does not run by itself can be named as well, such as
@@ -168,8 +169,11 @@ class Preset:
                 protocol,
                 attacks=tuple(name for name in protocol.attacks if not attacks or name in attacks),
             )
-            for protocol in known_protocols.values()
-            if not protocols or protocol.name in protocols
+            for protocol in (
+                map(known_protocols.__getitem__, dict.fromkeys(protocols))
+                if protocols
+                else self.protocols
+            )
         ]
         judged = tuple(protocol for protocol in chosen if protocol.attacks)
         return replace(self, contenders=(baseline, *kept), protocols=judged)

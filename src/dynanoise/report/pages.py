@@ -14,6 +14,9 @@ from dynanoise.report.plots import success_plot
 
 PAPER = "paper"
 
+_PROTOCOLS = 3
+"""Side by side on a terminal; with more of them a table would be of single letters."""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -88,8 +91,10 @@ def _attacks(records: Sequence[Record]) -> Page:
 
     def tables(width: int) -> list[Table]:
         shown = [] if paper is None else [table.success_table(paper, width)]
-        if several:
-            shown.append(side_by_side.side_by_side(judged, width))
+        names = list(judged) if several else []
+        for start in range(0, len(names), _PROTOCOLS):
+            part = {name: judged[name] for name in names[start : start + _PROTOCOLS]}
+            shown.append(side_by_side.side_by_side(part, width))
         if canaries.planted(judged):
             shown.append(canaries.table(judged, width))
         return shown
