@@ -65,13 +65,10 @@ def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
     auc = {one.attack: round(one.metrics["auc"].value, 4) for one in found if one.attack}
     sizes = {"models": pool.models, "records": len(pool.examples.ids)}
     sizes |= {"inputs": pool.examples.inputs, "classes": pool.examples.classes}
-    return {
-        "protocol": protocol.name,
-        **sizes,
-        "seconds": round(total, 2),
-        "each": each,
-        "auc": auc,
-    }
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gib = round(peak * (1 if sys.platform == "darwin" else 1024) / 2**30, 2)
+    times = {"seconds": round(total, 2), "each": each, "auc": auc, "peak_memory_gib_so_far": gib}
+    return {"protocol": protocol.name, **sizes, **times}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -90,7 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [timed(pool, queries, near=False) for queries in chosen.queries]
     if chosen.near > 1:
         rows.append(timed(make(chosen.near, chosen.seed), 1, near=True))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     names = ["models", "records", "classes", "near", "seed"]
     given = [f"--{name} {vars(chosen)[name]}" for name in names]
     given.append(f"--queries {' '.join(map(str, chosen.queries))}")
@@ -99,7 +95,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "rows": rows,
-        "peak_memory_gib": round(peak * (1 if sys.platform == "darwin" else 1024) / 2**30, 2),
     }
     text = json.dumps(found, indent=1) + "\n"
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
