@@ -109,13 +109,13 @@ def test_the_true_class_s_threshold_applies() -> None:
         np.testing.assert_allclose(scores[own], phi[own] - expected, atol=1e-12)
 
 
-def test_only_the_original_input_counts() -> None:
+def test_signals_are_averaged_over_a_records_inputs() -> None:
     seen, _, shadows = pool_case(0, inputs=3)
     scores = Threshold().fit(shadows).score(seen)
     assert scores.shape == seen.labels.shape
     fitted = Threshold().fit(shadows)
-    phi = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)
-    np.testing.assert_allclose(scores, phi - fitted.learned[seen.labels])
+    inputs = [statistics.scaled_logit(seen.log_probs[:, one], seen.labels) for one in range(3)]
+    np.testing.assert_allclose(scores, np.mean(inputs, axis=0) - fitted.learned[seen.labels])
 
 
 @pytest.mark.parametrize("name", ["confidence", "entropy", "loss", "modified_entropy"])

@@ -259,7 +259,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
             text=True,
         )
 
-    killed = start(2)
+    killed = start(3)
     assert killed.stderr is not None
     finished = [killed.stderr.readline() for _ in range(2)]
     killed.send_signal(signal.SIGKILL)
@@ -270,18 +270,19 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         time.sleep(0.2)
     assert not children_of(script), "workers outlived their driver"
     kept = {entry.key: entry.made for entry in Store(tmp_path).entries()}
-    assert 2 <= len(kept) < 8
+    # Workers may finish what was handed to them before they notice: seven at most.
+    assert 2 <= len(kept) < 12
 
-    resumed = start(2)
+    resumed = start(3)
     out, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0
     now = {entry.key: entry.made for entry in Store(tmp_path).entries()}
-    assert len(now) == 8
+    assert len(now) == 12
     assert all(now[name] == made for name, made in kept.items())  # none was trained again
 
     from dynanoise.audit.bench import Plan, bench
 
-    rows = list(bench(Plan("digits", 2, None, ("dynanoise",), (), ("paper",))))
+    rows = list(bench(Plan("digits", 3, None, ("dynanoise",), (), ("paper",))))
     fresh = [(row.contender, row.attack, row.seed, row.metrics) for row in rows]
     from dynanoise.report.records import from_json
 
