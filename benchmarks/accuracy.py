@@ -10,7 +10,6 @@ are asked about the official test part. One seed each.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -24,7 +23,7 @@ import numpy as np
 from dynanoise.audit.circumstances import hardware, versions
 from dynanoise.audit.preset import Kind
 from dynanoise.audit.presets import PRESETS
-from dynanoise.files import write_atomically
+from dynanoise.files import write_json
 from dynanoise.registry import DATASETS, RECIPES
 from dynanoise.seeding import derive
 from dynanoise.training.jobs import Job, train_and_answer
@@ -83,10 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             accuracy("cifar10", chosen.images, chosen.epochs, chosen.seed),
         ],
     }
-    text = json.dumps(found, indent=1) + "\n"
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(chosen.out, text.encode())
-    sys.stdout.write(text)
+    sys.stdout.write(write_json(chosen.out, found))
 
 
 if __name__ == "__main__":

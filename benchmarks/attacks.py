@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
-import json
 import os
 import resource
 import sys
@@ -37,7 +36,7 @@ from dynanoise.attacks.base import Attack
 from dynanoise.attacks.lira import Lira
 from dynanoise.attacks.rmia import Rmia
 from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.files import write_atomically
+from dynanoise.files import write_json
 from dynanoise.metrics.roc import roc
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
@@ -243,10 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "peak_memory_gib": peak_gib(),
     }
-    text = json.dumps(found, indent=1) + "\n"
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(chosen.out, text.encode())
-    sys.stdout.write(text)
+    sys.stdout.write(write_json(chosen.out, found))
 
 
 if __name__ == "__main__":

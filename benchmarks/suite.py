@@ -11,7 +11,6 @@ process; the time is that of the clock on the wall.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import resource
 import sys
@@ -27,7 +26,7 @@ from dynanoise.audit.circumstances import hardware, versions
 from dynanoise.audit.judge_pool import judge_pool
 from dynanoise.audit.protocols import adaptive
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.files import write_atomically
+from dynanoise.files import write_json
 from dynanoise.pool import Pool
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Int8, Outputs
@@ -96,10 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "rows": rows,
     }
-    text = json.dumps(found, indent=1) + "\n"
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(chosen.out, text.encode())
-    sys.stdout.write(text)
+    sys.stdout.write(write_json(chosen.out, found))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ torch's threads are the same. Both are timed in turns, an epoch each, and compar
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -28,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from dynanoise.audit import circumstances
-from dynanoise.files import write_atomically
+from dynanoise.files import write_json
 from dynanoise.metrics import intervals
 from dynanoise.training import loop
 from dynanoise.training.models.cnn import Cnn, Normalise
@@ -184,8 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "settings": {"images": options.images, "rounds": options.rounds, **asdict(schedule)},
         "by_threads": found,
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(options.out, (json.dumps(body, indent=1) + "\n").encode())
+    write_json(options.out, body)
 
 
 def _said(metric: Mapping[str, float | None], digits: int) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -25,6 +27,18 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_json(path: Path, value: Any) -> str:
+    """Writes JSON for people, making folders where they are missing; returns its text.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    text = json.dumps(value, indent=1) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, text.encode())
+    return text
 
 
 def _umask() -> int:

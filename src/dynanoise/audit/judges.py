@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Protocol
 
 from dynanoise.audit.measured import Measured, Progress, Task, measure
-from dynanoise.training.workers import begin
+from dynanoise.training.workers import begin, worker_processes
 
 
 class Judges(Protocol):
@@ -86,18 +84,8 @@ def several(workers: int) -> Iterator[Judges]:
     if workers == 1:
         yield Alone()
         return
-    # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(os.getpid(),))
-
-    try:
+    with worker_processes(workers, _begin) as pool:
         yield _Several(pool)
-    except BaseException:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _begin(parent: int) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 from dynanoise.errors import MissingModelError
@@ -13,7 +10,7 @@ from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store import Store
 from dynanoise.training.stored import found, stored
-from dynanoise.training.workers import begin
+from dynanoise.training.workers import begin, worker_processes
 
 
 @dataclass(frozen=True)
@@ -76,19 +73,8 @@ class Processes:
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
-        # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(
-            self.workers, context, initializer=_begin, initargs=(data, self.store, os.getpid())
-        )
-        try:
+        with worker_processes(self.workers, _begin, data, self.store) as pool:
             yield from pool.map(_train, jobs)
-        except BaseException:
-            for worker in multiprocessing.active_children():
-                worker.terminate()
-            raise
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
 
 
 _data: Data

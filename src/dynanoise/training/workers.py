@@ -1,11 +1,42 @@
-"""How a worker process begins and ends."""
+"""Worker processes: how they begin, and that they end."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def worker_processes(
+    count: int, initializer: Callable[..., None], *initial: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are ended on leaving, at once where an error is the reason.
+
+    Args:
+        count: how many.
+        initializer: called in each with ``initial`` and this process's id; it calls `begin`.
+        initial: what each receives once.
+    """
+    # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        count, context, initializer=initializer, initargs=(*initial, os.getpid())
+    )
+    try:
+        yield pool
+    except BaseException:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def begin(parent: int) -> None:
