@@ -18,7 +18,6 @@ import argparse
 import ast
 import hashlib
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -35,7 +34,7 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.lira import Lira
 from dynanoise.attacks.rmia import Rmia
-from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.audit.circumstances import hardware, peak_gib, versions
 from dynanoise.files import write_json
 from dynanoise.metrics.roc import roc
 from dynanoise.numerics import Float64
@@ -45,7 +44,6 @@ from dynanoise.types import Bools, Int8, Outputs
 
 PLOT = Path("privacy/research/mi_lira_2021/plot.py")
 METER = Path("ml_privacy_meter/attacks.py")
-GIB = 2**30
 
 LIRA: tuple[tuple[str, dict[str, bool], Attack], ...] = (
     ("generate_ours", {}, Lira("online", "median", "example")),
@@ -200,12 +198,6 @@ def time_rmia(
         row["rank_correlation"] = float(ranks.statistic)
     sizes = {"in_models": k, "out_models": k, "records": count, "population": population}
     return {**sizes, "drawing_seconds": drawing["drawing"], **row}
-
-
-def peak_gib() -> float:
-    """The largest resident memory of this process so far."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / GIB, 2)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -22,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.audit.circumstances import hardware, peak_gib, versions
 from dynanoise.audit.judge_pool import judge_pool
 from dynanoise.audit.protocols import adaptive
 from dynanoise.defenses.dynanoise import DynaNoise
@@ -64,9 +63,8 @@ def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
     auc = {one.attack: round(one.metrics["auc"].value, 4) for one in found if one.attack}
     sizes = {"models": pool.models, "records": len(pool.examples.ids)}
     sizes |= {"inputs": pool.examples.inputs, "classes": pool.examples.classes}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    gib = round(peak * (1 if sys.platform == "darwin" else 1024) / 2**30, 2)
-    times = {"seconds": round(total, 2), "each": each, "auc": auc, "peak_memory_gib_so_far": gib}
+    times = {"seconds": round(total, 2), "each": each, "auc": auc}
+    times["peak_memory_gib_so_far"] = peak_gib()
     return {"protocol": protocol.name, **sizes, **times}
 
 

@@ -54,6 +54,8 @@ class Pool:
 
     def first(self, models: int) -> Pool:
         """The same pool with its first models only."""
+        if models == self.models:
+            return self
         return replace(
             self,
             examples=self.examples.select(models=slice(models)),

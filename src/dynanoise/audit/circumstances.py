@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
@@ -72,3 +73,11 @@ def _memory_gib() -> float | None:
     except (AttributeError, ValueError, OSError):
         return None
     return round(size / 2**30, 1)
+
+
+def peak_gib() -> float:
+    """The largest resident memory of this process so far, in GiB; not on Windows."""
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30, 2)
