@@ -50,10 +50,10 @@ clean:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and "dynanoise needs Python 3.11 to 3.13, this is %d.%d; try: make PYTHON=python3.12" % v)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data]'
+	$(PIP) --editable '.[train,dp,plot,data,fast]'
 	@touch $@
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,hf,onnx,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,dev]'
 	@touch $@

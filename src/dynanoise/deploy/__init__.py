@@ -1,0 +1,1 @@
+"""The defense where models live: estimators, modules, graphs and servers."""
