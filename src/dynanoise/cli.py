@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from dynanoise import audit_command, commands, key_command, terminal
+from dynanoise import audit_command, commands, key_command, terminal, tune_command
 from dynanoise.errors import InputError
 
 app = typer.Typer(
@@ -233,6 +233,7 @@ def sweep(
 
 
 app.command("audit")(audit_command.audit)
+app.command("tune")(tune_command.tune)
 app.add_typer(key_command.app, name="key")
 
 

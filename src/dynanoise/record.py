@@ -31,6 +31,7 @@ class ThreatModel:
         augmented: True if near-duplicates of a record may be asked.
         shadows: how the attacker's own models relate to the target: trained in the "same" way, of
             another "architecture", by another "recipe", or the same way on "disjoint" records.
+        key_known: True if the attacker has the root secret of keyed noise after all.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ThreatModel:
     repeats: int = 1
     augmented: bool = False
     shadows: Likeness = "same"
+    key_known: bool = False
 
 
 @dataclass(frozen=True)

@@ -99,12 +99,48 @@ class Subject:
         model: what the models are called.
         command: what makes these numbers again.
         parameters: of the models.
+        recipe: how they were trained.
+        preset: what the comparison is called.
     """
 
     dataset: str
     model: str
     command: str
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    recipe: str = "as given"
+    preset: str = AUDIT
+
+    def record(
+        self,
+        finding: Finding,
+        protocol: AttackProtocol,
+        pool: Pool,
+        counts: Mapping[str, int],
+        versions: Mapping[str, str],
+        hardware: Mapping[str, Any],
+    ) -> Record:
+        """The Record of a finding about a pool."""
+        return Record(
+            dataset=self.dataset,
+            model=self.model,
+            model_parameters=self.parameters,
+            contender=finding.contender.name,
+            recipe=self.recipe,
+            recipe_parameters={},
+            defense=finding.defense,
+            attack=finding.attack,
+            protocol=protocol.name,
+            threat=protocol.threat,
+            preset=self.preset,
+            metrics=finding.metrics,
+            seed=pool.seed,
+            split=pool.split,
+            counts=counts,
+            command=self.command,
+            versions=versions,
+            hardware=hardware,
+            seconds=finding.seconds,
+        )
 
 
 def steps(pool: Pool, question: Question) -> int:
@@ -140,7 +176,7 @@ def audited(
     def refused(name: str, error: DynaNoiseError) -> None:
         needs[name] = f"{title_of(name)}: {error}"
 
-    counts = _counts(pool)
+    counts = counts_of(pool)
     for condition in question.fail_if:
         condition.check(counts["scored_non_members"])
     keep = Gatherer()
@@ -176,27 +212,7 @@ def _records(judge: _Judge, subject: Subject, counts: Mapping[str, int]) -> Iter
         for finding in findings:
             if finding.contender.name == question.contenders[0].name and queries != first:
                 continue  # the same answers again, which only MIDPUT compares with
-            yield Record(
-                dataset=subject.dataset,
-                model=subject.model,
-                model_parameters=subject.parameters,
-                contender=finding.contender.name,
-                recipe="as given",
-                recipe_parameters={},
-                defense=finding.defense,
-                attack=finding.attack,
-                protocol=protocol.name,
-                threat=protocol.threat,
-                preset=AUDIT,
-                metrics=finding.metrics,
-                seed=pool.seed,
-                split=pool.split,
-                counts=counts,
-                command=subject.command,
-                versions=versions,
-                hardware=hardware,
-                seconds=finding.seconds,
-            )
+            yield subject.record(finding, protocol, pool, counts, versions, hardware)
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +247,8 @@ class _Judge:
         return protocol, found
 
 
-def _counts(pool: Pool) -> dict[str, int]:
+def counts_of(pool: Pool) -> dict[str, int]:
+    """How many models and records there are, and pairs of them that are scored."""
     use = pool.examples.use
     alone = pool.models == 1
     scored = use[:, halves(use[0], pool.seed).scored] if alone else _scored(use)

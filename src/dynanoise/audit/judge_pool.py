@@ -13,6 +13,7 @@ from dynanoise.audit.judges import Alone, Judges, tell
 from dynanoise.audit.measured import Asked, Level, Measured, Progress, Task
 from dynanoise.errors import DynaNoiseError
 from dynanoise.metrics import intervals
+from dynanoise.metrics.midput import forms, gain
 from dynanoise.metrics.pooled import FPRS, Bootstrap, interval, resampled
 from dynanoise.numerics import Float64
 from dynanoise.pool import Pool
@@ -138,28 +139,37 @@ def _trade_off(before: Level, after: Level, pool: Pool) -> dict[str, Metric]:
     """MIDPUT and its stricter forms, with intervals of paired resampling."""
     names = [name for name in after.success if name != STRONGEST and name in before.success]
 
-    def at(rate: Callable[[Bootstrap], Float64], weights: Float64) -> dict[str, Float64]:
+    # Where few non-members are scored there is no TPR at a low FPR.
+    tprs = [name for name in before.success[STRONGEST].point if name.startswith("tpr@")]
+
+    def at(
+        of: Callable[[Bootstrap], Mapping[str, Float64]], weights: Float64
+    ) -> dict[str, Float64]:
         """For success rates [replicates] and weights of the models [replicates, M]."""
-        drop = (weights @ (before.accuracy - after.accuracy)) / weights.sum(axis=1)
-        old, new = (
-            {name: rate(level.success[name]) for name in (*names, STRONGEST)}
-            for level in (before, after)
-        )
-        return {
-            "midput": np.mean([old[name] - new[name] for name in names], axis=0) - drop,
-            "midput_leakage": np.mean(
-                [abs(old[name] - 0.5) - abs(new[name] - 0.5) for name in names], axis=0
+        drop = np.asarray((weights @ (before.accuracy - after.accuracy)) / weights.sum(axis=1))
+
+        def rates(rate: str, level: Level, attacks: Sequence[str]) -> Float64:
+            return np.stack([of(level.success[name])[rate] for name in attacks])
+
+        # The mean is over the same attacks on both sides; the strongest may be any of either.
+        old, new = (rates("asr", level, names) for level in (before, after))
+        found = forms(old, new, drop)
+        for rate, suffix in {"asr": "", **{name: f"_{name}" for name in tprs}}.items():
+            old, new = (
+                rates(rate, level, [name for name in level.success if name != STRONGEST])
+                for level in (before, after)
             )
-            - drop,
+            found[f"midput_oracle{suffix}"] = gain(old, new, drop)
             # The attacker's own choice on both sides, not the best of each in hindsight.
-            "midput_worst_case": old[STRONGEST] - new[STRONGEST] - drop,
-            "midput_oracle": np.max([old[name] for name in names], axis=0)
-            - np.max([new[name] for name in names], axis=0)
-            - drop,
-        }
+            old, new = (rates(rate, level, [STRONGEST]) for level in (before, after))
+            found[f"midput_worst_case{suffix}"] = gain(old, new, drop)
+        return found
 
     models, records = pool.examples.use.shape
     drawn = np.array([w for w, _ in resampled(models, records, derive(pool.seed, "bootstrap"))])
-    point = at(lambda found: np.array([found.point["asr"]]), np.ones((1, models)))
-    spread = at(lambda found: found.drawn["asr"], drawn)
+    point = at(
+        lambda found: {name: np.array([value]) for name, value in found.point.items()},
+        np.ones((1, models)),
+    )
+    spread = at(lambda found: found.drawn, drawn)
     return {name: interval(float(value[0]), spread[name]) for name, value in point.items()}

@@ -84,11 +84,11 @@ def several(workers: int) -> Iterator[Judges]:
     if workers == 1:
         yield Alone()
         return
-    with worker_processes(workers, _begin) as pool:
+    with worker_processes(workers, begin_judging) as pool:
         yield _Several(pool)
 
 
-def _begin(parent: int) -> None:
+def begin_judging(parent: int) -> None:
     """One thread a worker, which waits for nobody."""
     from threadpoolctl import threadpool_limits
 

@@ -21,6 +21,8 @@ from dynanoise.audit.leave_one_out import (
 )
 from dynanoise.audit.noise import noise_of, with_noise
 from dynanoise.audit.observe import NoiseSource
+from dynanoise.audit.protocols import attacks_on
+from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics.pooled import Bootstrap, bootstrap
 from dynanoise.metrics.utility import utility_metrics
@@ -30,6 +32,9 @@ from dynanoise.record import AttackProtocol, Metric
 from dynanoise.seeding import derive
 from dynanoise.training.canaries import Canaries
 from dynanoise.types import Contender, Defense, Floats
+
+CELL_AND_LABEL = DynaNoise(0.0, 0.0, 1.0, keep_label=True)
+"""All that who has the key of keyed noise sees: which cell an answer is from, and its label."""
 
 Progress = Callable[[str], None]
 """Called with a contender's and an attack's name when that is done."""
@@ -147,13 +152,20 @@ def measure(task: Task, progress: Progress = lambda step: None) -> Measured:
     def noise(model: int, role: str) -> NoiseSource:
         return noise_of(contender, pool.seed, pool.split, contender.name, role, model)
 
+    def known(model: int, role: str) -> NoiseSource:
+        return noise_of(contender, pool.seed, pool.split, contender.name, "known")
+
     refused: list[tuple[str, DynaNoiseError]] = []
     seed = derive(pool.seed, "bootstrap")
     success: dict[str, Bootstrap] = {}
     found = []
-    answers = _answers(asked, contender, defenses, protocol, noise)
+    if protocol.threat.key_known and contender.cell_width is not None:
+        shown = [CELL_AND_LABEL] * pool.models
+        answers = answered(pool, shown, protocol.threat, known)
+    else:
+        answers = _answers(asked, contender, defenses, protocol, noise)
     collect = (lambda name, error: refused.append((name, error))) if task.lenient else None
-    for done in attack_pool(answers, protocol.attacks, refused=collect):
+    for done in attack_pool(answers, attacks_on(contender, protocol), refused=collect):
         success[done.name] = bootstrap(done.found, seed, fprs=task.fprs)
         metrics = success[done.name].metrics
         if task.canaries is not None:

@@ -9,17 +9,25 @@ from types import MappingProxyType
 from typing import Any
 
 from dynanoise.audit.preset import Preset, Size
-from dynanoise.audit.presets import NOISY_CNN, controls, image_recipes, peers, plain_recipes
+from dynanoise.audit.presets import (
+    ARTIFACT_2026,
+    NOISY_CNN,
+    controls,
+    image_recipes,
+    peers,
+    plain_recipes,
+)
 from dynanoise.audit.protocols import FOR_IMAGES
 from dynanoise.audit.protocols import USUAL as USUAL_PROTOCOLS
 from dynanoise.audit.schedules import SCHEDULES
-from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.errors import InputError
 from dynanoise.registry import MODELS, PRESETS
 from dynanoise.training import anything, fitting
 from dynanoise.training.data import Data
 from dynanoise.training.names import tokenizer_of
 from dynanoise.training.near_duplicates import NearDuplicates
+from dynanoise.types import Contender
 
 USUAL = MappingProxyType({"numbers": "mlp", "images": "cnn", "texts": "text"})
 """The model for a kind of data where none is named."""
@@ -38,7 +46,8 @@ def own_preset(
 
     Of data without a test part 60% are the pool, 15% the reference and 25% test data; where there
     is one, 90% of the training part are the pool and the rest of it the reference. The contenders
-    are those of the presets, DynaNoise with base variance 0.3, lambda 2 and temperature 10.
+    are those of the presets, DynaNoise with base variance 0.3, lambda 2 and temperature 10; without
+    keyed ones, whose cells must fit the models' logits.
 
     Args:
         what: a preset, or whatever `training.anything.load` takes. Columns of tables are
@@ -75,7 +84,11 @@ def own_preset(
         dataset=what,
         model=model,
         sizes=MappingProxyType({"cpu": size}),
-        contenders=(*controls(DynaNoise(0.3, 2.0, 10.0)), *peers()),
+        contenders=(
+            *controls(ARTIFACT_2026),
+            Contender("calibrated_label", CalibratedLabel()),
+            *peers(),
+        ),
         near=NearDuplicates() if kind == "images" else None,
         left_out=("memguard",),
         protocols=FOR_IMAGES if kind == "images" else USUAL_PROTOCOLS,

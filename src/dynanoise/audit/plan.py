@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from dynanoise.audit.preset import Kind, Preset
+from dynanoise.audit.protocols import attacks_on
 from dynanoise.errors import InputError
 from dynanoise.registry import PRESETS
 from dynanoise.training.near_duplicates import NearDuplicates
@@ -167,8 +168,9 @@ class Plan:
         for protocol in preset.protocols:
             rows = preset.judged(protocol, self.size)
             # Of a pool, "strongest" as well.
-            measures = len(protocol.attacks) + (2 if protocol.design == "pool" else 1)
-            steps += (1 if protocol.design == "pool" else self.seeds) * len(rows) * measures
+            further = 2 if protocol.design == "pool" else 1
+            measures = sum(len(attacks_on(one, protocol)) + further for one in rows)
+            steps += (1 if protocol.design == "pool" else self.seeds) * measures
         return steps
 
     @property

@@ -106,10 +106,12 @@ class Preset:
             return self.contenders
         models, threat = self.size(size).models, protocol.threat
         left_out = self.left_out if threat.augmented else ()
+        baseline = self.contenders[0]
         return tuple(
             one
             for one in self.contenders
             if one.name not in left_out
+            and (not threat.key_known or one.cell_width is not None or one == baseline)
             and one.recipe in models
             and self.attackers(one.recipe, threat).recipe in models
         )

@@ -10,6 +10,7 @@ from typing import Any
 from dynanoise.audit.preset import Preset, Size
 from dynanoise.audit.protocols import FOR_IMAGES
 from dynanoise.audit.schedules import SCHEDULES
+from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
@@ -18,6 +19,15 @@ from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.training.near_duplicates import NearDuplicates
 from dynanoise.training.schedule import Schedule
 from dynanoise.types import Contender
+
+ARTIFACT_2026 = DynaNoise(0.3, 2.0, 10.0)
+"""CIFAR-10's setting in the PoPETs 2026 artifact."""
+
+ARTIFACT_2025 = DynaNoise(0.25, 2.0, 6.0)
+"""SST-2's setting in the 2025 artifact."""
+
+_WEAK = DynaNoise(0.1, 2.0, 6.0)
+"""ImageNet-10's setting there."""
 
 
 def controls(defense: DynaNoise) -> tuple[Contender, ...]:
@@ -31,6 +41,26 @@ def controls(defense: DynaNoise) -> tuple[Contender, ...]:
         Contender("temperature", Temperature(defense.temperature)),
         Contender("static", Static(defense)),
         Contender("dynanoise", defense),
+    )
+
+
+def keyed(defense: DynaNoise, width: float, temperature: float) -> tuple[Contender, ...]:
+    """Rows that answer the same however often one asks.
+
+    Args:
+        defense: a DynaNoise setting; here it keeps labels, for a cell's representative may rank
+            another class first.
+        width: of cells, in logits: 2.5 median top gaps of undefended models on reference records.
+        temperature: of cells without noise, the best of 1, 2, 3, 4, 6, 8 for the likelihood there.
+
+    >>> [contender.name for contender in keyed(DynaNoise(), width=7, temperature=2)]
+    ['dynanoise_keyed', 'cells', 'calibrated_label']
+    """
+    cells = DynaNoise(0.0, 0.0, temperature, keep_label=True)
+    return (
+        Contender("dynanoise_keyed", replace(defense, keep_label=True), cell_width=width),
+        Contender("cells", cells, cell_width=width),
+        Contender("calibrated_label", CalibratedLabel()),
     )
 
 
@@ -93,7 +123,7 @@ _DIGITS = Preset(
         }
     ),
     # digits has no published setting; the CIFAR-10 one of the PoPETs artifact is used.
-    contenders=(*controls(DynaNoise(0.3, 2.0, 10.0)), *peers()),
+    contenders=(*controls(ARTIFACT_2026), *keyed(ARTIFACT_2026, 16.0, 2.0), *peers()),
 )
 
 _BREAST_CANCER = Preset(
@@ -114,7 +144,7 @@ _BREAST_CANCER = Preset(
         }
     ),
     # No published setting either; SST-2's of the 2025 artifact, which has two classes as well.
-    contenders=(*controls(DynaNoise(0.25, 2.0, 6.0)), *peers()),
+    contenders=(*controls(ARTIFACT_2025), *keyed(ARTIFACT_2025, 36.0, 4.0), *peers()),
 )
 
 _SST2 = Preset(
@@ -139,7 +169,7 @@ _SST2 = Preset(
             ),
         }
     ),
-    contenders=(*controls(DynaNoise(0.25, 2.0, 6.0)), *peers()),
+    contenders=(*controls(ARTIFACT_2025), *keyed(ARTIFACT_2025, 12.0, 6.0), *peers()),
 )
 
 
@@ -209,7 +239,7 @@ _CIFAR10 = Preset(
             ),
         }
     ),
-    contenders=(*controls(DynaNoise(0.3, 2.0, 10.0)), *peers()),
+    contenders=(*controls(ARTIFACT_2026), *keyed(ARTIFACT_2026, 7.0, 2.0), *peers()),
 )
 
 _IMAGENET10 = Preset(
@@ -244,7 +274,7 @@ _IMAGENET10 = Preset(
         }
     ),
     # The published values are not known; those of the 2025 artifact.
-    contenders=(*controls(DynaNoise(0.1, 2.0, 6.0)), *peers()),
+    contenders=(*controls(_WEAK), *keyed(_WEAK, 13.0, 3.0), *peers()),
 )
 
 PRESETS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from dynanoise.record import AttackProtocol, Likeness, ThreatModel
-from dynanoise.types import require
+from dynanoise.types import Contender, require
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
 """The attacker of arXiv:2505.13362v2: does not know of the defense, asks each query once."""
@@ -32,6 +32,9 @@ STRONG = (
 
 ALIGNED = ("scale_aligned(attack=threshold)", "scale_aligned(attack=lira)")
 """Against models of another scale."""
+
+CELLS = ("cell_mates(attack=lira)",)
+"""Besides, against keyed noise."""
 
 GENERAL = ("threshold", "multi_shadow", "gap", "scale_aligned(attack=threshold)")
 """Those of an attacker whose models know nothing of the target's records."""
@@ -80,6 +83,24 @@ def mismatched(shadows: Likeness) -> AttackProtocol:
     return AttackProtocol(threat.name, "pool", threat, (*STRONG, *ALIGNED))
 
 
+def attacks_on(contender: Contender, protocol: AttackProtocol) -> tuple[str, ...]:
+    """What a protocol's attacker tries on a contender: where records share noise, one more.
+
+    >>> from dynanoise.defenses.dynanoise import DynaNoise
+    >>> attacks_on(Contender("keyed", DynaNoise(), cell_width=4.0), ADAPTIVE)[-1]
+    'cell_mates(attack=lira)'
+    """
+    threat = protocol.threat
+    shared = contender.cell_width is not None and threat.knows_defense and not threat.key_known
+    more = CELLS if shared and protocol.design == "pool" else ()
+    return protocol.attacks + tuple(name for name in more if name not in protocol.attacks)
+
+
+def _key_known() -> AttackProtocol:
+    threat = ThreatModel("adaptive_key", knows_defense=True, key_known=True)
+    return AttackProtocol(threat.name, design="pool", threat=threat, attacks=STRONG)
+
+
 ADAPTIVE = adaptive()
 ADAPTIVE_16 = adaptive(16)
 ADAPTIVE_NEAR = adaptive(near=True)
@@ -93,7 +114,10 @@ FOR_IMAGES = (*USUAL, ADAPTIVE_NEAR)
 MISMATCHED = (mismatched("architecture"), mismatched("recipe"), mismatched("disjoint"))
 """Attackers who do not know the target's architecture, or training, or have none of its records."""
 
-_NAMED = {one.name: one for one in (PAPER, *MISMATCHED)}
+KEY_KNOWN = _key_known()
+"""After the root secret of keyed noise has leaked: what the cells alone still hide."""
+
+_NAMED = {one.name: one for one in (PAPER, KEY_KNOWN, *MISMATCHED)}
 _ADAPTIVE = re.compile(r"adaptive(?P<near>_near)?(_(?P<queries>[1-9]\d{0,5}))?")
 
 NAMES = (*_NAMED, "adaptive", "adaptive_Q", "adaptive_near", "adaptive_near_Q")

@@ -51,6 +51,14 @@ class PoolScores:
                 )
 
     @property
+    def balanced_accuracy(self) -> float:
+        """Of the decisions, the mean over the models."""
+        right = self.decisions == self.members
+        kinds = self.members & self.scored, ~self.members & self.scored
+        rates = [(right & kind).sum(axis=1) / kind.sum(axis=1) for kind in kinds]
+        return float(np.mean(rates))
+
+    @property
     def roc(self) -> Roc:
         """The ROC of all pairs of model and example together."""
         return roc(self.scores[self.scored], self.members[self.scored])

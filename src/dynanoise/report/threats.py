@@ -45,8 +45,8 @@ def own_models(threat: ThreatModel) -> str:
 
 
 def honest(threat: ThreatModel) -> bool:
-    """True for an attacker who knows the defense and has models like the target."""
-    return threat.knows_defense and threat.shadows == "same"
+    """True for an attacker who knows the defense, lacks its key and has models like the target."""
+    return threat.knows_defense and threat.shadows == "same" and not threat.key_known
 
 
 def who(summary: Summary) -> str:
@@ -67,9 +67,10 @@ def who(summary: Summary) -> str:
             f"{begin} and models of the same kind, but does not know that there is a defense. "
             f"95% intervals are {over}."
         )
+    secret = "and the secret key of its noise" if threat.key_known else "but not its random draws"
     averages = " and averages the answers" if threat.repeats > 1 else ""
     return (
-        f"{begin}, knows the defense and its parameters but not its random draws, has "
+        f"{begin}, knows the defense and its parameters {secret}, has "
         f"{own_models(threat)}, undoes what can be undone{averages}, and chooses attack and "
         f"threshold on those models. 95% intervals are {over}."
     )

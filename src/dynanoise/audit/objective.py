@@ -1,0 +1,155 @@
+"""What a setting is worth: a quick judgement of many settings on the same models and records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from dynanoise.audit.feasible import feasible
+from dynanoise.audit.leave_one_out import NoiseOf, answered, attack_pool, fitted_defenses
+from dynanoise.audit.noise import noise_of
+from dynanoise.audit.protocols import ADAPTIVE
+from dynanoise.defenses.calibrated_label import CalibratedLabel
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import undefended
+from dynanoise.errors import DynaNoiseError, TooFewRecordsError
+from dynanoise.metrics.utility import utility_metrics
+from dynanoise.pool import Pool
+from dynanoise.seeding import derive
+from dynanoise.types import Contender, Defense
+
+RECORDS, TESTS, OUTSIDERS = 2_500, 4_000, 500
+"""Records that the search attacks, asks for utility, and knows as non-members, at most each."""
+
+QUICK = ("lira", "rmia", "label_only", "gap", "population")
+"""Attacks that are close to the strongest and take a tenth of a second."""
+
+
+@dataclass(frozen=True)
+class Utility:
+    """What answers cost, means over the models.
+
+    Attributes:
+        accuracy: 0..1.
+        nll: negative log-likelihood, nats.
+        ece: expected calibration error, 0..1.
+    """
+
+    accuracy: float
+    nll: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A setting as the search sees it.
+
+    Attributes:
+        contender: the setting.
+        gain: worst-case MIDPUT at the query budget.
+        drop: of accuracy.
+        utility: of its answers.
+    """
+
+    contender: Contender
+    gain: float
+    drop: float
+    utility: Utility
+
+
+class Objective:
+    """Worst-case MIDPUT of settings against an attacker with a query budget, and their utility.
+
+    All settings are judged on the same records, drawn from the pool's, and with the same noise up
+    to scale, so that their differences are not those of luck. `rest` are the positions of the other
+    records, for judging the best settings anew.
+
+    For `Fresh` noise Q averaged answers are one answer with a Qth of the variance: exactly so for
+    one sample whose entries are not exchanged (the attacker undoes the temperature, and the mean of
+    Q normals is a normal), else nearly. Answers under a key are the same however often one asks.
+
+    Args:
+        pool: several models; answers about near-duplicates are not used.
+        queries: Q >= 1.
+        seed: of the draw.
+
+    Raises:
+        TooFewRecordsError: if the pool is too small for any attack, or has no test data.
+    """
+
+    def __init__(self, pool: Pool, queries: int, seed: int) -> None:
+        if not len(pool.test.labels) or not len(pool.reference.labels):
+            raise TooFewRecordsError(
+                "There are no answers about test data to measure accuracy and likelihood on.",
+                "Give test_logits or test_probs with test_labels, of records that no model was "
+                "trained on.",
+            )
+        generator = np.random.default_rng(derive(seed, "records of the search"))
+        order = generator.permutation(len(pool.examples.labels))
+        # With few records a half is judged anew; with many the search needs no more than some.
+        chosen = np.sort(order[: min(RECORDS, len(order) // 2)])
+        own = pool.originals()
+        self.rest = np.setdiff1d(order, chosen)
+        self.pool = replace(
+            own,
+            examples=own.examples.select(examples=chosen),
+            test=own.test.select(examples=slice(TESTS)),
+            reference=own.reference.select(examples=slice(OUTSIDERS)),
+        )
+        self.queries, self.seed = queries, seed
+        self.attacks = tuple(name for name in feasible(self.pool).attacks if name in QUICK)
+        plain, label = Contender("none", undefended()), Contender("label", CalibratedLabel())
+        self.success, self.plain = self._success(plain), self._utility(plain)
+        self.floor = self(label)
+
+    @property
+    def gap(self) -> float:
+        """The median gap between the largest two logits of held-out answers, in logits."""
+        top = np.partition(self.pool.reference.logits[:, :, 0], -2, axis=-1)[..., -2:]
+        return float(np.median(top[..., 1] - top[..., 0]))
+
+    def __call__(self, contender: Contender) -> Judged:
+        """Judges one setting; the same setting gets the same judgement in any process."""
+        utility = self._utility(contender)
+        drop = self.plain.accuracy - utility.accuracy
+        gain = self.success - self._success(self._averaged(contender)) - drop
+        return Judged(contender, gain, drop, utility)
+
+    def several(self, contenders: Sequence[Contender]) -> list[Judged]:
+        """`__call__` for each."""
+        return [self(one) for one in contenders]
+
+    def _averaged(self, contender: Contender) -> Contender:
+        defense = contender.defense
+        if contender.cell_width is not None or not isinstance(defense, DynaNoise):
+            return contender
+        less = replace(defense, base_variance=defense.base_variance / self.queries)
+        return replace(contender, defense=less)
+
+    def _noise(self, contender: Contender) -> NoiseOf:
+        # The same name for all settings: common random numbers.
+        return lambda model, role: noise_of(contender, self.seed, "search", role, model)
+
+    def _success(self, contender: Contender) -> float:
+        """Mean balanced accuracy of the attacker's own choice among the quick attacks."""
+        defenses = fitted_defenses(contender, self.pool)
+        said = answered(self.pool, defenses, ADAPTIVE.threat, self._noise(contender))
+        refused: list[DynaNoiseError] = []
+        found = list(
+            attack_pool(said, self.attacks, refused=lambda name, error: refused.append(error))
+        )
+        if not found:
+            raise refused[0]
+        return found[-1].found.balanced_accuracy  # "strongest" comes last
+
+    def _utility(self, contender: Contender) -> Utility:
+        found = []
+        defenses: list[Defense] = fitted_defenses(contender, self.pool)
+        test, noise = self.pool.test, self._noise(contender)
+        for model, defense in enumerate(defenses):
+            logits = test.logits[model, :, 0].astype(np.float64)
+            said = utility_metrics(defense(logits, noise(model, "test")("")), logits, test.labels)
+            found.append([said[name].value for name in ("accuracy", "nll", "ece")])
+        return Utility(*map(float, np.mean(found, axis=0)))
