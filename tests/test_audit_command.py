@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+import dynanoise as dn
 from dynanoise.cli import app
 from dynanoise.report.records import load
 from tests.build_audit import arrays
@@ -109,3 +110,18 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
     assert found.exit_code == 2
     assert found.stderr.startswith("Error: ") and says in found.stderr
     assert found.stderr.count("\n") == 1 and found.stdout == ""
+
+
+def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_path: Path) -> None:
+    settings = tmp_path / "defense.yaml"
+    dn.Configuration(dn.DynaNoise(), dn.Keyed(6.0, "m", "ab" * 32)).write(settings)
+    out = tmp_path / "out"
+    found = run(file, "--defense", str(settings), "--queries", "16", "--out", str(out))
+    assert found.exit_code == 0
+    record = load(out / "records.json")[-1]
+    assert record.command == "dynanoise audit outputs.npz --defense defense.yaml --queries 16"
+    assert record.defense["noise"] == {"name": "keyed", "cell_width": 6.0}
+    settings.write_text("version: 1\nsecret: " + "5f" * 32)
+    found = run(file, "--defense", str(settings))
+    assert found.exit_code == 2 and "line 2: There is no setting 'secret'" in found.stderr
+    assert "5f5f" not in found.stderr

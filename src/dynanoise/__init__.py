@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
     from dynanoise.defenses.static import Static as Static
     from dynanoise.defenses.temperature import Temperature as Temperature
+    from dynanoise.deploy.configuration import Configuration as Configuration
     from dynanoise.errors import DynaNoiseError as DynaNoiseError
     from dynanoise.metrics.midput import Midput as Midput
     from dynanoise.metrics.midput import midput as midput
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "CalibratedLabel": "dynanoise.defenses.calibrated_label",
+    "Configuration": "dynanoise.deploy.configuration",
     "DynaNoise": "dynanoise.defenses.dynanoise",
     "DynaNoiseError": "dynanoise.errors",
     "Fresh": "dynanoise.noise.fresh",

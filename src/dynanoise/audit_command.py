@@ -51,8 +51,10 @@ def audit(
     defense: Annotated[
         str | None,
         typer.Option(
+            metavar="DEFENSE",
             help="See its effect before it is deployed: NAME or NAME(PARAMETER=VALUE, ...), such "
-            "as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'."
+            "as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'; or a defense.yaml, "
+            "with its noise, but keys of the audit's own.",
         ),
     ] = None,
     queries: Annotated[
@@ -136,7 +138,7 @@ def _run(
 
     pool = given.pool(seed)
     if question.defense is not None:
-        words += ["--defense", shlex.quote(str(question.defense))]
+        words += ["--defense", shlex.quote(question.shown)]
         words += [word for count in question.budgets for word in ("--queries", str(count))]
     words += [word for one in question.fail_if for word in ("--fail-if", shlex.quote(str(one)))]
     words += ["--seed", str(seed)] if seed else []

@@ -15,10 +15,13 @@ import importlib
 import importlib.metadata
 import importlib.util
 import pkgutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
-from dynanoise.errors import UnknownNameError
+from dynanoise.errors import InputError, UnknownNameError
 
 
 class Registry:
@@ -92,11 +95,9 @@ class Registry:
         """
         place = self._places.get(name)
         if place is None:
-            close = difflib.get_close_matches(str(name), self.names(), n=1)
-            hint = f"Did you mean {close[0]!r}? " if close else ""
             raise UnknownNameError(
                 f"There is no {self.kind} {name!r}.",
-                f"{hint}Known: {', '.join(self.names())}.",
+                f"{meant(name, self.names())}Known: {', '.join(self.names())}.",
             )
         if isinstance(place, importlib.metadata.EntryPoint):
             try:
@@ -109,6 +110,64 @@ class Registry:
                     f"Repair or uninstall {owner}.",
                 ) from error
         return getattr(importlib.import_module(place), self.variable)[name]
+
+    def parameters(self, name: str) -> tuple[str, ...]:
+        """What the component called ``name`` can be told when it is made.
+
+        >>> DEFENSES.parameters("temperature"), DEFENSES.parameters("none")
+        (('temperature',), ())
+        """
+        found = self.get(name)
+        return tuple(one.name for one in fields(found)) if is_dataclass(found) else ()
+
+    def make(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        """The component called ``name``, with parameters.
+
+        Raises:
+            UnknownNameError: if there is none.
+            InputError: if it has no such parameter, or a value is not what it should be.
+
+        >>> DEFENSES.make("temperature", {"temperature": 4})
+        Temperature(temperature=4.0)
+        """
+        known = self.parameters(name)
+        for parameter in parameters:
+            if parameter not in known:
+                raise InputError(
+                    f"The {self.kind} {name!r} has no parameter {parameter!r}.",
+                    f"{meant(parameter, known)}Known: {', '.join(known) or 'none'}.",
+                )
+        return self.get(name)(**parameters)
+
+    def name_of(self, component: Any) -> str:
+        """What the component is called; the inverse of `get`.
+
+        Raises:
+            UnknownNameError: if it is not registered.
+
+        >>> DEFENSES.name_of(DEFENSES.get("temperature"))
+        'temperature'
+        """
+        home = getattr(component, "__module__", None)
+        for name, place in self._places.items():
+            if isinstance(place, importlib.metadata.EntryPoint) or place == home:
+                with suppress(UnknownNameError):  # another package's that cannot be loaded
+                    if self.get(name) is component:
+                        return name
+        raise UnknownNameError(
+            f"{getattr(component, '__name__', component)} is not registered as a {self.kind}.",
+            f"Name it in a dictionary {self.variable} or an entry point of {self.package}.",
+        )
+
+
+def meant(text: str, known: Sequence[str]) -> str:
+    """A question after the closest known name, or nothing.
+
+    >>> meant("lamda_scale", ["temperature", "lambda_scale"])
+    "Did you mean 'lambda_scale'? "
+    """
+    close = difflib.get_close_matches(str(text), known, n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""
 
 
 def _literal_keys(module: str, variable: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,14 @@ from dynanoise.audit.observe import NoiseSource, observe, recovered
 from dynanoise.audit.protocols import adaptive
 from dynanoise.audit.result import AuditResult
 from dynanoise.audit.single_model import _Attacker, halves
+from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.metrics.pooled import bootstrap
+from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
+from dynanoise.noise.keyed import Keyed
 from dynanoise.registry import DEFENSES
 from dynanoise.report.audit import OUT_OF_SCOPE
 from dynanoise.report.pages import page_of
@@ -222,3 +227,44 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     first, second = (run(Question("dynanoise", (2,)), models=1, records=200) for _ in range(2))
     assert [one.metrics for one in first.records] == [one.metrics for one in second.records]
     assert feasible(given(models=1).pool()).attacks[0] == "population"
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
+    models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide cells and a high temperature leave less of the leak; nobody asks for the secret."""
+    monkeypatch.delenv("DYNANOISE_KEY", raising=False)
+    used: list[Keyed] = []
+    answer = DynaNoise.__call__
+
+    def noted(self: DynaNoise, logits: Any, noise: Any) -> Any:
+        used.append(noise)
+        return answer(self, logits, noise)
+
+    monkeypatch.setattr(DynaNoise, "__call__", noted)
+    path = tmp_path / "defense.yaml"
+    Configuration(DynaNoise(2.0), Keyed(12.0, "m", "ab" * 32)).write(path)
+    question = Question(str(path), queries=(1, 256))
+    assert question.shown == "defense.yaml" and question == Question(str(path), queries=(1, 256))
+    result = run(question, models=models, records=400)
+    rows = [one for one in result.records if one.contender == "dynanoise"]
+    assert rows and all(
+        one.defense["noise"] == {"name": "keyed", "cell_width": 12.0} for one in rows
+    )
+    assert all(isinstance(noise.key, ExperimentKey) for noise in used)
+    roots = {noise.key.root() for noise in used if isinstance(noise.key, ExperimentKey)}
+    assert len(roots) == (1 if models == 1 else 16)  # target and shadows of each model apart
+    by_hand = run(Question(Configuration.read(path), queries=(1, 256)), models=models, records=400)
+    assert strongest(by_hand, "auc", "dynanoise") == strongest(result, "auc", "dynanoise")
+    assert max(strongest(result, "auc", "dynanoise")) < min(strongest(result, "auc")) - 0.03
+
+
+def test_a_defense_yaml_of_fresh_noise_is_the_defense_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "other.yml"
+    Configuration(DynaNoise(2.0), "fresh").write(path)
+    found = run(Question(str(path), queries=(4,)))
+    words = run(Question("dynanoise(base_variance=2)", queries=(4,)))
+    assert strongest(found, "auc", "dynanoise") == strongest(words, "auc", "dynanoise")
+    with pytest.raises(InputError, match="cannot be read"):
+        Question(str(tmp_path / "missing.yaml"))

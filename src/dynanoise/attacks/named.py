@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import re
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from dynanoise.attacks.base import Attack
@@ -100,13 +99,4 @@ def component_of(registry: Registry, text: str) -> Any:
     >>> component_of(DEFENSES, "temperature(temperature=4)")
     Temperature(temperature=4.0)
     """
-    name, parameters = parts(text, registry.kind)
-    found = registry.get(name)
-    known = [field.name for field in fields(found)] if is_dataclass(found) else []
-    unknown = [key for key in parameters if key not in known]
-    if unknown:
-        raise InputError(
-            f"The {registry.kind} {name!r} has no parameter {unknown[0]!r}.",
-            f"Known: {', '.join(known) or 'none'}.",
-        )
-    return found(**parameters)
+    return registry.make(*parts(text, registry.kind))

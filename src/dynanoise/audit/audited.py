@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ from dynanoise.audit.protocols import adaptive
 from dynanoise.audit.result import AuditResult
 from dynanoise.audit.single_model import halves, judge_single, single_model
 from dynanoise.defenses.temperature import undefended
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.errors import DynaNoiseError, InputError
 from dynanoise.metrics.pooled import FPRS
 from dynanoise.pool import Pool
@@ -30,14 +33,19 @@ from dynanoise.types import Contender, Defense, Int8
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are asked for."""
 
+_FILES = (".yaml", ".yml")
+
 
 @dataclass(frozen=True)
 class Question:
     """How to audit.
 
     Args:
-        defense: what the answers shall pass through, as a name with parameters or as an object;
-            None for the answers as they are.
+        defense: what the answers shall pass through, as a name with parameters, as an object, or
+            as a `Configuration` or the path of its file, which ends in ".yaml" or ".yml"; None for
+            the answers as they are. Of a configuration the defense and the width of keyed noise's
+            cells count: it is fitted again to each model, target and shadows, and keys are made
+            for the audit, one for each model. The secret is not looked up.
         queries: budgets, each >= 1, for the attacker who repeats a query. Answers without a defense
             are the same every time, so that one query is all there is to them.
         fail_if: conditions of failure.
@@ -50,7 +58,7 @@ class Question:
     Temperature(temperature=4.0)
     """
 
-    defense: str | Defense | None = None
+    defense: str | Defense | Configuration | None = None
     queries: tuple[int, ...] = QUERIES
     fail_if: tuple[Condition, ...] = ()
 
@@ -62,21 +70,34 @@ class Question:
             raise InputError("There is no query budget.", "Use at least one, such as 1.")
         assert self.contenders
 
-    @property
+    @cached_property
     def contenders(self) -> tuple[Contender, ...]:
         """The undefended answers, and those behind the defense if there is one."""
         plain = Contender("none", undefended())
-        if self.defense is None:
+        asked = self.defense
+        if asked is None:
             return (plain,)
-        if isinstance(self.defense, str):
-            name, made = parts(self.defense, "defense")[0], component_of(DEFENSES, self.defense)
+        if isinstance(asked, str) and asked.lower().endswith(_FILES):
+            asked = Configuration.read(asked)
+        if isinstance(asked, Configuration):
+            name = DEFENSES.name_of(type(asked.defense))
+            return plain, Contender(name, asked.defense, cell_width=asked.cell_width)
+        if isinstance(asked, str):
+            name, made = parts(asked, "defense")[0], component_of(DEFENSES, asked)
             if name == "none":
                 raise InputError(
                     "The defense 'none' is no defense.",
                     f"Known: {', '.join(one for one in DEFENSES.names() if one != 'none')}.",
                 )
             return plain, Contender(name, made)
-        return plain, Contender(type(self.defense).__name__.lower(), self.defense)
+        return plain, Contender(type(asked).__name__.lower(), asked)
+
+    @property
+    def shown(self) -> str:
+        """The defense as a command names it; of a file only its name."""
+        if isinstance(self.defense, str) and self.defense.lower().endswith(_FILES):
+            return Path(self.defense).name
+        return str(self.defense)
 
     @property
     def budgets(self) -> tuple[int, ...]:

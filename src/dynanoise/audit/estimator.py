@@ -13,6 +13,7 @@ from dynanoise import numerics
 from dynanoise.audit.audited import QUERIES, Question, Subject, audited
 from dynanoise.audit.given import LEAST, given_of
 from dynanoise.audit.result import AuditResult
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.errors import InputError, TooFewRecordsError
 from dynanoise.numerics import Float64, Int64
 from dynanoise.pool import Pool
@@ -30,7 +31,7 @@ def audit(
     *,
     models: int = 16,
     seed: int = 0,
-    defense: str | Defense | None = None,
+    defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     progress: Callable[[str], None] = lambda step: None,
 ) -> AuditResult:
@@ -47,7 +48,8 @@ def audit(
         y: [N], class labels of any kind.
         models: how many clones, >= 8; each is the target once and a shadow of the others.
         seed: of the records' parts, of random states and noise.
-        defense: answers are also judged behind it; a name with parameters, or an object.
+        defense: answers are also judged behind it; a name with parameters, an object, or a
+            `Configuration` or the path of its file.
         queries: query budgets against the defense.
         progress: called with a few words after each step.
 
@@ -113,11 +115,16 @@ def audit(
         test_labels=labels[test],
     )
     shown = " ".join(repr(estimator).split())
-    also = "" if defense is None else f", defense={defense!r}, queries={queries!r}"
+    also = "" if defense is None else f", defense={_shown(question)}, queries={queries!r}"
     command = f"dynanoise.audit({shown}, X, y, models={models}, seed={seed}{also})"
     subject = Subject("X, y", name, command, {"estimator": shown})
     pool = _renamed(given.pool(seed), np.concatenate([rows, test]))
     return audited(pool, question, subject, progress)
+
+
+def _shown(question: Question) -> str:
+    said = question.defense
+    return repr(question.shown if isinstance(said, str) else said)
 
 
 def _renamed(pool: Pool, ids: Int64) -> Pool:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dynanoise.errors import DataFileError, MissingDataError
+from dynanoise.extras import require
 from dynanoise.training import online
-from dynanoise.training.extras import require
 
 _TEXTS = ("*.json", "*.txt", "*.model")
 """Configurations, vocabularies and merges."""

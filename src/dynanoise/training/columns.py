@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.errors import DataFileError
-from dynanoise.training.extras import require
+from dynanoise.extras import require
 
 
 def parquet_columns(path: Path) -> dict[str, npt.NDArray[Any]]:

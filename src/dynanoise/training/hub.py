@@ -8,9 +8,9 @@ from typing import Any
 from unittest import mock
 
 from dynanoise.errors import DynaNoiseError, MissingDataError
+from dynanoise.extras import require
 from dynanoise.training import online
 from dynanoise.training.data import Data
-from dynanoise.training.extras import require
 from dynanoise.training.layout import AS_PUBLISHED, Decoding, decode
 from dynanoise.training.parts import NAMES, Part, rows
 

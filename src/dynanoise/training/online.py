@@ -7,7 +7,7 @@ import threading
 import urllib.request
 from urllib.parse import urlsplit
 
-from dynanoise.training.extras import require
+from dynanoise.extras import require
 
 PATIENCE = 3.0
 """Seconds until a hub that does not answer counts as out of reach."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from dynanoise.errors import DataFileError
-from dynanoise.training.extras import require
+from dynanoise.extras import require
 
 NAMES = ("train", "validation", "test")
 """Parts as the hubs call them, in the order of their rows in `Data`."""

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.errors import DataFileError
+from dynanoise.extras import require
 from dynanoise.training import labels
 from dynanoise.training.data import Data
-from dynanoise.training.extras import require
 
 LABELS = ("label", "target", "y")
 """What the column of labels may be called; otherwise it is the last one."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from dynanoise.errors import DataFileError, InputError
-from dynanoise.training.extras import require
+from dynanoise.extras import require
 
 BATCH = 256
 """Records asked about at once."""
