@@ -1,0 +1,123 @@
+"""Noise that records of one cell share, averaged out with the help of shadow models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dynanoise import numerics, pool
+from dynanoise.attacks.cell_mates import CellMates, cells_of
+from dynanoise.attacks.named import attack_of
+from dynanoise.audit.observe import observe, recovered
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.keyed import Keyed
+from dynanoise.numerics import Float64
+from dynanoise.observed import Observed, Shadows
+from tests.build_pool import pool_case, pool_outputs
+
+
+def behind_keys(seed: int, *, inputs: int = 1, classes: int = 2) -> tuple[Observed, Shadows]:
+    """A target and shadows behind much noise in few cells, each with a key of its own."""
+    outputs = pool_outputs(seed, count=600, inputs=inputs, classes=classes)
+    defense = DynaNoise(9.0, 0.0, 1.0)
+    seen = tuple(
+        recovered(
+            observe(
+                defense,
+                outputs,
+                lambda purpose, model=model: Keyed(  # type: ignore[misc]
+                    4.0, "test", "ab" * 32, ExperimentKey(seed, model)
+                ),
+                model=model,
+                aware=True,
+            )
+        )
+        for model in range(outputs.models)
+    )
+    use = outputs.use[1:]
+    masked = pool.equal_numbers(use, pool.shadows_an_example(use), seed)
+    return seen[0], Shadows(seen[1:], masked, outputs.select(models=slice(1, None)))
+
+
+def by_definition(seen: Observed, clean: Float64, spread: float) -> Float64:
+    """Record by record: answer minus the others' mean, averaged over equal answers."""
+    rows = numerics.centred(seen.log_probs)[:, 0]
+    mean = numerics.centred(clean)[:, :, 0].mean(axis=0)
+    power = max(float(np.mean((rows - mean) ** 2)) - spread, 0.0)
+    cleared = rows.copy()
+    for record in range(len(rows)):
+        same = (seen.log_probs == seen.log_probs[record]).all(axis=(1, 2))
+        mates = np.flatnonzero(same)
+        if len(mates) > 1:
+            share = power / (power + spread / len(mates))
+            cleared[record] -= share * (rows - mean)[mates].mean(axis=0)
+    return cleared
+
+
+def test_the_noise_of_a_cell_is_its_records_mean_residual() -> None:
+    seen, shadows = behind_keys(0)
+    learned = CellMates().fit(shadows).learned
+    clean = shadows.clean.logits.astype(np.float64)
+    expected = attack_of("lira").fit(_without(shadows, learned.spread))
+    cleared = by_definition(seen, clean, learned.spread)
+    theirs = replace(seen, log_probs=numerics.log_softmax(cleared)[:, None])
+    np.testing.assert_allclose(
+        CellMates().fit(shadows).score(seen), expected.score(theirs), rtol=1e-6, atol=1e-8
+    )
+
+
+def _without(shadows: Shadows, spread: float) -> Shadows:
+    clean = shadows.clean.logits.astype(np.float64)
+    seen = tuple(
+        replace(
+            one,
+            log_probs=numerics.log_softmax(
+                by_definition(one, np.delete(clean, model, axis=0), spread)
+            )[:, None],
+        )
+        for model, one in enumerate(shadows.observed)
+    )
+    return Shadows(seen, shadows.use, shadows.clean)
+
+
+def test_it_takes_most_of_the_shared_noise_away() -> None:
+    """The error against the clean answer."""
+    seen, shadows = behind_keys(1)
+    noisy = numerics.centred(seen.log_probs)[:, 0]
+    learned = CellMates().fit(shadows).learned
+    clean = shadows.clean.logits.astype(np.float64)
+    cleared = by_definition(seen, clean, learned.spread)
+    outputs = pool_outputs(1, count=600, classes=2)
+    truth = numerics.centred(outputs.logits[0, :, 0].astype(np.float64))
+    # The place within a cell is lost, up to half its width: that much remains of any estimate.
+    before, after = (float(np.sqrt(np.mean((one - truth) ** 2))) for one in (noisy, cleared))
+    assert before > 1, (before, after)
+    assert after < 0.75 * before, (before, after)
+
+
+def test_answers_that_nobody_shares_stay_as_they_are() -> None:
+    seen, _, shadows = pool_case(2)
+    assert len(np.unique(cells_of(seen))) == len(seen.labels)
+    np.testing.assert_allclose(
+        CellMates("lira").fit(shadows).score(seen),
+        attack_of("lira").fit(shadows).score(seen),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("attack", ["threshold", "label_only"])
+def test_decisions_are_the_attack_s(attack: str) -> None:
+    _, _, shadows = pool_case(3)
+    scores = np.array([-1e-9, 0.0, 1e-9])
+    own = attack_of(attack).fit(shadows).decide(scores)
+    np.testing.assert_array_equal(CellMates(attack).fit(shadows).decide(scores), own)
+
+
+def test_near_duplicates_are_cell_mates_too() -> None:
+    seen, shadows = behind_keys(4, inputs=3)
+    assert cells_of(seen).shape == (3 * 600,)
+    assert CellMates().fit(shadows).score(seen).shape == (600,)
