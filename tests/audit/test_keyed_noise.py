@@ -13,7 +13,7 @@ from dynanoise.audit.judge_pool import Memory, judge_pool
 from dynanoise.audit.leave_one_out import answered, attack_pool
 from dynanoise.audit.noise import noise_of
 from dynanoise.audit.observe import NoiseSource, observe
-from dynanoise.audit.protocols import PAPER, adaptive
+from dynanoise.audit.protocols import KEY_KNOWN, PAPER, adaptive, attacks_on
 from dynanoise.audit.single_model import judge_single, single_model
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
@@ -22,6 +22,7 @@ from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.record import AttackProtocol, ThreatModel
+from dynanoise.registry import PRESETS
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Floats
 from tests import build
@@ -139,3 +140,40 @@ def test_one_model_alone(calls: list[Any]) -> None:
     found = list(judge_single(pool, [NONE, CELLS], protocol))
     assert found[-1].defense["noise"]["cell_width"] == 6.0
     assert len({used.key.root() for used in calls}) == 1
+
+
+def test_who_has_the_key_sees_the_cell_and_the_label(calls: list[Any]) -> None:
+    """One root for all, no noise, and its grid is everybody's; attacks do better than without."""
+    pools = {"plain": made_up(leak=4.0)}
+    rows = [NONE, CELLS]
+    usual, known = (replace(one, attacks=ATTACKS) for one in (adaptive(), KEY_KNOWN))
+    without = {(f.contender.name, f.attack): f.metrics for f in judge_pool(pools, rows, usual)}
+    calls.clear()
+    with_key = {(f.contender.name, f.attack): f.metrics for f in judge_pool(pools, rows, known)}
+    attacked = [used for used in calls if used.key._path[-2] == "known"]
+    # As target and as shadow, examples and population; utility is that of the real answers.
+    assert len(attacked) == 2 * 8 * 2 and len({used.key.root() for used in attacked}) == 1
+    assert len({used.key.root() for used in calls}) == 1 + 8
+    name = ("cells", "strongest")
+    assert with_key[name]["auc"].value > without[name]["auc"].value + 0.02
+    plain = without["none", "strongest"]["auc"].value
+    assert with_key["none", "strongest"]["auc"].value == plain >= with_key[name]["auc"].value
+    assert with_key["cells", None]["accuracy"] == without["cells", None]["accuracy"]
+
+
+def test_only_who_lacks_the_key_and_knows_of_cells_uses_cell_mates() -> None:
+    assert attacks_on(CELLS, adaptive(16))[-1] == "cell_mates(attack=lira)"
+    for contender, protocol in ((NONE, adaptive()), (CELLS, PAPER), (CELLS, KEY_KNOWN)):
+        assert attacks_on(contender, protocol) == protocol.attacks
+    named = replace(adaptive(), attacks=("cell_mates(attack=lira)",))
+    assert attacks_on(CELLS, named) == named.attacks
+
+
+def test_a_leaked_key_is_a_question_to_contenders_that_have_one() -> None:
+    preset = PRESETS.get("digits").only(protocols=["adaptive_key"])
+    (protocol,) = preset.protocols
+    assert [one.name for one in preset.judged(protocol, None)] == [
+        "none",
+        "dynanoise_keyed",
+        "cells",
+    ]

@@ -164,7 +164,9 @@ def test_the_attacker_chooses_what_works_on_its_own_models() -> None:
 @pytest.fixture(scope="module")
 def judged() -> Callable[[str, str | None, str], float]:
     protocol = replace(adaptive(1), attacks=ATTACKS)
-    rows = list(judge_pool({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol))
+    rows = list(
+        judge_pool({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol, fprs=(0.05,))
+    )
     assert len(rows) == 4 * (len(ATTACKS) + 2)
     table = {(row.contender.name, row.attack): row.metrics for row in rows}
     return lambda contender, attack, metric: table[contender, attack][metric].value
@@ -177,6 +179,13 @@ def test_midput_is_what_its_formula_says(judged: Callable[[str, str | None, str]
         assert judged(name, None, "midput") == pytest.approx(np.mean(falls) - drop)
         worst = judged("none", "strongest", "asr") - judged(name, "strongest", "asr") - drop
         assert judged(name, None, "midput_worst_case") == pytest.approx(worst)
+        for metric in ("asr", "tpr@0.05"):
+            suffix = "" if metric == "asr" else f"_{metric}"
+            chosen = judged("none", "strongest", metric) - judged(name, "strongest", metric)
+            assert judged(name, None, f"midput_worst_case{suffix}") == pytest.approx(chosen - drop)
+            best, left = (max(judged(who, a, metric) for a in ATTACKS) for who in ("none", name))
+            oracle = judged(name, None, f"midput_oracle{suffix}")
+            assert oracle == pytest.approx(best - left - drop)
     assert judged("temperature", None, "midput") == pytest.approx(0, abs=1e-9)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def pool(**shape: int) -> Pool:
-    return given_of("made up", **arrays(**{"models": 8, "records": 400, **shape})).pool()  # type: ignore[arg-type]
+    made: dict[str, Any] = {"models": 8, "records": 400, **shape}
+    return given_of("made up", **arrays(**made)).pool()
 
 
 def setting(*parameters: float, width: float | None = None, keep: bool = False) -> Contender:
@@ -199,4 +201,4 @@ def test_one_model_and_missing_test_data_are_refused() -> None:
 @pytest.mark.parametrize("name", ["trials", "queries", "workers"])
 def test_counts_are_checked(name: str) -> None:
     with pytest.raises(InputError, match=name):
-        TunePlan(**{name: 0})
+        TunePlan(**{name: 0})  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from rich.table import Table
 from dynanoise.attacks.named import title_of
 from dynanoise.record import STRONGEST, Metric, Record, ThreatModel
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.threats import asks, own_models
+from dynanoise.report.threats import asks, own_models, secret
 
 _BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
@@ -79,7 +79,7 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
             fewer = {one.counts["models"] for one in summary.records} - {counts["models"]}
             few = f" ({', '.join(map(str, sorted(fewer)))} for some)" if fewer else ""
             sentences.append(
-                f"{name}: the attacker knows the defense and its parameters, not its random draws; "
+                f"{name}: the attacker knows the defense and its parameters, {secret(threat)}; "
                 f"has {own_models(threat)}; {asks(threat)}; "
                 "chooses attack and threshold on models of its own. "
                 f"{counts['models']} models{few} over {counts['pool']:,} records, each the target "
@@ -91,9 +91,8 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
                 f"the strongest of its {len(summary.attacks)} attacks in hindsight."
             )
     everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
-    absent = [
-        name for name in everyone if any(name not in s.contenders for s in summaries.values())
-    ]
+    without_keys = [one for one in summaries.values() if not one.records[0].threat.key_known]
+    absent = [name for name in everyone if any(name not in s.contenders for s in without_keys)]
     if absent:
         sentences.append(
             f"Not run under every protocol: {', '.join(absent)} (it would take hours)."

@@ -44,6 +44,15 @@ def own_models(threat: ThreatModel) -> str:
     return _SHADOWS[threat.shadows]
 
 
+def secret(threat: ThreatModel) -> str:
+    """What the attacker knows of the noise, after "knows the defense and its parameters,".
+
+    >>> secret(ThreatModel("", True)), secret(ThreatModel("", True, key_known=True))
+    ('not its random draws', 'and the secret key of its noise')
+    """
+    return "and the secret key of its noise" if threat.key_known else "not its random draws"
+
+
 def honest(threat: ThreatModel) -> bool:
     """True for an attacker who knows the defense, lacks its key and has models like the target."""
     return threat.knows_defense and threat.shadows == "same" and not threat.key_known
@@ -67,10 +76,9 @@ def who(summary: Summary) -> str:
             f"{begin} and models of the same kind, but does not know that there is a defense. "
             f"95% intervals are {over}."
         )
-    secret = "and the secret key of its noise" if threat.key_known else "but not its random draws"
     averages = " and averages the answers" if threat.repeats > 1 else ""
     return (
-        f"{begin}, knows the defense and its parameters {secret}, has "
+        f"{begin}, knows the defense and its parameters, {secret(threat)}, has "
         f"{own_models(threat)}, undoes what can be undone{averages}, and chooses attack and "
         f"threshold on those models. 95% intervals are {over}."
     )
