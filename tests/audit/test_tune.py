@@ -36,8 +36,12 @@ def pool(**shape: int) -> Pool:
     return given_of("made up", **arrays(**made)).pool()
 
 
-def setting(*parameters: float, width: float | None = None, keep: bool = False) -> Contender:
-    return Contender("x", DynaNoise(*parameters, keep_label=keep), cell_width=width)  # type: ignore[arg-type]
+def setting(
+    variance: float, growth: float, temperature: float, *, width: float | None = None
+) -> Contender:
+    """With keyed noise where cells have a width, and then with its label."""
+    defense = DynaNoise(variance, growth, temperature, keep_label=width is not None)
+    return Contender("x", defense, cell_width=width)
 
 
 def test_what_changes_nothing_gains_nothing() -> None:
@@ -74,7 +78,7 @@ def test_averaged_answers_are_answers_with_less_noise() -> None:
 
 
 def test_keyed_answers_do_not_care_about_the_budget() -> None:
-    keyed = setting(4.0, 1.0, 2.0, width=2.0, keep=True)
+    keyed = setting(4.0, 1.0, 2.0, width=2.0)
     once, often = (Objective(pool(), queries, seed=0)(keyed).gain for queries in (1, 256))
     assert once == often > 0
 
