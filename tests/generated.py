@@ -135,6 +135,7 @@ def cli_page() -> str:
         [],
         ["bench"],
         ["audit"],
+        ["export"],
         ["sweep"],
         ["show"],
         ["report"],
