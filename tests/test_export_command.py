@@ -12,6 +12,8 @@ pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
 from dynanoise.cli import app
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.deploy.configuration import Configuration
+from dynanoise.noise.keyed import Keyed
 from dynanoise.onnx import DefendedSession, export
 from tests.deploy import build_onnx
 from tests.deploy.build_onnx import linear, node, tensor
@@ -47,6 +49,26 @@ def test_outputs_axes_and_what_they_hold_can_be_told(tmp_path: Path) -> None:
     found = DefendedSession(tmp_path / "d.onnx")(rows)
     weights = np.exp(clean / 10)
     np.testing.assert_allclose(found.T, weights / weights.sum(-1, keepdims=True), atol=1e-6)
+
+
+def test_a_configuration_says_it_all(tmp_path: Path) -> None:
+    source = linear(
+        tmp_path / "m.onnx",
+        node("Softmax", ["logits"], ["p"], axis=-1),
+        output=[tensor("logits", ["batch", 3]), tensor("p", ["batch", 3])],
+    )
+    defense = DynaNoise(0.1, 2, 6)
+    file = tmp_path / "defense.yaml"
+    Configuration(defense, "fresh", output="p", input="probabilities").write(file)
+    done = run(source, "-o", tmp_path / "d.onnx", "--defense", file)
+    assert done.exit_code == 0, done.output
+    export(source, tmp_path / "e.onnx", defense, output="p", input="probabilities")
+    assert (tmp_path / "d.onnx").read_bytes() == (tmp_path / "e.onnx").read_bytes()
+    twice = run(source, "-o", tmp_path / "d.onnx", "--defense", file, "--class-axis", "1")
+    assert twice.exit_code == 2 and "--class-axis was given beside" in twice.output
+    Configuration(defense, Keyed(4.0, "m", "ab" * 32)).write(file)
+    keyed = run(source, "-o", tmp_path / "d.onnx", "--defense", file)
+    assert keyed.exit_code == 2 and "would have to hold its secret" in keyed.output
 
 
 @pytest.mark.parametrize(

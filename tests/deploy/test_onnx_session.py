@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.errors import DataFileError, InputError
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
@@ -106,6 +107,17 @@ def test_keyed_noise_answers_outside_the_graph(
     np.testing.assert_array_equal(found, defense(build_onnx.run(path, x=ROWS), noise))
     np.testing.assert_array_equal(found, session(ROWS))
     assert not holds_secret(repr(session).encode()) and "env:DYNANOISE_KEY" in repr(session)
+
+
+def test_a_configuration_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNANOISE_KEY", SECRET)
+    path = linear(tmp_path / "m.onnx")
+    noise = Keyed(2.0, "m", DIGEST)
+    Configuration(DEFENSE, noise, output="logits").write(tmp_path / "defense.yaml")
+    session = DefendedSession.configured(path, tmp_path / "defense.yaml")
+    np.testing.assert_array_equal(session(ROWS), DEFENSE(build_onnx.run(path, x=ROWS), noise))
+    fresh = DefendedSession.configured(path, Configuration(DEFENSE, "fresh"))
+    assert not np.array_equal(fresh(ROWS), fresh(ROWS))
 
 
 def test_any_defense_answers_outside_the_graph(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torch import nn  # noqa: E402
 
 from dynanoise.defenses.dynanoise import DynaNoise  # noqa: E402
 from dynanoise.defenses.temperature import Temperature  # noqa: E402
+from dynanoise.deploy.configuration import Configuration  # noqa: E402
 from dynanoise.errors import InputError, SecretError  # noqa: E402
 from dynanoise.noise.experiment import ExperimentKey  # noqa: E402
 from dynanoise.noise.fresh import Fresh  # noqa: E402
@@ -136,6 +138,12 @@ def test_an_output_that_is_not_there_is_refused_with_what_is(output: Any) -> Non
         Defended(several, Temperature(1), Fresh(0), output=output)(torch.zeros(1, 2))
 
 
+@pytest.mark.parametrize("kind", [torch.int64, torch.float8_e5m2, torch.complex64])
+def test_other_kinds_of_numbers_are_refused(kind: Any) -> None:
+    with pytest.raises(InputError, match=f"one tensor of {kind}"):
+        Defended(nn.Identity().eval(), Temperature(1), Fresh(0))(torch.zeros(1, 2).to(kind))
+
+
 def test_answers_carry_no_gradient_and_need_evaluation_mode() -> None:
     module = network()
     defended = Defended(module, DynaNoise(), Fresh(0))
@@ -221,6 +229,30 @@ def test_the_state_of_fresh_noise_is_not_pickled() -> None:
     with pytest.raises(InputError, match="who reads it knows the noise"):
         torch.save(defended, io.BytesIO())
     torch.save(defended.state_dict(), io.BytesIO())
+
+
+def test_without_a_source_the_operating_system_seeds_each_answer() -> None:
+    defended = Defended(network(), DynaNoise(), None)
+    file = io.BytesIO()
+    torch.save(defended, file)
+    again = torch.load(io.BytesIO(file.getvalue()), weights_only=False)
+    answers = {one(inputs()).numpy().tobytes() for one in (defended, defended, again)}
+    assert len(answers) == 3 and "noise of the operating system" in repr(defended)
+
+
+def test_a_configuration_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNANOISE_KEY", SECRET)
+    module, noise = network(), Keyed(4.0, "m", weights_digest(network()))
+    said = Configuration(DynaNoise(keep_label=True), noise, output="logits", class_axis=1)
+    said.write(tmp_path / "defense.yaml")
+    several = Several(lambda _, rows: {"logits": module(rows)})
+    expected = DynaNoise(keep_label=True)(module(inputs()).detach().numpy(), noise)
+    for told in (said, tmp_path / "defense.yaml", str(tmp_path / "defense.yaml")):
+        np.testing.assert_array_equal(
+            Defended.configured(several, told)(inputs()).numpy(), expected
+        )
+    fresh = Defended.configured(module, Configuration(DynaNoise(), "fresh"))
+    assert not torch.equal(fresh(inputs()), fresh(inputs()))
 
 
 def test_keyed_noise_follows_the_weights() -> None:

@@ -13,6 +13,9 @@ from dynanoise.deploy.answering import answer_logits, answer_probabilities
 from dynanoise.errors import InputError
 from dynanoise.types import Defense, Floats, Noise
 
+SYSTEM = "noise of the operating system"
+"""How fresh noise without a source of its own is shown."""
+
 KINDS = ("logits", "probabilities")
 """What a model's output can be."""
 

@@ -173,6 +173,7 @@ def cut(graph: Any, wanted: str) -> None:
             needed |= set(node.input)
             for inner in graphs_in(node):
                 needed |= names_of(inner)  # a branch sees the tensors around it
+            needed.discard("")  # inputs and outputs that are left out
     del graph.node[:]
     graph.node.extend(reversed(kept))
     for kind in ("initializer", "value_info"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +13,11 @@ import numpy.typing as npt
 from dynanoise.defenses import parameters
 from dynanoise.deploy import checks, onnx_model
 from dynanoise.deploy.answering import system_noise
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.deploy.onnx import MARK
 from dynanoise.errors import DataFileError, InputError
 from dynanoise.extras import require
+from dynanoise.noise.keyed import Keyed
 from dynanoise.types import Defense, Floats, Noise
 
 
@@ -81,6 +83,21 @@ class DefendedSession:
         if said is not None and said["noise"] is not None:
             self._noise_input = self._inputs.pop(said["noise"])
 
+    @classmethod
+    def configured(
+        cls, path: str | Path, configuration: Configuration | str | Path, **options: Any
+    ) -> Self:
+        """A model as it is, with what a `Configuration` says, or the file of one, "defense.yaml".
+
+        Args:
+            path: of the model.
+            configuration: of its defense.
+            options: ``providers`` and ``options``.
+        """
+        said = Configuration.of(configuration)
+        noise = said.noise if isinstance(said.noise, Keyed) else None
+        return cls(path, noise, defense=said.defense, **said.place, **options)
+
     def _check_exported(self, path: Path, output: str | None) -> None:
         if self.defense is not None or output is not None:
             raise InputError(
@@ -96,7 +113,7 @@ class DefendedSession:
 
     def __repr__(self) -> str:
         inside = "in the graph" if self.defense is None else repr(self.defense)
-        noise = "noise of the operating system" if self.noise is None else repr(self.noise)
+        noise = checks.SYSTEM if self.noise is None else repr(self.noise)
         return f"DefendedSession(defense {inside}, {noise})"
 
     def _source(self) -> Noise:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import nn
 
 from dynanoise.defenses import parameters
 from dynanoise.deploy import checks
+from dynanoise.deploy.answering import system_noise
+from dynanoise.deploy.configuration import Configuration
 from dynanoise.deploy.weights import weights_digest
 from dynanoise.errors import InputError
 from dynanoise.noise.fresh import Fresh
@@ -21,6 +24,8 @@ from dynanoise.types import Defense, Noise
 
 _LATER = "00" * 32
 """Stands for a digest that is not known yet; no answer is ever made with it."""
+
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 class Defended(nn.Module):
@@ -45,7 +50,8 @@ class Defended(nn.Module):
     Args:
         module: returns logits, or several outputs of which ``output`` names the logits.
         defense: fitted, where it must be.
-        noise: where its randomness comes from. `keyed` makes keyed noise without a digest at hand.
+        noise: where its randomness comes from; None for fresh noise that the operating system seeds
+            anew for each answer. `keyed` makes keyed noise without a digest at hand.
         output: None if the module returns a tensor; a key or attribute of a dictionary or of a
             transformers ModelOutput, such as "logits"; the position in a tuple or list.
         class_axis: which axis of the logits counts the classes.
@@ -66,7 +72,7 @@ class Defended(nn.Module):
         self,
         module: nn.Module,
         defense: Defense,
-        noise: Noise,
+        noise: Noise | None,
         *,
         output: str | int | None = None,
         class_axis: int = -1,
@@ -83,7 +89,7 @@ class Defended(nn.Module):
         self.output = output
         self.class_axis = checks.checked_axis(class_axis)
         self.input = checks.checked_kind(input)
-        self._shared = _Shared(parameters.noise_source(noise))
+        self._shared = _Shared(None if noise is None else parameters.noise_source(noise))
         self._by_weights = self._stale = False
 
     @classmethod
@@ -115,16 +121,27 @@ class Defended(nn.Module):
         made._by_weights = made._stale = True
         return made
 
+    @classmethod
+    def configured(cls, module: nn.Module, configuration: Configuration | str | Path) -> Self:
+        """As a `Configuration` says, or the file of one, "defense.yaml".
+
+        Its ``output`` is a name; for a tuple, wrap the module by hand.
+        """
+        said = Configuration.of(configuration)
+        noise = said.noise if isinstance(said.noise, Keyed) else None
+        return cls(module, said.defense, noise, **said.place)
+
     @property
     def noise(self) -> Noise:
-        """The noise source."""
+        """The noise source; a new one each time where None was given."""
         if self._stale:
             noise = self._shared.noise
             assert isinstance(noise, Keyed)
             # The source before the flag: another thread that sees the flag down has the source.
             self._shared = _Shared(replace(noise, weights=weights_digest(self.module)))
             self._stale = False
-        return self._shared.noise
+        held = self._shared.noise
+        return system_noise() if held is None else held
 
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Probabilities of the shape, dtype and device of the module's logits, detached."""
@@ -185,14 +202,16 @@ class Defended(nn.Module):
 
     def extra_repr(self) -> str:
         """The defense and the noise source, which shows a reference at most."""
-        noise = "Keyed(...)" if self._stale else repr(self._shared.noise)
+        held = self._shared.noise
+        known = checks.SYSTEM if held is None else repr(held)
+        noise = "Keyed(...)" if self._stale else known
         return f"{self.defense!r}, {noise}"
 
 
 class _Shared:
     """A noise source that copies of its owner share: two copies would draw the same noise."""
 
-    def __init__(self, noise: Noise) -> None:
+    def __init__(self, noise: Noise | None) -> None:
         self.noise = noise
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
@@ -229,10 +248,10 @@ def chosen(answer: Any, output: str | int | None) -> torch.Tensor:
         found = held[output] if -len(held) <= output < len(held) else None
     elif output is not None:
         found = answer.get(output) if isinstance(answer, Mapping) else getattr(answer, output, None)
-    if not isinstance(found, torch.Tensor) or not found.is_floating_point():
+    if not isinstance(found, torch.Tensor) or found.dtype not in _FLOATS:
         raise InputError(
             f"The module returns {_described(answer)}; output is {output!r}.",
-            "Name the tensor of logits by output='NAME', or by its position in a tuple.",
+            "Name the tensor of logits, floats of 16 to 64 bits, by output='NAME' or its position.",
         )
     return found
 

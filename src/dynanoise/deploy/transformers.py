@@ -20,7 +20,7 @@ from dynanoise.types import Defense, Noise
 TASKS = ("text-classification", "image-classification")
 
 
-def defend(pipeline: Any, defense: Defense, noise: Noise) -> Any:
+def defend(pipeline: Any, defense: Defense, noise: Noise | None) -> Any:
     """The same pipeline with defended scores.
 
     A shallow copy whose model returns ln of the defended probabilities as its logits and nothing
@@ -36,8 +36,9 @@ def defend(pipeline: Any, defense: Defense, noise: Noise) -> Any:
         pipeline: of transformers, for text or image classification with one label an input and at
             least two classes.
         defense: fitted, where it must be.
-        noise: where its randomness comes from; for keyed noise `weights_digest(pipeline.model)`
-            names the weights.
+        noise: where its randomness comes from; None for fresh noise that the operating system seeds
+            anew for each answer. For keyed noise `weights_digest(pipeline.model)` names the
+            weights.
 
     Returns:
         A pipeline of the same class.
