@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -104,6 +107,25 @@ def test_what_lies_between_fields_does_not_count() -> None:
     assert one.tobytes() != other.tobytes() and digest_of(one) == digest_of(other)
     other["a"][1] = 9
     assert digest_of(one) != digest_of(other)
+
+
+def test_the_order_of_dictionaries_and_sets_does_not_count() -> None:
+    names = [f"name {index}" for index in range(50)]
+    forwards, backwards = ({name: [name] for name in order} for order in (names, names[::-1]))
+    assert digest_of(forwards) == digest_of(backwards)
+    assert digest_of(names) != digest_of(names[::-1])
+    # In a set, the order of names is another one in every process.
+    code = f"from dynanoise.deploy.contents import digest_of; print(digest_of(set({names!r})))"
+    found = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+        ).stdout
+        for seed in (1, 2)
+    ]
+    assert found[0] == found[1]
 
 
 def test_an_object_inside_itself_ends() -> None:
