@@ -135,6 +135,7 @@ def cli_page() -> str:
         [],
         ["bench"],
         ["audit"],
+        ["tune"],
         ["export"],
         ["sweep"],
         ["show"],
