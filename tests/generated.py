@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -131,6 +132,42 @@ def overhead_page() -> str:
     return block.sub(lambda _: made, text)
 
 
+def kernel_page() -> str:
+    """docs/kernel.md with its table made anew from the benchmark's result."""
+    text = (ROOT / "docs" / "kernel.md").read_text()
+    found = json.loads((ROOT / "results" / "benchmarks" / "kernel.json").read_text())
+    hardware, chosen = found["hardware"], found["settings"]
+    ours = ("kernel, fresh", "call, fresh", "kernel, keyed", "call, keyed")
+    lines = [["rows x classes", "torch, us", *ours, "keyed / fresh", "fresh / floor"]]
+    lines.append([":--", *["--:"] * 7])
+    for shape, row in found["by_shape"].items():
+        times = row["microseconds"]
+        torch = min(one["value"] for name, one in times.items() if name.startswith("torch"))
+        cells = [shape.replace("x", " x "), f"{torch:,.1f}"]
+        cells += [_ratio(row["times_as_fast_as_torch"][name], 1) for name in ours]
+        cells += [_ratio(row[name], 2) for name in ("keyed_over_fresh", "fresh_over_floor")]
+        lines.append(cells)
+    words = (
+        f"Times as fast as the same pipeline in torch {found['versions']['torch']}, float32, by "
+        f"the faster of 1 and {chosen['torch_threads']} threads, in the same round: medians over "
+        f"{chosen['rounds']} rounds with 95% intervals. *kernel* is its entry, *call* the public "
+        "call `DynaNoise()(logits, noise)`, with its checks and, for keyed noise, the look-up of "
+        "the key. The floor is drawing as many normals and one softmax, by the faster of NumPy and "
+        f"torch. {hardware['processor']}, {hardware['cores']} cores; load before the run "
+        f"{hardware['load_before']}."
+    )
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    parts = ["<!-- kernel -->", f"`{found['command']}`", table, words, "<!-- end of kernel -->"]
+    block = re.compile(r"<!-- kernel -->\n.*?<!-- end of kernel -->", re.DOTALL)
+    assert len(block.findall(text)) == 1
+    return block.sub(lambda _: "\n\n".join(parts), text)
+
+
+def _ratio(metric: dict[str, float], digits: int) -> str:
+    value, low, high = (metric[name] for name in ("value", "low", "high"))
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
@@ -176,6 +213,7 @@ PAGES = {
     ROOT / "docs" / "cli.md": cli_page,
     ROOT / "docs" / "results.md": results_page,
     ROOT / "docs" / "overhead.md": overhead_page,
+    ROOT / "docs" / "kernel.md": kernel_page,
 }
 
 

@@ -21,7 +21,7 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         class Missing:
             def find_spec(self, name, path=None, target=None):
                 extras = ("torch", "matplotlib", "datasets", "pyarrow", "pandas", "PIL",
-                          "transformers", "tokenizers")
+                          "transformers", "tokenizers", "numba")
                 if name.split(".")[0] in extras:
                     raise ModuleNotFoundError(name)
         sys.meta_path.insert(0, Missing())
@@ -29,6 +29,7 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         import dynanoise as dn
         answer = dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.Fresh(0))
         assert answer.shape == (2, 3)
+        assert dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.SystemFresh()).shape == (2, 3)
         from dynanoise.registry import ATTACKS, DATASETS
         from dataclasses import replace
         from dynanoise.audit.observe import answers, shadow_answers

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynanoise.metrics.roc import roc as roc
     from dynanoise.noise.fresh import Fresh as Fresh
     from dynanoise.noise.keyed import Keyed as Keyed
+    from dynanoise.noise.system import SystemFresh as SystemFresh
     from dynanoise.record import Record as Record
     from dynanoise.types import Outputs as Outputs
 
@@ -36,6 +37,7 @@ _HOMES = {
     "Record": "dynanoise.record",
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",
+    "SystemFresh": "dynanoise.noise.system",
     "Temperature": "dynanoise.defenses.temperature",
     "audit": "dynanoise.audit",
     "midput": "dynanoise.metrics.midput",

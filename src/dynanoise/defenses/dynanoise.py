@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from dynanoise import numerics
-from dynanoise.defenses import parameters
+from dynanoise.defenses import compiled, exact, parameters
 from dynanoise.errors import InputError
+from dynanoise.noise.keyed import Keyed
 from dynanoise.numerics import Float64
 from dynanoise.registry import SENSITIVITIES
 from dynanoise.types import Floats, Noise, View
@@ -121,11 +122,23 @@ class DynaNoise:
         return self.base_variance * (1.0 + self.lambda_scale * sensitivity)
 
     def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype."""
+        """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype.
+
+        Under `Keyed` and `SystemFresh` noise numba makes them where it is installed.
+        """
+        made = compiled.answer(self, logits, noise)
+        return self.by_numpy(logits, noise) if made is None else made
+
+    def by_numpy(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
+        """The same, by NumPy alone; keyed answers to the same bits."""
         clean, dtype = numerics.as_logits(logits)
         samples = self.samples if self.base_variance > 0 else 1
         draws = self.samples if self.base_variance > 0 else 0
         base, normals = parameters.noise_source(noise).draw(clean, draws, self.purpose)
+        if type(noise) is Keyed and self.sensitivity == "entropy":
+            chosen = self.base_variance, self.lambda_scale, self.temperature
+            total, noisy = exact.mean_answer(base, normals, *chosen)
+            return self._finished(clean, total, noisy, dtype)
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
         # get the same answer.
         shifted = numerics.shift(base)
@@ -135,12 +148,27 @@ class DynaNoise:
             total += numerics.softmax(noisy, self.temperature)
         with np.errstate(under="ignore"):
             total /= samples
+        return self._finished(clean, total, noisy, dtype)
+
+    def _finished(
+        self, clean: Float64, total: Float64, noisy: Float64, dtype: np.dtype[Any]
+    ) -> Floats:
+        """The answer with its label in place; ``noisy`` are the logits of the last draw."""
         if self.keep_label:
             own = clean.argmax(axis=-1)
             answer = numerics.narrow(numerics.exchange_top(total, own), dtype)
             return numerics.favour(answer, own)
         answer = numerics.narrow(total, dtype)
-        return numerics.favour(answer, noisy.argmax(axis=-1)) if samples == 1 else answer
+        return numerics.favour(answer, noisy.argmax(axis=-1)) if self._single else answer
+
+    @property
+    def _single(self) -> bool:
+        return self.samples == 1 or self.base_variance == 0
+
+    @cached_property
+    def numbers(self) -> tuple[Float64, bool]:
+        """What the kernel is told of the parameters."""
+        return compiled.numbers_of(self)
 
     @cached_property
     def purpose(self) -> str:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dynanoise import numerics
 from dynanoise.errors import InputError
-from dynanoise.noise.fresh import Fresh
+from dynanoise.noise.system import SystemFresh
 from dynanoise.types import Defense, Floats, Noise
 
 _ROUNDING = 0.01
@@ -17,12 +17,8 @@ _ROUNDING = 0.01
 
 
 def system_noise() -> Noise:
-    """Fresh noise seeded by the operating system: a source for one answer.
-
-    A source of its own for every answer, so that threads share no state and a forked process does
-    not repeat its parent's noise.
-    """
-    return Fresh(np.random.default_rng())
+    """Fresh noise of the operating system, which threads, copies and forks never repeat."""
+    return SystemFresh()
 
 
 def answer_logits(defense: Defense, noise: Noise, logits: npt.ArrayLike, axis: int = -1) -> Floats:

@@ -18,10 +18,9 @@ class Fresh:
     Args:
         seed: an integer of 0 or more, a SeedSequence or a numpy Generator. There is no default:
             an unseeded stream would make results that nobody can make again, a silent default
-            seed noise that everybody can predict. Outside experiments pass
-            ``np.random.default_rng()``, seeded from the operating system, made after forking:
-            a copy repeats its noise. PCG64 is no cryptographic generator; who learns its state
-            has all past and future noise. A Generator is shared, not copied.
+            seed noise that everybody can predict. Outside experiments use `SystemFresh`: a copy
+            of this repeats its noise, and PCG64 is no cryptographic generator; who learns its
+            state has all past and future noise. A Generator is shared, not copied.
 
     Raises:
         InputError: if ``seed`` is anything else.
@@ -39,7 +38,7 @@ class Fresh:
         if not isinstance(seed, known) or isinstance(seed, bool):
             raise InputError(
                 f"Fresh noise got {seed!r} as its seed.",
-                "Pass an integer, or np.random.default_rng() for a seed from the operating system.",
+                "Pass an integer; dn.SystemFresh() has noise from the operating system.",
             )
         if isinstance(seed, int | np.integer):
             if seed < 0:

@@ -122,8 +122,12 @@ class Keyed:
             SecretError: if there is no usable secret.
         """
         assert not isinstance(self.key, str)
+        return self.subkey_of(self.key.root(), classes, draws, purpose)
+
+    def subkey_of(self, root: bytes, classes: int, draws: int, purpose: str) -> bytes:
+        """As `subkey`, for a root that was looked up already."""
         said = setting(classes, draws, self.cell_width, purpose)
-        return subkey.subkey(self.key.root(), self.model, bytes.fromhex(self.weights), said)
+        return subkey.subkey(root, self.model, bytes.fromhex(self.weights), said)
 
 
 def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:

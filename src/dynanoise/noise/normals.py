@@ -8,15 +8,15 @@ the words w[0], w[1], ... of a row:
   (0, 1], and t = 2 pi U[2i+1]: n[2i] = r cos t, n[2i+1] = r sin t.
 
 So one ChaCha20 block of 16 words makes 8 normals. An odd count drops the last sine. The uniforms
-are the same bits everywhere; ln, cos and sin may differ in the last place between mathematics
-libraries. The largest possible normal is sqrt(106 ln 2) = 8.57; a true normal is beyond it in 1e-17
-of all draws.
+and, by `noise.portable`, the normals are the same bits everywhere. The largest possible normal is
+sqrt(106 ln 2) = 8.57; a true normal is beyond it in 1e-17 of all draws.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from dynanoise.noise import portable
 from dynanoise.noise.chacha import Words
 from dynanoise.numerics import Float64
 
@@ -50,11 +50,10 @@ def normals_v1(words: Words, count: int) -> Float64:
         count: of normals in each row.
 
     >>> normals_v1(np.array([[0, 2**31, 0, 2**30]], np.uint32), 2).round(6).tolist()
-    [[0.0, 1.17741]]
+    [[-0.0, 1.17741]]
     """
     uniforms = uniforms_v1(words)
-    # Copies: numpy's vector code and its code for strided arrays differ in the last place.
-    radius = np.sqrt(-2.0 * np.log(uniforms[:, 0::2] + _STEP))
-    angle = 2.0 * np.pi * np.ascontiguousarray(uniforms[:, 1::2])
-    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    radius = np.sqrt(-2.0 * portable.log(uniforms[:, 0::2] + _STEP))
+    cosines, sines = portable.cos_sin(np.ascontiguousarray(uniforms[:, 1::2]))
+    pairs = np.stack([radius * cosines, radius * sines], axis=-1)
     return np.ascontiguousarray(pairs.reshape(len(words), -1)[:, :count])

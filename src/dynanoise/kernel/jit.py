@@ -1,0 +1,82 @@
+"""How the kernel is compiled: ahead on first use, kept on disk, and announced."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import event
+from numba.extending import overload
+
+from dynanoise.noise import portable
+
+# Without fastmath: no sum is reordered, no product and sum share one rounding. With FAST the latter
+# may, and x / y may be x (1 / y). error_model="numpy"
+# makes x / 0 what IEEE 754 says, instead of a branch. nogil lets threads run side by side.
+EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+FAST: dict[str, Any] = {**EXACT, "fastmath": {"contract", "nsz", "arcp"}}
+
+exact = numba.njit(**EXACT)
+exact_inline = numba.njit(forceinline=True, **EXACT)
+exact_whole = numba.njit(inline="always", **EXACT)
+fast = numba.njit(**FAST)
+fast_inline = numba.njit(forceinline=True, **FAST)
+
+
+@overload(portable.choose, strict=False)  # its lambda has no annotations
+def _choose(condition: Any, yes: Any, no: Any) -> Any:
+    return lambda condition, yes, no: yes if condition else no
+
+
+exp = exact_inline(portable.exp)
+log = exact_inline(portable.log)
+cos_sin = exact_inline(portable.cos_sin)
+
+
+@cache
+def sources() -> str:
+    """SHA-256 over every file that the kernel is compiled from.
+
+    numba keeps compiled code by the one file that an entry stands in. Entries close over this
+    text, which numba looks at too, so that code from other versions of their parts is not used.
+    """
+    files = [*Path(__file__).parent.glob("*.py"), Path(portable.__file__)]
+    digest = sha256()
+    for path in sorted(files):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiled function that Python calls, kept on disk where numba finds a folder to write in.
+
+    That is ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the source, or the user's cache folder.
+    """
+    try:
+        made: Callable[..., Any] = numba.njit(cache=True, **EXACT)(function)
+    except RuntimeError:  # no folder to write in: it is compiled in every process
+        made = exact(function)
+    return made
+
+
+class _Announcement(event.Listener):
+    """Says once that compiling takes a while. Code that is found on disk is no such event."""
+
+    said = False
+
+    def on_start(self, event: Any) -> None:
+        if not self.said and event.data["dispatcher"].__module__.startswith(__package__):
+            self.said = True
+            sys.stderr.write("dynanoise: compiling the kernel, some seconds, once.\n")
+            sys.stderr.flush()
+
+    def on_end(self, event: Any) -> None:
+        """Nothing: the call goes on."""
+
+
+event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
