@@ -102,9 +102,7 @@ def _run(records: Sequence[Record]) -> dict[str, Any]:
     return {
         "seeds": len({record.seed for record in records}),
         "defenses": {one.contender: _defense(one) for one in reversed(records)},
-        "protocols": [
-            _protocol(name, summary) for name, summary in by_protocol(records).items()
-        ],
+        "protocols": [_protocol(name, summary) for name, summary in by_protocol(records).items()],
     }
 
 
@@ -189,9 +187,7 @@ def _plain(metric: Metric) -> list[float]:
 
 def _titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     names = {name for run in runs for one in run["protocols"] for name in one["attacks"]}
-    return {
-        name: "Strongest" if name == STRONGEST else title_of(name) for name in sorted(names)
-    }
+    return {name: "Strongest" if name == STRONGEST else title_of(name) for name in sorted(names)}
 
 
 def citation_of(path: Path) -> dict[str, Any]:
