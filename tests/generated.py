@@ -17,6 +17,7 @@ from dynanoise.report.published import published
 from dynanoise.report.records import load
 from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes
 from dynanoise.report.summary import Summary
+from dynanoise.site.data import data_json
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "digits" / "records.json"
@@ -128,6 +129,11 @@ def overhead_page() -> str:
     return block.sub(lambda _: made, text)
 
 
+def site_data() -> str:
+    """The web page's numbers and sampled rows."""
+    return data_json(ROOT / "results", ROOT / "CITATION.cff")
+
+
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
@@ -138,6 +144,7 @@ def cli_page() -> str:
         ["sweep"],
         ["show"],
         ["report"],
+        ["demo"],
         ["key", "new"],
         ["key", "id"],
         ["store", "ls"],
@@ -171,6 +178,7 @@ PAGES = {
     ROOT / "docs" / "cli.md": cli_page,
     ROOT / "docs" / "results.md": results_page,
     ROOT / "docs" / "overhead.md": overhead_page,
+    ROOT / "src" / "dynanoise" / "site" / "data.json": site_data,
 }
 
 

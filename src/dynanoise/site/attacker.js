@@ -51,7 +51,7 @@ export function start(data) {
 
   const errors = chart(byId("att-error"), {
     x: { label: "queries asked", domain: [1, MOST], log: true, ticks: [1, 10, 100, 1000], text: (v) => Math.round(v).toLocaleString("en") },
-    y: { label: "error of the estimate, logits", domain: [0.005, 10], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2) },
+    y: { label: "error of the estimate, logits", domain: [0.005, 10], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2), mark: String },
     height: 330,
   });
 
@@ -78,7 +78,7 @@ export function start(data) {
       .map((one) => ({ name: one.name, style: one.style, points: thinned(one.errors), dots: one.errors.length === 1 }));
     const single = spread * Math.sqrt((logits.length - 1) / logits.length);
     errors.draw(
-      [...curves, { name: "σ/√Q", style: "thin dotted", points: [1, 10, 100, 1000, MOST].map((q) => [q, single / Math.sqrt(q)]) }],
+      [...curves, { name: "one answer’s noise / √Q", style: "thin dotted", points: [1, 10, 100, 1000, MOST].map((q) => [q, single / Math.sqrt(q)]) }],
       count ? `Error of the estimate after ${count} queries: ${digits(game.errors.at(-1))} logits.` : "Nothing has been asked yet.",
     );
     byId("att-verdict").replaceChildren(...verdict(mode, game, spread, setting));
@@ -120,7 +120,7 @@ function estimate(box, logits, mean) {
   const width = Math.max(220, box.clientWidth || 480), height = 330, left = 40, bottom = height - 44;
   const clean = centred(logits);
   const reach = Math.ceil(Math.max(...clean.map(Math.abs), ...(mean ?? [0]).map(Math.abs)) / 5) * 5;
-  const y = (v) => 12 + ((reach - v) / (2 * reach)) * (bottom - 12);
+  const y = (v) => 28 + ((reach - v) / (2 * reach)) * (bottom - 28);
   const step = (width - left - 10) / clean.length;
   const x = (k) => left + (k + 0.5) * step;
   const nodes = [];
@@ -134,11 +134,11 @@ function estimate(box, logits, mean) {
     if (mean) nodes.push(svg("circle", { class: "dot accent", cx: x(k), cy: y(mean[k]), r: Math.min(5, step / 4) }));
     if (step > 18 || k % 5 === 0) nodes.push(svg("text", { x: x(k), y: height - 26, "text-anchor": "middle" }, String(k)));
   });
-  nodes.push(svg("text", { x: (left + width - 10) / 2, y: height - 6, "text-anchor": "middle" }, "class (logits, centred)"));
+  nodes.push(svg("text", { x: (left + width - 10) / 2, y: height - 6, "text-anchor": "middle" }, "class"));
   const text = mean ? "Estimated beside clean logits, by class." : "Clean logits by class; nothing asked yet.";
   const mark = (style) => svg("circle", { cx: 13, cy: 6, r: style === "ring" ? 6 : 5, class: style });
   box.replaceChildren(
     el("ul", { class: "legend" }, entry({ name: "clean, hidden from you", mark: mark("ring") }), entry({ name: "your estimate", mark: mark("dot accent") })),
-    el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
+    el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": text }, svg("title", {}, text), svg("text", { x: 0, y: 12 }, "logit, centred"), ...nodes)),
   );
 }

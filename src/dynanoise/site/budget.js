@@ -41,7 +41,7 @@ export function start(data) {
   });
   const strength = chart(byId("roc-budgets"), {
     x: { label: "queries", domain: [1, 256], log: true, ticks: BUDGETS, text: (v) => String(Math.round(v)) },
-    y: { label: "AUC", domain: [0.5, 1], ticks: [0.5, 0.6, 0.7, 0.8, 0.9, 1], text: (v) => v.toFixed(v % 0.1 > 1e-9 ? 3 : 1) },
+    y: { label: "AUC", domain: [0.5, 1], ticks: [0.5, 0.6, 0.7, 0.8, 0.9, 1], text: (v) => v.toFixed(3), mark: (v) => v.toFixed(1) },
     square: true,
   });
 
@@ -62,7 +62,7 @@ export function start(data) {
       })),
       `AUC by query budget. ${source.rows.map((one) => one.name).join(", ")}.`,
     );
-    const parts = shown.map((one, i) => [i ? ", " : "", el("b", { "data-auc": one.key }, fixed(one.curve.auc)), ` ${one.name.toLowerCase()}`]).flat();
+    const parts = shown.map((one, i) => [i ? ", " : "", el("b", { "data-auc": one.key }, fixed(one.curve.auc)), ` ${one.name}`]).flat();
     byId("roc-verdict").replaceChildren(`AUC with ${budget === 1 ? "one query" : `${budget} queries`} each: `, ...parts, ".");
     byId("roc-note").textContent = source.note;
   }

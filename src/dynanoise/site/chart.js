@@ -3,11 +3,11 @@
 import { el, svg } from "./dom.js";
 
 /**
- * @typedef {{ label: string, domain: [number, number], log?: boolean, ticks: number[], text?: (value: number) => string }} Axis
+ * @typedef {{ label: string, domain: [number, number], log?: boolean, ticks: number[], text?: (value: number) => string, mark?: (tick: number) => string }} Axis
  * @typedef {{ name: string, points: [number, number][], style?: string, dots?: boolean, hide?: boolean }} Series
  */
 
-const LEFT = 48, RIGHT = 14, TOP = 12, BOTTOM = 44;
+const LEFT = 48, RIGHT = 14, TOP = 28, BOTTOM = 44;
 
 /**
  * A chart that redraws itself when its box changes.
@@ -96,14 +96,14 @@ function axes(about, x, y, width, height) {
   for (const tick of about.y.ticks) {
     const at = y(tick);
     nodes.push(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: at, y2: at }));
-    nodes.push(svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, (about.y.text ?? String)(tick)));
+    nodes.push(svg("text", { x: LEFT - 8, y: at + 4, "text-anchor": "end" }, (about.y.mark ?? about.y.text ?? String)(tick)));
   }
   for (const tick of about.x.ticks) {
     nodes.push(svg("text", { x: x(tick), y: height - BOTTOM + 18, "text-anchor": "middle" }, (about.x.text ?? String)(tick)));
   }
   nodes.push(svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: height - BOTTOM, y2: height - BOTTOM }));
   nodes.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, about.x.label));
-  if (about.y.label) nodes.push(svg("text", { x: LEFT, y: TOP - 1, dy: 0, class: "y-label" }, about.y.label));
+  nodes.push(svg("text", { x: 0, y: 12 }, about.y.label));
   return nodes;
 }
 

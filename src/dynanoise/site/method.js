@@ -1,7 +1,7 @@
 /** Section 2: variance against entropy, DynaNoise beside static noise, with the entropies of real queries. */
 
 import { chart } from "./chart.js";
-import { animate, byId, fixed, still, svg } from "./dom.js";
+import { animate, byId, el, fixed, still, svg } from "./dom.js";
 import { entropy, logSoftmax } from "./lib/numerics.js";
 import { normals, seeded } from "./lib/random.js";
 
@@ -16,7 +16,7 @@ export function start(data) {
   const variance = (share) => base * (1 + lambda * (1 - share));
   const fixedVariance = base * (1 + lambda * meanR);
   const top = base * (1 + lambda) * 1.15;
-  const ticks = [0, 0.25, 0.5, 0.75, 1].map((part) => Number((part * base * (1 + lambda)).toPrecision(2)));
+  const ticks = [0, base, base * (1 + lambda / 2), base * (1 + lambda)].map((value) => Number(value.toPrecision(3)));
   const picture = chart(byId("variance-chart"), {
     x: { label: "entropy of the clean answer, as a share of ln k", domain: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1] },
     y: { label: "variance of the noise", domain: [0, top], ticks },
@@ -48,8 +48,8 @@ export function start(data) {
   function draw() {
     const share = Number(slide.value);
     slide.setAttribute("aria-valuetext", `${share.toFixed(2)} of ln k`);
-    byId("sweep-readout").textContent =
-      `R = ${fixed(1 - share, 2)}   σ² = ${fixed(variance(share), 3)}   σ = ${fixed(Math.sqrt(variance(share)), 2)} logits`;
+    const said = [`R = ${fixed(1 - share, 2)}`, `σ² = ${fixed(variance(share), 3)}`, `σ = ${fixed(Math.sqrt(variance(share)), 2)} logits`];
+    byId("sweep-readout").replaceChildren(...said.map((text) => el("span", {}, text)));
     if (!place) return;
     // Draws of the noise beside its point: as wide as the noise would throw a logit.
     const unit = (place.x(1) - place.x(0)) / 16;

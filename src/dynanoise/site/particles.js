@@ -8,6 +8,7 @@ import { normals, seeded, uniform } from "./lib/random.js";
 
 const DWELL = 22; // seconds that a query stays before it is asked again
 const FLIGHT = 1.5;
+const MARGIN = 46; // for the words above and below
 const SLOW = 1 / 40; // a frame longer than this, on average, and the page draws every second one
 
 /** @typedef {{ members: ArrayLike<number>, order: ArrayLike<number>, noise: number }} View */
@@ -68,7 +69,8 @@ export class Particles {
     this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.left = Math.min(48, width * 0.04);
     this.right = width - this.left;
-    this.columns = width < 600 ? 25 : 50;
+    // As far apart sideways as upwards, whatever the shape of the box.
+    this.columns = Math.round(Math.sqrt((this.members.length * (this.right - this.left)) / (height / 2 - MARGIN)));
     if (this.view) this.show(this.view, true);
   }
 
@@ -78,9 +80,9 @@ export class Particles {
     const { found, above, below } = places(view, this.columns);
     const step = (this.right - this.left) / this.columns;
     const tallest = Math.max(...above, ...below);
-    const room = this.height / 2 - 46;
+    const room = this.height / 2 - MARGIN;
     const rise = Math.min(step, room / tallest);
-    this.radius = Math.max(1.4, Math.min(rise, step) * 0.36);
+    this.radius = Math.max(1.4, Math.min(rise, step) * 0.38);
     this.all.forEach((one, i) => {
       const place = found[i];
       one.there = Boolean(place);

@@ -25,25 +25,29 @@ export function start(data) {
   show();
 }
 
+/** The budgets between 1 and 16 and beyond are in the chart of budgets, and attack by attack. */
+const shownOf = (set) => set.protocols.filter(({ protocol }) => !/_(4|64|256)$/.test(protocol.name));
+
 /** Everybody who was judged in a data set, in the order of its Records. */
 function everyone(set) {
   return [...new Set(set.protocols.flatMap(({ protocol }) => Object.keys(protocol.rows)))];
 }
 
+const absent = (text) => el("span", { class: "absent" }, text);
+
 function measured(found, theirs = null) {
-  if (!found) return { node: "not run", value: null };
-  const small = [found.title ?? null, interval(found), theirs === null ? null : `paper ${fixed(theirs, 3, found.metric === "midput")}`];
+  if (!found) return { node: absent("not run"), value: null };
+  const small = [found.title ?? null, interval(found), theirs === null ? null : `published ${fixed(theirs, 3, found.metric === "midput")}`];
   return { node: number(found), value: found.cell.value, small };
 }
 
 function summary(data, set) {
   const paper = set.protocols.filter(({ protocol }) => !protocol.knows);
-  const honest = set.protocols.filter(({ protocol }) => protocol.knows);
+  const honest = shownOf(set).filter(({ protocol }) => protocol.knows);
   const theirs = published(data, set.name);
   const columns = [{ title: "Test accuracy", group: "", begin: false }];
   for (const { protocol } of [...paper, ...honest]) {
-    const extra = protocol.knows ? ["MIDPUT", "worst"] : ["MIDPUT", "worst"];
-    columns.push({ title: "strongest attack", begin: true, group: protocolTitle(protocol), span: 3 }, ...extra.map((title) => ({ title })));
+    columns.push({ title: "strongest attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
   }
   if (!honest.length) columns.push({ title: "strongest attack", begin: true, group: "Adaptive" });
   const rows = everyone(set).map((name) => {
@@ -53,11 +57,12 @@ function summary(data, set) {
       const get = (attack, metric) => at(run, protocol, name, attack, metric);
       cells.push(measured(get("strongest", "asr")));
       for (const metric of ["midput", "midput_worst_case"]) {
-        if (name === "none") cells.push({ node: "–", value: null });
+        if (name === "none") cells.push({ node: absent("–"), value: null });
+        else if (!protocol.rows[name]) cells.push({ node: "", value: null });
         else cells.push(measured(get(null, metric), protocol.knows ? null : theirs(name, null, metric)));
       }
     }
-    if (!honest.length) cells.push({ node: "not run", value: null });
+    if (!honest.length) cells.push({ node: absent("not run"), value: null });
     return { name: contenderTitle(name), key: name, ours: OURS.test(name), cells };
   });
   const box = el("div", { class: "res-chart" });
@@ -75,7 +80,7 @@ function summary(data, set) {
 function notes(set) {
   const list = set.protocols.map(({ run, protocol }) => el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, el("code", {}, run.command)));
   if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about somebody who knows of the defense."));
-  return el("ul", { class: "notes" }, ...list);
+  return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
 
 function published(data, preset) {
@@ -104,7 +109,7 @@ function dots(box, set) {
   const width = box.clientWidth;
   if (width < 80) return;
   const names = everyone(set);
-  const chosen = set.protocols.filter(({ protocol }) => !/_(4|64|key)$/.test(protocol.name));
+  const chosen = shownOf(set);
   const row = 34, left = Math.min(150, width * 0.34), right = 16, high = names.length * row + 40;
   const all = chosen.flatMap(({ protocol }) => Object.values(protocol.rows).flatMap(({ most }) => [most.value, most.high ?? 0]));
   const most = Math.max(0.6, Math.ceil(Math.max(...all) * 20) / 20);

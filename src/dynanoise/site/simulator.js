@@ -126,7 +126,7 @@ function bars(now) {
   const width = box.clientWidth;
   if (width < 80) return;
   const order = [...now.before.keys()].sort((a, b) => now.before[b] - now.before[a]).slice(0, BARS);
-  const row = 38, left = 62, right = 58, high = order.length * row + 26;
+  const row = 38, left = 62, right = 30, high = order.length * row + 26;
   const x = (p) => left + p * (width - left - right);
   const nodes = [];
   for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
@@ -135,12 +135,15 @@ function bars(now) {
   }
   order.forEach((k, i) => {
     const y = i * row + 4;
+    // Beside its bars, or below the longer one where that leaves no room.
+    const inside = x(Math.max(now.before[k], now.high[k])) + 110 > width;
     nodes.push(svg("text", { x: left - 10, y: y + 20, "text-anchor": "end" }, `class ${k}`));
     nodes.push(svg("rect", { class: "bar-fill", x: x(0), y, width: Math.max(1, x(now.before[k]) - x(0)), height: 12, rx: 2 }));
     nodes.push(svg("rect", { class: "bar-fill accent", x: x(0), y: y + 15, width: Math.max(1, x(now.mean[k]) - x(0)), height: 12, rx: 2 }));
     nodes.push(svg("line", { class: "line ink thin", x1: x(now.low[k]), x2: x(now.high[k]), y1: y + 21, y2: y + 21 }));
     for (const end of [now.low[k], now.high[k]]) nodes.push(svg("line", { class: "line ink thin", x1: x(end), x2: x(end), y1: y + 17, y2: y + 25 }));
-    nodes.push(svg("text", { x: x(Math.max(now.before[k], now.high[k])) + 8, y: y + 18, class: i ? "" : "value" }, percent(now.mean[k])));
+    const end = inside ? x(1) : x(Math.max(now.before[k], now.high[k]));
+    nodes.push(svg("text", { x: end + (inside ? -8 : 8), y: inside ? y + 26 : y + 18, "text-anchor": inside ? "end" : "start", class: i ? "" : "value" }, `${percent(now.before[k])} → ${percent(now.mean[k])}`));
   });
   const text = `Answer before and after: class ${order[0]} falls from ${percent(now.before[order[0]])} to ${percent(now.mean[order[0]])} on average.`;
   const legend = [["bar-fill", "before"], ["bar-fill accent", "after, mean"]].map(([style, name]) =>

@@ -52,6 +52,6 @@ export function table(caption, columns, rows, corner = "Defense") {
       el(one.group ? "th" : "td", { scope: one.group ? "colgroup" : null, colspan: one.span ?? 1, class: one.begin ? "begin" : null }, one.group)))]
     : [];
   draw();
-  return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
-    el("table", {}, el("caption", {}, caption), el("thead", {}, ...groups, el("tr", {}, ...headings)), body));
+  return el("div", {}, el("p", { class: "caption" }, caption), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    el("table", { "aria-label": caption }, el("thead", {}, ...groups, el("tr", {}, ...headings)), body)));
 }
