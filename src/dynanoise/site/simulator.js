@@ -110,7 +110,7 @@ function stats(now) {
   const level = riskOf(now.R);
   const items = [
     ["sim-H", fixed(now.H, 4), "entropy H before, nats"],
-    ["sim-R", [fixed(now.R, 4), el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
+    ["sim-R", [fixed(now.R, 4), " ", el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
     ["sim-variance", fixed(now.variance, 4), "variance σ² of the noise"],
     ["sim-out", fixed(now.out, 4), "entropy of the mean answer, nats"],
     ["sim-flips", percent(now.flips.value, 2), "chance that the label changes"],
