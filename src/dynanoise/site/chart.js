@@ -13,7 +13,7 @@ const LEFT = 48, RIGHT = 14, TOP = 28, BOTTOM = 44;
  * A chart that redraws itself when its box changes.
  * @param {HTMLElement} box
  * @param {{ x: Axis, y: Axis, height?: number, square?: boolean }} about
- * @returns {{ draw(series: Series[], description: string, extra?: (at: object) => Node[]): void }}
+ * @returns {{ draw(series: Series[], description: string, extra?: (at: object) => Node[], marks?: object[]): void }}
  */
 export function chart(box, about) {
   const legend = el("ul", { class: "legend" });
@@ -68,9 +68,9 @@ export function chart(box, about) {
   }).observe(plot);
 
   return {
-    draw(series, description, extra) {
+    draw(series, description, extra, marks = []) {
       shown = { series, description, extra };
-      const entries = series.filter((one) => !one.hide);
+      const entries = [...series.filter((one) => !one.hide), ...marks];
       legend.replaceChildren(...(entries.length > 1 ? entries.map(entry) : []));
       width = Math.round(plot.clientWidth);
       draw();

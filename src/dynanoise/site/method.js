@@ -6,6 +6,7 @@ import { entropy, logSoftmax } from "./lib/numerics.js";
 import { normals, seeded } from "./lib/random.js";
 
 const CLOUD = 22;
+const MIDDLE = 0.53, REACH = 0.43; // of the sweep
 
 export function start(data) {
   const set = settingOf(data);
@@ -43,6 +44,9 @@ export function start(data) {
       queueMicrotask(draw);
       return [...rug(real, place), ...moving.flatMap((one) => [...one.dots, one.point])];
     },
+    real.length ? [["real queries: members", " member"], ["others", ""]].map(([name, style]) => ({
+      name, mark: svg("path", { d: "M3 1V11M8 1V11M10 1V11M16 1V11M22 1V11", class: `rug${style}`, "stroke-width": 2 }),
+    })) : [],
   );
 
   function draw() {
@@ -57,7 +61,9 @@ export function start(data) {
       const centre = place.y(of(share)), width = unit * Math.sqrt(of(share));
       dots.forEach((dot, i) => {
         const turn = Math.cos(clock * (1.1 + 0.07 * i) + i) * cloud[i] + Math.sin(clock * 0.9 + 2 * i) * cloud[i + CLOUD];
-        dot.setAttribute("cx", place.x(share) + width * turn * 0.8);
+        const at = place.x(share) + width * turn * 0.8;
+        dot.setAttribute("cx", at);
+        dot.setAttribute("visibility", at < place.left + 2 ? "hidden" : "visible");
         dot.setAttribute("cy", centre + ((i % 5) - 2) * 3.2);
       });
       point.setAttribute("cx", place.x(share));
@@ -70,7 +76,7 @@ export function start(data) {
   const motion = animate(byId("variance-chart"), (_, passed) => {
     clock += passed;
     phase += passed * 0.35;
-    slide.value = String(0.5 - 0.47 * Math.cos(phase));
+    slide.value = String(MIDDLE - REACH * Math.cos(phase));
     draw();
   });
   const button = byId("sweep-pause");
@@ -79,7 +85,7 @@ export function start(data) {
     button.setAttribute("aria-pressed", String(motion.paused));
   };
   button.addEventListener("click", () => {
-    if (held) phase = Math.acos(Math.min(1, Math.max(-1, (0.5 - Number(slide.value)) / 0.47)));
+    if (held) phase = Math.acos(Math.min(1, Math.max(-1, (MIDDLE - Number(slide.value)) / REACH)));
     held = false;
     motion.pause(!motion.paused);
     label();

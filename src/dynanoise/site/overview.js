@@ -86,7 +86,7 @@ const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.lengt
 function verdict(contender, one, found, before, data) {
   if (!found) return ["No Record has this number."];
   const value = [el("b", {}, "AUC ", number(found)), ` ${interval(found) ?? ""}`.trimEnd()];
-  if (contender === "none") return [...value, ". Undefended, the attack pulls the two groups apart: whom it ranks to the right was mostly trained on."];
+  if (contender === "none") return [...value, ". Undefended, the attack pulls the two groups apart: nearly all that it ranks to the right were trained on."];
   const asked = one.repeats === 1 ? "asked once" : `asked ${one.repeats} times and averaged`;
   return [...value, ` behind ${contenderTitle(contender)}, ${asked}, by an attacker who knows the defense; `, before ? number(before) : "", " without it."];
 }

@@ -57,10 +57,13 @@ export class Particles {
       ["accent", "others", "muted", "line", "line-strong", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
     );
     this.font = style.getPropertyValue("--sans");
+    if (this.radius) this.#stamped();
   }
 
   size() {
-    const { width, height } = this.canvas.getBoundingClientRect();
+    // Before it is laid out it has no size, and a little one will do.
+    const box = this.canvas.getBoundingClientRect();
+    const [width, height] = [Math.max(200, box.width), Math.max(150, box.height)];
     const ratio = Math.min(2, devicePixelRatio || 1);
     this.width = width;
     this.height = height;
@@ -83,19 +86,34 @@ export class Particles {
     const room = this.height / 2 - MARGIN;
     const rise = Math.min(step, room / tallest);
     this.radius = Math.max(1.4, Math.min(rise, step) * 0.38);
+    this.#stamped();
     this.all.forEach((one, i) => {
       const place = found[i];
       one.there = Boolean(place);
       if (!place) return;
       one.toX = this.left + (place.column + 0.5) * step;
-      const level = place.level >= 0 ? place.level + 0.5 : place.level + 0.5;
+      const level = place.level + 0.5;
       one.toY = this.height / 2 - level * rise - Math.sign(level) * 5;
-      if (atOnce || one.flying < 0 && one.x === 0) { one.x = one.toX; one.y = one.toY; one.flying = -1; return; }
-      [one.fromX, one.fromY] = [one.x, one.y];
-      one.flying = -one.lag - 0.001;
-      one.morph = true;
-      one.flying = 0;
-      one.delay = one.lag;
+      if (atOnce) {
+        [one.x, one.y, one.flying] = [one.toX, one.toY, -1];
+        return;
+      }
+      Object.assign(one, { fromX: one.x, fromY: one.y, flying: 0, morph: true, delay: one.lag });
+    });
+  }
+
+  /** A dot of either colour as a picture: a thousand copies cost less than a thousand circles. */
+  #stamped() {
+    const ratio = this.canvas.width / Math.max(1, this.width), side = this.radius + 1;
+    this.stamps = [this.colour.others, this.colour.accent].map((colour) => {
+      const stamp = document.createElement("canvas");
+      stamp.width = stamp.height = Math.ceil(2 * side * ratio);
+      const c = stamp.getContext("2d");
+      c.scale(stamp.width / (2 * side), stamp.width / (2 * side));
+      c.fillStyle = colour;
+      c.arc(side, side, this.radius, 0, 6.2832);
+      c.fill();
+      return stamp;
     });
   }
 
@@ -138,15 +156,12 @@ export class Particles {
     c.clearRect(0, 0, width, height);
     c.fillStyle = this.colour["line-strong"];
     c.fillRect(this.left, height / 2 - 0.5, this.right - this.left, 1);
+    const side = this.radius + 1;
     for (const member of [false, true]) {
-      c.fillStyle = member ? this.colour.accent : this.colour.others;
-      c.beginPath();
+      const stamp = this.stamps[member ? 1 : 0];
       for (const one of this.all) {
-        if (one.member !== member || !one.there) continue;
-        c.moveTo(one.x + this.radius, one.y);
-        c.arc(one.x, one.y, this.radius, 0, 6.2832);
+        if (one.member === member && one.there) c.drawImage(stamp, one.x - side, one.y - side, 2 * side, 2 * side);
       }
-      c.fill();
     }
     const small = width < 600;
     c.font = `${small ? 12 : 13}px ${this.font}`;
