@@ -2,12 +2,12 @@
 
 import { chart } from "./chart.js";
 import { contenderTitle } from "./data.js";
-import { byId, el, fixed, segments, slider } from "./dom.js";
+import { byId, el, fixed, percent, segments, slider } from "./dom.js";
 import { server, shifts } from "./game.js";
 import { STATISTICS } from "./lib/attacks.js";
 import { add, beginning, recovered } from "./lib/average.js";
 import { sigma, undo } from "./lib/dynanoise.js";
-import { logProbabilities, logSoftmax } from "./lib/numerics.js";
+import { argmax, logProbabilities, logSoftmax } from "./lib/numerics.js";
 import { normals, seeded } from "./lib/random.js";
 import { roc } from "./lib/roc.js";
 import { settingOf } from "./method.js";
@@ -127,7 +127,7 @@ function computed(data) {
     }
     return fresh.get(budget);
   };
-  const slow = { keyed: null, near: new Map() };
+  const slow = { keyed: null, kept: null, near: new Map() };
   const rows = [
     { key: "none", name: "No defense", style: STYLES.none, at: clean },
     { key: "fresh", name: "Fresh noise", style: "accent", at: averaged },
@@ -138,8 +138,14 @@ function computed(data) {
   async function work(changed) {
     const reply = server(setting, "keyed", samples.classes, null);
     const scores = [];
-    await eachSlice(all, (i) => scores.push(score(logSoftmax(undo(logProbabilities(reply(samples.row(i))), temperature)), i)));
+    let kept = 0;
+    await eachSlice(all, (i) => {
+      const answer = reply(samples.row(i));
+      kept += argmax(answer) === argmax(samples.row(i)) ? 1 : 0;
+      scores.push(score(logSoftmax(undo(logProbabilities(answer), temperature)), i));
+    });
     slow.keyed = roc(scores, members);
+    slow.kept = kept / samples.rows;
     changed();
     const some = all.filter((i) => i % Math.ceil(samples.rows / NEAR.rows) === 0);
     const moves = shifts("near", setting, samples.classes, seeded("near"));
@@ -155,9 +161,15 @@ function computed(data) {
     }
     byId("attacker").dataset.worked = "";
   }
+  const about = `A weaker attack, made here from the logits: one threshold for all records on the log-odds of the true label. Defense: DynaNoise with s₀ = ${base}, λ = ${lambda}, T = ${temperature}; cells of ${setting.width} logits; near-duplicates move logits by 2 (isotropic, a model of them; ${NEAR.rows} rows). The key is in this page, so it is no secret.`;
+  const cost = () => (slow.kept === null ? "" : ` What it costs: keyed answers change the label of ${percent(1 - slow.kept)} of these queries, one fresh answer that of ${percent(flipped())}.`);
+  const flipped = once(() => all.filter((i) => {
+    const row = samples.row(i), size = sigma(row, parameters);
+    return argmax(row.map((v, k) => v + size * noise()[i * samples.classes + k])) !== argmax(row);
+  }).length / samples.rows);
   return {
     rows, work,
-    note: `A weaker attack, made here from the logits: one threshold for all records on the log-odds of the true label. Defense: DynaNoise with s₀ = ${base}, λ = ${lambda}, T = ${temperature}; cells of ${setting.width} logits; near-duplicates move logits by 2 (isotropic, a model of them; ${NEAR.rows} rows). The key is in this page, so it is no secret.`,
+    get note() { return about + cost(); },
   };
 }
 

@@ -66,7 +66,8 @@ function looked(data, hash) {
 
 function body(found) {
   const { run, protocol, cell } = found;
-  const ends = cell.low === null ? null : `95% interval ${digits(cell.low, 4)} to ${digits(cell.high, 4)}`;
+  const text = protocol.name === "overhead" ? (value) => digits(value, 4) : (value) => fixed(value, 3, found.metric.startsWith("midput"));
+  const ends = cell.low === null ? null : `95% interval ${text(cell.low)} to ${text(cell.high)}`;
   const said = el("span", { class: "said", role: "status" });
   const defense = run.defenses?.[found.contender];
   const pairs = [
@@ -74,13 +75,13 @@ function body(found) {
     ["Behind", `${contenderTitle(found.contender)}${defense ? ` (${plain(defense)})` : ""}`],
     ["On", `${dataTitle(run.dataset)}, ${run.model}${run.seeds > 1 ? `; mean of ${run.seeds} seeds` : ""}`],
     ["Against", protocol.knows === undefined ? protocol.who : `${protocolTitle(protocol)}. ${protocol.who}`],
-    ["Record", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, contender ${found.contender}, attack ${found.attack ?? "none"}`)],
+    ["Record", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, contender ${found.contender}, ${found.attack ? `attack ${found.attack}` : "no attack"}`)],
     ["SHA-256", el("code", {}, run.sha256)],
     ["Made by", el("code", {}, run.command)],
     ["With", `${Object.entries(run.versions).map((pair) => pair.join(" ")).join(", ")}; ${run.hardware}`],
   ];
   return [
-    el("p", { class: "big" }, digits(cell.value, 4), " ", ends && el("small", {}, ends)),
+    el("p", { class: "big" }, text(cell.value), " ", ends && el("small", {}, ends)),
     el("div", { class: "buttons" },
       el("button", { type: "button", onclick: () => copy(run.command, said, "The command was") }, "Copy command"), said),
     el("dl", {}, ...pairs.flatMap(([term, about]) => [el("dt", {}, term), el("dd", {}, about)])),
