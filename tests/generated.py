@@ -67,6 +67,7 @@ FURTHER = {
     "cifar10": {
         "cifar10_adaptive": "Attackers who know the defense",
         "cifar10_queries": "Attack strength against the number of queries",
+        "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
 }
 """Runs of the same data set with other protocols, by folder."""
@@ -87,7 +88,9 @@ def _further(base: list[Record], path: Path, folder: str) -> list[str]:
     parts += [markdown_side_by_side(together), ""]
     parts += [f"- {sentence}" for sentence in notes(together)]
     parts += ["", markdown(by_attack(records, "auc"), "auc"), ""]
-    return [*parts, _words(f"results_{folder}.md")]
+    if (path.parent / "tuned.svg").exists():
+        parts += ["", f"![All settings](../results/{folder}/tuned.svg)"]
+    return [*parts, "", _words(f"results_{folder}.md")]
 
 
 def _beside(summary: Summary, name: str) -> str:
@@ -141,6 +144,8 @@ def cli_page() -> str:
         [],
         ["bench"],
         ["audit"],
+        ["tune"],
+        ["export"],
         ["sweep"],
         ["show"],
         ["report"],

@@ -1,4 +1,4 @@
-"""Packages that only some data and models need."""
+"""Packages that only some data, models and deployments need."""
 
 from __future__ import annotations
 
@@ -26,8 +26,13 @@ def require(module: str, purpose: str) -> Any:
     except ImportError as error:
         top = module.partition(".")[0]
         package = {"PIL": "pillow", "huggingface_hub": "datasets"}.get(top, top)
-        extras = {"torch": "train", "safetensors": "train", "onnxruntime": "onnx"}
-        extra = {**extras, "transformers": "hf", "tokenizers": "hf"}.get(top, "data")
+        extras = {
+            "torch": "train",
+            "safetensors": "train",
+            "transformers": "hf",
+            "tokenizers": "hf",
+        }
+        extra = {**extras, "onnx": "onnx", "onnxruntime": "onnx"}.get(top, "data")
         raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed.",
             f"Install it with: pip install 'dynanoise[{extra}]'",

@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_named(text: str) -> None:
 def test_unknown_names_and_parameters() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'loss'"):
         attack_of("los")
-    with pytest.raises(InputError, match=r"'loss' has no parameter 'treshold'. Known: threshold"):
+    with pytest.raises(InputError, match=r"no parameter 'treshold'. Did you mean 'threshold'"):
         attack_of("loss(treshold=1)")
     with pytest.raises(InputError, match=r"'gap' has no parameter 'x'. Known: none"):
         attack_of("gap(x=1)")

@@ -93,6 +93,17 @@ def test_what_is_written_is_read(name: str, data: Any, tmp_path: Path) -> None:
     assert path.read_bytes() == text
 
 
+@pytest.mark.parametrize(
+    "name", ["\x85", "a\u2028b", " a\n\nb ", "é", "null", "1.10", "a: #b", "'\""]
+)
+def test_odd_names_are_read_as_they_are(name: str, tmp_path: Path) -> None:
+    """Line ends that are not ours among them; names that can be shown are not escaped."""
+    one = Configuration(dn.Temperature(), "fresh", output=name)
+    one.write(tmp_path / "defense.yaml")
+    assert Configuration.read(tmp_path / "defense.yaml") == one
+    assert name != "é" or "output: é\n" in (tmp_path / "defense.yaml").read_text()
+
+
 def test_a_fitted_defense_answers_the_same_after_it_was_stored(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(0, 3, (40, 3))
     for name in DEFENSES.names():
@@ -113,6 +124,18 @@ def test_a_configuration_keeps_its_arrays_while_another_is_written(tmp_path: Pat
     second.write(path)
     path.write_text(text)
     assert Configuration.read(path) == first
+
+
+def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "deploy.md").read_text()
+    text = page.partition("```yaml\n")[2].partition("```")[0]
+    weights = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    noise = Keyed(12.0, "shop-recommender", weights)
+    expected = Configuration(dn.DynaNoise(keep_label=True), noise, output="logits")
+    assert Configuration.read(file(tmp_path, text)) == expected
+    shorter = "".join(line for line in text.splitlines(True) if "if left out" not in line)
+    assert len(shorter.splitlines()) == len(text.splitlines()) - 3
+    assert Configuration.read(file(tmp_path, shorter)) == expected
 
 
 def file(tmp_path: Path, text: str) -> Path:

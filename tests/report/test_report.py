@@ -11,6 +11,7 @@ from rich.console import Console
 
 from dynanoise.errors import InputError
 from dynanoise.record import Metric
+from dynanoise.report.by_attack import by_attack
 from dynanoise.report.findings import findings
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.table import caption, markdown_table, success_table
@@ -57,6 +58,30 @@ def test_incomplete_or_mixed_records_are_refused() -> None:
         summarise([*rows, replace(rows[0], preset="other")])
     with pytest.raises(InputError, match="of nothing"):
         summarise([])
+
+
+def test_attacks_on_cells_are_missing_only_where_there_are_none() -> None:
+    """And nowhere else: a keyed contender without its Record is an incomplete run."""
+    noise = {"name": "DynaNoise", "noise": {"name": "keyed", "cell_width": 4.0}}
+    rows = [
+        replace(row, defense=noise) if row.contender == "dynanoise" else row for row in records()
+    ]
+    more = [
+        replace(row, attack="cell_mates(attack=lira)")
+        for row in rows
+        if (row.contender, row.attack) == ("dynanoise", "loss")
+    ]
+    found = summarise([*rows, *more])
+    assert found.attacks == ("confidence", "loss")
+    assert found.special == ("cell_mates(attack=lira)",)
+    assert found.has("dynanoise", found.special[0]) and not found.has("none", found.special[0])
+    table = by_attack([*rows, *more], "asr")["paper"]
+    assert [row[-1] != "" for row in table] == [True, False, False, True]
+    assert "Cell-mates" in table[0][-1]
+    with pytest.raises(InputError, match="1 are missing"):
+        summarise([*rows, *more[1:]])
+    with pytest.raises(InputError, match="missing"):  # of a contender without cells
+        summarise([*records(), *(replace(one, defense=records()[0].defense) for one in more)])
 
 
 def test_the_table_shows_mean_and_deviation(summary: Summary) -> None:

@@ -26,6 +26,9 @@ ARTIFACT_2026 = DynaNoise(0.3, 2.0, 10.0)
 ARTIFACT_2025 = DynaNoise(0.25, 2.0, 6.0)
 """SST-2's setting in the 2025 artifact."""
 
+TUNED = DynaNoise(0.158, 3.16, 2.2, samples=4, keep_label=True)
+"""What `dynanoise tune STORE --preset cifar10` recommends, with cells of 8.68 logits."""
+
 _WEAK = DynaNoise(0.1, 2.0, 6.0)
 """ImageNet-10's setting there."""
 
@@ -239,7 +242,12 @@ _CIFAR10 = Preset(
             ),
         }
     ),
-    contenders=(*controls(ARTIFACT_2026), *keyed(ARTIFACT_2026, 7.0, 2.0), *peers()),
+    contenders=(
+        *controls(ARTIFACT_2026),
+        *keyed(ARTIFACT_2026, 7.0, 2.0),
+        Contender("dynanoise_tuned", TUNED, cell_width=8.68),
+        *peers(),
+    ),
 )
 
 _IMAGENET10 = Preset(

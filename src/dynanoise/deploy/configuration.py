@@ -88,6 +88,16 @@ class Configuration(values.ByValue):
 
         return read(Path(path))
 
+    @classmethod
+    def of(cls, said: Configuration | str | Path) -> Configuration:
+        """The configuration itself, or what the file of that name holds; errors as of `read`."""
+        return said if isinstance(said, Configuration) else cls.read(said)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Which values the defense applies to: the wrappers' arguments of these names."""
+        return {"output": self.output, "class_axis": self.class_axis, "input": self.input}
+
     def write(self, path: str | Path) -> None:
         """Writes the file, and fitted arrays as safetensors beside it, or neither.
 

@@ -36,11 +36,12 @@ def by_attack(records: Sequence[Record], metric: str) -> dict[str, list[list[str
 
 def _rows(summary: Summary, metric: str) -> list[list[str]]:
     have = {(one.contender, one.attack) for one in summary.records if metric in one.metrics}
-    header = ["", *(_title(name) for name in summary.attacks)]
+    attacks = (*summary.attacks, *summary.special)
+    header = ["", *(_title(name) for name in attacks)]
     rows = [header]
     for contender in summary.contenders:
         cells = [contender]
-        for attack in summary.attacks:
+        for attack in attacks:
             found = (contender, attack) in have
             cells.append(_cell(summary.spread(contender, attack, metric).interval) if found else "")
         rows.append(cells)

@@ -140,7 +140,8 @@ class _Bench:
             rows = [
                 [f"{contender}, {title_of(attack)}", *cells]
                 for contender in summary.contenders
-                for attack in summary.attacks
+                for attack in (*summary.attacks, *summary.special)
+                if summary.has(contender, attack)
                 if (cells := [_cell(summary, contender, attack, metric) for metric in _ATTACK])
             ]
             header = ["Contender, attack", *_ATTACK.values()]

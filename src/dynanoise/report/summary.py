@@ -11,6 +11,9 @@ from dynanoise.errors import InputError
 from dynanoise.metrics import intervals
 from dynanoise.record import Metric, Record
 
+ON_CELLS = "cell_mates"
+"""Begins the names of attacks that only keyed noise has answers for."""
+
 ATTACK_METRICS = {"asr", "auc"}
 UTILITY_METRICS = {
     "accuracy",
@@ -57,14 +60,20 @@ class Summary:
 
     Attributes:
         contenders: in the order of the Records; the first is the baseline.
-        attacks: likewise.
+        attacks: likewise, those that all contenders have.
         seeds: in ascending order.
+        special: attacks that only contenders of their kind have.
     """
 
     records: tuple[Record, ...]
     contenders: tuple[str, ...]
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]
+    special: tuple[str, ...] = ()
+
+    def has(self, contender: str, attack: str) -> bool:
+        """Whether an attack was run on a contender."""
+        return any((one.contender, one.attack) == (contender, attack) for one in self.records)
 
     def spread(self, contender: str, attack: str | None, metric: str) -> Spread:
         """A metric of one contender under one attack (None: utility), a value for each seed."""
@@ -100,10 +109,17 @@ def summarise(records: Sequence[Record]) -> Summary:
             "Summarise one preset and protocol at a time.",
         )
     contenders = distinct(lambda record: record.contender)
-    attacks = distinct(lambda record: record.attack)
+    every = distinct(lambda record: record.attack)
+    keyed = {record.contender for record in records if "noise" in record.defense}
     seeds = tuple(sorted({record.seed for record in records}))
     have = {(record.contender, record.attack, record.seed) for record in records}
+    who = {name: {c for c, a, _ in have if a == name} for name in every}
+    on_cells = {
+        name for name in every if name.startswith(ON_CELLS) and who[name] == keyed != {*contenders}
+    }
+    attacks = tuple(name for name in every if name not in on_cells)
     want = {(c, a, s) for c in contenders for a in (*attacks, None) for s in seeds}
+    want |= {(c, a, s) for c in keyed for a in on_cells for s in seeds}
     if have != want or len(records) != len(want):
         missing = sorted(map(str, want - have))
         raise InputError(
@@ -121,4 +137,4 @@ def summarise(records: Sequence[Record]) -> Summary:
                 "Pass Records as `dynanoise bench` writes them.",
             )
     ordered = tuple(sorted(records, key=lambda record: record.seed))
-    return Summary(ordered, contenders, attacks, seeds)
+    return Summary(ordered, contenders, attacks, seeds, tuple(sorted(on_cells)))

@@ -108,6 +108,7 @@ def _run(records: Sequence[Record]) -> dict[str, Any]:
 
 def _protocol(name: str, summary: Summary) -> dict[str, Any]:
     first = summary.records[0]
+    attacks = (*summary.attacks, *summary.special)
     rows = {}
     for contender in summary.contenders:
         title, most = strongest(summary, contender)
@@ -116,7 +117,7 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
             [_measured(summary, contender, None, metric) for metric in UTILITY],
             [
                 [_measured(summary, contender, attack, metric) for metric in ATTACK]
-                for attack in summary.attacks
+                for attack in attacks
             ],
         ]
     return {
@@ -125,7 +126,7 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
         "repeats": first.threat.repeats,
         "augmented": first.threat.augmented,
         "knows": first.threat.knows_defense,
-        "attacks": list(summary.attacks),
+        "attacks": list(attacks),
         "counts": dict(first.counts),
         "rows": rows,
     }
@@ -140,13 +141,15 @@ def _defense(record: Record) -> dict[str, Any]:
 def _measured(
     summary: Summary, contender: str, attack: str | None, metric: str
 ) -> int | list[int] | None:
-    """A metric over seeds; None where one of them lacks it."""
+    """A metric over seeds; None where a seed lacks it, or the attack was not run."""
     found = [
         metric in one.metrics
         for one in summary.records
         if (one.contender, one.attack) == (contender, attack)
     ]
-    return _cell(summary.spread(contender, attack, metric).interval) if all(found) else None
+    return (
+        _cell(summary.spread(contender, attack, metric).interval) if found and all(found) else None
+    )
 
 
 def _cell(metric: Metric) -> int | list[int]:

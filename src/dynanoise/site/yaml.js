@@ -1,4 +1,4 @@
-/** A setting as defense.yaml, as `dynanoise` reads it (docs/tune.md, docs/keyed.md). */
+/** A setting as defense.yaml, as `dynanoise` reads it (docs/deploy.md). */
 
 /** A number as YAML that every reader takes for a float. */
 function float(value) {

@@ -1,0 +1,27 @@
+"""The defense as a torch module: ``from dynanoise.torch import Defended``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynanoise.deploy.torch import Defended
+    from dynanoise.deploy.weights import weights_digest
+
+_HOMES = {
+    "Defended": "dynanoise.deploy.torch",
+    "weights_digest": "dynanoise.deploy.weights",
+}
+
+__all__ = ["Defended", "weights_digest"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        from dynanoise.extras import require
+
+        require("torch", f"dynanoise.torch.{name}")
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dynanoise.torch' has no attribute {name!r}")

@@ -1,0 +1,28 @@
+"""The defense in a transformers pipeline: ``from dynanoise.transformers import defend``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dynanoise.deploy.transformers import defend
+    from dynanoise.deploy.weights import weights_digest
+
+_HOMES = {
+    "defend": "dynanoise.deploy.transformers",
+    "weights_digest": "dynanoise.deploy.weights",
+}
+
+__all__ = ["defend", "weights_digest"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        from importlib import import_module
+
+        from dynanoise.extras import require
+
+        require("transformers", f"dynanoise.transformers.{name}")
+        require("torch", f"dynanoise.transformers.{name}")
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'dynanoise.transformers' has no attribute {name!r}")
