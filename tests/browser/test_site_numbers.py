@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -159,11 +160,17 @@ def test_fresh_noise_is_averaged_away_and_keyed_noise_is_not(visit: Opened) -> N
 
 
 def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None:
-    evidence = load(ROOT / "results" / "cifar10_queries")
-    assert evidence.rows is not None
+    data = json.loads((ROOT / "src" / "dynanoise" / "site" / "data.json").read_text())
     for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
         visit.slide("#roc-queries", place)
         for contender in ("none", "static", "dynanoise"):
+            folder = next(
+                one["folder"]
+                for one in data["samples"]["scores"]
+                if (one["protocol"], one["contender"]) == (name, contender)
+            )
+            evidence = load(ROOT / "results" / folder)
+            assert evidence.rows is not None
             sample = next(
                 one for one in evidence.attacks_on(name, contender) if one.attack == "lira"
             )

@@ -100,8 +100,8 @@ def test_ranks_say_what_scores_say() -> None:
 
 
 def test_samples_of_other_records_are_refused(tmp_path: Path) -> None:
-    folder = tmp_path / "cifar10_queries"
-    shutil.copytree(ROOT / "results" / "cifar10_queries", folder)
+    folder = tmp_path / "some"
+    shutil.copytree(ROOT / "results" / _data()["samples"]["folder"], folder)
     text = (folder / "records.json").read_text()
     (folder / "records.json").write_text(text.replace('"seed": 0', '"seed": 1', 1))
     with pytest.raises(RecordsFileError, match="not written together"):

@@ -7,7 +7,7 @@ import { attacker, MOST } from "./game.js";
 import { sigma } from "./lib/dynanoise.js";
 import { argmax, centred, softmax } from "./lib/numerics.js";
 import { anew, below } from "./lib/random.js";
-import { settingOf } from "./method.js";
+import { gameOf } from "./method.js";
 
 const NOISE = [{ value: "fresh", text: "Fresh" }, { value: "keyed", text: "Keyed" }];
 const QUESTIONS = [
@@ -24,8 +24,7 @@ export function start(data) {
     byId("attacker").remove();
     return;
   }
-  const { base, lambda, temperature } = settingOf(data);
-  const setting = { s0: base, lambda, T: temperature, width: Math.round(2.5 * samples.gap), near: 2 };
+  const setting = gameOf(data);
   const mode = { noise: "fresh", question: "same" };
   const generator = anew();
   let row = typical(samples), game = null, past = new Map();

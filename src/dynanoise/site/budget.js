@@ -10,11 +10,11 @@ import { sigma, undo } from "./lib/dynanoise.js";
 import { argmax, logProbabilities, logSoftmax } from "./lib/numerics.js";
 import { normals, seeded } from "./lib/random.js";
 import { roc } from "./lib/roc.js";
-import { settingOf } from "./method.js";
+import { gameOf, settingOf } from "./method.js";
 
 const BUDGETS = [1, 4, 16, 64, 256];
 const NEAR = { rows: 200, most: 16 };
-const STYLES = { none: "ink thin", static: "dashed", dynanoise: "accent" };
+const STYLES = { none: "ink thin", static: "dashed", dynanoise: "accent", dynanoise_keyed: "accent dashed", dynanoise_tuned: "ink dotted" };
 
 export function start(data) {
   const samples = data.samples;
@@ -84,7 +84,7 @@ function line(curve) {
 
 function fromRecords(data) {
   const samples = data.samples;
-  const plain = samples.scores.filter((one) => !one.augmented && BUDGETS.includes(one.repeats) && /^adaptive(_\d+)?$/.test(one.protocol));
+  const plain = samples.scores.filter((one) => BUDGETS.includes(one.repeats) && one.contender in STYLES);
   const known = new Map();
   const at = (contender) => (budget) => {
     const one = plain.find((each) => each.contender === contender && each.repeats === budget);
@@ -99,7 +99,7 @@ function fromRecords(data) {
   const names = [...new Set(plain.map((one) => one.contender))];
   return {
     budgets: [...new Set(plain.map((one) => one.repeats))],
-    rows: names.map((name) => ({ key: name, name: contenderTitle(name), style: STYLES[name] ?? "dotted", at: at(name) })),
+    rows: names.map((name) => ({ key: name, name: contenderTitle(name), style: STYLES[name], at: at(name) })),
     note: `Scores of ${data.titles[samples.attack]} for ${samples.rows.toLocaleString("en")} pairs of record and network, kept by ${data.runs.find((run) => run.folder === samples.folder).command}. The attacker knows the defense, trained other networks behind it, asks each query as often as it may and averages. The curves are made from these scores in the page.`,
   };
 }
@@ -107,7 +107,7 @@ function fromRecords(data) {
 /** One threshold on the scaled logit of the true class, of what is recovered of the logits. */
 function computed(data) {
   const samples = data.samples, { base, lambda, temperature } = settingOf(data);
-  const setting = { s0: base, lambda, T: temperature, width: Math.round(2.5 * samples.gap), near: 2 };
+  const setting = gameOf(data);
   const parameters = { baseVariance: base, lambdaScale: lambda, temperature };
   const score = (logProbs, i) => STATISTICS.scaled_logit(logProbs, samples.labels[i]);
   const all = Array.from({ length: samples.rows }, (_, i) => i);
@@ -161,7 +161,7 @@ function computed(data) {
     }
     byId("attacker").dataset.worked = "";
   }
-  const about = `A weaker attack, made here from the logits: one threshold for all records on the log-odds of the true label. Defense: DynaNoise with s₀ = ${base}, λ = ${lambda}, T = ${temperature}; cells of ${setting.width} logits; near-duplicates move logits by 2 (isotropic, a model of them; ${NEAR.rows} rows). The key is in this page, so it is no secret.`;
+  const about = `A weaker attack, made here from the logits: one threshold for all records on the log-odds of the true label. Defense: DynaNoise with s₀ = ${base}, λ = ${lambda}, T = ${temperature}; cells of ${setting.width} logits${setting.keepLabel ? ", labels kept" : ""}; near-duplicates move logits by 2 (isotropic, a model of them; ${NEAR.rows} rows). The key is in this page, so it is no secret.`;
   const cost = () => (slow.kept === null ? "" : ` What it costs: keyed answers change the label of ${percent(1 - slow.kept)} of these queries, one fresh answer that of ${percent(flipped())}.`);
   const flipped = once(() => all.filter((i) => {
     const row = samples.row(i), size = sigma(row, parameters);

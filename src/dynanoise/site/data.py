@@ -135,7 +135,11 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
 def _defense(record: Record) -> dict[str, Any]:
     """Name and plain parameters; fitted arrays are for no reader."""
     plain = (str, int, float, bool)
-    return {key: value for key, value in record.defense.items() if isinstance(value, plain)}
+    found = {key: value for key, value in record.defense.items() if isinstance(value, plain)}
+    noise = record.defense.get("noise")
+    if isinstance(noise, Mapping):
+        found |= {"noise": noise["name"], "cell_width": noise["cell_width"]}
+    return found
 
 
 def _measured(

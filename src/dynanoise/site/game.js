@@ -12,11 +12,12 @@ const REACH = 4; // widths of a cell
 export const MOST = 5000;
 
 /** @typedef {{ noise: "fresh" | "keyed", question: "same" | "near" | "pairs" }} Mode */
-/** @typedef {{ s0: number, lambda: number, T: number, width: number, near: number }} Setting */
+/** @typedef {{ s0: number, lambda: number, T: number, width: number, near: number, keepLabel: boolean }} Setting */
 
 /** Answers queries as a deployed model would. */
 export function server(setting, noise, classes, generator) {
-  const parameters = parametersOf({ baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T });
+  const keepLabel = noise === "keyed" && setting.keepLabel;
+  const parameters = parametersOf({ baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T, keepLabel });
   if (noise === "fresh") return (logits) => answer(logits, parameters, normals(generator, classes));
   const source = keyed({ root: SHOWN_KEY, model: "page", weights: SHOWN_KEY, cellWidth: setting.width });
   const keys = bound(source, classes, parameters);

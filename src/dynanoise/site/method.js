@@ -113,6 +113,16 @@ export function settingOf(data) {
   return { folder, base, lambda, temperature };
 }
 
+/** The same for the game: cells as in the Records of keyed noise, else 2.5 times the median top gap. */
+export function gameOf(data) {
+  const { folder, base, lambda, temperature } = settingOf(data);
+  const keyed = data.runs.find((one) => one.folder === folder).defenses.dynanoise_keyed;
+  return {
+    s0: base, lambda, T: temperature, near: 2,
+    width: keyed?.cell_width ?? Math.round(2.5 * data.samples.gap), keepLabel: keyed?.keep_label ?? false,
+  };
+}
+
 function measured(samples) {
   return Array.from({ length: samples.rows }, (_, i) => ({
     member: samples.members[i] === 1,

@@ -15,7 +15,7 @@ export function start(data) {
     byId("stage").closest("figure").remove();
     return;
   }
-  const plain = samples.scores.filter((one) => !one.augmented && !/key$/.test(one.protocol));
+  const plain = samples.scores;
   const names = [...new Set(plain.map((one) => one.contender))];
   names.sort((a, b) => rank(a) - rank(b));
   const budgets = [...new Set(plain.map((one) => one.repeats))].sort((a, b) => a - b);
@@ -39,7 +39,13 @@ export function start(data) {
     );
   segments(
     byId("stage-defense"), names.map((value) => ({ value, text: contenderTitle(value) })), contender,
-    (value) => { contender = value; offer(); show(); },
+    (value) => {
+      contender = value;
+      const offered = plain.filter((one) => one.contender === value).map((one) => one.repeats);
+      if (!offered.includes(repeats)) repeats = offered[0];
+      offer();
+      show();
+    },
   );
   offer();
 

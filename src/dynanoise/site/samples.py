@@ -10,6 +10,7 @@ import numpy as np
 
 from dynanoise.evidence import Evidence, Float32, Rows
 from dynanoise.record import Record
+from dynanoise.report import threats
 
 ATTACK = "lira"
 """Whose scores the page shows: the strongest attack that has a name in the literature."""
@@ -52,18 +53,19 @@ def samples_of(found: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
                 continue
             if _recipe(one.records, sample.contender) != recipe:
                 continue
+            threat = next(r.threat for r in one.records if r.protocol == sample.protocol)
+            if threat.augmented or not threats.honest(threat):
+                continue  # the page asks about the records themselves
             seen.add(pair)
             packed = ranks(sample.scores[kept])
             if packed not in arrays:
                 arrays.append(packed)
-            threat = next(r.threat for r in one.records if r.protocol == sample.protocol)
             scores.append(
                 {
                     "folder": name,
                     "protocol": sample.protocol,
                     "contender": sample.contender,
                     "repeats": threat.repeats,
-                    "augmented": threat.augmented,
                     "ranks": arrays.index(packed),
                 }
             )
