@@ -6,6 +6,8 @@ import { MOST } from "./npz.js";
 
 /** Bytes of a file that is read at most. */
 const LARGEST = 2 ** 28;
+/** Characters of a line, enough for 100,000 classes. */
+const LONGEST = 2 ** 22;
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 
 /**
@@ -25,7 +27,7 @@ export function readCsv(file, buffer, most = MOST) {
   } catch {
     throw unreadable(file, "it is no UTF-8 text");
   }
-  const lines = linesOf(text);
+  const lines = linesOf(file, text);
   const names = (lines.next().value ?? "").split(",").map((name) => name.trim().replace(/^"(.*)"$/, "$1").trim());
   if (names.every((name) => !Number.isNaN(numberOf(name)))) {
     throw new InputError(
@@ -67,11 +69,13 @@ export function readCsv(file, buffer, most = MOST) {
 }
 
 /** Line by line, so that a large file is not held twice. */
-function* linesOf(text) {
+function* linesOf(file, text) {
   for (let start = 0; start < text.length; ) {
-    const end = text.indexOf("\n", start);
-    yield text.slice(start, end < 0 ? text.length : end).replace(/\r$/, "");
-    start = end < 0 ? text.length : end + 1;
+    const found = text.indexOf("\n", start);
+    const end = found < 0 ? text.length : found;
+    if (end - start > LONGEST) throw unreadable(file, `a line has ${end - start} characters`);
+    yield text.slice(start, end).replace(/\r$/, "");
+    start = end + 1;
   }
 }
 

@@ -127,6 +127,7 @@ function answersOf(arrays, prefix) {
     "Give [N, K], or [M, N, K] for M models, with K >= 2 classes.",
   );
   const [models, records, classes] = whole;
+  require(models >= 1, `${kind} are of no model.`, "Give the answers of at least one.");
   const odd = values.findIndex((value) => !Number.isFinite(value));
   if (odd >= 0) {
     const row = Math.floor(odd / classes);

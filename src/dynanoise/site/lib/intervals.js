@@ -3,7 +3,7 @@
 import { quantile } from "./dynanoise.js";
 import { TooFewRecordsError } from "./errors.js";
 import { Z95 } from "./flips.js";
-import { roc } from "./roc.js";
+import { RESOLVING_NON_MEMBERS, roc } from "./roc.js";
 
 /** @typedef {{ value: number, low: number, high: number }} Interval */
 
@@ -67,8 +67,8 @@ function varianceOf(values) {
  */
 export function bootstrapAuc(scores, members, pick, replicates = 200) {
   const value = roc(scores, members).auc;
-  const measure = weightedAuc(scores, members);
-  const found = Float64Array.from({ length: replicates }, () => measure(resampled(scores.length, pick)))
+  const measured = measures(scores, members, Infinity, []);
+  const found = Float64Array.from({ length: replicates }, () => measured(resampled(scores.length, pick)).auc)
     .filter((auc) => !Number.isNaN(auc))
     .sort();
   return { value, low: quantile(found, 0.025), high: quantile(found, 0.975) };
@@ -87,28 +87,44 @@ export function resampled(count, pick) {
 }
 
 /**
- * The AUC as a function of how much each record counts; sorting is done once.
+ * An attack's metrics as functions of how much each record counts; sorting is done once.
+ *
  * @param {ArrayLike<number>} scores
  * @param {ArrayLike<number | boolean>} members
- * @returns {(weights: Float64Array) => number} NaN without members or non-members.
+ * @param {number} threshold member if score >= threshold.
+ * @param {number[]} fprs those that fewer than 10 non-members resolve are left out.
+ * @returns {(weights: ArrayLike<number>) => Record<string, number>} `auc`, `asr` and a TPR for each
+ *   FPR by its number; NaN where a kind has no weight.
  */
-export function weightedAuc(scores, members) {
+export function measures(scores, members, threshold, fprs) {
   const order = Uint32Array.from({ length: scores.length }, (_, i) => i);
-  order.sort((a, b) => scores[a] - scores[b]);
+  order.sort((a, b) => scores[b] - scores[a] || a - b);
+  const inside = Uint8Array.from(order, (i) => (members[i] ? 1 : 0));
+  const ranked = Float64Array.from(order, (i) => scores[i]);
+  const outside = inside.reduce((count, one) => count + 1 - one, 0);
+  const resolved = fprs.filter((fpr) => outside * fpr >= RESOLVING_NON_MEMBERS - 1e-9);
   return (weights) => {
-    // From the smallest score upwards: each member counts the non-members behind it.
-    let [area, behind, total] = [0, 0, 0];
-    for (let start = 0; start < order.length; ) {
-      let [hits, alarms, end] = [0, 0, start];
-      for (; end < order.length && scores[order[end]] === scores[order[start]]; end++) {
-        if (members[order[end]]) hits += weights[order[end]];
-        else alarms += weights[order[end]];
+    const totals = [0, 0];
+    order.forEach((record, place) => (totals[inside[place]] += weights[record]));
+    const [alarmsInAll, hitsInAll] = totals;
+    const low = resolved.map(() => 0);
+    let [hits, alarms, area, right] = [0, 0, 0, 1 / 2];
+    for (let place = 0; place < order.length; ) {
+      const score = ranked[place];
+      const [hitsBefore, alarmsBefore] = [hits, alarms];
+      for (; place < order.length && ranked[place] === score; place++) {
+        if (inside[place]) hits += weights[order[place]];
+        else alarms += weights[order[place]];
       }
-      area += hits * (behind + alarms / 2);
-      behind += alarms;
-      total += hits;
-      start = end;
+      area += ((alarms - alarmsBefore) * (hits + hitsBefore)) / 2;
+      if (score >= threshold) right = (hits / hitsInAll + 1 - alarms / alarmsInAll) / 2;
+      for (let i = 0; i < low.length; i++) {
+        if (alarms <= (resolved[i] + 1e-12) * alarmsInAll) low[i] = hits;
+      }
     }
-    return total > 0 && behind > 0 ? area / (total * behind) : NaN;
+    const told = hitsInAll > 0 && alarmsInAll > 0;
+    const found = { auc: told ? area / (hitsInAll * alarmsInAll) : NaN, asr: told ? right : NaN };
+    resolved.forEach((fpr, i) => (found[fpr] = told ? low[i] / hitsInAll : NaN));
+    return found;
   };
 }

@@ -11,6 +11,9 @@ import { InputError, require } from "./errors.js";
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59];
 
+/** Bytes of a header that are read, as in numpy. */
+const LONGEST = 10000;
+
 /** By dtype without byte order: name, bytes, and how DataView reads one. */
 const KINDS = {
   f2: ["float16", 2, (view, at, little) => half(view.getUint16(at, little))],
@@ -86,9 +89,9 @@ function header(file, name, bytes) {
   if (version < 1 || version > 3) bad(`format version ${version}`);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [from, length] = version === 1 ? [10, view.getUint16(8, true)] : [12, view.getUint32(8, true)];
-  if (length > 65535 || from + length > bytes.length) bad(`a header of ${length} bytes`);
-  const text = new TextDecoder().decode(bytes.subarray(from, from + length));
-  const form = /^\{(?:\s*'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']*'|True|False|\([0-9,\sL]*\)|\[.*\])\s*,?)*\s*\}\s*$/s;
+  if (length > LONGEST || from + length > bytes.length) bad(`a header of ${length} bytes`);
+  const text = new TextDecoder().decode(bytes.subarray(from, from + length)).trim();
+  const form = /^\{(?:\s*'(?:descr|fortran_order|shape)'\s*:\s*(?:'[^']*'|True|False|\([0-9,\sL]*\)|\[.*\])\s*,?)*\s*\}$/s;
   const descr = /'descr'\s*:\s*(?:'([^']*)'|(\[))/.exec(text);
   const fortran = /'fortran_order'\s*:\s*(True|False)/.exec(text);
   const shape = /'shape'\s*:\s*\(([0-9,\sL]*)\)/.exec(text);

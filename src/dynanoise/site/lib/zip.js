@@ -94,6 +94,7 @@ async function inflated(file, name, raw, size) {
   try {
     for (let part = await reader.read(); !part.done; part = await reader.read()) {
       if (filled + part.value.length > size) {
+        filled = -1;
         await reader.cancel();
         break;
       }
