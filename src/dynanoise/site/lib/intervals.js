@@ -104,9 +104,11 @@ export function measures(scores, members, threshold, fprs) {
   const outside = inside.reduce((count, one) => count + 1 - one, 0);
   const resolved = fprs.filter((fpr) => outside * fpr >= RESOLVING_NON_MEMBERS - 1e-9);
   return (weights) => {
-    const totals = [0, 0];
-    order.forEach((record, place) => (totals[inside[place]] += weights[record]));
-    const [alarmsInAll, hitsInAll] = totals;
+    let [alarmsInAll, hitsInAll] = [0, 0];
+    for (let place = 0; place < order.length; place++) {
+      if (inside[place]) hitsInAll += weights[order[place]];
+      else alarmsInAll += weights[order[place]];
+    }
     const low = resolved.map(() => 0);
     let [hits, alarms, area, right] = [0, 0, 0, 1 / 2];
     for (let place = 0; place < order.length; ) {
