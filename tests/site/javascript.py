@@ -7,6 +7,7 @@ import json
 import math
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,34 +22,55 @@ TOLERANCE = 1e-12
 
 
 def call(function: str, *args: Any) -> dict[str, Any]:
-    """A call of "module.function" for `answers`."""
+    """A call of "module.function"."""
     return {"call": function, "args": args}
 
 
-def answers(calls: Iterable[dict[str, Any]], lib: Path = LIB) -> list[dict[str, Any]]:
-    """What the functions said, {"value": ...} or {"refused": ...} each; one node for all of them."""
-    node = shutil.which("node")
-    if node is None:
-        pytest.skip("node is not installed: the page's JavaScript cannot be run")
-    # .js is a module to a browser that is told so; node takes this flag, or guesses.
-    ran = subprocess.run(
-        [node, "--no-warnings", "--experimental-default-type=module", HERE / "run.mjs", lib],
-        input=json.dumps(list(calls)),
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ran.returncode == 0, ran.stderr
-    found: list[dict[str, Any]] = json.loads(ran.stdout, object_hook=_number)
-    return found
+class JavaScript:
+    """A node that runs the modules of a folder, until it is closed.
 
+    Args:
+        lib: the folder.
+    """
 
-def values(calls: Iterable[dict[str, Any]]) -> list[Any]:
-    """What the functions returned; a refusal fails the test."""
-    found = answers(calls)
-    refused = [one["refused"] for one in found if "refused" in one]
-    assert not refused, refused
-    return [one["value"] for one in found]
+    def __init__(self, lib: Path = LIB) -> None:
+        node = shutil.which("node")
+        if node is None:
+            pytest.skip("node is not installed: the page's JavaScript cannot be run")
+        # A browser is told that .js is a module; node wants a package that says so.
+        self._copy = tempfile.TemporaryDirectory()
+        copied = shutil.copytree(lib, Path(self._copy.name) / "lib")
+        (copied / "package.json").write_text('{"type": "module"}')
+        self._node = subprocess.Popen(
+            [node, HERE / "run.mjs", copied],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def answers(self, calls: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+        """What the functions said, {"value": ...} or {"refused": ...} each."""
+        assert self._node.stdin and self._node.stdout and self._node.stderr
+        self._node.stdin.write(json.dumps(list(calls)) + "\n")
+        self._node.stdin.flush()
+        line = self._node.stdout.readline()
+        assert line, self._node.stderr.read()
+        found: list[dict[str, Any]] = json.loads(line, object_hook=_number)
+        return found
+
+    def values(self, calls: Iterable[dict[str, Any]]) -> list[Any]:
+        """What the functions returned; a refusal fails the test."""
+        found = self.answers(calls)
+        refused = [one["refused"] for one in found if "refused" in one]
+        assert not refused, refused
+        return [one["value"] for one in found]
+
+    def close(self) -> None:
+        """Ends node."""
+        self._node.communicate(timeout=60)
+        self._copy.cleanup()
 
 
 def _number(value: dict[str, Any]) -> Any:

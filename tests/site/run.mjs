@@ -1,12 +1,11 @@
-// Calls functions of src/dynanoise/site/lib for the tests: node run.mjs LIB < calls > answers.
+// Calls functions of src/dynanoise/site/lib for the tests: node run.mjs LIB.
 //
-// A call is {"call": "module.function", "args": [...]}. In arguments {"$hex": ...}, {"$base64": ...},
-// {"$f64": ...}, {"$big": ...}, {"$seed": ...} and {"$pick": ...} stand for bytes, a buffer,
-// an array, a bigint, a generator,
-// and a function that draws integers from one. An answer is {"value": ...} or {"refused": ...}; any
-// error but an InputError ends the run, for it is a bug.
+// Each line of the input is a list of calls, {"call": "module.function", "args": [...]}, each line of
+// the output the list of answers: {"value": ...} or {"refused": ...}. Any error but an InputError ends
+// the run, for it is a bug. In arguments an object with one of the keys of REVIVED stands for what
+// JSON lacks.
 
-import { readFileSync, writeSync } from "node:fs";
+import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
 const lib = pathToFileURL(`${process.argv[2]}/`);
@@ -128,7 +127,8 @@ const written = (key, value) => {
   return value;
 };
 
-const answers = [];
-for (const call of JSON.parse(readFileSync(0, "utf8"))) answers.push(await answered(call));
-const text = Buffer.from(JSON.stringify(answers, written));
-for (let done = 0; done < text.length; ) done += writeSync(1, text, done);
+for await (const line of createInterface({ input: process.stdin })) {
+  const answers = [];
+  for (const call of JSON.parse(line)) answers.push(await answered(call));
+  process.stdout.write(`${JSON.stringify(answers, written)}\n`);
+}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.site import build_vectors
-from tests.site.javascript import LIB, agree, answers, call, matrix, values
+from tests.site.javascript import LIB, JavaScript, agree, call, matrix
 
 KEYED = Path(__file__).parent.parent / "noise" / "vectors"
 NAMES = {
@@ -52,12 +52,12 @@ def test_every_module_is_short_and_asks_nobody() -> None:
 # --- formulas ------------------------------------------------------------------------------------
 
 
-def test_softmax_and_entropy() -> None:
+def test_softmax_and_entropy(js: JavaScript) -> None:
     vectors = load("formulas.json")
     for name in ("softmax", "log_softmax"):
         function = {"softmax": "softmax", "log_softmax": "logSoftmax"}[name]
         temperatures = [str(t) for t in build_vectors.TEMPERATURES]
-        found = values(
+        found = js.values(
             call(f"numerics.{function}", one["logits"], float(t))
             for one in vectors
             for t in temperatures
@@ -66,29 +66,29 @@ def test_softmax_and_entropy() -> None:
         agree(found, expected, relative=True, where=name)
     logs = [one["log_softmax"]["1.0"] for one in vectors]
     agree(
-        values(call("numerics.entropy", row) for row in logs), [one["entropy"] for one in vectors]
+        js.values(call("numerics.entropy", row) for row in logs), [one["entropy"] for one in vectors]
     )
-    centred = values(call("numerics.centred", row) for row in logs)
+    centred = js.values(call("numerics.centred", row) for row in logs)
     agree(centred, [one["centred"] for one in vectors])
-    undone = values(call("dynanoise.undo", row, 0.1) for row in logs)
+    undone = js.values(call("dynanoise.undo", row, 0.1) for row in logs)
     agree(undone, [one["undo"] for one in vectors])
 
 
 @pytest.mark.parametrize("name", ["entropy", "max_probability", "margin"])
-def test_sensitivity(name: str) -> None:
+def test_sensitivity(js: JavaScript, name: str) -> None:
     vectors = load("formulas.json")
-    found = values(call("dynanoise.sensitivity", one["logits"], name) for one in vectors)
+    found = js.values(call("dynanoise.sensitivity", one["logits"], name) for one in vectors)
     agree(found, [one["sensitivity"][name] for one in vectors])
 
 
-def test_answers_and_their_variance() -> None:
+def test_answers_and_their_variance(js: JavaScript) -> None:
     vectors = load("defended.json")
     for one in vectors:
         one["set"] = parameters(one["parameters"])
-    found = values(call("dynanoise.variance", one["logits"], one["set"]) for one in vectors)
+    found = js.values(call("dynanoise.variance", one["logits"], one["set"]) for one in vectors)
     agree(found, [one["variance"] for one in vectors])
     for key in ("answer", "of_base"):
-        found = values(
+        found = js.values(
             call(
                 "dynanoise.answer",
                 one["logits"],
@@ -104,31 +104,31 @@ def test_answers_and_their_variance() -> None:
         assert [row.index(max(row)) for row in found] == labels
 
 
-def test_label_flips_of_one_sample() -> None:
+def test_label_flips_of_one_sample(js: JavaScript) -> None:
     vectors = load("flips.json")
     calls = [
         call("flips.flipProbability", one["logits"], parameters(one["parameters"]))
         for one in vectors
     ]
-    found = values(calls)
+    found = js.values(calls)
     assert all(one["exact"] for one in found) and len(found) > 25
     agree([one["value"] for one in found], [one["value"] for one in vectors], relative=True)
 
 
-def test_statistics_of_attacks() -> None:
+def test_statistics_of_attacks(js: JavaScript) -> None:
     vectors = load("statistics.json")
     for name in vectors[0]["values"]:
-        found = values(
+        found = js.values(
             call("attacks.statistic", name, matrix(one["log_probs"]), one["labels"])
             for one in vectors
         )
         agree(found, [one["values"][name] for one in vectors], where=name)
 
 
-def test_curves_thresholds_and_intervals() -> None:
+def test_curves_thresholds_and_intervals(js: JavaScript) -> None:
     vectors = load("curves.json")
     arguments = [(one["scores"], one["members"]) for one in vectors]
-    curves = values(call("roc.roc", *both) for both in arguments)
+    curves = js.values(call("roc.roc", *both) for both in arguments)
     for curve, one in zip(curves, vectors, strict=True):
         agree(curve["auc"], one["auc"])
         assert curve["members"] == sum(one["members"]) and curve["thresholds"][0] == float("inf")
@@ -136,23 +136,23 @@ def test_curves_thresholds_and_intervals() -> None:
             agree([curve["fpr"], curve["tpr"]], [one["fpr"], one["tpr"]])
         rates = [float(fpr) for fpr in one["tpr_at"]]
         curve["thresholds"] = []
-        said = answers(call("roc.tprAt", curve, fpr) for fpr in rates)
+        said = js.answers(call("roc.tprAt", curve, fpr) for fpr in rates)
         found = [a["value"] if "value" in a else a["refused"]["message"] for a in said]
         agree(found, list(one["tpr_at"].values()))
         assert {a["refused"]["name"] for a in said if "refused" in a} <= {"TooFewRecordsError"}
-    best = values(call("roc.bestThreshold", *both, kind) for both in arguments for kind in (1, 0))
+    best = js.values(call("roc.bestThreshold", *both, kind) for both in arguments for kind in (1, 0))
     agree([one["threshold"] for one in best], [t for one in vectors for t in one["best"]])
-    said = values(
+    said = js.values(
         call("roc.balancedAccuracy", *both, one["best"][0])
         for both, one in zip(arguments, vectors, strict=True)
     )
     agree([one["accuracy"] for one in best[::2]], said)
-    found = values(
+    found = js.values(
         call("roc.classThresholds", *both, one["labels"], 5)
         for both, one in zip(arguments, vectors, strict=True)
     )
     agree(found, [one["by_class"] for one in vectors])
-    found = values(
+    found = js.values(
         call(
             "attacks.ranks",
             one["scores"][:30],
@@ -162,13 +162,13 @@ def test_curves_thresholds_and_intervals() -> None:
     )
     agree(found, [one["ranks"] for one in vectors])
     large = [(both, one) for both, one in zip(arguments, vectors, strict=True) if one["delong"]]
-    found = values(call("intervals.delong", *both) for both, _ in large)
+    found = js.values(call("intervals.delong", *both) for both, _ in large)
     agree([list(one.values()) for one in found], [one["delong"] for _, one in large])
 
 
-def test_averaging() -> None:
+def test_averaging(js: JavaScript) -> None:
     vectors = load("repeated.json")
-    found = values(
+    found = js.values(
         call("test.asked", one["answers"], one["temperature"], one["logits"], None)
         for one in vectors
     )
@@ -180,22 +180,22 @@ def test_averaging() -> None:
 # --- randomness ----------------------------------------------------------------------------------
 
 
-def test_generators_and_seeds() -> None:
+def test_generators_and_seeds(js: JavaScript) -> None:
     vectors = load("streams.json")
     sfc32 = vectors["sfc32"]
-    assert values([call("test.words", sfc32["start"], 20)]) == [sfc32["words"]]
-    agree(values([call("normals.normalsV1", sfc32["words"], 9)])[0], sfc32["normals"])
+    assert js.values([call("test.words", sfc32["start"], 20)]) == [sfc32["words"]]
+    agree(js.values([call("normals.normalsV1", sfc32["words"], 9)])[0], sfc32["normals"])
     assert len(sfc32["words"]) == 20
-    found = values(call("seeding.derive", one["seed"], *one["path"]) for one in vectors["derive"])
+    found = js.values(call("seeding.derive", one["seed"], *one["path"]) for one in vectors["derive"])
     assert found == [one["value"] for one in vectors["derive"]]
-    found = values(
+    found = js.values(
         call("test.numpy", {"$big": one["seed"]}, one["length"], one["n"], 9)
         for one in vectors["numpy"]
     )
     assert found == [[one["permutation"], one["integers"]] for one in vectors["numpy"]]
 
 
-def test_hashes_are_the_published_ones() -> None:
+def test_hashes_are_the_published_ones(js: JavaScript) -> None:
     import hashlib
     import hmac
 
@@ -205,7 +205,7 @@ def test_hashes_are_the_published_ones() -> None:
         b"abc": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
         b"": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     }
-    found = values(call("sha256.sha256", {"$hex": one.hex()}) for one in (*published, *messages))
+    found = js.values(call("sha256.sha256", {"$hex": one.hex()}) for one in (*published, *messages))
     own = [hashlib.sha256(one).hexdigest() for one in messages]
     assert [bytes(one).hex() for one in found] == [*published.values(), *own]
     # RFC 4231, cases 1, 2 and 6.
@@ -215,20 +215,20 @@ def test_hashes_are_the_published_ones() -> None:
         (b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First", "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
     ]
     cases += [(one, one[::-1], hmac.digest(one, one[::-1], "sha256").hex()) for one in messages]
-    found = values(call("sha256.hmac", {"$hex": k.hex()}, {"$hex": m.hex()}) for k, m, _ in cases)
+    found = js.values(call("sha256.hmac", {"$hex": k.hex()}, {"$hex": m.hex()}) for k, m, _ in cases)
     assert [bytes(one).hex() for one in found] == [digest for *_, digest in cases]
 
 
-def test_ciphers_are_the_published_ones() -> None:
+def test_ciphers_are_the_published_ones(js: JavaScript) -> None:
     key = {"$hex": bytes(range(16)).hex()}
     hashes = known("siphash128.json")["hashes"]
-    found = values(
+    found = js.values(
         call("siphash.siphash128", {"$hex": bytes(range(i)).hex()}, key)
         for i in range(len(hashes))
     )
     assert [bytes(one).hex() for one in found] == hashes
     blocks = known("chacha20.json")["blocks"]
-    found = values(
+    found = js.values(
         call(
             "chacha20.block",
             {"$hex": one["key"]},
@@ -241,16 +241,16 @@ def test_ciphers_are_the_published_ones() -> None:
     assert made == [one["block"] for one in blocks]
 
 
-def test_normals_v1() -> None:
+def test_normals_v1(js: JavaScript) -> None:
     vectors = known("normals_v1.json")
     counts = [len(one["normals"]) for one in vectors]
-    streams = values(
+    streams = js.values(
         call("chacha20.stream", {"$hex": one["key"]}, one["nonce"], 4 * -(-count // 2))
         for one, count in zip(vectors, counts, strict=True)
     )
-    uniforms = values(call("normals.uniforms", words) for words in streams)
+    uniforms = js.values(call("normals.uniforms", words) for words in streams)
     assert uniforms == [[float.fromhex(u) for u in one["uniforms"]] for one in vectors]
-    found = values(
+    found = js.values(
         call("normals.normalsV1", words, count) for words, count in zip(streams, counts, strict=True)
     )
     agree(found, [one["normals"] for one in vectors])
@@ -259,10 +259,10 @@ def test_normals_v1() -> None:
 # --- keyed noise ---------------------------------------------------------------------------------
 
 
-def test_keyed_noise_version_1() -> None:
+def test_keyed_noise_version_1(js: JavaScript) -> None:
     """Integers and bits exactly, normals and probabilities to 1e-12."""
     vectors = known("keyed_v1.json")
-    found = values(
+    found = js.values(
         call(
             "test.keyed",
             {
@@ -287,16 +287,16 @@ def test_keyed_noise_version_1() -> None:
         assert made["again"] == made["probs"]
 
 
-def test_keyed_noise_of_other_settings() -> None:
+def test_keyed_noise_of_other_settings(js: JavaScript) -> None:
     vectors = load("keyed.json")
     sets = [parameters(one["parameters"]) for one in vectors]
-    assert values(call("keyed.purpose", one) for one in sets) == [o["purpose"] for o in vectors]
-    found = values(
+    assert js.values(call("keyed.purpose", one) for one in sets) == [o["purpose"] for o in vectors]
+    found = js.values(
         call("test.keyed", one["keyed"], one["logits"], chosen)
         for one, chosen in zip(vectors, sets, strict=True)
     )
     agree([one["probs"] for one in found], [one["probs"] for one in vectors], relative=True)
-    written = values(
+    written = js.values(
         call(
             "keyed.setting",
             len(one["logits"]),
@@ -307,7 +307,7 @@ def test_keyed_noise_of_other_settings() -> None:
         for one in vectors
     )
     assert written == [one["setting"] for one in vectors]
-    said = values([call("keyed.setting", 3, 1, 2.0, "größer \x7f \"€\"")])
+    said = js.values([call("keyed.setting", 3, 1, 2.0, "größer \x7f \"€\"")])
     from dynanoise.noise.keyed import setting
 
     assert said == [setting(3, 1, 2.0, "größer \x7f \"€\"")]

@@ -28,8 +28,9 @@ export function readCsv(file, buffer, most = MOST) {
     throw unreadable(file, "it is no UTF-8 text");
   }
   const lines = linesOf(file, text);
-  const names = (lines.next().value ?? "").split(",").map((name) => name.trim().replace(/^"(.*)"$/, "$1").trim());
-  if (names.every((name) => !Number.isNaN(numberOf(name)))) {
+  const first = lines.next().value ?? "";
+  const names = first === "" ? [] : first.split(",").map(nameOf);
+  if (names.length > 0 && names.every((name) => !Number.isNaN(numberOf(name)))) {
     throw new InputError(
       `The first line of ${file} holds numbers.`,
       "Begin it with column names: p0,p1,...,label,member.",
@@ -62,11 +63,14 @@ export function readCsv(file, buffer, most = MOST) {
   records.forEach((record, i) => order.forEach((at, k) => (values[i * classes + k] = record[at])));
   const found = {
     probs: { dtype: "float64", shape: [records.length, classes], values },
-    labels: column("label") ?? column("labels"),
+    labels: column("label"),
     member: column("member"),
   };
   return Object.fromEntries(Object.entries(found).filter(([, array]) => array !== null));
 }
+
+/** A column's name without white space and quotes. @param {string} text */
+const nameOf = (text) => text.trim().replace(/^"(.*)"$/, "$1").trim();
 
 /** Line by line, so that a large file is not held twice. */
 function* linesOf(file, text) {

@@ -26,6 +26,11 @@ export function shown(value) {
   return String(value);
 }
 
+/** @param {number} value @returns {string} as Python's repr has a float. */
+export function asFloat(value) {
+  return Number.isInteger(value) && Math.abs(value) < 1e16 ? `${value}.0` : shown(value);
+}
+
 /**
  * @param {boolean} holds
  * @param {string} problem

@@ -1,7 +1,7 @@
 /** What a user gives for an audit: checked, so that no exchanged column becomes a finding. */
 
 import { readCsv } from "./csv.js";
-import { InputError, TooFewRecordsError, require, shown } from "./errors.js";
+import { InputError, TooFewRecordsError, asFloat, require, shown } from "./errors.js";
 import { logProbabilities, logSoftmax, centred, favour, argmax, softmax, TINY } from "./numerics.js";
 import { readNpz } from "./npz.js";
 
@@ -149,7 +149,7 @@ function answersOf(arrays, prefix) {
   }
   if (values.length && (seen.least < 0 || seen.most > 1 + SUMS_TO_ONE)) {
     throw new InputError(
-      `${kind} hold ${seen.least < 0 ? seen.least : seen.most}, which is no probability.`,
+      `${kind} hold ${asFloat(seen.least < 0 ? seen.least : seen.most)}, which is no probability.`,
       `Give probabilities, or call them ${prefix}logits; a label among p0 .. p{K-1} looks like this, too.`,
     );
   }
@@ -240,21 +240,22 @@ function memberOf(array, models, records) {
 }
 
 /** Labels and membership change places easily, and every number that follows is nonsense. */
-function notExchanged(said, labels, member) {
-  const { records, classes } = said;
+function notExchanged({ logits, records, classes }, labels, member) {
   const flat = (array) => array.shape.length === 1 && array.shape[0] === records;
   if (!flat(labels) || !flat(member) || records === 0) return;
   const flags = labels.values.every((value) => value === 0 || value === 1);
   if (flags && !member.values.every((value) => value === -1 || value === 0 || value === 1)) {
+    const largest = member.values.reduce((a, b) => Math.max(a, b));
+    const said = member.dtype.startsWith("float") ? asFloat(largest) : shown(largest);
     throw new InputError(
-      `labels hold only 0 and 1, and member holds ${shown(member.values.reduce((a, b) => Math.max(a, b)))}: ` +
+      `labels hold only 0 and 1, and member holds ${said}: ` +
         "labels and member look exchanged.",
       "Exchange the two.",
     );
   }
   let [right, other] = [0, 0];
   for (let i = 0; i < records; i++) {
-    const preferred = argmax(said.logits.subarray(i * classes, (i + 1) * classes));
+    const preferred = argmax(logits.subarray(i * classes, (i + 1) * classes));
     right += preferred === labels.values[i] ? 1 : 0;
     other += preferred === member.values[i] ? 1 : 0;
   }
