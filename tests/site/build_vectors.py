@@ -145,24 +145,27 @@ def flips() -> list[dict[str, Any]]:
         return float(value)
 
     made = []
-    for parameters in ({}, {"base_variance": 0.1, "lambda_scale": 3.0}, {"base_variance": 20.0}):
+    settings: tuple[dict[str, Any], ...]
+    settings = ({}, {"base_variance": 0.1, "lambda_scale": 3.0}, {"base_variance": 20.0})
+    for parameters in settings:
         defense = DynaNoise(**parameters)
         for row in (*some_rows()[:12], [0.5, 0.2], [40.0, 0.0, 1.0]):
             logits = np.array(row)
             own = int(logits.argmax())
             gaps = np.delete(logits[own] - logits, own) / np.sqrt(defense.variance(logits))
             if gaps.min() < 36:  # beyond that the probability is no normal float64
-                made.append(
-                    {"parameters": parameters, "logits": row, "value": probability(gaps)}
-                )
+                made.append({"parameters": parameters, "logits": row, "value": probability(gaps)})
     return made
+
+
+SPREADS = (0.1, 1.0, 4.0, 20.0, 60.0, 4.0, 400.0)
 
 
 def statistics() -> list[dict[str, Any]]:
     """Of answers from uncertain to certain, with right and wrong labels."""
     generator, made = np.random.default_rng(3), []
     for classes in (2, 5, 40):
-        logits = generator.normal(0, [[0.1], [1], [4], [20], [60], [4], [400]], (7, classes))
+        logits = generator.normal(0, np.array(SPREADS)[:, None], (7, classes))
         logits[5] = 0
         log_probs = numerics.log_softmax(logits)
         labels = generator.integers(0, classes, 7)
@@ -222,7 +225,8 @@ def _delong(scores: Float64, members: Any) -> list[float]:
 def repeated() -> list[dict[str, Any]]:
     """What an informed attacker recovers of one query asked Q times."""
     made = []
-    for parameters in ({}, {"temperature": 4.0, "base_variance": 0.1, "lambda_scale": 3.0}):
+    settings: tuple[dict[str, Any], ...] = ({}, SETTINGS[1])
+    for parameters in settings:
         defense = DynaNoise(**parameters)
         for row in some_rows()[:5]:
             logits = np.array(row)
@@ -232,9 +236,16 @@ def repeated() -> list[dict[str, Any]]:
                 i = 0 if purpose == "first" else 1 + int(purpose.split()[1])
                 return Given(logits[None, None], normals[i][None, None, None])
 
-            outputs = Outputs(logits[None, None, None], np.zeros(1, int), np.zeros(1, int), [[1]])
+            outputs = Outputs(
+                logits[None, None, None],
+                np.zeros(1, int),
+                np.zeros(1, int),
+                np.ones((1, 1), np.int8),
+            )
             seen = observe(defense, outputs, noise, repeats=6, aware=True)
-            mean = np.mean([defense.undo(np.log(one)) for one in _answers(defense, logits, normals)], 0)
+            mean = np.mean(
+                [defense.undo(np.log(one)) for one in _answers(defense, logits, normals)], 0
+            )
             made.append(
                 {
                     "temperature": defense.temperature,
@@ -254,7 +265,7 @@ def _answers(defense: DynaNoise, logits: Float64, normals: Float64) -> list[Any]
 def keyed_answers() -> list[dict[str, Any]]:
     """Settings that tests/noise/vectors lack: other sensitivities, many classes."""
     made = []
-    changes = (
+    changes: tuple[dict[str, Any], ...] = (
         {"sensitivity": "margin"},
         {"sensitivity": "max_probability", "samples": 2, "keep_label": True},
         {"base_variance": 0.0, "temperature": 1.0},

@@ -85,7 +85,11 @@ def buffer(raw: bytes) -> dict[str, str]:
 def matrix(rows: Any) -> dict[str, Any]:
     """A matrix as the modules take it."""
     array = np.asarray(rows, dtype=np.float64)
-    return {"rows": array.shape[0], "classes": array.shape[1], "values": {"$f64": array.ravel().tolist()}}
+    return {
+        "rows": array.shape[0],
+        "classes": array.shape[1],
+        "values": {"$f64": array.ravel().tolist()},
+    }
 
 
 def agree(found: Any, expected: Any, *, relative: bool = False, where: str = "") -> None:

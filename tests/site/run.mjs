@@ -102,6 +102,22 @@ const TESTS = {
     }
     return average.error(estimate, logits, 0);
   },
+  async measured(scores, members, threshold, fprs, weights) {
+    const { measures } = await load("intervals");
+    return measures(scores, members, threshold, fprs)(weights);
+  },
+  async normals(seed, count) {
+    return random.normals(random.seeded(seed), count);
+  },
+  async below(seed, n, count) {
+    const generator = random.seeded(seed);
+    return Array.from({ length: count }, () => random.below(generator, n));
+  },
+  async audit(name, buffer, options) {
+    const { readFile } = await load("given");
+    const { auditSingle } = await load("single_model");
+    return auditSingle(await readFile(name, buffer), options);
+  },
   async shifts(classes, reach, pairs, seed, keep) {
     const average = await load("average");
     return average.antithetic(classes, reach, pairs, random.seeded(seed), keep);

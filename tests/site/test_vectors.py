@@ -45,7 +45,15 @@ def test_every_module_is_short_and_asks_nobody() -> None:
     for file in files:
         text = file.read_text()
         assert len(text.splitlines()) < 300, file.name
-        for word in ("eval(", "Function(", "fetch(", "XMLHttp", "document", "window", "Math.random"):
+        for word in (
+            "eval(",
+            "Function(",
+            "fetch(",
+            "XMLHttp",
+            "document",
+            "window",
+            "Math.random",
+        ):
             assert word not in text, (file.name, word)
 
 
@@ -66,7 +74,8 @@ def test_softmax_and_entropy(js: JavaScript) -> None:
         agree(found, expected, relative=True, where=name)
     logs = [one["log_softmax"]["1.0"] for one in vectors]
     agree(
-        js.values(call("numerics.entropy", row) for row in logs), [one["entropy"] for one in vectors]
+        js.values(call("numerics.entropy", row) for row in logs),
+        [one["entropy"] for one in vectors],
     )
     centred = js.values(call("numerics.centred", row) for row in logs)
     agree(centred, [one["centred"] for one in vectors])
@@ -140,7 +149,9 @@ def test_curves_thresholds_and_intervals(js: JavaScript) -> None:
         found = [a["value"] if "value" in a else a["refused"]["message"] for a in said]
         agree(found, list(one["tpr_at"].values()))
         assert {a["refused"]["name"] for a in said if "refused" in a} <= {"TooFewRecordsError"}
-    best = js.values(call("roc.bestThreshold", *both, kind) for both in arguments for kind in (1, 0))
+    best = js.values(
+        call("roc.bestThreshold", *both, kind) for both in arguments for kind in (1, 0)
+    )
     agree([one["threshold"] for one in best], [t for one in vectors for t in one["best"]])
     said = js.values(
         call("roc.balancedAccuracy", *both, one["best"][0])
@@ -186,7 +197,9 @@ def test_generators_and_seeds(js: JavaScript) -> None:
     assert js.values([call("test.words", sfc32["start"], 20)]) == [sfc32["words"]]
     agree(js.values([call("normals.normalsV1", sfc32["words"], 9)])[0], sfc32["normals"])
     assert len(sfc32["words"]) == 20
-    found = js.values(call("seeding.derive", one["seed"], *one["path"]) for one in vectors["derive"])
+    found = js.values(
+        call("seeding.derive", one["seed"], *one["path"]) for one in vectors["derive"]
+    )
     assert found == [one["value"] for one in vectors["derive"]]
     found = js.values(
         call("test.numpy", {"$big": one["seed"]}, one["length"], one["n"], 9)
@@ -210,12 +223,26 @@ def test_hashes_are_the_published_ones(js: JavaScript) -> None:
     assert [bytes(one).hex() for one in found] == [*published.values(), *own]
     # RFC 4231, cases 1, 2 and 6.
     cases = [
-        (b"\x0b" * 20, b"Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
-        (b"Jefe", b"what do ya want for nothing?", "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"),
-        (b"\xaa" * 131, b"Test Using Larger Than Block-Size Key - Hash Key First", "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
+        (
+            b"\x0b" * 20,
+            b"Hi There",
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+        ),
+        (
+            b"Jefe",
+            b"what do ya want for nothing?",
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+        ),
+        (
+            b"\xaa" * 131,
+            b"Test Using Larger Than Block-Size Key - Hash Key First",
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+        ),
     ]
     cases += [(one, one[::-1], hmac.digest(one, one[::-1], "sha256").hex()) for one in messages]
-    found = js.values(call("sha256.hmac", {"$hex": k.hex()}, {"$hex": m.hex()}) for k, m, _ in cases)
+    found = js.values(
+        call("sha256.hmac", {"$hex": k.hex()}, {"$hex": m.hex()}) for k, m, _ in cases
+    )
     assert [bytes(one).hex() for one in found] == [digest for *_, digest in cases]
 
 
@@ -223,8 +250,7 @@ def test_ciphers_are_the_published_ones(js: JavaScript) -> None:
     key = {"$hex": bytes(range(16)).hex()}
     hashes = known("siphash128.json")["hashes"]
     found = js.values(
-        call("siphash.siphash128", {"$hex": bytes(range(i)).hex()}, key)
-        for i in range(len(hashes))
+        call("siphash.siphash128", {"$hex": bytes(range(i)).hex()}, key) for i in range(len(hashes))
     )
     assert [bytes(one).hex() for one in found] == hashes
     blocks = known("chacha20.json")["blocks"]
@@ -251,7 +277,8 @@ def test_normals_v1(js: JavaScript) -> None:
     uniforms = js.values(call("normals.uniforms", words) for words in streams)
     assert uniforms == [[float.fromhex(u) for u in one["uniforms"]] for one in vectors]
     found = js.values(
-        call("normals.normalsV1", words, count) for words, count in zip(streams, counts, strict=True)
+        call("normals.normalsV1", words, count)
+        for words, count in zip(streams, counts, strict=True)
     )
     agree(found, [one["normals"] for one in vectors])
 
@@ -307,7 +334,7 @@ def test_keyed_noise_of_other_settings(js: JavaScript) -> None:
         for one in vectors
     )
     assert written == [one["setting"] for one in vectors]
-    said = js.values([call("keyed.setting", 3, 1, 2.0, "größer \x7f \"€\"")])
+    said = js.values([call("keyed.setting", 3, 1, 2.0, 'größer \x7f "€"')])
     from dynanoise.noise.keyed import setting
 
-    assert said == [setting(3, 1, 2.0, "größer \x7f \"€\"")]
+    assert said == [setting(3, 1, 2.0, 'größer \x7f "€"')]
