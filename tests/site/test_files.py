@@ -198,6 +198,14 @@ def test_damaged_and_dishonest_archives(js: JavaScript) -> None:
     assert "64 MiB for logits, which is too much" in found["problem"]
 
 
+def test_arrays_that_are_too_much_together(js: JavaScript) -> None:
+    """600 numbers fit where 1,000 do; twice 600 do not, whether large bytes or small ones."""
+    for dtype in ("f8", "i1"):
+        raw = npz({"labels": np.zeros(600, dtype), "member": np.zeros(600, dtype)})
+        [found] = js.answers([call("npz.readNpz", "a.npz", buffer(raw), 1000)])
+        assert "600 numbers, and 400 fit" in found["refused"]["problem"]
+
+
 def test_an_encrypted_archive(js: JavaScript) -> None:
     raw = bytearray(npz(good()))
     place = raw.rindex(b"PK\x01\x02") + 8

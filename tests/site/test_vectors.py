@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from dynanoise import numerics
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.noise.cells import Grid
 from tests.site import build_vectors
 from tests.site.javascript import LIB, JavaScript, agree, call, matrix
 
@@ -88,6 +93,27 @@ def test_sensitivity(js: JavaScript, name: str) -> None:
     vectors = load("formulas.json")
     found = js.values(call("dynanoise.sensitivity", one["logits"], name) for one in vectors)
     agree(found, [one["sensitivity"][name] for one in vectors])
+
+
+def test_entropy_stays_in_its_bounds(js: JavaScript) -> None:
+    """Rounding takes neither uniform nor certain answers beyond them."""
+    uniform = [[-math.log(k)] * k for k in range(2, 120)]
+    found = js.values(call("numerics.entropy", row) for row in uniform)
+    assert all(nats <= math.log(k) for k, nats in enumerate(found, start=2))
+    assert js.values([call("numerics.entropy", [1e-16, -800.0])]) == [0]
+
+
+def test_a_tie_goes_to_the_winner_by_one_unit_in_the_last_place(js: JavaScript) -> None:
+    rows = [[0.5, 0.5], [0.25, 0.25, 0.5], [0.0, 0.0], [0.2, 0.8]]
+    found = js.values(call("numerics.favour", row, 1) for row in rows)
+    expected = [numerics.favour(np.array([row]), np.array([1]))[0].tolist() for row in rows]
+    assert found == expected and found[0][1] == np.nextafter(0.5, 1)
+    # So hot that the answer rounds to equal numbers: the label is that of the noisy logits.
+    hot = {"temperature": 1e17}
+    for normals in ([0.0, 3.0], [3.0, 0.0]):
+        [answer] = js.values([call("dynanoise.answer", [0.1, 0.0], hot, normals)])
+        assert abs(answer[0] - answer[1]) < 1e-15
+        assert np.argmax(answer) == np.argmax(normals)
 
 
 def test_answers_and_their_variance(js: JavaScript) -> None:
@@ -281,6 +307,9 @@ def test_normals_v1(js: JavaScript) -> None:
         for words, count in zip(streams, counts, strict=True)
     )
     agree(found, [one["normals"] for one in vectors])
+    # A uniform of 0, which no vector has, is the largest normal there is.
+    largest = math.sqrt(106 * math.log(2))
+    agree(js.values([call("normals.normalsV1", [0, 0, 0, 0], 2)])[0], [largest, 0.0])
 
 
 # --- keyed noise ---------------------------------------------------------------------------------
@@ -338,3 +367,24 @@ def test_keyed_noise_of_other_settings(js: JavaScript) -> None:
     from dynanoise.noise.keyed import setting
 
     assert said == [setting(3, 1, 2.0, 'größer \x7f "€"')]
+
+
+def test_cells_and_their_representatives(js: JavaScript) -> None:
+    """Bit for bit, on both sides of a boundary and as far as cells are told apart."""
+    generator = np.random.default_rng(6)
+    width, offsets = 1.7, generator.uniform(0, 1, 5)
+    logits = generator.normal(0, 30, (40, 5))
+    logits[0] = 0, -1e9, -(2.0**20) * width, 1e-300, -1e300
+    grid = Grid(width, offsets)
+    cells, labels = grid.find(logits)
+    found = js.values(call("keyed.cellOf", row, width, offsets.tolist()) for row in logits.tolist())
+    assert [one["cell"] for one in found] == cells.tolist()
+    assert [one["label"] for one in found] == labels.tolist()
+    assert [one["base"] for one in found] == grid.representatives(cells).tolist()
+
+
+def test_minus_zero_is_the_same_setting_as_zero(js: JavaScript) -> None:
+    plain, minus = js.values(
+        call("keyed.purpose", {"lambdaScale": zero}) for zero in (0, {"$number": "-0"})
+    )
+    assert plain == minus == DynaNoise(lambda_scale=0).purpose
