@@ -307,10 +307,7 @@ def streams() -> dict[str, Any]:
     for seed in (0, 1, 2**31, *seeds, 2**130 + 7):
         generator = np.random.default_rng(seed)
         for length, n in ((5, 2), (40, 1), (257, 1000), (1, 2**32 - 1), (33, 3_000_000_000)):
-<<<<<<< HEAD
-=======
             generator.integers(0, 1, 3)  # of one possible value nothing is drawn
->>>>>>> sitejs
             made = generator.permutation(np.arange(length)).tolist()
             numpy.append(
                 {

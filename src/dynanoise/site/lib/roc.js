@@ -45,12 +45,8 @@ function ranked(scores, members) {
     `There are ${inside} members and ${truth.length - inside} non-members.`,
     "A ROC needs both.",
   );
-<<<<<<< HEAD
-  const order = Uint32Array.from(values.keys()).sort((a, b) => (values[a] > values[b] ? -1 : values[a] < values[b] ? 1 : a - b));
-=======
   const order = Uint32Array.from(values.keys());
   order.sort((a, b) => (values[a] === values[b] ? a - b : values[a] > values[b] ? -1 : 1));
->>>>>>> sitejs
   return { values, truth, order, inside };
 }
 
