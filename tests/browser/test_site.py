@@ -248,7 +248,7 @@ def test_a_number_says_where_it_is_from(visit: Opened) -> None:
     asked = page.url
     page.keyboard.press("Escape")
     page.wait_for_selector("#source", state="hidden")
-    assert "#record" not in page.url
+    page.wait_for_function("() => !location.hash.startsWith('#record')")
     assert link.evaluate("node => node === document.activeElement")
     # The address of a number opens it, too.
     page.goto("about:blank")

@@ -159,6 +159,24 @@ def test_fresh_noise_is_averaged_away_and_keyed_noise_is_not(visit: Opened) -> N
     assert error() < first
 
 
+def test_what_a_near_duplicate_moves_is_not_known_to_the_attacker(visit: Opened) -> None:
+    page = visit.page
+    visit.choose("#att-noise", "fresh")
+    found = {}
+    for question in ("same", "near", "pairs"):
+        visit.choose("#att-question", question)
+        errors = []
+        for _ in range(12):
+            page.click("#att-again")
+            page.click("#att-one")
+            errors.append(visit.number("#att-rms"))
+        found[question] = np.mean(errors)
+    # They move each logit by 2, the noise by less than 1; who shifts logits knows by how much.
+    assert found["near"] > 1.4 > found["same"]
+    assert found["pairs"] < 1.4
+    visit.choose("#att-question", "same")
+
+
 def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None:
     data = json.loads((ROOT / "src" / "dynanoise" / "site" / "data.json").read_text())
     for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
