@@ -63,7 +63,7 @@ def test_cells_are_those_of_records(folder: str) -> None:
                 ]
                 for metric, cell in zip(names, values, strict=True):
                     if cell is None:
-                        assert any(metric not in one for one in mine)
+                        assert not mine or any(metric not in one for one in mine)
                         continue
                     mean = np.mean([one[metric]["value"] for one in mine])
                     value = cell[0] if isinstance(cell, list) else cell

@@ -6,7 +6,7 @@ import { roc } from "./lib/roc.js";
 import { Particles } from "./particles.js";
 import { interval, number } from "./source.js";
 
-const FIRST = ["none", "static", "dynanoise"];
+const FIRST = ["none", "temperature", "static", "dynanoise"];
 
 export function start(data) {
   counters(data);
@@ -60,7 +60,11 @@ export function start(data) {
     const auc = roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])).auc;
     const found = data.find(one.folder, one.protocol, contender, samples.attack, "auc");
     const before = data.find(one.folder, one.protocol, "none", samples.attack, "auc");
-    byId("stage-verdict").replaceChildren(...verdict(contender, one, found, before, data));
+    const chosen = data.find(one.folder, one.protocol, contender, "strongest", "auc");
+    byId("stage-verdict").replaceChildren(
+      ...verdict(contender, one, found, before),
+      ...(chosen ? [" The attack that such an attacker chooses for itself has ", number(chosen), "."] : []),
+    );
     const run = found?.run;
     byId("stage-note").replaceChildren(
       `${there.length.toLocaleString("en")} of the run’s queries, half of them about members, ranked by ${data.titles[samples.attack]} with models of the attacker’s own behind the same defense; AUC of these alone ${fixed(auc)}. `,
@@ -89,7 +93,7 @@ export function start(data) {
 
 const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
 
-function verdict(contender, one, found, before, data) {
+function verdict(contender, one, found, before) {
   if (!found) return ["No Record has this number."];
   const value = [el("b", {}, "AUC ", number(found)), ` ${interval(found) ?? ""}`.trimEnd()];
   if (contender === "none") return [...value, ". Undefended, the attack pulls the two groups apart: nearly all that it ranks to the right were trained on."];
