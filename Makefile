@@ -7,7 +7,7 @@ ROWS ?= --contender temperature --contender static --contender dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench test check format docs results benchmarks wheel clean
+.PHONY: bench test check format docs results benchmarks wheel site clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
@@ -42,6 +42,10 @@ benchmarks: .venv/.dev
 # Builds the wheel, installs it alone into an empty environment, and tries it there without torch.
 wheel: .venv/.dev
 	bash tests/try_wheel.sh $(BIN)/python
+
+# The web page as files for any static host; `dynanoise demo` serves the same ones.
+site: .venv/.bench
+	$(BIN)/dynanoise demo --out out/site
 
 clean:
 	rm -rf .venv out dist

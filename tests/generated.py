@@ -18,6 +18,7 @@ from dynanoise.report.published import published
 from dynanoise.report.records import load
 from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes
 from dynanoise.report.summary import Summary
+from dynanoise.site.data import data_json
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "results" / "digits" / "records.json"
@@ -168,6 +169,11 @@ def _ratio(metric: dict[str, float], digits: int) -> str:
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
+def site_data() -> str:
+    """The web page's numbers and sampled rows."""
+    return data_json(ROOT / "results", ROOT / "CITATION.cff")
+
+
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
@@ -180,6 +186,7 @@ def cli_page() -> str:
         ["sweep"],
         ["show"],
         ["report"],
+        ["demo"],
         ["key", "new"],
         ["key", "id"],
         ["store", "ls"],
@@ -214,6 +221,7 @@ PAGES = {
     ROOT / "docs" / "results.md": results_page,
     ROOT / "docs" / "overhead.md": overhead_page,
     ROOT / "docs" / "kernel.md": kernel_page,
+    ROOT / "src" / "dynanoise" / "site" / "data.json": site_data,
 }
 
 

@@ -29,6 +29,8 @@ PYTHON
 
 "$there/dynanoise" --version
 "$there/dynanoise" --help >/dev/null
+"$there/dynanoise" demo --out "$work/site"
+for file in index.html style.css main.js data.json lib/keyed.js; do test -s "$work/site/$file"; done
 if "$there/dynanoise" bench digits 2>"$work/error"; then echo "bench ran without torch?"; exit 1; fi
 grep -q "pip install 'dynanoise\[train\]'" "$work/error"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,7 @@ import pytest
 from dynanoise.report.html import report_html
 from tests.build_evidence import evidence
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs: pip install playwright")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if found is None:
-        pytest.skip(f"no browser is installed: none of {', '.join(BROWSERS)}")
-    with sync_api.sync_playwright() as started:
-        # A container's root has no sandbox; the page is our own.
-        running = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,41 @@
+/** Starts every section; one that fails says so and leaves the others alone. */
+
+import { start as attacker } from "./attacker.js";
+import { start as audit } from "./audit.js";
+import { load } from "./data.js";
+import { byId } from "./dom.js";
+import { start as method } from "./method.js";
+import { start as overview } from "./overview.js";
+import { start as results } from "./results.js";
+import { start as budget } from "./budget.js";
+import { start as simulator } from "./simulator.js";
+import { facts, start as source } from "./source.js";
+import { start as text } from "./text.js";
+
+const trouble = byId("trouble");
+
+try {
+  const data = await load();
+  for (const start of [source, facts, text, overview, method, simulator, attacker, budget, results, audit]) {
+    // A frame between them, so that the page can be used while it starts.
+    await new Promise((done) => setTimeout(done));
+    start(data);
+  }
+  trouble.remove();
+  document.documentElement.dataset.ready = "";
+} catch (error) {
+  trouble.hidden = false;
+  trouble.textContent = `The page could not start: ${error.message}. Serve its files unchanged, as \`dynanoise demo\` does.`;
+  throw error;
+}
+
+// Which section is being read.
+const links = new Map([...document.querySelectorAll("nav a")].map((link) => [link.hash.slice(1), link]));
+const reading = new IntersectionObserver((entries) => {
+  for (const { target, isIntersecting } of entries) {
+    if (!isIntersecting) continue;
+    for (const link of links.values()) link.removeAttribute("aria-current");
+    links.get(target.id).setAttribute("aria-current", "true");
+  }
+}, { rootMargin: "-30% 0px -60% 0px" });
+for (const id of links.keys()) reading.observe(byId(id));

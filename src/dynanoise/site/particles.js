@@ -1,0 +1,182 @@
+/**
+ * Queries as particles: each flies to the place that an attacker gives it, least likely member on
+ * the left; members are stacked above the line, the others below. Where the attack works, the two
+ * heaps lean apart; where it fails, they mirror each other.
+ */
+
+import { normals, seeded, uniform } from "./lib/random.js";
+
+const DWELL = 22; // seconds that a query stays before it is asked again
+const FLIGHT = 1.5;
+const MARGIN = 46; // for the words above and below
+const SLOW = 1 / 40; // a frame longer than this, on average, and the page draws every second one
+
+/** @typedef {{ members: ArrayLike<number>, order: ArrayLike<number>, noise: number }} View */
+
+/**
+ * Where each particle rests: column and height in it.
+ * @param {View} view order: each row's place, 0 for the least likely member
+ * @param {number} columns
+ */
+export function places(view, columns) {
+  const count = view.order.length;
+  const above = new Int32Array(columns), below = new Int32Array(columns);
+  const found = new Array(count);
+  const sorted = Array.from({ length: count }, (_, i) => i).filter((i) => view.order[i] >= 0);
+  sorted.sort((a, b) => view.order[a] - view.order[b]);
+  sorted.forEach((row, place) => {
+    const column = Math.min(columns - 1, Math.floor((place / sorted.length) * columns));
+    const member = view.members[row] === 1;
+    found[row] = { column, level: member ? above[column]++ : -1 - below[column]++ };
+  });
+  return { found, above, below };
+}
+
+/** A canvas with particles; `show(view)` sends them to new places, `step` moves and draws them. */
+export class Particles {
+  constructor(canvas, members) {
+    this.canvas = canvas;
+    this.context = canvas.getContext("2d");
+    this.members = members;
+    const generator = seeded("particles");
+    const wobble = normals(generator, 2 * members.length);
+    this.all = Array.from(members, (member, i) => ({
+      member: member === 1, x: 0, y: 0, fromX: 0, fromY: 0, toX: 0, toY: 0, there: false,
+      wait: uniform(generator) * DWELL, flying: -1, lag: uniform(generator) * 0.45, wobble: [wobble[2 * i], wobble[2 * i + 1]],
+    }));
+    this.view = null;
+    this.average = 1 / 60;
+    this.skip = false;
+    this.colours();
+    this.size();
+  }
+
+  colours() {
+    const style = getComputedStyle(document.documentElement);
+    this.colour = Object.fromEntries(
+      ["accent", "others", "muted", "line", "line-strong", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
+    );
+    this.font = style.getPropertyValue("--sans");
+    if (this.radius) this.#stamped();
+  }
+
+  size() {
+    // Before it is laid out it has no size, and a little one will do.
+    const box = this.canvas.getBoundingClientRect();
+    const [width, height] = [Math.max(200, box.width), Math.max(150, box.height)];
+    const ratio = Math.min(2, devicePixelRatio || 1);
+    this.width = width;
+    this.height = height;
+    this.canvas.width = Math.round(width * ratio);
+    this.canvas.height = Math.round(height * ratio);
+    this.context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    this.left = Math.min(48, width * 0.04);
+    this.right = width - this.left;
+    // As far apart sideways as upwards, whatever the shape of the box.
+    this.columns = Math.round(Math.sqrt((this.members.length * (this.right - this.left)) / (height / 2 - MARGIN)));
+    if (this.view) this.show(this.view, true);
+  }
+
+  /** @param {View} view @param {boolean} [atOnce] without flying there */
+  show(view, atOnce = false) {
+    this.view = view;
+    const { found, above, below } = places(view, this.columns);
+    const step = (this.right - this.left) / this.columns;
+    const tallest = Math.max(...above, ...below);
+    const room = this.height / 2 - MARGIN;
+    const rise = Math.min(step, room / tallest);
+    this.radius = Math.max(1.4, Math.min(rise, step) * 0.38);
+    this.#stamped();
+    this.all.forEach((one, i) => {
+      const place = found[i];
+      one.there = Boolean(place);
+      if (!place) return;
+      one.toX = this.left + (place.column + 0.5) * step;
+      const level = place.level + 0.5;
+      one.toY = this.height / 2 - level * rise - Math.sign(level) * 5;
+      if (atOnce) {
+        [one.x, one.y, one.flying] = [one.toX, one.toY, -1];
+        return;
+      }
+      Object.assign(one, { fromX: one.x, fromY: one.y, flying: 0, morph: true, delay: one.lag });
+    });
+  }
+
+  /** A dot of either colour as a picture: a thousand copies cost less than a thousand circles. */
+  #stamped() {
+    const ratio = this.canvas.width / Math.max(1, this.width), side = this.radius + 1;
+    this.stamps = [this.colour.others, this.colour.accent].map((colour) => {
+      const stamp = document.createElement("canvas");
+      stamp.width = stamp.height = Math.ceil(2 * side * ratio);
+      const c = stamp.getContext("2d");
+      c.scale(stamp.width / (2 * side), stamp.width / (2 * side));
+      c.fillStyle = colour;
+      c.arc(side, side, this.radius, 0, 6.2832);
+      c.fill();
+      return stamp;
+    });
+  }
+
+  /** Moves everything by some seconds; a query that was answered long ago is asked again. */
+  step(clock, passed) {
+    this.average += (passed - this.average) * 0.05;
+    if (this.average > SLOW) this.skip = !this.skip;
+    else this.skip = false;
+    for (const one of this.all) {
+      if (!one.there) continue;
+      if (one.flying < 0) {
+        one.wait -= passed;
+        const tremble = this.view.noise;
+        one.x = one.toX + tremble * one.wobble[0] * Math.sin(clock * 2.1 + one.wobble[1] * 9);
+        one.y = one.toY + tremble * 0.6 * one.wobble[1] * Math.sin(clock * 1.7 + one.wobble[0] * 9);
+        if (one.wait < 0) {
+          one.wait = DWELL;
+          one.flying = 0;
+          one.delay = 0;
+          one.morph = false;
+          one.fromX = -12;
+          one.fromY = this.height * (0.5 + 0.16 * one.wobble[0]);
+        }
+        continue;
+      }
+      if (one.delay > 0) { one.delay -= passed; continue; }
+      one.flying = Math.min(1, one.flying + passed / (one.morph ? 0.9 : FLIGHT));
+      const t = one.flying, ease = t * t * (3 - 2 * t);
+      const bow = one.morph ? 0 : Math.sin(Math.PI * t) * 26 * one.wobble[1];
+      const shake = one.morph ? 0 : this.view.noise * 5 * (1 - t) * Math.sin(clock * 23 + one.wobble[0] * 40);
+      one.x = one.fromX + (one.toX - one.fromX) * ease;
+      one.y = one.fromY + (one.toY - one.fromY) * ease + bow + shake;
+      if (t >= 1) one.flying = -1;
+    }
+    if (!this.skip) this.draw();
+  }
+
+  draw() {
+    const { context: c, width, height } = this;
+    c.clearRect(0, 0, width, height);
+    c.fillStyle = this.colour["line-strong"];
+    c.fillRect(this.left, height / 2 - 0.5, this.right - this.left, 1);
+    const side = this.radius + 1;
+    for (const member of [false, true]) {
+      const stamp = this.stamps[member ? 1 : 0];
+      for (const one of this.all) {
+        if (one.member === member && one.there) c.drawImage(stamp, one.x - side, one.y - side, 2 * side, 2 * side);
+      }
+    }
+    const small = width < 600;
+    c.font = `${small ? 12 : 13}px ${this.font}`;
+    c.textBaseline = "alphabetic";
+    this.#say("Members of the training set", this.left, 20, "left", this.colour.accent, 600);
+    this.#say("Not members", this.left, height - 10, "left", this.colour.muted, 600);
+    this.#say(small ? "“member” →" : "the attacker says “member” →", this.right, height - 10, "right", this.colour.muted);
+    this.#say(small ? "" : "one dot, one query", this.right, 20, "right", this.colour.muted);
+  }
+
+  #say(text, x, y, align, colour, weight = 400) {
+    const c = this.context;
+    c.font = `${weight} ${this.width < 600 ? 12 : 13}px ${this.font}`;
+    c.textAlign = align;
+    c.fillStyle = colour;
+    c.fillText(text, x, y);
+  }
+}

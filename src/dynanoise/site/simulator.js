@@ -1,0 +1,158 @@
+/** Section 3: one query through the three steps, its setting in the address. */
+
+import { byId, copy, el, fixed, percent, slider, svg } from "./dom.js";
+import { answer, draws, logitsOf, sensitivity, spread, variance } from "./lib/dynanoise.js";
+import { flipProbability } from "./lib/flips.js";
+import { checkedLogits, entropy, logSoftmax, softmax } from "./lib/numerics.js";
+import { seeded } from "./lib/random.js";
+import { yamlOf } from "./yaml.js";
+
+export const DEFAULTS = { confidence: 0.9, classes: 10, s0: 0.1, lambda: 3, T: 4 };
+const DRAWS = 400;
+const BARS = 10;
+
+const SLIDERS = {
+  confidence: { label: "Confidence of the top class", min: 0.02, max: 0.999, step: 0.001, show: (v) => percent(v) },
+  classes: { label: "Number of classes", min: 2, max: 100, step: 1, show: String },
+  s0: { label: "Base variance s₀", min: 0, max: 2, step: 0.01, show: (v) => v.toFixed(2) },
+  lambda: { label: "Sensitivity scale λ", min: 0, max: 10, step: 0.1, show: (v) => v.toFixed(1) },
+  T: { label: "Temperature T", min: 0.5, max: 20, step: 0.1, show: (v) => v.toFixed(1) },
+};
+
+/** The setting that an address asks for; what is missing or no number is the default. */
+export function settingOf(search) {
+  const asked = new URLSearchParams(search);
+  const setting = { ...DEFAULTS, logits: asked.get("logits") ?? "" };
+  for (const [name, { min, max }] of Object.entries(SLIDERS)) {
+    const value = asked.has(name) ? Number(asked.get(name)) : NaN;
+    if (Number.isFinite(value)) setting[name] = Math.min(max, Math.max(min, value));
+  }
+  setting.classes = Math.round(setting.classes);
+  return setting;
+}
+
+/** The address of a setting: what differs from the defaults. */
+export function searchOf(setting) {
+  const asked = new URLSearchParams();
+  for (const [name, value] of Object.entries(DEFAULTS)) if (setting[name] !== value) asked.set(name, String(setting[name]));
+  if (setting.logits.trim()) asked.set("logits", numbersOf(setting.logits).join(","));
+  const text = asked.toString();
+  return text ? `?${text}` : "";
+}
+
+const numbersOf = (text) => text.split(/[\s,;\[\]()]+/).filter(Boolean);
+
+/** Everything that is shown of a setting, as numbers. Throws InputError for logits that are none. */
+export function computed(setting) {
+  const own = setting.logits.trim() !== "";
+  const logits = own ? checkedLogits(numbersOf(setting.logits).map(Number)) : logitsOf(Math.max(setting.confidence, 1 / setting.classes), setting.classes);
+  const parameters = { baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T };
+  const many = spread(draws(logits, parameters, seeded("simulator"), DRAWS), 0.9);
+  const smooth = answer(logits, { ...parameters, baseVariance: 0 }, []);
+  return {
+    own, logits, before: softmax(logits), smooth, ...many,
+    H: entropy(logSoftmax(logits)), R: sensitivity(logits), variance: variance(logits, parameters),
+    out: entropy(Float64Array.from(many.mean, Math.log)),
+    flips: flipProbability(logits, parameters),
+  };
+}
+
+export const riskOf = (R) => (R < 1 / 3 ? "low" : R < 2 / 3 ? "medium" : "high");
+
+export function start() {
+  const setting = settingOf(location.search);
+  const controls = {};
+  for (const [name, about] of Object.entries(SLIDERS)) {
+    controls[name] = slider({ ...about, value: setting[name], id: `sim-${name}` }, (value) => { setting[name] = value; changed(); });
+    byId("sim-sliders").append(el("div", { class: "slider" }, ...controls[name].parts));
+  }
+  const own = byId("sim-logits");
+  own.value = setting.logits;
+  byId("sim-own").open = setting.logits !== "";
+  own.addEventListener("input", () => { setting.logits = own.value; changed(); });
+  const said = byId("sim-said");
+  byId("sim-link").addEventListener("click", () => copy(location.href.split("#")[0] + "#simulator", said, "The link was"));
+  byId("sim-yaml").addEventListener("click", () => copy(yamlOf(setting), said, "defense.yaml was"));
+  byId("sim-form").addEventListener("submit", (event) => event.preventDefault());
+  byId("sim-form").addEventListener("reset", (event) => {
+    event.preventDefault();
+    Object.assign(setting, DEFAULTS, { logits: "" });
+    for (const name of Object.keys(SLIDERS)) controls[name].set(setting[name]);
+    own.value = "";
+    said.textContent = "";
+    changed();
+  });
+  new ResizeObserver(() => last && bars(last)).observe(byId("sim-bars"));
+
+  let timer = 0, last = null;
+  function changed() {
+    clearTimeout(timer);
+    timer = setTimeout(() => history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash), 150);
+    show();
+  }
+  function show() {
+    try {
+      last = computed(setting);
+      byId("sim-wrong").textContent = "";
+    } catch (error) {
+      byId("sim-wrong").textContent = error.message;
+      return;
+    }
+    controls.confidence.input.disabled = controls.classes.input.disabled = last.own;
+    byId("sim-yaml-text").textContent = yamlOf(setting);
+    stats(last);
+    bars(last);
+  }
+  show();
+}
+
+function stats(now) {
+  const level = riskOf(now.R);
+  const items = [
+    ["sim-H", fixed(now.H, 4), "entropy H before, nats"],
+    ["sim-R", [fixed(now.R, 4), " ", el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
+    ["sim-variance", fixed(now.variance, 4), "variance σ² of the noise"],
+    ["sim-out", fixed(now.out, 4), "entropy of the mean answer, nats"],
+    ["sim-flips", percent(now.flips.value, 2), "chance that the label changes"],
+    ["sim-top", `${percent(Math.max(...now.before))} → ${percent(now.smooth[now.before.indexOf(Math.max(...now.before))])}`, "top class, by smoothing alone"],
+  ];
+  byId("sim-stats").replaceChildren(
+    ...items.map(([id, value, about]) => el("div", {}, el("dt", {}, about), el("dd", { id }, ...[value].flat()))),
+  );
+}
+
+function bars(now) {
+  const box = byId("sim-bars");
+  const width = box.clientWidth;
+  if (width < 80) return;
+  const order = [...now.before.keys()].sort((a, b) => now.before[b] - now.before[a]).slice(0, BARS);
+  const row = 38, left = 62, right = 30, high = order.length * row + 26;
+  const x = (p) => left + p * (width - left - right);
+  const nodes = [];
+  for (const tick of [0, 0.25, 0.5, 0.75, 1]) {
+    nodes.push(svg("line", { class: "grid", x1: x(tick), x2: x(tick), y1: 0, y2: high - 22 }));
+    nodes.push(svg("text", { x: x(tick), y: high - 4, "text-anchor": "middle" }, percent(tick, 0)));
+  }
+  order.forEach((k, i) => {
+    const y = i * row + 4;
+    // Beside its bars, or below the longer one where that leaves no room.
+    const inside = x(Math.max(now.before[k], now.high[k])) + 110 > width;
+    nodes.push(svg("text", { x: left - 10, y: y + 20, "text-anchor": "end" }, `class ${k}`));
+    nodes.push(svg("rect", { class: "bar-fill", x: x(0), y, width: Math.max(1, x(now.before[k]) - x(0)), height: 12, rx: 2 }));
+    nodes.push(svg("rect", { class: "bar-fill accent", x: x(0), y: y + 15, width: Math.max(1, x(now.mean[k]) - x(0)), height: 12, rx: 2 }));
+    nodes.push(svg("line", { class: "line ink thin", x1: x(now.low[k]), x2: x(now.high[k]), y1: y + 21, y2: y + 21 }));
+    for (const end of [now.low[k], now.high[k]]) nodes.push(svg("line", { class: "line ink thin", x1: x(end), x2: x(end), y1: y + 17, y2: y + 25 }));
+    const end = inside ? x(1) : x(Math.max(now.before[k], now.high[k]));
+    nodes.push(svg("text", { x: end + (inside ? -8 : 8), y: inside ? y + 26 : y + 18, "text-anchor": inside ? "end" : "start", class: i ? "" : "value" }, `${percent(now.before[k])} → ${percent(now.mean[k])}`));
+  });
+  const text = `Answer before and after: class ${order[0]} falls from ${percent(now.before[order[0]])} to ${percent(now.mean[order[0]])} on average.`;
+  const legend = [["bar-fill", "before"], ["bar-fill accent", "after, mean"]].map(([style, name]) =>
+    el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, svg("rect", { width: 26, height: 11, rx: 2, class: style }))), name));
+  legend.push(el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, svg("path", { d: "M1 6H25M1 2V10M25 2V10", class: "line ink thin" }))), "90% of answers"));
+  box.replaceChildren(
+    el("ul", { class: "legend" }, ...legend),
+    el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
+  );
+  const rest = now.before.length - order.length;
+  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
+}

@@ -1,0 +1,278 @@
+"""What the web page computes, beside what Python computes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+import dynanoise as dn
+from dynanoise.audit import outputs_file
+from dynanoise.audit.audited import Question, Subject, audited
+from dynanoise.defenses.sensitivity import entropy as sensitivity
+from dynanoise.deploy.configuration import Configuration
+from dynanoise.metrics.roc import roc
+from dynanoise.report.evidence import load
+from tests.browser.site_page import Opened, served
+from tests.generated import ROOT
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Any, address: str) -> Iterator[Opened]:
+    opened = Opened(browser, address)
+    yield opened
+    assert opened.said == []
+    opened.close()
+
+
+def _expected(logits: np.ndarray[Any, Any], s0: float, scale: float, temperature: float) -> Any:
+    """Entropy, R, variance, flip probability, smoothed top, all by Python or by an integral."""
+    p = np.exp(logits - logits.max())
+    p /= p.sum()
+    entropy = -(p * np.log(p)).sum()
+    r = float(sensitivity(logits[None])[0])
+    variance = s0 * (1 + scale * r)
+    top = int(logits.argmax())
+    gaps = (logits[top] - np.delete(logits, top)) / np.sqrt(variance)
+
+    def keeps(x: float) -> float:
+        return float(stats.norm.pdf(x) * np.prod(stats.norm.cdf(x + gaps)))
+
+    flips = 1 - integrate.quad(keeps, -9, 9, epsabs=1e-12)[0]
+    smooth = dn.Temperature(temperature)(logits[None], dn.Fresh(0))[0, top]
+    return entropy, r, variance, flips, p[top], smooth
+
+
+SETTINGS = [
+    (0.9, 10, 0.1, 3.0, 4.0),
+    (0.5, 3, 0.8, 6.0, 2.0),
+    (0.999, 100, 2.0, 10.0, 20.0),
+    (0.6, 2, 0.5, 0.0, 0.5),
+]
+
+
+@pytest.mark.parametrize(("confidence", "classes", "s0", "scale", "temperature"), SETTINGS)
+def test_sliders_change_the_numbers_to_those_of_python(
+    visit: Opened, confidence: float, classes: int, s0: float, scale: float, temperature: float
+) -> None:
+    given = {"confidence": confidence, "classes": classes, "s0": s0, "lambda": scale}
+    for name, value in {**given, "T": temperature}.items():
+        visit.slide(f"#sim-{name}", value)
+    p = np.full(classes, (1 - confidence) / (classes - 1))
+    p[0] = confidence
+    entropy, r, variance, flips, top, smooth = _expected(np.log(p), s0, scale, temperature)
+    assert visit.number("#sim-H") == pytest.approx(entropy, abs=5.1e-5)
+    assert visit.number("#sim-R") == pytest.approx(r, abs=5.1e-5)
+    assert visit.number("#sim-variance") == pytest.approx(variance, abs=5.1e-5)
+    assert visit.number("#sim-flips") == pytest.approx(flips, abs=5.1e-5)
+    before, _, after = visit.text("#sim-top").split()
+    assert float(before.rstrip("%")) == pytest.approx(100 * top, abs=0.051)
+    assert float(after.rstrip("%")) == pytest.approx(100 * smooth, abs=0.051)
+    label = "low" if r < 1 / 3 else "medium" if r < 2 / 3 else "high"
+    assert f"{label} risk" in visit.text("#sim-R")
+
+
+def test_the_address_restores_the_setting(browser: Any, address: str) -> None:
+    logits = [4.25, -1.5, 0.125]
+    asked = "?s0=0.4&lambda=5&T=7.5&logits=4.25,-1.5,0.125#simulator"
+    opened = Opened(browser, address, asked)
+    entropy, r, variance, flips, _, _ = _expected(np.array(logits), 0.4, 5, 7.5)
+    assert opened.number("#sim-H") == pytest.approx(entropy, abs=5.1e-5)
+    assert opened.number("#sim-R") == pytest.approx(r, abs=5.1e-5)
+    assert opened.number("#sim-variance") == pytest.approx(variance, abs=5.1e-5)
+    assert opened.number("#sim-flips") == pytest.approx(flips, abs=5.1e-5)
+    opened.slide("#sim-T", 3.5)
+    opened.page.wait_for_function("() => location.search.includes('T=3.5')")
+    again = opened.page.url
+    shown = opened.text("#sim-stats")
+    opened.page.goto("about:blank")
+    opened.page.goto(again)
+    opened.page.wait_for_selector("html[data-ready]", state="attached")
+    assert opened.text("#sim-stats") == shown
+    assert opened.page.input_value("#sim-logits") == "4.25,-1.5,0.125"
+    opened.page.click("#sim-form button[type=reset]")
+    opened.page.wait_for_function("() => location.search === ''")
+    assert opened.page.input_value("#sim-T") == "4"
+    # An address that somebody broke gives the defaults, not an empty page.
+    opened.page.goto(f"{address}?T=hot&classes=1e9&logits=one,two")
+    opened.page.wait_for_selector("html[data-ready]", state="attached")
+    assert opened.page.input_value("#sim-T") == "4"
+    assert "logits" in opened.text("#sim-wrong")
+    assert opened.said == []
+    opened.close()
+
+
+def test_the_setting_can_be_deployed(visit: Opened, tmp_path: Path) -> None:
+    for name, value in {"s0": 0.25, "lambda": 2, "T": 6}.items():
+        visit.slide(f"#sim-{name}", value)
+    path = tmp_path / "defense.yaml"
+    path.write_text(visit.page.text_content("#sim-yaml-text"))
+    expected = Configuration(
+        dn.DynaNoise(base_variance=0.25, lambda_scale=2, temperature=6), "fresh"
+    )
+    assert Configuration.read(path) == expected
+
+
+def test_fresh_noise_is_averaged_away_and_keyed_noise_is_not(visit: Opened) -> None:
+    page = visit.page
+
+    def error() -> float:
+        return visit.number("#att-rms")
+
+    visit.choose("#att-noise", "fresh")
+    visit.choose("#att-question", "same")
+    page.click("#att-again")
+    page.click("#att-one")
+    for _ in range(9):
+        page.click("#att-hundred")
+    # sigma is below 1 there: 901 answers leave 0.03, give or take.
+    assert error() < 0.08
+
+    visit.choose("#att-noise", "keyed")
+    page.click("#att-one")
+    first = error()
+    page.click("#att-hundred")
+    assert "101 queries" in visit.text("#att-verdict")
+    assert error() == first > 0.5
+
+    visit.choose("#att-question", "near")
+    for _ in range(3):
+        page.click("#att-hundred")
+    assert "300 different queries" in visit.text("#att-verdict")
+    near = error()
+    assert 0.08 < near < first
+
+    visit.choose("#att-question", "pairs")
+    page.click("#att-hundred")
+    assert error() < first
+
+
+def test_what_a_near_duplicate_moves_is_not_known_to_the_attacker(visit: Opened) -> None:
+    page = visit.page
+    visit.choose("#att-noise", "fresh")
+    found = {}
+    for question in ("same", "near", "pairs"):
+        visit.choose("#att-question", question)
+        errors = []
+        for _ in range(12):
+            page.click("#att-again")
+            page.click("#att-one")
+            errors.append(visit.number("#att-rms"))
+        found[question] = np.mean(errors)
+    # They move each logit by 2, the noise by less than 1; who shifts logits knows by how much.
+    assert found["near"] > 1.4 > found["same"]
+    assert found["pairs"] < 1.4
+    visit.choose("#att-question", "same")
+
+
+def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None:
+    data = json.loads((ROOT / "src" / "dynanoise" / "site" / "data.json").read_text())
+    for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
+        visit.slide("#roc-queries", place)
+        for contender in ("none", "static", "dynanoise"):
+            folder = next(
+                one["folder"]
+                for one in data["samples"]["scores"]
+                if (one["protocol"], one["contender"]) == (name, contender)
+            )
+            evidence = load(ROOT / "results" / folder)
+            assert evidence.rows is not None
+            sample = next(
+                one for one in evidence.attacks_on(name, contender) if one.attack == "lira"
+            )
+            there = ~np.isnan(sample.scores)
+            auc = roc(sample.scores[there], evidence.rows.members[there]).auc
+            assert visit.number(f"#roc-verdict [data-auc={contender}]") == pytest.approx(
+                auc, abs=5.1e-4
+            )
+
+
+def test_the_attack_made_in_the_page_meets_every_noise(visit: Opened) -> None:
+    page = visit.page
+    visit.choose("#roc-attack", "made")
+    page.locator("#roc-chart").scroll_into_view_if_needed()
+    page.wait_for_selector("#attacker[data-worked]", state="attached")
+    found = {}
+    for place in (0, 2):
+        visit.slide("#roc-queries", place)
+        for key in ("none", "fresh", "keyed", "near"):
+            found[key, place] = visit.number(f"#roc-verdict [data-auc={key}]")
+    assert found["keyed", 0] == found["keyed", 2] < found["none", 0]
+    assert found["fresh", 0] <= found["fresh", 2] <= found["none", 0] + 0.005
+    assert found["near", 2] > found["near", 0] - 0.02
+    visit.choose("#roc-attack", "stored")
+
+
+def _outputs(generator: np.random.Generator) -> dict[str, Any]:
+    member = (np.arange(600) % 2).astype(np.int8)
+    labels = generator.integers(0, 4, 600)
+    logits = generator.normal(0, 1, (600, 4))
+    logits[np.arange(600), labels] += 1 + 1.5 * member
+    p = np.exp(logits)
+    return {"probs": p / p.sum(axis=1, keepdims=True), "labels": labels, "member": member}
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz"])
+def test_a_file_gives_what_the_command_gives(visit: Opened, tmp_path: Path, kind: str) -> None:
+    given = _outputs(np.random.default_rng(4))
+    path = tmp_path / f"mine.{kind}"
+    if kind == "npz":
+        np.savez_compressed(path, **given)
+    else:
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["p0", "p1", "p2", "p3", "label", "member"])
+            for p, label, member in zip(*given.values(), strict=True):
+                rows.writerow([*map(repr, p.tolist()), label, member])
+    result = audited(outputs_file.load(path).pool(), Question(), Subject("mine", "given", "audit"))
+    visit.page.set_input_files("#file", path)
+    visit.page.wait_for_function(
+        "() => document.querySelector('#audit-out h3')?.textContent.startsWith('mine:')"
+    )
+    compared = 0
+    for record in result.records:
+        row = visit.page.locator(f"#audit-out tr[data-key='{record.attack}']")
+        if record.attack is None or not row.count():
+            continue
+        cells = [text.split() for text in row.locator("td").all_inner_texts()]
+        for cell, metric in zip(cells[:2], ("auc", "asr"), strict=True):
+            measured = record.metrics[metric]
+            shown = [float(text.strip("[],")) for text in cell]
+            assert shown == pytest.approx([measured.value, measured.low, measured.high], abs=5.1e-4)
+        compared += 1
+    assert compared >= 4
+
+
+BROKEN = {
+    "empty.csv": b"",
+    "words.csv": b"p0,p1,label,member\n0.5,half,0,1\n",
+    "exchanged.csv": b"p0,p1,label,member\n" + b"0.9,0.4,0,1\n0.1,0.6,1,0\n" * 60,
+    "few.csv": b"p0,p1,label,member\n0.5,0.5,0,1\n0.5,0.5,0,0\n",
+    "torn.npz": b"PK\x03\x04 and then nothing",
+    "photo.png": b"\x89PNG\r\n",
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_file_gives_a_sentence(visit: Opened, tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(BROKEN[name])
+    visit.page.evaluate("document.getElementById('audit-wrong').textContent = ''")
+    visit.page.set_input_files("#file", path)
+    visit.page.wait_for_selector("#audit-wrong:not(:empty)")
+    said = visit.text("#audit-wrong")
+    assert said.endswith((".", "?")) and len(said.split()) > 5
+    assert "could not be audited" not in said and "Error" not in said
+    assert visit.text("#audit-out") == ""
