@@ -143,8 +143,10 @@ def cli_page() -> str:
         ["sweep"],
         ["show"],
         ["report"],
+        ["serve"],
         ["key", "new"],
         ["key", "id"],
+        ["key", "client"],
         ["store", "ls"],
         ["store", "rm"],
     )

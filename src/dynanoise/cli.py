@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from dynanoise import audit_command, commands, export_command, key_command, terminal, tune_command
+from dynanoise import (
+    audit_command,
+    commands,
+    export_command,
+    key_command,
+    serve_command,
+    terminal,
+    tune_command,
+)
 from dynanoise.errors import InputError
 
 app = typer.Typer(
@@ -235,6 +243,7 @@ def sweep(
 app.command("audit")(audit_command.audit)
 app.command("tune")(tune_command.tune)
 app.command("export")(export_command.export)
+app.command("serve")(serve_command.serve)
 app.add_typer(key_command.app, name="key")
 
 

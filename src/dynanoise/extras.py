@@ -7,9 +7,18 @@ from typing import Any
 
 from dynanoise.errors import MissingExtraError
 
+_SERVE = ("aiohttp", "grpc", "orjson", "prometheus_client", "starlette", "tritonclient", "uvicorn")
+
+_PACKAGES = {
+    "PIL": "pillow",
+    "grpc": "grpcio",
+    "huggingface_hub": "datasets",
+    "prometheus_client": "prometheus-client",
+}
+
 
 def require(module: str, purpose: str) -> Any:
-    """The imported module, one of the extra ``data``, ``hf``, ``onnx`` or ``train``.
+    """The imported module, one of the extra ``data``, ``hf``, ``onnx``, ``serve`` or ``train``.
 
     Args:
         module: its name, "pyarrow.parquet".
@@ -25,14 +34,10 @@ def require(module: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         top = module.partition(".")[0]
-        package = {"PIL": "pillow", "huggingface_hub": "datasets"}.get(top, top)
-        extras = {
-            "torch": "train",
-            "safetensors": "train",
-            "transformers": "hf",
-            "tokenizers": "hf",
-        }
-        extra = {**extras, "onnx": "onnx", "onnxruntime": "onnx"}.get(top, "data")
+        package = _PACKAGES.get(top, top)
+        extras = {"torch": "train", "safetensors": "train", "onnx": "onnx", "onnxruntime": "onnx"}
+        extras |= {"transformers": "hf", "tokenizers": "hf"} | dict.fromkeys(_SERVE, "serve")
+        extra = extras.get(top, "data")
         raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed.",
             f"Install it with: pip install 'dynanoise[{extra}]'",
