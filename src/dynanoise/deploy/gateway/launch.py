@@ -56,9 +56,26 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self, listener: socket.socket) -> None:
+        """Closes the listener, and takes over connections that the system has accepted for it.
+
+        To close it alone would reset them, when their clients may have sent a request already.
+        """
+        taken = []
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
         for one in self.servers:
             one.close()
+        for connection in taken:
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):
+                await asyncio.get_running_loop().connect_accepted_socket(
+                    self._connection, connection
+                )
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, {})
 
     def idle(self) -> bool:
         return not self.server_state.connections and not self.server_state.tasks
@@ -149,19 +166,21 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
     waiting = asyncio.create_task(end.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
-    await _drained(gateway, listeners.drain, servers, rpc)
+    await _drained(gateway, listeners.drain, servers, main_socket, rpc)
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one]
     await gateway.model.close()
     log("ended", logging.ERROR if failed else logging.INFO)
 
 
-async def _drained(gateway: Gateway, drain: float, servers: list[_Server], rpc: Any) -> None:
+async def _drained(
+    gateway: Gateway, drain: float, servers: list[_Server], listener: socket.socket, rpc: Any
+) -> None:
     """Answers what was accepted: first it is not ready, then deaf, then it waits for the last."""
     gateway.draining = True
     log("draining", seconds=drain)
     await asyncio.sleep(drain)
     main = servers[0]
-    main.stop_listening()
+    await main.stop_listening(listener)
     stopping = None if rpc is None else asyncio.create_task(rpc.stop(gateway.limits.seconds + 5))
     for _ in range(int(_LAST_CALL / 0.05)):
         if main.idle():

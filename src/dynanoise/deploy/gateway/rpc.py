@@ -13,6 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as messages
 
 from dynanoise.deploy.gateway.faults import Refused, bad
@@ -62,7 +63,6 @@ def server(gateway: Gateway) -> Any:
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             _answered(gateway, name, call, free),
-            request_deserializer=getattr(messages, f"{name}Request").FromString,
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, call, free in (
@@ -87,13 +87,15 @@ def server(gateway: Gateway) -> Any:
 
 
 def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
-    async def answered(request: Any, context: Any) -> Any:
+    kind = getattr(messages, f"{name}Request")
+
+    async def answered(body: bytes, context: Any) -> Any:
         headers = dict(context.invocation_metadata() or ())
         started, client = time.perf_counter(), None
         try:
             if not free:
                 client = gateway.client(headers.get("authorization"), headers.get("x-api-key"))
-            response = await call(request, client or "", headers)
+            response = await call(_parsed(kind, body), client or "", headers)
         except Refused as refused:
             failed = refused
         except Exception as error:  # whatever it was, its words stay here
@@ -115,6 +117,14 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
         return await context.abort(_CODES[failed.status], str(failed), trailing)
 
     return answered
+
+
+def _parsed(kind: Any, body: bytes) -> Any:
+    # Here and not by grpc, whose words about an unreadable message are not ours.
+    try:
+        return kind.FromString(body)
+    except DecodeError:
+        raise bad("The message is not of its kind.") from None
 
 
 class _Calls:
