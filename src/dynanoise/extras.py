@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import Any
 
 from dynanoise.errors import MissingExtraError
@@ -30,6 +31,10 @@ def require(module: str, purpose: str) -> Any:
     >>> require("json", "Reading JSON").loads("1")
     1
     """
+    if module.partition(".")[0] == "onnxruntime":
+        # From 1.31 on it reports its use to its maker and writes an identifier into the home
+        # folder, unless told otherwise before it is imported.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         return importlib.import_module(module)
     except ImportError as error:

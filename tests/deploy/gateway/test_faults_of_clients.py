@@ -163,7 +163,8 @@ def test_oversized(served: Served) -> None:
     url = f"{served.running.url}/v2/models/linear/infer"
     with socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10) as one:
         one.sendall(
-            b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999\r\n\r\n"
+            b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\n"
+            b"Content-Length: 99999999999\r\n\r\n"
         )
         assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
     with socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10) as one:
@@ -190,7 +191,7 @@ def test_oversized(served: Served) -> None:
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET /v2 HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"GET /v2 HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 2_000_000 + b"\r\n\r\n",
-        b"POST /v2 HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /v2 HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
 def test_no_http(served_onnx: Served, sent: bytes) -> None:

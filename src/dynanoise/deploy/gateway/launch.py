@@ -23,6 +23,12 @@ from dynanoise.errors import InputError
 _LAST_CALL = 1.0
 """Seconds for which open connections may bring another request after the listener is closed."""
 
+_QUIET = 0.25
+"""Seconds without a connection after which no more is waited for."""
+
+_ATTACHED = 0.05
+"""Seconds in which a connection that was taken is ready to be read."""
+
 _IDLE = 15
 """Seconds after which a connection without requests is closed."""
 
@@ -61,6 +67,8 @@ class _Server(uvicorn.Server):
 
         To close it alone would reset them, when their clients may have sent a request already.
         """
+        asyncio.get_running_loop().remove_reader(listener.fileno())
+        await asyncio.sleep(_ATTACHED)  # those that are just being made are of an open server
         taken = []
         with contextlib.suppress(OSError):
             while True:
@@ -182,8 +190,10 @@ async def _drained(
     main = servers[0]
     await main.stop_listening(listener)
     stopping = None if rpc is None else asyncio.create_task(rpc.stop(gateway.limits.seconds + 5))
+    quiet = 0
     for _ in range(int(_LAST_CALL / 0.05)):
-        if main.idle():
+        quiet = quiet + 1 if main.idle() else 0
+        if quiet * 0.05 > _QUIET:
             break
         await asyncio.sleep(0.05)
     for one in servers:
