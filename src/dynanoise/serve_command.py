@@ -71,6 +71,13 @@ def serve(
     drain: Annotated[
         float, typer.Option(help="Seconds of not being ready before listening ends.")
     ] = 0.0,
+    upstream_binary: Annotated[
+        bool,
+        typer.Option(
+            "--upstream-binary",
+            help="Send the upstream bytes, not JSON, even if it does not list the extension.",
+        ),
+    ] = False,
     forward_authorization: Annotated[
         bool,
         typer.Option(
@@ -100,8 +107,10 @@ def serve(
                 "Metrics need a port and who may see them.",
                 "Pass both --metrics-port and --metrics-clients, or neither.",
             )
-        if forward_authorization and upstream is None:
-            raise InputError("There is no upstream.", "Leave out --forward-authorization.")
+        if (forward_authorization or upstream_binary) and upstream is None:
+            raise InputError(
+                "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
+            )
         if burst < 1 or min(rate, budget) < 0 or not min(period, timeout) > 0 or drain < 0:
             raise InputError(
                 "A limit is out of range.",
@@ -128,5 +137,6 @@ def serve(
                 threads=threads,
                 drain=drain,
                 forward_authorization=forward_authorization,
+                binary=upstream_binary,
             )
         )

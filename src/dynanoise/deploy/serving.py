@@ -40,6 +40,7 @@ class Serving:
         threads: of an ONNX model.
         drain: seconds.
         forward_authorization: to the upstream.
+        binary: tensors to the upstream as bytes.
     """
 
     defense: Path
@@ -57,6 +58,7 @@ class Serving:
     threads: int
     drain: float
     forward_authorization: bool
+    binary: bool
 
 
 def configured(path: Path, fresh: bool) -> Configuration:
@@ -161,6 +163,7 @@ def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
             asked.name,
             asked.version,
             configuration.output,
+            asked.binary,
             connections=asked.limits[2],
             limit=seconds,
         )

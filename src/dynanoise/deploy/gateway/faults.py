@@ -43,6 +43,6 @@ def unavailable(reason: str, message: str) -> Refused:
     return Refused(503, reason, message, retry_after=1.0)
 
 
-def unusable() -> Refused:
-    """A model's answer that cannot be defended; what was wrong with it is not told."""
-    return Refused(500, "model_answer", "The model gave no usable answer.")
+def unusable(why: str) -> Refused:
+    """A model's answer that cannot be defended; only the log says why, in one word."""
+    return Refused(500, f"answer_{why}", "The model gave no usable answer.")

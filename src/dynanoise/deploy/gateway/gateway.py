@@ -185,7 +185,7 @@ class Gateway:
             log("no_secret", logging.ERROR)
             raise unavailable("no_secret", "The gateway is not ready.") from None
         except DynaNoiseError:  # its words quote the model's answer
-            raise unusable() from None
+            raise unusable("values") from None
         self.metrics.defense.observe(time.perf_counter() - started)
         if self._windows is not None and answer.size:
             taken = self._windows.add(values, answer)
@@ -200,9 +200,9 @@ def _usable(raw: Tensor, description: Description, asked: int) -> Array:
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     if values.dtype not in (np.float32, np.float64) or not values.ndim:
-        raise unusable()
+        raise unusable("type")
     spec = description.output
     batched = [one for one in description.inputs if one.shape[:1] == (-1,)]
     if spec is not None and batched and spec.shape[:1] == (-1,) and len(values) != asked:
-        raise unusable()
+        raise unusable("count")
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -35,6 +36,7 @@ class Upstream:
         name: of the model there, and here.
         version: asked for there, and the only one served here; None for the server's own choice.
         output: the tensor that is defended; None where there is one only.
+        binary: whether tensors go there as bytes, even if it does not say that it reads them.
         connections: that are held open.
         limit: seconds that an answer may take.
 
@@ -48,6 +50,7 @@ class Upstream:
         name: str,
         version: str | None = None,
         output: str | None = None,
+        binary: bool = False,
         connections: int = 64,
         limit: float = 30.0,
     ) -> None:
@@ -58,7 +61,7 @@ class Upstream:
         self._output, self._connections, self._limit = output, connections, limit
         self._client: aiohttp.ClientSession | None = None
         self._described: Description | None = None
-        self._binary = False
+        self._binary = self._told_binary = binary
         self._seen: str | None = version
         self._ready: tuple[float, bool] = (-1e9, False)
         self._lock, self._asking = asyncio.Lock(), asyncio.Lock()
@@ -82,7 +85,7 @@ class Upstream:
                 if self._described is None:
                     server = await self._told("/v2")
                     extensions = server.get("extensions") or ()
-                    self._binary = "binary_tensor_data" in extensions
+                    self._binary = self._told_binary or "binary_tensor_data" in extensions
                     self._described = self._understood(await self._told(self._path))
         return self._described
 
@@ -133,7 +136,8 @@ class Upstream:
 
     async def infer(self, inputs: Sequence[Tensor], authorization: str | None = None) -> Tensor:
         """See `Model.infer`; only the defended output is asked for, and no other is kept."""
-        head: dict[str, Any] = {}
+        # KServe's server (0.21) fails without an id; the client's own stays here.
+        head: dict[str, Any] = {"id": secrets.token_hex(8)}
         described = await self.describe()
         name = described.output.name if described.output else self._output
         if name is not None:
@@ -151,7 +155,7 @@ class Upstream:
         try:
             answer = v2.answered(said, header)
         except Refused:
-            raise unusable() from None
+            raise unusable("protocol") from None
         self._same_version(answer.version)
         return self._picked(answer, described, name)
 
@@ -167,11 +171,11 @@ class Upstream:
     def _picked(self, answer: v2.Answer, described: Description, name: str | None) -> Tensor:
         found = [one for one in answer.outputs if name in (None, one.name)]
         if len(found) != 1 or (name is None and len(answer.outputs) > 1):
-            raise unusable()
+            raise unusable("output")
         (tensor,) = found
         spec = described.output
         if spec is not None and not spec.accepts(tensor.datatype, tensor.values.shape):
-            raise unusable()
+            raise unusable("shape")
         return tensor
 
     async def _exchange(
@@ -202,7 +206,7 @@ class Upstream:
                 size += len(part)
                 if size > _ANSWER:
                     response.close()
-                    raise unusable()
+                    raise unusable("size")
                 parts.append(part)
             return response.status, b"".join(parts), response.headers.get(v2.HEADER)
 

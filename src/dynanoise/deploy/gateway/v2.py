@@ -75,10 +75,11 @@ def parsed(body: bytes, header: str | None) -> Request:
         raise bad("The request holds bytes behind its last tensor.")
     if len({one.name for one in tensors}) < len(tensors):
         raise bad("An input is given twice.")
-    if not isinstance(said.get("id", ""), str) or len(said.get("id", "")) > 256:
+    name = said.get("id")
+    if name is not None and (not isinstance(name, str) or len(name) > 256):
         raise bad("The id must be text of at most 256 characters.")
     names, binary = _outputs(said.get("outputs"), parameters.get("binary_data_output") is True)
-    return Request(tuple(tensors), said.get("id"), names, binary)
+    return Request(tuple(tensors), name, names, binary)
 
 
 def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
@@ -99,7 +100,9 @@ def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
 
 
 def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
-    found = of.get("parameters", {})
+    found = of.get("parameters")
+    if found is None:  # pydantic's servers and clients write null for what is not there
+        return {}
     if not isinstance(found, dict):
         raise bad(f"{what} has parameters that are no JSON object.")
     for name in _REFUSED:
@@ -117,10 +120,15 @@ def _tensor(one: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
     shape = checked_shape(name, one.get("shape"))
     size = _parameters(one, f"{what.capitalize()} {name!r}").get("binary_data_size")
     if size is None:
-        if "data" not in one:
+        if one.get("data") is None:
             raise bad(f"{what.capitalize()} {name!r} has no data.")
         return from_values(name, one.get("datatype"), shape, one["data"]), start
-    if "data" in one or isinstance(size, bool) or not isinstance(size, int) or size < 0:
+    if (
+        one.get("data") is not None
+        or isinstance(size, bool)
+        or not isinstance(size, int)
+        or size < 0
+    ):
         raise bad(f"{what.capitalize()} {name!r} has an unusable binary_data_size.")
     if start + size > len(rest):
         raise bad(f"{what.capitalize()} {name!r} is longer than what is left of the body.")
