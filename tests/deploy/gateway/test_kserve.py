@@ -11,9 +11,12 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dynanoise.deploy.configuration import Configuration
@@ -26,13 +29,24 @@ from tests.deploy.gateway.build_served import (
     wait_until,
 )
 
+Floats = npt.NDArray[Any]
 PYTHON = os.environ.get("DYNANOISE_KSERVE_PYTHON")
 pytestmark = pytest.mark.skipif(
     PYTHON is None, reason="KServe: DYNANOISE_KSERVE_PYTHON names no interpreter that has it"
 )
 
 
-def trained(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@dataclass(frozen=True)
+class Behind:
+    """KServe's server, and what its model would say."""
+
+    url: str
+    images: Floats
+    labels: Floats
+    logits: Floats
+
+
+def trained(path: Path) -> tuple[Floats, Floats, Floats]:
     """A logistic regression on digits as ONNX; test images, their labels, and its own logits."""
     onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
     from sklearn.datasets import load_digits
@@ -60,9 +74,9 @@ def trained(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     model = tmp_path_factory.mktemp("kserve") / "digits.onnx"
-    trained(model)
+    known = trained(model)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     script = ROOT / "tests" / "deploy" / "gateway" / "kserve_server.py"
@@ -84,7 +98,7 @@ def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 
     try:
         assert wait_until(up, 60), model.with_name("log.txt").read_text()
-        yield url, model
+        yield Behind(url, *known)
     finally:
         process.terminate()
         try:
@@ -96,16 +110,15 @@ def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
 
 @pytest.mark.parametrize("binary", [False, True])
 def test_a_trained_model_behind_kserve(
-    kserve: tuple[str, Path], tmp_path: Path, binary: bool, monkeypatch: pytest.MonkeyPatch
+    kserve: Behind, tmp_path: Path, binary: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     http = pytest.importorskip("tritonclient.http", reason="pip install tritonclient[all]")
-    url, model = kserve
-    images, labels, logits = trained(tmp_path / "again.onnx")
+    images, logits = kserve.images, kserve.logits
     settings = {"name": "dynanoise", "base_variance": 0.0, "temperature": 2.0, "keep_label": True}
     defense = defense_file(tmp_path / "defense.yaml", defense=settings)
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
     wanted = Configuration.read(defense).answer(logits)
-    given = ("--upstream", url, "--model-name", "digits", "--defense", defense, "--no-auth")
+    given = ("--upstream", kserve.url, "--model-name", "digits", "--defense", defense, "--no-auth")
     extra = ("--upstream-binary",) if binary else ()
     with gateway(*given, *extra, "--rate", 0) as one:
         assert ask(f"{one.url}/v2/health/ready").status == 200
@@ -121,4 +134,4 @@ def test_a_trained_model_behind_kserve(
     np.testing.assert_allclose(answer, wanted, rtol=0, atol=1e-5)
     np.testing.assert_allclose(told.json["predictions"], wanted[:2], rtol=0, atol=1e-5)
     assert (answer.argmax(axis=1) == logits.argmax(axis=1)).all()
-    assert (answer.argmax(axis=1) == labels).mean() > 0.85
+    assert (answer.argmax(axis=1) == kserve.labels).mean() > 0.85
