@@ -161,13 +161,13 @@ class Told:
         return json.loads(self.body)
 
 
-def ask(url: str, body: Any = None, timeout: float = 20, **headers: str) -> Told:
+def ask(url: str, body: Any = None, **headers: str) -> Told:
     """GET, or POST where there is a body; header names with _ for -."""
     data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
     sent = {name.replace("_", "-"): value for name, value in headers.items()}
     request = urllib.request.Request(url, data, {"Content-Type": "application/json", **sent})
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as response:
+        with urllib.request.urlopen(request, timeout=20) as response:
             return Told(response.status, response.read(), lowered(response.headers))
     except urllib.error.HTTPError as error:
         with error:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from dynanoise.deploy.configuration import Configuration
@@ -14,7 +16,7 @@ pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[ser
 from dynanoise.deploy.gateway.windows import Window, Windows
 
 
-def entropy(row: np.ndarray) -> float:  # type: ignore[type-arg]
+def entropy(row: npt.NDArray[Any]) -> float:
     p = np.exp(row - row.max()) / np.exp(row - row.max()).sum()
     return float(1 + sum(one * np.log(one) for one in p if one) / np.log(len(p)))
 
@@ -22,7 +24,7 @@ def entropy(row: np.ndarray) -> float:  # type: ignore[type-arg]
 @pytest.mark.parametrize("noise", ["keyed", "fresh"])
 def test_a_window(noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
-    more = {} if noise == "keyed" else {"noise": {"name": "fresh"}}
+    more: Any = {} if noise == "keyed" else {"noise": {"name": "fresh"}}
     configuration = Configuration.read(defense_file(tmp_path / "defense.yaml", **more))
     told: list[Window] = []
     windows = Windows(configuration, told.append, size=10)

@@ -79,13 +79,15 @@ class Handler(BaseHTTPRequestHandler):
         if behave == "fail":
             return self._send({"error": "Traceback: secret-logit 3.25 at model.py"}, 500)
         if behave == "hang up":
-            return self.connection.close()
+            self.connection.close()
+            return None
         if behave == "cut":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b'{"outputs": [')
-            return self.connection.close()
+            self.connection.close()
+            return None
         flat = [value for row in rows for value in row]
         shape = [count, len(WEIGHTS[0])]
         datatype, version = "FP32", STATE["version"]

@@ -7,6 +7,7 @@ import contextlib
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ _QUIET = 0.25
 
 _ATTACHED = 0.05
 """Seconds in which a connection that was taken is ready to be read."""
+
+_SWITCH = 1e-4
+"""Seconds after which a thread gives way to another that waits."""
 
 _IDLE = 15
 """Seconds after which a connection without requests is closed."""
@@ -114,8 +118,9 @@ def bound(host: str, port: int) -> socket.socket:
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, _, _, address = found[0]
-        made = socket.socket(family, kind)
+        family, kind, protocol, _, address = found[0]
+        # With the protocol named: asyncio sends small answers without delay only then.
+        made = socket.socket(family, kind, protocol)
         try:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             made.bind(address)
@@ -135,6 +140,9 @@ def run(gateway: Gateway, listeners: Listeners) -> None:
     Raises:
         InputError: if an address cannot be listened at.
     """
+    # The model's threads and the event loop hand the interpreter to each other for every request;
+    # at Python's 5 ms each would wait that long for the other.
+    sys.setswitchinterval(_SWITCH)
     asyncio.run(_run(gateway, listeners))
 
 
