@@ -85,7 +85,9 @@ def gateway(folder: Path, *arguments: object) -> Iterator[int]:
     command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0", "--no-auth"]
     command += ["--rate", "0", "--budget", "0", "--concurrency", "256", *map(str, arguments)]
     with tempfile.NamedTemporaryFile("w+", dir=folder, suffix=".log") as log:
-        process = subprocess.Popen(  # noqa: S603command, stderr=log, env={**os.environ, "DYNANOISE_KEY": SECRET})
+        process = subprocess.Popen(  # noqa: S603
+            command, stderr=log, env={**os.environ, "DYNANOISE_KEY": SECRET}
+        )
         try:
             while True:
                 lines = Path(log.name).read_text().splitlines()
