@@ -173,6 +173,9 @@ def test_failures_have_no_words(
     for _ in range(30):  # who gets no answer pays nothing
         found, body = asgi(app, "/v1/models/m:predict", ASKED)
         assert found == status and list(json.loads(body)) == ["error"]
+    events = [json.loads(line) for line in log.getvalue().splitlines()]
+    if model.error is None:  # the log says that it was the model's answer, not what was in it
+        assert {one["reason"].partition("_")[0] for one in events} == {"answer"}
     for word in ("3.25", "secret-logit", "Traceback", SECRET):
         assert word not in body.decode() + log.getvalue()
 

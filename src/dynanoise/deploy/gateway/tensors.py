@@ -127,6 +127,8 @@ def _numbers(name: str, dtype: np.dtype[Any], data: Any) -> Array:
         given = np.asarray(data if isinstance(data, list) else None)
     except (ValueError, OverflowError, RecursionError):  # rows of unequal length, or too deep
         raise bad(f"The data of input {name!r} are no regular array.") from None
+    if dtype == np.uint64 and given.dtype.kind == "f":
+        given = _large(np.asarray(data, object), given)
     if given.size == 0 and given.dtype.kind == "f":
         return given.astype(dtype)
     if given.dtype.kind not in _NUMBERS[dtype.kind]:
@@ -137,6 +139,14 @@ def _numbers(name: str, dtype: np.dtype[Any], data: Any) -> Array:
             if int(given.min()) < limits.min or int(given.max()) > limits.max:
                 raise bad(f"Input {name!r} holds integers beyond its datatype.")
         return given.astype(dtype)
+
+
+def _large(objects: Array, given: Array) -> Array:
+    """Integers of which some are 2^63 or more, which NumPy makes floating-point numbers of."""
+    flat = objects.ravel().tolist()
+    if flat and all(type(one) is int and 0 <= one < 2**64 for one in flat):
+        return np.array(flat, np.uint64).reshape(objects.shape)
+    return given
 
 
 def _flat(data: Any, name: str, depth: int) -> Any:
