@@ -129,6 +129,9 @@ def serve(asked: Serving) -> None:
     )
     if not named:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
+    elif getattr(model, "external", False):
+        # Another version of them would need another digest, and nothing here would notice.
+        log("weakness", logging.WARNING, weakness="weights_not_checked")
     if clients is None:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _loopback(asked.host):
@@ -178,7 +181,7 @@ def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
         seconds,
     )
     noise = configuration.noise
-    if isinstance(noise, Keyed) and noise.weights != made.digest:
+    if isinstance(noise, Keyed) and noise.weights != made.digest and not made.external:
         raise InputError(
             f"{asked.defense.name} was written for other weights than {asked.model} holds: two "
             "models must not share a key's noise.",

@@ -274,6 +274,18 @@ def test_fresh_noise_is_a_weakness_that_is_logged(files: dict[str, Path]) -> Non
         assert one.process.wait(10) == 0
 
 
+def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
+    model = onnx.load(onnx_file(tmp_path / "inside.onnx"))
+    path = tmp_path / "outside.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    options = ("--model", path, "--defense", defense_file(tmp_path / "defense.yaml"), "--no-auth")
+    with gateway(*options) as one:
+        said = [event["weakness"] for event in one.events("weakness")]
+        assert said == ["weights_not_checked", "no_auth"]
+        assert ask(f"{one.url}/v2/models/outside/infer", infer_body(queries(1))).status == 200
+
+
 def test_client_files(tmp_path: Path) -> None:
     path = tmp_path / "clients.txt"
     done = cli("key", "client", "alice", "--file", path)

@@ -78,7 +78,7 @@ def test_what_is_written_is_read(data: Any, datatype: str, binary: bool) -> None
         raw = data.draw(st.binary(min_size=6 * dtype.itemsize, max_size=6 * dtype.itemsize))
         values = np.frombuffer(raw, np.uint8).view(dtype) if dtype.kind != "b" else np.ones(6, bool)
         if dtype.kind == "f":
-            values = np.where(np.isfinite(values), values, dtype.type(0.1))
+            values = np.where(np.isfinite(values), values, np.asarray(0.1, dtype))
     sent = Tensor("x", datatype, values.reshape(2, 3))
     body, header = v2.written([sent], {"id": "a"}, "inputs", binary)
     (got,) = v2.parsed(body, header.get(v2.HEADER)).inputs

@@ -45,6 +45,10 @@ class OnnxModel:
         threads: of the processor, for one answer.
         limit: seconds that an answer may take; then it is stopped.
 
+    Attributes:
+        digest: SHA-256 of the file, in hexadecimal digits.
+        external: whether weights lie in other files, which the digest does not cover.
+
     Raises:
         InputError: if it is no ONNX model, or has no such output.
         MissingExtraError: if onnxruntime is not installed.
@@ -64,7 +68,11 @@ class OnnxModel:
         self._session = _session(self._runtime, path, threads)
         self._limit = limit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="model")
-        self.digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        content = path.read_bytes()
+        self.digest = hashlib.sha256(content).hexdigest()
+        # Weights in files beside it are named by their "location" in the tensors' external data;
+        # the digest of the graph's file then says nothing about them.
+        self.external = b"\n\x08location\x12" in content
         found = _chosen(self._session.get_outputs(), output, path)
         self._described = Description(
             tuple(_spec(one, path) for one in self._session.get_inputs()),
