@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
@@ -28,6 +30,7 @@ class Metrics:
 
     def __init__(self, key_id: str) -> None:
         registry = self.registry = CollectorRegistry()
+        self._whole = threading.Lock()
         self.requests = Counter(
             "dynanoise_requests",
             "Requests by route and status.",
@@ -67,14 +70,21 @@ class Metrics:
         self.refusals.labels(reason).inc()
 
     def tell(self, window: Window) -> None:
-        """Adds a complete window."""
-        self._queries.inc(window.queries)
-        self._flips.inc(window.flips)
-        self._repeats.inc(window.repeats)
-        for value in window.sensitivity:
-            self._sensitivity.observe(float(value))
-        for value in window.sigma:
-            self._sigma.observe(float(value))
+        """Adds a window, whole or not at all: a part of one would tell of fewer queries."""
+        with self._whole:
+            self._queries.inc(window.queries)
+            self._flips.inc(window.flips)
+            self._repeats.inc(window.repeats)
+            for value in window.sensitivity:
+                self._sensitivity.observe(float(value))
+            for value in window.sigma:
+                self._sigma.observe(float(value))
+
+    def text(self) -> bytes:
+        """All metrics, as Prometheus reads them."""
+        with self._whole:
+            found: bytes = generate_latest(self.registry)
+        return found
 
     def application(self, scrapers: Clients) -> Starlette:
         """GET /metrics for those who have a key."""
@@ -87,7 +97,7 @@ class Metrics:
                 return JSONResponse(
                     {"error": str(refused)}, 401, headers={"WWW-Authenticate": "Bearer"}
                 )
-            text = await run_in_threadpool(generate_latest, registry=self.registry)
+            text = await run_in_threadpool(self.text)
             return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
         return Starlette(routes=[Route("/metrics", show)])
