@@ -187,8 +187,10 @@ def cli_page() -> str:
         ["show"],
         ["report"],
         ["demo"],
+        ["serve"],
         ["key", "new"],
         ["key", "id"],
+        ["key", "client"],
         ["store", "ls"],
         ["store", "rm"],
     )

@@ -12,11 +12,14 @@ from dynanoise import (
     commands,
     export_command,
     key_command,
+    serve_command,
     site_command,
+    store_command,
     terminal,
     tune_command,
 )
 from dynanoise.errors import InputError
+from dynanoise.store_command import StoreFolder
 
 app = typer.Typer(
     name="dynanoise",
@@ -57,12 +60,6 @@ Attacks = Annotated[
     list[str] | None, typer.Option(help="A column to run; may be given again. Default: all.")
 ]
 Device = Annotated[str, typer.Option(help="Where to train, cpu or cuda.")]
-StoreFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder of trained models. Default: models in the user's cache folder."
-    ),
-]
 DataFolder = Annotated[
     Path | None,
     typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
@@ -244,7 +241,9 @@ app.command("audit")(audit_command.audit)
 app.command("tune")(tune_command.tune)
 app.command("export")(export_command.export)
 app.command("demo")(site_command.demo)
+app.command("serve")(serve_command.serve)
 app.add_typer(key_command.app, name="key")
+app.add_typer(store_command.app, name="store")
 
 
 @app.command()
@@ -283,27 +282,3 @@ def report(
     with terminal.friendly():
         if not commands.report(folder):
             raise typer.Exit(1)
-
-
-store_app = typer.Typer(help="Show and free stored models.", no_args_is_help=True)
-app.add_typer(store_app, name="store")
-
-
-@store_app.command("ls")
-def store_ls(store: StoreFolder = None) -> None:
-    """List stored models: key, size, what for, when."""
-    with terminal.friendly():
-        commands.list_store(store)
-
-
-@store_app.command("rm")
-def store_rm(
-    keys: Annotated[list[str] | None, typer.Argument(help="Keys, or their beginnings.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Remove all of them.")] = False,
-    store: StoreFolder = None,
-) -> None:
-    """Remove stored models."""
-    with terminal.friendly():
-        if not keys and not everything:
-            raise InputError("No model was named.", "Name keys, or pass --all.")
-        commands.remove_from_store(store, keys)

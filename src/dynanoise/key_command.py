@@ -54,3 +54,22 @@ def show_id(
         from dynanoise.noise.subkey import key_id
 
         typer.echo(f"Key id: {key_id(Secret(reference).root())}")
+
+
+@app.command()
+def client(
+    name: Annotated[str, typer.Argument(help="Small letters, digits and -.")],
+    file: Annotated[
+        Path, typer.Option(metavar="FILE", help="The file of clients, made if it is not there.")
+    ] = Path("clients.txt"),
+) -> None:
+    """Make an API key for a client of `dynanoise serve`; the file gets its digest alone.
+
+    The key is printed, once. To revoke it, delete its line and restart the gateway.
+    """
+    with terminal.friendly():
+        from dynanoise.deploy.gateway.clients import add
+
+        key = add(file, name)
+        typer.echo(key)
+        typer.echo(f"Added {name} to {file}. The key is shown only now.", err=True)

@@ -1,0 +1,231 @@
+"""Tensors of the Open Inference Protocol: names, data types, and their two ways of travelling."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.deploy.gateway.faults import bad
+
+Array = npt.NDArray[Any]
+
+DTYPES: dict[str, npt.DTypeLike] = {
+    "BOOL": np.bool_,
+    "UINT8": "<u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "INT8": "<i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+    "BYTES": np.object_,
+}
+
+_DEEPEST = 16
+"""Axes a tensor may have."""
+
+_NUMBERS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}
+"""Which kinds of JSON values may stand for a kind of tensor."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tensor:
+    """A named array and its data type in the protocol's words; BYTES are objects of `bytes`."""
+
+    name: str
+    datatype: str
+    values: Array
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a model takes or gives.
+
+    Args:
+        name: of the tensor.
+        datatype: a name of `DTYPES`, or another that only some servers know.
+        shape: -1 stands for any length.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...]
+
+    def accepts(self, datatype: str, shape: Sequence[int]) -> bool:
+        """Whether an array of that type and shape is one of these.
+
+        >>> Spec("x", "FP32", (-1, 3)).accepts("FP32", (5, 3))
+        True
+        """
+        same = datatype == self.datatype and len(shape) == len(self.shape)
+        return same and all(
+            asked in (-1, given) for asked, given in zip(self.shape, shape, strict=True)
+        )
+
+    def said(self) -> dict[str, Any]:
+        """As metadata."""
+        return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """A shape from a request, all of its lengths at least 0.
+
+    Raises:
+        Refused: if it is none, or has more than 16 axes.
+    """
+    if not isinstance(shape, list | tuple) or len(shape) > _DEEPEST:
+        raise bad(f"The shape of input {name!r} must be a list of at most {_DEEPEST} lengths.")
+    for length in shape:
+        if isinstance(length, bool) or not isinstance(length, int) or not 0 <= length < 2**40:
+            raise bad(f"The shape of input {name!r} must hold integers of at least 0.")
+    return tuple(shape)
+
+
+def _dtype(name: str, datatype: Any) -> np.dtype[Any]:
+    if not isinstance(datatype, str) or datatype not in DTYPES:
+        raise bad(f"Input {name!r} needs a datatype out of {', '.join(DTYPES)}.")
+    return np.dtype(DTYPES[datatype])
+
+
+def from_values(name: str, datatype: Any, shape: tuple[int, ...], data: Any) -> Tensor:
+    """A tensor whose values came as JSON or as lists, flat or nested, in row-major order.
+
+    Raises:
+        Refused: if they are of another type or count, do not fit into the type, or are not finite.
+
+    >>> from_values("x", "FP32", (2, 1), [1, 2.5]).values.tolist()
+    [[1.0], [2.5]]
+    """
+    dtype = _dtype(name, datatype)
+    if dtype.kind == "O":
+        flat = list(_flat(data, name, 0)) if isinstance(data, list) else []
+        if not all(isinstance(one, str | bytes) for one in flat):
+            raise bad(f"Input {name!r} is of BYTES, and its data must be text.")
+        values = np.empty(len(flat), object)
+        values[:] = [one.encode() if isinstance(one, str) else one for one in flat]
+    else:
+        values = _numbers(name, dtype, data)
+    if values.size != math.prod(shape):
+        raise bad(
+            f"Input {name!r} holds {values.size} values, and its shape {list(shape)} needs "
+            f"{math.prod(shape)}."
+        )
+    return Tensor(name, datatype, _finite(name, values.reshape(shape)))
+
+
+def _numbers(name: str, dtype: np.dtype[Any], data: Any) -> Array:
+    try:
+        given = np.asarray(data if isinstance(data, list) else None)
+    except (ValueError, OverflowError, RecursionError):  # rows of unequal length, or too deep
+        raise bad(f"The data of input {name!r} are no regular array.") from None
+    if dtype == np.uint64 and given.dtype.kind == "f":
+        given = _large(np.asarray(data, object), given)
+    if given.size == 0 and given.dtype.kind == "f":
+        return given.astype(dtype)
+    if given.dtype.kind not in _NUMBERS[dtype.kind]:
+        raise bad(f"The data of input {name!r} are not all of its datatype.")
+    with np.errstate(over="ignore"):  # beyond the type is infinite, and refused as such
+        if dtype.kind in "iu" and given.size:
+            limits = np.iinfo(dtype)
+            if int(given.min()) < limits.min or int(given.max()) > limits.max:
+                raise bad(f"Input {name!r} holds integers beyond its datatype.")
+        return given.astype(dtype)
+
+
+def _large(objects: Array, given: Array) -> Array:
+    """Integers of which some are 2^63 or more, which NumPy makes floating-point numbers of."""
+    flat = objects.ravel().tolist()
+    if flat and all(type(one) is int and 0 <= one < 2**64 for one in flat):
+        return np.array(flat, np.uint64).reshape(objects.shape)
+    return given
+
+
+def _flat(data: Any, name: str, depth: int) -> Any:
+    if depth > _DEEPEST:
+        raise bad(f"The data of input {name!r} are nested deeper than {_DEEPEST} lists.")
+    for one in data:
+        if isinstance(one, list):
+            yield from _flat(one, name, depth + 1)
+        else:
+            yield one
+
+
+def from_bytes(name: str, datatype: Any, shape: tuple[int, ...], raw: bytes) -> Tensor:
+    """A tensor whose values came as bytes, little-endian, in row-major order.
+
+    Raises:
+        Refused: if there are too many or too few, or they are not finite.
+
+    >>> from_bytes("x", "INT16", (1, 2), bytes([1, 0, 0, 1])).values.tolist()
+    [[1, 256]]
+    """
+    dtype = _dtype(name, datatype)
+    if dtype.kind == "O":
+        values = _texts(name, raw)
+        if values.size != math.prod(shape):
+            raise bad(f"Input {name!r} holds {values.size} texts, not {math.prod(shape)}.")
+    else:
+        if len(raw) != math.prod(shape) * dtype.itemsize:
+            raise bad(
+                f"Input {name!r} holds {len(raw)} bytes, and its shape {list(shape)} of "
+                f"{datatype} needs {math.prod(shape) * dtype.itemsize}."
+            )
+        if dtype.kind == "b" and raw.strip(b"\0\1"):
+            raise bad(f"Input {name!r} is of BOOL and holds other bytes than 0 and 1.")
+        values = np.frombuffer(raw, dtype)
+    return Tensor(name, datatype, _finite(name, values.reshape(shape)))
+
+
+def _texts(name: str, raw: bytes) -> Array:
+    from tritonclient.utils import deserialize_bytes_tensor
+
+    try:
+        found: Array = deserialize_bytes_tensor(raw)
+    except Exception:  # of struct, for lengths that do not fit
+        raise bad(f"Input {name!r} is of BYTES and is cut short.") from None
+    return found
+
+
+def _finite(name: str, values: Array) -> Array:
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise bad(f"Input {name!r} holds values that are not finite.")
+    return values
+
+
+def to_bytes(values: Array) -> bytes:
+    """The values as they travel in binary.
+
+    >>> to_bytes(np.array([1.0], np.float32)).hex()
+    '0000803f'
+    """
+    if values.dtype.kind == "O":
+        from tritonclient.utils import serialize_byte_tensor
+
+        packed = serialize_byte_tensor(values)
+        return bytes(packed.item()) if packed.size else b""
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+
+
+def to_values(values: Array) -> Any:
+    """The values as they travel in JSON, flat: an array that orjson writes, or a list of text.
+
+    Raises:
+        Refused: if bytes are no text.
+    """
+    if values.dtype.kind == "O":
+        try:
+            return [one.decode() for one in values.ravel()]
+        except UnicodeDecodeError:
+            raise bad("BYTES that are no UTF-8 can only be passed on in binary.") from None
+    if values.dtype == np.float16:
+        return values.ravel().astype(np.float32)
+    return np.ascontiguousarray(values.ravel())

@@ -1,0 +1,72 @@
+"""What lies under deploy/ names options, files and settings that there are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+import yaml
+
+from dynanoise.cli import app
+from dynanoise.deploy.configuration import Configuration
+from dynanoise.noise.keyed import Keyed
+from tests.deploy.gateway.build_served import ROOT
+
+DEPLOY = ROOT / "deploy"
+COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+KSERVE = list(yaml.safe_load_all((DEPLOY / "kserve.yaml").read_text()))
+
+
+def options(arguments: list[str]) -> dict[str, Any]:
+    command: Any = typer.main.get_command(app)
+    serve = command.commands["serve"]
+    found: dict[str, Any] = serve.make_context("serve", list(arguments)).params
+    return found
+
+
+def containers() -> dict[str, Any]:
+    listed = KSERVE[0]["spec"]["predictor"]["containers"]
+    return {one["name"]: one for one in listed}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [COMPOSE["services"]["gateway"]["command"], containers()["transformer-container"]["args"]],
+)
+def test_the_arguments_are_those_of_serve(arguments: list[str]) -> None:
+    said = options(arguments)
+    assert said["model_name"] == "m" and said["host"] == "0.0.0.0"
+    assert said["clients"] is not None and not said["no_auth"] and said["noise"] is None
+
+
+def test_the_model_is_reached_through_the_gateway_alone() -> None:
+    model, own = COMPOSE["services"]["model"], COMPOSE["services"]["gateway"]
+    assert "ports" not in model and model["networks"] == ["model"]
+    assert COMPOSE["networks"]["model"]["internal"] is True
+    assert own["ports"] == ["127.0.0.1:8080:8080"] and own["read_only"] is True
+    inside, gateway = containers()["kserve-container"], containers()["transformer-container"]
+    port = re.search(r"--http_port=(\d+)", " ".join(inside["args"]))
+    assert port and options(gateway["args"])["upstream"].endswith(f":{port[1]}")
+    (policy,) = (one for one in KSERVE if one["kind"] == "NetworkPolicy")
+    opened = [one["port"] for rule in policy["spec"]["ingress"] for one in rule["ports"]]
+    assert opened == [options(gateway["args"])["port"]] == [8080] and port[1] != "8080"
+    assert gateway["securityContext"]["runAsNonRoot"] is True
+
+
+def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
+    (held,) = (one for one in KSERVE if one["kind"] == "ConfigMap")
+    path = tmp_path / "defense.yaml"
+    path.write_text(held["data"]["defense.yaml"])
+    found = Configuration.read(path)
+    assert isinstance(found.noise, Keyed) and found.output == "output-0"
+
+
+def test_the_image_runs_as_nobody_special() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["65532:65532"]
+    for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE):
+        assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", image)
+    assert 'ENTRYPOINT ["dynanoise", "serve"]' in text and "--constraint constraints.txt" in text

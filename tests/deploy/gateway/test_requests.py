@@ -1,0 +1,86 @@
+"""Any bytes at all give a request or a refusal; and what is written is read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]'")
+pytest.importorskip("tritonclient.utils", reason="texts: pip install 'dynanoise[serve]'")
+from dynanoise.deploy.gateway import v1, v2
+from dynanoise.deploy.gateway.faults import Refused
+from dynanoise.deploy.gateway.models import Description
+from dynanoise.deploy.gateway.tensors import DTYPES, Spec, Tensor
+
+anything: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=12,
+)
+inputs = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("x") | anything,
+        "datatype": st.sampled_from(sorted(DTYPES)) | anything,
+        "shape": st.lists(st.integers(0, 3), max_size=3) | anything,
+        "data": st.lists(st.integers(-300, 300) | st.floats() | st.text(max_size=2)) | anything,
+        "parameters": st.dictionaries(st.sampled_from(["binary_data_size", "a"]), anything),
+    },
+)
+requests = st.fixed_dictionaries(
+    {"inputs": st.lists(inputs, max_size=2) | anything},
+    optional={"id": anything, "outputs": anything, "parameters": anything},
+)
+headers = st.none() | st.integers(-5, 200).map(str) | st.text(max_size=4)
+
+
+def read_or_refused(read: Any, *given: Any, inputs: bool = False) -> tuple[Tensor, ...]:
+    """What was read; nothing if it was refused as a bad request."""
+    try:
+        found: Any = read(*given)
+    except Refused as refused:
+        if refused.status != 400:
+            raise
+        return ()
+    read_in: tuple[Tensor, ...] = found.inputs if inputs else found
+    return read_in
+
+
+@given(requests, headers, st.binary(max_size=20))
+def test_any_request_is_read_or_refused(said: Any, header: str | None, rest: bytes) -> None:
+    body = json.dumps(said).encode()
+    for given_header, whole in ((header, body + rest), (str(len(body)), body + rest), (None, body)):
+        for tensor in read_or_refused(v2.parsed, whole, given_header, inputs=True):
+            assert tensor.values.dtype == np.dtype(DTYPES[tensor.datatype])
+
+
+@given(anything)
+def test_any_instances_are_read_or_refused(said: Any) -> None:
+    for datatype in ("FP32", "INT8", "BYTES"):
+        one = Description((Spec("x", datatype, (-1, 2)),), None, "")
+        for body in (said, {"instances": said}, {"instances": [{"x": said}]}):
+            read_or_refused(v1.parsed, json.dumps(body).encode(), one)
+
+
+@given(st.data(), st.sampled_from(sorted(DTYPES)), st.booleans())
+def test_what_is_written_is_read(data: Any, datatype: str, binary: bool) -> None:
+    dtype = np.dtype(DTYPES[datatype])
+    if dtype.kind == "O":
+        flat: Any = data.draw(st.lists(st.text(max_size=4).map(str.encode), min_size=6, max_size=6))
+        values = np.empty(6, object)
+        values[:] = flat
+    else:
+        raw = data.draw(st.binary(min_size=6 * dtype.itemsize, max_size=6 * dtype.itemsize))
+        values = np.frombuffer(raw, np.uint8).view(dtype) if dtype.kind != "b" else np.ones(6, bool)
+        if dtype.kind == "f":
+            values = np.where(np.isfinite(values), values, np.asarray(0.1, dtype))
+    sent = Tensor("x", datatype, values.reshape(2, 3))
+    body, header = v2.written([sent], {"id": "a"}, "inputs", binary)
+    (got,) = v2.parsed(body, header.get(v2.HEADER)).inputs
+    np.testing.assert_array_equal(got.values, sent.values)
+    assert got.values.dtype == sent.values.dtype
