@@ -156,14 +156,14 @@ ASKED = json.dumps({"instances": [[1.0, 2.0]]}).encode()
 @pytest.mark.parametrize(
     ("model", "status"),
     [
-        (Broken(RuntimeError("secret-logit 3.25")), 500),
-        (Broken(MemoryError("secret-logit 3.25")), 500),
+        (Broken(RuntimeError("secret-logit 8.76543")), 500),
+        (Broken(MemoryError("secret-logit 8.76543")), 500),
         (Broken(Refused(503, "slow", "Later.", 2.0)), 503),
-        (Broken(None, [[np.nan, 3.25]]), 500),
-        (Broken(None, [[np.inf, 3.25]]), 500),
-        (Broken(None, [[3.25]]), 500),
-        (Broken(None, 3.25), 500),
-        (Broken(None, [[3.25, 1], [3.25, 1]]), 500),
+        (Broken(None, [[np.nan, 8.76543]]), 500),
+        (Broken(None, [[np.inf, 8.76543]]), 500),
+        (Broken(None, [[8.76543]]), 500),
+        (Broken(None, 8.76543), 500),
+        (Broken(None, [[8.76543, 1], [8.76543, 1]]), 500),
     ],
 )
 def test_failures_have_no_words(
@@ -177,7 +177,7 @@ def test_failures_have_no_words(
     events = [json.loads(line) for line in log.getvalue().splitlines()]
     if model.error is None:  # the log says that it was the model's answer, not what was in it
         assert {one["reason"].partition("_")[0] for one in events} == {"answer"}
-    for word in ("3.25", "secret-logit", "Traceback", SECRET):
+    for word in ("8.76543", "secret-logit", "Traceback", SECRET):
         assert word not in body.decode() + log.getvalue()
 
 
@@ -206,13 +206,13 @@ def test_probabilities_and_half_precision(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_other_libraries_say_nothing(log: io.StringIO) -> None:
     try:
-        raise ValueError("secret-logit 3.25")
+        raise ValueError("secret-logit 8.76543")
     except ValueError:
-        logging.getLogger("asyncio").exception("it said %s", "secret-logit 3.25")
+        logging.getLogger("asyncio").exception("it said %s", "secret-logit 8.76543")
     (said,) = map(json.loads, log.getvalue().splitlines())
     assert said["event"] == "library" and said["library"] == "asyncio"
     assert said["exception"] == "ValueError" and "secret" not in log.getvalue()
-    logging.getLogger("uvicorn.error").info("secret-logit 3.25")
+    logging.getLogger("uvicorn.error").info("secret-logit 8.76543")
     assert "secret" not in log.getvalue()
 
 

@@ -75,9 +75,9 @@ class Handler(BaseHTTPRequestHandler):
         if behave.startswith("sleep"):
             time.sleep(float(behave.split()[1]))
         if behave == "garbage":
-            return self._send(b"\x00secret-logit 3.25 <html>")
+            return self._send(b"\x00secret-logit 8.76543 <html>")
         if behave == "fail":
-            return self._send({"error": "Traceback: secret-logit 3.25 at model.py"}, 500)
+            return self._send({"error": "Traceback: secret-logit 8.76543 at model.py"}, 500)
         if behave == "hang up":
             self.connection.close()
             return None
