@@ -70,7 +70,9 @@ class _Announcement(event.Listener):
     said = False
 
     def on_start(self, event: Any) -> None:
-        if not self.said and event.data["dispatcher"].__module__.startswith(__package__):
+        # A listener's error would stop other packages' compiling; a module may be None.
+        module = getattr(event.data.get("dispatcher"), "__module__", None) or ""
+        if not self.said and module.startswith(__package__):
             self.said = True
             sys.stderr.write("dynanoise: compiling the kernel, some seconds, once.\n")
             sys.stderr.flush()
