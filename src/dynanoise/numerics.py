@@ -112,6 +112,16 @@ def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     return weights
 
 
+def top_gaps(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """How far the largest entry is ahead of the second, in logits: [..., K] to [...].
+
+    >>> top_gaps(np.array([[3.0, 1.0, 0.5]])).tolist()
+    [2.0]
+    """
+    top = np.partition(rows, -2, axis=-1)[..., -2:]
+    return np.asarray(top[..., 1] - top[..., 0])
+
+
 def narrow(probs: Float64, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """A copy in the caller's dtype; what is too small for it becomes subnormal or 0.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dynanoise import numerics
-from dynanoise.attacks.aligned_scale import ScaleAligned, top_gaps
+from dynanoise.attacks.aligned_scale import ScaleAligned
 from dynanoise.attacks.named import attack_of
 from dynanoise.audit.observe import answers
 from dynanoise.numerics import Float64
@@ -70,7 +70,7 @@ def test_the_population_moves_with_the_answers() -> None:
     population = answers(np.array([[2.0, 0.0, 1.0, -1.0]]), [0])
     moved = _rescaled(replace(seen, population=population), 2.0)
     assert moved.population is not None
-    np.testing.assert_allclose(top_gaps(moved.population.log_probs[:, 0]), [2.0])
+    np.testing.assert_allclose(numerics.top_gaps(moved.population.log_probs[:, 0]), [2.0])
     np.testing.assert_allclose(moved.undo(np.array([[1.0, 3.0]])), [[-2.0, 2.0]])
     np.testing.assert_allclose(
         gaps(moved.log_probs[:, 0]), 2 * gaps(seen.log_probs[:, 0]), atol=1e-9

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.browser.site_page import Opened, served
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
@@ -22,3 +24,17 @@ def browser() -> Iterator[Any]:
         running = started.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def visit(browser: Any, address: str) -> Iterator[Opened]:
+    opened = Opened(browser, address)
+    yield opened
+    assert opened.said == []
+    opened.close()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -14,26 +13,12 @@ from dynanoise.record import Record
 from dynanoise.report.records import load
 from dynanoise.report.side_by_side import by_protocol, strongest
 from dynanoise.report.summary import Summary
-from tests.browser.site_page import Opened, served
+from tests.browser.site_page import Opened
 from tests.generated import ROOT
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 SECTIONS = ("overview", "method", "simulator", "attacker", "results", "audit", "questions")
 LARGEST = 500_000
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def visit(browser: Any, address: str) -> Iterator[Opened]:
-    opened = Opened(browser, address)
-    yield opened
-    assert opened.said == []
-    opened.close()
 
 
 @pytest.mark.parametrize(

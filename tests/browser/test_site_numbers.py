@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +18,8 @@ from dynanoise.defenses.sensitivity import entropy as sensitivity
 from dynanoise.deploy.configuration import Configuration
 from dynanoise.metrics.roc import roc
 from dynanoise.report.evidence import load
-from tests.browser.site_page import Opened, served
+from tests.browser.site_page import Opened
 from tests.generated import ROOT
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with served() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def visit(browser: Any, address: str) -> Iterator[Opened]:
-    opened = Opened(browser, address)
-    yield opened
-    assert opened.said == []
-    opened.close()
 
 
 def _expected(logits: np.ndarray[Any, Any], s0: float, scale: float, temperature: float) -> Any:

@@ -9,10 +9,33 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.defenses.dynanoise import DynaNoise
+from tests.deploy.build_deploy import Given
+
 onnx: Any = pytest.importorskip("onnx", reason="pip install 'dynanoise[onnx]'")
 
 KINDS = onnx.TensorProto
 WEIGHTS = np.linspace(-2, 2, 12, dtype=np.float32).reshape(4, 3)[:, [2, 0, 1]]
+
+
+DEFENSE = DynaNoise(0.3, 2, 4)
+ROWS = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4) ** 3
+NORMALS = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
+
+
+def defended(source: Path, **options: Any) -> Path:
+    """The model exported with DEFENSE, and checked."""
+    from dynanoise.onnx import export
+
+    target = source.with_name("defended.onnx")
+    export(source, target, DEFENSE, **options)
+    onnx.checker.check_model(str(target), full_check=True)
+    return target
+
+
+def expected(logits: Any, defense: Any = DEFENSE) -> Any:
+    """What the library answers with the same normals."""
+    return defense(np.asarray(logits), Given(NORMALS))
 
 
 def floats(values: Any) -> Any:

@@ -8,30 +8,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import DataFileError, InputError
 from tests.deploy import build_onnx
-from tests.deploy.build_deploy import Given
-from tests.deploy.build_onnx import KINDS, constant, floats, linear, node, onnx, save, tensor
+from tests.deploy.build_onnx import (
+    DEFENSE,
+    KINDS,
+    NORMALS,
+    constant,
+    defended,
+    expected,
+    floats,
+    linear,
+    node,
+    onnx,
+    save,
+    tensor,
+)
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
 from dynanoise.onnx import export
-
-DEFENSE = DynaNoise(0.3, 2, 4)
-ROWS = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4) ** 3
-NORMALS = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
-
-
-def defended(source: Path, **options: Any) -> Path:
-    target = source.with_name("defended.onnx")
-    export(source, target, DEFENSE, **options)
-    onnx.checker.check_model(str(target), full_check=True)
-    return target
-
-
-def expected(logits: Any, defense: Any = DEFENSE) -> Any:
-    return defense(np.asarray(logits), Given(NORMALS))
 
 
 def branches(path: Path, inside: Any) -> Path:

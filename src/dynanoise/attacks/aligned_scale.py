@@ -15,16 +15,6 @@ from dynanoise.observed import Observed, Shadows
 from dynanoise.types import Bools
 
 
-def top_gaps(log_probs: Float64) -> Float64:
-    """How far the largest entry is ahead of the second, in logits: [N, K] to [N].
-
-    >>> top_gaps(np.array([[3.0, 1.0, 0.5]])).tolist()
-    [2.0]
-    """
-    top = np.partition(log_probs, -2, axis=-1)[:, -2:]
-    return np.asarray(top[:, 1] - top[:, 0])
-
-
 class _Learned(NamedTuple):
     fitted: FittedAttack
     gap: float
@@ -70,7 +60,7 @@ class ScaleAligned(Attack):
     def learn(self, shadows: Shadows) -> _Learned:
         """The fitted attack and the shadow models' median top gap."""
         shown = [
-            top_gaps(seen.log_probs[use >= 0, 0])
+            numerics.top_gaps(seen.log_probs[use >= 0, 0])
             for seen, use in zip(shadows.observed, shadows.use, strict=True)
         ]
         gap = float(np.median(np.concatenate(shown)))
@@ -78,7 +68,7 @@ class ScaleAligned(Attack):
 
     def formula(self, learned: _Learned, observed: Observed) -> Float64:
         """The attack's score of the rescaled answers."""
-        own = float(np.median(top_gaps(observed.log_probs[:, 0])))
+        own = float(np.median(numerics.top_gaps(observed.log_probs[:, 0])))
         scale = learned.gap / own if own > 0 and learned.gap > 0 else 1.0
         return learned.fitted.score(_rescaled(observed, scale))
 

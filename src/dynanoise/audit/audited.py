@@ -141,26 +141,20 @@ class Subject:
         hardware: Mapping[str, Any],
     ) -> Record:
         """The Record of a finding about a pool."""
-        return Record(
+        return finding.record(
+            protocol,
             dataset=self.dataset,
             model=self.model,
             model_parameters=self.parameters,
-            contender=finding.contender.name,
             recipe=self.recipe,
             recipe_parameters={},
-            defense=finding.defense,
-            attack=finding.attack,
-            protocol=protocol.name,
-            threat=protocol.threat,
             preset=self.preset,
-            metrics=finding.metrics,
             seed=pool.seed,
             split=pool.split,
             counts=counts,
             command=self.command,
             versions=versions,
             hardware=hardware,
-            seconds=finding.seconds,
         )
 
 

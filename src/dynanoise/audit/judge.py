@@ -26,7 +26,7 @@ from dynanoise.metrics.success import attack_metrics
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.numerics import Int64
 from dynanoise.observed import Shadows
-from dynanoise.record import AttackProtocol, Metric
+from dynanoise.record import AttackProtocol, Metric, Record
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Defense, Outputs, Run
 
@@ -47,6 +47,19 @@ class Finding:
     attack: str | None
     metrics: Mapping[str, Metric]
     seconds: float
+
+    def record(self, protocol: AttackProtocol, **circumstances: Any) -> Record:
+        """The Record of it; ``circumstances`` are the fields that are not the finding's."""
+        return Record(
+            contender=self.contender.name,
+            defense=self.defense,
+            attack=self.attack,
+            protocol=protocol.name,
+            threat=protocol.threat,
+            metrics=self.metrics,
+            seconds=self.seconds,
+            **circumstances,
+        )
 
 
 def equal_numbers(outputs: Outputs, seed: int) -> Int64:

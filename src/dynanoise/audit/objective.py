@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from dynanoise import numerics
 from dynanoise.audit.feasible import feasible
 from dynanoise.audit.leave_one_out import NoiseOf, answered, attack_pool, fitted_defenses
 from dynanoise.audit.noise import noise_of
@@ -107,8 +108,7 @@ class Objective:
     @property
     def gap(self) -> float:
         """The median gap between the largest two logits of held-out answers, in logits."""
-        top = np.partition(self.pool.reference.logits[:, :, 0], -2, axis=-1)[..., -2:]
-        return float(np.median(top[..., 1] - top[..., 0]))
+        return float(np.median(numerics.top_gaps(self.pool.reference.logits[:, :, 0])))
 
     def __call__(self, contender: Contender) -> Judged:
         """Judges one setting; the same setting gets the same judgement in any process."""

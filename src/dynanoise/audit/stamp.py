@@ -57,25 +57,19 @@ class Stamp:
     ) -> Record:
         """The Record of a finding."""
         contender = finding.contender
-        return Record(
+        return finding.record(
+            protocol,
             dataset=self.dataset,
             model=self._model,
             model_parameters=asdict(self.models[contender.recipe]),
-            contender=contender.name,
             recipe=contender.recipe,
             recipe_parameters=asdict(self.recipes[contender.recipe]),
-            defense=finding.defense,
-            attack=finding.attack,
-            protocol=protocol.name,
-            threat=protocol.threat,
             preset=self._name,
-            metrics=finding.metrics,
             seed=seed,
             split=split,
             counts=counts,
             command=self.plan.command,
             versions=self.versions,
             hardware=self.hardware,
-            seconds=finding.seconds,
             training=training,
         )

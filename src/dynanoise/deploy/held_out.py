@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils import _safe_indexing
 
+from dynanoise import numerics
 from dynanoise.deploy.answering import system_noise
 from dynanoise.errors import InputError, NotFittedError
 from dynanoise.numerics import Float64
@@ -98,8 +99,7 @@ def measured_width(logits: Float64, otherwise: float) -> float:
     """
     if logits.shape[1] < 2 or not len(logits):
         return otherwise
-    top = np.partition(logits, -2, axis=-1)[:, -2:]
-    width = float(f"{GAPS * float(np.median(top[:, 1] - top[:, 0])):.3g}")
+    width = float(f"{GAPS * float(np.median(numerics.top_gaps(logits))):.3g}")
     return width if width > 0 else otherwise
 
 
