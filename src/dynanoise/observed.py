@@ -63,12 +63,31 @@ class Shadows:
         observed: one `Observed` for each shadow model, as the attacker expects the target to
             answer: behind the same defense if the attacker knows of it, else undefended.
         use: int8 [M, N]; 1 = in, 0 = out, -1 = hidden.
-        clean: the shadow models' undefended outputs.
+        asked: undefended outputs in which the shadow models' are.
+        positions: of the shadow models among ``asked``; None for all, in their order.
     """
 
     observed: tuple[Observed, ...]
     use: Int8
-    clean: Outputs
+    asked: Outputs
+    positions: tuple[int, ...] | None = None
+
+    @property
+    def clean(self) -> Outputs:
+        """The shadow models' undefended outputs, copied out only when an attack wants them."""
+        if self.positions is None:
+            return self.asked
+        return self.asked.select(models=list(self.positions))
+
+    @property
+    def ids(self) -> Int64:
+        """Which records they are about, int64 [N]."""
+        return self.asked.ids
+
+    @property
+    def classes(self) -> int:
+        """K, the number of classes."""
+        return self.asked.classes
 
     def rows(self, models: int | None = None) -> tuple[Float64, Int64, Bools]:
         """Answers about original inputs pooled over the first ``models`` shadows (all if None).

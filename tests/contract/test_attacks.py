@@ -110,7 +110,7 @@ def test_models_that_all_say_the_same_score_chance(attack: Attack) -> None:
         logits=np.zeros_like(shadows.clean.logits),
         labels=np.zeros_like(shadows.clean.labels),
     )
-    fitted = attack.fit(replace(shadows, observed=tuple(others), clean=clean))
+    fitted = attack.fit(replace(shadows, observed=tuple(others), asked=clean, positions=None))
     assert roc(fitted.score(silent(seen)), truth).auc == 0.5
 
 

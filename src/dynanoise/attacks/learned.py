@@ -116,7 +116,7 @@ class Learned(Attack):
         k, draws = pool.slots(shadows.use).k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
-            fewer_models = replace(shadows, use=fewer(shadows.use, shadows.clean.ids, k - 1, seed))
+            fewer_models = replace(shadows, use=fewer(shadows.use, shadows.ids, k - 1, seed))
             draws.append((fewer_models, _slots(fewer_models)))
         return _Learned(combination, tuple(draws), HeldOut(combination.score(rows), members))
 
@@ -160,7 +160,7 @@ class Learned(Attack):
 def _slots(shadows: Shadows) -> Slots:
     """The slots, by the records' ids: then the order of the records changes not even a rounding."""
     found = pool.slots(shadows.use)
-    return _some(found, np.argsort(shadows.clean.ids[found.rows]))
+    return _some(found, np.argsort(shadows.ids[found.rows]))
 
 
 def _some(found: Slots, chosen: Int64) -> Slots:

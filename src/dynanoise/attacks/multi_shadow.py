@@ -94,7 +94,7 @@ class MultiShadow(Attack):
                 f"The {len(drawn)} pairs drawn are all members or all non-members.",
                 "Use more rows.",
             )
-        learned = self._fitted(signals[drawn], labels[drawn], members[drawn], shadows.clean.classes)
+        learned = self._fitted(signals[drawn], labels[drawn], members[drawn], shadows.classes)
         if not apart:
             return learned
         signals, labels, members = _pairs(shadows, models[-apart:])

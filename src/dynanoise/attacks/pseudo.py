@@ -32,6 +32,35 @@ class Pseudo:
     known: Bools
 
 
+@dataclass(frozen=True, eq=False)
+class Role:
+    """Who plays a target and who its shadows, told by membership alone, before anybody is asked.
+
+    Attributes:
+        target: position of the target among the models.
+        others: positions of its shadows.
+        use: int8 [S, N], what the shadows were trained on, with what must not show hidden.
+    """
+
+    target: int
+    others: tuple[int, ...]
+    use: Int8
+
+    def shadows(self, models: Shadows) -> Shadows:
+        """The shadows' answers among those of all models."""
+        return among(models, self.others, self.use)
+
+    def play(self, models: Shadows) -> Pseudo:
+        """The target's and the shadows' answers among those of all models."""
+        own = models.use[self.target]
+        return Pseudo(
+            target=models.observed[self.target],
+            shadows=self.shadows(models),
+            members=own == 1,
+            known=(own >= 0) & pool.eligible(self.use),
+        )
+
+
 def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseudo]:
     """Some of the shadow models as targets, the first of a random order first.
 
@@ -44,29 +73,33 @@ def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseu
         TooFewRecordsError: if k is 1: without the one model no shadow of its kind is left.
         InputError: for different numbers of in- and out-models.
     """
-    k = pool.slots(shadows.use).k
+    for role in pseudo_roles(shadows.use, shadows.ids, count, seed):
+        yield role.play(shadows)
+
+
+def pseudo_roles(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Role]:
+    """The roles in `pseudo_targets`, which raises the same.
+
+    Args:
+        use: int8 [S, N], of the shadow models.
+        ids: int64 [N].
+        count: how many.
+        seed: of the order, and of who is hidden.
+    """
+    k = pool.slots(use).k
     if k < 2:
         raise TooFewRecordsError(
             "Every example has one in- and one out-model, and a shadow model that is played as a "
             "target leaves none of its kind.",
             "Use a pool with at least two of either kind for each example.",
         )
-    order = np.random.default_rng(derive(seed, "pseudo order")).permutation(len(shadows.use))
-    for index in order[:count]:
-        yield _played(shadows, int(index), k, derive(seed, "pseudo", int(index)))
-
-
-def _played(shadows: Shadows, index: int, k: int, seed: int) -> Pseudo:
-    others = [model for model in range(len(shadows.use)) if model != index]
-    # Where the model is not hidden its column would show in the others' counts: k - 1 of one kind.
-    use = fewer(shadows.use[others], shadows.clean.ids, k - 1, seed)
-    own = shadows.use[index]
-    return Pseudo(
-        target=shadows.observed[index],
-        shadows=among(shadows, others, use),
-        members=own == 1,
-        known=(own >= 0) & pool.eligible(use),
-    )
+    order = np.random.default_rng(derive(seed, "pseudo order")).permutation(len(use))
+    for target in map(int, order[:count]):
+        others = tuple(model for model in range(len(use)) if model != target)
+        # Were the target not hidden, its column would show in the others' counts: k - 1 of one
+        # kind.
+        left = fewer(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
+        yield Role(target, others, left)
 
 
 def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
@@ -86,9 +119,8 @@ def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
 
 def among(shadows: Shadows, models: Sequence[int], use: Int8) -> Shadows:
     """Some of the shadow models, with another use."""
-    chosen = list(models)
+    before = shadows.positions
+    positions = tuple(model if before is None else before[model] for model in models)
     return Shadows(
-        tuple(shadows.observed[model] for model in chosen),
-        use,
-        shadows.clean.select(models=chosen),
+        tuple(shadows.observed[model] for model in models), use, shadows.asked, positions
     )

@@ -51,7 +51,7 @@ class Threshold(Attack):
     def learn(self, shadows: Shadows) -> Float64:
         """A threshold for each class, float64 [K]."""
         values, labels, members = statistics.pooled(shadows, self.statistic)
-        return class_thresholds(values, members, labels, shadows.clean.classes, balanced=True)
+        return class_thresholds(values, members, labels, shadows.classes, balanced=True)
 
     def formula(self, learned: Float64, observed: Observed) -> Float64:
         """Signal minus the class's threshold."""

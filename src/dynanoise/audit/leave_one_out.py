@@ -12,7 +12,7 @@ from dynanoise import pool as pools
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.named import attack_of
-from dynanoise.attacks.pseudo import Pseudo, among, pseudo_targets
+from dynanoise.attacks.pseudo import Pseudo, Role, pseudo_roles
 from dynanoise.audit.observe import NoiseSource, observe, recovered
 from dynanoise.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.metrics.pooled import PoolScores
@@ -49,20 +49,54 @@ class Answered:
     attacker: Pool
 
     @cached_property
-    def k(self) -> int:
-        """Shadow models of either kind for each example, the same for every target."""
-        use = self.pool.examples.use
-        rest = range(self.pool.models)
-        return min(pools.shadows_an_example(np.delete(use, target, axis=0)) for target in rest)
+    def roles(self) -> tuple[Roles, ...]:
+        """Who sees what when each model is the target."""
+        return roles(self.pool, self.seed)
+
+    @property
+    def everyone(self) -> Shadows:
+        """All models as the attacker's own copies answer."""
+        return Shadows(self.shadows, self.pool.examples.use, self.attacker.examples)
 
     def shadows_of(self, target: int) -> Shadows:
         """The other models, with the same number of in- and out-models for every example."""
-        others = [model for model in range(self.pool.models) if model != target]
-        use = pools.equal_numbers(
-            self.pool.examples.use[others], self.k, derive(self.seed, "hidden", target)
-        )
-        everyone = Shadows(self.shadows, self.pool.examples.use, self.attacker.examples)
-        return among(everyone, others, use)
+        return self.roles[target].role.shadows(self.everyone)
+
+
+@dataclass(frozen=True, eq=False)
+class Roles:
+    """Who sees what when one model is the target: told by membership alone.
+
+    Attributes:
+        role: of the target and its shadows, among all models.
+        played: of shadows that are played as targets, among the shadows.
+    """
+
+    role: Role
+    played: tuple[Role, ...]
+
+
+def roles(pool: Pool, seed: int) -> tuple[Roles, ...]:
+    """Everybody's roles, for each model as the target.
+
+    Every example has the same number of in- and out-models for every target.
+
+    Args:
+        pool: its membership is what counts.
+        seed: of who is hidden.
+
+    Raises:
+        TooFewRecordsError: if there are too few models for that, or to play some as targets.
+    """
+    use, everybody = pool.examples.use, range(pool.models)
+    k = min(pools.shadows_an_example(np.delete(use, target, axis=0)) for target in everybody)
+    found = []
+    for target in everybody:
+        others = tuple(model for model in everybody if model != target)
+        left = pools.equal_numbers(use[list(others)], k, derive(seed, "hidden", target))
+        played = pseudo_roles(left, pool.examples.ids, PSEUDO_TARGETS, derive(seed, "pseudo"))
+        found.append(Roles(Role(target, others, left), tuple(played)))
+    return tuple(found)
 
 
 def answered(
@@ -150,6 +184,7 @@ def attack_pool(
     answers: Answered,
     attacks: Sequence[str],
     refused: Callable[[str, DynaNoiseError], None] | None = None,
+    known: Sequence[Roles] | None = None,
 ) -> Iterator[Attacked]:
     """Every attack on every model of the pool, then the attacker's choice among them.
 
@@ -162,16 +197,16 @@ def attack_pool(
         attacks: names, see `attacks.named`.
         refused: called with an attack's name and its reason if these models are too few for it,
             and the others go on; None raises that reason.
+        known: `roles` of this pool and seed, where somebody has them already.
 
     Yields:
         One value an attack in their order, then one called "strongest".
     """
-    models = range(answers.pool.models)
+    everyone = answers.everyone
     settings = []
-    for target in models:
-        shadows = answers.shadows_of(target)
-        played = tuple(pseudo_targets(shadows, PSEUDO_TARGETS, derive(answers.seed, "pseudo")))
-        settings.append((shadows, played))
+    for one in known or answers.roles:
+        shadows = one.role.shadows(everyone)
+        settings.append((shadows, [role.play(shadows) for role in one.played]))
     made = []
     for name in attacks:
         try:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dynanoise import numerics
 from dynanoise.audit.feasible import feasible
-from dynanoise.audit.leave_one_out import NoiseOf, answered, attack_pool, fitted_defenses
+from dynanoise.audit.leave_one_out import NoiseOf, answered, attack_pool, roles
 from dynanoise.audit.noise import noise_of
 from dynanoise.audit.protocols import ADAPTIVE
 from dynanoise.defenses.calibrated_label import CalibratedLabel
@@ -100,6 +100,9 @@ class Objective:
             reference=own.reference.select(examples=slice(OUTSIDERS)),
         )
         self.queries, self.seed = queries, seed
+        # What every setting would otherwise make anew: it depends on membership alone.
+        self._roles = roles(self.pool, self.pool.seed)
+        self._views = [self.pool.view(model) for model in range(pool.models)]
         self.attacks = tuple(name for name in feasible(self.pool).attacks if name in QUICK)
         plain, label = Contender("none", undefended()), Contender("label", CalibratedLabel())
         self.success, self.plain = self._success(plain), self._utility(plain)
@@ -128,17 +131,19 @@ class Objective:
         less = replace(defense, base_variance=defense.base_variance / self.queries)
         return replace(contender, defense=less)
 
+    def _fitted(self, contender: Contender) -> list[Defense]:
+        return [contender.defense.fit(view) for view in self._views]
+
     def _noise(self, contender: Contender) -> NoiseOf:
         # The same name for all settings: common random numbers.
         return lambda model, role: noise_of(contender, self.seed, "search", role, model)
 
     def _success(self, contender: Contender) -> float:
         """Mean balanced accuracy of the attacker's own choice among the quick attacks."""
-        defenses = fitted_defenses(contender, self.pool)
-        said = answered(self.pool, defenses, ADAPTIVE.threat, self._noise(contender))
+        said = answered(self.pool, self._fitted(contender), ADAPTIVE.threat, self._noise(contender))
         refused: list[DynaNoiseError] = []
         found = list(
-            attack_pool(said, self.attacks, refused=lambda name, error: refused.append(error))
+            attack_pool(said, self.attacks, lambda name, error: refused.append(error), self._roles)
         )
         if not found:
             raise refused[0]
@@ -146,9 +151,8 @@ class Objective:
 
     def _utility(self, contender: Contender) -> Utility:
         found = []
-        defenses: list[Defense] = fitted_defenses(contender, self.pool)
         test, noise = self.pool.test, self._noise(contender)
-        for model, defense in enumerate(defenses):
+        for model, defense in enumerate(self._fitted(contender)):
             logits = test.logits[model, :, 0].astype(np.float64)
             said = utility_metrics(defense(logits, noise(model, "test")("")), logits, test.labels)
             found.append([said[name].value for name in ("accuracy", "nll", "ece")])

@@ -21,8 +21,8 @@ class NearDuplicates:
     """Shifted, mirrored and slightly noisy versions of an image.
 
     A defense that remembers a record, or draws its noise from it, meets these as other queries; a
-    model answers them much as it answers the record. Fifteen by default, so that a record and its
-    near-duplicates are sixteen questions.
+    model answers them much as it answers the record. 22 by default: the mirror image, six shifts
+    and their mirror images, and nine noisy versions.
 
     Args:
         shifts: by how many pixels (down, right) the image is moved; what is missing is reflected.
@@ -37,17 +37,17 @@ class NearDuplicates:
 
     >>> near = NearDuplicates()
     >>> len(near)
-    15
+    22
     >>> image = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
     >>> right, *_ = NearDuplicates(shifts=((0, 1),)).of(image, np.array([7]))
     >>> right[0, :, :, 0].tolist()
     [[3, 0], [9, 6]]
     """
 
-    shifts: tuple[tuple[int, int], ...] = ((-1, 0), (1, 0), (0, -1), (0, 1))
+    shifts: tuple[tuple[int, int], ...] = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1))
     flip: bool = True
     noise: tuple[int, ...] = (1, 4, 8)
-    draws: int = 2
+    draws: int = 3
     seed: int = 0
     version: ClassVar[int] = 1
 
