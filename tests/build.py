@@ -12,9 +12,9 @@ from hypothesis.extra import numpy as hnp
 
 from dynanoise.attacks.base import Attack
 from dynanoise.audit.observe import answers, shadow_answers, undefended_shadows
+from dynanoise.membership import eligible, equal_numbers, shadows_an_example
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
-from dynanoise.pool import eligible, equal_numbers, shadows_an_example
 from dynanoise.types import Outputs, Run, View
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import pool
+from dynanoise import membership
 from dynanoise.audit.observe import undefended_shadows
 from dynanoise.observed import Observed, Shadows
 from dynanoise.types import Outputs
@@ -38,8 +38,8 @@ def pool_outputs(
 def case_of(outputs: Outputs, seed: int = 0) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
     """Model 0 as the target with its truth, the others as its shadows; records that have some."""
     use = outputs.use[1:]
-    masked = pool.equal_numbers(use, pool.shadows_an_example(use), seed)
-    kept = np.flatnonzero(pool.eligible(masked))
+    masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
+    kept = np.flatnonzero(membership.eligible(masked))
     outputs = outputs.select(examples=kept)
     seen = undefended_shadows(outputs).observed
     clean = outputs.select(models=slice(1, None))

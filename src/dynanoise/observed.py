@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dynanoise.errors import QueryBudgetError
+from dynanoise.membership import Slots, slots
 from dynanoise.numerics import Float64, Int64, centred
 from dynanoise.types import Bools, Int8, Outputs, require
 
@@ -71,6 +73,15 @@ class Shadows:
     use: Int8
     asked: Outputs
     positions: tuple[int, ...] | None = None
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The k in- and k out-models of each example that has shadows.
+
+        Raises:
+            InputError: if examples have different numbers of them.
+        """
+        return slots(self.use)
 
     @property
     def clean(self) -> Outputs:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import numerics, pool
+from dynanoise import membership, numerics
 from dynanoise.attacks.cell_mates import CellMates, cells_of
 from dynanoise.attacks.named import attack_of
 from dynanoise.audit.observe import observe, recovered
@@ -38,7 +38,7 @@ def behind_keys(seed: int, *, inputs: int = 1, classes: int = 2) -> tuple[Observ
         for model in range(outputs.models)
     )
     use = outputs.use[1:]
-    masked = pool.equal_numbers(use, pool.shadows_an_example(use), seed)
+    masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
     return seen[0], Shadows(seen[1:], masked, outputs.select(models=slice(1, None)))
 
 

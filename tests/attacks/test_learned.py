@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynanoise import pool
+from dynanoise import membership
 from dynanoise.attacks import statistics
 from dynanoise.attacks.features import features
 from dynanoise.attacks.learned import Learned
@@ -22,6 +22,7 @@ from dynanoise.metrics.success import attack_metrics
 from dynanoise.noise.fresh import Fresh
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
+from dynanoise.pool import Pool
 from dynanoise.seeding import derive
 from dynanoise.types import Bools, Defense, Outputs
 from tests.build_pool import case_of, pool_case, pool_outputs
@@ -29,7 +30,7 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 
 def simple_lira(target: Observed, shadows: Shadows) -> Float64:
     """Online, centre mean, residual variances of all records."""
-    found = pool.slots(shadows.use)
+    found = membership.slots(shadows.use)
     phi = np.stack([statistics.of(one, "scaled_logit")[:, 0] for one in shadows.observed])
     inside, outside = found.take(phi)
     own = statistics.of(target, "scaled_logit")[found.rows, 0]
@@ -41,7 +42,7 @@ def simple_lira(target: Observed, shadows: Shadows) -> Float64:
 
 
 @pytest.fixture(scope="module")
-def trained() -> pool.Pool:
+def trained() -> Pool:
     """12 small networks on fair coins over 400 digits, about 2 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
     from dynanoise.training.datasets.digits import digits
@@ -59,7 +60,7 @@ def trained() -> pool.Pool:
 
 
 def leave_one_out(
-    trained: pool.Pool, defense: Defense
+    trained: Pool, defense: Defense
 ) -> Iterator[tuple[Observed, Shadows, Bools, Bools]]:
     """Every model as the target: its answers, its shadows, who has shadows, and the truth."""
     seen = []
@@ -73,15 +74,17 @@ def leave_one_out(
     for target in range(trained.models):
         others = [model for model in range(trained.models) if model != target]
         use = trained.examples.use[others]
-        masked = pool.equal_numbers(use, pool.shadows_an_example(use), derive(0, target))
+        masked = membership.equal_numbers(
+            use, membership.shadows_an_example(use), derive(0, target)
+        )
         clean = trained.examples.select(models=others)
         shadows = Shadows(tuple(seen[model] for model in others), masked, clean)
-        yield seen[target], shadows, pool.eligible(masked), trained.examples.use[target] == 1
+        yield seen[target], shadows, membership.eligible(masked), trained.examples.use[target] == 1
 
 
 @pytest.mark.parametrize("defense", [undefended(), DynaNoise(0.3, 2.0, 10.0)])
 def test_it_is_at_least_as_strong_as_lira_on_trained_models(
-    trained: pool.Pool, defense: Defense
+    trained: Pool, defense: Defense
 ) -> None:
     ours: list[tuple[float, float]] = []
     lira: list[tuple[float, float]] = []
@@ -103,7 +106,7 @@ def test_it_is_at_least_as_strong_as_lira_on_trained_models(
 def test_features_against_their_definition() -> None:
     """The first signal's columns, record by record; every number finite."""
     seen, _, shadows = pool_case(0, count=80)
-    found = pool.slots(shadows.use)
+    found = membership.slots(shadows.use)
     rows = features(seen, shadows, found)
     assert rows.shape[0] == len(found.rows)
     assert np.isfinite(rows).all()
@@ -131,7 +134,7 @@ def test_features_against_their_definition() -> None:
 
 def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models() -> None:
     _, _, shadows = pool_case(1)
-    k = pool.slots(shadows.use).k
+    k = membership.slots(shadows.use).k
     learned = Learned(draws=3).fit(shadows).learned
     assert [found.k for _, found in learned.draws] == 3 * [k - 1]
     drawn = [use.use for use, _ in learned.draws]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import pool
+from dynanoise import membership
 from dynanoise.attacks.pseudo import pseudo_targets
 from dynanoise.audit.observe import shadow_answers
 from dynanoise.errors import InputError, TooFewRecordsError
@@ -33,14 +33,14 @@ def test_a_pseudo_target_is_never_its_own_shadow() -> None:
 
 def test_membership_is_the_model_s_own_and_known_only_where_shown() -> None:
     _, _, shadows = pool_case(1)
-    k = pool.slots(shadows.use).k
+    k = membership.slots(shadows.use).k
     for pseudo in pseudo_targets(shadows, count=9):
         index = [id(seen) for seen in shadows.observed].index(id(pseudo.target))
         own = shadows.use[index]
         np.testing.assert_array_equal(pseudo.members, own == 1)
         assert not pseudo.known[own < 0].any()
         assert pseudo.known[own >= 0].all()  # k - 1 of either kind are always left
-        assert pool.slots(pseudo.shadows.use).k == k - 1
+        assert membership.slots(pseudo.shadows.use).k == k - 1
 
 
 def test_the_others_counts_do_not_tell_members_apart() -> None:

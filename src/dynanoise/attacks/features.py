@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dynanoise.attacks import statistics
+from dynanoise.membership import Slots
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
-from dynanoise.pool import Slots
 
 SIGNALS = ("scaled_logit", "entropy", "modified_entropy", "confidence")
 """What is compared; behind a defense and, of the shadow models, without it as well."""

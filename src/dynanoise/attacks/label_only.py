@@ -7,7 +7,6 @@ from typing import ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 
-from dynanoise import pool
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.errors import InputError
@@ -92,7 +91,7 @@ class LabelOnly(Attack):
 
     def learn(self, shadows: Shadows) -> _Counts:
         """What a correct and what a wrong answer score."""
-        found = pool.slots(shadows.use)
+        found = shadows.slots
         hits = statistics.of_shadows(shadows, "correctness", clean=self.calibrate == "clean")
         held, not_held = ((part.sum(axis=0) + 1) / (found.k + 2) for part in found.take(hits))
         count = shadows.use.shape[1]

@@ -8,14 +8,13 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise import pool
 from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.features import features
 from dynanoise.attacks.pseudo import Pseudo, fewer, pseudo_targets
 from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.membership import Slots
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
-from dynanoise.pool import Slots
 from dynanoise.seeding import derive
 from dynanoise.types import Bools
 
@@ -113,7 +112,7 @@ class Learned(Attack):
         share = max(1, self.rows // (count - apart))
         combination = _fit(*self._examples(played[apart:], share), self.seed)
         rows, members = self._examples(played[:apart], share)
-        k, draws = pool.slots(shadows.use).k, []
+        k, draws = shadows.slots.k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
             fewer_models = replace(shadows, use=fewer(shadows.use, shadows.ids, k - 1, seed))
@@ -159,7 +158,7 @@ class Learned(Attack):
 
 def _slots(shadows: Shadows) -> Slots:
     """The slots, by the records' ids: then the order of the records changes not even a rounding."""
-    found = pool.slots(shadows.use)
+    found = shadows.slots
     return _some(found, np.argsort(shadows.ids[found.rows]))
 
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 from scipy import special
 
-from dynanoise import numerics, pool
+from dynanoise import numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
+from dynanoise.membership import Slots
 from dynanoise.numerics import Float64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.registry import STATISTICS
@@ -70,7 +71,7 @@ def gaussian(values: Float64, centre: str, variance: str, raw: Float64) -> Gauss
 
 
 class _Learned(NamedTuple):
-    slots: pool.Slots
+    slots: Slots
     inside: Gaussian
     outside: Gaussian
     threshold: float
@@ -145,7 +146,7 @@ class Lira(Attack):
 
     def learn(self, shadows: Shadows) -> _Learned:
         """The Gaussians of every example that has shadow models."""
-        found = pool.slots(shadows.use)
+        found = shadows.slots
         values = np.stack([statistics.of(seen, self.statistic) for seen in shadows.observed])
         inside, outside = found.take(values)
         online = self.mode == "online"

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from dynanoise import pool
+from dynanoise import membership
 from dynanoise.errors import TooFewRecordsError
+from dynanoise.membership import Slots
 from dynanoise.numerics import Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.seeding import derive
@@ -46,9 +48,17 @@ class Role:
     others: tuple[int, ...]
     use: Int8
 
+    @cached_property
+    def slots(self) -> Slots:
+        """Of the shadows."""
+        return membership.slots(self.use)
+
     def shadows(self, models: Shadows) -> Shadows:
         """The shadows' answers among those of all models."""
-        return among(models, self.others, self.use)
+        made = among(models, self.others, self.use)
+        # The cached value, which a copy with another use forgets.
+        vars(made)["slots"] = self.slots
+        return made
 
     def play(self, models: Shadows) -> Pseudo:
         """The target's and the shadows' answers among those of all models."""
@@ -57,7 +67,7 @@ class Role:
             target=models.observed[self.target],
             shadows=self.shadows(models),
             members=own == 1,
-            known=(own >= 0) & pool.eligible(self.use),
+            known=(own >= 0) & membership.eligible(self.use),
         )
 
 
@@ -86,7 +96,7 @@ def pseudo_roles(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Role]
         count: how many.
         seed: of the order, and of who is hidden.
     """
-    k = pool.slots(use).k
+    k = membership.slots(use).k
     if k < 2:
         raise TooFewRecordsError(
             "Every example has one in- and one out-model, and a shadow model that is played as a "
@@ -103,7 +113,7 @@ def pseudo_roles(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Role]
 
 
 def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
-    """`pool.equal_numbers`, drawn by ids, so that the order of the examples makes no difference.
+    """`membership.equal_numbers`, drawn by ids: the order of the examples makes no difference.
 
     Args:
         use: int8 [S, N].
@@ -113,7 +123,7 @@ def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
     """
     order = np.argsort(ids)
     kept = np.empty_like(use)
-    kept[:, order] = pool.equal_numbers(use[:, order], k, seed)
+    kept[:, order] = membership.equal_numbers(use[:, order], k, seed)
     return kept
 
 

@@ -8,12 +8,12 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 from scipy import stats
 
-from dynanoise import pool
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import known_non_members
 from dynanoise.attacks.pseudo import pseudo_targets
 from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.membership import Slots
 from dynanoise.numerics import Float64, Int64
 from dynanoise.observed import Observed, Shadows
 from dynanoise.types import Bools, require
@@ -84,7 +84,7 @@ class Reference(NamedTuple):
         ids: int64 [P], the population's records.
     """
 
-    slots: pool.Slots
+    slots: Slots
     own: Float64
     known: Float64
     each: Float64
@@ -97,7 +97,7 @@ def reference(shadows: Shadows, title: str, *, offline: bool) -> Reference:
     Raises:
         InputError: if a model has no population, or not the others'.
     """
-    found = pool.slots(shadows.use)
+    found = shadows.slots
     populations = [known_non_members(seen, title) for seen in shadows.observed]
     same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
     require(
@@ -227,7 +227,7 @@ class Rmia(Attack):
         return known.slots.spread(shares.mean(axis=1), len(observed.labels))
 
     def _chosen(self, shadows: Shadows) -> float:
-        if pool.slots(shadows.use).k < 2:
+        if shadows.slots.k < 2:
             raise TooFewRecordsError(
                 "Each record has one shadow model of either kind, too few to play one as a target.",
                 "Use more models, or say what a is: the paper's for CIFAR-10 is 0.3.",

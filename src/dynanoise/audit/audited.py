@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise import pool as pools
+from dynanoise import membership
 from dynanoise.attacks.named import component_of, parts, title_of
 from dynanoise.audit import circumstances
 from dynanoise.audit.conditions import Condition, Outcome, outcome
@@ -280,6 +280,6 @@ def counts_of(pool: Pool) -> dict[str, int]:
 def _scored(use: Int8) -> Int8:
     """The same use, hidden where a target's example has too few shadows to be scored."""
     rest = [np.delete(use, target, axis=0) for target in range(len(use))]
-    k = min(pools.shadows_an_example(others) for others in rest)
+    k = min(membership.shadows_an_example(others) for others in rest)
     least = [np.minimum((one == 1).sum(axis=0), (one == 0).sum(axis=0)) for one in rest]
     return np.where(np.array(least) >= k, use, np.int8(-1))

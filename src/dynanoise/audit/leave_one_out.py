@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dynanoise import pool as pools
+from dynanoise import membership
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.named import attack_of
@@ -89,11 +89,11 @@ def roles(pool: Pool, seed: int) -> tuple[Roles, ...]:
         TooFewRecordsError: if there are too few models for that, or to play some as targets.
     """
     use, everybody = pool.examples.use, range(pool.models)
-    k = min(pools.shadows_an_example(np.delete(use, target, axis=0)) for target in everybody)
+    k = min(membership.shadows_an_example(np.delete(use, target, axis=0)) for target in everybody)
     found = []
     for target in everybody:
         others = tuple(model for model in everybody if model != target)
-        left = pools.equal_numbers(use[list(others)], k, derive(seed, "hidden", target))
+        left = membership.equal_numbers(use[list(others)], k, derive(seed, "hidden", target))
         played = pseudo_roles(left, pool.examples.ids, PSEUDO_TARGETS, derive(seed, "pseudo"))
         found.append(Roles(Role(target, others, left), tuple(played)))
     return tuple(found)
@@ -234,7 +234,7 @@ def _attacked(
         thresholds[target], expected[target] = _tuned(attack, fitted, played)
         scores[target] = fitted.score(answers.targets[target])
     # Where nobody knows whether the target was trained on it, nothing can be scored.
-    scored = np.array([pools.eligible(shadows.use) for shadows, _ in settings]) & (use >= 0)
+    scored = np.array([membership.eligible(shadows.use) for shadows, _ in settings]) & (use >= 0)
     decisions = scores >= thresholds[:, None]
     return Attacked(name, PoolScores(scores, decisions, use == 1, scored), expected)
 

@@ -21,7 +21,7 @@ from dynanoise.pool import Pool
 from dynanoise.seeding import derive
 from dynanoise.types import Contender, Defense
 
-RECORDS, TESTS, OUTSIDERS = 2_500, 4_000, 500
+RECORDS, TESTS, OUTSIDERS = 2_500, 2_500, 500
 """Records that the search attacks, asks for utility, and knows as non-members, at most each."""
 
 QUICK = ("lira", "rmia", "label_only", "gap", "population")
