@@ -76,11 +76,15 @@ def title_of(text: str) -> str:
 
     >>> title_of("lira_by_class(shadows=1)"), title_of("theirs")
     ('LiRA by class (shadows=1)', 'theirs')
+    >>> title_of("cell_mates(attack=lira)")
+    'LiRA, cell-mates'
     """
     name, _, rest = text.partition("(")
     if name not in ATTACKS.names():
         return text  # of another package that is not installed here
     title = str(ATTACKS.get(name).title)
+    if rest.startswith("attack=") and "," not in rest:
+        return f"{title_of(rest[len('attack=') : -1])}, {title[0].lower()}{title[1:]}"
     return f"{title} ({rest}" if rest else title
 
 
