@@ -14,7 +14,7 @@ bench: .venv/.bench
 	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS) $(ROWS)
 
 test: .venv/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: .venv/.dev
 	$(BIN)/ruff check .
