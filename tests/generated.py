@@ -90,6 +90,13 @@ def _further(base: list[Record], path: Path, folder: str) -> list[str]:
     parts += [f"- {sentence}" for sentence in notes(together)]
     parts += ["", markdown(by_attack(records, "auc"), "auc"), ""]
     if (path.parent / "tuned.svg").exists():
+        how = json.loads((path.parent / "search.json").read_text())
+        parts += [
+            "",
+            f"{how['settings']:,} settings (cells without noise among them) were tried on "
+            f"{how['models']} models and {how['records']:,} records in {how['seconds']:.0f} s by "
+            f"{how['workers']} processes on {how['hardware']['cores']} cores.",
+        ]
         parts += ["", f"![All settings](../results/{folder}/tuned.svg)"]
     return [*parts, "", _words(f"results_{folder}.md")]
 

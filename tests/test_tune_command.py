@@ -42,6 +42,7 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
         "tuned.svg",
         "records.json",
         "settings.json",
+        "search.json",
     }
     configured = Configuration.read(out / "defense.yaml")
     assert isinstance(configured.defense, DynaNoise)
@@ -56,6 +57,8 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     assert found.stderr.startswith("Running tuning on outputs: ")
     settings = json.loads((out / "settings.json").read_text())
     assert len(settings) == 6 + 40
+    how = json.loads((out / "search.json").read_text())
+    assert how["settings"] == len(settings) and how["seconds"] > 0 and how["records"] > 0
     assert b"recommended, judged anew" in (out / "tuned.svg").read_bytes()
     # The same again.
     again = tmp_path / "again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shlex
 from pathlib import Path
@@ -183,8 +184,8 @@ def _tell(tuned: Tuned) -> None:
     limits += [f"NLL at most {tuned.limits.nll:.3f}"] if tuned.limits.nll is not None else []
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []
     typer.echo(
-        f"{len(tuned.tried)} settings tried, {kept} within the limits ({', '.join(limits)}). "
-        f"Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
+        f"{len(tuned.tried)} settings tried in {tuned.seconds:.0f} s, {kept} within the limits "
+        f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
     )
     typer.echo("Worst-case MIDPUT by attacker, on records that the search did not use:")
     console = Console()
@@ -198,11 +199,12 @@ def _tell(tuned: Tuned) -> None:
 
 def _write(tuned: Tuned, folder: Path) -> bool:
     """Records with their report, all settings, and the picture; True if all were written."""
-    from dynanoise.audit.tuned import search_of, settings_json
+    from dynanoise.audit.tuned import search_json, search_of, settings_json
     from dynanoise.report.tuned import search_plot
 
     done = terminal.saved(list(tuned.records), folder)
-    files = {"settings.json": settings_json(tuned).encode()}
+    how = json.dumps(search_json(tuned), indent=1) + "\n"
+    files = {"settings.json": settings_json(tuned).encode(), "search.json": how.encode()}
     picture = search_of(tuned)
     return terminal.written(files, folder, "tuned.svg", lambda: search_plot(picture)) and done
 

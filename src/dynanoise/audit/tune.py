@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -103,6 +104,8 @@ class Tuned:
         finalists: by name, the best settings; their Records are of other records than the search's.
         records: of these and what they are compared with.
         chosen: the finalist that is recommended; None if none keeps to the limits and gains.
+        seconds: that the search took, cells included.
+        searched: records that it attacked.
     """
 
     plan: TunePlan
@@ -114,6 +117,8 @@ class Tuned:
     finalists: dict[str, Contender]
     records: tuple[Record, ...]
     chosen: str | None = field(default=None)
+    seconds: float = 0.0
+    searched: int = 0
 
     def worst(self, name: str) -> Metric:
         """Worst-case MIDPUT of a finalist against the attacker who takes most of it."""
@@ -155,9 +160,11 @@ def tune(
         )
     objective = Objective(pool, plan.queries, plan.seed)
     limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)
+    started = time.perf_counter()
     with judges(objective, plan.workers) as judge:
         tried = tuple(search(objective, limits, plan.trials, judge, progress))
         cells = tuple(judge(reference_cells(objective.gap)))
+        seconds = time.perf_counter() - started
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
     records = tuple(_judged_anew(pool, objective, plan, finalists, subject, progress))
@@ -171,6 +178,8 @@ def tune(
         finalists,
         records,
         _chosen(records, finalists, plan),
+        seconds,
+        len(objective.pool.examples.labels),
     )
 
 

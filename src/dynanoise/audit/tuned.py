@@ -71,6 +71,21 @@ def search_of(tuned: Tuned) -> Search:
     )
 
 
+def search_json(tuned: Tuned) -> dict[str, Any]:
+    """How long the search took, on what."""
+    first = tuned.records[0]
+    return {
+        "settings": len(tuned.tried) + len(tuned.cells),
+        "models": first.counts["models"],
+        "records": tuned.searched,
+        "workers": tuned.plan.workers,
+        "seconds": round(tuned.seconds, 1),
+        "command": first.command,
+        "versions": dict(first.versions),
+        "hardware": dict(first.hardware),
+    }
+
+
 def settings_json(tuned: Tuned) -> str:
     """Every setting that was tried, and the cells without noise, a line each."""
     lines = [json.dumps(_said(one)) for one in (*tuned.tried, *tuned.cells)]
