@@ -72,7 +72,7 @@ class Keyed:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cell_width", checked_width(self.cell_width))
-        if not isinstance(self.model, str):
+        if not isinstance(self.model, str) or not _encodable(self.model):
             raise InputError(f"model is {self.model!r}.", "Pass the model's name as text.")
         if not isinstance(self.weights, str) or not re.fullmatch("[0-9a-fA-F]{64}", self.weights):
             raise InputError(
@@ -128,6 +128,15 @@ class Keyed:
         """As `subkey`, for a root that was looked up already."""
         said = setting(classes, draws, self.cell_width, purpose)
         return subkey.subkey(root, self.model, bytes.fromhex(self.weights), said)
+
+
+def _encodable(text: str) -> bool:
+    """False of halves of surrogate pairs, which no UTF-8 holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
