@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-numba: Any = pytest.importorskip("numba", reason="pip install 'dynanoise[fast]'")
+pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fast]'")
 
+import numba
 from numba.core import caching, event
 
 from dynanoise.kernel import entries, jit

@@ -38,7 +38,7 @@ def entries() -> dict[str, Entry] | None:
         from numba import config
     except ImportError:
         return None
-    if config.DISABLE_JIT:  # the kernel would be interpreted, element by element
+    if getattr(config, "DISABLE_JIT", False):  # the kernel would be interpreted, element by element
         return None
     from dynanoise.kernel import entries as compiled
 

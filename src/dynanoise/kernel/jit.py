@@ -54,7 +54,7 @@ def sources() -> str:
     return digest.hexdigest()
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """numba's files of compiled code, without which answers are made all the same.
 
     numba raises where a full disk leaves half a file, at that call and for good at all later ones.
@@ -63,16 +63,16 @@ class _Kept(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """What is kept, or None; files that cannot be read are begun anew."""
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception:  # unpickling what is no pickle raises anything
             with suppress(OSError):
-                self.flush()
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keeps it if there is room."""
         with suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -82,7 +82,7 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     made = exact(function)
     with suppress(RuntimeError):  # no folder to write in: it is compiled in every process
-        made._cache = _Kept(function)
+        made._cache = _Kept(function)  # type: ignore[no-untyped-call]
     compiled: Callable[..., Any] = made
     return compiled
 

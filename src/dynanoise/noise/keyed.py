@@ -46,7 +46,8 @@ class Keyed:
             start.
         model: the model's name, any text.
         weights: SHA-256 of the model's weights, 64 hexadecimal digits. Another version of the model
-            must not share a subkey with this one: the noise would cancel in the difference.
+            must not share a subkey with this one: where a query keeps its cell their answers would
+            be the same bits, and the others would show whose cell the new weights moved.
         key: where the root secret is, as a `Secret` or its reference, "env:NAME" or "file:PATH"; it
             is looked up when an answer is made. Or an `ExperimentKey`, which is no secret.
 
