@@ -293,6 +293,7 @@ def test_for_one_draw_the_temperature_is_undone_exactly(rows: Float64, temperatu
         ({"temperature": -1.0}, "temperature is -1.0"),
         ({"temperature": True}, "temperature is True"),
         ({"samples": 0}, "samples is 0"),
+        ({"samples": 2**32 + 1}, "samples is 4294967297"),
         ({"samples": 1.5}, "samples is 1.5"),
         ({"base_variance": 1e308, "lambda_scale": 10}, "infinite variance"),
     ],

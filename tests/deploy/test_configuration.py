@@ -195,6 +195,9 @@ def test_files_are_beside_the_configuration_wherever_it_is_read_from(
         ("yes", "7", r"line 5: defense.keep_label is 7\. Use True or False"),
         ("1e-1", "-1", r"line 4: defense.base_variance is -1\. Use a finite number"),
         ("1e-1", ".nan", "line 4: defense.base_variance is nan"),
+        ("1e-1", "1:30", "line 4: defense.base_variance is '1:30'"),  # YAML would say 90
+        ("1e-1", "0x10", "line 4: defense.base_variance is '0x10'"),
+        ("yes", "yes\n  samples: 010", "line 6: defense.samples is '010'"),
         ("1e-1", "[1]", "line 4: There is a list"),
         ("1e-1", "!!python/object:os.system {}", r"line 4: There is a tag \(!\)"),
         ("1e-1", "!!float 1", "line 4: There is a tag"),

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -322,12 +323,21 @@ def test_what_cannot_be_is_said_with_its_remedy(
         wrapped(**choices).fit(X, Y, **fitting)
 
 
-def test_several_targets_are_refused() -> None:
+@pytest.mark.parametrize("second", [Y, Y > 0])
+def test_several_targets_are_refused(second: Any) -> None:
+    targets = np.stack([Y, second], axis=1)
     with pytest.raises(ValueError, match="1d array"):
-        wrapped(DecisionTreeClassifier()).fit(X, np.stack([Y, Y], axis=1))
-    inner = DecisionTreeClassifier().fit(X, np.stack([Y, Y], axis=1))
+        wrapped(DecisionTreeClassifier()).fit(X, targets)
+    inner = DecisionTreeClassifier().fit(X, targets)
     with pytest.raises(InputError, match="one target"):
         wrapped(inner).predict_proba(X)
+
+
+@pytest.mark.parametrize("kind", ["csr", "coo", "bsr"])
+def test_records_of_every_sparse_format_can_be_set_aside(kind: str) -> None:
+    model = wrapped(LogisticRegression(max_iter=1000), holdout=0.3)
+    said = model.fit(csr_array(X).asformat(kind), Y).predict(csr_array(X))
+    assert (said == model.fit(X, Y).predict(X)).all()
 
 
 def test_it_works_inside_and_around_other_estimators() -> None:

@@ -32,7 +32,7 @@ from tests.deploy.build_onnx import (
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
-from dynanoise.onnx import export
+from dynanoise.onnx import DefendedSession, export
 
 
 def test_what_the_file_is(tmp_path: Path) -> None:
@@ -109,6 +109,28 @@ def test_other_outputs_and_what_only_they_need_are_dropped(tmp_path: Path) -> No
         one.name for one in graph.initializer
     }
     assert not names & {"label", "features", "big"} and "w" in names
+
+
+@pytest.mark.parametrize(("opset", "ir_version"), [(13, 3), (18, 8)])
+def test_constants_that_inputs_list_are_dropped_with_them(
+    tmp_path: Path, opset: int, ir_version: int
+) -> None:
+    """Else whoever asks would have to supply the weights of an output that is gone."""
+    heads = [node("MatMul", ["x", w], [y]) for w, y in (("w", "logits"), ("v", "other"))]
+    dims = {"x": ["batch", 4], "w": [4, 3], "v": [4, 3]}
+    source = save(
+        tmp_path / "m.onnx",
+        heads,
+        [tensor(name, shape) for name, shape in dims.items()],
+        [tensor(name, ["batch", 3]) for name in ("logits", "other")],
+        [constant("w", build_onnx.WEIGHTS), constant("v", build_onnx.WEIGHTS + 1)],
+        opset=opset,
+        ir_version=ir_version,
+    )
+    target = defended(source, output="logits")
+    assert [one.name for one in onnx.load(target).graph.input] == ["x", "w", "noise"]
+    answer = DefendedSession(target, Given(NORMALS))(ROWS)
+    assert np.allclose(answer, expected(ROWS @ build_onnx.WEIGHTS), rtol=0, atol=1e-6)
 
 
 def test_a_tensor_inside_can_be_named(tmp_path: Path) -> None:

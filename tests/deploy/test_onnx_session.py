@@ -210,6 +210,13 @@ def test_answers_that_are_not_finite_are_not_given(tmp_path: Path) -> None:
         DefendedSession(source, defense=DEFENSE)(rows)
 
 
+def test_a_class_that_a_graph_rules_out_stays_out(tmp_path: Path) -> None:
+    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DEFENSE)
+    masked, *_ = DefendedSession(tmp_path / "d.onnx")(floats([[1, 0, -np.inf]]))
+    assert masked[2] == 0
+    assert abs(masked[:2].sum() - 1) < 1e-6
+
+
 def test_what_onnx_runtime_cannot_run_is_said(tmp_path: Path) -> None:
     source = linear(tmp_path / "m.onnx", external=True)
     assert DefendedSession(source, defense=Temperature(1))(ROWS).shape == (5, 3)

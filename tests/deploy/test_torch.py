@@ -272,6 +272,31 @@ def test_keyed_noise_follows_the_weights() -> None:
     assert torch.equal(defended(inputs()), first)
 
 
+@pytest.mark.parametrize("around", [lambda one: one, nn.Sequential])
+def test_keyed_noise_follows_the_precision(around: Any) -> None:
+    """Replicas that were wrapped before and after agree on which model it is."""
+    key = ExperimentKey(0)
+    defended = Defended.keyed(network(), DynaNoise(), cell_width=4.0, model="m", key=key)
+    defended(inputs())
+    around(defended).double()
+    assert defended.noise == Keyed(4.0, "m", weights_digest(network().double()), key)
+    around(defended).float().to("cpu")
+    assert defended.noise == Keyed(4.0, "m", weights_digest(network()), key)
+
+
+def test_an_answer_while_weights_are_loaded_does_not_keep_the_old_digest() -> None:
+    class Slow(nn.Linear):
+        def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+            defended(inputs())  # as another thread may
+            return super().load_state_dict(*args, **kwargs)
+
+    new = {name: value + 1 for name, value in Slow(4, 3).state_dict().items()}
+    key = ExperimentKey(0)
+    defended = Defended.keyed(Slow(4, 3).eval(), DynaNoise(), cell_width=4.0, model="m", key=key)
+    defended.load_state_dict(new)
+    assert defended.noise == Keyed(4.0, "m", weights_digest(defended.module), key)
+
+
 def test_eight_threads_at_once() -> None:
     rows = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
     one = Defended.keyed(

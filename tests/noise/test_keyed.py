@@ -269,6 +269,7 @@ def test_widths_that_are_no_widths_are_named(width: Any) -> None:
     ("changes", "says"),
     [
         ({"model": None}, "model is None"),
+        ({"model": "m\ud800"}, "model is 'm"),
         ({"weights": "ab"}, "weights are no SHA-256"),
         ({"weights": b"\0" * 32}, "weights are no SHA-256"),
         ({"key": None}, "key is of type NoneType"),

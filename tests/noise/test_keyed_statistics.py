@@ -241,6 +241,29 @@ def error(noise: Keyed | Fresh, shifts: Float64) -> float:
     return float(np.sqrt(np.mean(found**2)))
 
 
+def test_what_a_single_answer_without_noise_shows_of_the_offsets() -> None:
+    """All differences modulo 1, which docs/keyed.md says."""
+    defense, noise = DynaNoise(0.0, 2.0, 10.0), keyed(12.0)
+    found = defense.undo(np.log(defense(rows(1, 6), noise)))[0] / 12.0
+    offsets = subkey.offsets(noise.subkey(6, 0, defense.purpose), 6)
+    off = (found - found[0]) - (offsets - offsets[0])
+    assert np.abs(off - np.round(off)).max() < 1e-9
+
+
+def test_two_models_under_one_digest_share_answers_of_cells_and_nothing_else() -> None:
+    """Why a new version needs a new digest: where bits differ, the new weights moved the cell."""
+    defense, noise = DynaNoise(0.5, 0.0, 1.0), keyed(1.0)
+    old = rows(4000, 3)
+    new = old + np.random.default_rng(1).normal(0, 0.3, old.shape)
+    first, second = (centred(np.log(defense(one, noise))) for one in (old, new))
+    base, other = (centred(noise.draw(one, 1, defense.purpose)[0]) for one in (old, new))
+    same = (first == second).all(axis=-1)
+    assert 100 < same.sum() < 3900
+    assert (base[same] == other[same]).all()
+    left = (first - second - (base - other))[~same]  # the noise does not cancel: 2 s0, centred
+    assert abs(np.mean(left**2) / (2 * 0.5 * 2 / 3) - 1) < 0.1
+
+
 def test_repeats_give_nothing_and_near_duplicates_give_less_the_coarser_the_cells() -> None:
     """Repeats: as one query. Isotropic near-duplicates: known limit, less with wider cells."""
     generator = np.random.default_rng(3)

@@ -121,7 +121,7 @@ def test_a_file_that_others_may_use_is_refused(file: Path, mode: int) -> None:
     "bad",
     [
         *(KEY, f"env:a{KEY[1:]}", f"file:{KEY}", bytes.fromhex(KEY)),
-        *("", "env", "env:", "file:", "env:9", "env:A B", "seed:1", None, 3),
+        *("", "env", "env:", "file:", "env:9", "env:A B", "seed:1", None, 3, Path("file:key")),
     ],
 )
 def test_what_is_no_reference_is_refused_and_not_shown(bad: Any) -> None:

@@ -33,10 +33,12 @@ Entry = Callable[..., bool]
 
 @cache
 def entries() -> dict[str, Entry] | None:
-    """The kernel's functions, or None without numba."""
+    """The kernel's functions, or None without numba, or where NUMBA_DISABLE_JIT is set."""
     try:
-        import numba  # noqa: F401
+        from numba import config
     except ImportError:
+        return None
+    if getattr(config, "DISABLE_JIT", False):  # the kernel would be interpreted, element by element
         return None
     from dynanoise.kernel import entries as compiled
 

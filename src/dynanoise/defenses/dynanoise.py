@@ -18,6 +18,9 @@ from dynanoise.numerics import Float64
 from dynanoise.registry import SENSITIVITIES
 from dynanoise.types import Floats, Noise, View
 
+MOST_SAMPLES = 2**32
+"""A stream's nonce, which counts the samples, has 32 bits."""
+
 
 @dataclass(frozen=True)
 class DynaNoise:
@@ -45,7 +48,7 @@ class DynaNoise:
         base_variance: s0 >= 0, in squared logits.
         lambda_scale: lambda >= 0, how much more noise a certain answer gets.
         temperature: T > 0.
-        samples: M >= 1, draws averaged for one answer.
+        samples: M from 1 to 2^32, draws averaged for one answer.
         sensitivity: a registered function into [0, 1]: "entropy" (the paper's),
             "max_probability" or "margin".
         keep_label: whether the answer's label is always the model's own.
@@ -77,7 +80,7 @@ class DynaNoise:
             "base_variance": parameters.number("base_variance", self.base_variance, least=0),
             "lambda_scale": parameters.number("lambda_scale", self.lambda_scale, least=0),
             "temperature": parameters.number("temperature", self.temperature, above=0),
-            "samples": parameters.count("samples", self.samples),
+            "samples": parameters.count("samples", self.samples, most=MOST_SAMPLES),
             "keep_label": parameters.flag("keep_label", self.keep_label),
         }
         for name, value in checked.items():

@@ -88,8 +88,8 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def count(name: str, value: Any, *, least: int = 1) -> int:
-    """An integer of at least ``least``.
+def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> int:
+    """An integer of at least ``least`` and, where it is given, at most ``most``.
 
     >>> count("samples", 0)
     Traceback (most recent call last):
@@ -97,4 +97,7 @@ def count(name: str, value: Any, *, least: int = 1) -> int:
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
         raise InputError(f"{name} is {value!r}.", f"Use an integer of at least {least}.")
-    return int(value.__index__())
+    result = int(value.__index__())
+    if most is not None and result > most:
+        raise InputError(f"{name} is {result}.", f"Use an integer from {least} to {most}.")
+    return result

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 
 from dynanoise import numerics
@@ -60,7 +61,8 @@ def set_aside(
     kept, held = np.flatnonzero(~apart), np.flatnonzero(apart)
 
     def of(values: Any, rows: Any) -> Any:
-        return _safe_indexing(values, rows)
+        # Not every sparse format has rows to take.
+        return _safe_indexing(values.tocsr() if issparse(values) else values, rows)
 
     split = {
         name: of(value, kept) if _length(value) == len(apart) else value

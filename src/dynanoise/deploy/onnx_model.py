@@ -165,7 +165,10 @@ def names_of(graph: Any) -> set[str]:
 
 
 def cut(graph: Any, wanted: str) -> None:
-    """Removes nodes and constants that the tensor ``wanted`` does not need; inputs stay."""
+    """Removes nodes and constants that the tensor ``wanted`` does not need; inputs stay.
+
+    An input whose value was such a constant goes with it, or askers would have to supply it.
+    """
     needed, kept = {wanted}, []
     for node in reversed(graph.node):
         if needed & set(node.output):
@@ -176,6 +179,11 @@ def cut(graph: Any, wanted: str) -> None:
             needed.discard("")  # inputs and outputs that are left out
     del graph.node[:]
     graph.node.extend(reversed(kept))
+    fixed = {one.name for one in graph.initializer}
+    fixed |= {one.values.name for one in graph.sparse_initializer}
+    asked = [one for one in graph.input if one.name in needed or one.name not in fixed]
+    graph.ClearField("input")
+    graph.input.extend(asked)
     for kind in ("initializer", "value_info"):
         held = [one for one in getattr(graph, kind) if one.name in needed]
         graph.ClearField(kind)

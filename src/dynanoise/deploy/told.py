@@ -62,10 +62,14 @@ def probabilities(estimator: Any, X: Any) -> Floats:
     Raises:
         InputError: if it has several targets.
     """
-    probs: Floats = np.asarray(estimator.predict_proba(X))
-    if probs.ndim != 2:
+    said = estimator.predict_proba(X)
+    # Of several targets scikit-learn gives a list, perhaps of different numbers of classes.
+    several = isinstance(said, list) and np.ndim(said[0] if said else 0) > 1
+    probs: Floats = np.asarray(said[0] if several else said)
+    if several or probs.ndim != 2:
+        shown = f"{len(said)} arrays" if several else f"shape {probs.shape}"
         raise InputError(
-            f"{type(estimator).__name__} answers with shape {probs.shape}.",
+            f"{type(estimator).__name__} answers with {shown}.",
             "Pass a classifier of one target, with probabilities [N, K].",
         )
     return probs if probs.dtype in (np.float32, np.float64) else probs.astype(np.float64)

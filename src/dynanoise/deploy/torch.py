@@ -106,8 +106,9 @@ class Defended(nn.Module):
         """With `Keyed` noise for the weights that the module has when it answers.
 
         Their digest (`weights_digest`) is taken at the first answer, and again after
-        ``load_state_dict``. After any other change of the weights, wrap the module again: new
-        weights under the digest of the old would be answered with the old noise.
+        ``load_state_dict``, ``half``, ``to`` and their like on the wrapper. After any other change
+        of the weights, wrap the module again: new weights under the digest of the old would be
+        answered with the old noise.
 
         Args:
             module: as for `Defended`.
@@ -190,8 +191,17 @@ class Defended(nn.Module):
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> Any:
         """Loads the wrapped module's state."""
+        try:
+            return self.module.load_state_dict(state_dict, strict, assign)
+        finally:
+            # Afterwards: an answer in between would take the digest of the old weights.
+            self._stale = self._by_weights
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Behind `half`, `to` and their like: in another precision it is another model."""
+        super()._apply(fn, recurse)
         self._stale = self._by_weights
-        return self.module.load_state_dict(state_dict, strict, assign)
+        return self
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Inside another module: that one asks for ``prefix`` + "module." + the module's names."""

@@ -200,4 +200,6 @@ def _entry(node: yaml.Node, at: Section, name: str) -> Scalar | Section:
         raise at.error(
             None, f"{at.prefix}{name} cannot be read ({error}).", "Put it in quotation marks."
         ) from None
+    if isinstance(value, int | float) and re.match(r"[-+]?0[0-9a-z_]|.*[_:]", str(node.value)):
+        value = str(node.value)  # YAML would read 010 as 8, 1:30 as 90
     return Scalar(value, str(node.value), at.line)

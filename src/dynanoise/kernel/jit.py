@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numba
 from numba.core import event
+from numba.core.caching import FunctionCache
 from numba.extending import overload
 
 from dynanoise.noise import portable
@@ -52,16 +54,37 @@ def sources() -> str:
     return digest.hexdigest()
 
 
+class _Kept(FunctionCache):
+    """numba's files of compiled code, without which answers are made all the same.
+
+    numba raises where a full disk leaves half a file, at that call and for good at all later ones.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """What is kept, or None; files that cannot be read are begun anew."""
+        try:
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
+        except Exception:  # unpickling what is no pickle raises anything
+            with suppress(OSError):
+                self.flush()  # type: ignore[no-untyped-call]
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keeps it if there is room."""
+        with suppress(OSError):
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
+
+
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """A compiled function that Python calls, kept on disk where numba finds a folder to write in.
 
     That is ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the source, or the user's cache folder.
     """
-    try:
-        made: Callable[..., Any] = numba.njit(cache=True, **EXACT)(function)
-    except RuntimeError:  # no folder to write in: it is compiled in every process
-        made = exact(function)
-    return made
+    made = exact(function)
+    with suppress(RuntimeError):  # no folder to write in: it is compiled in every process
+        made._cache = _Kept(function)  # type: ignore[no-untyped-call]
+    compiled: Callable[..., Any] = made
+    return compiled
 
 
 class _Announcement(event.Listener):
@@ -74,8 +97,10 @@ class _Announcement(event.Listener):
         module = getattr(event.data.get("dispatcher"), "__module__", None) or ""
         if not self.said and module.startswith(__package__):
             self.said = True
-            sys.stderr.write("dynanoise: compiling the kernel, some seconds, once.\n")
-            sys.stderr.flush()
+            # A service may have no stderr (None), or have closed it.
+            with suppress(AttributeError, OSError, ValueError):
+                sys.stderr.write("dynanoise: compiling the kernel, some seconds, once.\n")
+                sys.stderr.flush()
 
     def on_end(self, event: Any) -> None:
         """Nothing: the call goes on."""

@@ -46,7 +46,8 @@ class Keyed:
             start.
         model: the model's name, any text.
         weights: SHA-256 of the model's weights, 64 hexadecimal digits. Another version of the model
-            must not share a subkey with this one: the noise would cancel in the difference.
+            must not share a subkey with this one: where a query keeps its cell their answers would
+            be the same bits, and the others would show whose cell the new weights moved.
         key: where the root secret is, as a `Secret` or its reference, "env:NAME" or "file:PATH"; it
             is looked up when an answer is made. Or an `ExperimentKey`, which is no secret.
 
@@ -72,7 +73,7 @@ class Keyed:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cell_width", checked_width(self.cell_width))
-        if not isinstance(self.model, str):
+        if not isinstance(self.model, str) or not _encodable(self.model):
             raise InputError(f"model is {self.model!r}.", "Pass the model's name as text.")
         if not isinstance(self.weights, str) or not re.fullmatch("[0-9a-fA-F]{64}", self.weights):
             raise InputError(
@@ -128,6 +129,15 @@ class Keyed:
         """As `subkey`, for a root that was looked up already."""
         said = setting(classes, draws, self.cell_width, purpose)
         return subkey.subkey(root, self.model, bytes.fromhex(self.weights), said)
+
+
+def _encodable(text: str) -> bool:
+    """False of halves of surrogate pairs, which no UTF-8 holds."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:

@@ -51,7 +51,8 @@ class Secret:
     reference: str = DEFAULT
 
     def __post_init__(self) -> None:
-        kind, _, place = str(self.reference).partition(":")
+        text = self.reference if isinstance(self.reference, str) else ""
+        kind, _, place = text.partition(":")
         named = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*" if kind == "env" else "[^\0]+", place)
         if kind not in ("env", "file") or not named or re.fullmatch("[0-9a-fA-F]{64}", place):
             # Not shown: who mistakes this for the place of the secret would find it in a log.
@@ -148,7 +149,7 @@ def write_secret(path: Path) -> str:
             f"{path} cannot be written ({error.strerror}).", "Name another file."
         ) from error
     try:
-        with os.fdopen(handle, "w") as file:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
             file.write(text + "\n")
             file.flush()
             os.fsync(file.fileno())
