@@ -54,7 +54,7 @@ class Secret:
         text = self.reference if isinstance(self.reference, str) else ""
         kind, _, place = text.partition(":")
         named = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*" if kind == "env" else "[^\0]+", place)
-        if kind not in ("env", "file") or not named or re.fullmatch("[0-9a-fA-F]{64}", place):
+        if kind not in ("env", "file") or not named or re.fullmatch("[0-9a-fA-F]{32,}", place):
             # Not shown: who mistakes this for the place of the secret would find it in a log.
             raise InputError(
                 "The key is no reference to a secret.",
