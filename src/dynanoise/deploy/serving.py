@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dynanoise.defenses import compiled
 from dynanoise.deploy.configuration import FRESH, Configuration
 from dynanoise.errors import InputError
 from dynanoise.extras import require
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.secrets import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 
 THREAT_MODEL = (
@@ -64,6 +66,9 @@ class Serving:
 def configured(path: Path, fresh: bool) -> Configuration:
     """The configuration, with keyed noise and a usable key, unless fresh noise was asked for.
 
+    The key is looked up here and once: one that changed under a running gateway would make its
+    metrics lie, and replicas answer under different keys.
+
     Raises:
         InputError: if the file is not usable, or names fresh noise and nobody asked for it.
         SecretError: if there is no usable secret.
@@ -76,9 +81,8 @@ def configured(path: Path, fresh: bool) -> Configuration:
             f"{path.name} says noise: fresh, which repeated queries average away.",
             "Write keyed noise into it (docs/gateway.md), or ask for this: --noise fresh.",
         )
-    assert not isinstance(found.noise.key, str)
-    found.noise.key.root()
-    return found
+    assert isinstance(found.noise.key, Secret)
+    return replace(found, noise=replace(found.noise, key=Pinned(found.noise.key.reference)))
 
 
 def serve(asked: Serving) -> None:
@@ -106,6 +110,9 @@ def serve(asked: Serving) -> None:
     scrapers = None if asked.scrapers is None else Clients.read(asked.scrapers)
     limits = Limits(*asked.limits)
     model = _model(asked, configuration, limits.seconds)
+    kernel = compiled.warm(
+        configuration.defense, configuration.source(), _types(configuration, model)
+    )
     named = _key_id(configuration)
     metrics = Metrics(named)
     windows = None if scrapers is None else Windows(configuration, metrics.tell)
@@ -126,6 +133,7 @@ def serve(asked: Serving) -> None:
         defense=type(configuration.defense).__name__,
         noise="keyed" if named else FRESH,
         key_id=named or None,
+        compiled=kernel,
     )
     if not named:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
@@ -138,6 +146,16 @@ def serve(asked: Serving) -> None:
         log("weakness", logging.WARNING, weakness="no_tls", host=asked.host)
     port, grpc_port, metrics_port = asked.ports
     run(gateway, Listeners(asked.host, port, grpc_port, metrics_port, scrapers, asked.drain))
+
+
+def _types(configuration: Configuration, model: Any) -> tuple[str, ...]:
+    """What the defense is given: of probabilities it takes logarithms in double precision."""
+    if configuration.input == "probabilities":
+        return ("float64",)
+    output = getattr(model, "output", None)
+    if output is None:  # on another server, which may not be there yet
+        return ("float32", "float64")
+    return ("float64",) if output.datatype == "FP64" else ("float32",)
 
 
 def _key_id(configuration: Configuration) -> str:

@@ -82,3 +82,8 @@ class _Announcement(event.Listener):
 
 
 event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
+
+
+def announce(wanted: bool) -> None:
+    """Whether compiling is said on standard error, as it is unless somebody logs there."""
+    _Announcement.said = not wanted

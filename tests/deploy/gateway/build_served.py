@@ -135,16 +135,13 @@ def gateway(
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     try:
-        assert listening.wait(60) and running.ports, running.text
+        # Where the kernel was never run before, it is compiled first.
+        assert listening.wait(180) and running.ports, running.text
         yield running
     finally:
-        if process.poll() is None:
-            process.terminate()
-            try:
-                process.wait(15)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        # Not told to end, which takes a second: the tests of that do so themselves.
+        process.kill()
+        process.wait()
         reader.join(5)
         assert process.stderr is not None
         process.stderr.close()

@@ -166,6 +166,8 @@ class _Pages:
             "platform": found.platform,
             "inputs": [one.said() for one in found.inputs],
             "outputs": [] if found.output is None else [found.output.said()],
+            # So that a client that keeps answers, and an audit, can tell keys apart.
+            "properties": self._gateway.noise,
         }
         return JSONResponse(said)
 

@@ -71,6 +71,12 @@ class Gateway:
         self._forward = forward_authorization
         self._busy = 0
 
+    @property
+    def noise(self) -> dict[str, str]:
+        """What clients are told of it: whether it repeats, and under which key."""
+        named = self.metrics.key_id
+        return {"noise": "keyed", "key_id": named} if named else {"noise": "fresh"}
+
     def client(self, authorization: str | None, own: str | None) -> str:
         """Who asks, by the headers Authorization and X-API-Key.
 
