@@ -24,7 +24,7 @@ THREAT_MODEL = (
 
 @dataclass(frozen=True)
 class Serving:
-    """Everything that `dynanoise serve` can be told.
+    """Everything that `dynanoise serve` can be told, with the same defaults.
 
     Args:
         defense: a defense.yaml.
@@ -34,6 +34,7 @@ class Serving:
         version: of the model; None for none.
         fresh: whether fresh noise was asked for.
         clients: file of clients; None for anyone.
+        no_auth: whether anyone was asked for.
         budget: rate, burst, total and period of `Budget`.
         host: to listen at.
         ports: HTTP, gRPC and metrics; None for none.
@@ -43,24 +44,56 @@ class Serving:
         drain: seconds.
         forward_authorization: to the upstream.
         binary: tensors to the upstream as bytes.
+
+    Raises:
+        InputError: if something does not fit together, or is out of range.
     """
 
     defense: Path
-    model: Path | None
-    upstream: str | None
-    name: str | None
-    version: str | None
-    fresh: bool
-    clients: Path | None
-    budget: tuple[float, int, int, float]
-    host: str
-    ports: tuple[int, int | None, int | None]
-    scrapers: Path | None
-    limits: tuple[int, float, int]
-    threads: int
-    drain: float
-    forward_authorization: bool
-    binary: bool
+    model: Path | None = None
+    upstream: str | None = None
+    name: str | None = None
+    version: str | None = None
+    fresh: bool = False
+    clients: Path | None = None
+    no_auth: bool = False
+    budget: tuple[float, int, int, float] = (100.0, 1000, 1_000_000, 86_400.0)
+    host: str = "127.0.0.1"
+    ports: tuple[int, int | None, int | None] = (8080, None, None)
+    scrapers: Path | None = None
+    limits: tuple[int, float, int] = (16 << 20, 30.0, 64)
+    threads: int = 1
+    drain: float = 0.0
+    forward_authorization: bool = False
+    binary: bool = False
+
+    def __post_init__(self) -> None:
+        if (self.model is None) == (self.upstream is None):
+            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
+        if self.upstream is not None and self.name is None:
+            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
+        if self.no_auth == (self.clients is not None):
+            raise InputError(
+                "It is not clear who may ask.", "Pass either --clients FILE or --no-auth."
+            )
+        if (self.ports[2] is None) != (self.scrapers is None):
+            raise InputError(
+                "Metrics need a port and who may see them.",
+                "Pass both --metrics-port and --metrics-clients, or neither.",
+            )
+        if (self.forward_authorization or self.binary) and self.upstream is None:
+            raise InputError(
+                "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
+            )
+        rate, burst, total, period = self.budget
+        body, seconds, at_once = self.limits
+        if burst < 1 or min(rate, total) < 0 or not min(period, seconds) > 0 or self.drain < 0:
+            raise InputError(
+                "A limit is out of range.",
+                "burst is at least 1, rate, budget and drain at least 0, the others above 0.",
+            )
+        if min(at_once, self.threads, body) < 1:
+            raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
 
 
 def configured(path: Path, fresh: bool) -> Configuration:
@@ -85,22 +118,41 @@ def configured(path: Path, fresh: bool) -> Configuration:
     return replace(found, noise=replace(found.noise, key=Pinned(found.noise.key.reference)))
 
 
-def serve(asked: Serving) -> None:
-    """Serves until told to end.
+def application(asked: Serving) -> Any:
+    """The gateway's ASGI application, for a server or framework that mounts it.
+
+    Listeners, metrics and drain are that server's business, and so are logs: events are records of
+    the logger "dynanoise.gateway" with their fields in ``fields``.
 
     Raises:
         InputError: if something does not fit together.
         SecretError: if there is no usable secret.
         MissingExtraError: if a package of the extra ``serve`` is missing.
     """
-    for package in ("orjson", "starlette", "uvicorn", "aiohttp", "prometheus_client"):
-        require(package, "Serving")
+    gateway, _ = _gateway(asked)
+    from dynanoise.deploy.gateway.app import application as mounted
+
+    return mounted(gateway)
+
+
+def serve(asked: Serving) -> None:
+    """Serves until told to end; errors as of `application`."""
     if asked.ports[1] is not None:
         require("tritonclient.grpc", "Serving over gRPC")
+    gateway, scrapers = _gateway(asked, logs=True)
+    from dynanoise.deploy.gateway.launch import Listeners, run
+
+    port, grpc_port, metrics_port = asked.ports
+    run(gateway, Listeners(asked.host, port, grpc_port, metrics_port, scrapers, asked.drain))
+
+
+def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
+    """The gateway, and who may see its metrics."""
+    for package in ("orjson", "starlette", "uvicorn", "aiohttp", "prometheus_client"):
+        require(package, "Serving")
     from dynanoise.deploy.gateway.budgets import Budget, Budgets
     from dynanoise.deploy.gateway.clients import Clients
     from dynanoise.deploy.gateway.gateway import Gateway, Limits
-    from dynanoise.deploy.gateway.launch import Listeners, run
     from dynanoise.deploy.gateway.logs import begin, log
     from dynanoise.deploy.gateway.metrics import Metrics
     from dynanoise.deploy.gateway.windows import Windows
@@ -110,13 +162,13 @@ def serve(asked: Serving) -> None:
     scrapers = None if asked.scrapers is None else Clients.read(asked.scrapers)
     limits = Limits(*asked.limits)
     model = _model(asked, configuration, limits.seconds)
-    kernel = compiled.warm(
-        configuration.defense, configuration.source(), _types(configuration, model)
-    )
+    types = _types(configuration, model)
+    kernel = compiled.warm(configuration.defense, configuration.source(), types)
     named = _key_id(configuration)
     metrics = Metrics(named)
     windows = None if scrapers is None else Windows(configuration, metrics.tell)
-    begin()
+    if logs:
+        begin()
     gateway = Gateway(
         model,
         configuration,
@@ -144,8 +196,7 @@ def serve(asked: Serving) -> None:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _loopback(asked.host):
         log("weakness", logging.WARNING, weakness="no_tls", host=asked.host)
-    port, grpc_port, metrics_port = asked.ports
-    run(gateway, Listeners(asked.host, port, grpc_port, metrics_port, scrapers, asked.drain))
+    return gateway, scrapers
 
 
 def _types(configuration: Configuration, model: Any) -> tuple[str, ...]:
