@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,12 +86,22 @@ class Serving:
             raise InputError(
                 "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
             )
+        for what, said in (("name", self.name), ("version", self.version)):
+            if said is not None and (not said or "/" in said or not said.isprintable()):
+                raise InputError(
+                    f"The model's {what} is {said!r}.", "It is part of a path: one word without /."
+                )
+        if any(port is not None and not 0 <= port < 1 << 16 for port in self.ports):
+            raise InputError(f"A port of {self.ports} is none.", "Ports go from 0 to 65535.")
         rate, burst, total, period = self.budget
         body, seconds, at_once = self.limits
-        if burst < 1 or min(rate, total) < 0 or not min(period, seconds) > 0 or self.drain < 0:
+        finite = all(map(math.isfinite, (rate, period, seconds, self.drain)))
+        low = burst < 1 or min(rate, total, self.drain) < 0 or min(period, seconds) <= 0
+        if low or not finite:
             raise InputError(
                 "A limit is out of range.",
-                "burst is at least 1, rate, budget and drain at least 0, the others above 0.",
+                "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
+                "and none is infinite.",
             )
         if min(at_once, self.threads, body) < 1:
             raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
@@ -148,7 +159,7 @@ def serve(asked: Serving) -> None:
 
 def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
     """The gateway, and who may see its metrics."""
-    for package in ("orjson", "starlette", "uvicorn", "aiohttp", "prometheus_client"):
+    for package in ("orjson", "starlette", "uvicorn", "prometheus_client"):
         require(package, "Serving")
     from dynanoise.deploy.gateway.budgets import Budget, Budgets
     from dynanoise.deploy.gateway.clients import Clients
@@ -226,6 +237,7 @@ def _loopback(host: str) -> bool:
 
 def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
     if asked.model is None:
+        require("aiohttp", "Serving a model of an upstream")
         from dynanoise.deploy.gateway.upstream import Upstream
 
         assert asked.upstream is not None

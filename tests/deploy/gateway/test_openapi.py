@@ -44,7 +44,7 @@ def description() -> Any:
     numbers = {"type": "number", "minimum": -1e30, "maximum": 1e30}
     row = {"type": "array", "minItems": FEATURES, "maxItems": FEATURES, "items": numbers}
     right = {"name": {"const": "x"}, "datatype": {"const": "FP32"}, "data": row}
-    taken = {"type": "object", "required": ["name", "datatype", "shape", "data"]}
+    taken: dict[str, Any] = {"type": "object", "required": ["name", "datatype", "shape", "data"]}
     taken |= {"properties": {**right, "shape": {"const": [1, FEATURES]}}}
     taken["additionalProperties"] = False
     inputs = parts["schemas"]["Request"]["properties"]["inputs"]
