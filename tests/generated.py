@@ -204,7 +204,7 @@ def gateway_page() -> str:
     words = (
         "Milliseconds. In each row the two gateways were asked in turns, by "
         f"{found['versions']['wrk']} from a process of its own, {hardware['cores']} cores for "
-        "everything; the ratio of the medians, with the least and the greatest of the turns. Model: "
+        "everything; the ratio of the medians, with the least and greatest of the turns. Model: "
         f"one answer on one thread. {hardware['processor']}; load before the run "
         f"{hardware['load_before']}."
     )
