@@ -102,8 +102,8 @@ def audit(
 ) -> None:
     """Measure what a model of your own gives away about the records it was trained on.
 
-    Exit codes: 0 fine, 1 a condition of --fail-if holds or a server is not as configured, 2 wrong
-    use, 3 too few data to tell.
+    Exit codes: 0 fine, 1 a condition of --fail-if holds or a server is not as
+    configured, 2 wrong use, 3 too few data to tell.
     """
     with terminal.friendly():
         if url is None and (api_key is not None or budget is not None):

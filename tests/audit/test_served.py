@@ -14,8 +14,11 @@ import numpy.typing as npt
 import pytest
 from typer.testing import CliRunner, Result
 
+from dynanoise.audit.endpoint import Announced
+from dynanoise.audit.served import _output as served_output
 from dynanoise.cli import app
 from dynanoise.deploy.configuration import Configuration
+from dynanoise.errors import InputError
 from dynanoise.report.records import load
 from tests.deploy.gateway.build_served import OTHER_SECRET, SECRET, defense_file, digest, gateway
 
@@ -271,6 +274,22 @@ def test_two_keys_behind_one_address(trained: Trained) -> None:
     found = asking.answers(ask, inputs, asking.planned(600, 5000, 4), seed=0)
     assert not found.constant and max(found.different.tolist()) == 2
     assert found.passes.shape == (4, 600, 3)
+
+
+def test_which_output_is_asked_for(trained: Trained) -> None:
+    """The configured one; or the only one, by its name, for some servers else answer labels."""
+
+    def asked(outputs: tuple[str, ...], configured: str | None = None) -> str | None:
+        announced = Announced(("x", "FP32", (-1, 10)), outputs, False, None)
+        if configured is None:
+            return served_output(announced, None)
+        path = trained.defense("output", output=configured)
+        return served_output(announced, Configuration.read(path))
+
+    assert asked(("p",)) == "p" and asked(("p", "q")) is None and asked(()) is None
+    assert asked(("p", "q"), "q") == "q" and asked((), "q") == "q"
+    with pytest.raises(InputError, match="The server offers p, and not q"):
+        asked(("p",), "q")
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ class Exchange:
     @property
     def _where(self) -> str:
         scheme, host, port = self._address
-        return f"{scheme}://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def close(self) -> None:
         """Ends the connection; another question opens a new one."""

@@ -197,6 +197,8 @@ def _seen(
 
 def _output(announced: Announced, configured: Configuration | None) -> str | None:
     name = None if configured is None else configured.output
+    if name is None and len(announced.outputs) == 1:
+        return announced.outputs[0]  # some servers answer something else, unless asked for it
     if name is None or not announced.outputs or name in announced.outputs:
         return name
     raise InputError(
