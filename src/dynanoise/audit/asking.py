@@ -146,7 +146,7 @@ def chosen(member: Sequence[bool] | npt.NDArray[np.bool_], count: int, seed: int
     """Positions of so many records, members and others in about their shares, drawn and sorted.
 
     >>> chosen([True] * 6 + [False] * 6, 4, seed=0).tolist()
-    [0, 1, 8, 10]
+    [0, 1, 7, 10]
     """
     truth = np.asarray(member, bool)
     if count >= len(truth):
