@@ -1,12 +1,13 @@
 """What the defense costs behind the gateway: requests a second and latencies under load.
 
+    apt-get install wrk
     python benchmarks/gateway.py
 
 Two gateways before the same ONNX model, one with the defense and one whose answers are undefended
-(defense none), each in a process of its own; load from a further process, which keeps connections
-open and ask one record at a time, first one gateway and then the other, in turns, so that both see
-the same machine. With --upstream-mode both stand before a third gateway that serves the model, and
-that one is also asked directly.
+(defense none), each in a process of its own; load from a further process, wrk, which keeps
+connections open and asks about one record at a time, first one gateway and then the other, in
+turns, so that both see the same machine. Then both stand as proxies before a third gateway that
+serves the model, and that one is also asked directly.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +33,12 @@ import numpy as np
 import yaml
 
 from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.extras import require
 from dynanoise.files import write_json
 
 SECRET = "5f" * 32  # of a benchmark
 FEATURES, CLASSES = 32, 10
+MODES = ("onnx", "upstream")
 
 
 def model_file(path: Path, width: int) -> Path:
@@ -103,57 +109,113 @@ def gateway(folder: Path, *arguments: object) -> Iterator[int]:
             process.wait(30)
 
 
-def load(port: int, name: str, seconds: float, clients: int) -> tuple[list[float], int]:
-    """Milliseconds of each answer to several clients at once, and how many requests failed."""
-    script = Path(__file__).with_name("_gateway_load.py")
-    command = [sys.executable, str(script), str(port), name, str(seconds), str(clients)]
-    command.append(str(FEATURES))
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
-    found = json.loads(done.stdout)
-    return found["milliseconds"], found["failed"]
+@dataclass
+class Load:
+    """What wrk saw of one gateway, over all turns.
+
+    Attributes:
+        seconds: of load.
+        errors: requests that got no answer, or another status than 200.
+        counts: how often each latency occurred, in microseconds.
+    """
+
+    seconds: float = 0.0
+    errors: int = 0
+    counts: Counter[int] = field(default_factory=Counter)
+
+    def add(self, port: int, model: str, seconds: int, clients: int) -> float:
+        """Asks for some seconds, with so many clients at once.
+
+        Returns:
+            Milliseconds at the median of this turn.
+        """
+        script = Path(__file__).with_name("_gateway_load.lua")
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"]
+        command += ["-s", str(script), f"http://127.0.0.1:{port}", "--", model, str(FEATURES)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+        found = json.loads(done.stdout.splitlines()[-1])
+        self.seconds += found["microseconds"] / 1e6
+        self.errors += sum(found["errors"].values())
+        one = Counter(dict(found["latencies"]))
+        self.counts += one
+        return percentile(one, 50)
+
+    def summary(self) -> dict[str, Any]:
+        """Requests a second, milliseconds at the median and the 99th percentile, failures."""
+        total = self.counts.total()
+        return {
+            "requests_per_second": round(total / self.seconds, 1),
+            "p50_ms": round(percentile(self.counts, 50), 3),
+            "p99_ms": round(percentile(self.counts, 99), 3),
+            "requests": total,
+            "errors": self.errors,
+        }
 
 
-def summary(times: Sequence[float], failed: int, seconds: float) -> dict[str, Any]:
-    """Requests a second, milliseconds at the median and the 99th percentile, failures."""
-    p50, p99 = np.percentile(times, (50, 99)).round(3).tolist()
-    return {
-        "requests_per_second": round(len(times) / seconds, 1),
-        "p50_ms": p50,
-        "p99_ms": p99,
-        "requests": len(times),
-        "errors": failed,
-    }
+def percentile(counts: Mapping[int, int], percent: float) -> float:
+    """Milliseconds below which a share of the latencies lies.
+
+    >>> percentile({1000: 98, 5000: 2}, 50), percentile({1000: 98, 5000: 2}, 99)
+    (1.0, 5.0)
+    """
+    total, seen = sum(counts.values()), 0
+    for value in sorted(counts):
+        seen += counts[value]
+        if 100 * seen >= percent * total:
+            return value / 1000
+    raise RuntimeError("Nothing was answered in a turn; make turns longer.")
 
 
-def measured(width: int, chosen: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+def model_ms(path: Path) -> float:
+    """Milliseconds of one answer of the model alone, the median of 50 on one thread."""
+    runtime = require("onnxruntime", "Measuring a model")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    row = {"x": np.zeros((1, FEATURES), np.float32)}
+    times = []
+    for _ in range(50):
+        started = time.perf_counter()
+        session.run(None, row)
+        times.append(time.perf_counter() - started)
+    return round(1000 * float(np.median(times)), 3)
+
+
+def measured(
+    width: int, upstream: bool, chosen: argparse.Namespace, folder: Path
+) -> list[dict[str, Any]]:
     """Rows for one model, with the ratio of the medians."""
     model = model_file(folder / f"m{width}.onnx", width)
-    rows = []
+    alone, rows = model_ms(model), []
     with contextlib.ExitStack() as stack:
         source: tuple[object, ...] = ("--model", model)
         plain = defense_file(folder / f"plain{width}.yaml", model, False)
         keyed = defense_file(folder / f"keyed{width}.yaml", model, True)
+        undefended = ("--defense", plain, "--noise", "fresh")
         ports = {}
-        if chosen.upstream_mode:
-            direct = stack.enter_context(
-                gateway(folder, *source, "--defense", plain, "--noise", "fresh")
-            )
-            ports["direct"] = direct
-            source = ("--upstream", f"http://127.0.0.1:{direct}", "--model-name", model.stem)
-        ports["undefended"] = stack.enter_context(
-            gateway(folder, *source, "--defense", plain, "--noise", "fresh")
-        )
+        if upstream:
+            ports["direct"] = stack.enter_context(gateway(folder, *source, *undefended))
+            url = f"http://127.0.0.1:{ports['direct']}"
+            source = ("--upstream", url, "--model-name", model.stem)
+        ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended))
         ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed))
         for clients in chosen.clients:
-            found: dict[str, tuple[list[float], int]] = {way: ([], 0) for way in ports}
+            found = {way: Load() for way in ports}
+            ratios = []
+            for port in ports.values() if chosen.seconds >= 30 else ():
+                Load().add(port, model.stem, 1, clients)  # to warm up
             for turn in range(chosen.turns):
-                for way, port in ports.items() if turn % 2 else reversed(ports.items()):
-                    times, failed = load(port, model.stem, chosen.seconds / chosen.turns, clients)
-                    found[way] = (found[way][0] + times, found[way][1] + failed)
-            row: dict[str, Any] = {"width": width, "clients": clients}
-            row |= {way: summary(*got, chosen.seconds) for way, got in found.items()}
+                order = list(ports)[:: 1 if turn % 2 else -1]
+                each = max(1, chosen.seconds // chosen.turns)
+                took = {way: found[way].add(ports[way], model.stem, each, clients) for way in order}
+                ratios.append(round(took["defended"] / took["undefended"], 4))
+            row: dict[str, Any] = {"mode": "upstream" if upstream else "onnx", "width": width}
+            row |= {"model_ms": alone, "clients": clients}
+            row |= {way: got.summary() for way, got in found.items()}
             row["p50_ratio"] = round(row["defended"]["p50_ms"] / row["undefended"]["p50_ms"], 4)
+            row["p50_ratio_of_each_turn"] = ratios
             rows.append(row)
+            sys.stderr.write(f"{row}\n")
     return rows
 
 
@@ -161,22 +223,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measures and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/gateway.json"))
-    parser.add_argument("--widths", type=int, default=[16, 4096], nargs="+", help="hidden units")
+    parser.add_argument("--widths", type=int, default=[16, 5120], nargs="+", help="hidden units")
     parser.add_argument("--clients", type=int, default=[1, 32], nargs="+", help="at once")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of load on each gateway")
+    parser.add_argument("--seconds", type=int, default=60, help="of load on each gateway")
     parser.add_argument("--turns", type=int, default=6, help="parts that the load comes in")
-    parser.add_argument("--upstream-mode", action="store_true")
+    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     chosen = parser.parse_args(arguments)
+    if shutil.which("wrk") is None:
+        parser.error("wrk is not there: apt-get install wrk")
     before = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
-        rows = [row for width in chosen.widths for row in measured(width, chosen, Path(folder))]
+        rows = [
+            row
+            for mode in chosen.modes
+            for width in chosen.widths
+            for row in measured(width, mode == "upstream", chosen, Path(folder))
+        ]
+    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)  # noqa: S607
     given = [f"--widths {' '.join(map(str, chosen.widths))}"]
     given += [f"--clients {' '.join(map(str, chosen.clients))}"]
-    given += [f"--seconds {chosen.seconds:g}", f"--turns {chosen.turns}"]
-    given += ["--upstream-mode"] * chosen.upstream_mode
+    given += [f"--seconds {chosen.seconds}", f"--turns {chosen.turns}"]
+    given += [f"--modes {' '.join(chosen.modes)}"]
     found = {
         "command": " ".join(["python benchmarks/gateway.py", *given]),
-        "versions": versions(),
+        "versions": {**versions(), "wrk": said.stdout.split("[")[0].strip()},
         "hardware": {**hardware(), "load_before": before},
         "rows": rows,
     }

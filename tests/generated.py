@@ -171,6 +171,60 @@ def kernel_page() -> str:
     return block.sub(lambda _: "\n\n".join(parts), text)
 
 
+def gateway_page() -> str:
+    """docs/gateway.md with its table of load made anew, where the benchmark's result is there."""
+    text = (ROOT / "docs" / "gateway.md").read_text()
+    path = ROOT / "results" / "benchmarks" / "gateway.json"
+    if not path.exists():
+        return text
+    found = json.loads(path.read_text())
+    hardware = found["hardware"]
+    heads = ["as", "model, ms", "clients", "undefended p50, p99", "a second"]
+    lines = [[*heads, "defended p50, p99", "a second", "p50 ratio", "errors"]]
+    lines.append([":--", *["--:"] * 8])
+    direct = []
+    for row in found["rows"]:
+        ways = [row["undefended"], row["defended"]]
+        times = [
+            (f"{one['p50_ms']:,.2f}, {one['p99_ms']:,.2f}", f"{one['requests_per_second']:,.0f}")
+            for one in ways
+        ]
+        mode = {"onnx": "server", "upstream": "proxy"}[row["mode"]]
+        cells = [mode, f"{row['model_ms']:,.2f}", str(row["clients"])]
+        cells += [cell for pair in times for cell in pair]
+        turns = row["p50_ratio_of_each_turn"]
+        cells.append(f"{row['p50_ratio']:.3f} [{min(turns):.3f}, {max(turns):.3f}]")
+        lines.append([*cells, str(sum(one["errors"] for one in ways))])
+        if "direct" in row:
+            asked, behind = row["direct"]["p50_ms"], row["undefended"]["p50_ms"]
+            direct.append(
+                f"{asked:,.2f} and {behind:,.2f} ms ({row['clients']} at once, model of "
+                f"{row['model_ms']:,.2f} ms)"
+            )
+    words = (
+        "Milliseconds. In each row the two gateways were asked in turns, by "
+        f"{found['versions']['wrk']} from a process of its own, {hardware['cores']} cores for "
+        "everything; the ratio of the medians, with the least and greatest of the turns. Model: "
+        f"one answer on one thread. {hardware['processor']}; load before the run "
+        f"{hardware['load_before']}."
+    )
+    parts = ["<!-- load -->", f"`{found['command']}`", _markdown(lines), words]
+    if direct:
+        parts.append(f"Asked directly, and through an undefended proxy, p50: {'; '.join(direct)}.")
+    return _between(text, "load", [*parts, "<!-- end of load -->"])
+
+
+def _markdown(lines: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _between(text: str, name: str, parts: list[str]) -> str:
+    """The text with new parts between the comments of that name."""
+    block = re.compile(rf"<!-- {name} -->\n.*?<!-- end of {name} -->", re.DOTALL)
+    assert len(block.findall(text)) == 1
+    return block.sub(lambda _: "\n\n".join(parts), text)
+
+
 def _ratio(metric: dict[str, float], digits: int) -> str:
     value, low, high = (metric[name] for name in ("value", "low", "high"))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
@@ -230,6 +284,7 @@ PAGES = {
     ROOT / "docs" / "results.md": results_page,
     ROOT / "docs" / "overhead.md": overhead_page,
     ROOT / "docs" / "kernel.md": kernel_page,
+    ROOT / "docs" / "gateway.md": gateway_page,
     ROOT / "src" / "dynanoise" / "site" / "data.json": site_data,
 }
 

@@ -33,6 +33,27 @@ def audit(
         Path | None,
         typer.Option(metavar="FILE", help="Instead: a model to ask, .onnx or .safetensors."),
     ] = None,
+    url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Instead: a model that is served, http://HOST:PORT/v2/models/NAME, as its clients "
+            "see it. With --defense FILE.yaml it says what is not as configured there; with "
+            "--model, too, how the attacks do on that file.",
+        ),
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REFERENCE",
+            help="Where the API key for --url is: env:NAME or file:PATH. "
+            "Default: env:DYNANOISE_API_KEY if that is set.",
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="Queries that --url may be asked, repeated ones too. Default: 10000."),
+    ] = None,
     factory: Annotated[
         str | None,
         typer.Option(
@@ -42,11 +63,11 @@ def audit(
     ] = None,
     members: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="With --model: records it was trained on."),
+        typer.Option(metavar="TABLE", help="With --model or --url: records it was trained on."),
     ] = None,
     nonmembers: Annotated[
         Path | None,
-        typer.Option(metavar="TABLE", help="With --model: records it was not trained on."),
+        typer.Option(metavar="TABLE", help="With --model or --url: records it was not trained on."),
     ] = None,
     defense: Annotated[
         str | None,
@@ -61,7 +82,7 @@ def audit(
         list[int] | None,
         typer.Option(
             help="How often the attacker asks each query of the defense; may be given again. "
-            "Default: 1 and 16."
+            "Default: 1 and 16; of --url 1 and as often as the budget allows, at most 16."
         ),
     ] = None,
     fail_if: Annotated[
@@ -81,21 +102,26 @@ def audit(
 ) -> None:
     """Measure what a model of your own gives away about the records it was trained on.
 
-    Exit codes: 0 fine, 1 a condition of --fail-if holds, 2 wrong use, 3 too few data to tell.
+    Exit codes: 0 fine, 1 a condition of --fail-if holds or a server is not as
+    configured, 2 wrong use, 3 too few data to tell.
     """
     with terminal.friendly():
+        if url is None and (api_key is not None or budget is not None):
+            raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+        asked = model, factory, members, nonmembers
+        folder = terminal.folder_of(out)
         try:
-            result = _run(
-                outputs,
-                (model, factory, members, nonmembers),
-                _question(defense, queries, fail_if),
-                seed=seed,
-                out=terminal.folder_of(out),
-            )
+            if url is not None:
+                if outputs is not None:
+                    raise InputError("Both a file of outputs and --url were given.", "Name one.")
+                server = url, api_key, 10_000 if budget is None else budget
+                result = _serve(server, asked, (defense, queries, fail_if), seed, folder)
+            else:
+                question = _question(defense, queries, fail_if)
+                result = _run(outputs, asked, question, seed=seed, out=folder)
         except TooFewRecordsError as error:
             typer.echo(f"Error: {error}", err=True)
             raise typer.Exit(UNRESOLVED) from None
-        folder = terminal.folder_of(out)
         try:
             written = folder is None or terminal.saved(
                 list(result.records), folder, result.evidence
@@ -145,6 +171,58 @@ def _run(
     subject = Subject(given.name, kind, " ".join(words))
     with terminal.progress_bar(f"audit of {given.name}", steps(pool, question)) as advance:
         return audited(pool, question, subject, advance)
+
+
+def _serve(
+    server: tuple[str, str | None, int],
+    asked: tuple[Path | None, str | None, Path | None, Path | None],
+    how: tuple[str | None, list[int] | None, list[str] | None],
+    seed: int,
+    out: Path | None,
+) -> AuditResult:
+    """The audit of a server."""
+    from dynanoise.audit.conditions import parsed
+    from dynanoise.audit.endpoint import Endpoint
+    from dynanoise.audit.served import Wanted, audited_server
+
+    (url, api_key, budget), (model, factory, members, nonmembers) = server, asked
+    defense, queries, fail_if = how
+    if members is None or nonmembers is None:
+        raise InputError(
+            "--url needs tables of records that the model was trained on and of others.",
+            "Pass --members TABLE and --nonmembers TABLE.",
+        )
+    if defense is not None and not defense.lower().endswith((".yaml", ".yml")):
+        raise InputError(
+            f"--defense is {defense!r}.",
+            "With --url it is the defense.yaml that the server follows: nothing is put before it.",
+        )
+    if queries and len(set(queries) - {1}) > 1:
+        raise InputError("--queries was given more than once.", "A server has one number of them.")
+    wanted = Wanted(
+        members,
+        nonmembers,
+        max(queries) if queries else None,
+        None if defense is None else Path(defense),
+        model,
+        factory,
+        tuple(parsed(text) for text in fail_if or ()),
+        seed,
+    )
+    endpoint = Endpoint(url, budget, api_key)
+    if out is not None:
+        terminal.writable(out)
+    # The server's name is nobody's business in Records, as folders are.
+    words = ["dynanoise", "audit", "--url", shlex.quote(f"http://...{endpoint.path}")]
+    words += ["--budget", str(budget), "--members", shlex.quote(members.name)]
+    words += ["--nonmembers", shlex.quote(nonmembers.name)]
+    words += ["--defense", shlex.quote(Path(defense).name)] if defense else []
+    words += ["--model", shlex.quote(model.name)] if model else []
+    words += ["--factory", shlex.quote(factory)] if factory else []
+    words += ["--queries", str(wanted.queries)] if wanted.queries else []
+    words += [word for one in wanted.fail_if for word in ("--fail-if", shlex.quote(str(one)))]
+    words += ["--seed", str(seed)] if seed else []
+    return audited_server(endpoint, wanted, " ".join(words), terminal.progress_bar)
 
 
 def _given(

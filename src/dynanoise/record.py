@@ -15,6 +15,9 @@ STRONGEST = "strongest"
 AUDIT = "audit"
 """The preset's name in Records of models that the user brought."""
 
+SERVED = "served"
+"""The contender's name in Records of answers that a server gave, whatever it does to them."""
+
 
 Likeness = Literal["same", "architecture", "recipe", "disjoint"]
 

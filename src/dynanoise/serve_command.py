@@ -92,32 +92,8 @@ def serve(
     on standard error, without inputs, outputs or secrets.
     """
     with terminal.friendly():
-        if (model is None) == (upstream is None):
-            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
-        if upstream is not None and model_name is None:
-            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
         if noise not in (None, "fresh"):
             raise InputError(f"noise is {noise!r}.", "Use fresh, or leave --noise out.")
-        if no_auth == (clients is not None):
-            raise InputError(
-                "It is not clear who may ask.", "Pass either --clients FILE or --no-auth."
-            )
-        if (metrics_port is None) != (metrics_clients is None):
-            raise InputError(
-                "Metrics need a port and who may see them.",
-                "Pass both --metrics-port and --metrics-clients, or neither.",
-            )
-        if (forward_authorization or upstream_binary) and upstream is None:
-            raise InputError(
-                "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
-            )
-        if burst < 1 or min(rate, budget) < 0 or not min(period, timeout) > 0 or drain < 0:
-            raise InputError(
-                "A limit is out of range.",
-                "burst is at least 1, rate, budget and drain at least 0, the others above 0.",
-            )
-        if min(concurrency, threads, max_body) < 1:
-            raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
         from dynanoise.deploy import serving
 
         serving.serve(
@@ -129,6 +105,7 @@ def serve(
                 version=model_version,
                 fresh=noise == "fresh",
                 clients=clients,
+                no_auth=no_auth,
                 budget=(rate, burst, budget, period),
                 host=host,
                 ports=(port, grpc_port, metrics_port),

@@ -17,7 +17,12 @@ pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fa
 import numba
 from numba.core import caching, event
 
+from dynanoise.defenses import compiled
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import Temperature
 from dynanoise.kernel import entries, jit
+from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.keyed import Keyed
 
 
 def test_without_a_folder_to_write_in_it_is_compiled_all_the_same() -> None:
@@ -119,3 +124,12 @@ def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture
             function(2)
     assert said.said
     assert "dynanoise: compiling the kernel" in capsys.readouterr().err
+
+
+def test_it_is_compiled_silently_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jit._announcement, "said", False)
+    noise = Keyed(4.0, "m", "ab" * 32, ExperimentKey(0))
+    assert compiled.warm(DynaNoise(), noise, ("float32", "float64"))
+    assert jit._announcement.said
+    assert not compiled.warm(Temperature(), noise, ("float32",))
+    assert not compiled.warm(DynaNoise(sensitivity="margin"), noise, ("float32",))

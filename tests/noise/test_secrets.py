@@ -15,7 +15,7 @@ import pytest
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import InputError, SecretError
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import Secret, new_secret, write_secret
+from dynanoise.noise.secrets import Pinned, Secret, new_secret, write_secret
 from dynanoise.noise.subkey import key_id
 
 KEY = "c0ffee" + "5a" * 29
@@ -177,3 +177,29 @@ def test_new_secrets_are_new_and_key_ids_tell_them_apart() -> None:
     found = {new_secret() for _ in range(20)}
     assert len(found) == 20 and {len(one) for one in found} == {64}
     assert len({key_id(bytes.fromhex(one)) for one in found}) == 20
+
+
+def test_a_pinned_secret_stays_and_is_in_nothing_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DYNANOISE_KEY", "5f" * 32)
+    pinned = Pinned()
+    monkeypatch.setenv("DYNANOISE_KEY", "a3" * 32)
+    assert pinned.root() == bytes.fromhex("5f" * 32)
+    logits = np.array([[1.0, 2.0, 3.0]])
+    noise = Keyed(4.0, "m", "ab" * 32, pinned)
+    other = DynaNoise()(logits, Keyed(4.0, "m", "ab" * 32))
+    assert (DynaNoise()(logits, noise) != other).all()
+    for held in (repr(noise), str(asdict(noise)), repr(pickle.dumps(noise))):
+        assert "5f5f" not in held and "____" not in held  # 5f is _
+    for again in (copy.copy(pinned), copy.deepcopy(pinned), pickle.loads(pickle.dumps(pinned))):
+        assert type(again) is Secret and again.root() == bytes.fromhex("a3" * 32)
+    monkeypatch.delenv("DYNANOISE_KEY")
+    assert pinned.root() == bytes.fromhex("5f" * 32)
+    with pytest.raises(SecretError):
+        Pinned()
+
+
+def test_the_text_of_a_secret_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DYNANOISE_API_KEY", " alice.key\n")
+    assert Secret("env:DYNANOISE_API_KEY").text() == "alice.key"

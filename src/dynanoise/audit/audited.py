@@ -169,6 +169,7 @@ def audited(
     question: Question,
     subject: Subject,
     progress: Callable[[str], None] = lambda step: None,
+    keep: Gatherer | None = None,
 ) -> AuditResult:
     """Runs every attack that these models are enough for.
 
@@ -180,6 +181,8 @@ def audited(
         question: how to audit it.
         subject: for the Records.
         progress: called after each step.
+        keep: what gathers the evidence, where that is shown together with other answers' about the
+            same records; None for one of its own.
 
     Raises:
         TooFewRecordsError: if there are too few models or records, also for a condition.
@@ -194,7 +197,7 @@ def audited(
     counts = counts_of(pool)
     for condition in question.fail_if:
         condition.check(counts["scored_non_members"])
-    keep = Gatherer()
+    keep = keep or Gatherer()
     judge = _Judge(pool, question, can, keep, progress, refused)
     records = list(_records(judge, subject, counts))
     outcomes: tuple[Outcome, ...] = tuple(outcome(one, records) for one in question.fail_if)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dynanoise.errors import InputError, TooFewRecordsError
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
-from dynanoise.record import STRONGEST, Metric, Record
+from dynanoise.record import SERVED, STRONGEST, Metric, Record
 
 _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[^\s<>]+)")
 
@@ -135,4 +135,6 @@ def outcome(condition: Condition, records: Sequence[Record]) -> Outcome:
 
 
 def _answers(contender: str) -> str:
+    if contender == SERVED:
+        return "answers of the server"
     return "undefended answers" if contender == "none" else f"answers behind {contender}"

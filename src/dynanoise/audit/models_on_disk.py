@@ -10,6 +10,8 @@ import numpy as np
 
 from dynanoise.audit.given import SUMS_TO_ONE, Given, given_of
 from dynanoise.errors import DataFileError, InputError, MissingExtraError
+from dynanoise.numerics import Int64
+from dynanoise.types import Bools
 
 
 def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> Given:
@@ -27,8 +29,6 @@ def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> G
         InputError: if what the model needs is missing, or its answers do not fit the labels.
         MissingExtraError: if what reads the tables or asks the model is not installed.
     """
-    from dynanoise.training import tables
-
     kind = model.suffix.lower()
     if kind not in {".onnx", ".safetensors"}:
         raise DataFileError(
@@ -39,6 +39,22 @@ def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> G
             f"The model {model.name} comes {'without' if factory is None else 'with'} a factory.",
             "Weights in safetensors need one, --factory package.module:function; ONNX needs none.",
         )
+    inputs, labels, member = records(members, nonmembers)
+    answers = _answers(model, factory, inputs)
+    said = {"probs" if probabilities(answers) else "logits": answers}
+    return given_of(model.stem, labels=labels, member=member, **said)
+
+
+def records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
+    """Inputs float32 [N, ...], labels [N] and membership [N] of both tables, members first.
+
+    Raises:
+        DataFileError: if a file cannot be read, or the tables do not go together.
+        InputError: if inputs are not float32.
+        MissingExtraError: if what reads the tables is not installed.
+    """
+    from dynanoise.training import tables
+
     inside, outside = tables.load(members), tables.load(nonmembers)
     if inside.inputs.shape[1:] != outside.inputs.shape[1:]:
         raise DataFileError(
@@ -58,11 +74,8 @@ def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> G
             f"Inputs have dtype {inputs.dtype}.",
             "Give them as the model takes them, for images float32 after its preprocessing.",
         )
-    answers = _answers(model, factory, inputs)
-    member = np.arange(len(inputs)) < len(inside)
     labels = np.concatenate([inside.labels, outside.labels])
-    said = {"probs" if _probabilities(answers) else "logits": answers}
-    return given_of(model.stem, labels=labels, member=member, **said)
+    return inputs, labels, np.arange(len(inputs)) < len(inside)
 
 
 def _shown(data: Any) -> str:
@@ -85,10 +98,10 @@ def _answers(model: Path, factory: str | None, inputs: Any) -> Any:
     return torch_answers(model, factory, inputs)
 
 
-def _probabilities(answers: Any) -> bool:
+def probabilities(answers: Any) -> bool:
     """True if every row is positive and sums to 1, which rows of logits do not.
 
-    >>> _probabilities(np.array([[0.25, 0.75]])), _probabilities(np.array([[1.0, -1.0]]))
+    >>> probabilities(np.array([[0.25, 0.75]])), probabilities(np.array([[1.0, -1.0]]))
     (True, False)
     """
     rows = np.asarray(answers, dtype=np.float64)

@@ -19,10 +19,12 @@ class AuditResult:
     Attributes:
         evidence: Records, curves, histograms and sampled rows, and notes.
         outcomes: of the conditions of failure.
+        differences: how answers of a server are not what its configuration says.
     """
 
     evidence: Evidence
     outcomes: tuple[Outcome, ...] = ()
+    differences: tuple[str, ...] = ()
 
     @property
     def records(self) -> tuple[Record, ...]:
@@ -40,8 +42,8 @@ class AuditResult:
 
     @property
     def failed(self) -> bool:
-        """True if a condition of failure holds."""
-        return any(one.holds for one in self.outcomes)
+        """True if a condition of failure holds, or a server is not as configured."""
+        return bool(self.differences) or any(one.holds for one in self.outcomes)
 
     @property
     def sentences(self) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -28,17 +29,19 @@ from dynanoise.types import Bools, Contender, Defense, Noise, Outputs, View
 SINGLE_MODEL = "single_model"
 
 
-def single_model(queries: int, attacks: Sequence[str]) -> AttackProtocol:
+def single_model(
+    queries: int, attacks: Sequence[str], knows_defense: bool = True
+) -> AttackProtocol:
     """The attacker of one model at a query budget.
 
-    It knows the defense and its parameters, not its random draws; of half of the records whether
-    they are members; and has no models of its own.
+    It knows the defense and its parameters, unless told otherwise, and not its random draws; of
+    half of the records whether they are members; and has no models of its own.
 
     >>> single_model(16, ["population"]).name
     'single_model_16'
     """
     name = SINGLE_MODEL if queries == 1 else f"{SINGLE_MODEL}_{queries}"
-    threat = ThreatModel(name, knows_defense=True, repeats=queries)
+    threat = ThreatModel(name, knows_defense, repeats=queries)
     return AttackProtocol(name, design="pool", threat=threat, attacks=tuple(attacks))
 
 
@@ -107,9 +110,7 @@ def judge_single(
     Yields:
         As `judge_pool`.
     """
-    use = pool.examples.use[0]
-    parts = halves(use, pool.seed)
-    scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
+    parts = halves(pool.examples.use[0], pool.seed)
     before: tuple[dict[str, float], float] | None = None
     for contender in contenders:
         noise = noise_of(contender, pool.seed, pool.split, contender.name, "target", 0)
@@ -117,31 +118,14 @@ def judge_single(
         said = with_noise(describe(defense), contender)
         started = time.perf_counter()
         repeats = protocol.threat.repeats
-        seen = recovered(
-            observe(defense, pool.examples, noise, repeats=repeats, aware=True), repeats
-        )
-        attacker = _Attacker(seen, pool.examples, parts)
-        best: tuple[Attacked, dict[str, Metric]] | None = None
+        seen = observe(defense, pool.examples, noise, repeats=repeats, aware=True)
         success: dict[str, float] = {}
-        for name in protocol.attacks:
-            done = attacker.attack(name)
-            if keep is not None:
-                keep.attacked(contender, protocol, scored, done)
-            metrics = bootstrap(done.found, derive(pool.seed, "bootstrap"), fprs=fprs).metrics
-            metrics["expected"] = Metric(float(done.expected[0]))
-            success[name] = metrics["asr"].value
-            if best is None or done.expected[0] > best[0].expected[0]:
-                best = done, metrics
-            seconds, started = time.perf_counter() - started, time.perf_counter()
-            progress(f"{contender.name}, {name}")
-            yield Finding(contender, said, name, metrics, seconds)
-        if best is not None:
-            chosen, metrics = best
-            if keep is not None:
-                keep.attacked(contender, protocol, scored, _strongest(chosen))
-            metrics = {**metrics, f"chosen {chosen.name}": Metric(1)}
-            progress(f"{contender.name}, {STRONGEST}")
-            yield Finding(contender, said, STRONGEST, metrics, time.perf_counter() - started)
+        options: Any = {"keep": keep, "fprs": fprs, "started": started}
+        for finding in judge_seen(pool, contender, said, seen, protocol, progress, **options):
+            if finding.attack != STRONGEST:
+                success[str(finding.attack)] = finding.metrics["asr"].value
+            yield finding
+            started = time.perf_counter()
         if len(pool.test.labels) == 0:
             continue
         metrics = _utility(contender, defense, pool, noise, keep)
@@ -153,6 +137,60 @@ def judge_single(
         metrics["midput_worst_case"] = Metric(trade.worst_case)
         progress(f"{contender.name}, utility")
         yield Finding(contender, said, None, metrics, time.perf_counter() - started)
+
+
+def judge_seen(
+    pool: Pool,
+    contender: Contender,
+    said: Mapping[str, Any],
+    seen: Observed,
+    protocol: AttackProtocol,
+    progress: Callable[[str], None] = lambda step: None,
+    *,
+    keep: Keep | None = None,
+    fprs: Sequence[float] = FPRS,
+    started: float | None = None,
+) -> Iterator[Finding]:
+    """Every attack on what was seen of one contender, wherever it answered.
+
+    Args:
+        pool: of one model; who its members are, and the seed.
+        contender: who answered.
+        said: what its defense is, for Records.
+        seen: answers about the pool's examples; attacks get what an attacker makes of as many of
+            them as the threat model allows, see `recovered`.
+        protocol: see `single_model`.
+        progress: as for `judge_single`.
+        keep: likewise.
+        fprs: likewise.
+        started: when answering began, by `time.perf_counter`; None for now.
+
+    Yields:
+        A finding for each attack, and one for the strongest.
+    """
+    started = time.perf_counter() if started is None else started
+    parts = halves(pool.examples.use[0], pool.seed)
+    scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
+    attacker = _Attacker(recovered(seen, protocol.threat.repeats), pool.examples, parts)
+    best: tuple[Attacked, dict[str, Metric]] | None = None
+    for name in protocol.attacks:
+        done = attacker.attack(name)
+        if keep is not None:
+            keep.attacked(contender, protocol, scored, done)
+        metrics = bootstrap(done.found, derive(pool.seed, "bootstrap"), fprs=fprs).metrics
+        metrics["expected"] = Metric(float(done.expected[0]))
+        if best is None or done.expected[0] > best[0].expected[0]:
+            best = done, metrics
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        progress(f"{contender.name}, {name}")
+        yield Finding(contender, said, name, metrics, seconds)
+    if best is not None:
+        chosen, metrics = best
+        if keep is not None:
+            keep.attacked(contender, protocol, scored, _strongest(chosen))
+        metrics = {**metrics, f"chosen {chosen.name}": Metric(1)}
+        progress(f"{contender.name}, {STRONGEST}")
+        yield Finding(contender, said, STRONGEST, metrics, time.perf_counter() - started)
 
 
 def _view(pool: Pool, parts: Halves) -> View:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from dynanoise.noise import subkey
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.system import SystemFresh
 from dynanoise.numerics import Float64
-from dynanoise.types import Floats, Noise
+from dynanoise.types import Defense, Floats, Noise
 
 if TYPE_CHECKING:
     from dynanoise.defenses.dynanoise import DynaNoise
@@ -96,6 +96,22 @@ def answer(defense: DynaNoise, logits: npt.ArrayLike, noise: Noise) -> Floats | 
             threads.usable(),
         )
     return result if good else None
+
+
+def warm(defense: Defense, noise: Noise, dtypes: Iterable[npt.DTypeLike]) -> bool:
+    """Compiles now, and silently, what `answer` would compile at its first rows of these types.
+
+    Returns:
+        Whether the kernel answers at all.
+    """
+    from dynanoise.defenses.dynanoise import DynaNoise
+
+    if not isinstance(defense, DynaNoise) or entries() is None:
+        return False
+    from dynanoise.kernel import jit
+
+    jit.announce(False)
+    return all(answer(defense, np.zeros((1, 2), dtype), noise) is not None for dtype in dtypes)
 
 
 def _as_array(values: npt.ArrayLike) -> npt.NDArray[Any] | None:

@@ -106,4 +106,10 @@ class _Announcement(event.Listener):
         """Nothing: the call goes on."""
 
 
-event.register("numba:compile", _Announcement())  # type: ignore[no-untyped-call]
+_announcement = _Announcement()
+event.register("numba:compile", _announcement)  # type: ignore[no-untyped-call]
+
+
+def announce(wanted: bool) -> None:
+    """Whether compiling is said on standard error, as it is unless somebody logs there."""
+    _announcement.said = not wanted

@@ -67,9 +67,17 @@ class Secret:
         Raises:
             SecretError: if it is missing, malformed, trivial, or in a file that others may read.
         """
+        return self._decoded(self.text())
+
+    def text(self) -> str:
+        """What stands there now, without white space around it; unchecked, and as secret.
+
+        Raises:
+            SecretError: if it is missing, or in a file that others may read.
+        """
         kind, _, place = self.reference.partition(":")
         text = self._from_file(place) if kind == "file" else self._from_environment(place)
-        return self._decoded(text.strip())
+        return text.strip()
 
     def _decoded(self, text: str) -> bytes:
         if not re.fullmatch("[0-9a-fA-F]+", text):
@@ -113,6 +121,33 @@ class Secret:
 
     def _refuse(self, what: str, remedy: str) -> NoReturn:
         raise SecretError(f"The secret {self.reference} {what}.", remedy)
+
+
+class Pinned(Secret):
+    """A secret that is looked up once: for a process whose key must not change under its clients.
+
+    Its repr, pickle and copies are those of the reference; they look it up anew.
+
+    Args:
+        reference: "env:NAME" or "file:PATH".
+
+    Raises:
+        InputError: if it is neither.
+        SecretError: as `Secret.root`.
+    """
+
+    def __init__(self, reference: str = DEFAULT) -> None:
+        super().__init__(reference)
+        root = Secret(reference).root()
+        object.__setattr__(self, "_held", lambda: root)  # in no repr, and nothing can pickle it
+
+    def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
+        return Secret, (self.reference,)
+
+    def root(self) -> bytes:
+        """The root secret as it was at first, 32 bytes."""
+        held: bytes = self._held()  # type: ignore[attr-defined]
+        return held
 
 
 def new_secret() -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import AUDIT, STRONGEST, Metric, Record
+from dynanoise.record import AUDIT, SERVED, STRONGEST, Metric, Record
 from dynanoise.report.summary import Summary
 
 CAPTION = (
@@ -205,6 +205,8 @@ def verdicts(records: Sequence[Record]) -> list[str]:
 def _answers(record: Record) -> str:
     if record.contender == "none":
         return "Undefended answers"
+    if record.contender == SERVED:
+        return "Answers of the server"
     values = [f"{k}={v}" for k, v in record.defense.items() if k != "name" and _plain(v)]
     return f"Answers behind {record.contender}({', '.join(values)})"
 
@@ -221,7 +223,9 @@ def _queries(record: Record) -> str:
 def _threat(record: Record) -> str:
     """The threat model, and what the interval is of."""
     knows = ""
-    if record.contender != "none":
+    if record.contender == SERVED and not record.threat.knows_defense:
+        knows = "does not know what the server does to them, "
+    elif record.contender != "none":
         knows = "knows the defense and its parameters, not its random draws, "
     models = record.counts["models"]
     if models == 1:

@@ -79,7 +79,7 @@ def served_onnx(folder: Path) -> Iterator[Served]:
     model = onnx_file(folder / "linear.onnx")
     defense = defense_file(folder / "onnx.yaml", digest(model))
     options = ("--model", model, "--defense", defense, "--no-auth", "--rate", 0, "--grpc-port", 0)
-    with gateway(*options, "--model-version", "1") as running:
+    with gateway(*options, "--model-version", "1", kernel=True) as running:
         yield Served(running, defense)
 
 

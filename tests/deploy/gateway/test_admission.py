@@ -224,6 +224,24 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "no output",
     ),
 }
+for option, value in (
+    *(("--port", one) for one in ("70000", "-1")),
+    *(("--grpc-port", one) for one in ("65536", "-1")),
+    *(("--rate", one) for one in ("nan", "inf", "-1")),
+    *(("--timeout", one) for one in ("nan", "inf", "0")),
+    *(("--period", one) for one in ("nan", "0")),
+    *(("--drain", one) for one in ("nan", "-1")),
+    ("--burst", "0"),
+    ("--max-body", "0"),
+    ("--model-name", ""),
+    ("--model-name", "a/b"),
+    ("--model-version", "1\n"),
+    ("--model-version", "../1"),
+):
+    REFUSED[f"{option} {value}"] = (
+        ("--model", "{model}", "--defense", "{defense}", "--no-auth", option, value),
+        "port" if "port" in option else "limit" if "model" not in option else "part of a path",
+    )
 REFUSED["a password in the URL"] = (
     (
         "--upstream",

@@ -69,6 +69,12 @@ def test_every_way_gives_the_same_bits(served: Served) -> None:
     np.testing.assert_array_equal(np.array(v1.json["predictions"], np.float32), ways[0])
 
 
+def test_the_kernel_answers_where_it_is_installed(served_onnx: Served) -> None:
+    pytest.importorskip("numba", reason="the kernel: pip install 'dynanoise[fast]'")
+    (started,) = served_onnx.running.events("starting")
+    assert started["compiled"] is True
+
+
 def test_metadata_and_health(served: Served) -> None:
     with http.InferenceServerClient(served.running.address) as client:
         assert client.is_server_live() and client.is_server_ready()

@@ -64,6 +64,18 @@ def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
     assert isinstance(found.noise, Keyed) and found.output == "output-0"
 
 
+def test_there_is_time_and_room_to_compile_the_defense() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", text)
+    assert f"install -d -o 65532 -g 65532 {folder}" in text and "--start-period=180s" in text
+    assert f"compiled:{folder}" in COMPOSE["services"]["gateway"]["volumes"]
+    gateway = containers()["transformer-container"]
+    mounts = {one["name"]: one["mountPath"] for one in gateway["volumeMounts"]}
+    assert mounts["compiled"] == folder
+    probe = gateway["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] >= 180
+
+
 def test_the_image_runs_as_nobody_special() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["65532:65532"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -58,6 +59,10 @@ BAD = {
     "another shape": changed(shape=[FEATURES, 1]),
     "beyond float32": changed(data=[1e300] * FEATURES),
     "NaN": json.dumps({"inputs": [{**INPUT, "data": [float("nan")] * FEATURES}]}).encode(),
+    "no record": changed(shape=[0, FEATURES], data=[]),
+    "keys twice, the last of them wrong": json.dumps(GOOD).encode()[:-1] + b', "inputs": []}',
+    "half a character": json.dumps(GOOD).replace('"x"', '"\\ud800"').encode(),
+    "UTF-16": json.dumps(GOOD).encode("utf-16"),
     "twice": json.dumps({"inputs": [INPUT, INPUT]}).encode(),
     "an id that is none": json.dumps({**GOOD, "id": 7}).encode(),
     "outputs that are none": json.dumps({**GOOD, "outputs": "logits"}).encode(),
@@ -106,6 +111,8 @@ def binary(values: bytes, size: Any, header: Any = None, shape: Any = None) -> A
 
 ROW = queries(1).tobytes()
 BINARY = {
+    "of another type": binary(ROW, len(ROW), shape=[2, FEATURES // 2]),
+    "no record": binary(b"", 0, shape=[0, FEATURES]),
     "cut": binary(ROW[:-1], len(ROW)),
     "longer": binary(ROW + b"0", len(ROW)),
     "short": binary(ROW[:-4], len(ROW) - 4),
@@ -159,6 +166,23 @@ def test_bad_grpc(served: Served) -> None:
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
+def test_large_grpc(served_onnx: Served) -> None:
+    """Too much, and little that becomes too much: zeros, compressed."""
+    grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
+    messages = pytest.importorskip("tritonclient.grpc.service_pb2")
+    rows = 17 << 20
+    one = messages.ModelInferRequest(model_name="linear", raw_input_contents=[bytes(rows)])
+    one.inputs.add(name="x", datatype="FP32", shape=[rows // 4 // FEATURES, FEATURES])
+    sent = one.SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{served_onnx.running.ports['grpc_port']}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        for how in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(sent, timeout=20, compression=how)
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    still_good(served_onnx.running)
+
+
 def test_oversized(served: Served) -> None:
     url = f"{served.running.url}/v2/models/linear/infer"
     with socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10) as one:
@@ -181,6 +205,7 @@ def test_oversized(served: Served) -> None:
         else:
             assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
     assert ask(url, b"{}", Content_Encoding="gzip").status == 400
+    assert ask(url, gzip.compress(json.dumps(GOOD).encode())).status == 400
     still_good(served.running)
 
 
@@ -208,6 +233,60 @@ def test_no_http(served_onnx: Served, sent: bytes) -> None:
     if told:
         assert b'{"error":' in told
     still_good(served_onnx.running)
+
+
+def raw(running: Running, sent: bytes) -> bytes:
+    """What comes back until the connection is closed."""
+    with socket.create_connection(("127.0.0.1", running.ports["port"]), 10) as one:
+        one.sendall(sent)
+        told = b""
+        while part := one.recv(65536):
+            told += part
+    return told
+
+
+def test_a_request_with_two_lengths_ends_the_connection(served_onnx: Served) -> None:
+    """A proxy that reads the other one would take its end for another client's request."""
+    told = raw(
+        served_onnx.running,
+        b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /v2 HTTP/1.1\r\nHost: a\r\n\r\n",
+    )
+    assert told.startswith(b"HTTP/1.1 400 ") and told.count(b"HTTP/1.1") == 1
+    assert b"dynanoise" not in told
+
+
+def test_other_methods_versions_and_paths(served_onnx: Served) -> None:
+    running, body = served_onnx.running, json.dumps(GOOD).encode()
+
+    def sent(method: str, path: str, version: str = "1.1", more: str = "") -> bytes:
+        head = f"{method} {path} HTTP/{version}\r\nHost: evil\r\nConnection: close\r\n{more}"
+        return head.encode() + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    good = "/v2/models/linear/infer"
+    assert raw(running, sent("POST", good)).startswith(b"HTTP/1.1 200 ")
+    assert raw(running, sent("POST", good, "1.0")).startswith(b"HTTP/1.1 200 ")
+    told = raw(running, sent("POST", good, more="Expect: 100-continue\r\n"))
+    assert told.startswith(b"HTTP/1.1 100 ") and b"HTTP/1.1 200 " in told
+    head = raw(running, b"HEAD /v2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and head.endswith(b"\r\n\r\n")
+    for method in ("PUT", "DELETE", "OPTIONS", "TRACE", "PATCH"):
+        assert raw(running, sent(method, good)).startswith(b"HTTP/1.1 404 ")
+    for path in (
+        good + "/",  # no redirect, which would go to whatever Host says
+        "//v2/models/linear/infer",
+        "/v2/models/../models/linear/infer",
+        "/v2/models/%2e%2e%2flinear/infer",
+        "/v2/models/linear%2F..%2Flinear/infer",
+        "/v2/models/%E2%98%83/infer",
+        "/v2/models/%FF/infer",
+        "http://evil/v2/models/linear/infer",
+    ):
+        told = raw(running, sent("POST", path))
+        assert told.startswith(b"HTTP/1.1 404 ") and b"evil" not in told and b'{"error":' in told
+    lines = "".join(f"X{number}: a\r\n" for number in range(3000))
+    assert raw(running, sent("POST", good, more=lines)).startswith(b"HTTP/1.1 ")
+    still_good(running)
 
 
 def test_clients_that_disconnect(served: Served) -> None:

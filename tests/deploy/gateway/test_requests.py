@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]'")
+pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("tritonclient.utils", reason="texts: pip install 'dynanoise[serve]'")
 from dynanoise.deploy.gateway import v1, v2
 from dynanoise.deploy.gateway.faults import Refused
+from dynanoise.deploy.gateway.gateway import Gateway, Limits
 from dynanoise.deploy.gateway.models import Description
 from dynanoise.deploy.gateway.tensors import DTYPES, Spec, Tensor
 
@@ -84,3 +86,17 @@ def test_what_is_written_is_read(data: Any, datatype: str, binary: bool) -> None
     (got,) = v2.parsed(body, header.get(v2.HEADER)).inputs
     np.testing.assert_array_equal(got.values, sent.values)
     assert got.values.dtype == sent.values.dtype
+
+
+def test_large_bodies_share_a_limit() -> None:
+    """Whoever sends them; small ones come through all the same."""
+    limits = Limits(body=1 << 20, at_once=8)
+    gateway: Any = Gateway(None, None, None, None, limits, None)  # type: ignore[arg-type]
+    with gateway.held() as first, gateway.held() as second, gateway.held() as third:
+        assert first(600_000) == 600_000 and second(400_000) == 400_000
+        assert third(60_000) == 60_000
+        with pytest.raises(Refused) as caught:
+            third(60_000)
+        assert caught.value.status == 503 and caught.value.retry_after == 1
+    with gateway.held() as first:
+        assert first(1_000_000) == 1_000_000

@@ -11,9 +11,11 @@ from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dynanoise.deploy.gateway import v1, v2
 from dynanoise.deploy.gateway.budgets import seconds
@@ -50,7 +52,30 @@ def application(gateway: Gateway) -> Starlette:
             gateway, Refused(404, "unknown", "There is no such page."), request, "other"
         )
 
-    return Starlette(routes=routes, exception_handlers={HTTPException: missing})
+    app = Starlette(
+        routes=routes,
+        exception_handlers={HTTPException: missing},
+        middleware=[Middleware(_OneLength)],
+    )
+    # To the Host of the request, which anybody may have put there.
+    app.router.redirect_slashes = False
+    return app
+
+
+class _OneLength:
+    """Refuses requests with two lengths, which another server on the way may end elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            names = {name for name, _ in scope["headers"]}
+            if b"content-length" in names and b"transfer-encoding" in names:
+                said = {"error": "The request has two lengths."}
+                await JSONResponse(said, 400, {"Connection": "close"})(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
 
 
 def _route(path: str, page: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
@@ -131,16 +156,16 @@ class _Pages:
         size = request.headers.get("content-length", "0")
         if size.isdigit() and int(size[:20]) > limits.body:
             raise _too_large(limits.body)
-        parts, length = [], 0
-        try:
-            async with asyncio.timeout(limits.seconds):
-                async for part in request.stream():
-                    length += len(part)
-                    if length > limits.body:
-                        raise _too_large(limits.body)
-                    parts.append(part)
-        except TimeoutError:
-            raise bad("The request did not arrive in time.") from None
+        parts: list[bytes] = []
+        with self._gateway.held() as hold:
+            try:
+                async with asyncio.timeout(limits.seconds):
+                    async for part in request.stream():
+                        if hold(len(part)) > limits.body:
+                            raise _too_large(limits.body)
+                        parts.append(part)
+            except TimeoutError:
+                raise bad("The request did not arrive in time.") from None
         return b"".join(parts)
 
     async def live(self, request: Request) -> Response:
@@ -166,6 +191,8 @@ class _Pages:
             "platform": found.platform,
             "inputs": [one.said() for one in found.inputs],
             "outputs": [] if found.output is None else [found.output.said()],
+            # So that a client that keeps answers, and an audit, can tell keys apart.
+            "properties": self._gateway.noise,
         }
         return JSONResponse(said)
 

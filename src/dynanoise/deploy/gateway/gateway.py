@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,9 @@ from dynanoise.errors import DynaNoiseError, SecretError
 _AT_ONCE = 4096
 """Numbers of an output that are defended in the event loop; larger ones go to a thread."""
 
+_SMALL = 64 << 10
+"""Bytes of a body that are taken whatever else arrives."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -38,6 +42,11 @@ class Limits:
     body: int = 16 << 20
     seconds: float = 30.0
     at_once: int = 64
+
+    @property
+    def arriving(self) -> int:
+        """Bytes of large bodies that are under way together: 8 of the largest at the defaults."""
+        return max(1, self.at_once // 8) * self.body
 
 
 class Gateway:
@@ -69,7 +78,13 @@ class Gateway:
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward = forward_authorization
-        self._busy = 0
+        self._busy = self._arriving = 0
+
+    @property
+    def noise(self) -> dict[str, str]:
+        """What clients are told of it: whether it repeats, and under which key."""
+        named = self.metrics.key_id
+        return {"noise": "keyed", "key_id": named} if named else {"noise": "fresh"}
 
     def client(self, authorization: str | None, own: str | None) -> str:
         """Who asks, by the headers Authorization and X-API-Key.
@@ -117,6 +132,29 @@ class Gateway:
             return False
         return True
 
+    @contextlib.contextmanager
+    def held(self) -> Iterator[Callable[[int], int]]:
+        """Counts the bytes of a body that arrives, and of all that do, until it is there.
+
+        Yields:
+            To be told of more bytes; gives those of this body so far. Above 64 KiB it refuses with
+            503 where bodies under way take too much memory, whoever they are of.
+        """
+        mine = 0
+
+        def hold(more: int) -> int:
+            nonlocal mine
+            mine += more
+            self._arriving += more
+            if mine > _SMALL and self._arriving > self.limits.arriving:
+                raise unavailable("busy", "The gateway is busy.")
+            return mine
+
+        try:
+            yield hold
+        finally:
+            self._arriving -= mine
+
     async def infer(
         self,
         client: str,
@@ -156,6 +194,8 @@ class Gateway:
         for name in outputs:
             if name != known:
                 raise bad(f"Output {name[:256]!r} is not served.")
+        if not all(one.values.size for one in inputs):
+            raise bad("The request holds no record.")
         check(description, inputs)
         paid = queries(description, inputs)
         self._budgets.spend(client, paid)

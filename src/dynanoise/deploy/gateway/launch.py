@@ -167,7 +167,8 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
 
         rpc = server(gateway)
         try:
-            ports["grpc_port"] = rpc.add_insecure_port(f"{listeners.host}:{listeners.grpc_port}")
+            host = f"[{listeners.host}]" if ":" in listeners.host else listeners.host
+            ports["grpc_port"] = rpc.add_insecure_port(f"{host}:{listeners.grpc_port}")
         except RuntimeError:
             raise InputError(
                 f"{listeners.host} port {listeners.grpc_port} cannot be listened at.",

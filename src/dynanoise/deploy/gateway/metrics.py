@@ -30,6 +30,7 @@ class Metrics:
 
     def __init__(self, key_id: str) -> None:
         registry = self.registry = CollectorRegistry()
+        self.key_id = key_id
         self._whole = threading.Lock()
         self.requests = Counter(
             "dynanoise_requests",

@@ -47,6 +47,7 @@ class OnnxModel:
 
     Attributes:
         digest: SHA-256 of the file, in hexadecimal digits.
+        output: the tensor that is defended.
         external: whether weights lie in other files, which the digest does not cover.
 
     Raises:
@@ -74,9 +75,10 @@ class OnnxModel:
         # the digest of the graph's file then says nothing about them.
         self.external = b"\n\x08location\x12" in content
         found = _chosen(self._session.get_outputs(), output, path)
+        self.output = _spec(found, path)
         self._described = Description(
             tuple(_spec(one, path) for one in self._session.get_inputs()),
-            _spec(found, path),
+            self.output,
             "onnxruntime_onnx",
         )
         self._names = [found.name]
@@ -106,8 +108,7 @@ class OnnxModel:
             raise
         except Exception:  # its errors have no base class of their own, and may quote values
             raise bad("The model does not take these inputs.") from None
-        assert self._described.output is not None
-        return Tensor(self._names[0], self._described.output.datatype, values)
+        return Tensor(self._names[0], self.output.datatype, values)
 
     def _run(self, feed: dict[str, Array], options: Any) -> Any:
         return self._session.run(self._names, feed, options)
