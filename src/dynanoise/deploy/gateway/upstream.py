@@ -160,7 +160,7 @@ class Upstream:
         return self._picked(answer, described, name)
 
     def _same_version(self, version: str | None) -> None:
-        """Another version under the same key would cancel the noise: differences are clean."""
+        """Another version under the same key would show which records moved between cells."""
         if version is None:
             return
         if self._seen is None:
