@@ -101,8 +101,7 @@ class Gateway:
     def versioned(self, name: str, version: str | None) -> None:
         """Refuses another model, and another version of this one.
 
-        Another version's answers under the same key would hold the same noise, which cancels in
-        differences.
+        Another version's answers under the same key would show which records moved between cells.
 
         Raises:
             Refused: with 404.
