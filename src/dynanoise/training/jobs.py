@@ -88,6 +88,7 @@ class Answers:
         facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
         near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
             where the job asks for none.
+        node: of a cluster that gave these answers, for progress; "" for this machine.
     """
 
     logits: Float32
@@ -96,6 +97,7 @@ class Answers:
     seconds: float = 0.0
     facts: Facts = field(default_factory=dict)
     near: Float32 | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, eq=False)
