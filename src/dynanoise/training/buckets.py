@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -247,8 +248,8 @@ def _made(about: Mapping[str, Any]) -> float:
     """When an object was written, in seconds since the epoch; 0 if nobody knows."""
     for name in ("LastModified", "last_modified", "mtime", "created", "updated"):
         value = about.get(name)
-        if hasattr(value, "timestamp"):
-            return float(value.timestamp())
+        if isinstance(value, datetime):
+            return value.timestamp()
         if isinstance(value, int | float):
             return float(value)
     return 0.0

@@ -82,15 +82,14 @@ class Processes:
             )
 
 
-_data: Data
+_given: list[Data] = []
+"""What a worker process received: once, not once for each job."""
 
 
 def _begin(data: Data, parent: int) -> None:
-    """Receives the data once for each worker, not once for each job."""
-    global _data
-    _data = data
+    _given.append(data)
     begin(parent)
 
 
 def _perform(task: Task) -> Done:
-    return perform(task, _data)
+    return perform(task, _given[0])
