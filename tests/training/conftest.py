@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -43,6 +44,18 @@ def s3() -> Iterator[str]:
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.fixture
+def bucket(s3: str) -> str:
+    """An address of its own on the S3 server."""
+    pytest.importorskip("s3fs", reason="S3 needs: pip install 'dynanoise[remote]'")
+    import fsspec
+
+    name = f"bucket-{uuid.uuid4().hex[:12]}"
+    files, _ = fsspec.core.url_to_fs(f"s3://{name}")
+    files.mkdir(name)
+    return f"s3://{name}/models"
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,6 @@ import os
 import pickle
 import time
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -267,13 +266,3 @@ def test_a_file_system_that_is_not_installed_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(MissingExtraError, match=r"pip install 'dynanoise\[remote\]'"):
         Store("s3://another-bucket/models").get("a" * 64)
-
-
-@pytest.fixture
-def bucket(s3: str) -> Iterator[str]:
-    """An address of its own on the S3 server."""
-    pytest.importorskip("s3fs", reason="S3 needs: pip install 'dynanoise[remote]'")
-    name = f"bucket-{uuid.uuid4().hex[:12]}"
-    files, _ = fsspec.core.url_to_fs(f"s3://{name}")
-    files.mkdir(name)
-    yield f"s3://{name}/models"

@@ -11,9 +11,11 @@ import textwrap
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
@@ -28,6 +30,7 @@ from dynanoise.training import ray_cluster  # noqa: E402
 from dynanoise.training.executors import InProcess  # noqa: E402
 from dynanoise.training.jobs import Answers  # noqa: E402
 from dynanoise.training.ray_cluster import RayCluster  # noqa: E402
+from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store import Store  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.test_claims import until  # noqa: E402
@@ -63,7 +66,7 @@ class Nodes:
 
 @pytest.fixture(scope="module")
 def nodes(s3: str) -> Iterator[Nodes]:
-    """Started after the S3 server, whose address and credentials nodes have in their surroundings."""
+    """Started after the S3 server, so that nodes find its address in their environment."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
         made = Nodes()
@@ -121,7 +124,8 @@ DRIVER = textwrap.dedent("""
     from dynanoise.audit.bench import Plan, bench
     from dynanoise.report.records import to_json
     from dynanoise.training.ray_cluster import RayCluster
-    from dynanoise.training.store import Store
+    from dynanoise.training.schedule import Schedule  # noqa: E402
+from dynanoise.training.store import Store  # noqa: E402
     done = lambda step: print(step, file=sys.stderr, flush=True)
     plan = Plan("digits", 3, None, ("dynanoise",), (), ("paper",))
     executor = RayCluster(Store(sys.argv[2], lease=4.0), sys.argv[1])
@@ -173,15 +177,11 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
 
 
 def test_errors_of_a_job_reach_the_driver(nodes: Nodes, folder: Path) -> None:
-    from dataclasses import replace
-
-    from dynanoise.training.schedule import Schedule
-
     hopeless = noted.job(folder, 1, schedule=Schedule(epochs=1, batch=90, learning_rate=1e-9))
     with pytest.raises(DivergedError, match="model 1"):
         list(RayCluster(address=nodes.address).run([hopeless], DATA))
+    lost = replace(noted.job(folder, 1), members=np.array([10**6]))
     with pytest.raises(IndexError):
-        lost = replace(noted.job(folder, 1), asked=None, members=__import__("numpy").array([10**6]))
         list(RayCluster(address=nodes.address).run([lost], DATA))
 
 

@@ -137,11 +137,13 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    told = address or os.environ.get("RAY_ADDRESS")
     try:
         try:
-            ray.init(address or os.environ.get("RAY_ADDRESS") or "auto", **quiet)
+            _knock(told)
+            ray.init(told or "auto", **quiet)
         except ConnectionError:
-            if address or os.environ.get("RAY_ADDRESS"):
+            if told:
                 raise
             ray.init(
                 "local",
@@ -151,15 +153,21 @@ def connected(address: str | None) -> Iterator[Any]:
                 **quiet,
             )
     except (OSError, RuntimeError, ValueError) as error:
-        where = address or os.environ.get("RAY_ADDRESS") or "on this machine"
         raise ClusterError(
-            f"There is no Ray cluster at {where} ({str(error).splitlines()[0]}).",
+            f"There is no Ray cluster at {told or 'this machine'} ({str(error).splitlines()[0]}).",
             "Start one with `ray start --head`, or check the address.",
         ) from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raises OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _cores() -> int:
