@@ -26,7 +26,6 @@ from dynanoise.audit.bench import Plan, bench  # noqa: E402
 from dynanoise.errors import ClusterError, DivergedError, InputError  # noqa: E402
 from dynanoise.record import Record  # noqa: E402
 from dynanoise.report.records import from_json  # noqa: E402
-from dynanoise.training import ray_cluster  # noqa: E402
 from dynanoise.training.executors import InProcess  # noqa: E402
 from dynanoise.training.jobs import Answers  # noqa: E402
 from dynanoise.training.ray_cluster import RayCluster  # noqa: E402
@@ -190,11 +189,16 @@ def test_data_are_sent_once_and_other_versions_are_refused(
 ) -> None:
     sent: list[Any] = []
     put = ray.put
-    monkeypatch.setattr(ray, "put", lambda value: sent.append(value) or put(value))
+
+    def counted(value: Any) -> Any:
+        sent.append(value)
+        return put(value)
+
+    monkeypatch.setattr(ray, "put", counted)
     cluster = RayCluster(address=nodes.address)
     assert len(list(cluster.run(noted.jobs(folder, 3), DATA))) == 3
     assert sent == [DATA]
-    monkeypatch.setattr(ray_cluster.metadata, "version", lambda name: "0.0")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
     with pytest.raises(InputError, match=r"the driver dynanoise 0\.0"):
         list(cluster.run(noted.jobs(folder, 1), DATA))
 
