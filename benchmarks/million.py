@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows = []
         for name in ATTACKS:
             command = [sys.executable, __file__, *given, "--only", str(folder), name]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
             rows.append(json.loads(done.stdout))
     result = {
         "command": " ".join(["python benchmarks/million.py", *given]),
