@@ -53,7 +53,8 @@ def estimate(jobs: Sequence[Job], data: Data) -> Cost:
     job = jobs[0]
     schedule = getattr(job.recipe, "schedule", None)
     batch = schedule.batch if schedule is not None else 32
-    few, more = (min(batches * batch, len(job.members)) for batches in (_FEW, _MORE))
+    few = max(1, min(_FEW * batch, len(job.members) // 2))
+    more = min(_MORE * batch, len(job.members))
     _trained(job, data, few)  # the first one warms up
     model, short = _quickest(job, data, few)
     long = _quickest(job, data, more)[1] if more > few else 2 * short
