@@ -77,20 +77,25 @@ def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, A
     )
     scored = time.perf_counter() - started
     metrics = found.metrics()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
         "attack": name,
         "seconds_scores": round(scored, 1),
         "seconds_metrics": round(time.perf_counter() - started - scored, 1),
         "peak_memory_gib_before": before,
         "peak_memory_gib": _peak(),
-        "peak_memory_gib_of_largest_worker": _peak(resource.RUSAGE_CHILDREN),
+        "peak_memory_gib_of_largest_worker": round(children / 2**20, 2),
         "metrics": {key: round(value, 4) for key, value in metrics.items()},
         "scored": round(float(found.scored.mean()), 4),
     }
 
 
-def _peak(who: int = resource.RUSAGE_SELF) -> float:
-    return round(resource.getrusage(who).ru_maxrss / 2**20, 2)
+def _peak() -> float:
+    """Greatest memory of this process, which ``ru_maxrss`` would mix with that of its parent."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 2**20, 2)
+    raise RuntimeError("This system does not say how much memory a process had.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,13 +1,14 @@
 """Jobs on a Ray cluster: each is a task that any node may do.
 
-Whoever reaches Ray's ports can run code as the cluster's user, so a cluster belongs into a network
-of its own (docs/cluster.md).
+Whoever reaches the ports of a cluster without token authentication can run code as its user, so a
+cluster belongs into a network of its own (docs/cluster.md).
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -41,7 +42,7 @@ class RayCluster:
     Args:
         store: as for `executors.Processes`; a folder must be one that all nodes share.
         address: "HOST:PORT" of the head node. None: RAY_ADDRESS, else a cluster that runs on this
-            machine, else one is started here for the run, on the loopback interface.
+            machine, else one is started here for the run, with Ray's token authentication.
         gpus: of a GPU for each model, such as 0.25 where four fit into its memory, which Ray does
             not watch. None: one for jobs on "cuda", none for others.
         retries: how often a job is done again after its node or process died; -1 without end.
@@ -145,13 +146,10 @@ def connected(address: str | None) -> Iterator[Any]:
         except ConnectionError:
             if told:
                 raise
-            ray.init(
-                "local",
-                num_cpus=_cores(),
-                include_dashboard=False,
-                _node_ip_address="127.0.0.1",
-                **quiet,
-            )
+            # Ray listens on all interfaces, and a new cluster asks for a token; without this it would
+            # be a file that others on the machine may read.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+            ray.init("local", num_cpus=_cores(), include_dashboard=False, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
             f"There is no Ray cluster at {told or 'this machine'} ({str(error).splitlines()[0]}).",
