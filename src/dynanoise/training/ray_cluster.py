@@ -146,8 +146,8 @@ def connected(address: str | None) -> Iterator[Any]:
         except ConnectionError:
             if told:
                 raise
-            # Ray listens on all interfaces, and a new cluster asks for a token; without this it would
-            # be a file that others on the machine may read.
+            # Ray listens on all interfaces, and a new cluster asks for a token; without this that
+            # would be a file, which others on the machine may be able to read.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init("local", num_cpus=_cores(), include_dashboard=False, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
