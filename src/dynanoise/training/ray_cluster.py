@@ -77,6 +77,7 @@ class RayCluster:
             held = ray.put(data)
             versions = {name: metadata.version(name) for name in _ALIKE}
             begun: list[Any] = []
+            alive = _Alive(ray)
 
             def submit(task: Task) -> Any:
                 remote = ray.remote(perform_on_node).options(
@@ -91,6 +92,7 @@ class RayCluster:
             def result(future: Any, task: Task) -> Done:
                 done = _result(ray, future, task.job.name)
                 begun.remove(future)
+                alive.look()
                 return done
 
             try:
@@ -125,6 +127,28 @@ class RayCluster:
         return max(1, int(room))
 
 
+class _Alive:
+    """Says which nodes are gone since the last look."""
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+        self.before = self._now()
+
+    def _now(self) -> dict[str, str]:
+        nodes = (node for node in self.ray.nodes() if node["Alive"])
+        return {node["NodeID"]: node.get("NodeManagerHostname", "") for node in nodes}
+
+    def look(self) -> None:
+        now = self._now()
+        for name in self.before.keys() - now.keys():
+            log.warning(
+                "node %s/%s is gone; what it was training is done elsewhere",
+                self.before[name],
+                name[:6],
+            )
+        self.before = now
+
+
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
     """The module `ray`, connected to a cluster; left as it was found.
@@ -155,9 +179,15 @@ def connected(address: str | None) -> Iterator[Any]:
             f"There is no Ray cluster at {told or 'this machine'} ({str(error).splitlines()[0]}).",
             "Start one with `ray start --head`, or check the address.",
         ) from error
+    # It has no public setting: what Ray says of nodes that die would go to standard output, where
+    # Records go; `_Alive` says it.
+    worker = require("ray._private.worker", "The executor ray")
+    before = getattr(worker, "_worker_logs_enabled", True)
+    worker._worker_logs_enabled = False
     try:
         yield ray
     finally:
+        worker._worker_logs_enabled = before
         ray.shutdown()
 
 
