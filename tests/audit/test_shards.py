@@ -19,6 +19,7 @@ from dynanoise.defenses.temperature import undefended
 from dynanoise.errors import DataFileError, InputError
 from dynanoise.membership import eligible, equal_numbers, shadows_an_example, shadows_for_all
 from dynanoise.metrics.pooled import PoolScores, bootstrap
+from dynanoise.metrics.roc import roc
 from dynanoise.pool import Pool
 from dynanoise.record import ThreatModel
 from dynanoise.types import Contender, Outputs
@@ -122,6 +123,21 @@ def test_metrics_are_those_of_the_pool(pool: Pool) -> None:
         assert set(metrics) == set(expected) - {"asr"}
         for name, value in metrics.items():
             assert value == pytest.approx(expected[name], rel=1e-12), name
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_the_tpr_is_that_of_the_roc_of_all_pairs(digits: int) -> None:
+    """With and without ties, at rates between and on the steps of the curve."""
+    generator = np.random.default_rng(digits)
+    members = generator.random((3, 400)) < 0.5
+    scores = (generator.normal(0, 1, members.shape) + 0.5 * members).round(digits)
+    scored = generator.random(members.shape) < 0.8
+    found = ShardScores(np.arange(3), scores, members, scored)
+    curve = roc(scores[scored], members[scored])
+    fprs = [*(step / curve.non_members for step in (10, 11, 50)), 0.0333, 0.1, 0.77, 1.0]
+    for fpr in fprs:
+        assert found.metrics([fpr])[f"tpr@{fpr:g}"] == pytest.approx(curve.tpr_at(fpr), abs=1e-12)
+    assert "tpr@0.001" not in found.metrics()
 
 
 def test_the_same_is_hidden_however_the_examples_are_cut(pool: Pool) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise[train]'")
-pytest.importorskip("fcntl", reason="locks are POSIX")
+fcntl = pytest.importorskip("fcntl", reason="locks are POSIX")
 
 from dynanoise.training.executors import InProcess
 from dynanoise.training.store import Store, key
@@ -68,6 +68,26 @@ def test_claims_that_killed_runs_left_are_swept_and_others_are_not(tmp_path: Pat
         os.utime(held, (0, 0))
         store.sweep()
         assert held.exists() and not left.exists()
+
+
+def test_a_lock_is_of_the_file_that_others_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever held it before may remove it between our opening and our locking it."""
+    path, lock, turns = tmp_path / "claim", fcntl.flock, []
+
+    def late(handle: int, how: int) -> None:
+        turns.append(how)
+        if len(turns) == 1:
+            path.unlink()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ours = shelves._locked(path)
+    assert ours is not None and os.path.samestat(os.fstat(ours), path.stat())
+    assert shelves._locked(path) is None
+    shelves._release(path, ours)
+    assert not path.exists() and len(turns) == 3
 
 
 def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
