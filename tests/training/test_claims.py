@@ -18,12 +18,13 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise[train]'")
 fcntl = pytest.importorskip("fcntl", reason="locks are POSIX")
 
-from dynanoise.training.executors import InProcess
-from dynanoise.training.store import Store, key
-from dynanoise.training.stored import attempted
-from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of
-from tests.training import noted
-from tests.training.test_store import same
+from dynanoise.training import shelves  # noqa: E402
+from dynanoise.training.executors import InProcess  # noqa: E402
+from dynanoise.training.store import Store, key  # noqa: E402
+from dynanoise.training.stored import attempted  # noqa: E402
+from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of  # noqa: E402
+from tests.training import noted  # noqa: E402
+from tests.training.test_store import same  # noqa: E402
 
 DATA = noted.data()
 ROOT = Path(__file__).parents[2]
