@@ -10,9 +10,11 @@ import logging
 import os
 import secrets
 import socket
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from importlib import metadata
 from typing import Any
 
@@ -76,17 +78,18 @@ class RayCluster:
             self._warn(ray, wanted)
             held = ray.put(data)
             versions = {name: metadata.version(name) for name in _ALIKE}
+            remote = ray.remote(perform_on_node)
             begun: list[Any] = []
             alive = _Alive(ray)
 
             def submit(task: Task) -> Any:
-                remote = ray.remote(perform_on_node).options(
+                asked = remote.options(
                     name=task.job.name,
                     num_cpus=task.job.threads,
                     num_gpus=self._gpus(task.job),
                     max_retries=self.retries,
                 )
-                begun.append(remote.remote(task, held, versions))
+                begun.append(asked.remote(task, held, versions))
                 return begun[-1]
 
             def result(future: Any, task: Task) -> Done:
@@ -128,18 +131,20 @@ class RayCluster:
 
 
 class _Alive:
-    """Says which nodes are gone since the last look."""
+    """Says which nodes are gone since the last look; looks once a second at most."""
 
     def __init__(self, ray: Any) -> None:
         self.ray = ray
-        self.before = self._now()
+        self.before, self.next = self._now(), 0.0
 
     def _now(self) -> dict[str, str]:
         nodes = (node for node in self.ray.nodes() if node["Alive"])
         return {node["NodeID"]: node.get("NodeManagerHostname", "") for node in nodes}
 
     def look(self) -> None:
-        now = self._now()
+        if time.monotonic() < self.next:
+            return
+        now, self.next = self._now(), time.monotonic() + 1.0
         for name in self.before.keys() - now.keys():
             log.warning(
                 "node %s/%s is gone; what it was training is done elsewhere",
@@ -208,7 +213,7 @@ def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> Done:
     Raises:
         InputError: if this node has other versions than the driver.
     """
-    here = {name: metadata.version(name) for name in versions}
+    here = _installed(tuple(versions))
     if here != versions:
         raise InputError(
             f"The node {node()} has {_listed(here)}, the driver {_listed(versions)}.",
@@ -218,6 +223,11 @@ def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> Done:
     said = tuple((name, level, f"node {node()}: {text}") for name, level, text in done.lines)
     answers = None if done.answers is None else replace(done.answers, node=node())
     return Done(answers, said)
+
+
+@lru_cache(maxsize=1)
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    return {name: metadata.version(name) for name in names}
 
 
 def node() -> str:
