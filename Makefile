@@ -59,5 +59,5 @@ clean:
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,ray,remote,dev]'
 	@touch $@

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from dynanoise.record import Record
 from dynanoise.report.by_attack import by_attack, markdown
@@ -225,6 +226,50 @@ def _between(text: str, name: str, parts: list[str]) -> str:
     return block.sub(lambda _: "\n\n".join(parts), text)
 
 
+def cluster_page() -> str:
+    """docs/cluster.md with its two tables made anew from the benchmarks' results."""
+    text = (ROOT / "docs" / "cluster.md").read_text()
+    for name, make in (("million", _million), ("cluster", _cluster)):
+        found = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
+        lines, words = make(found)
+        parts = [f"<!-- {name} -->", f"`{found['command']}`", _markdown(lines), words]
+        text = _between(text, name, [*parts, f"<!-- end of {name} -->"])
+    return text
+
+
+def _million(found: dict[str, Any]) -> tuple[list[list[str]], str]:
+    lines = [["attack", "driver, GiB", "largest worker, GiB", "scores, s", "AUC and TPR, s"]]
+    lines.append([":--", *["--:"] * 4])
+    for row in found["rows"]:
+        peaks = row["peak_memory_gib"], row["peak_memory_gib_of_largest_worker"]
+        times = row["seconds_scores"], row["seconds_metrics"]
+        lines.append([f"`{row['attack']}`", *map(str, (*peaks, *times))])
+    hardware = found["hardware"]
+    words = (
+        f"Greatest memory of each process; the pool has {found['pool_gib_on_disk']} GiB on disk, "
+        f"in float16, and took {found['seconds_writing']} s to make. {hardware['processor']}, "
+        f"{hardware['cores']} cores; load {hardware['load_average']} afterwards."
+    )
+    return lines, words
+
+
+def _cluster(found: dict[str, Any]) -> tuple[list[list[str]], str]:
+    lines = [["executor", "workers", "seconds", "all stored, s", "same bits as one process"]]
+    lines.append([":--", *["--:"] * 4])
+    for row in found["rows"]:
+        same = {True: "yes", False: "no", None: "-"}[row.get("same_bits_as_in_process")]
+        stored = str(row.get("seconds_all_stored", "-"))
+        name = row["executor"].replace("_", " ")
+        lines.append([name, str(row["workers"]), str(row["seconds"]), stored, same])
+    overhead, hardware = found["overhead"], found["hardware"]
+    words = (
+        f"Overhead of a task: {overhead['ms_overhead_a_task']} ms, the mean over "
+        f"{overhead['tasks']} on one worker. {hardware['processor']}, {hardware['cores']} cores, "
+        f"which driver, head and workers share; load before the run {hardware['load_before']}."
+    )
+    return lines, words
+
+
 def _ratio(metric: dict[str, float], digits: int) -> str:
     value, low, high = (metric[name] for name in ("value", "low", "high"))
     return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
@@ -285,6 +330,7 @@ PAGES = {
     ROOT / "docs" / "overhead.md": overhead_page,
     ROOT / "docs" / "kernel.md": kernel_page,
     ROOT / "docs" / "gateway.md": gateway_page,
+    ROOT / "docs" / "cluster.md": cluster_page,
     ROOT / "src" / "dynanoise" / "site" / "data.json": site_data,
 }
 

@@ -9,6 +9,7 @@ import typer
 
 from dynanoise import (
     audit_command,
+    bench_command,
     commands,
     export_command,
     key_command,
@@ -18,8 +19,9 @@ from dynanoise import (
     terminal,
     tune_command,
 )
+from dynanoise.bench_command import Attacks, DataFolder, Out, Size
+from dynanoise.commands import StoreFolder
 from dynanoise.errors import InputError
-from dynanoise.store_command import StoreFolder
 
 app = typer.Typer(
     name="dynanoise",
@@ -48,152 +50,7 @@ def main(
     """Membership inference: measure it, and defend a trained model at answer time."""
 
 
-Out = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Folder for the files it writes; made if it is not there."),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(help="How large: cpu, paper or quick; the preset's first size if not given."),
-]
-Attacks = Annotated[
-    list[str] | None, typer.Option(help="A column to run; may be given again. Default: all.")
-]
-Device = Annotated[str, typer.Option(help="Where to train, cpu or cuda.")]
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
-]
-
-
-@app.command()
-def bench(
-    context: typer.Context,
-    preset: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PRESET|DATA",
-            help="What to run; see --list. Or data of your own: a table (npz, csv, parquet), a "
-            "folder of images or of parquet files, hub:OWNER/NAME. Or: overhead.",
-        ),
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET", help="With overhead: whose answers to time. Default: cifar10."
-        ),
-    ] = None,
-    out: Out = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="What to train: mlp, cnn, alexnet, text or hf:NAME_OR_FOLDER. Default: the "
-            "preset's, or what fits the data."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Independent repetitions. Default: 3, with --quick 1.")
-    ] = None,
-    size: Size = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Minutes instead of hours: --size quick, one seed.")
-    ] = False,
-    contender: Annotated[
-        list[str] | None, typer.Option(help="A row to run; may be given again. Default: all.")
-    ] = None,
-    attack: Attacks = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(help="paper, adaptive or adaptive_16; may be given again. Default: all."),
-    ] = None,
-    canaries: Annotated[
-        int,
-        typer.Option(
-            help="Records of the pool to mislabel or to mix with others, half each: those that "
-            "leak most. Without the paper's protocol. Default: none.",
-            show_default=False,
-        ),
-    ] = 0,
-    device: Device = "cpu",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Models trained at once, each in a process of its own. Default: as many as there "
-            "are cores, one where models train in a second."
-        ),
-    ] = None,
-    store: StoreFolder = None,
-    no_store: Annotated[
-        bool, typer.Option("--no-store", help="Keep no models and use no stored ones.")
-    ] = False,
-    data: DataFolder = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print Records, not a table.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Name the presets and stop.")] = False,
-) -> None:
-    """Train, attack and defend models on real data, and print what it gains and costs.
-
-    Progress goes to standard error, the result to standard output. Trained models are kept: a run
-    that was stopped goes on where it was, and answer-time defenses never train anything again.
-    """
-    with terminal.friendly():
-        if listed:
-            terminal.list_presets()
-            return
-        if preset is None:
-            raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
-        if workers is not None and workers < 1:
-            raise InputError(f"workers is {workers}.", "Use an integer of at least 1.")
-        if quick and size is not None:
-            raise InputError(f"Both --quick and --size {size} were given.", "Leave one away.")
-        if no_store and store is not None:
-            raise InputError("Both --store and --no-store were given.", "Leave one away.")
-        folder = terminal.folder_of(out)
-        kept = None if no_store else commands.store_folder(store)
-        evidence = None
-        if preset == "overhead":
-            _refuse(
-                context,
-                ("seeds", "attack", "protocol", "canaries", "workers", "model"),
-                "overhead trains one model and attacks nobody",
-            )
-            from dynanoise.audit.overhead import OverheadPlan
-
-            chosen = "quick" if quick else size
-            timed = OverheadPlan(on or "cifar10", chosen, tuple(contender or ()), device)
-            records = commands.run_overhead(timed, out=folder, folder=data, store=kept)
-        else:
-            _refuse(context, ("on",), f"{preset} is a preset itself")
-            plan, loaded = commands.plan_of(
-                preset,
-                model,
-                data,
-                quick=quick,
-                seeds=seeds,
-                size=size,
-                contenders=tuple(contender or ()),
-                attacks=tuple(attack or ()),
-                protocols=tuple(protocol or ()),
-                device=device,
-                canaries=canaries,
-            )
-            evidence = commands.run_plan(
-                plan, loaded, out=folder, folder=data, store=kept, workers=workers
-            )
-            records = list(evidence.records)
-        try:
-            written = folder is None or terminal.saved(records, folder, evidence)
-        finally:
-            terminal.show(records, as_json)
-        if not written:
-            raise typer.Exit(1)
-
-
-def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
-    """Says that a given option would do nothing."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            raise InputError(f"--{name} does not fit here: {why}.", "Leave it out.")
+app.command("bench")(bench_command.bench)
 
 
 @app.command()

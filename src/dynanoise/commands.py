@@ -6,21 +6,33 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 from dynanoise.errors import InputError, MissingExtraError
-from dynanoise.terminal import progress_bar, put, writable, written
+from dynanoise.terminal import progress_bar, put, size_of, writable, written
 
 if TYPE_CHECKING:
+    from dynanoise.audit.dry_run import Needed
     from dynanoise.audit.overhead import OverheadPlan
     from dynanoise.audit.plan import Plan
     from dynanoise.audit.sweep import Sweep
     from dynanoise.evidence import Evidence
     from dynanoise.record import Record
     from dynanoise.training.data import Data
+    from dynanoise.training.places import Place
+    from dynanoise.training.ray_cluster import RayCluster
     from dynanoise.training.store import Store
+
+StoreFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="DIR|URL",
+        help="Trained models: a folder, or an address that fsspec opens, such as "
+        "s3://BUCKET/FOLDER. Default: models in the user's cache folder.",
+    ),
+]
 
 
 def plan_of(
@@ -59,10 +71,16 @@ def plan_of(
     return Plan(name, 3 if seeds is None else seeds, size, model=model, own=own, **choices), data
 
 
-def store_folder(told: Path | None) -> Path | None:
-    """The folder of trained models: as told, or in the user's cache; None without a home."""
+def store_folder(told: str | None) -> Place | None:
+    """Where trained models are: as told, or in the user's cache; None without a home.
+
+    Raises:
+        InputError: for an address that names no bucket, or holds a secret.
+    """
+    from dynanoise.training.places import place
+
     if told is not None:
-        return told
+        return place(told)
     from dynanoise.training.cache import folder
 
     try:
@@ -76,14 +94,64 @@ _FEW = 32
 """Brief models that are trained before other processes have started."""
 
 
+class Cluster(NamedTuple):
+    """A Ray cluster to train on.
+
+    Attributes:
+        address: of its head node; None for what `training.ray_cluster.RayCluster` finds.
+        gpus: of a GPU for each model; None for its default.
+    """
+
+    address: str | None
+    gpus: float | None
+
+
+class How(NamedTuple):
+    """How a plan is run, which makes no difference to its numbers.
+
+    Attributes:
+        store: of trained models, or None.
+        workers: processes; None for one where a few brief models are trained, else as many as
+            cores allow.
+        cluster: trains instead of these processes, which then judge only.
+    """
+
+    store: Place | None = None
+    workers: int | None = None
+    cluster: Cluster | None = None
+
+    def processes(self, plan: Plan) -> int:
+        """How many."""
+        if self.workers is not None:
+            return self.workers
+        alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
+        return 1 if alone else max(1, cores() // plan.preset.threads)
+
+    def executor(self) -> RayCluster | None:
+        """The cluster, with its store swept; None for this machine."""
+        if self.cluster is None:
+            return None
+        from dynanoise.audit.bench import require_torch
+        from dynanoise.extras import require
+
+        require_torch()
+        require("ray", "The executor ray")
+        from dynanoise.training.ray_cluster import RayCluster
+        from dynanoise.training.store import Store
+
+        kept = None if self.store is None else Store(self.store)
+        if kept is not None:
+            kept.sweep()
+        return RayCluster(kept, self.cluster.address, self.cluster.gpus)
+
+
 def run_plan(
     plan: Plan,
     data: Data | None = None,
     *,
     out: Path | None,
     folder: Path | None,
-    store: Path | None,
-    workers: int | None,
+    how: How,
 ) -> Evidence:
     """Runs a plan behind a progress bar.
 
@@ -92,8 +160,7 @@ def run_plan(
         data: where they are loaded already.
         out: folder that must be writable, or None.
         folder: where data sets are looked for first.
-        store: folder of trained models, or None.
-        workers: None for one where a few brief models are trained, else as many as cores allow.
+        how: and where to train.
 
     Returns:
         Its Records, and what stands behind them where a pool was judged.
@@ -101,18 +168,30 @@ def run_plan(
     from dynanoise.audit.bench import bench
     from dynanoise.audit.evidence import Gatherer
 
-    if workers is None:
-        alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
-        workers = 1 if alone else max(1, cores() // plan.preset.threads)
     gathered = Gatherer()
-    options: dict[str, Any] = {"data": data, "folder": folder, "store": store, "workers": workers}
+    options: dict[str, Any] = {
+        "data": data,
+        "folder": folder,
+        "store": how.store,
+        "workers": how.processes(plan),
+        "executor": how.executor(),
+    }
     seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
     with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:
         return gathered.evidence(list(bench(plan, advance, keep=gathered, **options)))
 
 
+def needed(plan: Plan, data: Data | None, folder: Path | None, how: How) -> list[Needed]:
+    """What a plan would take, see `audit.dry_run`."""
+    from dynanoise.audit.dry_run import dry_run
+
+    cluster = how.executor()
+    room = (lambda job: how.processes(plan)) if cluster is None else cluster.slots
+    return list(dry_run(plan, data=data, folder=folder, store=how.store, at_once=room))
+
+
 def run_overhead(
-    plan: OverheadPlan, *, out: Path | None, folder: Path | None, store: Path | None
+    plan: OverheadPlan, *, out: Path | None, folder: Path | None, store: Place | None
 ) -> list[Record]:
     """Times a plan's contenders behind a progress bar."""
     from dynanoise.audit.overhead import overhead
@@ -142,7 +221,7 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: Path | None) -> bool:
+def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: str | None) -> bool:
     """Runs a sweep, prints its CSV and writes its files; False if they could not be written."""
     from dynanoise.audit.sweep import sweep
     from dynanoise.report.records import to_json
@@ -177,7 +256,7 @@ def report(folder: Path) -> bool:
     return short and put({"report.html": report_html(evidence).encode()}, folder)
 
 
-def list_store(folder: Path | None) -> None:
+def list_store(folder: str | None) -> None:
     """A line for each stored model, and their sum."""
     store = _store(folder)
     import datetime
@@ -188,12 +267,12 @@ def list_store(folder: Path | None) -> None:
         made = datetime.datetime.fromtimestamp(entry.made).strftime("%Y-%m-%d %H:%M")
         recipe = str(about.get("recipe", {}).get("name", "")).rsplit(".", 1)[-1]
         what = f"{about.get('data set')} {about.get('job')} {recipe}"
-        typer.echo(f"{entry.key[:12]}  {_size(entry.size):>9}  {made}  {what}")
+        typer.echo(f"{entry.key[:12]}  {size_of(entry.size):>9}  {made}  {what}")
         total += entry.size
-    typer.echo(f"{_size(total)} in all.", err=True)
+    typer.echo(f"{size_of(total)} in all.", err=True)
 
 
-def remove_from_store(folder: Path | None, keys: list[str] | None) -> None:
+def remove_from_store(folder: str | None, keys: list[str] | None) -> None:
     """Removes the named models, all for None."""
     store = _store(folder)
     names = keys or [entry.key for entry in store.entries()]
@@ -201,9 +280,9 @@ def remove_from_store(folder: Path | None, keys: list[str] | None) -> None:
     typer.echo(f"Removed {len(removed)} model{'' if len(removed) == 1 else 's'}.", err=True)
 
 
-def _store(told: Path | None) -> Store:
+def _store(told: str | None) -> Store:
     folder = store_folder(told)
-    if folder is None or (told is not None and not folder.is_dir()):
+    if folder is None or (told is not None and isinstance(folder, Path) and not folder.is_dir()):
         raise InputError(f"{folder} is no folder.", "Pass the folder given to `bench --store`.")
     try:
         from dynanoise.training.store import Store
@@ -213,16 +292,3 @@ def _store(told: Path | None) -> Store:
             "Install them with: pip install 'dynanoise[train]'",
         ) from error
     return Store(folder)
-
-
-def _size(count: float) -> str:
-    """Bytes for people.
-
-    >>> _size(1536), _size(3 * 2**30)
-    ('1.5 KiB', '3.0 GiB')
-    """
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"

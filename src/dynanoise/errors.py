@@ -67,3 +67,11 @@ class DataFileError(DynaNoiseError, ValueError):
 
 class DivergedError(DynaNoiseError, RuntimeError):
     """Training ended with a model no better than guessing."""
+
+
+class StoreError(DynaNoiseError, RuntimeError):
+    """The store of trained models cannot be asked."""
+
+
+class ClusterError(DynaNoiseError, RuntimeError):
+    """A cluster cannot be joined, or could not finish what it was given."""

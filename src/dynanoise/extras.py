@@ -17,9 +17,17 @@ _PACKAGES = {
     "prometheus_client": "prometheus-client",
 }
 
+_SILENT = {
+    # From 1.31 on it reports its use to its maker and writes an identifier into the home folder.
+    "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
+    # It reports its use to its maker.
+    "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
+}
+"""What must be in the environment before a package is imported, so that it tells nobody."""
+
 
 def require(module: str, purpose: str) -> Any:
-    """The imported module, one of the extra ``data``, ``hf``, ``onnx``, ``serve`` or ``train``.
+    """The imported module, of one of the extras.
 
     Args:
         module: its name, "pyarrow.parquet".
@@ -31,10 +39,8 @@ def require(module: str, purpose: str) -> Any:
     >>> require("json", "Reading JSON").loads("1")
     1
     """
-    if module.partition(".")[0] == "onnxruntime":
-        # From 1.31 on it reports its use to its maker and writes an identifier into the home
-        # folder, unless told otherwise before it is imported.
-        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    for variable, value in _SILENT.get(module.partition(".")[0], {}).items():
+        os.environ.setdefault(variable, value)
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -42,6 +48,7 @@ def require(module: str, purpose: str) -> Any:
         package = _PACKAGES.get(top, top)
         extras = {"torch": "train", "safetensors": "train", "onnx": "onnx", "onnxruntime": "onnx"}
         extras |= {"transformers": "hf", "tokenizers": "hf"} | dict.fromkeys(_SERVE, "serve")
+        extras |= {"ray": "ray", "fsspec": "remote", "s3fs": "remote"}
         extra = extras.get(top, "data")
         raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed.",

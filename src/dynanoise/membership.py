@@ -30,7 +30,29 @@ def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     >>> shadows_an_example(use), shadows_an_example(use, enough=1)
     (2, 1)
     """
-    inside, outside = (use == 1).sum(axis=0), (use == 0).sum(axis=0)
+    return _enough((use == 1).sum(axis=0), (use == 0).sum(axis=0), enough)
+
+
+def shadows_for_all(use: Int8) -> int:
+    """The largest k of `shadows_an_example` that all targets of a pool have with the others' help.
+
+    Args:
+        use: int8 [M, N], of all models; each is the target once.
+
+    Raises:
+        TooFewRecordsError: if that is 0.
+
+    >>> use = np.array([[1, 0, 1], [1, 1, 0], [0, 1, 1], [0, 0, 0], [1, 0, 0]], dtype=np.int8)
+    >>> shadows_for_all(use)
+    1
+    """
+    inside, outside = (sum(row == value for row in use) for value in (np.int8(1), np.int8(0)))
+    inside, outside = (np.asarray(count, dtype=np.int32) for count in (inside, outside))
+    return min(_enough(inside - (own == 1), outside - (own == 0), ENOUGH) for own in use)
+
+
+def _enough(inside: Int64, outside: Int64, enough: float) -> int:
+    """The k of `shadows_an_example`, from how many in- and out-models each example has."""
     least = np.minimum(inside, outside)[inside + outside > 0]
     ranked = np.sort(least)[::-1]
     k = int(ranked[max(0, int(np.ceil(enough * len(ranked))) - 1)]) if len(ranked) else 0
@@ -43,7 +65,9 @@ def shadows_an_example(use: Int8, enough: float = ENOUGH) -> int:
     return k
 
 
-def equal_numbers(use: Int8, k: int, seed: int) -> Int8:
+def equal_numbers(
+    use: Int8, k: int, seed: int, *, start: int = 0, total: int | None = None
+) -> Int8:
     """The same use with all but k in- and k out-models of every example hidden, drawn at random.
 
     Examples with fewer are hidden altogether. With membership drawn independently for each model
@@ -55,13 +79,16 @@ def equal_numbers(use: Int8, k: int, seed: int) -> Int8:
         use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
         k: how many of either kind, >= 1.
         seed: of the drawing.
+        start: how many examples are before these, where these are some of them.
+        total: of how many they are some; the same is drawn for them as if all were given. None
+            where these are all.
 
     >>> equal_numbers(np.array([[1, 1], [0, 1], [0, 1]], dtype=np.int8), 1, seed=0).T.tolist()
     [[1, 0, -1], [-1, -1, -1]]
     """
     if k < 1:
         raise InputError(f"k is {k}.", "Keep at least one shadow model of either kind.")
-    order = np.random.default_rng(seed).random(use.shape)
+    order = _uniform(use.shape, seed, start, use.shape[1] if total is None else total)
     # Examples first: sorting rows of memory is several times as fast as sorting its columns.
     by_order = np.argsort(np.ascontiguousarray(order.T), axis=1)
     drawn = np.take_along_axis(np.ascontiguousarray(use.T), by_order, axis=1)
@@ -76,6 +103,24 @@ def equal_numbers(use: Int8, k: int, seed: int) -> Int8:
     hidden = np.int8(-1)
     np.put_along_axis(kept, by_order, np.where(chosen & complete, drawn, hidden), axis=1)
     return np.ascontiguousarray(kept.T)
+
+
+def _uniform(shape: tuple[int, ...], seed: int, start: int, total: int) -> Float64:
+    """Columns from ``start`` on of ``default_rng(seed).random((rows, total))``.
+
+    >>> every = np.random.default_rng(3).random((2, 9))
+    >>> np.array_equal(_uniform((2, 4), 3, 5, 9), every[:, 5:])
+    True
+    """
+    rows, columns = shape
+    if columns == total:
+        return np.random.default_rng(seed).random((rows, columns))
+    found = np.empty((rows, columns))
+    for row in range(rows):
+        # One step of the generator is one number.
+        generator = np.random.Generator(np.random.PCG64(seed).advance(row * total + start))
+        found[row] = generator.random(columns)
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dynanoise import commands, terminal
+from dynanoise.commands import StoreFolder
 from dynanoise.errors import InputError
-
-StoreFolder = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder of trained models. Default: models in the user's cache folder."
-    ),
-]
 
 app = typer.Typer(help="Show and free stored models.", no_args_is_help=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import typer
 from dynanoise.errors import DynaNoiseError, InputError, MissingExtraError
 
 if TYPE_CHECKING:
+    from dynanoise.audit.dry_run import Needed
     from dynanoise.evidence import Evidence
     from dynanoise.record import Record
 
@@ -166,6 +167,94 @@ def _remove(path: Path) -> None:
     # A folder of that name is the user's; writing will say so if it is in the way.
     with suppress(OSError):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def logged(path: Path | None) -> Iterator[None]:
+    """What the package logs inside, added to a file; nothing for None.
+
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    import logging
+
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}).", "Pass another file to --log."
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("dynanoise")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    # Without this a logger that has a handler shows warnings nowhere else.
+    handlers = [handler, *filter(None, [logging.lastResort])]
+    for one in handlers:
+        logger.addHandler(one)
+    try:
+        yield
+    finally:
+        for one in handlers:
+            logger.removeHandler(one)
+        logger.setLevel(before)
+        handler.close()
+
+
+def show_needed(rows: Sequence[Needed], as_json: bool) -> None:
+    """Prints what a plan would take, with its sum."""
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([{**asdict(row), "hours": row.hours} for row in rows], indent=1))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("models for", "needed", "stored", "hours", "at once", "disk")
+    for row in rows:
+        numbers = row.models, row.stored, _hours(row.hours), row.at_once, size_of(row.size)
+        table.add_row(row.kind, *map(str, numbers))
+    models, stored = sum(row.models for row in rows), sum(row.stored for row in rows)
+    hours, size = sum(row.hours for row in rows), sum(row.size for row in rows)
+    table.add_row("all", str(models), str(stored), _hours(hours), "", size_of(size))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+    typer.echo(
+        "Hours of training and answering, without attacks, by a few steps of each kind on this "
+        "machine. Nothing was stored."
+    )
+
+
+def _hours(hours: float) -> str:
+    """Hours for people.
+
+    >>> _hours(0.0), _hours(0.001), _hours(1.234), _hours(120.0)
+    ('0', '0.001', '1.2', '120')
+    """
+    return (
+        f"{hours:.0f}"
+        if hours >= 100 or hours == 0
+        else f"{hours:.1f}"
+        if hours >= 1
+        else (f"{hours:.1g}")
+    )
+
+
+def size_of(count: float) -> str:
+    """Bytes for people.
+
+    >>> size_of(1536), size_of(3 * 2**30)
+    ('1.5 KiB', '3.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
 
 
 def show_attacks(records: list[Record], metric: str, markdown: bool) -> None:

@@ -58,6 +58,28 @@ class Attack(ABC):
     def formula(self, learned: Any, observed: Observed) -> Float64:
         """Scores [N] of the observed records."""
 
+    def gather(self, shadows: Shadows) -> Any:
+        """What some of the examples add to what is shared by all; None where nothing is.
+
+        Values of several parts of the examples are added by ``+`` (see `audit.shards`).
+
+        Raises:
+            InputError: if the rule cannot be applied to some of the examples at a time.
+        """
+        raise InputError(
+            f"{self.title} learns from all records at once.",
+            "By shards use lira, or rmia with a number for a where it is offline.",
+        )
+
+    def learn_part(self, shadows: Shadows, gathered: Any) -> Any:
+        """As `learn` of all examples, for some of them.
+
+        Args:
+            shadows: about these examples.
+            gathered: the sum of `gather` over all examples.
+        """
+        return self.learn(shadows)
+
     def held_out(self, learned: Any) -> HeldOut | None:
         """Scores of what `learn` kept apart, where it kept something apart; else None."""
         return None
@@ -90,6 +112,11 @@ class Attack(ABC):
                 "Give every attack shadow outputs of both kinds.",
             )
         return FittedAttack(self, self.learn(shadows), shadows.observed[0])
+
+    @final
+    def fit_part(self, shadows: Shadows, gathered: Any) -> FittedAttack:
+        """The attack, ready to score some of the examples; see `learn_part`."""
+        return FittedAttack(self, self.learn_part(shadows, gathered), shadows.observed[0])
 
 
 @final

@@ -47,7 +47,55 @@ class Gaussian(NamedTuple):
         return np.asarray(-0.5 * self.z(phi) ** 2 - np.log(self.sd) - _LN_SQRT_2_PI)
 
 
-def gaussian(values: Float64, centre: str, variance: str, raw: Float64) -> Gaussian:
+@dataclass(frozen=True)
+class Moments:
+    """Of numbers that are seen in parts: how many, their mean, and squared deviations from it.
+
+    >>> both = Moments.of(np.array([1.0, 2.0])) + Moments.of(np.array([6.0]))
+    >>> round(both.sd, 6), float(np.std([1, 2, 6]).round(6))
+    (2.160247, 2.160247)
+    """
+
+    count: int
+    mean: float
+    squares: float
+
+    @classmethod
+    def of(cls, values: Float64) -> Moments:
+        """Of one part."""
+        mean = float(values.mean())
+        return cls(values.size, mean, float(np.square(values - mean).sum()))
+
+    def __add__(self, other: Moments) -> Moments:
+        """Of both parts together (Chan, Golub & LeVeque 1979)."""
+        count, apart = self.count + other.count, other.mean - self.mean
+        return Moments(
+            count,
+            self.mean + apart * other.count / count,
+            self.squares + other.squares + apart**2 * self.count * other.count / count,
+        )
+
+    @property
+    def sd(self) -> float:
+        """The standard deviation, ddof 0."""
+        return float(np.sqrt(self.squares / self.count))
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Of in- and out-models, where one standard deviation stands for all examples."""
+
+    inside: Moments
+    outside: Moments
+
+    def __add__(self, other: Spread) -> Spread:
+        """Of the examples of both."""
+        return Spread(self.inside + other.inside, self.outside + other.outside)
+
+
+def gaussian(
+    values: Float64, centre: str, variance: str, raw: Float64, spread: Moments | None = None
+) -> Gaussian:
     """Gaussians of what k models of one kind have.
 
     Args:
@@ -55,6 +103,7 @@ def gaussian(values: Float64, centre: str, variance: str, raw: Float64) -> Gauss
         centre: one of `CENTRES`, over the models.
         variance: one of `VARIANCES`.
         raw: the values whose standard deviation "raw" means.
+        spread: of all examples, where these are some of them; None for what these themselves have.
 
     >>> values = np.array([[[0.0], [4.0]], [[2.0], [4.0]]])
     >>> gaussian(values, "mean", "example", values).sd.tolist()
@@ -65,6 +114,8 @@ def gaussian(values: Float64, centre: str, variance: str, raw: Float64) -> Gauss
     middle = np.asarray(CENTRES[centre](values, axis=0))
     if variance == "example":
         sd = values.std(axis=0)
+    elif spread is not None:
+        sd = np.asarray(spread.sd)
     else:
         sd = np.std(raw if variance == "raw" else values - middle)
     return Gaussian(middle, np.maximum(sd, numerics.SMALLEST_SD))
@@ -146,19 +197,42 @@ class Lira(Attack):
 
     def learn(self, shadows: Shadows) -> _Learned:
         """The Gaussians of every example that has shadow models."""
+        return self.learn_part(shadows, None)
+
+    def learn_part(self, shadows: Shadows, gathered: Spread | None) -> _Learned:
+        """The Gaussians of some of the examples; None takes them for all."""
         found = shadows.slots
-        values = np.stack([statistics.of(seen, self.statistic) for seen in shadows.observed])
-        inside, outside = found.take(values)
+        inside, outside = found.take(self._values(shadows))
         online = self.mode == "online"
-        variance = self.variance if found.k > 1 else "raw"
+        variance = self._variance(found)
         raw = inside if online else outside
-        out = gaussian(outside, self.centre, variance, raw)
+        spreads = (None, None) if gathered is None else (gathered.inside, gathered.outside)
+        out = gaussian(outside, self.centre, variance, raw, spreads[1])
         return _Learned(
             slots=found,
-            inside=gaussian(inside, self.centre, variance, raw) if online else out,
+            inside=gaussian(inside, self.centre, variance, raw, spreads[0]) if online else out,
             outside=out,
             threshold=self._threshold(out),
         )
+
+    def gather(self, shadows: Shadows) -> Spread | None:
+        """The deviations of which one standard deviation stands for all examples, if one does."""
+        found = shadows.slots
+        variance = self._variance(found)
+        if variance == "example":
+            return None
+        inside, outside = found.take(self._values(shadows))
+        if variance == "raw":
+            raw = Moments.of(inside if self.mode == "online" else outside)
+            return Spread(raw, raw)
+        centre = CENTRES[self.centre]
+        return Spread(*(Moments.of(part - centre(part, axis=0)) for part in (inside, outside)))
+
+    def _values(self, shadows: Shadows) -> Float64:
+        return np.stack([statistics.of(seen, self.statistic) for seen in shadows.observed])
+
+    def _variance(self, found: Slots) -> str:
+        return self.variance if found.k > 1 else "raw"
 
     def _threshold(self, out: Gaussian) -> float:
         if self.mode == "online":

@@ -204,6 +204,14 @@ class Rmia(Attack):
         ratios = known.each - _log_p(known.known, a)
         return _Learned(known, a, float(np.mean(ratios < -np.log(self.gamma))))
 
+    def gather(self, shadows: Shadows) -> None:
+        """Nothing: each example is compared with the population, which is the same for all."""
+        if self.offline and self.a is None:
+            raise InputError(
+                "RMIA's a is to be chosen on all records.",
+                "Say what it is, such as rmia(offline=True, a=0.3).",
+            )
+
     def formula(self, learned: _Learned, observed: Observed) -> Float64:
         """The share of the population that is exceeded."""
         return self._shares(learned.reference, learned.a, observed)

@@ -19,6 +19,7 @@ from dynanoise.metrics import intervals
 from dynanoise.record import OVERHEAD, Metric, Record, ThreatModel
 from dynanoise.registry import PRESETS
 from dynanoise.seeding import derive
+from dynanoise.training.places import Place
 
 NOBODY = ThreatModel(name="none", knows_defense=False)
 """Time and memory are no matter of an attacker."""
@@ -91,7 +92,7 @@ def overhead(
     progress: Progress = lambda step: None,
     *,
     folder: Path | None = None,
-    store: Path | None = None,
+    store: Place | None = None,
 ) -> list[Record]:
     """Times each contender's answers to raw records beside the undefended model's.
 

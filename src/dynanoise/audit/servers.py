@@ -16,6 +16,7 @@ from dynanoise.numerics import Int64
 from dynanoise.registry import DATASETS, RECIPES
 from dynanoise.training.data import Data
 from dynanoise.training.names import named
+from dynanoise.training.places import Place
 from dynanoise.training.splits import PaperSplit, split_of
 from dynanoise.types import Contender, Defense, Floats, Noise, Outputs
 
@@ -84,7 +85,7 @@ class Prepared:
 
 
 def prepare(
-    preset: Preset, size: Size, seed: int, device: str, folder: Path | None, store: Path | None
+    preset: Preset, size: Size, seed: int, device: str, folder: Path | None, store: Place | None
 ) -> Prepared:
     """Trains or finds the baseline's target model, and puts every contender's defense behind it.
 

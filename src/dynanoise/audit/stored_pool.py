@@ -11,11 +11,12 @@ from dynanoise.errors import MissingModelError
 from dynanoise.pool import Pool
 from dynanoise.registry import PRESETS, RECIPES
 from dynanoise.training.names import named
+from dynanoise.training.places import Place
 
 
 def stored_pool(
     name: str,
-    store: Path,
+    store: Place,
     *,
     size: str | None = None,
     recipe: str = "plain",

@@ -15,6 +15,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.errors import InputError, MissingModelError, UnknownNameError
 from dynanoise.record import Record
 from dynanoise.registry import PRESETS
+from dynanoise.training.places import Place
 from dynanoise.types import Contender
 
 PARAMETERS = {
@@ -121,7 +122,7 @@ def sweep(
     progress: Progress = lambda step: None,
     *,
     folder: Path | None = None,
-    store: Path,
+    store: Place,
 ) -> Iterator[Record]:
     """Judges DynaNoise at every value, without training.
 

@@ -1,4 +1,4 @@
-"""Who trains the jobs: this process, several on this machine, or nobody."""
+"""Who trains the jobs: this process, several on this machine, or nobody; see `ray_cluster`, too."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store import Store
 from dynanoise.training.stored import found, stored
+from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of
 from dynanoise.training.workers import begin, worker_processes
 
 
@@ -25,8 +26,8 @@ class InProcess:
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
-        for job in jobs:
-            yield stored(job, data, self.store)
+        for task in tasks_of(list(jobs), self.store):
+            yield stored(task.job, data, self.store, task.owner)
 
 
 @dataclass(frozen=True)
@@ -73,20 +74,22 @@ class Processes:
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
-        with worker_processes(self.workers, _begin, data, self.store) as pool:
-            yield from pool.map(_train, jobs)
+        with worker_processes(self.workers, _begin, data) as pool:
+            yield from in_order(
+                tasks_of(list(jobs), self.store),
+                lambda task: pool.submit(_perform, task),
+                lambda future, task: future.result(),
+            )
 
 
-_data: Data
-_store: Store | None
+_given: list[Data] = []
+"""What a worker process received: once, not once for each job."""
 
 
-def _begin(data: Data, store: Store | None, parent: int) -> None:
-    """Receives the data once for each worker, not once for each job."""
-    global _data, _store
-    _data, _store = data, store
+def _begin(data: Data, parent: int) -> None:
+    _given.append(data)
     begin(parent)
 
 
-def _train(job: Job) -> Answers:
-    return stored(job, _data, _store)
+def _perform(task: Task) -> Done:
+    return perform(task, _given[0])

@@ -88,6 +88,7 @@ class Answers:
         facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
         near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
             where the job asks for none.
+        node: of a cluster that gave these answers, for progress; "" for this machine.
     """
 
     logits: Float32
@@ -96,6 +97,7 @@ class Answers:
     seconds: float = 0.0
     facts: Facts = field(default_factory=dict)
     near: Float32 | None = None
+    node: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ class Executor(Protocol):
 
 
 @contextmanager
-def _isolated(seed: int, threads: int) -> Iterator[None]:
+def isolated(seed: int, threads: int) -> Iterator[None]:
     """Sets torch's global generator and thread count, and gives them back as they were."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
@@ -151,7 +153,7 @@ def train_and_answer(job: Job, data: Data) -> Trained:
 def _attempt(job: Job, data: Data) -> Trained:
     """One training run, from the job's seed on."""
     device = torch.device(job.device)
-    with _isolated(job.seed, job.threads):
+    with isolated(job.seed, job.threads):
         material = Material(
             build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
             data=data,
@@ -195,7 +197,7 @@ def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
     started = time.perf_counter()
     device = torch.device(job.device)
     ids = job.further.ids
-    with _isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
+    with isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
         asked = model.to(device)
         said = [
             loop.answer(asked, torch.from_numpy(np.ascontiguousarray(inputs)).to(device), _FURTHER)

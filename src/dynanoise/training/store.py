@@ -1,36 +1,36 @@
 """Trained models and what they said, kept under a hash of everything that determines them.
 
-An entry is a folder that appears whole or not at all, so a run that was killed at any moment finds
-every model that was finished and nothing that was not. No pickle: weights are safetensors, answers
-npz, the description JSON.
+An entry appears whole or not at all, so a run that was killed at any moment finds every model that
+was finished and nothing that was not. No pickle: weights are safetensors, answers npz, the
+description JSON.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import logging
-import os
-import shutil
-import tempfile
-import time
+import zipfile
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 
-from dynanoise.errors import UnknownNameError
+from dynanoise.errors import MissingModelError, UnknownNameError
+from dynanoise.training.buckets import Bucket
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job, Trained
+from dynanoise.training.places import Place, place
+from dynanoise.training.shelves import ENTRY, Folder, Shelf
 
 log = logging.getLogger(__name__)
 
 _ANSWERS, _WEIGHTS = "answers.npz", "model.safetensors"
-_UNFINISHED = ".unfinished-"
 _FACT = "fact_"
 
 
@@ -93,32 +93,62 @@ class Entry:
 
 @dataclass(frozen=True)
 class Store:
-    """A folder of trained models.
+    """Trained models in a folder, or at an address that fsspec opens.
 
     Args:
-        root: made when something is first stored.
+        root: the folder, made when something is first stored, or "s3://BUCKET/FOLDER" and the like,
+            see `places.place`.
+        lease: of claims at an address, see `buckets.Bucket`.
     """
 
-    root: Path
+    root: Place
+    lease: float = 120.0
 
-    def _folder(self, name: str) -> Path:
-        return self.root / name[:2] / name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", place(self.root))
+
+    @property
+    def _shelf(self) -> Shelf:
+        return Bucket(self.root, self.lease) if isinstance(self.root, str) else Folder(self.root)
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks whether somebody else has finished a model."""
+        return self._shelf.pause
+
+    def __contains__(self, name: str) -> bool:
+        """True if something seems to be stored under a key; nothing is read, checked or removed."""
+        return self._shelf.holds(name)
+
+    def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
+        """Tells others that a model is being trained, see `shelves.Shelf.claim`.
+
+        Args:
+            name: its key.
+            owner: of the claim; may take over what it claimed before.
+        """
+        return self._shelf.claim(name, owner)
 
     def get(self, name: str) -> Answers | None:
         """The answers stored under a key; None if there are none or they are damaged.
 
-        A damaged entry (a checksum does not fit, a file is missing) is logged and removed, so that
+        A damaged entry (a checksum does not fit, a part is missing) is logged and removed, so that
         it is trained again.
+
+        Raises:
+            StoreError: if the store is no folder and cannot be asked.
         """
-        folder = self._folder(name)
-        if not folder.exists():
-            return None
+        shelf = self._shelf
         try:
-            entry = json.loads((folder / "entry.json").read_text())
-            for part in {_ANSWERS, *entry["sha256"]}:
-                if _digest(folder / part) != entry["sha256"][part]:
+            text = shelf.entry(name)
+            if text is None:
+                return None
+            entry = json.loads(text)
+            content = _checked(shelf, name, _ANSWERS, entry["sha256"][_ANSWERS])
+            for part, sha256 in entry["sha256"].items():
+                if part != _ANSWERS and not shelf.fits(name, part, sha256):
                     raise ValueError(f"the checksum of {part} does not fit")
-            with np.load(folder / _ANSWERS, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 facts = {
                     part.removeprefix(_FACT): arrays[part]
                     for part in arrays
@@ -132,72 +162,69 @@ class Store:
                     facts,
                     arrays.get("near"),
                 )
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
-            shutil.rmtree(folder, ignore_errors=True)
+        except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+            self._discard(name, error)
             return None
+
+    def _discard(self, name: str, error: Exception) -> None:
+        log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
+        self._shelf.remove(name)
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """The stored state dictionary of a model, facts included; see `facts.load`.
 
         Raises:
             UnknownNameError: if nothing is stored under the key.
+            MissingModelError: if the weights are damaged; they are removed.
         """
         if self.get(name) is None:
             raise UnknownNameError(f"No model {name[:12]} is stored.", "See `dynanoise store ls`.")
-        return load_file(self._folder(name) / _WEIGHTS)
+        shelf = self._shelf
+        try:
+            sha256 = json.loads(shelf.entry(name) or b"{}")["sha256"][_WEIGHTS]
+            return load(_checked(shelf, name, _WEIGHTS, sha256))
+        except (OSError, ValueError, LookupError) as error:
+            self._discard(name, error)
+            raise MissingModelError(
+                f"The stored model {name[:12]} was damaged.", "Train it again."
+            ) from error
 
     def put(self, name: str, made: Trained | Answers, description: dict[str, Any]) -> bool:
         """Stores a model and its answers, or further answers alone; True if it is there afterwards.
 
-        A disk that is full or cannot be written is logged and loses nothing but the storing.
+        A store that is full or cannot be written is logged and loses nothing but the storing.
         """
-        folder = self._folder(name)
-        scratch = None
+        answers = made.answers if isinstance(made, Trained) else made
+        facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
+        arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
+        if answers.near is not None:
+            arrays["near"] = answers.near
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
-            answers = made.answers if isinstance(made, Trained) else made
-            facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
-            arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
-            if answers.near is not None:
-                arrays["near"] = answers.near
-            np.savez(scratch / _ANSWERS, **arrays)
+            file = io.BytesIO()
+            np.savez(file, **arrays)
+            parts = {_ANSWERS: file.getvalue()}
             if isinstance(made, Trained):
                 state = {k: v.contiguous() for k, v in made.model.state_dict().items()}
-                save_file(state, scratch / _WEIGHTS)
+                parts[_WEIGHTS] = save(state)
             entry = {
                 **description,
                 "retries": answers.retries,
                 "seconds": answers.seconds,
-                "sha256": {part.name: _digest(part) for part in sorted(scratch.iterdir())},
+                "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
             }
-            (scratch / "entry.json").write_text(json.dumps(entry, default=list))
-            for part in scratch.iterdir():
-                _flush(part)
-            os.rename(scratch, folder)
+            self._shelf.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})
         except OSError as error:
-            if scratch is not None:
-                shutil.rmtree(scratch, ignore_errors=True)
-            if folder.exists():  # another process stored the same model first
-                return True
             log.warning("a trained model could not be stored (%s); the run goes on", error)
             return False
-        except BaseException:
-            if scratch is not None:
-                shutil.rmtree(scratch, ignore_errors=True)
-            raise
         return True
 
     def entries(self) -> Iterator[Entry]:
         """What is stored, oldest first; unreadable entries are left out."""
         found = []
-        for path in self.root.glob("??/*/entry.json"):
+        for listed in self._shelf.entries():
             try:
-                body = json.loads(path.read_text())
-                size = sum(part.stat().st_size for part in path.parent.iterdir())
-                found.append(Entry(path.parent.name, body, size, path.stat().st_mtime))
-            except (OSError, ValueError):
+                found.append(Entry(listed.name, json.loads(listed.text), listed.size, listed.made))
+            except ValueError:
                 continue
         yield from sorted(found, key=lambda entry: entry.made)
 
@@ -217,24 +244,24 @@ class Store:
                 )
             chosen += fitting
         for name in chosen:
-            shutil.rmtree(self._folder(name), ignore_errors=True)
+            self._shelf.remove(name)
         return chosen
 
     def sweep(self, older_than: float = 3600.0) -> None:
-        """Removes what killed processes left unfinished longer than some seconds ago."""
-        for scratch in self.root.glob(f"??/{_UNFINISHED}*"):
-            try:
-                if time.time() - scratch.stat().st_mtime > older_than:
-                    shutil.rmtree(scratch, ignore_errors=True)
-            except OSError:
-                continue
+        """Removes what killed processes left unfinished longer than some seconds ago.
+
+        Raises:
+            StoreError: if the store is no folder and cannot be asked.
+        """
+        self._shelf.sweep(older_than)
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _checked(shelf: Shelf, name: str, part: str, sha256: str) -> bytes:
+    content = shelf.part(name, part, sha256)
+    if _digest(content) != sha256:
+        raise ValueError(f"the checksum of {part} does not fit")
+    return content
 
 
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,144 @@
+"""How long attacks on a pool of a million records take, and how much memory: by parts, from disk.
+
+    python benchmarks/million.py
+
+A made-up pool (64 models, 1,000,000 records, 10 classes) is written in float16 and mapped into
+memory; LiRA and RMIA then score every record of the first targets with the other 63 models as
+their shadows. One attack after the other, each in a process of its own, whose greatest memory is
+what the operating system says: pages of the mapped file that happen to be in memory count with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.attacks.named import attack_of
+from dynanoise.audit.circumstances import hardware, versions
+from dynanoise.audit.pool_files import PoolFiles, write
+from dynanoise.audit.shards import score_by_shards
+from dynanoise.files import write_json
+from dynanoise.seeding import derive
+from dynanoise.types import Outputs
+
+ATTACKS = ("lira(variance=example)", "lira", "rmia")
+KNOWN = 2_000
+"""Known non-members of all models, RMIA's population."""
+
+
+def made_up(folder: Path, models: int, records: int, classes: int, seed: int) -> None:
+    """Writes records that are easy or hard, and models surer of what they were trained on."""
+    generator = np.random.default_rng(derive(seed, "million"))
+    labels = generator.integers(0, classes, records)
+    coins = (generator.random((models, records)) < 0.5).astype(np.int8)
+    ease = generator.normal(2, 1.5, records).astype(np.float32)
+
+    def answers() -> Iterator[npt.NDArray[Any]]:
+        for use in coins:
+            logits = generator.standard_normal((records, 1, classes), dtype=np.float32)
+            logits[np.arange(records), 0, labels] += ease + use
+            yield logits
+
+    write(folder, answers(), labels, np.arange(records), coins, dtype=np.float16)
+
+
+def population(models: int, classes: int, seed: int) -> Outputs:
+    """Answers about records that no model was trained on."""
+    generator = np.random.default_rng(derive(seed, "population"))
+    labels = generator.integers(0, classes, KNOWN)
+    logits = generator.standard_normal((models, KNOWN, 1, classes), dtype=np.float32)
+    logits[:, np.arange(KNOWN), 0, labels] += generator.normal(2, 1.5, KNOWN).astype(np.float32)
+    return Outputs(logits, labels, np.arange(KNOWN), np.zeros((models, KNOWN), dtype=np.int8))
+
+
+def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Time and memory of one attack, in this process and its workers."""
+    before = _peak()
+    started = time.perf_counter()
+    found = score_by_shards(
+        PoolFiles(folder, chosen.part),
+        attack_of(name),
+        seed=chosen.seed,
+        targets=range(chosen.targets),
+        population=population(chosen.models, chosen.classes, chosen.seed),
+        workers=chosen.workers,
+    )
+    scored = time.perf_counter() - started
+    metrics = found.metrics()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    return {
+        "attack": name,
+        "seconds_scores": round(scored, 1),
+        "seconds_metrics": round(time.perf_counter() - started - scored, 1),
+        "peak_memory_gib_before": before,
+        "peak_memory_gib": _peak(),
+        "peak_memory_gib_of_largest_worker": round(children / 2**20, 2),
+        "metrics": {key: round(value, 4) for key, value in metrics.items()},
+        "scored": round(float(found.scored.mean()), 4),
+    }
+
+
+def _peak() -> float:
+    """Greatest memory of this process, which ``ru_maxrss`` would mix with that of its parent."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) / 2**20, 2)
+    raise RuntimeError("This system does not say how much memory a process had.")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Writes the pool, attacks it and writes the result."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
+    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/million.json"))
+    parser.add_argument("--models", type=int, default=64)
+    parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--classes", type=int, default=10)
+    parser.add_argument("--targets", type=int, default=4, help="models that are attacked")
+    parser.add_argument("--part", type=int, default=5_000, help="records looked at together")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the pool is written; a temporary one")
+    parser.add_argument("--only", nargs=2, metavar=("FOLDER", "ATTACK"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args(arguments)
+    if chosen.only:
+        found = attacked(Path(chosen.only[0]), chosen.only[1], chosen)
+        sys.stdout.write(json.dumps(found))
+        return
+    names = ["models", "records", "classes", "targets", "part", "workers", "seed"]
+    given = [word for name in names for word in (f"--{name}", str(vars(chosen)[name]))]
+    with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
+        folder = Path(temporary) / "pool"
+        started = time.perf_counter()
+        made_up(folder, chosen.models, chosen.records, chosen.classes, chosen.seed)
+        written = time.perf_counter() - started
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        rows = []
+        for name in ATTACKS:
+            command = [sys.executable, __file__, *given, "--only", str(folder), name]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+            rows.append(json.loads(done.stdout))
+    result = {
+        "command": " ".join(["python benchmarks/million.py", *given]),
+        "versions": versions(),
+        "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
+        "pool_gib_on_disk": round(size / 2**30, 2),
+        "seconds_writing": round(written, 1),
+        "rows": rows,
+    }
+    sys.stdout.write(write_json(chosen.out, result))
+
+
+if __name__ == "__main__":
+    main()

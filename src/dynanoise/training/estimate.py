@@ -1,0 +1,137 @@
+"""What models will cost, from a few steps of one of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from dynanoise.numerics import Int64
+from dynanoise.training import divergence, loop
+from dynanoise.training.data import Data
+from dynanoise.training.jobs import RANDOM_INPUTS, Job, isolated
+from dynanoise.training.material import Material
+
+_FEW, _MORE = 2, 8
+"""Batches of the two trainings whose difference is the time of a batch."""
+
+_PATIENCE = 2.0
+"""Seconds after which a measurement is not repeated."""
+
+_ASKED = 512
+"""Records that are asked about to see how long an answer takes."""
+
+_ENTRY = 4096
+"""Bytes of a stored model besides weights and answers, about."""
+
+
+class Cost(NamedTuple):
+    """What some models take: seconds one after the other, and bytes in the store."""
+
+    seconds: float
+    size: int
+
+
+def estimate(jobs: Sequence[Job], data: Data) -> Cost:
+    """What jobs of one kind cost, by training the first for an epoch on a few batches of records.
+
+    Time is taken to grow with records times epochs from there on, and answers with the number of
+    questions. Nothing is stored. Training with other models in it, as SELENA's and AdvReg's, is
+    measured as a whole; a training that diverges and is repeated is not foreseen.
+
+    Args:
+        jobs: of the same model, recipe and device; they may differ in members and questions.
+        data: the data set.
+    """
+    if not jobs:
+        return Cost(0.0, 0)
+    job = jobs[0]
+    schedule = getattr(job.recipe, "schedule", None)
+    batch = schedule.batch if schedule is not None else 32
+    few = max(1, min(_FEW * batch, len(job.members) // 2))
+    more = min(_MORE * batch, len(job.members))
+    _trained(job, data, few)  # the first one warms up
+    model, short = _quickest(job, data, few)
+    long = _quickest(job, data, more)[1] if more > few else 2 * short
+    each = max(0.0, long - short) / max(1, more - few or few)
+    fixed = max(0.0, short - each * few)
+    answer = _answer(job, data, model)
+    epochs = schedule.epochs if schedule is not None else 1
+    seconds, size = 0.0, 0
+    for one in jobs:
+        asked = len(data) if one.asked is None else len(one.asked)
+        near = 0
+        if one.further is not None:
+            near = len(one.further.ids) * len(one.further.near)
+        seconds += fixed + each * len(one.members) * epochs + answer * (asked + near)
+        answers = 4 * data.classes * (asked + near + RANDOM_INPUTS)
+        size += _weights(model) + answers + (2 if near else 1) * _ENTRY
+    return Cost(seconds, size)
+
+
+def _quickest(job: Job, data: Data, members: int) -> tuple[torch.nn.Module, float]:
+    """The least of up to five times, as long as they are short: other processes only add to it."""
+    model, least = _trained(job, data, members)
+    spent, rounds = least, 1
+    while spent < _PATIENCE and rounds < 5:
+        seconds = _trained(job, data, members)[1]
+        least, spent, rounds = min(least, seconds), spent + seconds, rounds + 1
+    return model, least
+
+
+def _trained(job: Job, data: Data, members: int) -> tuple[torch.nn.Module, float]:
+    """A model of one epoch on some of the members, and the seconds that took."""
+    device = torch.device(job.device)
+    some: Int64 = np.sort(np.random.default_rng(job.seed).permutation(job.members)[:members])
+    with isolated(job.seed, job.threads), divergence.unchecked():
+        material = Material(
+            build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
+            data=data,
+            members=some,
+            reference=job.reference,
+            seed=job.seed,
+            device=device,
+        )
+        started = time.perf_counter()
+        model = _brief(job.recipe).train(material)
+        _finish(device)
+        return model, time.perf_counter() - started
+
+
+def _brief(recipe: Any) -> Any:
+    """The recipe for one epoch, in which everything takes part that it trains with."""
+    names = {field.name for field in fields(recipe)}
+    changes: dict[str, Any] = {}
+    if "schedule" in names:
+        changes["schedule"] = replace(recipe.schedule, epochs=1)
+    if "plain_epochs" in names:
+        changes["plain_epochs"] = 0
+    return replace(recipe, **changes)
+
+
+def _answer(job: Job, data: Data, model: torch.nn.Module) -> float:
+    """Seconds of one answer."""
+    device = torch.device(job.device)
+    rows = data.inputs[: min(_ASKED, len(data))]
+    with isolated(job.seed, job.threads):
+        inputs = torch.from_numpy(np.ascontiguousarray(rows)).to(device)
+        loop.answer(model, inputs)
+        started = time.perf_counter()
+        loop.answer(model, inputs)
+        _finish(device)
+        return (time.perf_counter() - started) / len(rows)
+
+
+def _finish(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _weights(model: torch.nn.Module) -> int:
+    state = model.state_dict().values()
+    return sum(math.prod(value.shape) * value.element_size() for value in state)
