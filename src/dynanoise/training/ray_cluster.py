@@ -192,8 +192,8 @@ def connected(address: str | None) -> Iterator[Any]:
     try:
         yield ray
     finally:
-        worker._worker_logs_enabled = before
         ray.shutdown()
+        worker._worker_logs_enabled = before
 
 
 def _knock(address: str | None) -> None:
