@@ -235,13 +235,9 @@ def _hours(hours: float) -> str:
     >>> _hours(0.0), _hours(0.001), _hours(1.234), _hours(120.0)
     ('0', '0.001', '1.2', '120')
     """
-    return (
-        f"{hours:.0f}"
-        if hours >= 100 or hours == 0
-        else f"{hours:.1f}"
-        if hours >= 1
-        else (f"{hours:.1g}")
-    )
+    if hours >= 100 or hours == 0:
+        return f"{hours:.0f}"
+    return f"{hours:.1f}" if hours >= 1 else f"{hours:.1g}"
 
 
 def size_of(count: float) -> str:

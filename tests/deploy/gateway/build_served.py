@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -203,3 +204,47 @@ def wait_until(condition: Any, seconds: float = 10) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on at the moment, all different."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in held]
+    for one in held:
+        one.close()
+    return ports
+
+
+@contextmanager
+def upstream(
+    command: list[str], port: int, log: Path, seconds: float, **options: Any
+) -> Iterator[str]:
+    """The address of a server of another make, from when its model digits is ready.
+
+    Args:
+        command: starts it.
+        port: where it listens.
+        log: gets what it prints.
+        seconds: that it has to get ready.
+        options: of `subprocess.Popen`.
+    """
+    with log.open("w") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, **options)
+    url = f"http://127.0.0.1:{port}"
+
+    def up() -> bool:
+        try:
+            return ask(f"{url}/v2/models/digits/ready").status == 200
+        except OSError:
+            return False
+
+    try:
+        assert wait_until(up, seconds), log.read_text()
+        yield url
+    finally:
+        process.terminate()
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -8,8 +8,6 @@ kserve==0.21.0 onnxruntime`, then kserve/bin/python).
 from __future__ import annotations
 
 import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +23,9 @@ from tests.deploy.gateway.build_served import (
     SECRET,
     ask,
     defense_file,
+    free_ports,
     gateway,
-    wait_until,
+    upstream,
 )
 
 Floats = npt.NDArray[Any]
@@ -77,35 +76,13 @@ def trained(path: Path) -> tuple[Floats, Floats, Floats]:
 def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     model = tmp_path_factory.mktemp("kserve") / "digits.onnx"
     known = trained(model)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     script = ROOT / "tests" / "deploy" / "gateway" / "kserve_server.py"
     assert PYTHON is not None
-    with open(model.with_name("log.txt"), "w") as log:
-        process = subprocess.Popen(
-            [PYTHON, str(script), str(model), str(port)],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1"},
-        )
-    url = f"http://127.0.0.1:{port}"
-
-    def up() -> bool:
-        try:
-            return ask(f"{url}/v2/models/digits/ready").status == 200
-        except OSError:
-            return False
-
-    try:
-        assert wait_until(up, 60), model.with_name("log.txt").read_text()
+    command = [PYTHON, str(script), str(model), str(port)]
+    environment = {"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1"}
+    with upstream(command, port, model.with_name("log.txt"), 60, env=environment) as url:
         yield Behind(url, *known)
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @pytest.mark.parametrize("binary", [False, True])

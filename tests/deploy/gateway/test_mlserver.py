@@ -8,7 +8,6 @@ mlserver/bin/pip install mlserver mlserver-sklearn`, then mlserver/bin/python).
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 from pathlib import Path
 
@@ -21,24 +20,17 @@ from tests.deploy.gateway.build_served import (
     SECRET,
     ask,
     defense_file,
+    free_ports,
     gateway,
     infer_body,
+    upstream,
     values_of,
-    wait_until,
 )
 
 PYTHON = os.environ.get("DYNANOISE_MLSERVER_PYTHON")
 pytestmark = pytest.mark.skipif(
     PYTHON is None, reason="MLServer: DYNANOISE_MLSERVER_PYTHON names no interpreter that has it"
 )
-
-
-def free_ports(count: int) -> list[int]:
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
 
 
 def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,24 +45,8 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
     settings = {"name": "dynanoise", "base_variance": 0.3, "temperature": 2.0, "keep_label": True}
     place = {"output": "predict_proba", "input": "probabilities"}
     defense = defense_file(tmp_path / "defense.yaml", defense=settings, **place)
-    log = tmp_path / "log.txt"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [PYTHON, "-c", "from mlserver.cli import main; main()", "start", str(tmp_path)],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            cwd=tmp_path,
-        )
-    url = f"http://127.0.0.1:{ports[0]}"
-
-    def up() -> bool:
-        try:
-            return ask(f"{url}/v2/models/digits/ready").status == 200
-        except OSError:
-            return False
-
-    try:
-        assert wait_until(up, 90), log.read_text()
+    command = [PYTHON, "-c", "from mlserver.cli import main; main()", "start", str(tmp_path)]
+    with upstream(command, ports[0], tmp_path / "log.txt", 90, cwd=tmp_path) as url:
         # What it answers itself; in single precision, and its library in double.
         asked = infer_body(images, outputs=[{"name": "predict_proba"}])
         own = values_of(ask(f"{url}/v2/models/digits/infer", asked))
@@ -84,13 +60,6 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
                 x.set_data_from_numpy(images)
                 answer = client.infer("digits", [x]).as_numpy("predict_proba")
             told = ask(f"{one.url}/v1/models/digits:predict", {"instances": images[:2].tolist()})
-    finally:
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
     np.testing.assert_array_equal(answer, wanted)
     np.testing.assert_array_equal(np.array(told.json["predictions"], np.float32), wanted[:2])
     assert (answer.argmax(axis=1) == own.argmax(axis=1)).all()

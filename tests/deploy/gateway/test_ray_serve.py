@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from tests.deploy.gateway.build_served import (
     defense_file,
     digest,
     expected,
+    free_ports,
     infer_body,
     onnx_file,
     queries,
@@ -63,8 +63,7 @@ def test_the_application_of_the_file_under_deploy(tmp_path: Path) -> None:
     model = onnx_file(tmp_path / "linear.onnx")
     defense = defense_file(tmp_path / "defense.yaml", digest(model))
     key = clients.add(tmp_path / "clients.txt", "alice")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(ROOT / "src"),
