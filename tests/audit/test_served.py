@@ -149,8 +149,10 @@ def test_averaging_finds_the_model_under_fresh_noise_alone(
     assert one == many < own - 0.12
     # As the same attack does on the file behind the same defense, with a key of the audit's own.
     assert one == pytest.approx(against["keyed"]["dynanoise", 1], abs=0.08)
-    assert against["fresh"]["served", 1] < own - 0.12
-    assert against["fresh"]["served", QUERIES] > own - 0.05
+    # The gateway's generator is the machine's. Over 100 draws the first is 0.671 +- 0.019 and the
+    # second 0.822 +- 0.006 where the model's own is 0.849: five standard deviations to each bound.
+    assert against["fresh"]["served", 1] < own - 0.08
+    assert against["fresh"]["served", QUERIES] > own - 0.06
 
 
 def test_what_is_said_of_a_server_that_is_as_configured(
