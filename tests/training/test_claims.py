@@ -45,9 +45,9 @@ def test_what_another_run_trains_is_left_to_it(tmp_path: Path, folder: Path) -> 
     job, store = noted.job(folder, 1), Store(tmp_path / "store")
     with store.claim(key(job, DATA), "theirs") as theirs:
         assert theirs
-        assert attempted(job, DATA, store, "ours") is None
+        assert attempted([job], DATA, store, "ours") == [None]
     assert noted.notes(folder, "began") == [] and claims(tmp_path / "store") == []
-    assert attempted(job, DATA, store, "ours") is not None
+    assert attempted([job], DATA, store, "ours") != [None]
     assert claims(tmp_path / "store") == []
 
 
@@ -93,17 +93,17 @@ def test_a_lock_is_of_the_file_that_others_see(
 
 def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
     """Until then somebody else has probably finished them."""
-    tasks = tasks_of(noted.jobs(folder, 3), None)
+    tasks = tasks_of([(job,) for job in noted.jobs(folder, 3)], None)
     assert len({task.owner for task in tasks}) == 3
     begun: list[tuple[str, bool]] = []
 
     def submit(task: Task) -> Task:
-        begun.append((task.job.name, task.patient))
+        begun.append((task.name, task.patient))
         return task
 
     def result(future: Task, task: Task) -> Done:
-        if task.job.name == "model 0" and not future.patient:
-            return Done(None)
+        if task.name == "model 0" and not future.patient:
+            return Done((None,))
         return perform(future, DATA)
 
     answers = list(in_order(tasks, submit, result))

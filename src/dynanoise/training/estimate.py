@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -14,8 +14,8 @@ import torch
 from dynanoise.numerics import Int64
 from dynanoise.training import divergence, loop
 from dynanoise.training.data import Data
-from dynanoise.training.jobs import RANDOM_INPUTS, Job, isolated
-from dynanoise.training.material import Material
+from dynanoise.training.jobs import RANDOM_INPUTS, Job, isolated, material_of
+from dynanoise.training.together import models_of
 
 _FEW, _MORE = 2, 8
 """Batches of the two trainings whose difference is the time of a batch."""
@@ -55,9 +55,9 @@ def estimate(jobs: Sequence[Job], data: Data) -> Cost:
     batch = schedule.batch if schedule is not None else 32
     few = max(1, min(_FEW * batch, len(job.members) // 2))
     more = min(_MORE * batch, len(job.members))
-    _trained(job, data, few)  # the first one warms up
-    model, short = _quickest(job, data, few)
-    long = _quickest(job, data, more)[1] if more > few else 2 * short
+    model, _ = _trained(job, data, few)  # the first one warms up
+    short = _quickest(lambda: _trained(job, data, few)[1])
+    long = _quickest(lambda: _trained(job, data, more)[1]) if more > few else 2 * short
     each = max(0.0, long - short) / max(1, more - few or few)
     fixed = max(0.0, short - each * few)
     answer = _answer(job, data, model)
@@ -74,32 +74,52 @@ def estimate(jobs: Sequence[Job], data: Data) -> Cost:
     return Cost(seconds, size)
 
 
-def _quickest(job: Job, data: Data, members: int) -> tuple[torch.nn.Module, float]:
+def gain(jobs: Sequence[Job], data: Data) -> float:
+    """How many times as fast some jobs are when stacked, by an epoch on a few batches.
+
+    Args:
+        jobs: of one kind, see `together.arrange`.
+        data: the data set.
+    """
+    first = jobs[0]
+    few = min(_MORE * first.recipe.schedule.batch, *(len(job.members) for job in jobs))
+    brief = [replace(_few(job, few), recipe=_brief(job.recipe)) for job in jobs]
+
+    def at_once() -> float:
+        started = time.perf_counter()
+        models_of(brief, data)
+        _finish(torch.device(first.device))
+        return time.perf_counter() - started
+
+    at_once()  # the first ones warm up
+    _trained(first, data, few)
+    together = _quickest(at_once)
+    return len(jobs) * _quickest(lambda: _trained(first, data, few)[1]) / together
+
+
+def _quickest(attempt: Callable[[], float]) -> float:
     """The least of up to five times, as long as they are short: other processes only add to it."""
-    model, least = _trained(job, data, members)
-    spent, rounds = least, 1
+    least = spent = attempt()
+    rounds = 1
     while spent < _PATIENCE and rounds < 5:
-        seconds = _trained(job, data, members)[1]
+        seconds = attempt()
         least, spent, rounds = min(least, seconds), spent + seconds, rounds + 1
-    return model, least
+    return least
+
+
+def _few(job: Job, members: int) -> Job:
+    """The job with some of its members."""
+    some: Int64 = np.sort(np.random.default_rng(job.seed).permutation(job.members)[:members])
+    return replace(job, members=some)
 
 
 def _trained(job: Job, data: Data, members: int) -> tuple[torch.nn.Module, float]:
     """A model of one epoch on some of the members, and the seconds that took."""
-    device = torch.device(job.device)
-    some: Int64 = np.sort(np.random.default_rng(job.seed).permutation(job.members)[:members])
     with isolated(job.seed, job.threads), divergence.unchecked():
-        material = Material(
-            build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
-            data=data,
-            members=some,
-            reference=job.reference,
-            seed=job.seed,
-            device=device,
-        )
+        material = material_of(_few(job, members), data)
         started = time.perf_counter()
         model = _brief(job.recipe).train(material)
-        _finish(device)
+        _finish(torch.device(job.device))
         return model, time.perf_counter() - started
 
 

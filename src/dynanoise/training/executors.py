@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dynanoise.errors import MissingModelError
 from dynanoise.training.data import Data
+from dynanoise.training.estimate import gain
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store import Store
 from dynanoise.training.stored import found, stored
-from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of
+from dynanoise.training.tasks import Done, Task, done_here, in_order, perform, tasks_of
+from dynanoise.training.together import arrange, check
 from dynanoise.training.workers import begin, worker_processes
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """One job after the other in this process.
+    """One job after the other in this process, or one stack of jobs after the other.
 
     Args:
         store: where finished models are kept and found; None to train always.
+        stack: how many small models are trained at once, see `together.arrange`.
+
+    Raises:
+        InputError: for a ``stack`` below 1.
     """
 
     store: Store | None = None
+    stack: int | None = 1
+
+    def __post_init__(self) -> None:
+        check(self.stack)
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
-        for task in tasks_of(list(jobs), self.store):
-            yield stored(task.job, data, self.store, task.owner)
+        groups = arrange(jobs, data, size=self.stack, store=self.store, gain=gain)
+        for task in tasks_of(groups, self.store):
+            for job, answers in zip(task.jobs, done_here(task, data), strict=True):
+                yield answers or stored(job, data, self.store, task.owner)
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class FromStore:
         for job in jobs:
             answers = found(job, data, self.store)
             if answers is None:
+                answers = found(replace(job, stacked=True), data, self.store)
+            if answers is None:
                 raise MissingModelError(
                     f"The store {self.store.root} has no {job.name} of this run.",
                     "Train it first, by `dynanoise bench` with the same preset, size, seeds, "
@@ -67,16 +81,27 @@ class Processes:
         workers: how many; with one thread a job, as many as there are cores.
         store: as for `InProcess`. A worker stores its model itself, so that nothing finished is
             lost when the driver dies.
+        stack: how many small models a process trains at once, see `together.arrange`.
+
+    Raises:
+        InputError: for a ``stack`` below 1.
     """
 
     workers: int
     store: Store | None = None
+    stack: int | None = 1
+
+    def __post_init__(self) -> None:
+        check(self.stack)
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
+        groups = arrange(
+            jobs, data, size=self.stack, slots=self.workers, store=self.store, gain=gain
+        )
         with worker_processes(self.workers, _begin, data) as pool:
             yield from in_order(
-                tasks_of(list(jobs), self.store),
+                tasks_of(groups, self.store),
                 lambda task: pool.submit(_perform, task),
                 lambda future, task: future.result(),
             )

@@ -52,6 +52,8 @@ class Job:
         threads: of the processor; another number may round differently.
         device: where to train, "cpu" or "cuda".
         further: what the trained model is asked besides; no part of what determines the model.
+        stacked: trained with others in the same operations, see `stacked.fit`, which may round
+            differently.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Job:
     threads: int = 1
     device: str = "cpu"
     further: Further | None = None
+    stacked: bool = False
 
     def __post_init__(self) -> None:
         if self.asked is None:
@@ -152,28 +155,41 @@ def train_and_answer(job: Job, data: Data) -> Trained:
 
 def _attempt(job: Job, data: Data) -> Trained:
     """One training run, from the job's seed on."""
-    device = torch.device(job.device)
     with isolated(job.seed, job.threads):
-        material = Material(
-            build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
-            data=data,
-            members=job.members,
-            reference=job.reference,
-            seed=job.seed,
-            device=device,
-        )
-        model = job.recipe.train(material)
-        random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
-        asked = np.arange(len(data)) if job.asked is None else job.asked
-        answers = Answers(
-            logits=loop.answer(model, material.inputs(asked))[:, None].numpy(),
-            random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
-            facts=facts_of(model),
-        )
-        trained = Trained(model.cpu(), answers)
-    own = answers.logits[np.searchsorted(asked, job.members), 0]
+        return asked(job.recipe.train(material_of(job, data)), job, data)
+
+
+def material_of(job: Job, data: Data) -> Material:
+    """What the job's recipe is given."""
+    device = torch.device(job.device)
+    return Material(
+        build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
+        data=data,
+        members=job.members,
+        reference=job.reference,
+        seed=job.seed,
+        device=device,
+    )
+
+
+def asked(model: torch.nn.Module, job: Job, data: Data) -> Trained:
+    """A model that was just trained, asked about the records and about random inputs.
+
+    Raises:
+        DivergedError: if it is at chance on its members.
+    """
+    device = torch.device(job.device)
+    random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
+    ids = np.arange(len(data)) if job.asked is None else job.asked
+    inputs = torch.from_numpy(data.inputs[ids]).to(device)
+    answers = Answers(
+        logits=loop.answer(model, inputs)[:, None].numpy(),
+        random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
+        facts=facts_of(model),
+    )
+    own = answers.logits[np.searchsorted(ids, job.members), 0]
     divergence.check("the model", own, data.labels[job.members])
-    return trained
+    return Trained(model.cpu(), answers)
 
 
 _FURTHER = 64

@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,9 +21,11 @@ from typing import Any
 from dynanoise.errors import ClusterError, InputError
 from dynanoise.extras import require
 from dynanoise.training.data import Data
+from dynanoise.training.estimate import gain
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store import Store
 from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of
+from dynanoise.training.together import arrange, check
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +50,21 @@ class RayCluster:
         gpus: of a GPU for each model, such as 0.25 where four fit into its memory, which Ray does
             not watch. None: one for jobs on "cuda", none for others.
         retries: how often a job is done again after its node or process died; -1 without end.
+        stack: how many small models a task trains at once, see `together.arrange`; such a task
+            needs what one model needs.
 
     Raises:
-        InputError: for a negative number of GPUs or fewer than -1 retries.
+        InputError: for a negative number of GPUs, fewer than -1 retries, or a ``stack`` below 1.
     """
 
     store: Store | None = None
     address: str | None = None
     gpus: float | None = None
     retries: int = 5
+    stack: int | None = 1
 
     def __post_init__(self) -> None:
+        check(self.stack)
         if (self.gpus is not None and not 0 <= self.gpus < float("inf")) or self.retries < -1:
             raise InputError(
                 f"gpus is {self.gpus} and retries {self.retries}.",
@@ -82,24 +88,38 @@ class RayCluster:
             begun: list[Any] = []
             alive = _Alive(ray)
 
+            def needs(job: Job) -> dict[str, Any]:
+                return {
+                    "num_cpus": job.threads,
+                    "num_gpus": self._gpus(job),
+                    "max_retries": self.retries,
+                }
+
+            def measured(alike: Sequence[Job], data: Data) -> float:
+                measuring = ray.remote(gain).options(**needs(alike[0]))
+                return float(_result(ray, measuring.remote(alike, held), "a measurement"))
+
             def submit(task: Task) -> Any:
-                asked = remote.options(
-                    name=task.job.name,
-                    num_cpus=task.job.threads,
-                    num_gpus=self._gpus(task.job),
-                    max_retries=self.retries,
-                )
+                asked = remote.options(name=task.name, **needs(task.jobs[0]))
                 begun.append(asked.remote(task, held, versions))
                 return begun[-1]
 
             def result(future: Any, task: Task) -> Done:
-                done = _result(ray, future, task.job.name)
+                done: Done = _result(ray, future, task.name)
                 begun.remove(future)
                 alive.look()
                 return done
 
+            groups = arrange(
+                wanted,
+                data,
+                size=self.stack,
+                slots=self._room(ray, wanted[0]) if wanted else 1,
+                store=self.store,
+                gain=measured,
+            )
             try:
-                yield from in_order(tasks_of(wanted, self.store), submit, result)
+                yield from in_order(tasks_of(groups, self.store), submit, result)
             finally:
                 for future in begun:  # after an error or Ctrl-C
                     ray.cancel(future, force=True)
@@ -121,12 +141,15 @@ class RayCluster:
     def slots(self, job: Job) -> int:
         """How many such jobs the cluster has room for at once, at least 1."""
         with connected(self.address) as ray:
-            room = 0.0
-            for node in ray.nodes():
-                if node["Alive"]:
-                    have, gpus = node["Resources"], self._gpus(job)
-                    fit = have.get("CPU", 0.0) // job.threads
-                    room += min(fit, have.get("GPU", 0.0) / gpus // 1) if gpus else fit
+            return self._room(ray, job)
+
+    def _room(self, ray: Any, job: Job) -> int:
+        room = 0.0
+        for node in ray.nodes():
+            if node["Alive"]:
+                have, gpus = node["Resources"], self._gpus(job)
+                fit = have.get("CPU", 0.0) // job.threads
+                room += min(fit, have.get("GPU", 0.0) / gpus // 1) if gpus else fit
         return max(1, int(room))
 
 
@@ -221,8 +244,8 @@ def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> Done:
         )
     done = perform(task, data)
     said = tuple((name, level, f"node {node()}: {text}") for name, level, text in done.lines)
-    answers = None if done.answers is None else replace(done.answers, node=node())
-    return Done(answers, said)
+    answers = (one if one is None else replace(one, node=node()) for one in done.answers)
+    return Done(tuple(answers), said)
 
 
 @lru_cache(maxsize=1)
@@ -244,9 +267,9 @@ def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _result(ray: Any, future: Any, name: str) -> Done:
+def _result(ray: Any, future: Any, name: str) -> Any:
     try:
-        done: Done = ray.get(future)
+        return ray.get(future)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None
     except ray.exceptions.RayError as error:
@@ -254,4 +277,3 @@ def _result(ray: Any, future: Any, name: str) -> Done:
             f"The cluster could not finish {name} ({str(error).splitlines()[0]}).",
             "Look at its nodes; what was finished is stored, and the same command goes on there.",
         ) from error
-    return done

@@ -22,6 +22,7 @@ import torch
 from safetensors.torch import load, save
 
 from dynanoise.errors import MissingModelError, UnknownNameError
+from dynanoise.training import stacked
 from dynanoise.training.buckets import Bucket
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Job, Trained
@@ -55,6 +56,7 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
         asked_further["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
     return {
         **asked_further,
+        **({"stacked": stacked.VERSION} if job.stacked else {}),
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),

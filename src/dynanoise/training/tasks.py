@@ -19,20 +19,26 @@ _OWN = "dynanoise"
 
 @dataclass(frozen=True)
 class Task:
-    """A job to be done.
+    """What is to be done at once.
 
     Attributes:
-        job: what to train.
+        jobs: what to train: one, or stacked ones, see `together.arrange`.
         store: where finished models are kept and found, or None.
         owner: of what it claims: the same if the task is done again because its machine died, so
             that it need not wait for itself.
-        patient: False gives the task back where another run is training the model.
+        patient: False gives jobs back where another run is training the model.
     """
 
-    job: Job
+    jobs: tuple[Job, ...]
     store: Store | None
     owner: str
     patient: bool = False
+
+    @property
+    def name(self) -> str:
+        """For progress and logs, such as "model 0 to model 15"."""
+        first, last = self.jobs[0].name, self.jobs[-1].name
+        return first if len(self.jobs) == 1 else f"{first} to {last}"
 
 
 @dataclass(frozen=True)
@@ -40,18 +46,18 @@ class Done:
     """What came of a task.
 
     Attributes:
-        answers: None if another run is training the model.
+        answers: of each job; None if another run is training the model.
         lines: what was logged meanwhile: logger, level and text.
     """
 
-    answers: Answers | None
+    answers: tuple[Answers | None, ...]
     lines: tuple[tuple[str, int, str], ...] = ()
 
 
-def tasks_of(jobs: Sequence[Job], store: Store | None) -> list[Task]:
-    """A task for each job, with owners that no other run has."""
+def tasks_of(groups: Sequence[tuple[Job, ...]], store: Store | None) -> list[Task]:
+    """A task for each group of jobs, with owners that no other run has."""
     run = uuid.uuid4().hex
-    return [Task(job, store, f"{run} {number}") for number, job in enumerate(jobs)]
+    return [Task(jobs, store, f"{run} {number}") for number, jobs in enumerate(groups)]
 
 
 def perform(task: Task, data: Data) -> Done:
@@ -61,16 +67,22 @@ def perform(task: Task, data: Data) -> Done:
         DivergedError: if training came to nothing.
         StoreError: if the store is no folder and cannot be asked.
     """
-    do = stored if task.patient else attempted
     with _collected() as lines:
-        answers = do(task.job, data, task.store, task.owner)
-    return Done(answers, tuple(lines))
+        answers = done_here(task, data)
+    return Done(tuple(answers), tuple(lines))
+
+
+def done_here(task: Task, data: Data) -> Sequence[Answers | None]:
+    """The answers to a task's jobs; what is logged meanwhile goes where this process shows it."""
+    if task.patient:
+        return [stored(job, data, task.store, task.owner) for job in task.jobs]
+    return attempted(task.jobs, data, task.store, task.owner)
 
 
 def in_order(
     tasks: Sequence[Task], submit: Callable[[Task], Any], result: Callable[[Any, Task], Done]
 ) -> Iterator[Answers]:
-    """The tasks' answers in their order, all tasks at work as soon as there is room.
+    """The answers to the tasks' jobs in their order, all tasks at work as soon as there is room.
 
     What another run is training is asked for again after everything else, so that two runs of the
     same plan share the work.
@@ -85,11 +97,18 @@ def in_order(
         done = result(pending[number], task)
         pending[number] = None  # what a cluster holds for it can go
         _tell(done)
-        if done.answers is None:
-            done = result(submit(replace(task, patient=True)), task)
-            _tell(done)
-        assert done.answers is not None
-        yield done.answers
+        for job, answers in zip(task.jobs, done.answers, strict=True):
+            yield answers or _waited_for(replace(task, jobs=(job,), patient=True), submit, result)
+
+
+def _waited_for(
+    task: Task, submit: Callable[[Task], Any], result: Callable[[Any, Task], Done]
+) -> Answers:
+    done = result(submit(task), task)
+    _tell(done)
+    (answers,) = done.answers
+    assert answers is not None
+    return answers
 
 
 def _tell(done: Done) -> None:

@@ -61,7 +61,7 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers
     if store is not None and answers is not None:
         model = rebuilt(job, data, store)
     else:
-        made = train_and_store(job, data, store)
+        (made,) = train_and_store([job], data, store)
         model, answers = made.model, made.answers
     return Forward(model.eval().to(job.device), data, job.device), answers
 

@@ -57,6 +57,11 @@ class Cnn:
     takes: ClassVar[str] = "images"
     version: ClassVar[int] = 1
 
+    @property
+    def stackable(self) -> bool:
+        """torch cannot vectorise group normalisation of images in channels-last memory."""
+        return self.norm == "batch"
+
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from uint8 [n, side, side, channels] to logits [n, classes]."""
         side, _, channels = shape

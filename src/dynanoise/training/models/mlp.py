@@ -23,6 +23,7 @@ class Mlp:
     hidden: tuple[int, ...] = (256,)
     takes: ClassVar[str] = "numbers"
     version: ClassVar[int] = 1
+    stackable: ClassVar[bool] = True
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from float32 [n, *shape] to logits [n, classes], torch's default weights.

@@ -52,7 +52,13 @@ def soft_labels(labels: Tensor, confidence: float, classes: int) -> Tensor:
     return rows.scatter_(1, labels[:, None], confidence)
 
 
-def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> Tensor:
+def hamp_loss(
+    logits: Tensor,
+    soft: Tensor,
+    alpha: float,
+    scaling: Scaling,
+    mean: loop.Mean = torch.mean,
+) -> Tensor:
     """KL(soft || p) - alpha H(p) of one batch, a scalar (Chen & Pattabiraman 2024, section IV).
 
     Args:
@@ -61,6 +67,7 @@ def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> T
         alpha: weight of the entropy, averaged over the batch.
         scaling: "per_class" averages the KL terms over batch and classes, "per_batch" over the
             batch alone.
+        mean: over the records.
 
     >>> rows, soft = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     >>> for scaling in ("per_class", "per_batch"):  # ln 2 / 2 and ln 2
@@ -69,9 +76,9 @@ def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> T
     0.6931
     """
     log_probs = logits.log_softmax(dim=1)
-    entropy = -(log_probs.exp() * log_probs).sum(dim=1).mean()
-    divergence = nn.functional.kl_div(log_probs, soft, reduction="batchmean")
-    # Not reduction="mean", which torch announces to become the same as "batchmean".
+    entropy = mean(-(log_probs.exp() * log_probs).sum(dim=1))
+    # Written out: torch's kl_div cannot be vectorised.
+    divergence = mean((torch.xlogy(soft, soft) - soft * log_probs).sum(dim=1))
     scale = logits.shape[1] if scaling == "per_class" else 1
     return divergence / scale - alpha * entropy
 
@@ -112,23 +119,20 @@ class Hamp:
         if self.scaling not in ("per_class", "per_batch"):
             raise InputError(f"scaling is {self.scaling!r}.", "Use 'per_class' or 'per_batch'.")
 
+    def objective(self, classes: int) -> loop.Objective:
+        """What it minimises, which is how several models can be trained at once."""
+
+        def loss(logits: Tensor, soft: Tensor, epoch: int, mean: loop.Mean) -> Tensor:
+            return hamp_loss(logits, soft, self.alpha, self.scaling, mean)
+
+        def targets(labels: Tensor) -> Tensor:
+            return soft_labels(labels, label_confidence(self.gamma, classes), classes)
+
+        return loop.Objective(loss, targets)
+
     def train(self, material: Material) -> nn.Module:
         """A trained model in evaluation mode."""
-
-        def loss(logits: Tensor, soft: Tensor, epoch: int) -> Tensor:
-            return hamp_loss(logits, soft, self.alpha, self.scaling)
-
-        classes = material.data.classes
-        return loop.fit(
-            material.build(),
-            material.inputs(material.members),
-            soft_labels(
-                material.labels(material.members), label_confidence(self.gamma, classes), classes
-            ),
-            self.schedule,
-            material.generator("order"),
-            loss=loss,
-        )
+        return loop.minimise(self.objective(material.data.classes), self.schedule, material)
 
 
 RECIPES = {"hamp": Hamp}

@@ -1,0 +1,153 @@
+"""Layers that stand in for torch's where models are stacked.
+
+Torch's own would take padded rows for records, draw one dropout for all models, or train the
+embedding of padding in all models but the first.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+_REAL, _KEPT = "real", "kept"
+
+
+class PaddedNorm(nn.Module):
+    """Batch normalisation in training, over the rows that are real.
+
+    Its parameters and buffers have the names of `torch.nn.BatchNorm2d`, and another buffer, "real",
+    says which rows count.
+
+    Args:
+        plain: the layer it stands for, with running statistics and a momentum; its parameters are
+            taken, not copied.
+    """
+
+    def __init__(self, plain: nn.modules.batchnorm._BatchNorm) -> None:
+        super().__init__()
+        self.momentum, self.eps = plain.momentum or 0.0, plain.eps
+        self.weight, self.bias = plain.weight, plain.bias
+        for name in ("running_mean", "running_var", "num_batches_tracked"):
+            self.register_buffer(name, getattr(plain, name))
+        self.register_buffer(_REAL, torch.ones(0), persistent=False)
+        self.running_mean: Tensor
+        self.running_var: Tensor
+        self.num_batches_tracked: Tensor
+        self.real: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values [b, C, ...] normalised over the real rows; ``real`` is float32 [b]."""
+        wide = values.float()
+        spread = [1] * (wide.ndim - 2)
+        others = [0, *range(2, wide.ndim)]
+        real = self.real.view(-1, 1, *spread)
+        count = self.real.sum() * wide[0, 0].numel()
+        mean = (wide * real).sum(dim=others) / count.clamp(min=1)
+        centred = wide - mean.view(1, -1, *spread)
+        variance = (centred.square() * real).sum(dim=others) / count.clamp(min=1)
+        with torch.no_grad():
+            moved = self.momentum * (count > 0)
+            unbiased = variance * (count / (count - 1).clamp(min=1))
+            self.running_mean.add_(moved * (mean - self.running_mean))
+            self.running_var.add_(moved * (unbiased - self.running_var))
+            self.num_batches_tracked.add_(count > 0)
+        scaled = centred * (variance + self.eps).rsqrt().view(1, -1, *spread)
+        if self.weight is not None:
+            scaled = scaled * self.weight.view(1, -1, *spread)
+            scaled = scaled + self.bias.view(1, -1, *spread)
+        return scaled.to(values.dtype)
+
+
+class GivenDropout(nn.Module):
+    """Dropout whose draws are a buffer, "kept", so that each stacked model has its own.
+
+    Args:
+        share: that is left out.
+    """
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.share = share
+        self.register_buffer(_KEPT, torch.ones(0), persistent=False)
+        self.kept: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Values times ``kept``, float32 of the same shape: 0 or 1 / (1 - share)."""
+        return values * self.kept.to(values.dtype)
+
+
+class PaddedEmbedding(nn.Module):
+    """An embedding whose padding is not trained.
+
+    Args:
+        plain: the layer it stands for, with a ``padding_idx``; its weight is taken, not copied.
+    """
+
+    def __init__(self, plain: nn.Embedding) -> None:
+        super().__init__()
+        assert plain.padding_idx is not None
+        self.weight, self.padding = plain.weight, plain.padding_idx
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Embeddings [..., D] of integer tokens [...]."""
+        found = nn.functional.embedding(tokens, self.weight)
+        return torch.where((tokens == self.padding).unsqueeze(-1), found.detach(), found)
+
+
+def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
+    """A copy of a model in training mode that can be stacked.
+
+    It takes its draws, and which rows are real, as buffers.
+
+    Args:
+        model: from inputs [b, ...] to logits [b, K].
+        norms: False leaves batch normalisation to torch, for batches without padding, which is
+            faster.
+    """
+    made = copy.deepcopy(model).train()
+    for parent in list(made.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.Dropout) and 0 < layer.p < 1:  # at 0 and 1 it draws nothing
+                setattr(parent, name, GivenDropout(layer.p))
+            elif isinstance(layer, nn.modules.batchnorm._BatchNorm) and norms:
+                setattr(parent, name, PaddedNorm(layer))
+            elif isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+                setattr(parent, name, PaddedEmbedding(layer))
+    return made
+
+
+def real_buffers(model: nn.Module) -> list[str]:
+    """The names of the buffers that say which rows are real."""
+    return [f"{name}.{_REAL}" for name, it in model.named_modules() if isinstance(it, PaddedNorm)]
+
+
+def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], float]]:
+    """What dropout layers of `stand_ins` draw, in the order in which they do.
+
+    Args:
+        model: with its own weights; is called once, which changes its running statistics.
+        inputs: one batch [b, ...].
+
+    Returns:
+        By the buffer's name the shape of one record's draws, and the share that is left out.
+    """
+    names = {id(layer): name for name, layer in model.named_modules()}
+    found: dict[str, tuple[tuple[int, ...], float]] = {}
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, GivenDropout)
+        found[f"{names[id(layer)]}.{_KEPT}"] = (tuple(given[0].shape[1:]), layer.share)
+        layer.kept = torch.ones((), device=given[0].device)
+
+    hooks = [
+        layer.register_forward_pre_hook(note)
+        for layer in model.modules()
+        if isinstance(layer, GivenDropout)
+    ]
+    with torch.no_grad():
+        model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return found
