@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.how import How
 from dynanoise.terminal import progress_bar, put, size_of, writable, written
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dynanoise.record import Record
     from dynanoise.training.data import Data
     from dynanoise.training.places import Place
-    from dynanoise.training.ray_cluster import RayCluster
     from dynanoise.training.store import Store
 
 StoreFolder = Annotated[
@@ -90,61 +89,6 @@ def store_folder(told: str | None) -> Place | None:
         return None
 
 
-_FEW = 32
-"""Brief models that are trained before other processes have started."""
-
-
-class Cluster(NamedTuple):
-    """A Ray cluster to train on.
-
-    Attributes:
-        address: of its head node; None for what `training.ray_cluster.RayCluster` finds.
-        gpus: of a GPU for each model; None for its default.
-    """
-
-    address: str | None
-    gpus: float | None
-
-
-class How(NamedTuple):
-    """How a plan is run, which makes no difference to its numbers.
-
-    Attributes:
-        store: of trained models, or None.
-        workers: processes; None for one where a few brief models are trained, else as many as
-            cores allow.
-        cluster: trains instead of these processes, which then judge only.
-    """
-
-    store: Place | None = None
-    workers: int | None = None
-    cluster: Cluster | None = None
-
-    def processes(self, plan: Plan) -> int:
-        """How many."""
-        if self.workers is not None:
-            return self.workers
-        alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
-        return 1 if alone else max(1, cores() // plan.preset.threads)
-
-    def executor(self) -> RayCluster | None:
-        """The cluster, with its store swept; None for this machine."""
-        if self.cluster is None:
-            return None
-        from dynanoise.audit.bench import require_torch
-        from dynanoise.extras import require
-
-        require_torch()
-        require("ray", "The executor ray")
-        from dynanoise.training.ray_cluster import RayCluster
-        from dynanoise.training.store import Store
-
-        kept = None if self.store is None else Store(self.store)
-        if kept is not None:
-            kept.sweep()
-        return RayCluster(kept, self.cluster.address, self.cluster.gpus)
-
-
 def run_plan(
     plan: Plan,
     data: Data | None = None,
@@ -175,6 +119,7 @@ def run_plan(
         "store": how.store,
         "workers": how.processes(plan),
         "executor": how.executor(),
+        "stack": how.stack,
     }
     seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
     with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:
@@ -187,7 +132,8 @@ def needed(plan: Plan, data: Data | None, folder: Path | None, how: How) -> list
 
     cluster = how.executor()
     room = (lambda job: how.processes(plan)) if cluster is None else cluster.slots
-    return list(dry_run(plan, data=data, folder=folder, store=how.store, at_once=room))
+    options: dict[str, Any] = {"store": how.store, "at_once": room, "stack": how.stack}
+    return list(dry_run(plan, data=data, folder=folder, **options))
 
 
 def run_overhead(
@@ -212,13 +158,6 @@ def _at_work(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str
         if out is not None:
             typer.echo("No result was written.", err=True)
         raise
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def run_sweep(plan: Sweep, *, out: Path | None, data: Path | None, store: str | None) -> bool:

@@ -94,6 +94,6 @@ def test_a_few_steps_of_every_recipe_can_be_measured(name: str) -> None:
 
 def test_the_adversary_takes_part_in_what_is_measured() -> None:
     recipe = RECIPES.get("advreg")(SCHEDULE, plain_epochs=4)
-    assert estimate._brief(recipe) == replace(
+    assert estimate._brief(recipe, 1) == replace(
         recipe, schedule=replace(SCHEDULE, epochs=1), plain_epochs=0
     )

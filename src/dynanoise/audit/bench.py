@@ -33,6 +33,7 @@ def bench(
     train: bool = True,
     keep: Keep | None = None,
     executor: Executor | None = None,
+    stack: int | None = 1,
 ) -> Iterator[Record]:
     """Trains and judges everything in a plan.
 
@@ -51,7 +52,9 @@ def bench(
         train: False to take every model from the store.
         keep: is shown what the Records of pools are made of, see `audit.evidence.Gatherer`.
         executor: who trains, such as `training.ray_cluster.RayCluster`, with a store of its own;
-            ``store`` and ``train`` say nothing then. None for processes of this machine.
+            ``store``, ``train`` and ``stack`` say nothing then. None for processes of this machine.
+        stack: how many small models are trained at once, see `training.together.arrange`, which
+            rounds differently.
 
     Yields:
         Records as they are made.
@@ -65,7 +68,7 @@ def bench(
     """
     require_torch()
     layout = layout_of(plan, data, folder)
-    trains = _executor(store, workers, train) if executor is None else executor
+    trains = _executor(store, workers, train, stack) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = trains.run(layout.jobs, layout.data)
     yield from layout.runs.records(answers, layout.stamp, progress)
@@ -86,7 +89,7 @@ def require_torch() -> None:
         )
 
 
-def _executor(store: Place | None, workers: int, train: bool) -> Executor:
+def _executor(store: Place | None, workers: int, train: bool, stack: int | None) -> Executor:
     from dynanoise.training.executors import FromStore, InProcess, Processes
     from dynanoise.training.store import Store
 
@@ -95,4 +98,4 @@ def _executor(store: Place | None, workers: int, train: bool) -> Executor:
         kept.sweep()
         if not train:
             return FromStore(kept)
-    return InProcess(kept) if workers == 1 else Processes(workers, kept)
+    return InProcess(kept, stack) if workers == 1 else Processes(workers, kept, stack)

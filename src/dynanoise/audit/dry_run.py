@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ class Needed:
         models: how many the plan asks for.
         stored: how many of them seem to be stored; they are not read.
         seconds: of those that are not, one after the other, estimated.
-        at_once: how many would be trained at the same time.
+        at_once: how many, or how many stacks, would be trained at the same time.
         size: bytes of those that are not, in the store.
     """
 
@@ -40,8 +41,7 @@ class Needed:
     @property
     def hours(self) -> float:
         """With so many at once."""
-        missing = self.models - self.stored
-        return self.seconds / min(self.at_once, max(1, missing)) / 3600
+        return self.seconds / self.at_once / 3600
 
 
 def dry_run(
@@ -51,6 +51,7 @@ def dry_run(
     folder: Path | None = None,
     store: Place | None = None,
     at_once: Callable[[Job], int] = lambda job: 1,
+    stack: int | None = 1,
 ) -> Iterator[Needed]:
     """What every kind of models in a plan would take; nothing is trained to the end or stored.
 
@@ -62,7 +63,8 @@ def dry_run(
         data: where they are loaded already; None loads the preset's.
         folder: where data sets are looked for first, see `training.sources`.
         store: where trained models would be looked for.
-        at_once: how many models like one would be trained at the same time.
+        at_once: how many models, or stacks of them, would be trained at the same time.
+        stack: how many small models would be trained at once, see `training.together.arrange`.
 
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
@@ -70,15 +72,18 @@ def dry_run(
         StoreError: if the store is no folder and cannot be asked.
     """
     require_torch()
-    from dynanoise.training.estimate import estimate
+    from dynanoise.training.estimate import estimate, gain
     from dynanoise.training.store import Store, key
+    from dynanoise.training.together import arrange
 
     layout = layout_of(plan, data, folder)
     kept = None if store is None else Store(store)
     seen: set[str] = set()
     for kind, jobs in layout.kinds.items():
+        room = at_once(jobs[0])
+        groups = arrange(jobs, layout.data, size=stack, slots=room, store=kept, gain=gain)
         missing, found = [], 0
-        for job in jobs:
+        for job in chain.from_iterable(groups):
             name = key(replace(job, further=None), layout.data)
             # What another kind trains as well is there by then.
             if name in seen or (kept is not None and name in kept):
@@ -86,6 +91,7 @@ def dry_run(
             else:
                 missing.append(job)
             seen.add(name)
-        cost = estimate(missing, layout.data)
-        room = at_once(jobs[0])
+        most = max(map(len, groups))
+        cost = estimate(missing, layout.data, stack=most)
+        room = min(room, max(1, -(-len(missing) // most)))
         yield Needed(kind, len(jobs), found, cost.seconds, room, cost.size)

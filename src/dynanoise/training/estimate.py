@@ -23,6 +23,9 @@ _FEW, _MORE = 2, 8
 _PATIENCE = 2.0
 """Seconds after which a measurement is not repeated."""
 
+_LONG, _MOST_EPOCHS = 0.5, 256
+"""Seconds that stacked training is measured for at least, unless that takes more epochs."""
+
 _ASKED = 512
 """Records that are asked about to see how long an answer takes."""
 
@@ -37,7 +40,7 @@ class Cost(NamedTuple):
     size: int
 
 
-def estimate(jobs: Sequence[Job], data: Data) -> Cost:
+def estimate(jobs: Sequence[Job], data: Data, stack: int = 1) -> Cost:
     """What jobs of one kind cost, by training the first for an epoch on a few batches of records.
 
     Time is taken to grow with records times epochs from there on, and answers with the number of
@@ -47,6 +50,7 @@ def estimate(jobs: Sequence[Job], data: Data) -> Cost:
     Args:
         jobs: of the same model, recipe and device; they may differ in members and questions.
         data: the data set.
+        stack: how many of them are trained at once, where they are stacked.
     """
     if not jobs:
         return Cost(0.0, 0)
@@ -62,39 +66,46 @@ def estimate(jobs: Sequence[Job], data: Data) -> Cost:
     fixed = max(0.0, short - each * few)
     answer = _answer(job, data, model)
     epochs = schedule.epochs if schedule is not None else 1
+    times = gain(jobs[:stack], data) if job.stacked else 1.0
     seconds, size = 0.0, 0
     for one in jobs:
         asked = len(data) if one.asked is None else len(one.asked)
         near = 0
         if one.further is not None:
             near = len(one.further.ids) * len(one.further.near)
-        seconds += fixed + each * len(one.members) * epochs + answer * (asked + near)
+        training = fixed + each * len(one.members) * epochs
+        seconds += training / times + answer * (asked + near)
         answers = 4 * data.classes * (asked + near + RANDOM_INPUTS)
         size += _weights(model) + answers + (2 if near else 1) * _ENTRY
     return Cost(seconds, size)
 
 
 def gain(jobs: Sequence[Job], data: Data) -> float:
-    """How many times as fast some jobs are when stacked, by an epoch on a few batches.
+    """How many times as fast some jobs are when stacked, by a few batches.
 
     Args:
         jobs: of one kind, see `together.arrange`.
         data: the data set.
     """
     first = jobs[0]
-    few = min(_MORE * first.recipe.schedule.batch, *(len(job.members) for job in jobs))
-    brief = [replace(_few(job, few), recipe=_brief(job.recipe)) for job in jobs]
+    few = min(_FEW * first.recipe.schedule.batch, *(len(job.members) for job in jobs))
+    brief = [_few(job, few) for job in jobs]
 
-    def at_once() -> float:
+    def at_once(epochs: int) -> float:
         started = time.perf_counter()
-        models_of(brief, data)
+        models_of([replace(job, recipe=_brief(job.recipe, epochs)) for job in brief], data)
         _finish(torch.device(first.device))
         return time.perf_counter() - started
 
-    at_once()  # the first ones warm up
-    _trained(first, data, few)
-    together = _quickest(at_once)
-    return len(jobs) * _quickest(lambda: _trained(first, data, few)[1]) / together
+    # As many epochs as make what is done once, such as building the models, a small part.
+    epochs, together = 1, at_once(1)
+    while together < _LONG and epochs < _MOST_EPOCHS:
+        epochs *= 2
+        together = at_once(epochs)
+    if together < _PATIENCE:
+        together = _quickest(lambda: at_once(epochs))
+        _trained(first, data, few)
+    return len(jobs) * _quickest(lambda: _trained(first, data, few, epochs)[1]) / together
 
 
 def _quickest(attempt: Callable[[], float]) -> float:
@@ -113,22 +124,22 @@ def _few(job: Job, members: int) -> Job:
     return replace(job, members=some)
 
 
-def _trained(job: Job, data: Data, members: int) -> tuple[torch.nn.Module, float]:
-    """A model of one epoch on some of the members, and the seconds that took."""
+def _trained(job: Job, data: Data, members: int, epochs: int = 1) -> tuple[torch.nn.Module, float]:
+    """A model of some epochs on some of the members, and the seconds that took."""
     with isolated(job.seed, job.threads), divergence.unchecked():
         material = material_of(_few(job, members), data)
         started = time.perf_counter()
-        model = _brief(job.recipe).train(material)
+        model = _brief(job.recipe, epochs).train(material)
         _finish(torch.device(job.device))
         return model, time.perf_counter() - started
 
 
-def _brief(recipe: Any) -> Any:
-    """The recipe for one epoch, in which everything takes part that it trains with."""
+def _brief(recipe: Any, epochs: int) -> Any:
+    """The recipe for so many epochs, in which everything takes part that it trains with."""
     names = {field.name for field in fields(recipe)}
     changes: dict[str, Any] = {}
     if "schedule" in names:
-        changes["schedule"] = replace(recipe.schedule, epochs=1)
+        changes["schedule"] = replace(recipe.schedule, epochs=epochs)
     if "plain_epochs" in names:
         changes["plain_epochs"] = 0
     return replace(recipe, **changes)

@@ -92,6 +92,7 @@ class Answers:
         near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
             where the job asks for none.
         node: of a cluster that gave these answers, for progress; "" for this machine.
+        stacked: as `Job.stacked`.
     """
 
     logits: Float32
@@ -101,6 +102,7 @@ class Answers:
     facts: Facts = field(default_factory=dict)
     near: Float32 | None = None
     node: str = ""
+    stacked: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -95,8 +95,9 @@ def steps_scheduler(
     if not schedule.one_cycle:
         return torch.optim.lr_scheduler.ConstantLR(steps, factor=1.0, total_iters=0)
     total = schedule.epochs * max(1, -(-count // schedule.batch))
+    # Of 4 steps torch takes 0 to rise, and divides by it.
     return torch.optim.lr_scheduler.OneCycleLR(
-        steps, schedule.learning_rate, total_steps=total + 1, pct_start=0.25
+        steps, schedule.learning_rate, total_steps=max(5, total + 1), pct_start=0.25
     )
 
 

@@ -101,8 +101,8 @@ class Steps:
         first, second = self.first[number], self.second[number]
         first.lerp_(gradient, own["rest"])
         second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        spread = (second.sqrt() / own["spread"]).add_(_EPSILON)
-        parameter.sub_(first * own["size"] / spread)
+        spread = second.sqrt().div_(own["spread"]).add_(_EPSILON)
+        parameter.sub_((first * own["size"]).div_(spread))
 
     def _sgd(
         self, number: int, parameter: Tensor, gradient: Tensor, own: dict[str, Tensor]
@@ -110,7 +110,7 @@ class Steps:
         """With Nesterov's momentum."""
         first = self.first[number]
         first.mul_(own["momentum"]).add_(gradient)
-        parameter.sub_((gradient + first * own["momentum"]) * own["size"])
+        parameter.sub_((first * own["momentum"]).add_(gradient).mul_(own["size"]))
 
 
 _BETA2, _EPSILON = 0.999, 1e-8

@@ -163,6 +163,7 @@ class Store:
                     float(entry["seconds"]),
                     facts,
                     arrays.get("near"),
+                    stacked="stacked" in entry,
                 )
         except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
             self._discard(name, error)

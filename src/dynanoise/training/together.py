@@ -125,7 +125,9 @@ def train_together(jobs: Sequence[Job], data: Data) -> list[Trained]:
             log.warning("%s: %s It is trained alone.", job.name, error.problem)
             found.append(train_and_answer(job, data))
     seconds = round((time.perf_counter() - started) / len(jobs), 1)
-    return [replace(one, answers=replace(one.answers, seconds=seconds)) for one in found]
+    return [
+        replace(one, answers=replace(one.answers, seconds=seconds, stacked=True)) for one in found
+    ]
 
 
 def models_of(jobs: Sequence[Job], data: Data) -> list[torch.nn.Module]:
