@@ -264,6 +264,7 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
         (["--contender", "dynanose"], "no contender 'dynanose'"),
         (["--attack", "liar"], "no attack 'liar'"),
         (["--workers", "0"], "workers is 0"),
+        (["--stack", "0"], "stack is 0"),
     ):
         found = run("bench", "digits", *arguments)
         assert found.exit_code == 2

@@ -68,8 +68,20 @@ def test_a_log_has_a_line_for_each_model(tmp_path: Path) -> None:
     assert run(*words, "--log", str(log)).exit_code == 0
     lines = log.read_text().splitlines()
     assert len(lines) == 4 and " INFO target: trained in " in lines[0]
+    stacked = run(*words, "--log", str(log), "--stack", "16", "--json")
+    assert "its share of 4 stacked models" in log.read_text().splitlines()[4]
+    assert {one["training"]["stacked"] for one in json.loads(stacked.stdout)["records"]} == {4}
     refused = run(*words, "--log", str(tmp_path))
     assert refused.exit_code == 2 and "Pass another file to --log" in refused.stderr
+
+
+def test_stacked_models_are_counted_under_their_own_keys(tmp_path: Path) -> None:
+    store = str(tmp_path)
+    words = ("--seeds", "1", "--contender", "dynanoise", "--store", store)
+    assert run(*words, "--stack", "3").exit_code == 0
+    for stack, found in (("3", 4), ("1", 0)):
+        (row,) = json.loads(run(*words, "--stack", stack, "--dry-run", "--json").stdout)
+        assert (row["models"], row["stored"]) == (4, found)
 
 
 @pytest.mark.parametrize(

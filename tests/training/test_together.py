@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise[train]'")
+
+from torch import nn  # noqa: E402
 
 from dynanoise.errors import DivergedError, InputError  # noqa: E402
 from dynanoise.registry import MODELS, RECIPES  # noqa: E402
@@ -46,6 +48,18 @@ def job(number: int, **changes: Any) -> Job:
         seed=number,
     )
     return replace(plain, **changes)
+
+
+@dataclass(frozen=True)
+class Dropping:
+    """A network with dropout."""
+
+    stackable: ClassVar[bool] = True
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        linear = nn.Linear
+        layers = (linear(shape[0], 16), nn.ReLU(), nn.Dropout(0.3))
+        return nn.Sequential(*layers, linear(16, classes))
 
 
 def jobs(count: int, **changes: Any) -> list[Job]:
@@ -136,8 +150,9 @@ def test_a_run_goes_on_as_it_began(tmp_path: Path, way: bool) -> None:
     assert sizes(groups) == ([4] if way else [1] * 4)
 
 
-def test_a_stack_answers_as_its_models_alone() -> None:
-    wanted = jobs(5)
+@pytest.mark.parametrize("model", [Mlp((16,)), Dropping()])
+def test_a_stack_answers_as_its_models_alone(model: Any) -> None:
+    wanted = jobs(5, model=model)
     alone = [train_and_answer(one, DATA).answers for one in wanted]
     (group,) = arrange(wanted, DATA, size=16, gain=never)
     made = train_together(group, DATA)

@@ -98,7 +98,9 @@ class _Stack:
         self.schedule, self.loss = schedule, loss
         first = parts[0].model
         stacked, self.buffers = stack_module_state([part.model for part in parts])
-        self.parameters = {name: one.detach().requires_grad_() for name, one in stacked.items()}
+        self.parameters = {
+            name: one.detach().contiguous().requires_grad_() for name, one in stacked.items()
+        }
         self.leaves = list(self.parameters.values())
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])

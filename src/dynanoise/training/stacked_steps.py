@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from dynanoise.training import loop
 from dynanoise.training.schedule import Schedule
@@ -42,7 +44,7 @@ class Steps:
     """The schedule's optimizer over stacked parameters [M, ...], as torch's own for each of M.
 
     Args:
-        parameters: changed in place by `step`.
+        parameters: contiguous; changed in place by `step`.
         schedule: of the training.
         counts: records an epoch, of each model.
     """
@@ -50,13 +52,17 @@ class Steps:
     def __init__(
         self, parameters: Sequence[Tensor], schedule: Schedule, counts: Sequence[int]
     ) -> None:
-        self.parameters = list(parameters)
         self.adam = schedule.optimizer == "adam"
         self.decay = schedule.weight_decay
         self.paces = [paces(schedule, count) for count in counts]
         self.done = np.zeros(len(counts), dtype=np.int64)
-        self.first = [torch.zeros_like(one) for one in self.parameters]
-        self.second = [torch.zeros_like(one) for one in self.parameters] if self.adam else []
+        self.fused = parameters[0].device.type in ("cpu", "cuda")
+        self.parameters = _by_model([one.detach() for one in parameters])
+        self.first = _by_model([torch.zeros_like(one) for one in parameters])
+        # Adam's second moments, and its own counts of steps, one a tensor.
+        self.second = _by_model([torch.zeros_like(one) for one in parameters if self.adam])
+        ones = [one.new_zeros(len(counts), dtype=torch.float32) for one in parameters]
+        self.steps = _by_model(ones)
 
     @torch.no_grad()
     def step(self, gradients: Sequence[Tensor], moving: npt.NDArray[np.bool_]) -> None:
@@ -66,51 +72,53 @@ class Steps:
             gradients: of the parameters, of the same shapes.
             moving: which models have a batch.
         """
-        last = [len(pace) - 1 for pace in self.paces]
-        at = np.minimum(self.done, last)
-        rate, momentum = np.array([own[n] for own, n in zip(self.paces, at, strict=True)]).T
+        # Fused steps go through memory, whatever the strides say.
+        own = _by_model([one.contiguous() for one in gradients])
+        alike: dict[tuple[float, float], list[int]] = {}
+        for model in np.flatnonzero(moving).tolist():
+            rate, momentum = self.paces[model][self.done[model]]
+            alike.setdefault((float(rate), float(momentum)), []).append(model)
         self.done += moving
-        steps = np.maximum(self.done, 1)
-        factors = {
-            "rate": rate,
-            "momentum": momentum,
-            "rest": 1 - momentum,
-            # Adam's corrections of its means, which begin at 0.
-            "size": rate / (1 - momentum**steps) if self.adam else rate,
-            "spread": np.sqrt(1 - _BETA2**steps),
-        }
-        device = self.parameters[0].device
-        each = {name: torch.from_numpy(one).float().to(device) for name, one in factors.items()}
-        kept = None if moving.all() else torch.from_numpy(~moving).to(device)
-        for number, (parameter, slope) in enumerate(zip(self.parameters, gradients, strict=True)):
-            gradient = slope.add(parameter, alpha=self.decay) if self.decay else slope
-            shape = (-1, *[1] * (parameter.ndim - 1))
-            own = {name: one.view(shape) for name, one in each.items()}
-            states = [self.first[number], *self.second[number : number + 1], parameter]
-            before = None if kept is None else [state.clone() for state in states]
-            move = self._adam if self.adam else self._sgd
-            move(number, parameter, gradient, own)
-            if kept is not None and before is not None:
-                for state, was in zip(states, before, strict=True):
-                    state.copy_(torch.where(kept.view(shape), was, state))
+        for (rate, momentum), models in alike.items():
 
-    def _adam(
-        self, number: int, parameter: Tensor, gradient: Tensor, own: dict[str, Tensor]
-    ) -> None:
-        """Kingma & Ba 2015, algorithm 1, in the order of torch's operations."""
-        first, second = self.first[number], self.second[number]
-        first.lerp_(gradient, own["rest"])
-        second.mul_(_BETA2).addcmul_(gradient, gradient, value=1 - _BETA2)
-        spread = second.sqrt().div_(own["spread"]).add_(_EPSILON)
-        parameter.sub_((first * own["size"]).div_(spread))
+            def of(each: list[list[Tensor]], chosen: list[int] = models) -> list[Tensor]:
+                return [tensor for model in chosen for tensor in each[model]]
 
-    def _sgd(
-        self, number: int, parameter: Tensor, gradient: Tensor, own: dict[str, Tensor]
-    ) -> None:
-        """With Nesterov's momentum."""
-        first = self.first[number]
-        first.mul_(own["momentum"]).add_(gradient)
-        parameter.sub_((first * own["momentum"]).add_(gradient).mul_(own["size"]))
+            if self.adam:
+                adam(
+                    of(self.parameters),
+                    of(own),
+                    of(self.first),
+                    of(self.second),
+                    [],
+                    of(self.steps),
+                    fused=self.fused,
+                    amsgrad=False,
+                    beta1=momentum,
+                    beta2=_BETA2,
+                    lr=rate,
+                    weight_decay=self.decay,
+                    eps=_EPSILON,
+                    maximize=False,
+                )
+            else:
+                sgd(
+                    of(self.parameters),
+                    of(own),
+                    [*of(self.first)],
+                    fused=self.fused,
+                    weight_decay=self.decay,
+                    momentum=momentum,
+                    lr=rate,
+                    dampening=0.0,
+                    nesterov=True,
+                    maximize=False,
+                )
+
+
+def _by_model(stacked: Sequence[Tensor]) -> list[list[Tensor]]:
+    """For each model the views of its part of each tensor [M, ...]."""
+    return [list(own) for own in zip(*(one.unbind() for one in stacked), strict=True)]
 
 
 _BETA2, _EPSILON = 0.999, 1e-8
