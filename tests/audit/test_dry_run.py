@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 from dynanoise.audit.bench import Plan, bench
 from dynanoise.audit.dry_run import Needed, dry_run
 from dynanoise.cli import app
+from dynanoise.report.records import load
 from dynanoise.training.store import Store
 
 PLAN = Plan("digits", 2, contenders=("dynanoise",), protocols=("paper",))
@@ -68,9 +69,11 @@ def test_a_log_has_a_line_for_each_model(tmp_path: Path) -> None:
     assert run(*words, "--log", str(log)).exit_code == 0
     lines = log.read_text().splitlines()
     assert len(lines) == 4 and " INFO target: trained in " in lines[0]
-    stacked = run(*words, "--log", str(log), "--stack", "16", "--json")
+    out = tmp_path / "out"
+    stacked = run(*words, "--log", str(log), "--stack", "16", "--out", str(out))
+    assert stacked.exit_code == 0
     assert "its share of 4 stacked models" in log.read_text().splitlines()[4]
-    assert {one["training"]["stacked"] for one in json.loads(stacked.stdout)["records"]} == {4}
+    assert {one.training["stacked"] for one in load(out / "records.json")} == {4}
     refused = run(*words, "--log", str(tmp_path))
     assert refused.exit_code == 2 and "Pass another file to --log" in refused.stderr
 

@@ -136,6 +136,13 @@ def test_it_is_measured_on_a_gpu_alone(caplog: pytest.LogCaptureFixture) -> None
     assert "model 0: stacked training is 3 times as fast" in caplog.text
     assert sizes(arrange(gpu, DATA, size=None, gain=measured(0.9))) == [1] * 20
     assert asked == [together.MOST] * 2
+
+    def too_large(alike: Sequence[Job], data: Data) -> float:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with caplog.at_level(logging.INFO):
+        assert sizes(arrange(gpu, DATA, size=None, gain=too_large)) == [1] * 20
+    assert "16 stacked models do not fit into memory" in caplog.text
     assert sizes(arrange(gpu[:1], DATA, size=None, gain=never)) == [1]
 
 

@@ -41,7 +41,8 @@ class Needed:
     @property
     def hours(self) -> float:
         """With so many at once."""
-        return self.seconds / self.at_once / 3600
+        missing = self.models - self.stored
+        return self.seconds / min(self.at_once, max(1, missing)) / 3600
 
 
 def dry_run(
@@ -93,5 +94,6 @@ def dry_run(
             seen.add(name)
         most = max(map(len, groups))
         cost = estimate(missing, layout.data, stack=most)
-        room = min(room, max(1, -(-len(missing) // most)))
+        if most > 1:
+            room = min(room, max(1, -(-len(missing) // most)))
         yield Needed(kind, len(jobs), found, cost.seconds, room, cost.size)

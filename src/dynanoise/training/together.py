@@ -98,7 +98,11 @@ def _worth_it(jobs: Sequence[Job], data: Data, store: Store | None, gain: Gain) 
         for way in (True, False):
             if any(key(replace(job, further=None, stacked=way), data) in store for job in jobs):
                 return way
-    times = gain(jobs[:MOST], data)
+    try:
+        times = gain(jobs[:MOST], data)
+    except torch.OutOfMemoryError:
+        log.info("%s: %d stacked models do not fit into memory", jobs[0].name, MOST)
+        return False
     log.info("%s: stacked training is %.2g times as fast", jobs[0].name, times)
     return times > _WORTH
 
