@@ -85,17 +85,20 @@ export function decode(body) {
  * @returns {Found | null}
  */
 export function at(run, protocol, contender, attack, metric) {
-  const row = protocol.rows[contender];
+  const row = own(protocol.rows, contender);
   if (!row) return null;
   const found = { run, protocol, contender, attack, metric };
   if (attack === "strongest" && metric === "asr") return { ...found, cell: row.most, title: row.strongest };
-  const value = attack ? row.attacks[attack]?.[metric] : row.utility[metric];
+  const value = own(attack ? own(row.attacks, attack) : row.utility, metric);
   return value ? { ...found, cell: value } : null;
 }
 
+/** Names come from addresses: what every object inherits is no number. */
+const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : null);
+
 /** Of `data.overhead`, in the same shape. */
 export function overheadAt(data, contender, metric) {
-  const values = data.overhead?.rows[contender]?.[metric];
+  const values = own(own(data.overhead?.rows, contender), metric);
   if (!values) return null;
   const [value, low = null, high = null] = values;
   return { run: data.overhead, protocol: { name: "overhead", who: "Nobody attacks: time and memory of an answer." }, contender, attack: null, metric, cell: { value, low, high } };
