@@ -3,7 +3,7 @@
 import { byId, copy, el, fixed, percent, slider, svg } from "./dom.js";
 import { answer, draws, logitsOf, sensitivity, spread, variance } from "./lib/dynanoise.js";
 import { flipProbability } from "./lib/flips.js";
-import { checkedLogits, entropy, logSoftmax, softmax } from "./lib/numerics.js";
+import { checkedLogits, entropy, logProbabilities, logSoftmax, softmax } from "./lib/numerics.js";
 import { seeded } from "./lib/random.js";
 import { yamlOf } from "./yaml.js";
 
@@ -52,7 +52,7 @@ export function computed(setting) {
   return {
     own, logits, before: softmax(logits), smooth, ...many,
     H: entropy(logSoftmax(logits)), R: sensitivity(logits), variance: variance(logits, parameters),
-    out: entropy(Float64Array.from(many.mean, Math.log)),
+    out: entropy(logProbabilities(many.mean)),
     flips: flipProbability(logits, parameters),
   };
 }
