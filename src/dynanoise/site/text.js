@@ -16,6 +16,7 @@ export function start(data) {
   byId("threats").replaceChildren(el("dl", {}, ...[...seen].flatMap(([title, { who, sets }]) => [
     el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
   ])));
+  onPaper(byId("faq"));
   const { authors, title, journal, year, arxiv, url, bibtex } = data.citation;
   byId("cite-text").replaceChildren(
     `${authors.join(" and ")} (${AFFILIATION}). `, el("i", {}, title), `. ${journal}, ${year}. `,
@@ -23,4 +24,14 @@ export function start(data) {
   );
   byId("cite-bibtex").textContent = bibtex;
   byId("cite-copy").addEventListener("click", () => copy(bibtex, byId("cite-said"), "BibTeX was"));
+}
+
+/** Opens every answer while the page is printed: on paper nobody can. */
+function onPaper(faq) {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...faq.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 }
