@@ -30,8 +30,13 @@ export const metricTitle = (name) => METRICS[name] ?? words(name);
 export function protocolTitle(protocol) {
   if (!protocol.knows) return "Paper’s attacker";
   const extra = words(protocol.name).replace(/^adaptive ?/, "").replace(/\b\d+\b/, "").trim();
-  const asks = protocol.repeats === 1 ? "1 query" : `${protocol.repeats} queries`;
-  const about = { near: "near-duplicates", key: "with the key" }[extra] ?? extra;
+  const count = protocol.repeats === 1 ? "1 query" : `${protocol.repeats} queries`;
+  // Near-duplicates are queries, too: who asks each of them once does not ask once.
+  const asks = protocol.augmented ? `${count} of each` : count;
+  const about = {
+    near: "near-duplicates", key: "with the key", disjoint: "models of other records",
+    architecture: "models of another architecture", recipe: "models trained otherwise",
+  }[extra] ?? extra;
   return `Adaptive, ${about ? `${about}, ` : ""}${asks}`;
 }
 
