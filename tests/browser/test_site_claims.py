@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dynanoise.report.evidence import load
 from tests.browser.site_page import Opened
 from tests.generated import ROOT
@@ -29,3 +31,45 @@ def test_threat_models_of_several_data_sets_claim_the_size_of_none(visit: Opened
     assert "Measured on Breast cancer, CIFAR-10, Digits." in said
     # 400, 10,000 and 600 records: none of them is that of all three.
     assert "95% intervals" not in said and "models and" not in said
+
+
+def test_the_title_promises_nothing_that_the_records_deny(visit: Opened) -> None:
+    """An attacker who knows DynaNoise and asks sixteen times has what it has undefended."""
+    assert "fail" not in visit.page.title() and "DynaNoise" in visit.page.title()
+
+
+def test_the_live_picture_says_the_share_that_it_shows(visit: Opened) -> None:
+    evidence = load(ROOT / "results" / "cifar10_adaptive")
+    assert evidence.rows is not None
+    scores = next(
+        one.scores for one in evidence.attacks_on("adaptive", "none") if one.attack == "lira"
+    )
+    there = ~np.isnan(scores)
+    members = evidence.rows.members[there][np.argsort(scores[there], kind="stable")]
+    share = members[len(members) // 2 :].mean()
+    assert f"{100 * share:.0f}% of the right half" in visit.text("#stage-verdict")
+
+
+def test_keyed_noise_is_never_without_what_it_does_not_claim(visit: Opened) -> None:
+    for contender in ("dynanoise_keyed", "cells", "dynanoise_tuned"):
+        visit.choose("#stage-defense", contender)
+        said = visit.text("#stage-verdict")
+        assert "not its key" in said and "no near-duplicates" in said
+    visit.choose("#stage-defense", "dynanoise")
+    assert "key" not in visit.text("#stage-verdict")
+    visit.choose("#stage-defense", "none")
+    assert "near-duplicates" in visit.text("#roc-note")
+    visit.choose("#res-view", "summary")
+    notes = str(visit.page.text_content(".notes"))
+    assert "tuned on records of these networks" in notes
+
+
+def test_what_an_address_holds_is_said(visit: Opened) -> None:
+    """Who opens it again sends it to the page's host; dropped files are never in it."""
+    answer = visit.page.locator("#faq details", has_text="leave my browser").text_content()
+    assert "address" in str(answer) and "Files you drop" in str(answer)
+    assert "address" in str(visit.page.locator("label[for=sim-logits]").text_content())
+
+
+def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
+    assert "not what an attacker finds" in visit.text("#sim-note")

@@ -80,6 +80,7 @@ function summary(data, set) {
 function notes(set) {
   const list = set.protocols.map(({ run, protocol }) => el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, el("code", {}, run.command)));
   if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about somebody who knows of the defense."));
+  if (everyone(set).includes("dynanoise_tuned")) list.push(el("li", {}, el("b", {}, contenderTitle("dynanoise_tuned")), ": a setting that was tuned on records of these networks. What is best of many settings is also the luckiest of many."));
   return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
 

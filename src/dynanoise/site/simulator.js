@@ -180,5 +180,5 @@ function bars(now) {
     el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
   );
   const rest = now.before.length - order.length;
-  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
+  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high; it says how certain the answer is, not what an attacker finds. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
 }
