@@ -50,7 +50,7 @@ export function start(data) {
 
   const errors = chart(byId("att-error"), {
     x: { label: "queries asked", domain: [1, MOST], log: true, ticks: [1, 10, 100, 1000], text: (v) => Math.round(v).toLocaleString("en") },
-    y: { label: "error of the estimate, logits", domain: [0.005, 10], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2), mark: String },
+    y: { label: "error of the estimate, logits", domain: [0.005, 50], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2), mark: String },
     height: 330,
   });
 
@@ -118,12 +118,14 @@ function thinned(errors) {
 function estimate(box, logits, mean) {
   const width = Math.max(220, box.clientWidth || 480), height = 330, left = 40, bottom = height - 44;
   const clean = centred(logits);
-  const reach = Math.ceil(Math.max(...clean.map(Math.abs), ...(mean ?? [0]).map(Math.abs)) / 5) * 5;
+  const most = Math.max(...clean.map(Math.abs), ...(mean ?? [0]).map(Math.abs));
+  const tick = most > 15 ? 10 : 5;
+  const reach = Math.ceil(most / tick) * tick;
   const y = (v) => 28 + ((reach - v) / (2 * reach)) * (bottom - 28);
   const step = (width - left - 10) / clean.length;
   const x = (k) => left + (k + 0.5) * step;
   const nodes = [];
-  for (let v = -reach; v <= reach; v += reach > 15 ? 10 : 5) {
+  for (let v = -reach; v <= reach; v += tick) {
     nodes.push(svg("line", { class: v ? "grid" : "axis", x1: left, x2: width - 10, y1: y(v), y2: y(v) }));
     nodes.push(svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, fixed(v, 0)));
   }
