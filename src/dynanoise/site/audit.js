@@ -14,6 +14,12 @@ const STYLES = ["accent", "ink thin", "dashed", "dotted", "dashed ink thin"];
 export function start(data) {
   const drop = byId("drop"), file = byId("file");
   file.addEventListener("change", () => { if (file.files[0]) take(file.files[0]); });
+  // The same file, mended, is a change only after it was forgotten.
+  file.addEventListener("click", () => { file.value = ""; });
+  // A file that misses the box would replace the page.
+  for (const kind of ["dragover", "drop"]) {
+    addEventListener(kind, (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  }
   for (const kind of ["dragenter", "dragover"]) {
     drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   }
