@@ -71,7 +71,7 @@ export function start(data) {
     const run = data.runs.find((one) => one.folder === samples.folder);
     byId("att-query").textContent =
       `${dataTitle(run.dataset)}, record ${samples.ids[row]}, class ${samples.labels[row]}, ${samples.members[row] ? "a member of" : "not among"} the training records of network ${samples.models[row]}, which says class ${argmax(logits)} with ${percent(Math.max(...softmax(logits)))}. The noise has σ = ${fixed(spread, 2)} logits.`;
-    for (const id of ["att-one", "att-ten", "att-hundred"]) byId(id).disabled = count >= MOST;
+    for (const id of ["att-one", "att-ten", "att-hundred"]) byId(id).setAttribute("aria-disabled", String(count >= MOST));
     estimate(byId("att-estimate"), logits, count ? game.estimate.mean : null);
     const curves = [...past.values(), game].filter((one) => one.errors.length)
       .map((one) => ({ name: one.name, style: one.style, points: thinned(one.errors), dots: one.errors.length === 1 }));
@@ -105,7 +105,7 @@ function verdict(mode, game, spread, setting) {
     "keyed near": ` logits. Each near-duplicate that falls into another cell brings new noise to average, so the noise goes; it cost ${count} different queries. What the cells’ width hides goes only as far as the near-duplicates reach into other cells.`,
     "keyed pairs": " logits. Somebody who can move the logits by known amounts, over several cells, gets them back at every width. Keyed noise does not claim otherwise.",
   }[`${mode.noise} ${mode.question}`];
-  return [asked, error, rest];
+  return [asked, error, rest, count < MOST ? "" : " This page asks no further; start over."];
 }
 
 /** At most 160 points, evenly spaced on a logarithmic axis. */

@@ -51,7 +51,7 @@ export function chart(box, about) {
     const nearest = all[0].points.reduce((a, b) => (Math.abs(x(b[0]) - where) < Math.abs(x(a[0]) - where) ? b : a))[0];
     const text = about.y.text ?? ((value) => value.toFixed(3));
     const lines = all.map((one) => `${one.name}: ${text(value(one.points, nearest))}`);
-    const head = `${about.x.label.split(",")[0]} ${(about.x.text ?? String)(Number(nearest.toPrecision(3)))}`;
+    const head = `${about.x.label.split(",")[0]} ${(about.x.text ?? String)(Number.isInteger(nearest) ? nearest : Number(nearest.toPrecision(3)))}`;
     tip.textContent = [head, ...lines].join("\n");
     tip.hidden = false;
     const left = x(nearest);

@@ -81,7 +81,6 @@ export function start(data) {
   const pause = byId("stage-pause");
   pause.addEventListener("click", () => {
     motion.pause(!motion.paused);
-    pause.setAttribute("aria-pressed", String(motion.paused));
     pause.textContent = motion.paused ? "Play" : "Pause";
     // A picture that stands still shows where everything is.
     if (motion.paused) { particles.show(particles.view, true); particles.draw(); }

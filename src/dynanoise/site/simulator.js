@@ -77,6 +77,9 @@ export function computed(setting) {
   };
 }
 
+/** What would be rounded to nothing, but is not nothing, is said to be little. */
+const chance = (value) => (value > 0 && value < 0.00005 ? "<0.01%" : percent(value, 2));
+
 export const riskOf = (R) => (R < 1 / 3 ? "low" : R < 2 / 3 ? "medium" : "high");
 
 export function start() {
@@ -139,7 +142,7 @@ function stats(now) {
     ["sim-R", [fixed(now.R, 4), " ", el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
     ["sim-variance", fixed(now.variance, 4), "variance σ² of the noise"],
     ["sim-out", fixed(now.out, 4), "entropy of the mean answer, nats"],
-    ["sim-flips", percent(now.flips.value, 2), "chance that the label changes"],
+    ["sim-flips", chance(now.flips.value), "chance that the label changes"],
     ["sim-top", `${percent(Math.max(...now.before))} → ${percent(now.smooth[now.before.indexOf(Math.max(...now.before))])}`, "top class, by smoothing alone"],
   ];
   byId("sim-stats").replaceChildren(
