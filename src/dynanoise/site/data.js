@@ -51,6 +51,8 @@ export function decode(body) {
   const sets = new Map();
   for (const run of body.runs) {
     for (const protocol of run.protocols) {
+      protocol.attacker = body.attackers[protocol.attacker];
+      protocol.who = `${protocol.attacker} ${protocol.intervals}`;
       for (const [name, [strongest, utility, attacks]] of Object.entries(protocol.rows)) {
         protocol.rows[name] = {
           strongest: strongest[0],

@@ -66,8 +66,14 @@ def data_json(results: Path, citation: Path) -> str:
             found.append((path.parent.name, evidence))
     if not runs:
         raise InputError(f"{results} holds no Records of a benchmark.", "Run `make results`.")
+    # Each attacker stands in many protocols: the sentence is kept once.
+    attackers = dict.fromkeys(one["attacker"] for run in runs for one in run["protocols"])
+    place = {sentence: index for index, sentence in enumerate(attackers)}
+    for one in (protocol for run in runs for protocol in run["protocols"]):
+        one["attacker"] = place[one["attacker"]]
     body = {
         "format": FORMAT,
+        "attackers": list(attackers),
         "utility": UTILITY,
         "attack": ATTACK,
         "titles": _titles(runs),
@@ -122,7 +128,8 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
         ]
     return {
         "name": name,
-        "who": threats.who(summary),
+        "attacker": threats.attacker(first.threat),
+        "intervals": threats.intervals(summary),
         "repeats": first.threat.repeats,
         "augmented": first.threat.augmented,
         "knows": first.threat.knows_defense,

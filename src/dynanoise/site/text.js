@@ -10,9 +10,7 @@ export function start(data) {
   for (const set of data.sets.values()) {
     for (const { protocol } of set.protocols) {
       const title = protocolTitle(protocol);
-      // How many models and records the intervals are over differs between data sets.
-      const who = protocol.who.split(" 95% intervals")[0];
-      seen.set(title, { who, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
+      seen.set(title, { who: protocol.attacker, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
     }
   }
   byId("threats").replaceChildren(el("dl", {}, ...[...seen].flatMap(([title, { who, sets }]) => [
