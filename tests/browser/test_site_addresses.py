@@ -127,3 +127,27 @@ def test_a_link_is_of_the_setting_that_is_shown(browser: Any, address: str) -> N
     opened.page.wait_for_function("() => document.getElementById('sim-said').textContent !== ''")
     assert opened.page.evaluate("navigator.clipboard.readText()") == f"{address}?T=7#simulator"
     opened.close()
+
+
+def test_the_way_back_leads_to_the_setting_of_its_address(browser: Any, address: str) -> None:
+    opened = Opened(browser, address)
+    page = opened.page
+    page.click("nav a[href='#simulator']")
+    opened.slide("#sim-T", 9)
+    page.wait_for_function("() => location.search === '?T=9'")
+    page.click("nav a[href='#audit']")
+    opened.slide("#sim-T", 12)
+    # On the way before the address was written: the newest setting is not lost.
+    page.evaluate("document.querySelector('nav a[href=\"#results\"]').click()")
+    page.wait_for_function("() => location.search === '?T=12'")
+    assert page.input_value("#sim-T") == "12"
+    for search, value in (("?T=9", "9"), ("", "4")):
+        while page.evaluate("location.search") != search:
+            page.go_back()
+        page.wait_for_function(f"() => document.getElementById('sim-T').value === '{value}'")
+        assert opened.number("#sim-R") > 0
+    page.go_forward()
+    page.wait_for_function("() => document.getElementById('sim-T').value === '9'")
+    assert "temperature: 9.0" in str(page.text_content("#sim-yaml-text"))
+    assert opened.said == []
+    opened.close()

@@ -101,19 +101,39 @@ export function start() {
   byId("sim-form").addEventListener("submit", (event) => event.preventDefault());
   byId("sim-form").addEventListener("reset", (event) => {
     event.preventDefault();
-    Object.assign(setting, DEFAULTS, { logits: "" });
-    for (const name of Object.keys(SLIDERS)) controls[name].set(setting[name]);
-    own.value = "";
+    take({ ...DEFAULTS, logits: "" });
     said.textContent = "";
     changed();
+  });
+  addEventListener("popstate", () => {
+    // What was not written yet is newer than the address.
+    if (timer) write();
+    else if (searchOf(settingOf(location.search)) !== searchOf(setting)) {
+      take(settingOf(location.search));
+      show();
+    }
   });
   new ResizeObserver(() => last && bars(last)).observe(byId("sim-bars"));
 
   let timer = 0, last = null;
   function changed() {
     clearTimeout(timer);
-    timer = setTimeout(() => history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash), 150);
+    timer = setTimeout(write, 150);
     show();
+  }
+  function write() {
+    clearTimeout(timer);
+    timer = 0;
+    history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash);
+  }
+  /** Moves every control to another setting. */
+  function take(other) {
+    Object.assign(setting, other);
+    for (const name of Object.keys(SLIDERS)) {
+      controls[name].set(setting[name]);
+      setting[name] = controls[name].value;
+    }
+    own.value = setting.logits;
   }
   function show() {
     let wrong = "";
