@@ -73,3 +73,23 @@ def test_what_an_address_holds_is_said(visit: Opened) -> None:
 
 def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
     assert "not what an attacker finds" in visit.text("#sim-note")
+
+
+def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened) -> None:
+    compared = set()
+    for path in sorted((ROOT / "results").glob("*/records.json")):
+        records = [one for one in load(path.parent).records if one.contender == "none"]
+        for protocol in {one.protocol for one in records if one.preset != "audit"} - {"overhead"}:
+            seeds = len({one.seed for one in records if one.protocol == protocol})
+            link = f"#record/{path.parent.name}/{protocol}/none/-/accuracy"
+            visit.page.evaluate("link => { location.hash = link; }", link)
+            visit.page.wait_for_function(
+                "said => document.getElementById('source-body').textContent.includes(said)",
+                arg=f"results/{path.parent.name}/records.json · protocol {protocol}, contender none",
+            )
+            said = visit.text("#source-body")
+            assert ("mean of" in said) == (seeds > 1), link
+            assert seeds == 1 or f"mean of {seeds} seeds" in said, link
+            compared.add((path.parent.name, seeds))
+    assert {("digits", 20), ("digits", 1), ("cifar10", 3)} <= compared
+    visit.page.keyboard.press("Escape")

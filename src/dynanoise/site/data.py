@@ -106,7 +106,6 @@ def _source(path: Path, records: Sequence[Record]) -> dict[str, Any]:
 
 def _run(records: Sequence[Record]) -> dict[str, Any]:
     return {
-        "seeds": len({record.seed for record in records}),
         "defenses": {one.contender: _defense(one) for one in reversed(records)},
         "protocols": [_protocol(name, summary) for name, summary in by_protocol(records).items()],
     }
@@ -130,6 +129,7 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
         "name": name,
         "attacker": threats.attacker(first.threat),
         "intervals": threats.intervals(summary),
+        "seeds": len(summary.seeds),
         "repeats": first.threat.repeats,
         "augmented": first.threat.augmented,
         "knows": first.threat.knows_defense,

@@ -80,7 +80,7 @@ function body(found) {
   const pairs = [
     ["Measured", `${metricTitle(found.metric)}${found.attack ? `, attack: ${found.title ?? found.attack}` : ""}`],
     ["Behind", `${contenderTitle(found.contender)}${defense ? ` (${plain(defense)})` : ""}`],
-    ["On", `${dataTitle(run.dataset)}, ${run.model}${run.seeds > 1 ? `; mean of ${run.seeds} seeds` : ""}`],
+    ["On", `${dataTitle(run.dataset)}, ${run.model}${protocol.seeds > 1 ? `; mean of ${protocol.seeds} seeds` : ""}`],
     ["Against", protocol.knows === undefined ? protocol.who : `${protocolTitle(protocol)}. ${protocol.who}`],
     ["Record", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, contender ${found.contender}, ${found.attack ? `attack ${found.attack}` : "no attack"}`)],
     ["SHA-256", el("code", {}, run.sha256)],
