@@ -93,3 +93,27 @@ def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened)
             compared.add((path.parent.name, seeds))
     assert {("digits", 20), ("digits", 1), ("cifar10", 3)} <= compared
     visit.page.keyboard.press("Escape")
+
+
+def test_every_attack_and_defense_of_the_tables_is_explained(visit: Opened) -> None:
+    visit.page.evaluate("document.querySelectorAll('#faq details').forEach(d => { d.open = true; })")
+    said = visit.text("#faq").lower()
+    names = visit.page.evaluate(
+        """fetch("data.json").then(answer => answer.json()).then(data => Object.values(data.titles))"""
+    )
+    assert len(names) > 12
+    for name in names:
+        for part in name.lower().replace("mod. ", "modified ").split(", "):
+            assert part in said, part
+    visit.choose("#res-view", "summary")
+    for name in visit.page.locator("#res-out tbody th").all_inner_texts():
+        assert name.lower().split(", ")[0] in said and name.lower().split(", ")[-1] in said, name
+
+
+def test_what_is_asked_in_the_game_is_said_before_it_is_asked(visit: Opened) -> None:
+    visit.choose("#att-question", "near")
+    assert "modelled" in visit.text("#att-verdict") and "deviation 2.0" in visit.text("#att-verdict")
+    visit.choose("#att-question", "pairs")
+    assert "can move the logits at will" in visit.text("#att-verdict")
+    visit.choose("#att-question", "same")
+    assert "modelled" not in visit.text("#att-verdict")

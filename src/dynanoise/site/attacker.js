@@ -94,7 +94,11 @@ function typical(samples) {
 
 function verdict(mode, game, spread, setting) {
   const count = game.errors.length;
-  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone."];
+  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone.", {
+    same: "",
+    near: ` A near-duplicate is modelled: every logit is moved by normal numbers of standard deviation ${fixed(setting.near, 1)}, which you do not know.`,
+    pairs: " Shifts in pairs are for somebody who can move the logits at will, and knows by how much.",
+  }[mode.question]];
   const error = el("b", { id: "att-rms" }, digits(game.errors.at(-1)));
   const asked = `After ${count.toLocaleString("en")} ${count === 1 ? "query" : "queries"} the estimate is wrong by `;
   const rest = {
