@@ -45,7 +45,7 @@ class Opened:
         return str(self.page.inner_text(selector)).replace("\N{MINUS SIGN}", "-")
 
     def number(self, selector: str) -> float:
-        """The first number that stands there; percent as a share, less than something as nothing."""
+        """The first number that stands there; percent as a share, "<" something as 0."""
         first = self.text(selector).split()[0].replace(",", "")
         if first.startswith("<"):
             return 0.0

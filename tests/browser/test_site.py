@@ -254,7 +254,9 @@ def test_axe_finds_nothing(browser: Any, address: str) -> None:
         page.evaluate(source)
         # What differs in the dark is colours.
         only = "runOnly: ['color-contrast'], " if scheme == "dark" else ""
-        found = page.evaluate(f"axe.run(document, {{ {only}resultTypes: ['violations', 'incomplete'] }})")
+        found = page.evaluate(
+            f"axe.run(document, {{ {only}resultTypes: ['violations', 'incomplete'] }})"
+        )
         # A name that nobody hears is left to people to judge; here it is none.
         assert "aria-prohibited-attr" not in [one["id"] for one in found["incomplete"]]
         told = [

@@ -42,7 +42,9 @@ def test_a_link_to_a_section_ends_there(
 ) -> None:
     opened = Opened(browser, address, f"#{section}", reduced_motion=motion)
     opened.page.wait_for_timeout(800)  # whatever still moves has come to rest
-    top = opened.page.evaluate("id => document.getElementById(id).getBoundingClientRect().top", section)
+    top = opened.page.evaluate(
+        "id => document.getElementById(id).getBoundingClientRect().top", section
+    )
     below_the_bar = opened.page.evaluate("document.querySelector('.bar').offsetHeight")
     assert below_the_bar - 1 <= top < below_the_bar + 40
     opened.close()
@@ -52,7 +54,7 @@ def test_whoever_reads_already_is_not_taken_to_the_section(browser: Any, address
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     held: list[Any] = []
-    page.route("**/data.json", lambda route: held.append(route))
+    page.route("**/data.json", lambda route: held.insert(0, route))
     page.goto(f"{address}#questions", wait_until="commit")
     page.wait_for_function("() => scrollY > 50")
     page.wait_for_timeout(300)
@@ -67,7 +69,9 @@ def test_whoever_reads_already_is_not_taken_to_the_section(browser: Any, address
 
 def test_an_empty_value_in_an_address_is_the_default(browser: Any, address: str) -> None:
     opened = Opened(browser, address, "?T=&s0=%20&lambda=&classes=&confidence=&logits=")
-    found = {name: opened.page.input_value(f"#sim-{name}") for name in ("T", "s0", "lambda", "classes")}
+    found = {
+        name: opened.page.input_value(f"#sim-{name}") for name in ("T", "s0", "lambda", "classes")
+    }
     assert found == {"T": "4", "s0": "0.1", "lambda": "3", "classes": "10"}
     assert opened.number("#sim-variance") == pytest.approx(0.3290, abs=1e-4)
     opened.close()
@@ -92,7 +96,7 @@ def test_logits_that_are_none_leave_the_sliders_in_force(browser: Any, address: 
     opened.slide("#sim-lambda", 0)
     assert opened.number("#sim-variance") == pytest.approx(0.1, abs=1e-4)
     assert opened.page.is_enabled("#sim-confidence")
-    # The minus sign of this page and of papers is one, too, and the brackets of Python are left out.
+    # The minus sign of this page and of papers is one, too, and brackets are left out.
     opened.page.fill("#sim-logits", "[2.5, \N{MINUS SIGN}1.5]")
     assert opened.text("#sim-wrong") == "" and "class 1" in opened.text("#sim-bars")
     assert opened.number("#sim-top") == pytest.approx(0.982, abs=1e-3)

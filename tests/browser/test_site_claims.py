@@ -13,13 +13,19 @@ def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Ope
     visit.choose("#res-data", "cifar10")
     visit.choose("#res-view", "summary")
     said = visit.text("#res-out")
-    assert said.count("near-duplicates, 1 query") == said.count("near-duplicates, 1 query of each") > 0
+    assert (
+        said.count("near-duplicates, 1 query") == said.count("near-duplicates, 1 query of each") > 0
+    )
 
 
 def test_every_protocol_has_a_name_in_words(visit: Opened) -> None:
     visit.choose("#res-data", "digits")
     said = visit.text("#res-out thead")
-    for words in ("models of other records", "models of another architecture", "models trained otherwise"):
+    for words in (
+        "models of other records",
+        "models of another architecture",
+        "models trained otherwise",
+    ):
         assert words in said
     visit.choose("#res-data", "cifar10")
 
@@ -85,7 +91,7 @@ def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened)
             visit.page.evaluate("link => { location.hash = link; }", link)
             visit.page.wait_for_function(
                 "said => document.getElementById('source-body').textContent.includes(said)",
-                arg=f"results/{path.parent.name}/records.json · protocol {protocol}, contender none",
+                arg=f"{path.parent.name}/records.json · protocol {protocol}, contender none",
             )
             said = visit.text("#source-body")
             assert ("mean of" in said) == (seeds > 1), link
@@ -96,10 +102,13 @@ def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened)
 
 
 def test_every_attack_and_defense_of_the_tables_is_explained(visit: Opened) -> None:
-    visit.page.evaluate("document.querySelectorAll('#faq details').forEach(d => { d.open = true; })")
+    visit.page.evaluate(
+        "document.querySelectorAll('#faq details').forEach(d => { d.open = true; })"
+    )
     said = visit.text("#faq").lower()
     names = visit.page.evaluate(
-        """fetch("data.json").then(answer => answer.json()).then(data => Object.values(data.titles))"""
+        """fetch("data.json").then(answer => answer.json())
+            .then(data => Object.values(data.titles))"""
     )
     assert len(names) > 12
     for name in names:
@@ -112,7 +121,9 @@ def test_every_attack_and_defense_of_the_tables_is_explained(visit: Opened) -> N
 
 def test_what_is_asked_in_the_game_is_said_before_it_is_asked(visit: Opened) -> None:
     visit.choose("#att-question", "near")
-    assert "modelled" in visit.text("#att-verdict") and "deviation 2.0" in visit.text("#att-verdict")
+    assert "modelled" in visit.text("#att-verdict") and "deviation 2.0" in visit.text(
+        "#att-verdict"
+    )
     visit.choose("#att-question", "pairs")
     assert "can move the logits at will" in visit.text("#att-verdict")
     visit.choose("#att-question", "same")

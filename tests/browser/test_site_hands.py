@@ -18,7 +18,8 @@ def test_a_file_that_is_dropped_beside_the_box_does_not_replace_the_page(visit: 
         """["#results", "#drop", "body"].map(place => ["dragover", "drop"].map(kind => {
             const carried = new DataTransfer();
             carried.items.add(new File(["x"], "mine.txt"));
-            const event = new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer: carried });
+            const about = { bubbles: true, cancelable: true, dataTransfer: carried };
+            const event = new DragEvent(kind, about);
             document.querySelector(place).dispatchEvent(event);
             return event.defaultPrevented;
         }))"""
@@ -27,7 +28,8 @@ def test_a_file_that_is_dropped_beside_the_box_does_not_replace_the_page(visit: 
     # Text may be dragged into the field for logits as anywhere.
     text = visit.page.evaluate(
         """(() => { const carried = new DataTransfer(); carried.setData("text/plain", "1, 2");
-            const event = new DragEvent("dragover", { bubbles: true, cancelable: true, dataTransfer: carried });
+            const about = { bubbles: true, cancelable: true, dataTransfer: carried };
+            const event = new DragEvent("dragover", about);
             document.querySelector("#sim-logits").dispatchEvent(event);
             return event.defaultPrevented; })()"""
     )
@@ -68,7 +70,7 @@ def test_the_focus_is_never_lost_and_the_end_is_said(browser: Any, address: str)
 
 
 def test_a_button_that_changes_its_name_is_no_switch(browser: Any, address: str) -> None:
-    """"Play, pressed" says two things at once to who hears the page."""
+    """ "Play, pressed" says two things at once to who hears the page."""
     opened = Opened(browser, address, reduced_motion="no-preference")
     for name in ("stage-pause", "sweep-pause"):
         button = opened.page.locator(f"#{name}")

@@ -1,4 +1,4 @@
-"""The web page for those who print it, have no scripts, choose their own colours, or see no colour."""
+"""The web page printed, without scripts, in the system's own colours, and without any."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def test_on_paper_everything_can_be_read(browser: Any, address: str, scheme: str
     page.wait_for_selector("#audit-out table")
     page.emulate_media(media="print", color_scheme=scheme)
     heads = page.evaluate(
-        """[...document.querySelectorAll("thead th")].filter(th => th.innerText.trim() === "").length"""
+        """[...document.querySelectorAll("thead th")]
+            .filter(th => th.innerText.trim() === "").length"""
     )
     assert heads == 0, "columns without a heading"
     for view in ("summary", "attacks", "overhead"):
@@ -52,10 +53,11 @@ def test_without_scripts_there_is_text_and_no_dead_control(browser: Any, address
         dead = [
             controls.nth(i).inner_text()
             for i in range(controls.count())
-            if controls.nth(i).is_visible() and not controls.nth(i).evaluate("n => n.closest('#faq')")
+            if controls.nth(i).is_visible()
+            and not controls.nth(i).evaluate("n => n.closest('#faq')")
         ]
         assert dead == [], selector
-    # Sentences have no holes where their numbers would be, nor is there a question without an answer.
+    # Sentences have no holes where their numbers would be, nor questions no answer.
     first = page.inner_text("#faq details")
     assert "from to" not in " ".join(first.split())
     assert "AUC of by" not in " ".join(first.split())
@@ -64,7 +66,9 @@ def test_without_scripts_there_is_text_and_no_dead_control(browser: Any, address
     context.close()
 
 
-def test_in_forced_colours_the_choice_and_the_slider_can_be_seen(browser: Any, address: str) -> None:
+def test_in_forced_colours_the_choice_and_the_slider_can_be_seen(
+    browser: Any, address: str
+) -> None:
     opened = Opened(browser, address, forced_colors="active")
     adjust = "node => getComputedStyle(node).forcedColorAdjust"
     for own in ("#sim-T", "#res-data input:checked + span"):
@@ -79,7 +83,7 @@ def test_marks_of_a_chart_differ_without_their_colour(visit: Opened) -> None:
         visit.choose("#res-view", "summary")
         shapes = visit.page.evaluate(
             """[...document.querySelectorAll(".res-chart .legend svg > *")].map(node =>
-                [node.tagName, node.getAttribute("d"), node.getAttribute("class").includes("ring")].join())"""
+                [node.tagName, node.getAttribute("d"), node.classList.contains("ring")].join())"""
         )
         assert len(shapes) >= 5 and len(set(shapes)) == len(shapes)
     visit.choose("#res-data", "cifar10")
@@ -91,17 +95,19 @@ def test_charts_of_a_small_screen_keep_names_and_marks_apart(
 ) -> None:
     opened = Opened(browser, address, viewport={"width": width, "height": 800})
     outside = opened.page.evaluate(
-        """[...document.querySelectorAll("main svg[role=img] text")].filter(text =>
-            text.getBoundingClientRect().right > text.closest(".panel").getBoundingClientRect().right - 2
-            || text.getBoundingClientRect().left < text.closest(".panel").getBoundingClientRect().left
-        ).map(text => text.textContent)"""
+        """[...document.querySelectorAll("main svg[role=img] text")].filter(text => {
+            const [own, panel] = [text, text.closest(".panel")].map(n => n.getBoundingClientRect());
+            return own.right > panel.right - 2 || own.left < panel.left;
+        }).map(text => text.textContent)"""
     )
     assert outside == []
     on = opened.page.evaluate(
         """(() => { const svg = document.querySelector(".res-chart svg[role=img]");
-            const boxes = kind => [...svg.querySelectorAll(kind)].map(n => n.getBoundingClientRect());
+            const boxes = kind =>
+                [...svg.querySelectorAll(kind)].map(n => n.getBoundingClientRect());
             return boxes("text").filter(a => boxes("circle, rect, path, line.thin").some(b =>
-                a.left < b.right && b.left < a.right && a.top < b.bottom - 2 && b.top < a.bottom - 2)).length;
+                a.left < b.right && b.left < a.right
+                && a.top < b.bottom - 2 && b.top < a.bottom - 2)).length;
         })()"""
     )
     assert on == 0, "marks lie on names"
@@ -115,13 +121,15 @@ def test_an_error_beyond_ten_logits_stays_in_its_chart(browser: Any, address: st
     page.click("#attacker details summary")
     for place, value in ((0, 2), (1, 10), (3, 40), (4, 10)):
         page.locator("#att-settings input").nth(place).evaluate(
-            "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }", value
+            "(node, value) => { node.value = value; node.dispatchEvent(new Event('input')); }",
+            value,
         )
     opened.choose("#att-noise", "keyed")
     page.click("#att-ten")
     assert opened.number("#att-rms") > 10
     highest = page.evaluate(
-        "Math.min(...[...document.querySelectorAll('#att-error path.line')].map(n => n.getBBox().y))"
+        """Math.min(...[...document.querySelectorAll("#att-error path.line")]
+            .map(n => n.getBBox().y))"""
     )
     assert highest >= 27  # below the name of the axis
     # Whatever the reach of the logits is, zero is among its ticks.

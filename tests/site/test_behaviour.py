@@ -87,7 +87,11 @@ def test_erfc(js: JavaScript) -> None:
 
 def test_gaps_beyond_every_float_never_flip(js: JavaScript) -> None:
     """The difference of two finite logits, and of any to a tiny noise, may overflow."""
-    for logits, variance in (([1.7e308, -1.7e308], 1), ([1.7e308, -1.7e308, 0], 1), ([9, 0], 5e-324)):
+    for logits, variance in (
+        ([1.7e308, -1.7e308], 1),
+        ([1.7e308, -1.7e308, 0], 1),
+        ([9, 0], 5e-324),
+    ):
         [found] = js.values(
             [call("flips.flipProbability", logits, {"baseVariance": variance, "lambdaScale": 0})]
         )

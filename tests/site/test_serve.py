@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 import socket
 import struct
-import time
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
