@@ -22,7 +22,8 @@ LARGEST = 500_000
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(1440, "light"), (1440, "dark"), (768, "light"), (390, "dark"), (320, "light")]
+    ("width", "scheme"),
+    [(1440, "light"), (1440, "dark"), (768, "light"), (390, "dark"), (320, "light")],
 )
 def test_every_section_is_drawn_and_nothing_is_cut(
     browser: Any, address: str, width: int, scheme: str

@@ -109,3 +109,25 @@ def test_the_number_of_queries_under_the_pointer_is_whole(visit: Opened) -> None
         shown.add(int(tip.removeprefix("queries asked ").replace(",", "")))
     assert max(shown) == 1200
     assert any(count > 1000 and count % 10 for count in shown), "rounded to what was not asked"
+
+
+def test_the_last_file_that_was_chosen_is_the_one_that_is_shown(visit: Opened) -> None:
+    visit.page.evaluate(
+        """() => {
+            const row = i => `0.5,0.5,${i % 2},${(i >> 1) % 2}`;
+            const rows = Array.from({ length: 400 }, (_, i) => row(i));
+            const carried = new DataTransfer();
+            carried.items.add(new File([["p0,p1,label,member", ...rows].join("\\n")], "slow.csv"));
+            const late = carried.files[0].arrayBuffer.bind(carried.files[0]);
+            File.prototype.arrayBuffer = () => new Promise(done =>
+                setTimeout(() => { late().then(done); window.came = true; }, 600));
+            const file = document.getElementById("file");
+            file.files = carried.files;
+            file.dispatchEvent(new Event("change"));
+            document.getElementById("audit-example").click();
+        }"""
+    )
+    visit.page.wait_for_function("() => window.came")
+    visit.page.wait_for_timeout(500)
+    visit.page.evaluate("delete File.prototype.arrayBuffer")
+    assert "sample" in visit.text("#audit-out h3")

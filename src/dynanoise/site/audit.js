@@ -41,15 +41,20 @@ export function start(data) {
   }
 }
 
-/** Reads and shows; what is wrong with the file becomes a sentence. */
+let attempts = 0;
+
+/** Reads and shows; what is wrong with the file becomes a sentence. Of several the last one counts. */
 async function attempt(read) {
+  const own = (attempts += 1);
   const wrong = byId("audit-wrong"), out = byId("audit-out");
   wrong.textContent = "";
   out.replaceChildren(el("p", {}, "Reading and attacking…"));
   await new Promise((done) => setTimeout(done, 30));
   try {
-    show(out, await read());
+    const given = await read();
+    if (own === attempts) show(out, given);
   } catch (error) {
+    if (own !== attempts) return;
     out.replaceChildren();
     wrong.textContent = error instanceof InputError ? error.message : `This file could not be audited (${error.message}).`;
   }
