@@ -45,8 +45,10 @@ class Opened:
         return str(self.page.inner_text(selector)).replace("\N{MINUS SIGN}", "-")
 
     def number(self, selector: str) -> float:
-        """The first number that stands there; percent as a share."""
+        """The first number that stands there; percent as a share, "<" something as 0."""
         first = self.text(selector).split()[0].replace(",", "")
+        if first.startswith("<"):
+            return 0.0
         return float(first.rstrip("%×")) / (100 if first.endswith("%") else 1)
 
     def slide(self, selector: str, value: float) -> None:

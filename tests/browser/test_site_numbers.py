@@ -6,6 +6,7 @@ import csv
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -96,6 +97,31 @@ def test_the_address_restores_the_setting(browser: Any, address: str) -> None:
     assert opened.page.input_value("#sim-T") == "4"
     assert "logits" in opened.text("#sim-wrong")
     assert opened.said == []
+    opened.close()
+
+
+@pytest.mark.parametrize(
+    ("logits", "flips"),
+    [
+        ([1000, 0, 0], 0),
+        ([3e38, -3e38, 0], 0),
+        ([1.7e308, -1.7e308], 0),
+        ([1e-320, 0], 0.5),
+        ([-5000, -5000, -9000], 0.5),
+    ],
+)
+def test_logits_of_any_size_give_numbers(
+    browser: Any, address: str, logits: list[float], flips: float
+) -> None:
+    said = quote(",".join(map(str, logits)))
+    opened = Opened(browser, address, f"?T=0.5&s0=0.1&lambda=3&logits={said}")
+    answers = dn.DynaNoise(0.1, 3, 0.5)(np.tile(np.array(logits, float), (4000, 1)), dn.Fresh(0))
+    mean = answers.mean(axis=0)
+    there = mean[mean > 0]
+    entropy = -(there * np.log(there)).sum()
+    assert opened.number("#sim-out") == pytest.approx(entropy, abs=0.02)
+    assert opened.number("#sim-flips") == pytest.approx(flips, abs=1e-4)
+    assert "NaN" not in opened.text("#simulator")
     opened.close()
 
 

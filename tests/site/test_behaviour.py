@@ -85,6 +85,21 @@ def test_erfc(js: JavaScript) -> None:
     np.testing.assert_allclose(found, special.erfc(places), rtol=2e-14)
 
 
+def test_gaps_beyond_every_float_never_flip(js: JavaScript) -> None:
+    """The difference of two finite logits, and of any to a tiny noise, may overflow."""
+    for logits, variance in (
+        ([1.7e308, -1.7e308], 1),
+        ([1.7e308, -1.7e308, 0], 1),
+        ([9, 0], 5e-324),
+    ):
+        [found] = js.values(
+            [call("flips.flipProbability", logits, {"baseVariance": variance, "lambdaScale": 0})]
+        )
+        assert found == {"value": 0, "low": 0, "high": 0, "exact": True}
+    infinite = {"$number": "Infinity"}
+    assert js.values([call("flips.erfc", infinite), call("flips.normalCdf", infinite)]) == [0, 1]
+
+
 def test_logits_of_a_confidence(js: JavaScript) -> None:
     for confidence, classes in ((0.9, 10), (0.5, 2), (0.05, 10), (0.999999, 1000)):
         [found] = js.values([call("dynanoise.logitsOf", confidence, classes)])

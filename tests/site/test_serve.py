@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -66,6 +68,20 @@ def test_nothing_else_is_served(port: int, path: str) -> None:
 
 def test_other_methods_are_refused(port: int) -> None:
     assert _ask(port, "/", "POST")[0] == 501
+
+
+def test_a_visitor_who_leaves_midway_is_no_event(
+    port: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for said in (b"", b"GET / HT", b"GET /data.json HTTP/1.1\r\n\r\n" * 40):
+        with socket.create_connection((HOST, port)) as leaving:
+            leaving.sendall(said)
+            time.sleep(0.05)
+            # Closed without a farewell: what is not read yet is thrown away.
+            leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.2)
+    assert _ask(port, "/")[0] == 200
+    assert capfd.readouterr().err == ""
 
 
 def test_it_listens_on_this_machine_alone() -> None:

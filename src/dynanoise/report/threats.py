@@ -60,25 +60,31 @@ def honest(threat: ThreatModel) -> bool:
 
 def who(summary: Summary) -> str:
     """Who the attacker is, and what the intervals are over, in a sentence or two."""
-    record = summary.records[0]
-    threat, counts = record.threat, record.counts
-    begin = (
-        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to all "
-        "probabilities of an answer, who holds the records to be tested"
-    )
+    return f"{attacker(summary.records[0].threat)} {intervals(summary)}"
+
+
+def intervals(summary: Summary) -> str:
+    """What the intervals are over, in a sentence."""
+    counts = summary.records[0].counts
     if "models" in counts:
         over = f"over {counts['models']} models and {counts.get('pool', 0):,} records"
     else:
         seeds = len(summary.seeds)
         over = f"over {seeds} seeds" if seeds > 1 else "of one model at fixed thresholds"
+    return f"95% intervals are {over}."
+
+
+def attacker(threat: ThreatModel) -> str:
+    """Who the attacker is, in a sentence that holds for every data set."""
+    begin = (
+        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to all "
+        "probabilities of an answer, who holds the records to be tested"
+    )
     if not threat.knows_defense:
-        return (
-            f"{begin} and models of the same kind, but does not know that there is a defense. "
-            f"95% intervals are {over}."
-        )
+        return f"{begin} and models of the same kind, but does not know that there is a defense."
     averages = " and averages the answers" if threat.repeats > 1 else ""
     return (
         f"{begin}, knows the defense and its parameters, {secret(threat)}, has "
         f"{own_models(threat)}, undoes what can be undone{averages}, and chooses attack and "
-        f"threshold on those models. 95% intervals are {over}."
+        "threshold on those models."
     )

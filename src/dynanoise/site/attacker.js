@@ -50,7 +50,7 @@ export function start(data) {
 
   const errors = chart(byId("att-error"), {
     x: { label: "queries asked", domain: [1, MOST], log: true, ticks: [1, 10, 100, 1000], text: (v) => Math.round(v).toLocaleString("en") },
-    y: { label: "error of the estimate, logits", domain: [0.005, 10], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2), mark: String },
+    y: { label: "error of the estimate, logits", domain: [0.005, 50], log: true, ticks: [0.01, 0.1, 1, 10], text: (v) => digits(v, 2), mark: String },
     height: 330,
   });
 
@@ -71,7 +71,7 @@ export function start(data) {
     const run = data.runs.find((one) => one.folder === samples.folder);
     byId("att-query").textContent =
       `${dataTitle(run.dataset)}, record ${samples.ids[row]}, class ${samples.labels[row]}, ${samples.members[row] ? "a member of" : "not among"} the training records of network ${samples.models[row]}, which says class ${argmax(logits)} with ${percent(Math.max(...softmax(logits)))}. The noise has σ = ${fixed(spread, 2)} logits.`;
-    for (const id of ["att-one", "att-ten", "att-hundred"]) byId(id).disabled = count >= MOST;
+    for (const id of ["att-one", "att-ten", "att-hundred"]) byId(id).setAttribute("aria-disabled", String(count >= MOST));
     estimate(byId("att-estimate"), logits, count ? game.estimate.mean : null);
     const curves = [...past.values(), game].filter((one) => one.errors.length)
       .map((one) => ({ name: one.name, style: one.style, points: thinned(one.errors), dots: one.errors.length === 1 }));
@@ -94,7 +94,11 @@ function typical(samples) {
 
 function verdict(mode, game, spread, setting) {
   const count = game.errors.length;
-  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone."];
+  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone.", {
+    same: "",
+    near: ` A near-duplicate is modelled: every logit is moved by normal numbers of standard deviation ${fixed(setting.near, 1)}, which you do not know.`,
+    pairs: " Shifts in pairs are for somebody who can move the logits at will, and knows by how much.",
+  }[mode.question]];
   const error = el("b", { id: "att-rms" }, digits(game.errors.at(-1)));
   const asked = `After ${count.toLocaleString("en")} ${count === 1 ? "query" : "queries"} the estimate is wrong by `;
   const rest = {
@@ -105,7 +109,7 @@ function verdict(mode, game, spread, setting) {
     "keyed near": ` logits. Each near-duplicate that falls into another cell brings new noise to average, so the noise goes; it cost ${count} different queries. What the cells’ width hides goes only as far as the near-duplicates reach into other cells.`,
     "keyed pairs": " logits. Somebody who can move the logits by known amounts, over several cells, gets them back at every width. Keyed noise does not claim otherwise.",
   }[`${mode.noise} ${mode.question}`];
-  return [asked, error, rest];
+  return [asked, error, rest, count < MOST ? "" : " This page asks no further; start over."];
 }
 
 /** At most 160 points, evenly spaced on a logarithmic axis. */
@@ -118,12 +122,14 @@ function thinned(errors) {
 function estimate(box, logits, mean) {
   const width = Math.max(220, box.clientWidth || 480), height = 330, left = 40, bottom = height - 44;
   const clean = centred(logits);
-  const reach = Math.ceil(Math.max(...clean.map(Math.abs), ...(mean ?? [0]).map(Math.abs)) / 5) * 5;
+  const most = Math.max(...clean.map(Math.abs), ...(mean ?? [0]).map(Math.abs));
+  const tick = most > 15 ? 10 : 5;
+  const reach = Math.ceil(most / tick) * tick;
   const y = (v) => 28 + ((reach - v) / (2 * reach)) * (bottom - 28);
   const step = (width - left - 10) / clean.length;
   const x = (k) => left + (k + 0.5) * step;
   const nodes = [];
-  for (let v = -reach; v <= reach; v += reach > 15 ? 10 : 5) {
+  for (let v = -reach; v <= reach; v += tick) {
     nodes.push(svg("line", { class: v ? "grid" : "axis", x1: left, x2: width - 10, y1: y(v), y2: y(v) }));
     nodes.push(svg("text", { x: left - 8, y: y(v) + 4, "text-anchor": "end" }, fixed(v, 0)));
   }

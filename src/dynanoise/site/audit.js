@@ -5,7 +5,7 @@ import { byId, digits, el, fixed, percent } from "./dom.js";
 
 import { InputError } from "./lib/errors.js";
 import { givenOf, readFile } from "./lib/given.js";
-import { auditSingle } from "./lib/single_model.js";
+import { auditSingle, strongest } from "./lib/single_model.js";
 import { table } from "./table.js";
 
 const LARGEST = 200 * 2 ** 20;
@@ -14,6 +14,12 @@ const STYLES = ["accent", "ink thin", "dashed", "dotted", "dashed ink thin"];
 export function start(data) {
   const drop = byId("drop"), file = byId("file");
   file.addEventListener("change", () => { if (file.files[0]) take(file.files[0]); });
+  // The same file, mended, is a change only after it was forgotten.
+  file.addEventListener("click", () => { file.value = ""; });
+  // A file that misses the box would replace the page.
+  for (const kind of ["dragover", "drop"]) {
+    addEventListener(kind, (event) => { if (event.dataTransfer.types.includes("Files")) event.preventDefault(); });
+  }
   for (const kind of ["dragenter", "dragover"]) {
     drop.addEventListener(kind, (event) => { event.preventDefault(); drop.classList.add("over"); });
   }
@@ -35,15 +41,20 @@ export function start(data) {
   }
 }
 
-/** Reads and shows; what is wrong with the file becomes a sentence. */
+let attempts = 0;
+
+/** Reads and shows; what is wrong with the file becomes a sentence. Of several the last one counts. */
 async function attempt(read) {
+  const own = (attempts += 1);
   const wrong = byId("audit-wrong"), out = byId("audit-out");
   wrong.textContent = "";
   out.replaceChildren(el("p", {}, "Reading and attacking…"));
   await new Promise((done) => setTimeout(done, 30));
   try {
-    show(out, await read());
+    const given = await read();
+    if (own === attempts) show(out, given);
   } catch (error) {
+    if (own !== attempts) return;
     out.replaceChildren();
     wrong.textContent = error instanceof InputError ? error.message : `This file could not be audited (${error.message}).`;
   }
@@ -71,7 +82,7 @@ function show(out, given) {
 
 function draw(box, given, model) {
   const found = auditSingle(given, { model });
-  const best = found.reduce((a, b) => (b.auc.value > a.auc.value ? b : a));
+  const best = strongest(found);
   const range = (one, show = fixed) => (Number.isFinite(one.low) ? [`[${show(one.low)}, ${show(one.high)}]`] : []);
   const cell = (one, show = fixed) => (one ? { node: show(one.value), value: one.value, small: range(one, show) } : { node: el("span", { class: "absent" }, "too few"), value: null });
   const rates = (value) => percent(value, 2);
@@ -84,10 +95,10 @@ function draw(box, given, model) {
   box.replaceChildren(
     el("p", { class: "verdict" },
       el("b", {}, leaks ? `This model gives membership away: AUC ${fixed(best.auc.value)} ${range(best.auc)[0] ?? ""}` : `No leak was measured: AUC ${fixed(best.auc.value)} ${range(best.auc)[0] ?? ""}`),
-      ` by ${best.title}. The attacker sees all probabilities, knows of half of the records whether they are members, and has no models of its own; one who has may find more.`),
+      ` by ${best.title}, chosen on the known half. The attacker sees all probabilities, knows of half of the records whether they are members, and has no models of its own; one who has may find more.`),
     el("div", { class: "pair audit" },
       el("figure", {}, el("h3", {}, "ROC of the scored half"), places),
-      el("figure", {}, el("h3", {}, "Attacks"), table(`Attacks on ${best.rows.length.toLocaleString("en")} scored records; small: 95% intervals over records. “Too few”: records to resolve it. Best after the fact in colour.`,
+      el("figure", {}, el("h3", {}, "Attacks"), table(`Attacks on ${best.rows.length.toLocaleString("en")} scored records; small: 95% intervals over records. “Too few”: records to resolve it. In colour the attack that is best on the known half: the best of the scored half would be the luckiest, too.`,
         [{ title: "AUC" }, { title: "balanced accuracy" }, { title: "TPR at 1% FPR" }, { title: "TPR at 0.1% FPR" }, { title: "threshold" }], rows, "Attack"))),
     el("p", { class: "fine" }, "Thresholds are tuned on the known half. Not covered: white-box access, observation of the training, extraction, earlier versions. The same numbers come from ", el("code", {}, "dynanoise audit FILE"), ", with shadow models as well where the file holds several."),
   );

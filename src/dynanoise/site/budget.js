@@ -100,7 +100,7 @@ function fromRecords(data) {
   return {
     budgets: [...new Set(plain.map((one) => one.repeats))],
     rows: names.map((name) => ({ key: name, name: contenderTitle(name), style: STYLES[name], at: at(name) })),
-    note: `Scores of ${data.titles[samples.attack]} for ${samples.rows.toLocaleString("en")} pairs of record and network, kept by ${data.runs.find((run) => run.folder === samples.folder).command}. The attacker knows the defense, trained other networks behind it, asks each query as often as it may and averages. The curves are made from these scores in the page.`,
+    note: `Scores of ${data.titles[samples.attack]} for ${samples.rows.toLocaleString("en")} pairs of record and network, kept by ${data.runs.find((run) => run.folder === samples.folder).command}. The attacker knows the defense, trained other networks behind it, repeats the same query as often as it may and averages; near-duplicates, and stronger attacks, are among the results. The curves are made from these scores in the page.`,
   };
 }
 

@@ -51,7 +51,7 @@ export function chart(box, about) {
     const nearest = all[0].points.reduce((a, b) => (Math.abs(x(b[0]) - where) < Math.abs(x(a[0]) - where) ? b : a))[0];
     const text = about.y.text ?? ((value) => value.toFixed(3));
     const lines = all.map((one) => `${one.name}: ${text(value(one.points, nearest))}`);
-    const head = `${about.x.label.split(",")[0]} ${(about.x.text ?? String)(Number(nearest.toPrecision(3)))}`;
+    const head = `${about.x.label.split(",")[0]} ${(about.x.text ?? String)(Number.isInteger(nearest) ? nearest : Number(nearest.toPrecision(3)))}`;
     tip.textContent = [head, ...lines].join("\n");
     tip.hidden = false;
     const left = x(nearest);
@@ -102,10 +102,13 @@ function axes(about, x, y, width, height) {
     nodes.push(svg("text", { x: x(tick), y: height - BOTTOM + 18, "text-anchor": "middle" }, (about.x.text ?? String)(tick)));
   }
   nodes.push(svg("line", { class: "axis", x1: LEFT, x2: width - RIGHT, y1: height - BOTTOM, y2: height - BOTTOM }));
-  nodes.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, about.x.label));
+  nodes.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: height - 6, "text-anchor": "middle" }, short(about.x.label, width)));
   nodes.push(svg("text", { x: 0, y: 12 }, about.y.label));
   return nodes;
 }
+
+/** A label without what stands behind its comma, where there is no room for that. */
+const short = (label, width) => (6.4 * label.length > width ? label.split(",")[0] : label);
 
 /** Of a polyline with ascending x, the value at x: linear between points, the ends beyond them. */
 function value(points, at) {

@@ -30,8 +30,13 @@ export const metricTitle = (name) => METRICS[name] ?? words(name);
 export function protocolTitle(protocol) {
   if (!protocol.knows) return "Paper’s attacker";
   const extra = words(protocol.name).replace(/^adaptive ?/, "").replace(/\b\d+\b/, "").trim();
-  const asks = protocol.repeats === 1 ? "1 query" : `${protocol.repeats} queries`;
-  const about = { near: "near-duplicates", key: "with the key" }[extra] ?? extra;
+  const count = protocol.repeats === 1 ? "1 query" : `${protocol.repeats} queries`;
+  // Near-duplicates are queries, too: who asks each of them once does not ask once.
+  const asks = protocol.augmented ? `${count} of each` : count;
+  const about = {
+    near: "near-duplicates", key: "with the key", disjoint: "models of other records",
+    architecture: "models of another architecture", recipe: "models trained otherwise",
+  }[extra] ?? extra;
   return `Adaptive, ${about ? `${about}, ` : ""}${asks}`;
 }
 
@@ -46,6 +51,8 @@ export function decode(body) {
   const sets = new Map();
   for (const run of body.runs) {
     for (const protocol of run.protocols) {
+      protocol.attacker = body.attackers[protocol.attacker];
+      protocol.who = `${protocol.attacker} ${protocol.intervals}`;
       for (const [name, [strongest, utility, attacks]] of Object.entries(protocol.rows)) {
         protocol.rows[name] = {
           strongest: strongest[0],
@@ -85,17 +92,20 @@ export function decode(body) {
  * @returns {Found | null}
  */
 export function at(run, protocol, contender, attack, metric) {
-  const row = protocol.rows[contender];
+  const row = own(protocol.rows, contender);
   if (!row) return null;
   const found = { run, protocol, contender, attack, metric };
   if (attack === "strongest" && metric === "asr") return { ...found, cell: row.most, title: row.strongest };
-  const value = attack ? row.attacks[attack]?.[metric] : row.utility[metric];
+  const value = own(attack ? own(row.attacks, attack) : row.utility, metric);
   return value ? { ...found, cell: value } : null;
 }
 
+/** Names come from addresses: what every object inherits is no number. */
+const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : null);
+
 /** Of `data.overhead`, in the same shape. */
 export function overheadAt(data, contender, metric) {
-  const values = data.overhead?.rows[contender]?.[metric];
+  const values = own(own(data.overhead?.rows, contender), metric);
   if (!values) return null;
   const [value, low = null, high = null] = values;
   return { run: data.overhead, protocol: { name: "overhead", who: "Nobody attacks: time and memory of an answer." }, contender, attack: null, metric, cell: { value, low, high } };

@@ -66,8 +66,14 @@ def data_json(results: Path, citation: Path) -> str:
             found.append((path.parent.name, evidence))
     if not runs:
         raise InputError(f"{results} holds no Records of a benchmark.", "Run `make results`.")
+    # Each attacker stands in many protocols: the sentence is kept once.
+    attackers = dict.fromkeys(one["attacker"] for run in runs for one in run["protocols"])
+    place = {sentence: index for index, sentence in enumerate(attackers)}
+    for one in (protocol for run in runs for protocol in run["protocols"]):
+        one["attacker"] = place[one["attacker"]]
     body = {
         "format": FORMAT,
+        "attackers": list(attackers),
         "utility": UTILITY,
         "attack": ATTACK,
         "titles": _titles(runs),
@@ -100,7 +106,6 @@ def _source(path: Path, records: Sequence[Record]) -> dict[str, Any]:
 
 def _run(records: Sequence[Record]) -> dict[str, Any]:
     return {
-        "seeds": len({record.seed for record in records}),
         "defenses": {one.contender: _defense(one) for one in reversed(records)},
         "protocols": [_protocol(name, summary) for name, summary in by_protocol(records).items()],
     }
@@ -122,7 +127,9 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
         ]
     return {
         "name": name,
-        "who": threats.who(summary),
+        "attacker": threats.attacker(first.threat),
+        "intervals": threats.intervals(summary),
+        "seeds": len(summary.seeds),
         "repeats": first.threat.repeats,
         "augmented": first.threat.augmented,
         "knows": first.threat.knows_defense,

@@ -14,6 +14,13 @@ import { start as text } from "./text.js";
 
 const trouble = byId("trouble");
 
+// Sections grow while the page starts, so what an address asks for is no longer where it was; who
+// has begun to read stays where they are.
+let reads = performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+  addEventListener(kind, () => { reads = true; }, { once: true, passive: true });
+}
+
 try {
   const data = await load();
   for (const start of [source, facts, text, overview, method, simulator, attacker, budget, results, audit]) {
@@ -22,6 +29,12 @@ try {
     start(data);
   }
   trouble.remove();
+  const asked = document.getElementById(location.hash.slice(1));
+  // Charts that see their size for the first time still move what is below them.
+  for (let frame = 0; asked && frame < 3; frame++) {
+    if (!reads) asked.scrollIntoView({ behavior: "instant" });
+    await new Promise((done) => setTimeout(done, 40));
+  }
   document.documentElement.dataset.ready = "";
 } catch (error) {
   trouble.hidden = false;

@@ -82,7 +82,6 @@ export function start(data) {
   const button = byId("sweep-pause");
   const label = () => {
     button.textContent = motion.paused ? "Play" : "Pause";
-    button.setAttribute("aria-pressed", String(motion.paused));
   };
   button.addEventListener("click", () => {
     if (held) phase = Math.acos(Math.min(1, Math.max(-1, (MIDDLE - Number(slide.value)) / REACH)));

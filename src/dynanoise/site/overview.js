@@ -1,7 +1,7 @@
 /** Section 1: the live picture of an attack, and what Records say of it in four numbers. */
 
 import { at, contenderTitle, dataTitle, overheadAt, protocolTitle } from "./data.js";
-import { animate, byId, el, fixed, segments, still } from "./dom.js";
+import { animate, byId, el, fixed, percent, segments, still } from "./dom.js";
 import { roc } from "./lib/roc.js";
 import { Particles } from "./particles.js";
 import { interval, number } from "./source.js";
@@ -58,11 +58,13 @@ export function start(data) {
     particles.draw();
     const there = [...scores.keys()].filter((i) => !Number.isNaN(scores[i]));
     const auc = roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])).auc;
+    const right = [...there].sort((a, b) => scores[a] - scores[b]).slice(there.length >> 1);
+    const share = right.filter((i) => samples.members[i]).length / right.length;
     const found = data.find(one.folder, one.protocol, contender, samples.attack, "auc");
     const before = data.find(one.folder, one.protocol, "none", samples.attack, "auc");
     const chosen = data.find(one.folder, one.protocol, contender, "strongest", "auc");
     byId("stage-verdict").replaceChildren(
-      ...verdict(contender, one, found, before),
+      ...verdict(contender, one, found, before, share),
       ...(chosen ? [" The attack that such an attacker chooses for itself has ", number(chosen), "."] : []),
     );
     const run = found?.run;
@@ -79,7 +81,6 @@ export function start(data) {
   const pause = byId("stage-pause");
   pause.addEventListener("click", () => {
     motion.pause(!motion.paused);
-    pause.setAttribute("aria-pressed", String(motion.paused));
     pause.textContent = motion.paused ? "Play" : "Pause";
     // A picture that stands still shows where everything is.
     if (motion.paused) { particles.show(particles.view, true); particles.draw(); }
@@ -93,12 +94,14 @@ export function start(data) {
 
 const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
 
-function verdict(contender, one, found, before) {
+function verdict(contender, one, found, before, share) {
   if (!found) return ["No Record has this number."];
   const value = [el("b", {}, "AUC ", number(found)), ` ${interval(found) ?? ""}`.trimEnd()];
-  if (contender === "none") return [...value, ". Undefended, the attack pulls the two groups apart: nearly all that it ranks to the right were trained on."];
+  if (contender === "none") return [...value, `. Undefended, the attack pulls the two groups apart: ${percent(share, 0)} of the right half were trained on.`];
   const asked = one.repeats === 1 ? "asked once" : `asked ${one.repeats} times and averaged`;
-  return [...value, ` behind ${contenderTitle(contender)}, ${asked}, by an attacker who knows the defense; `, before ? number(before) : "", " without it."];
+  // Keyed noise claims nothing about near-duplicates, which are among the results.
+  const lacks = found.run.defenses[contender]?.noise === "keyed" ? ", not its key, and asks no near-duplicates" : "";
+  return [...value, ` behind ${contenderTitle(contender)}, ${asked}, by an attacker who knows the defense${lacks}; `, before ? number(before) : "", " without it."];
 }
 
 function counters(data) {
@@ -116,8 +119,8 @@ function counters(data) {
   const items = [
     paper && [arrow(...pair(paper)), `attack success on ${dataTitle(preset)}, paper’s attacker, without and with DynaNoise`],
     honest && [arrow(...pair(honest)), `attack success on ${dataTitle(preset)}, ${protocolTitle(honest.protocol).toLowerCase()}, likewise`],
-    time && [[number(time, `${fixed(time.cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(many, `${fixed(many.cell.value, 2)}×`)], `time of an answer, alone and in batches of ${data.overhead.batches.at(-1)}`],
-    [[count(attacks.size), el("span", { class: "to" }, " × "), count(data.sets.size)], "attacks and data sets, all from committed Records"],
+    time && [[number(time, `${fixed(time.cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(many, `${fixed(many.cell.value, 2)}×`)], `time of an answer with DynaNoise, relative to one without: alone, and in batches of ${data.overhead.batches.at(-1)}`],
+    [[count(attacks.size), el("span", { class: "to" }, " / "), count(data.sets.size)], "attacks, and data sets; every number from committed Records"],
   ];
   byId("counters").replaceChildren(
     ...items.filter(Boolean).map(([value, about]) => el("div", {}, el("dt", {}, about), el("dd", {}, ...value))),

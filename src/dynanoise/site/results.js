@@ -80,6 +80,7 @@ function summary(data, set) {
 function notes(set) {
   const list = set.protocols.map(({ run, protocol }) => el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, el("code", {}, run.command)));
   if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about somebody who knows of the defense."));
+  if (everyone(set).includes("dynanoise_tuned")) list.push(el("li", {}, el("b", {}, contenderTitle("dynanoise_tuned")), ": a setting that was tuned on records of these networks. What is best of many settings is also the luckiest of many."));
   return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
 
@@ -93,24 +94,26 @@ function published(data, preset) {
   };
 }
 
+/** One shape a protocol, so that they differ in print and to eyes that see no colours, too. */
 const MARKS = [
-  { shape: "ring", style: "others" }, { shape: "dot", style: "accent" }, { shape: "dot", style: "ink" },
-  { shape: "square", style: "accent" }, { shape: "square", style: "ink" }, { shape: "dot", style: "" }, { shape: "square", style: "" },
+  (x, y) => svg("circle", { class: "ring", cx: x, cy: y, r: 5 }),
+  (x, y) => svg("circle", { class: "dot accent", cx: x, cy: y, r: 6 }),
+  (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5z` }),
+  (x, y) => svg("rect", { class: "dot accent", x: x - 5.5, y: y - 5.5, width: 11, height: 11 }),
+  (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7}l7 12.5h-14z` }),
+  (x, y) => svg("rect", { class: "ring", x: x - 4.5, y: y - 4.5, width: 9, height: 9 }),
+  (x, y) => svg("path", { class: "line ink", d: `M${x - 4.5} ${y - 4.5}l9 9m0 -9l-9 9` }),
 ];
-
-function mark(index, x, y) {
-  const { shape, style } = MARKS[index % MARKS.length];
-  if (shape === "ring") return svg("circle", { class: "ring", cx: x, cy: y, r: 5 });
-  if (shape === "square") return svg("rect", { class: `dot ${style}`, x: x - 5, y: y - 5, width: 10, height: 10 });
-  return svg("circle", { class: `dot ${style}`, cx: x, cy: y, r: 6 });
-}
+const mark = (index, x, y) => MARKS[index % MARKS.length](x, y);
 
 function dots(box, set) {
   const width = box.clientWidth;
   if (width < 80) return;
   const names = everyone(set);
   const chosen = shownOf(set);
-  const row = 34, left = Math.min(150, width * 0.34), right = 16, high = names.length * row + 40;
+  // Names stand beside their marks, or on a small screen above them.
+  const narrow = width < 420, row = narrow ? 56 : 34, left = narrow ? 26 : Math.min(150, width * 0.34), right = 16;
+  const high = names.length * row + 40;
   const all = chosen.flatMap(({ protocol }) => Object.values(protocol.rows).flatMap(({ most }) => [most.value, most.high ?? 0]));
   const most = Math.max(0.6, Math.ceil(Math.max(...all) * 20) / 20);
   const least = Math.min(0.5, ...chosen.flatMap(({ protocol }) => Object.values(protocol.rows).map(({ most: one }) => Math.floor((one.low ?? one.value) * 50) / 50)));
@@ -123,12 +126,12 @@ function dots(box, set) {
   nodes.push(svg("text", { x: x(0.5), y: high - 2, "text-anchor": "middle" }, "guessing"));
   names.forEach((name, i) => {
     const y = i * row + row / 2;
-    nodes.push(svg("text", { x: 0, y: y + 4, class: OURS.test(name) ? "value" : "" }, contenderTitle(name)));
+    nodes.push(svg("text", { x: 0, y: narrow ? i * row + 15 : y + 4, class: OURS.test(name) ? "value" : "" }, contenderTitle(name)));
     nodes.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y + row / 2, y2: y + row / 2 }));
     chosen.forEach(({ protocol }, k) => {
       const found = protocol.rows[name]?.most;
       if (!found) return;
-      const offset = (k - (chosen.length - 1) / 2) * 5;
+      const offset = (k - (chosen.length - 1) / 2) * 5 + (narrow ? 10 : 0);
       if (found.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(found.low), x2: x(found.high), y1: y + offset, y2: y + offset }));
       nodes.push(mark(k, x(found.value), y + offset));
     });

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 from dynanoise.errors import InputError
 
@@ -76,6 +78,15 @@ class _Handler(SimpleHTTPRequestHandler):
         """Nobody's visits are written anywhere."""
 
 
+class _Server(ThreadingHTTPServer):
+    """A server to which a visitor who leaves is no error."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that closes a page drops its connections; anything else is a bug, and said."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 def server(port: int) -> ThreadingHTTPServer:
     """A server of the page on 127.0.0.1 that answers once `serve_forever` is called.
 
@@ -87,7 +98,7 @@ def server(port: int) -> ThreadingHTTPServer:
     """
     handler = partial(_Handler, contents())
     try:
-        return ThreadingHTTPServer((HOST, port), handler)
+        return _Server((HOST, port), handler)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(

@@ -2,14 +2,17 @@
 
 import { byId, copy, el, fixed, percent, slider, svg } from "./dom.js";
 import { answer, draws, logitsOf, sensitivity, spread, variance } from "./lib/dynanoise.js";
+import { InputError, require } from "./lib/errors.js";
 import { flipProbability } from "./lib/flips.js";
-import { checkedLogits, entropy, logSoftmax, softmax } from "./lib/numerics.js";
+import { checkedLogits, entropy, logProbabilities, logSoftmax, softmax } from "./lib/numerics.js";
 import { seeded } from "./lib/random.js";
 import { yamlOf } from "./yaml.js";
 
 export const DEFAULTS = { confidence: 0.9, classes: 10, s0: 0.1, lambda: 3, T: 4 };
 const DRAWS = 400;
 const BARS = 10;
+const MOST_LOGITS = 2000; // more would make every change of a slider wait
+const LONGEST = 4000; // characters of logits in an address; servers refuse addresses beyond 8,000
 
 const SLIDERS = {
   confidence: { label: "Confidence of the top class", min: 0.02, max: 0.999, step: 0.001, show: (v) => percent(v) },
@@ -24,7 +27,7 @@ export function settingOf(search) {
   const asked = new URLSearchParams(search);
   const setting = { ...DEFAULTS, logits: asked.get("logits") ?? "" };
   for (const [name, { min, max }] of Object.entries(SLIDERS)) {
-    const value = asked.has(name) ? Number(asked.get(name)) : NaN;
+    const value = asked.get(name)?.trim() ? Number(asked.get(name)) : NaN;
     if (Number.isFinite(value)) setting[name] = Math.min(max, Math.max(min, value));
   }
   setting.classes = Math.round(setting.classes);
@@ -35,35 +38,57 @@ export function settingOf(search) {
 export function searchOf(setting) {
   const asked = new URLSearchParams();
   for (const [name, value] of Object.entries(DEFAULTS)) if (setting[name] !== value) asked.set(name, String(setting[name]));
-  if (setting.logits.trim()) asked.set("logits", numbersOf(setting.logits).join(","));
+  if (setting.logits.trim() && fits(setting)) asked.set("logits", numbersOf(setting.logits).join(","));
   const text = asked.toString();
   return text ? `?${text}` : "";
 }
 
-const numbersOf = (text) => text.split(/[\s,;\[\]()]+/).filter(Boolean);
+const fits = ({ logits }) => logits.length <= LONGEST;
+const numbersOf = (text) => text.replaceAll("\u2212", "-").split(/[\s,;\[\]()]+/).filter(Boolean);
+
+/** The logits of a text. Throws InputError for what is none. */
+function logitsIn(text) {
+  const parts = numbersOf(text);
+  require(
+    parts.length <= MOST_LOGITS,
+    `These are ${parts.length.toLocaleString("en")} logits.`,
+    `Paste at most ${MOST_LOGITS.toLocaleString("en")}.`,
+  );
+  const odd = parts.find((part) => !Number.isFinite(Number(part)));
+  require(odd === undefined, `The logits hold “${odd?.slice(0, 30)}”, which is no finite number.`, "Separate numbers by commas or spaces.");
+  return checkedLogits(parts.map(Number));
+}
+
+/** No top class of K has less than 1/K. */
+const topOf = ({ confidence, classes }) => Math.max(confidence, 1 / classes);
 
 /** Everything that is shown of a setting, as numbers. Throws InputError for logits that are none. */
 export function computed(setting) {
   const own = setting.logits.trim() !== "";
-  const logits = own ? checkedLogits(numbersOf(setting.logits).map(Number)) : logitsOf(Math.max(setting.confidence, 1 / setting.classes), setting.classes);
+  const logits = own ? logitsIn(setting.logits) : logitsOf(topOf(setting), setting.classes);
   const parameters = { baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T };
   const many = spread(draws(logits, parameters, seeded("simulator"), DRAWS), 0.9);
   const smooth = answer(logits, { ...parameters, baseVariance: 0 }, []);
   return {
     own, logits, before: softmax(logits), smooth, ...many,
     H: entropy(logSoftmax(logits)), R: sensitivity(logits), variance: variance(logits, parameters),
-    out: entropy(Float64Array.from(many.mean, Math.log)),
+    out: entropy(logProbabilities(many.mean)),
     flips: flipProbability(logits, parameters),
   };
 }
+
+/** What would be rounded to nothing, but is not nothing, is said to be little. */
+const chance = (value) => (value > 0 && value < 0.00005 ? "<0.01%" : percent(value, 2));
 
 export const riskOf = (R) => (R < 1 / 3 ? "low" : R < 2 / 3 ? "medium" : "high");
 
 export function start() {
   const setting = settingOf(location.search);
   const controls = {};
-  for (const [name, about] of Object.entries(SLIDERS)) {
+  const confidence = { ...SLIDERS.confidence, show: (v) => percent(topOf({ ...setting, confidence: v })) };
+  for (const [name, about] of Object.entries({ ...SLIDERS, confidence })) {
     controls[name] = slider({ ...about, value: setting[name], id: `sim-${name}` }, (value) => { setting[name] = value; changed(); });
+    setting[name] = controls[name].value; // a step of the slider
     byId("sim-sliders").append(el("div", { class: "slider" }, ...controls[name].parts));
   }
   const own = byId("sim-logits");
@@ -71,33 +96,57 @@ export function start() {
   byId("sim-own").open = setting.logits !== "";
   own.addEventListener("input", () => { setting.logits = own.value; changed(); });
   const said = byId("sim-said");
-  byId("sim-link").addEventListener("click", () => copy(location.href.split("#")[0] + "#simulator", said, "The link was"));
+  byId("sim-link").addEventListener("click", () => copy(location.origin + location.pathname + searchOf(setting) + "#simulator", said, fits(setting) ? "The link was" : "The link, without so many logits, was"));
   byId("sim-yaml").addEventListener("click", () => copy(yamlOf(setting), said, "defense.yaml was"));
   byId("sim-form").addEventListener("submit", (event) => event.preventDefault());
   byId("sim-form").addEventListener("reset", (event) => {
     event.preventDefault();
-    Object.assign(setting, DEFAULTS, { logits: "" });
-    for (const name of Object.keys(SLIDERS)) controls[name].set(setting[name]);
-    own.value = "";
+    take({ ...DEFAULTS, logits: "" });
     said.textContent = "";
     changed();
+  });
+  addEventListener("popstate", () => {
+    // What was not written yet is newer than the address.
+    if (timer) write();
+    else if (searchOf(settingOf(location.search)) !== searchOf(setting)) {
+      take(settingOf(location.search));
+      show();
+    }
   });
   new ResizeObserver(() => last && bars(last)).observe(byId("sim-bars"));
 
   let timer = 0, last = null;
   function changed() {
     clearTimeout(timer);
-    timer = setTimeout(() => history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash), 150);
+    timer = setTimeout(write, 150);
     show();
   }
+  function write() {
+    clearTimeout(timer);
+    timer = 0;
+    history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash);
+  }
+  /** Moves every control to another setting. */
+  function take(other) {
+    Object.assign(setting, other);
+    for (const name of Object.keys(SLIDERS)) {
+      controls[name].set(setting[name]);
+      setting[name] = controls[name].value;
+    }
+    own.value = setting.logits;
+  }
   function show() {
+    let wrong = "";
     try {
       last = computed(setting);
-      byId("sim-wrong").textContent = "";
     } catch (error) {
-      byId("sim-wrong").textContent = error.message;
-      return;
+      if (!(error instanceof InputError)) throw error;
+      wrong = `${error.message} Until then the numbers are those of the sliders.`;
+      last = computed({ ...setting, logits: "" });
     }
+    if (byId("sim-wrong").textContent !== wrong) byId("sim-wrong").textContent = wrong;
+    own.setAttribute("aria-invalid", String(wrong !== ""));
+    controls.confidence.set(setting.confidence);
     controls.confidence.input.disabled = controls.classes.input.disabled = last.own;
     byId("sim-yaml-text").textContent = yamlOf(setting);
     stats(last);
@@ -113,7 +162,7 @@ function stats(now) {
     ["sim-R", [fixed(now.R, 4), " ", el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
     ["sim-variance", fixed(now.variance, 4), "variance σ² of the noise"],
     ["sim-out", fixed(now.out, 4), "entropy of the mean answer, nats"],
-    ["sim-flips", percent(now.flips.value, 2), "chance that the label changes"],
+    ["sim-flips", chance(now.flips.value), "chance that the label changes"],
     ["sim-top", `${percent(Math.max(...now.before))} → ${percent(now.smooth[now.before.indexOf(Math.max(...now.before))])}`, "top class, by smoothing alone"],
   ];
   byId("sim-stats").replaceChildren(
@@ -154,5 +203,5 @@ function bars(now) {
     el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
   );
   const rest = now.before.length - order.length;
-  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
+  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high; it says how certain the answer is, not what an attacker finds. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
 }

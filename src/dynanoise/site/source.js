@@ -4,6 +4,7 @@ import { at, contenderTitle, dataTitle, metricTitle, overheadAt, protocolTitle }
 import { byId, copy, digits, el, fixed } from "./dom.js";
 
 const PREFIX = "#record/";
+const UNKNOWN = "The Records of this page hold no such number: the link is broken, or of another version of them.";
 
 /** The address of a number within the page. */
 export function address(found) {
@@ -38,12 +39,11 @@ export function start(data) {
       return;
     }
     const found = looked(data, location.hash);
-    if (!found) return;
     if (event) {
       const old = new URL(event.oldURL).hash;
       before = old.startsWith(PREFIX) ? before : old;
     }
-    byId("source-body").replaceChildren(...body(found));
+    byId("source-body").replaceChildren(...(found ? body(found) : [el("p", {}, UNKNOWN)]));
     if (!dialog.open) {
       back = document.activeElement;
       dialog.showModal();
@@ -58,8 +58,15 @@ export function start(data) {
   show(null);
 }
 
+/** The number that a link asks for; null where it is broken, or of other Records. */
 function looked(data, hash) {
-  const [folder, protocol, contender, attack, metric] = hash.slice(PREFIX.length).split("/").map(decodeURIComponent);
+  let parts;
+  try {
+    parts = hash.slice(PREFIX.length).split("/").map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+  const [folder, protocol, contender, attack, metric] = parts;
   if (protocol === "overhead") return overheadAt(data, contender, metric);
   return data.find(folder, protocol, contender, attack === "-" ? null : attack, metric);
 }
@@ -73,7 +80,7 @@ function body(found) {
   const pairs = [
     ["Measured", `${metricTitle(found.metric)}${found.attack ? `, attack: ${found.title ?? found.attack}` : ""}`],
     ["Behind", `${contenderTitle(found.contender)}${defense ? ` (${plain(defense)})` : ""}`],
-    ["On", `${dataTitle(run.dataset)}, ${run.model}${run.seeds > 1 ? `; mean of ${run.seeds} seeds` : ""}`],
+    ["On", `${dataTitle(run.dataset)}, ${run.model}${protocol.seeds > 1 ? `; mean of ${protocol.seeds} seeds` : ""}`],
     ["Against", protocol.knows === undefined ? protocol.who : `${protocolTitle(protocol)}. ${protocol.who}`],
     ["Record", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, contender ${found.contender}, ${found.attack ? `attack ${found.attack}` : "no attack"}`)],
     ["SHA-256", el("code", {}, run.sha256)],

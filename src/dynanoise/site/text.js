@@ -10,12 +10,13 @@ export function start(data) {
   for (const set of data.sets.values()) {
     for (const { protocol } of set.protocols) {
       const title = protocolTitle(protocol);
-      seen.set(title, { who: protocol.who, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
+      seen.set(title, { who: protocol.attacker, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
     }
   }
   byId("threats").replaceChildren(el("dl", {}, ...[...seen].flatMap(([title, { who, sets }]) => [
     el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
   ])));
+  onPaper(byId("faq"));
   const { authors, title, journal, year, arxiv, url, bibtex } = data.citation;
   byId("cite-text").replaceChildren(
     `${authors.join(" and ")} (${AFFILIATION}). `, el("i", {}, title), `. ${journal}, ${year}. `,
@@ -23,4 +24,14 @@ export function start(data) {
   );
   byId("cite-bibtex").textContent = bibtex;
   byId("cite-copy").addEventListener("click", () => copy(bibtex, byId("cite-said"), "BibTeX was"));
+}
+
+/** Opens every answer while the page is printed: on paper nobody can. */
+function onPaper(faq) {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...faq.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
 }

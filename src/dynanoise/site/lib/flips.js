@@ -81,6 +81,7 @@ const WEIGHTS = Array.from({ length: 14 }, (_, k) => Math.exp(-((k * H) ** 2)));
  */
 export function erfc(x) {
   if (x < 0) return 2 - erfc(-x);
+  if (x > 28) return 0; // below every float, and no sum for an infinite x
   if (x < 1) {
     let term = x;
     let total = x;

@@ -25,6 +25,7 @@ import { derive } from "./seeding.js";
  * @property {Record<string, Interval>} tprAt by FPR, such as "0.01"; without those that too few
  *   non-members resolve.
  * @property {number} threshold tuned on known records: member if score >= threshold.
+ * @property {number} expected balanced accuracy at the threshold, of known records.
  * @property {number} tpr at the threshold.
  * @property {number} fpr at the threshold.
  * @property {Float64Array} scores of the scored records, larger = more likely a member.
@@ -100,23 +101,34 @@ export function auditSingle(given, { seed = 0, model = 0, replicates = 200 } = {
     const tuned = tune(signal, known, score);
     const scores = score(signal, [...known[0], ...known[1]], scored);
     const truth = Uint8Array.from(scored, (i) => members[i]);
-    const measured = measures(scores, truth, tuned, FPRS);
+    const measured = measures(scores, truth, tuned.threshold, FPRS);
     const replicated = drawn.map(measured);
     const point = measured(new Uint16Array(scored.length).fill(1));
     const intervals = Object.keys(point).map((key) => [key, interval(point[key], replicated.map((one) => one[key]))]);
     const { auc, asr, ...tprAt } = Object.fromEntries(intervals);
     return {
-      attack, title, auc, asr, tprAt, threshold: tuned, scores, members: truth,
-      ...rates(scores, truth, tuned), rows: Uint32Array.from(scored), roc: roc(scores, truth),
+      attack, title, auc, asr, tprAt, ...tuned, scores, members: truth,
+      ...rates(scores, truth, tuned.threshold), rows: Uint32Array.from(scored), roc: roc(scores, truth),
     };
   });
+}
+
+/**
+ * The attack that an attacker chooses: on known records, before the others are scored. The best of
+ * the scored ones would be the luckiest, too.
+ * @param {Finding[]} found
+ * @returns {Finding}
+ */
+export function strongest(found) {
+  return found.reduce((best, one) => (one.expected > best.expected ? one : best));
 }
 
 /** The threshold of greatest balanced accuracy on each known part, learned from the other. */
 function tune(signal, [first, second], score) {
   const tried = [...score(signal, first, second), ...score(signal, second, first)];
   const truth = [...second, ...first].map((i) => signal.members[i]);
-  return bestThreshold(tried, truth).threshold;
+  const { threshold, accuracy } = bestThreshold(tried, truth);
+  return { threshold, expected: accuracy };
 }
 
 /** @returns {Interval} percentiles of what was drawn; replicates that say nothing do not count. */

@@ -1,0 +1,130 @@
+"""What the web page says in words: no claim without its attacker, none that its Records deny."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from dynanoise.report.evidence import load
+from tests.browser.site_page import Opened
+from tests.generated import ROOT
+
+
+def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Opened) -> None:
+    visit.choose("#res-data", "cifar10")
+    visit.choose("#res-view", "summary")
+    said = visit.text("#res-out")
+    assert (
+        said.count("near-duplicates, 1 query") == said.count("near-duplicates, 1 query of each") > 0
+    )
+
+
+def test_every_protocol_has_a_name_in_words(visit: Opened) -> None:
+    visit.choose("#res-data", "digits")
+    said = visit.text("#res-out thead")
+    for words in (
+        "models of other records",
+        "models of another architecture",
+        "models trained otherwise",
+    ):
+        assert words in said
+    visit.choose("#res-data", "cifar10")
+
+
+def test_threat_models_of_several_data_sets_claim_the_size_of_none(visit: Opened) -> None:
+    page = visit.page
+    page.evaluate("document.querySelectorAll('#faq details').forEach(d => { d.open = true; })")
+    said = visit.text("#threats")
+    assert "Measured on Breast cancer, CIFAR-10, Digits." in said
+    # 400, 10,000 and 600 records: none of them is that of all three.
+    assert "95% intervals" not in said and "models and" not in said
+
+
+def test_the_title_promises_nothing_that_the_records_deny(visit: Opened) -> None:
+    """An attacker who knows DynaNoise and asks sixteen times has what it has undefended."""
+    assert "fail" not in visit.page.title() and "DynaNoise" in visit.page.title()
+
+
+def test_the_live_picture_says_the_share_that_it_shows(visit: Opened) -> None:
+    evidence = load(ROOT / "results" / "cifar10_adaptive")
+    assert evidence.rows is not None
+    scores = next(
+        one.scores for one in evidence.attacks_on("adaptive", "none") if one.attack == "lira"
+    )
+    there = ~np.isnan(scores)
+    members = evidence.rows.members[there][np.argsort(scores[there], kind="stable")]
+    share = members[len(members) // 2 :].mean()
+    assert f"{100 * share:.0f}% of the right half" in visit.text("#stage-verdict")
+
+
+def test_keyed_noise_is_never_without_what_it_does_not_claim(visit: Opened) -> None:
+    for contender in ("dynanoise_keyed", "cells", "dynanoise_tuned"):
+        visit.choose("#stage-defense", contender)
+        said = visit.text("#stage-verdict")
+        assert "not its key" in said and "no near-duplicates" in said
+    visit.choose("#stage-defense", "dynanoise")
+    assert "key" not in visit.text("#stage-verdict")
+    visit.choose("#stage-defense", "none")
+    assert "near-duplicates" in visit.text("#roc-note")
+    visit.choose("#res-view", "summary")
+    notes = str(visit.page.text_content(".notes"))
+    assert "tuned on records of these networks" in notes
+
+
+def test_what_an_address_holds_is_said(visit: Opened) -> None:
+    """Who opens it again sends it to the page's host; dropped files are never in it."""
+    answer = visit.page.locator("#faq details", has_text="leave my browser").text_content()
+    assert "address" in str(answer) and "Files you drop" in str(answer)
+    assert "address" in str(visit.page.locator("label[for=sim-logits]").text_content())
+
+
+def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
+    assert "not what an attacker finds" in visit.text("#sim-note")
+
+
+def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened) -> None:
+    compared = set()
+    for path in sorted((ROOT / "results").glob("*/records.json")):
+        records = [one for one in load(path.parent).records if one.contender == "none"]
+        for protocol in {one.protocol for one in records if one.preset != "audit"} - {"overhead"}:
+            seeds = len({one.seed for one in records if one.protocol == protocol})
+            link = f"#record/{path.parent.name}/{protocol}/none/-/accuracy"
+            visit.page.evaluate("link => { location.hash = link; }", link)
+            visit.page.wait_for_function(
+                "said => document.getElementById('source-body').textContent.includes(said)",
+                arg=f"{path.parent.name}/records.json · protocol {protocol}, contender none",
+            )
+            said = visit.text("#source-body")
+            assert ("mean of" in said) == (seeds > 1), link
+            assert seeds == 1 or f"mean of {seeds} seeds" in said, link
+            compared.add((path.parent.name, seeds))
+    assert {("digits", 20), ("digits", 1), ("cifar10", 3)} <= compared
+    visit.page.keyboard.press("Escape")
+
+
+def test_every_attack_and_defense_of_the_tables_is_explained(visit: Opened) -> None:
+    visit.page.evaluate(
+        "document.querySelectorAll('#faq details').forEach(d => { d.open = true; })"
+    )
+    said = visit.text("#faq").lower()
+    names = visit.page.evaluate(
+        """fetch("data.json").then(answer => answer.json())
+            .then(data => Object.values(data.titles))"""
+    )
+    assert len(names) > 12
+    for name in names:
+        for part in name.lower().replace("mod. ", "modified ").split(", "):
+            assert part in said, part
+    visit.choose("#res-view", "summary")
+    for name in visit.page.locator("#res-out tbody th").all_inner_texts():
+        assert name.lower().split(", ")[0] in said and name.lower().split(", ")[-1] in said, name
+
+
+def test_what_is_asked_in_the_game_is_said_before_it_is_asked(visit: Opened) -> None:
+    visit.choose("#att-question", "near")
+    assert "modelled" in visit.text("#att-verdict") and "deviation 2.0" in visit.text(
+        "#att-verdict"
+    )
+    visit.choose("#att-question", "pairs")
+    assert "can move the logits at will" in visit.text("#att-verdict")
+    visit.choose("#att-question", "same")
+    assert "modelled" not in visit.text("#att-verdict")
