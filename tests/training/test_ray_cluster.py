@@ -91,7 +91,7 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     nodes: Nodes, bucket: str, tmp_path: Path, folder: Path
 ) -> None:
     """kill -9 in the midst, then one bit of one model: the next run trains that and the rest."""
-    asked = {"address": nodes.address, "store": bucket, "folder": folder}
+    asked: dict[str, Any] = {"address": nodes.address, "store": bucket, "folder": folder}
     killed = Driver(tmp_path, "records", **asked)
     killed.until(lambda: len(noted.notes(folder, "began")) > 4)
     killed.until(lambda: len(killed.out.read_text().splitlines()) >= 4)
