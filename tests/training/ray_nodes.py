@@ -40,10 +40,9 @@ class Nodes:
     Args:
         log: where the cluster's process writes what it has to say.
         workers: how many other nodes, of one core each; where there are none the head trains.
-        settings: for the environment, instead of `PATIENT`'s.
     """
 
-    def __init__(self, log: Path, workers: int = 2, **settings: str) -> None:
+    def __init__(self, log: Path, workers: int = 2) -> None:
         self.log = log
         with log.open("w") as file:
             self.process = subprocess.Popen(
@@ -53,7 +52,7 @@ class Nodes:
                 stderr=file,
                 text=True,
                 cwd=ROOT,
-                env={**os.environ, **PATIENT, **settings},
+                env={**os.environ, **PATIENT},
                 start_new_session=True,
             )
         self.address: str = self._answer()
