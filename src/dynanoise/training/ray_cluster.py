@@ -246,9 +246,9 @@ def _cancel(ray: Any, begun: list[Any]) -> None:
     """Ends what is at work after an error or Ctrl-C.
 
     Ray aborts a process that cancels a task whose result is just arriving ("Tried to complete task
-    that was not pending", ray-project/ray#54260), so what has arrived is left alone, and nothing is
-    cancelled where disconnecting does. A cancellation that meets a task on its way to a node is
-    lost, so it is repeated.
+    that was not pending"; ray-project/ray#54798 describes the race), so what has arrived is left
+    alone, and nothing is cancelled where disconnecting does. A cancellation that meets a task on
+    its way to a node is lost, so it is repeated.
     """
     deadline, seconds = time.monotonic() + 10.0, 0.0
     while begun and time.monotonic() < deadline:
