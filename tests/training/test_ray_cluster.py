@@ -24,7 +24,7 @@ from dynanoise.audit.bench import bench  # noqa: E402
 from dynanoise.errors import ClusterError, InputError  # noqa: E402
 from dynanoise.record import Record  # noqa: E402
 from dynanoise.report.records import from_json  # noqa: E402
-from dynanoise.training import ray_watch  # noqa: E402
+from dynanoise.training import ray_cluster, ray_watch  # noqa: E402
 from dynanoise.training.executors import InProcess  # noqa: E402
 from dynanoise.training.ray_cluster import RayCluster  # noqa: E402
 from dynanoise.training.store import Store  # noqa: E402
@@ -180,6 +180,18 @@ def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
     finally:
         nodes.close()
     assert error == "ClusterError" and f"The cluster's head at {nodes.address} has not " in says
+
+
+def test_what_has_arrived_is_not_cancelled_and_the_rest_is_until_it_ends() -> None:
+    """Ray aborts a process that cancels what is arriving, and may lose a cancellation."""
+    missing: list[list[str]] = [["b", "c"], ["c"], []]
+    cancelled: list[Any] = []
+    fake = SimpleNamespace(
+        wait=lambda begun, **settings: ([], missing.pop(0)),
+        cancel=lambda future, force: cancelled.append((future, force)),
+    )
+    ray_cluster._cancel(fake, ["a", "b", "c"])
+    assert cancelled == [("b", True), ("c", True), ("c", True)]
 
 
 def test_a_node_that_is_gone_is_named(caplog: pytest.LogCaptureFixture) -> None:
