@@ -12,8 +12,8 @@ import os
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -68,6 +68,7 @@ class Driver:
                 cwd=ROOT,
                 env={**os.environ, **PATIENT, **(settings or {})},
             )
+        weakref.finalize(self, _end, self.process)  # where a test fails before `result`
 
     def until(self, condition: Callable[[], object]) -> None:
         """Waits for something that happens while the driver is at work."""
@@ -83,8 +84,12 @@ class Driver:
         return json.loads(self.file.read_text())
 
     def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+        _end(self.process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
 
 
 def five_models(address: str, store: str, folder: str) -> list[str]:
@@ -103,8 +108,11 @@ def five(folder: str) -> list[Job]:
 
 
 def five_read(folder: Path) -> list[Answers]:
-    read = [np.load(folder / f"{number}.npz") for number in range(5)]
-    return [Answers(logits=one["logits"], random=one["random"]) for one in read]
+    read = []
+    for number in range(5):
+        with np.load(folder / f"{number}.npz") as kept:
+            read.append(Answers(logits=kept["logits"], random=kept["random"]))
+    return read
 
 
 def records(address: str, store: str, folder: str) -> str:
@@ -114,42 +122,35 @@ def records(address: str, store: str, folder: str) -> str:
 
 
 def several(address: str, folder: str) -> dict[str, Any]:
-    """What needs no driver of its own: a connection's first run takes seconds."""
+    """Whatever needs no driver of its own, by one connection: a first run takes seconds."""
+    job = noted.job(Path(folder), 1)
+    lost = replace(job, members=np.array([10**6]))
     with connected(address) as ray:
-        job = noted.job(Path(folder), 1)
         return {
-            "wrong jobs": wrong_jobs(folder),
+            "hopeless": wrong_among_others(address, folder),
+            "lost": raised(partial(one, RayCluster(), lost)),
             "sent": sent(ray, folder),
-            "versions": other_versions(folder),
+            "versions": other_versions(job),
             "slots": [RayCluster(gpus=gpus).slots(job) for gpus in (None, 0.25)],
         }
 
 
-def wrong_among_others(address: str, stays: bool, wrong: str, others: str, later: str) -> list[str]:
-    """What one raises that fails while another is at work and a third is queued; then two more.
-
-    Args:
-        address: of the cluster.
-        stays: whether the connection was there before.
-        wrong, others, later: folders for notes; each holds its jobs back.
-    """
-    jobs = [hopeless(wrong, held=True), *(noted.job(Path(others), n, held=True) for n in (2, 3))]
-    with connected(address) if stays else nullcontext():
-        cluster = RayCluster(address=address)
-        says = raised(lambda: list(cluster.run(jobs, DATA)))
-        list(cluster.run(noted.jobs(Path(later), 2, held=True), DATA))
-    return says
+PARTS = ("wrong", "others", "later")
+"""Folders for the notes of `wrong_among_others`; each holds its models back."""
 
 
-def hopeless(folder: str, **recipe: Any) -> Job:
+def wrong_among_others(address: str, folder: str) -> list[str]:
+    """What one raises that fails while another is at work and a third is queued; then two more."""
+    wrong, others, later = (Path(folder) / part for part in PARTS)
+    for part in (wrong, others, later):
+        part.mkdir()
     schedule = Schedule(epochs=1, batch=90, learning_rate=1e-9)
-    return noted.job(Path(folder), 1, schedule=schedule, **recipe)
-
-
-def wrong_jobs(folder: str) -> list[list[str]]:
-    """What one raises whose training is hopeless, and one whose members do not exist."""
-    lost = replace(noted.job(Path(folder), 1), members=np.array([10**6]))
-    return [raised(partial(one, RayCluster(), job)) for job in (hopeless(folder), lost)]
+    hopeless = noted.job(wrong, 1, held=True, schedule=schedule)
+    cluster = RayCluster(address=address)
+    jobs = [hopeless, *(noted.job(others, seed, held=True) for seed in (2, 3))]
+    says = raised(lambda: list(cluster.run(jobs, DATA)))
+    list(cluster.run(noted.jobs(later, 2, held=True), DATA))
+    return says
 
 
 def sent(ray: Any, folder: str) -> list[Any]:
@@ -159,10 +160,10 @@ def sent(ray: Any, folder: str) -> list[Any]:
     return [len(found), put.call_args_list == [mock.call(DATA)]]
 
 
-def other_versions(folder: str) -> list[str]:
+def other_versions(job: Job) -> list[str]:
     """What is raised if the driver has other versions than the nodes."""
     with mock.patch.object(importlib.metadata, "version", return_value="0.0"):
-        return raised(partial(one, RayCluster(), noted.job(Path(folder), 1)))
+        return raised(partial(one, RayCluster(), job))
 
 
 def waiting(address: str, folder: str) -> list[str]:

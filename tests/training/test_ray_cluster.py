@@ -116,39 +116,38 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     assert sorted(trained.values()) == [1] * 7 + [2]  # twice: the one that was damaged
 
 
-@pytest.fixture(scope="module")
-def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """By a driver that does several things one after the other."""
-    room = tmp_path_factory.mktemp("several")
-    return Driver(room, "several", address=nodes.address, folder=room).result()
-
-
-def test_errors_of_a_job_reach_the_driver(told: Any) -> None:
-    (diverged, says), (lost, _) = told["wrong jobs"]
-    assert (diverged, lost) == ("DivergedError", "IndexError") and "model 1" in says
-
-
-@pytest.mark.parametrize("stays", [False, True])
-def test_an_error_ends_what_else_is_at_work(nodes: Nodes, tmp_path: Path, stays: bool) -> None:
-    """Two later models need both nodes at once."""
-    wrong, others, later = (tmp_path / name for name in ("wrong", "others", "later"))
-    for made in (wrong, others, later):
-        made.mkdir()
-    driver = Driver(
-        tmp_path,
-        "wrong_among_others",
-        address=nodes.address,
-        stays=stays,
-        wrong=wrong,
-        others=others,
-        later=later,
-    )
+def ends_the_others(driver: Driver, folder: Path) -> Any:
+    """Goes with `ray_drivers.wrong_among_others`: two later models need both nodes at once."""
+    wrong, others, later = (folder / part for part in ray_drivers.PARTS)
     driver.until(lambda: noted.notes(wrong, "began") and noted.notes(others, "began"))
     (wrong / "go").touch()
     driver.until(lambda: len(noted.notes(later, "began")) == 2)
     (later / "go").touch()
-    assert driver.result()[0] == "DivergedError"
+    found = driver.result()
     assert noted.notes(others, "ended") == []
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """By a driver that does several things one after the other, on a connection that stays."""
+    room = tmp_path_factory.mktemp("several")
+    return ends_the_others(Driver(room, "several", address=nodes.address, folder=room), room)
+
+
+def test_an_error_ends_what_else_is_at_work(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
+    driver = Driver(tmp_path, "wrong_among_others", address=nodes.address, folder=folder)
+    error, says = ends_the_others(driver, folder)
+    assert error == "DivergedError" and "model 1" in says
+
+
+def test_an_error_ends_what_else_is_at_work_where_the_connection_stays(told: Any) -> None:
+    error, says = told["hopeless"]
+    assert error == "DivergedError" and "model 1" in says
+
+
+def test_an_error_that_nobody_foresaw_reaches_the_driver(told: Any) -> None:
+    assert told["lost"][0] == "IndexError"
 
 
 def test_data_are_sent_once(told: Any) -> None:
