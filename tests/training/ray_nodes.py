@@ -28,7 +28,9 @@ PATIENT = {
     "RAY_gcs_rpc_server_reconnect_timeout_s": "600",
     "RAY_health_check_timeout_ms": "120000",
     "RAY_worker_register_timeout_seconds": "600",
-    # ... but a node that refuses connections is seen to be dead at once.
+    # ... and what trains is not behind everything else on it: Ray's workers have a niceness of 15.
+    "RAY_worker_niceness": "0",
+    # But a node that refuses connections is seen to be dead at once.
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
 }
