@@ -1,22 +1,18 @@
-"""Jobs on a real Ray cluster of several nodes, which die, and drivers, which die."""
+"""Jobs on a real Ray cluster of several nodes, which die, and drivers, which die.
+
+Cluster and drivers are processes of their own: Ray ends a process whose cluster is gone.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
-import textwrap
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
@@ -24,57 +20,36 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # as `extras.require` doe
 fsspec = pytest.importorskip("fsspec", reason="S3 needs: pip install 'dynanoise[remote]'")
 ray = pytest.importorskip("ray", reason="a cluster needs ray: pip install 'dynanoise[ray]'")
 
-from dynanoise.audit.bench import Plan, bench  # noqa: E402
-from dynanoise.errors import ClusterError, DivergedError, InputError  # noqa: E402
+from dynanoise.audit.bench import bench  # noqa: E402
+from dynanoise.errors import ClusterError, InputError  # noqa: E402
 from dynanoise.record import Record  # noqa: E402
-from dynanoise.training import ray_cluster  # noqa: E402
+from dynanoise.report.records import from_json  # noqa: E402
+from dynanoise.training import ray_cluster, ray_watch  # noqa: E402
 from dynanoise.training.executors import InProcess  # noqa: E402
-from dynanoise.training.jobs import Answers  # noqa: E402
 from dynanoise.training.ray_cluster import RayCluster  # noqa: E402
-from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store import Store  # noqa: E402
-from tests.training import noted  # noqa: E402
-from tests.training.test_claims import until  # noqa: E402
+from tests.training import noted, ray_drivers  # noqa: E402
+from tests.training.ray_drivers import DATA, PLAN, Driver  # noqa: E402
+from tests.training.ray_nodes import Nodes  # noqa: E402
 from tests.training.test_store import same  # noqa: E402
 
-DATA = noted.data()
-ROOT = Path(__file__).parents[2]
 
+@pytest.fixture(autouse=True)
+def _no_driver_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*arguments: Any, **settings: Any) -> None:
+        raise AssertionError("a driver belongs into a process of its own: see ray_nodes")
 
-class Nodes:
-    """A cluster whose head trains nothing, and whose other nodes come and go."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster
-
-        head = {"num_cpus": 0, "include_dashboard": False}
-        self.cluster = Cluster(initialize_head=True, head_node_args=head)
-        self.workers = [self.cluster.add_node(num_cpus=1) for _ in range(2)]
-
-    @property
-    def address(self) -> str:
-        return str(self.cluster.address)
-
-    def kill(self, node: str) -> None:
-        """As a machine dies: without a word, and with everything that runs on it."""
-        (chosen,) = (one for one in self.workers if one.node_id == node)
-        self.workers.remove(chosen)
-        self.cluster.remove_node(chosen, allow_graceful=False)
-
-    def add(self) -> None:
-        self.workers.append(self.cluster.add_node(num_cpus=1))
+    monkeypatch.setattr(ray, "init", refuse)
 
 
 @pytest.fixture(scope="module")
-def nodes(s3: str) -> Iterator[Nodes]:
+def nodes(s3: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     """Started after the S3 server, so that nodes find its address in their environment."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT / "src"), str(ROOT)]))
-        made = Nodes()
-        try:
-            yield made
-        finally:
-            made.cluster.shutdown()
+    made = Nodes(tmp_path_factory.mktemp("ray") / "cluster.err")
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 @pytest.fixture
@@ -88,76 +63,42 @@ def numbers(records: list[Record]) -> list[Any]:
     return [(row.contender, row.attack, row.seed, row.split, row.metrics) for row in records]
 
 
-def test_a_node_that_is_killed_while_it_trains(
-    nodes: Nodes,
-    tmp_path: Path,
-    folder: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_a_node_that_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
     """Its model is trained on another one; what was finished is not trained again."""
-    store = Store(tmp_path / "store")
-    jobs = [
-        *noted.jobs(folder, 2),
-        noted.job(folder, 2, held=True),
-        *(noted.job(folder, seed) for seed in (3, 4)),
-    ]
-    found: list[Answers] = []
-    run = threading.Thread(
-        target=lambda: found.extend(RayCluster(store, nodes.address).run(jobs, DATA))
-    )
-    run.start()
-    until(lambda: noted.notes(folder, "began", 2))
-    until(lambda: len(noted.notes(folder, "ended")) == 4)
+    store = tmp_path / "store"
+    driver = Driver(tmp_path, "five_models", address=nodes.address, store=store, folder=folder)
+    driver.until(lambda: noted.notes(folder, "began", 2))
+    driver.until(lambda: len(noted.notes(folder, "ended")) == 4)
     victim = noted.notes(folder, "began", 2)[0].read_text()
     nodes.kill(victim)
     nodes.add()
-    until(lambda: len(noted.notes(folder, "began", 2)) == 2)
+    driver.until(lambda: len(noted.notes(folder, "began", 2)) == 2)
     survivor = next(
         note.read_text() for note in noted.notes(folder, "began", 2) if note.read_text() != victim
     )
     (folder / "go").touch()
-    run.join(120)
-    assert not run.is_alive() and survivor != victim
-    assert all(same(a, b) for a, b in zip(found, InProcess().run(jobs, DATA), strict=True))
-    assert found[2].node.endswith(survivor[:6])
-    time.sleep(1)  # Ray tells in a thread of its own
-    assert capsys.readouterr().out == ""  # where Records are printed
+    alone = list(InProcess().run(ray_drivers.five(str(folder)), DATA))  # meanwhile
+    where = driver.result()
+    assert survivor != victim and where[2].endswith(survivor[:6])
+    assert driver.out.read_text() == ""  # where Records are printed
+    assert all(same(a, b) for a, b in zip(ray_drivers.five_read(folder), alone, strict=True))
     for seed in (0, 1, 3, 4):  # and once more by InProcess
         assert len(noted.notes(folder, "began", seed)) == 2
-    assert len(list(store.entries())) == 5
-
-
-DRIVER = textwrap.dedent("""
-    import sys
-    from pathlib import Path
-    from dynanoise.audit.bench import Plan, bench
-    from dynanoise.training.ray_cluster import RayCluster
-    from dynanoise.training.store import Store
-    from tests.training.noted import Holding
-    address, store, folder = sys.argv[1:]
-    plan = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))
-    executor = Holding(RayCluster(Store(store, lease=4.0), address), Path(folder), 4)
-    for record in bench(plan, lambda step: print(step, flush=True), executor=executor):
-        pass
-""")
+    assert len(list(Store(store).entries())) == 5
 
 
 def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
-    nodes: Nodes, bucket: str, folder: Path
+    nodes: Nodes, bucket: str, tmp_path: Path, folder: Path
 ) -> None:
     """kill -9 in the midst, then one bit of one model: the next run trains that and the rest."""
-    killed = subprocess.Popen(
-        [sys.executable, "-c", DRIVER, nodes.address, bucket, str(folder)],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert killed.stdout is not None
-    steps = [killed.stdout.readline() for _ in range(4)]
+    asked: dict[str, Any] = {"address": nodes.address, "store": bucket, "folder": folder}
+    killed = Driver(tmp_path, "records", **asked)
+    killed.until(lambda: len(noted.notes(folder, "began")) > 4)
+    killed.until(lambda: len(killed.out.read_text().splitlines()) >= 4)
+    killed.kill()
+    steps = killed.out.read_text().splitlines()
     assert steps[0].startswith("seed 0: target, on ") and steps[3].startswith("seed 0: shadow 2")
-    until(lambda: len(noted.notes(folder, "began")) > 4)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
+    assert len(steps) == 4 and not killed.file.exists()
     store = Store(bucket, lease=4.0)
     kept = [entry.key for entry in store.entries()]
     assert len(kept) == len(noted.notes(folder, "ended")) == 4
@@ -167,60 +108,139 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     files.pipe_file(path, content[:-1] + bytes([content[-1] ^ 1]))
 
     (folder / "go").touch()
-    plan = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))
-    executor = noted.Holding(RayCluster(store, nodes.address), folder, 4)
-    resumed = list(bench(plan, executor=executor))
-    assert numbers(resumed) == numbers(list(bench(plan)))
+    driver = Driver(tmp_path, "records", **asked)
+    alone = list(bench(PLAN))  # meanwhile
+    assert numbers(from_json(driver.result())) == numbers(alone)
     assert len(list(store.entries())) == 8
     trained = Counter(path.name.split("-")[1] for path in noted.notes(folder, "ended"))
     assert sorted(trained.values()) == [1] * 7 + [2]  # twice: the one that was damaged
 
 
-def test_errors_of_a_job_reach_the_driver(nodes: Nodes, folder: Path) -> None:
-    hopeless = noted.job(folder, 1, schedule=Schedule(epochs=1, batch=90, learning_rate=1e-9))
-    with pytest.raises(DivergedError, match="model 1"):
-        list(RayCluster(address=nodes.address).run([hopeless], DATA))
-    lost = replace(noted.job(folder, 1), members=np.array([10**6]))
-    with pytest.raises(IndexError):
-        list(RayCluster(address=nodes.address).run([lost], DATA))
+def ends_the_others(driver: Driver, folder: Path) -> Any:
+    """Goes with `ray_drivers.wrong_among_others`: two later models need both nodes at once."""
+    wrong, others, later = (folder / part for part in ray_drivers.PARTS)
+    driver.until(lambda: noted.notes(wrong, "began") and noted.notes(others, "began"))
+    (wrong / "go").touch()
+    driver.until(lambda: len(noted.notes(later, "began")) == 2)
+    (later / "go").touch()
+    found = driver.result()
+    assert noted.notes(others, "ended") == []
+    return found
 
 
-def test_data_are_sent_once_and_other_versions_are_refused(
-    nodes: Nodes, folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture(scope="module")
+def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """By a driver that does several things one after the other, on a connection that stays."""
+    room = tmp_path_factory.mktemp("several")
+    return ends_the_others(Driver(room, "several", address=nodes.address, folder=room), room)
+
+
+def test_an_error_ends_what_else_is_at_work(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
+    driver = Driver(tmp_path, "wrong_among_others", address=nodes.address, folder=folder)
+    error, says = ends_the_others(driver, folder)
+    assert error == "DivergedError" and "model 1" in says
+
+
+def test_an_error_ends_what_else_is_at_work_where_the_connection_stays(told: Any) -> None:
+    error, says = told["hopeless"]
+    assert error == "DivergedError" and "model 1" in says
+
+
+def test_an_error_that_nobody_foresaw_reaches_the_driver(told: Any) -> None:
+    assert told["lost"][0] == "IndexError"
+
+
+def test_data_are_sent_once(told: Any) -> None:
+    assert told["sent"] == [3, True]
+
+
+def test_other_versions_are_refused(told: Any) -> None:
+    refused, says = told["versions"]
+    assert refused == "InputError" and "the driver dynanoise 0.0" in says
+
+
+def test_a_share_of_a_gpu_is_asked_for(told: Any) -> None:
+    """There is none here: what is asked for is seen in what is missing."""
+    assert told["slots"] == [2, 1]
+    with pytest.raises(InputError, match="gpus is -1"):
+        RayCluster(gpus=-1)
+
+
+def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
+    tmp_path: Path, folder: Path
 ) -> None:
-    sent: list[Any] = []
-    put = ray.put
+    usual = {ray_watch._EXIT: "60"}
+    nodes = Nodes(tmp_path / "cluster.err", workers=0)
+    try:
+        driver = Driver(tmp_path, "waiting", settings=usual, address=nodes.address, folder=folder)
+        driver.until(lambda: noted.notes(folder, "began"))
+        nodes.signal_head(signal.SIGKILL)
+        error, says = driver.result()
+    finally:
+        nodes.close()
+    assert error == "ClusterError" and f"The cluster's head at {nodes.address} has not " in says
 
-    def counted(value: Any) -> Any:
-        sent.append(value)
-        return put(value)
 
-    monkeypatch.setattr(ray, "put", counted)
-    cluster = RayCluster(address=nodes.address)
-    assert len(list(cluster.run(noted.jobs(folder, 3), DATA))) == 3
-    assert sent == [DATA]
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.0")
-    with pytest.raises(InputError, match=r"the driver dynanoise 0\.0"):
-        list(cluster.run(noted.jobs(folder, 1), DATA))
+def test_what_has_arrived_is_not_cancelled_and_the_rest_is_until_it_ends() -> None:
+    """Ray aborts a process that cancels what is arriving, and may lose a cancellation."""
+    missing: list[list[str]] = [["b", "c"], ["c"], []]
+    cancelled: list[Any] = []
+    fake = SimpleNamespace(
+        wait=lambda begun, **settings: ([], missing.pop(0)),
+        cancel=lambda future, force: cancelled.append((future, force)),
+    )
+    ray_cluster._cancel(fake, ["a", "b", "c"])
+    assert cancelled == [("b", True), ("c", True), ("c", True)]
 
 
 def test_a_node_that_is_gone_is_named(caplog: pytest.LogCaptureFixture) -> None:
     """Once Ray says so, which may be after the last model of a short run."""
     both = [{"NodeID": f"{name}00000", "Alive": True, "NodeManagerHostname": "m"} for name in "ab"]
-    fake = SimpleNamespace(nodes=lambda: both)
-    alive = ray_cluster._Alive(fake)
+    context = SimpleNamespace(gcs_address="")
+    fake = SimpleNamespace(nodes=lambda: both, get_runtime_context=lambda: context)
+    watch = ray_watch.Watch(fake)
     fake.nodes = lambda: [both[0], {**both[1], "Alive": False}]
-    alive.look()
+    watch.look()
     assert caplog.messages == ["node m/b00000 is gone; what it was training is done elsewhere"]
 
 
-def test_a_share_of_a_gpu_is_asked_for(nodes: Nodes, folder: Path) -> None:
-    """There is none here: what is asked for is seen in what is missing."""
-    job = noted.job(folder, 1)
-    assert RayCluster(address=nodes.address).slots(job) == 2
-    assert RayCluster(address=nodes.address, gpus=0.25).slots(job) == 1
-    with pytest.raises(InputError, match="gpus is -1"):
-        RayCluster(gpus=-1)
+def test_a_head_that_is_silent_is_waited_for_half_as_long_as_ray_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv(ray_watch._EXIT, raising=False)
+    assert ray_watch.patience() == 30  # Ray's own limit is 60
+    monkeypatch.setenv(ray_watch._EXIT, "7")
+    assert ray_watch.patience() == 3.5
+
+
+def test_a_head_that_answers_again_is_forgiven_and_asked_nothing_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Clock and head are made up; what is asked of a head that is gone would never come back."""
+    head = SimpleNamespace(now=100.0, silent=False)
+    asked: list[float] = []
+
+    def knock(address: str) -> None:
+        assert address == "head:6379"
+        if head.silent:
+            raise ConnectionRefusedError("refused")
+
+    def nodes() -> list[Any]:
+        asked.append(head.now)
+        return []
+
+    monkeypatch.setattr(ray_watch, "time", SimpleNamespace(monotonic=lambda: head.now))
+    monkeypatch.setattr(ray_watch, "knock", knock)
+    monkeypatch.setattr(ray_watch, "patience", lambda: 30.0)
+    context = SimpleNamespace(gcs_address="head:6379")
+    watch = ray_watch.Watch(SimpleNamespace(nodes=nodes, get_runtime_context=lambda: context))
+    for now, silent in ((110, True), (139, True), (150, False), (160, True), (189, True)):
+        head.now, head.silent = now, silent
+        watch.look()
+    assert asked == [100, 150]
+    head.now = 190
+    with pytest.raises(ClusterError, match="head at head:6379 has not answered for 30 seconds"):
+        watch.look()
 
 
 def test_a_cluster_that_is_not_there_is_one_sentence() -> None:

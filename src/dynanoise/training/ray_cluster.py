@@ -23,6 +23,7 @@ from dynanoise.extras import require
 from dynanoise.training.data import Data
 from dynanoise.training.estimate import gain
 from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.ray_watch import Watch, knock
 from dynanoise.training.store import Store
 from dynanoise.training.tasks import Done, Task, in_order, perform, tasks_of
 from dynanoise.training.together import arrange, check
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _ALIKE = ("dynanoise", "numpy", "torch")
 """Packages of which another version gives other numbers, or other keys in the store."""
+
+_LOOK = 2.0
+"""Seconds between two looks at the cluster while a model is waited for."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +79,20 @@ class RayCluster:
         """See `jobs.Executor.run`.
 
         Raises:
-            ClusterError: if the cluster cannot be joined, or a job's nodes died once too often.
+            ClusterError: if the cluster cannot be joined, its head is gone, or a job's nodes died
+                once too often.
             InputError: if a node has other versions than this process.
             MissingExtraError: if ray is not installed.
         """
         wanted = list(jobs)
+        stays = require("ray", "The executor ray").is_initialized()
         with connected(self.address) as ray:
             self._warn(ray, wanted)
             held = ray.put(data)
             versions = {name: metadata.version(name) for name in _ALIKE}
             remote = ray.remote(perform_on_node)
             begun: list[Any] = []
-            alive = _Alive(ray)
+            watch = Watch(ray)
 
             def needs(job: Job) -> dict[str, Any]:
                 return {
@@ -97,7 +103,7 @@ class RayCluster:
 
             def measured(alike: Sequence[Job], data: Data) -> float:
                 measuring = ray.remote(gain).options(**needs(alike[0]))
-                return float(_result(ray, measuring.remote(alike, held), "a measurement"))
+                return float(_result(ray, measuring.remote(alike, held), "a measurement", watch))
 
             def submit(task: Task) -> Any:
                 asked = remote.options(name=task.name, **needs(task.jobs[0]))
@@ -105,9 +111,9 @@ class RayCluster:
                 return begun[-1]
 
             def result(future: Any, task: Task) -> Done:
-                done: Done = _result(ray, future, task.name)
+                done: Done = _result(ray, future, task.name, watch)
                 begun.remove(future)
-                alive.look()
+                watch.look()
                 return done
 
             groups = arrange(
@@ -121,8 +127,8 @@ class RayCluster:
             try:
                 yield from in_order(tasks_of(groups, self.store), submit, result)
             finally:
-                for future in begun:  # after an error or Ctrl-C
-                    ray.cancel(future, force=True)
+                if stays:  # otherwise all ends with the connection
+                    _cancel(ray, begun)
 
     def _gpus(self, job: Job) -> float:
         return self.gpus if self.gpus is not None else float(job.device != "cpu")
@@ -153,30 +159,6 @@ class RayCluster:
         return max(1, int(room))
 
 
-class _Alive:
-    """Says which nodes are gone since the last look; looks once a second at most."""
-
-    def __init__(self, ray: Any) -> None:
-        self.ray = ray
-        self.before, self.next = self._now(), 0.0
-
-    def _now(self) -> dict[str, str]:
-        nodes = (node for node in self.ray.nodes() if node["Alive"])
-        return {node["NodeID"]: node.get("NodeManagerHostname", "") for node in nodes}
-
-    def look(self) -> None:
-        if time.monotonic() < self.next:
-            return
-        now, self.next = self._now(), time.monotonic() + 1.0
-        for name in self.before.keys() - now.keys():
-            log.warning(
-                "node %s/%s is gone; what it was training is done elsewhere",
-                self.before[name],
-                name[:6],
-            )
-        self.before = now
-
-
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
     """The module `ray`, connected to a cluster; left as it was found.
@@ -193,7 +175,7 @@ def connected(address: str | None) -> Iterator[Any]:
     told = address or os.environ.get("RAY_ADDRESS")
     try:
         try:
-            _knock(told)
+            knock(told)
             ray.init(told or "auto", **quiet)
         except ConnectionError:
             if told:
@@ -208,7 +190,7 @@ def connected(address: str | None) -> Iterator[Any]:
             "Start one with `ray start --head`, or check the address.",
         ) from error
     # It has no public setting: what Ray says of nodes that die would go to standard output, where
-    # Records go; `_Alive` says it.
+    # Records go; `Watch` says it.
     worker = require("ray._private.worker", "The executor ray")
     before = getattr(worker, "_worker_logs_enabled", True)
     worker._worker_logs_enabled = False
@@ -217,13 +199,6 @@ def connected(address: str | None) -> Iterator[Any]:
     finally:
         ray.shutdown()
         worker._worker_logs_enabled = before
-
-
-def _knock(address: str | None) -> None:
-    """Raises OSError where nobody listens at HOST:PORT; Ray itself would wait for minutes."""
-    host, colon, port = (address or "").rpartition(":")
-    if colon and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
 
 
 def _cores() -> int:
@@ -267,8 +242,26 @@ def _listed(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in versions.items())
 
 
-def _result(ray: Any, future: Any, name: str) -> Any:
+def _cancel(ray: Any, begun: list[Any]) -> None:
+    """Ends what is at work after an error or Ctrl-C.
+
+    Ray aborts a process that cancels a task whose result is just arriving ("Tried to complete task
+    that was not pending"; ray-project/ray#54798 describes the race), so what has arrived is left
+    alone, and nothing is cancelled where disconnecting does. A cancellation that meets a task on
+    its way to a node is lost, so it is repeated.
+    """
+    deadline, seconds = time.monotonic() + 10.0, 0.0
+    while begun and time.monotonic() < deadline:
+        begun = ray.wait(begun, num_returns=len(begun), timeout=seconds, fetch_local=False)[1]
+        for future in begun:
+            ray.cancel(future, force=True)
+        seconds = 1.0
+
+
+def _result(ray: Any, future: Any, name: str, watch: Watch) -> Any:
     try:
+        while not ray.wait([future], timeout=_LOOK)[0]:
+            watch.look()
         return ray.get(future)
     except ray.exceptions.RayTaskError as error:
         raise error.cause from None

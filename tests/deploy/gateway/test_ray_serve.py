@@ -41,7 +41,8 @@ import sys
 import ray
 from ray import serve
 port = int(sys.argv[1])
-ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+quiet = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+ray.init("local", num_cpus=1, **quiet)  # another test may have a cluster on this machine
 serve.start(http_options={"host": "127.0.0.1", "port": port})
 import runpy
 serve.run(runpy.run_path(sys.argv[2], run_name="deploy_ray_serve")["app"], route_prefix="/")
