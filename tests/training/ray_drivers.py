@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,12 +24,16 @@ import numpy as np
 
 from dynanoise.audit.bench import Plan, bench
 from dynanoise.report.records import to_json
-from dynanoise.training import ray_watch
+from dynanoise.training import ray_watch, together
+from dynanoise.training.data import Data
+from dynanoise.training.executors import InProcess
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.ray_cluster import RayCluster, connected
+from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store import Store
-from tests.training import noted
+from dynanoise.training.together import Gain
+from tests.training import noted, tiny
 from tests.training.ray_nodes import LONG, PATIENT, ROOT
 from tests.training.test_claims import until
 
@@ -131,6 +135,7 @@ def several(address: str, folder: str) -> dict[str, Any]:
             "lost": raised(partial(one, RayCluster(), lost)),
             "sent": sent(ray, folder),
             "versions": other_versions(job),
+            "stacked": stacked(folder),
             "slots": [RayCluster(gpus=gpus).slots(job) for gpus in (None, 0.25)],
         }
 
@@ -158,6 +163,22 @@ def sent(ray: Any, folder: str) -> list[Any]:
     with mock.patch.object(ray, "put", wraps=ray.put) as put:
         found = list(RayCluster().run(noted.jobs(Path(folder), 3), DATA))
     return [len(found), put.call_args_list == [mock.call(DATA)]]
+
+
+def stacked(folder: str) -> list[Any]:
+    """Whether models of two stacks are those of models alone; a node measures, as for a GPU."""
+    jobs = [replace(job, recipe=Plain(tiny.QUICK)) for job in noted.jobs(Path(folder), 4)]
+    gains: list[float] = []
+
+    def measured(alike: Sequence[Job], data: Data, store: Store | None, gain: Gain) -> bool:
+        gains.append(gain(alike, data))
+        return True
+
+    with mock.patch.object(together, "_worth_it", measured):
+        found = list(RayCluster(stack=None).run(jobs, DATA))
+    alone = InProcess().run(jobs, DATA)
+    apart = max(abs(a.logits - b.logits).max() for a, b in zip(found, alone, strict=True))
+    return [sum(one.stacked for one in found), float(apart), len(gains), gains[0] > 0]
 
 
 def other_versions(job: Job) -> list[str]:

@@ -150,6 +150,12 @@ def test_an_error_that_nobody_foresaw_reaches_the_driver(told: Any) -> None:
     assert told["lost"][0] == "IndexError"
 
 
+def test_stacks_are_tasks_and_a_node_measures_whether_they_pay(told: Any) -> None:
+    stacked, apart, measurements, faster = told["stacked"]
+    assert (stacked, measurements, faster) == (4, 1, True)
+    assert apart < 1e-4
+
+
 def test_data_are_sent_once(told: Any) -> None:
     assert told["sent"] == [3, True]
 
