@@ -6,6 +6,7 @@ Its further calls, such as loading a model, sharing memory or tracing, do not ex
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -61,7 +62,9 @@ def server(gateway: Gateway) -> Any:
     """A gRPC server without a port."""
     calls = _Calls(gateway)
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
+        # To clients one message each way; a server of such calls would not run before the message
+        # is there, and so not ask for a key, nor for how long it waits.
+        name: grpc.stream_stream_rpc_method_handler(
             _answered(gateway, name, call, free),
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
@@ -89,13 +92,15 @@ def server(gateway: Gateway) -> Any:
 def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
     kind = getattr(messages, f"{name}Request")
 
-    async def answered(body: bytes, context: Any) -> Any:
+    async def answered(messages: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
         started, client = time.perf_counter(), None
         try:
+            request = kind()  # of free calls it is empty, and not waited for
             if not free:
                 client = gateway.client(headers.get("authorization"), headers.get("x-api-key"))
-            response = await call(_parsed(kind, body), client or "", headers)
+                request = _parsed(kind, await _message(context, gateway.limits.seconds))
+            response = await call(request, client or "", headers)
         except Refused as refused:
             failed = refused
         except Exception as error:  # whatever it was, its words stay here
@@ -106,7 +111,8 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
             if name == "ModelInfer":
                 spent = round(1000 * (time.perf_counter() - started), 2)
                 log("answered", route=name, client=client, milliseconds=spent)
-            return response
+            await context.write(response)
+            return
         gateway.metrics.requests.labels(f"grpc_{name}", failed.status).inc()
         gateway.metrics.refused(failed.reason)
         log("refused", route=name, client=client, status=failed.status, reason=failed.reason)
@@ -114,9 +120,20 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
         if failed.retry_after is not None:
             wait = str(max(1, round(1000 * failed.retry_after)))
             trailing = (("grpc-retry-pushback-ms", wait),)  # type: ignore[assignment]
-        return await context.abort(_CODES[failed.status], str(failed), trailing)
+        await context.abort(_CODES[failed.status], str(failed), trailing)
 
     return answered
+
+
+async def _message(context: Any, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            body = await context.read()
+    except TimeoutError:
+        raise bad("The request did not arrive in time.") from None
+    if not isinstance(body, bytes):  # the end of a stream without any
+        raise bad("The request was cut short.")
+    return body
 
 
 def _parsed(kind: Any, body: bytes) -> Any:

@@ -1,0 +1,97 @@
+"""Clients that begin and do not go on: they hold nobody else up, and are not waited for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dynanoise.deploy.gateway import clients
+from tests.deploy.gateway.build_served import (
+    Running,
+    defense_file,
+    digest,
+    gateway,
+    infer_body,
+    onnx_file,
+    queries,
+    wait_until,
+)
+
+grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
+messages = pytest.importorskip("tritonclient.grpc.service_pb2")
+
+SERVICE = "/inference.GRPCInferenceService/"
+CALLS = 16
+"""That a gateway takes at once with --concurrency 1."""
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    folder = tmp_path_factory.mktemp("waiting")
+    model = onnx_file(folder / "linear.onnx")
+    defense = defense_file(folder / "defense.yaml", digest(model))
+    return ("--model", model, "--defense", defense, "--grpc-port", 0, "--concurrency", 1)
+
+
+def channel(running: Running) -> Any:
+    """A connection of its own."""
+    apart = (("grpc.use_local_subchannel_pool", 1),)
+    return grpc.insecure_channel(f"127.0.0.1:{running.ports['grpc_port']}", options=apart)
+
+
+def asked(rows: int = 1) -> bytes:
+    one = messages.ModelInferRequest(model_name="linear")
+    one.inputs.add(name="x", datatype="FP32", shape=[rows, 8])
+    one.raw_input_contents.append(queries(rows).tobytes())
+    sent: bytes = one.SerializeToString()
+    return sent
+
+
+class Stalled:
+    """Calls whose message never comes."""
+
+    def __init__(self, to: Any, call: str) -> None:
+        self._end = threading.Event()
+        stub = to.stream_unary(SERVICE + call)
+        self.calls = [stub.future(self._nothing()) for _ in range(CALLS)]
+
+    def _nothing(self) -> Iterator[bytes]:
+        self._end.wait(60)
+        yield from ()
+
+    def codes(self, seconds: float) -> set[Any]:
+        """What became of them; nothing if one still waits."""
+        done = wait_until(lambda: all(one.done() for one in self.calls), seconds)
+        found = {one.code() for one in self.calls} if done else set()
+        self._end.set()
+        return found
+
+
+def test_without_a_key_no_call_is_held_open(options: tuple[object, ...], tmp_path: Path) -> None:
+    """Else a stranger could take all the calls there are."""
+    key = clients.add(tmp_path / "clients.txt", "alice")
+    with (
+        gateway(*options, "--clients", tmp_path / "clients.txt") as running,
+        channel(running) as hostile,
+        channel(running) as good,
+    ):
+        ok, nobody = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
+        for call, code in (("ModelInfer", nobody), ("ServerLive", ok), ("ServerReady", ok)):
+            assert Stalled(hostile, call).codes(5) == {code}
+        infer, live = (good.unary_unary(SERVICE + one) for one in ("ModelInfer", "ServerLive"))
+        assert messages.ServerLiveResponse.FromString(live(b"", timeout=5)).live
+        assert infer(asked(), metadata=(("x-api-key", key),), timeout=5)
+
+
+def test_a_message_has_its_time_to_arrive(options: tuple[object, ...]) -> None:
+    with gateway(*options, "--no-auth", "--timeout", 1) as running, channel(running) as hostile:
+        stalled = Stalled(hostile, "ModelInfer")
+        assert stalled.codes(5) == {grpc.StatusCode.INVALID_ARGUMENT}
+        with channel(running) as good:
+            assert good.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=5)
+        assert json.loads(running.log[-1])["event"] == "answered"
