@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from collections.abc import Iterator
@@ -11,8 +12,11 @@ from typing import Any
 import pytest
 
 from dynanoise.deploy.gateway import clients
+from dynanoise.deploy.gateway.onnx_model import OnnxModel
+from dynanoise.deploy.gateway.tensors import Tensor
 from tests.deploy.gateway.build_served import (
     Running,
+    ask,
     defense_file,
     digest,
     gateway,
@@ -21,6 +25,7 @@ from tests.deploy.gateway.build_served import (
     queries,
     wait_until,
 )
+from tests.deploy.gateway.conftest import plain_server
 
 grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 messages = pytest.importorskip("tritonclient.grpc.service_pb2")
@@ -95,3 +100,64 @@ def test_a_message_has_its_time_to_arrive(options: tuple[object, ...]) -> None:
         with channel(running) as good:
             assert good.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=5)
         assert json.loads(running.log[-1])["event"] == "answered"
+
+
+def test_who_goes_away_has_paid(tmp_path: Path) -> None:
+    """Else the model would work for nothing, as long as nobody waits for the end of it."""
+    key = (("x-api-key", clients.add(tmp_path / "clients.txt", "alice")),)
+    with plain_server() as plain:
+        given = ("--upstream", plain.url, "--model-name", "linear", "--grpc-port", 0)
+        access = ("--clients", tmp_path / "clients.txt", "--rate", 0, "--budget", 5)
+        defense = defense_file(tmp_path / "defense.yaml")
+        with gateway(*given, *access, "--defense", defense) as running, channel(running) as to:
+            call = to.unary_unary(SERVICE + "ModelInfer")
+            assert call(asked(1), metadata=key, timeout=5)
+            plain.behave("sleep 2")
+            left = call.future(asked(3), metadata=key)
+            assert wait_until(lambda: len(seen(plain)) == 2)
+            left.cancel()
+            assert wait_until(lambda: bool(running.events("cancelled")))
+            (event,) = running.events("cancelled")
+            assert (event["route"], event["client"]) == ("ModelInfer", "alice")
+            plain.behave("well")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(asked(2), metadata=key, timeout=5)
+            assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            assert call(asked(1), metadata=key, timeout=5)
+
+
+def seen(plain: Any) -> Any:
+    return ask(f"{plain.url}/seen").json
+
+
+def test_a_model_does_not_work_for_who_went_away(tmp_path: Path) -> None:
+    """Two queries under way when their clients leave, and one that waits for a thread."""
+    pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
+    model = OnnxModel(onnx_file(tmp_path / "linear.onnx"), "linear", output="logits")
+    begun, told, ended = [], threading.Event(), threading.Event()
+
+    def run(feed: Any, options: Any) -> Any:
+        begun.append(feed)
+        if wait_until(lambda: options.terminate, 5):
+            told.set()
+        ended.wait(5)
+        raise RuntimeError
+
+    model._run = run  # type: ignore[method-assign]
+    rows = Tensor("x", "FP32", queries(1))
+
+    async def leave() -> None:
+        asking = [asyncio.create_task(model.infer([rows])) for _ in range(3)]
+        while len(begun) < 2:
+            await asyncio.sleep(0.01)
+        for one in asking:
+            one.cancel()
+        assert await asyncio.to_thread(told.wait, 5)
+        ended.set()
+        assert {type(one) for one in await asyncio.gather(*asking, return_exceptions=True)} == {
+            asyncio.CancelledError
+        }
+        await model.close()
+
+    asyncio.run(leave())
+    assert len(begun) == 2

@@ -170,7 +170,7 @@ class Gateway:
             authorization: of the client.
 
         Raises:
-            Refused: if there is none; a client that got none has not paid for it.
+            Refused: if there is none; a client that got none, and waited for it, has not paid.
         """
         if self._busy >= self.limits.at_once:
             raise unavailable("busy", "The gateway is busy.")
@@ -208,7 +208,7 @@ class Gateway:
                 self._budgets.spend(client, more)
                 paid += more
             answer = await self._defended(values)
-        except BaseException:
+        except Exception:  # not where the client went away, for the model has worked
             self._budgets.give_back(client, paid)
             raise
         return Tensor(raw.name, "FP64" if answer.dtype == np.float64 else "FP32", answer)

@@ -99,11 +99,13 @@ class OnnxModel:
         loop = asyncio.get_running_loop()
         task = loop.run_in_executor(self._pool, self._run, feed, options)
         try:
-            (values,) = await asyncio.wait_for(asyncio.shield(task), self._limit)
+            (values,) = await asyncio.wait_for(task, self._limit)
         except TimeoutError:
             options.terminate = True
-            task.add_done_callback(lambda done: done.exception())
             raise unavailable("slow", "The model did not answer in time.") from None
+        except asyncio.CancelledError:  # nobody waits for it any more
+            options.terminate = True
+            raise
         except Refused:
             raise
         except Exception:  # its errors have no base class of their own, and may quote values

@@ -38,6 +38,9 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 
+_LEFT = 499
+"""For metrics, where HTTP has no status: the client went away before there was an answer."""
+
 _CONTENTS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -92,7 +95,7 @@ def server(gateway: Gateway) -> Any:
 def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
     kind = getattr(messages, f"{name}Request")
 
-    async def answered(messages: Any, context: Any) -> None:
+    async def answered(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
         started, client = time.perf_counter(), None
         try:
@@ -103,6 +106,10 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
             response = await call(request, client or "", headers)
         except Refused as refused:
             failed = refused
+        except asyncio.CancelledError:
+            gateway.metrics.requests.labels(f"grpc_{name}", _LEFT).inc()
+            log("cancelled", route=name, client=client)
+            raise
         except Exception as error:  # whatever it was, its words stay here
             log("failed", logging.ERROR, route=name, exception=type(error).__name__)
             failed = Refused(500, "internal", "The gateway failed.")
