@@ -20,7 +20,6 @@ from tests.deploy.gateway.build_served import (
     defense_file,
     digest,
     gateway,
-    infer_body,
     onnx_file,
     queries,
     wait_until,
