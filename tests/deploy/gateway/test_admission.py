@@ -318,3 +318,13 @@ def test_client_files(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="dynanoise key client") as caught:
             clients.Clients.read(path)
         assert key[6:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("last", ["alice sha256:" + "0" * 64, "# nobody", "   "])
+def test_a_client_gets_a_line_of_its_own(tmp_path: Path, last: str) -> None:
+    """Behind a line without an end it would be part of that: of a comment, without a word."""
+    path = tmp_path / "clients.txt"
+    path.write_text(last)
+    key = clients.add(path, "bob")
+    assert clients.Clients.read(path).named(key) == "bob"
+    assert path.read_text().startswith(last + "\n")
