@@ -260,6 +260,7 @@ def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
         configuration.output,
         asked.threads,
         seconds,
+        configuration.class_axis,
     )
     noise = configuration.noise
     if isinstance(noise, Keyed) and noise.weights != made.digest and not made.external:

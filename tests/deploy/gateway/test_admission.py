@@ -219,6 +219,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         ("--model", "{model}", "--defense", "{other}", "--no-auth"),
         "other weights",
     ),
+    **{
+        f"class axis {axis}": (
+            ("--model", "{model}", "--defense", "{axis%s}" % axis, "--no-auth"),
+            f"class_axis is {axis}, and logits of ",
+        )
+        for axis in (0, -2, 2, -3)
+    },
     "no such output": (
         ("--model", "{model}", "--defense", "{output}", "--no-auth"),
         "no output",
@@ -264,6 +271,9 @@ def test_it_does_not_start(files: dict[str, Path], name: str) -> None:
         "other": defense_file(folder / "other.yaml"),
         "output": defense_file(folder / "output.yaml", digest(files["model"]), output="nothing"),
     }
+    for axis in (0, -2, 2, -3):
+        path, weights = folder / f"axis{axis}.yaml", digest(files["model"])
+        more[f"axis{axis}"] = defense_file(path, weights, class_axis=axis)
     given = [one.format(**files, **more) for one in arguments]
     done = cli("serve", *given, DYNANOISE_KEY=SECRET)
     assert done.exit_code == 2 and words in done.output

@@ -202,7 +202,7 @@ class Gateway:
             started = time.perf_counter()
             raw = await self.model.infer(inputs, authorization if self._forward else None)
             self.metrics.upstream.observe(time.perf_counter() - started)
-            values = _usable(raw, description, paid)
+            values = _usable(raw, description, paid, self.configuration.class_axis)
             more = rows(values, self.configuration.class_axis) - paid
             if more > 0:
                 self._budgets.spend(client, more)
@@ -233,15 +233,19 @@ class Gateway:
         return answer
 
 
-def _usable(raw: Tensor, description: Description, asked: int) -> Array:
+def _usable(raw: Tensor, description: Description, asked: int, axis: int) -> Array:
     """The output as an array that can be defended; one of half precision in single."""
     values = raw.values
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     if values.dtype not in (np.float32, np.float64) or not values.ndim:
         raise unusable("type")
-    spec = description.output
-    batched = [one for one in description.inputs if one.shape[:1] == (-1,)]
-    if spec is not None and batched and spec.shape[:1] == (-1,) and len(values) != asked:
-        raise unusable("count")
+    if description.batched:
+        if len(values) != asked:
+            raise unusable("count")
+        records = True
+    else:  # a number for each record, of a model that nothing is known of
+        records = description.output is None and values.shape == (asked,)
+    if records and axis in (0, -values.ndim):
+        raise unusable("axis")
     return values
