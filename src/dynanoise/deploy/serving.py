@@ -93,6 +93,9 @@ class Serving:
                 )
         if any(port is not None and not 0 <= port < 1 << 16 for port in self.ports):
             raise InputError(f"A port of {self.ports} is none.", "Ports go from 0 to 65535.")
+        named = [port for port in self.ports if port]
+        if len(set(named)) < len(named):
+            raise InputError(f"A port of {self.ports} is there twice.", "Each protocol needs one.")
         rate, burst, total, period = self.budget
         body, seconds, at_once = self.limits
         finite = all(map(math.isfinite, (rate, period, seconds, self.drain)))

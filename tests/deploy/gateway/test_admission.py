@@ -221,7 +221,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     **{
         f"class axis {axis}": (
-            ("--model", "{model}", "--defense", "{axis%s}" % axis, "--no-auth"),
+            ("--model", "{model}", "--defense", f"{{axis{axis}}}", "--no-auth"),
             f"class_axis is {axis}, and logits of ",
         )
         for axis in (0, -2, 2, -3)
@@ -248,6 +248,13 @@ for option, value in (
     REFUSED[f"{option} {value}"] = (
         ("--model", "{model}", "--defense", "{defense}", "--no-auth", option, value),
         "port" if "port" in option else "limit" if "model" not in option else "part of a path",
+    )
+for ports in (("8080", "8080", None), ("8080", None, "8080"), ("0", "9001", "9001")):
+    REFUSED[f"one port for two, {ports}"] = (
+        ("--model", "{model}", "--defense", "{defense}", "--no-auth", "--port", ports[0])
+        + (() if ports[1] is None else ("--grpc-port", ports[1]))
+        + (() if ports[2] is None else ("--metrics-port", ports[2], "--metrics-clients", "a")),
+        "twice",
     )
 REFUSED["a password in the URL"] = (
     (

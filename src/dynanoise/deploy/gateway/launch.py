@@ -153,11 +153,13 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         loop.add_signal_handler(sign, end.set)
     main = _server(application(gateway), gateway.limits.seconds)
     main_socket = bound(listeners.host, listeners.port)
+    sockets = [main_socket]
     servers, tasks = [main], [asyncio.create_task(main.serve([main_socket]))]
     ports = {"port": main_socket.getsockname()[1]}
     if listeners.metrics_port is not None and listeners.scrapers is not None:
         shown = _server(gateway.metrics.application(listeners.scrapers), 1.0)
         shown_socket = bound(listeners.host, listeners.metrics_port)
+        sockets.append(shown_socket)
         ports["metrics_port"] = shown_socket.getsockname()[1]
         servers.append(shown)
         tasks.append(asyncio.create_task(shown.serve([shown_socket])))
@@ -179,14 +181,19 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         if any(task.done() for task in tasks):
             break
         await asyncio.sleep(0.01)
-    log("listening", host=listeners.host, **ports)
+    else:
+        log("listening", host=listeners.host, **ports)
     waiting = asyncio.create_task(end.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     await _drained(gateway, listeners.drain, servers, main_socket, rpc)
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one]
+    for one in sockets:  # of a server that did not start
+        one.close()
     await gateway.model.close()
     log("ended", logging.ERROR if failed else logging.INFO)
+    if failed:
+        raise SystemExit(1)
 
 
 async def _drained(
