@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
@@ -190,6 +192,29 @@ def test_metrics_tell_of_noise_only_in_windows(
         text = one.text
         for secret in (SECRET, *keys.values(), *(key.partition(".")[2] for key in keys.values())):
             assert secret not in text
+
+
+def test_nothing_is_at_the_metrics_port_but_metrics(running: Running) -> None:
+    """No redirect, which would go to whatever Host says, and no request inside another."""
+    sent = {
+        "GET /metrics/ HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
+        "POST /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
+        "GET /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 401,
+        "GET /metrics HTTP/1.1\r\nHost: evil\r\nContent-Length: 6\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
+    }
+    for request, status in sent.items():
+        address = ("127.0.0.1", running.ports["metrics_port"])
+        with socket.create_connection(address, 5) as one:
+            one.sendall(request.encode())
+            one.shutdown(socket.SHUT_WR)
+            one.settimeout(1)
+            told = b""
+            with contextlib.suppress(TimeoutError):
+                while part := one.recv(4096):
+                    told += part
+        assert told.startswith(f"HTTP/1.1 {status} ".encode())
+        assert told.count(b"HTTP/1.1") == 1 and b"evil" not in told and b'{"error":' in told
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 
-from dynanoise.deploy.gateway.app import application
+from dynanoise.deploy.gateway.app import OneLength, application
 from dynanoise.deploy.gateway.clients import Clients
 from dynanoise.deploy.gateway.connection import HEAD_BYTES, Connection
 from dynanoise.deploy.gateway.gateway import Gateway
@@ -157,7 +157,7 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
     servers, tasks = [main], [asyncio.create_task(main.serve([main_socket]))]
     ports = {"port": main_socket.getsockname()[1]}
     if listeners.metrics_port is not None and listeners.scrapers is not None:
-        shown = _server(gateway.metrics.application(listeners.scrapers), 1.0)
+        shown = _server(OneLength(gateway.metrics.application(listeners.scrapers)), 1.0)
         shown_socket = bound(listeners.host, listeners.metrics_port)
         sockets.append(shown_socket)
         ports["metrics_port"] = shown_socket.getsockname()[1]
