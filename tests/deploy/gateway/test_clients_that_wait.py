@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from dynanoise.deploy import serving
 from dynanoise.deploy.gateway import clients
 from dynanoise.deploy.gateway.onnx_model import OnnxModel
 from dynanoise.deploy.gateway.tensors import Tensor
@@ -28,10 +30,11 @@ from tests.deploy.gateway.conftest import plain_server
 
 grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 messages = pytest.importorskip("tritonclient.grpc.service_pb2")
+rpc = pytest.importorskip("dynanoise.deploy.gateway.rpc")
 
 SERVICE = "/inference.GRPCInferenceService/"
-CALLS = 16
-"""That a gateway takes at once with --concurrency 1."""
+CALLS = 4
+"""Messages that may be under way at once with --concurrency 1."""
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +62,10 @@ def asked(rows: int = 1) -> bytes:
 class Stalled:
     """Calls whose message never comes."""
 
-    def __init__(self, to: Any, call: str) -> None:
+    def __init__(self, to: Any, call: str, count: int) -> None:
         self._end = threading.Event()
         stub = to.stream_unary(SERVICE + call)
-        self.calls = [stub.future(self._nothing()) for _ in range(CALLS)]
+        self.calls = [stub.future(self._nothing()) for _ in range(count)]
 
     def _nothing(self) -> Iterator[bytes]:
         self._end.wait(60)
@@ -86,7 +89,7 @@ def test_without_a_key_no_call_is_held_open(options: tuple[object, ...], tmp_pat
     ):
         ok, nobody = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
         for call, code in (("ModelInfer", nobody), ("ServerLive", ok), ("ServerReady", ok)):
-            assert Stalled(hostile, call).codes(5) == {code}
+            assert Stalled(hostile, call, 40).codes(5) == {code}
         infer, live = (good.unary_unary(SERVICE + one) for one in ("ModelInfer", "ServerLive"))
         assert messages.ServerLiveResponse.FromString(live(b"", timeout=5)).live
         assert infer(asked(), metadata=(("x-api-key", key),), timeout=5)
@@ -94,11 +97,71 @@ def test_without_a_key_no_call_is_held_open(options: tuple[object, ...], tmp_pat
 
 def test_a_message_has_its_time_to_arrive(options: tuple[object, ...]) -> None:
     with gateway(*options, "--no-auth", "--timeout", 1) as running, channel(running) as hostile:
-        stalled = Stalled(hostile, "ModelInfer")
+        stalled = Stalled(hostile, "ModelInfer", CALLS)
         assert stalled.codes(5) == {grpc.StatusCode.INVALID_ARGUMENT}
         with channel(running) as good:
             assert good.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=5)
         assert json.loads(running.log[-1])["event"] == "answered"
+
+
+def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
+    """Of HTTP/2."""
+    size = len(content).to_bytes(3, "big")
+    return size + bytes([kind, flags]) + stream.to_bytes(4, "big") + content
+
+
+def takes_no_answer(port: int, call: str, sent: bytes, calls: int) -> socket.socket:
+    """A client that calls, and lets nothing of an answer be sent: its windows have no size."""
+    said = {":method": "POST", ":scheme": "http", ":path": SERVICE + call, ":authority": "a"}
+    said |= {"te": "trailers", "content-type": "application/grpc"}
+    head = b"".join(
+        b"\0" + b"".join(bytes([len(one)]) + one.encode() for one in pair) for pair in said.items()
+    )
+    made = socket.create_connection(("127.0.0.1", port), 5)
+    made.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\x04" + bytes(4)))
+    message = b"\0" + len(sent).to_bytes(4, "big") + sent
+    for stream in range(1, 2 * calls, 2):
+        made.sendall(frame(1, 4, stream, head) + frame(0, 1, stream, message))
+    return made
+
+
+@pytest.mark.parametrize("call", ["ServerLive", "ModelInfer"])
+def test_who_takes_no_answer_keeps_nobody_from_theirs(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And loses the connection: of gRPC's calls a status cannot overtake an answer."""
+    monkeypatch.setattr(rpc, "_AGE", 2.0)
+    found: list[bytes] = []
+
+    def attack(port: int) -> None:
+        with takes_no_answer(port, call, asked() if call == "ModelInfer" else b"", 40) as hostile:
+            found.append(hostile.recv(65536))
+            with grpc.insecure_channel(f"127.0.0.1:{port}") as to:
+                found.append(to.unary_unary(SERVICE + call)(asked(), timeout=5))
+            hostile.settimeout(15)
+            while hostile.recv(65536):
+                pass
+            found.append(b"closed")
+
+    async def serve() -> None:
+        gateway, _ = serving._gateway(
+            serving.Serving(
+                defense_file(tmp_path / "defense.yaml", digest(model)),
+                model,
+                fresh=True,
+                no_auth=True,
+                limits=(1 << 20, 1.0, 2),
+            )
+        )
+        server = rpc.server(gateway)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        await asyncio.to_thread(attack, port)
+        await server.stop(None)
+
+    model = onnx_file(tmp_path / "linear.onnx")
+    asyncio.run(serve())
+    assert len(found) == 3 and all(found)
 
 
 def test_who_goes_away_has_paid(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import grpc
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as messages
 
-from dynanoise.deploy.gateway.faults import Refused, bad
+from dynanoise.deploy.gateway.faults import Refused, bad, unavailable
 from dynanoise.deploy.gateway.gateway import Gateway
 from dynanoise.deploy.gateway.logs import log
 from dynanoise.deploy.gateway.tensors import (
@@ -58,17 +58,24 @@ _CONTENTS = {
 
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
 
+_AGE = 300.0
+"""Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
+takes no answer end with it, and in no other way."""
+
+_STREAMS = 128
+"""Calls of one connection."""
+
 _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 
 def server(gateway: Gateway) -> Any:
     """A gRPC server without a port."""
-    calls = _Calls(gateway)
+    calls, room = _Calls(gateway), asyncio.Semaphore(4 * gateway.limits.at_once)
     handlers = {
         # To clients one message each way; a server of such calls would not run before the message
         # is there, and so not ask for a key, nor for how long it waits.
         name: grpc.stream_stream_rpc_method_handler(
-            _answered(gateway, name, call, free),
+            _answered(gateway, name, call, free, room),
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, call, free in (
@@ -84,15 +91,18 @@ def server(gateway: Gateway) -> Any:
         options=(
             ("grpc.max_receive_message_length", gateway.limits.body),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.max_connection_age_ms", round(1000 * _AGE)),
+            ("grpc.max_connection_age_grace_ms", round(1000 * gateway.limits.seconds) + 5000),
         ),
-        maximum_concurrent_rpcs=16 * gateway.limits.at_once,
+        # No limit for all calls together: a stranger could use it up.
     )
     service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers)
     made.add_generic_rpc_handlers((service,))
     return made
 
 
-def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
+def _answered(gateway: Gateway, name: str, call: _Call, free: bool, room: asyncio.Semaphore) -> Any:
     kind = getattr(messages, f"{name}Request")
 
     async def answered(stream: Any, context: Any) -> None:
@@ -102,7 +112,7 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
             request = kind()  # of free calls it is empty, and not waited for
             if not free:
                 client = gateway.client(headers.get("authorization"), headers.get("x-api-key"))
-                request = _parsed(kind, await _message(context, gateway.limits.seconds))
+                request = _parsed(kind, await _message(context, gateway.limits.seconds, room))
             response = await call(request, client or "", headers)
         except Refused as refused:
             failed = refused
@@ -132,9 +142,11 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
     return answered
 
 
-async def _message(context: Any, seconds: float) -> bytes:
+async def _message(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
+    if room.locked():
+        raise unavailable("busy", "The gateway is busy.")
     try:
-        async with asyncio.timeout(seconds):
+        async with room, asyncio.timeout(seconds):
             body = await context.read()
     except TimeoutError:
         raise bad("The request did not arrive in time.") from None
