@@ -197,7 +197,7 @@ class Gateway:
             raise bad("The request holds no record.")
         check(description, inputs)
         paid = queries(description, inputs)
-        self._budgets.spend(client, paid)
+        booked = [(paid, self._budgets.spend(client, paid))]
         try:
             started = time.perf_counter()
             raw = await self.model.infer(inputs, authorization if self._forward else None)
@@ -205,11 +205,11 @@ class Gateway:
             values = _usable(raw, description, paid, self.configuration.class_axis)
             more = rows(values, self.configuration.class_axis) - paid
             if more > 0:
-                self._budgets.spend(client, more)
-                paid += more
+                booked.append((more, self._budgets.spend(client, more)))
             answer = await self._defended(values)
         except Exception:  # not where the client went away, for the model has worked
-            self._budgets.give_back(client, paid)
+            for count, period in booked:
+                self._budgets.give_back(client, count, period)
             raise
         return Tensor(raw.name, "FP64" if answer.dtype == np.float64 else "FP32", answer)
 
