@@ -206,6 +206,8 @@ def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
     elif getattr(model, "external", False):
         # Another version of them would need another digest, and nothing here would notice.
         log("weakness", logging.WARNING, weakness="weights_not_checked")
+    if getattr(model, "batch_dependent", False):
+        log("weakness", logging.WARNING, weakness="batch_dependent")
     if clients is None:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _loopback(asked.host):

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -29,6 +30,7 @@ from tests.deploy.gateway.build_served import (
     infer_body,
     onnx_file,
     queries,
+    values_of,
 )
 
 
@@ -344,6 +346,35 @@ def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Pat
         said = [event["weakness"] for event in one.events("weakness")]
         assert said == ["weights_not_checked", "no_auth"]
         assert ask(f"{one.url}/v2/models/outside/infer", infer_body(queries(1))).status == 200
+
+
+def test_a_model_whose_answers_depend_on_other_records_is_a_weakness(tmp_path: Path) -> None:
+    """Who chooses what stands beside a record gets several answers to it: that is shown, too."""
+    onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
+    path = tmp_path / "quantized.onnx"
+    model = onnx.load(onnx_file(path))
+    model.graph.node[0].input[0] = "rounded"
+    for place, node in enumerate(
+        (
+            onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+            onnx.helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["rounded"]),
+        )
+    ):
+        model.graph.node.insert(place, node)
+    onnx.save(model, path)
+    with gateway(
+        *("--model", path, "--defense", defense_file(tmp_path / "d.yaml", digest(path))),
+        *("--no-auth", "--rate", 0),
+    ) as one:
+        said = [event["weakness"] for event in one.events("weakness")]
+        assert said == ["batch_dependent", "no_auth"]
+        url = f"{one.url}/v2/models/quantized/infer"
+        row, alone, beside = queries(1), set(), set()
+        for mate in queries(40, seed=5):
+            alone.add(values_of(ask(url, infer_body(row)))[0].tobytes())
+            both = np.concatenate([row, 9 * mate[None]])
+            beside.add(values_of(ask(url, infer_body(both)))[0].tobytes())
+        assert len(alone) == 1 and len(beside) > 1
 
 
 def test_client_files(tmp_path: Path) -> None:

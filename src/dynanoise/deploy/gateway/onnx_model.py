@@ -50,6 +50,8 @@ class OnnxModel:
         digest: SHA-256 of the file, in hexadecimal digits.
         output: the tensor that is defended.
         external: whether weights lie in other files, which the digest does not cover.
+        batch_dependent: whether it is quantized by the range of all records of a request, so that
+            a record has another answer beside others.
 
     Raises:
         InputError: if it is no ONNX model, or has no such output, or that no such axis.
@@ -76,6 +78,7 @@ class OnnxModel:
         # Weights in files beside it are named by their "location" in the tensors' external data;
         # the digest of the graph's file then says nothing about them.
         self.external = b"\n\x08location\x12" in content
+        self.batch_dependent = b"DynamicQuantize" in content  # the beginning of its operators
         found = _chosen(self._session.get_outputs(), output, path)
         self.output = _spec(found, path)
         self._described = Description(
