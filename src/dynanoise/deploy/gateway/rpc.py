@@ -22,6 +22,9 @@ from dynanoise.deploy.gateway.gateway import Gateway
 from dynanoise.deploy.gateway.logs import log
 from dynanoise.deploy.gateway.tensors import (
     Tensor,
+    check_counts,
+    checked_id,
+    checked_name,
     checked_shape,
     from_bytes,
     from_values,
@@ -196,6 +199,8 @@ class _Calls:
 
     async def infer(self, request: Any, client: str, headers: dict[str, str]) -> Any:
         self._gateway.versioned(request.model_name, request.model_version)
+        checked_id(request.id)
+        check_counts(len(request.inputs), len(request.outputs))
         names = _outputs(request)
         answer = await self._gateway.infer(
             client, _inputs(request), names, headers.get("authorization")
@@ -221,10 +226,11 @@ def _outputs(request: Any) -> list[str]:
 
 def _inputs(request: Any) -> tuple[Tensor, ...]:
     raw = request.raw_input_contents
-    if not request.inputs or (raw and len(raw) != len(request.inputs)):
-        raise bad("The request needs inputs, and as many raw contents or none.")
+    if raw and len(raw) != len(request.inputs):
+        raise bad("The request needs as many raw contents as inputs, or none.")
     tensors = []
     for number, one in enumerate(request.inputs):
+        checked_name(one.name)
         shape = checked_shape(one.name, list(one.shape))
         if raw:
             tensors.append(from_bytes(one.name, one.datatype, shape, raw[number]))

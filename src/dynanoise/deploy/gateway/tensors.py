@@ -31,6 +31,12 @@ DTYPES: dict[str, npt.DTypeLike] = {
     "BYTES": np.object_,
 }
 
+_MOST = 64
+"""Tensors in one request."""
+
+_LONGEST = 256
+"""Characters of a name or an id."""
+
 _DEEPEST = 16
 """Axes a tensor may have."""
 
@@ -84,6 +90,36 @@ class Spec:
     def said(self) -> dict[str, Any]:
         """As metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
+
+
+def check_counts(inputs: int, outputs: int) -> None:
+    """Refuses a request without an input, or with more than 64 inputs or outputs."""
+    if not 0 < inputs <= _MOST:
+        raise bad(f"The request needs a list of inputs, at most {_MOST}.")
+    if outputs > _MOST:
+        raise bad(f"outputs must be a list of at most {_MOST}.")
+
+
+def checked_name(name: Any, what: str = "input") -> str:
+    """A name from a request, or "output" of an answer.
+
+    Raises:
+        Refused: if it is no text of 1 to 256 characters.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST:
+        raise bad(f"An {what} has no name of at most {_LONGEST} characters.")
+    return name
+
+
+def checked_id(said: Any) -> str | None:
+    """The id of a request, None if it has none.
+
+    Raises:
+        Refused: if it is no text of at most 256 characters.
+    """
+    if said is not None and (not isinstance(said, str) or len(said) > _LONGEST):
+        raise bad(f"The id must be text of at most {_LONGEST} characters.")
+    return said
 
 
 def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
