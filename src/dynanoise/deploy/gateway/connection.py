@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 import h11
@@ -19,6 +20,23 @@ TAKEN_SECONDS = 20.0
 
 _TAKEN_BYTES = 16 << 10
 
+AT_ONCE = 64
+"""Connections that are taken before they are counted."""
+
+
+def most() -> int:
+    """Connections of one listener: half of the files that the process may open, at least 1.
+
+    The others are for the upstream, gRPC and the rest: where a process has none left, asyncio
+    tries, and complains, thousands of times a second.
+    """
+    if sys.platform == "win32":
+        return 1 << 15
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 15 if soft == resource.RLIM_INFINITY else max(1, soft // 2)
+
 
 class Connection(H11Protocol):
     """A connection that ends when a request does not arrive, or an answer is not taken, in time.
@@ -34,6 +52,9 @@ class Connection(H11Protocol):
     def connection_made(self, transport: Any) -> None:
         """Starts to wait for a head."""
         super().connection_made(transport)
+        if len(self.connections) > most():
+            transport.abort()
+            return
         self._wait()
 
     def data_received(self, data: bytes) -> None:

@@ -16,7 +16,7 @@ import uvicorn
 
 from dynanoise.deploy.gateway.app import OneLength, application
 from dynanoise.deploy.gateway.clients import Clients
-from dynanoise.deploy.gateway.connection import HEAD_BYTES, Connection
+from dynanoise.deploy.gateway.connection import AT_ONCE, HEAD_BYTES, Connection
 from dynanoise.deploy.gateway.gateway import Gateway
 from dynanoise.deploy.gateway.logs import log
 from dynanoise.errors import InputError
@@ -32,6 +32,9 @@ _ATTACHED = 0.05
 
 _SWITCH = 1e-4
 """Seconds after which a thread gives way to another that waits."""
+
+_BACKLOG = 2048
+"""Connections that the system holds ready."""
 
 _IDLE = 15
 """Seconds after which a connection without requests is closed."""
@@ -106,6 +109,7 @@ def _server(app: Any, seconds: float) -> _Server:
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=int(seconds) + 5,
         h11_max_incomplete_event_size=HEAD_BYTES,
+        backlog=AT_ONCE,
     )
     return _Server(config)
 
@@ -182,14 +186,16 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
             break
         await asyncio.sleep(0.01)
     else:
+        for bound_one in sockets:
+            bound_one.listen(_BACKLOG)
         log("listening", host=listeners.host, **ports)
     waiting = asyncio.create_task(end.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     await _drained(gateway, listeners.drain, servers, main_socket, rpc)
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one]
-    for one in sockets:  # of a server that did not start
-        one.close()
+    for bound_one in sockets:  # of a server that did not start
+        bound_one.close()
     await gateway.model.close()
     log("ended", logging.ERROR if failed else logging.INFO)
     if failed:
