@@ -22,6 +22,8 @@ _SILENT = {
     "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
     # It reports its use to its maker.
     "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
+    # The core of gRPC writes to standard error what it thinks of its peers, past all logging.
+    "tritonclient": {"GRPC_VERBOSITY": "NONE"},
 }
 """What must be in the environment before a package is imported, so that it tells nobody."""
 

@@ -93,6 +93,9 @@ class Serving:
                 )
         if any(port is not None and not 0 <= port < 1 << 16 for port in self.ports):
             raise InputError(f"A port of {self.ports} is none.", "Ports go from 0 to 65535.")
+        named = [port for port in self.ports if port]
+        if len(set(named)) < len(named):
+            raise InputError(f"A port of {self.ports} is there twice.", "Each protocol needs one.")
         rate, burst, total, period = self.budget
         body, seconds, at_once = self.limits
         finite = all(map(math.isfinite, (rate, period, seconds, self.drain)))
@@ -203,6 +206,8 @@ def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
     elif getattr(model, "external", False):
         # Another version of them would need another digest, and nothing here would notice.
         log("weakness", logging.WARNING, weakness="weights_not_checked")
+    if getattr(model, "batch_dependent", False):
+        log("weakness", logging.WARNING, weakness="batch_dependent")
     if clients is None:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _loopback(asked.host):
@@ -260,6 +265,7 @@ def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
         configuration.output,
         asked.threads,
         seconds,
+        configuration.class_axis,
     )
     noise = configuration.noise
     if isinstance(noise, Keyed) and noise.weights != made.digest and not made.external:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -27,6 +30,7 @@ from tests.deploy.gateway.build_served import (
     infer_body,
     onnx_file,
     queries,
+    values_of,
 )
 
 
@@ -192,6 +196,29 @@ def test_metrics_tell_of_noise_only_in_windows(
             assert secret not in text
 
 
+def test_nothing_is_at_the_metrics_port_but_metrics(running: Running) -> None:
+    """No redirect, which would go to whatever Host says, and no request inside another."""
+    sent = {
+        "GET /metrics/ HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
+        "POST /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
+        "GET /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 401,
+        "GET /metrics HTTP/1.1\r\nHost: evil\r\nContent-Length: 6\r\n"
+        "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
+    }
+    for request, status in sent.items():
+        address = ("127.0.0.1", running.ports["metrics_port"])
+        with socket.create_connection(address, 5) as one:
+            one.sendall(request.encode())
+            one.shutdown(socket.SHUT_WR)
+            one.settimeout(1)
+            told = b""
+            with contextlib.suppress(TimeoutError):
+                while part := one.recv(4096):
+                    told += part
+        assert told.startswith(f"HTTP/1.1 {status} ".encode())
+        assert told.count(b"HTTP/1.1") == 1 and b"evil" not in told and b'{"error":' in told
+
+
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "nobody said who may ask": (("--model", "{model}", "--defense", "{defense}"), "who may ask"),
     "no model": (("--defense", "{defense}", "--no-auth"), "one model"),
@@ -219,6 +246,13 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         ("--model", "{model}", "--defense", "{other}", "--no-auth"),
         "other weights",
     ),
+    **{
+        f"class axis {axis}": (
+            ("--model", "{model}", "--defense", f"{{axis{axis}}}", "--no-auth"),
+            f"class_axis is {axis}, and logits of ",
+        )
+        for axis in (0, -2, 2, -3)
+    },
     "no such output": (
         ("--model", "{model}", "--defense", "{output}", "--no-auth"),
         "no output",
@@ -242,6 +276,13 @@ for option, value in (
         ("--model", "{model}", "--defense", "{defense}", "--no-auth", option, value),
         "port" if "port" in option else "limit" if "model" not in option else "part of a path",
     )
+for ports in (("8080", "8080", None), ("8080", None, "8080"), ("0", "9001", "9001")):
+    REFUSED[f"one port for two, {ports}"] = (
+        ("--model", "{model}", "--defense", "{defense}", "--no-auth", "--port", ports[0])
+        + (() if ports[1] is None else ("--grpc-port", ports[1]))
+        + (() if ports[2] is None else ("--metrics-port", ports[2], "--metrics-clients", "a")),
+        "twice",
+    )
 REFUSED["a password in the URL"] = (
     (
         "--upstream",
@@ -264,6 +305,9 @@ def test_it_does_not_start(files: dict[str, Path], name: str) -> None:
         "other": defense_file(folder / "other.yaml"),
         "output": defense_file(folder / "output.yaml", digest(files["model"]), output="nothing"),
     }
+    for axis in (0, -2, 2, -3):
+        path, weights = folder / f"axis{axis}.yaml", digest(files["model"])
+        more[f"axis{axis}"] = defense_file(path, weights, class_axis=axis)
     given = [one.format(**files, **more) for one in arguments]
     done = cli("serve", *given, DYNANOISE_KEY=SECRET)
     assert done.exit_code == 2 and words in done.output
@@ -304,6 +348,35 @@ def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Pat
         assert ask(f"{one.url}/v2/models/outside/infer", infer_body(queries(1))).status == 200
 
 
+def test_a_model_whose_answers_depend_on_other_records_is_a_weakness(tmp_path: Path) -> None:
+    """Who chooses what stands beside a record gets several answers to it: that is shown, too."""
+    onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
+    path = tmp_path / "quantized.onnx"
+    model = onnx.load(onnx_file(path))
+    model.graph.node[0].input[0] = "rounded"
+    for place, node in enumerate(
+        (
+            onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+            onnx.helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["rounded"]),
+        )
+    ):
+        model.graph.node.insert(place, node)
+    onnx.save(model, path)
+    with gateway(
+        *("--model", path, "--defense", defense_file(tmp_path / "d.yaml", digest(path))),
+        *("--no-auth", "--rate", 0),
+    ) as one:
+        said = [event["weakness"] for event in one.events("weakness")]
+        assert said == ["batch_dependent", "no_auth"]
+        url = f"{one.url}/v2/models/quantized/infer"
+        row, alone, beside = queries(1), set(), set()
+        for mate in queries(40, seed=5):
+            alone.add(values_of(ask(url, infer_body(row)))[0].tobytes())
+            both = np.concatenate([row, 9 * mate[None]])
+            beside.add(values_of(ask(url, infer_body(both)))[0].tobytes())
+        assert len(alone) == 1 and len(beside) > 1
+
+
 def test_client_files(tmp_path: Path) -> None:
     path = tmp_path / "clients.txt"
     done = cli("key", "client", "alice", "--file", path)
@@ -318,3 +391,13 @@ def test_client_files(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="dynanoise key client") as caught:
             clients.Clients.read(path)
         assert key[6:] not in str(caught.value)
+
+
+@pytest.mark.parametrize("last", ["alice sha256:" + "0" * 64, "# nobody", "   "])
+def test_a_client_gets_a_line_of_its_own(tmp_path: Path, last: str) -> None:
+    """Behind a line without an end it would be part of that: of a comment, without a word."""
+    path = tmp_path / "clients.txt"
+    path.write_text(last)
+    key = clients.add(path, "bob")
+    assert clients.Clients.read(path).named(key) == "bob"
+    assert path.read_text().startswith(last + "\n")

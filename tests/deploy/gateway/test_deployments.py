@@ -76,6 +76,32 @@ def test_there_is_time_and_room_to_compile_the_defense() -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] >= 180
 
 
+def test_there_is_time_to_answer_what_was_accepted() -> None:
+    """Drain, and what a slow model may take: after that a gateway is killed."""
+    needed = {
+        name: one["drain"] + one["timeout"] + 5
+        for name, one in (
+            ("compose", options(COMPOSE["services"]["gateway"]["command"])),
+            ("kserve", options(containers()["transformer-container"]["args"])),
+        )
+    }
+    grace = COMPOSE["services"]["gateway"]["stop_grace_period"]
+    assert int(grace.removesuffix("s")) > needed["compose"]
+    pod = KSERVE[0]["spec"]["predictor"]["terminationGracePeriodSeconds"]
+    assert pod > needed["kserve"]
+    # The model must not end before the gateway: both are told at once, and compose only says the
+    # one first that depends on the other.
+    assert COMPOSE["services"]["gateway"]["depends_on"] == ["model"]
+    (command, seconds) = containers()["kserve-container"]["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == "sleep" and needed["kserve"] - 5 < int(seconds) < pod
+
+
+def test_a_gateway_that_reads_a_large_body_is_not_restarted() -> None:
+    """Which takes seconds, and would give every client a new budget."""
+    probe = containers()["transformer-container"]["livenessProbe"]
+    assert probe["timeoutSeconds"] >= 10 and probe["failureThreshold"] >= 6
+
+
 def test_the_image_runs_as_nobody_special() -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["65532:65532"]

@@ -166,6 +166,42 @@ def test_bad_grpc(served: Served) -> None:
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
+MANY: dict[str, tuple[dict[str, Any], str]] = {
+    "inputs": ({"inputs": 65}, "a list of inputs, at most 64"),
+    "outputs": ({"outputs": 65}, "outputs must be a list of at most 64"),
+    "a name": ({"name": "n" * 257}, "has no name of at most 256"),
+    "no name": ({"name": ""}, "has no name of at most 256"),
+    "an id": ({"id": "i" * 257}, "at most 256 characters"),
+}
+
+
+@pytest.mark.parametrize("how", MANY)
+def test_grpc_has_the_limits_of_http(served_onnx: Served, how: str) -> None:
+    """700,000 inputs of nothing held everybody up for 15 s."""
+    rpc = pytest.importorskip("tritonclient.grpc", reason="pip install tritonclient[all]")
+    said, words = MANY[how]
+    one = rpc.service_pb2.ModelInferRequest(model_name="linear", id=said.get("id", ""))
+    for _ in range(said.get("inputs", 1)):
+        one.inputs.add(name=said.get("name", "x"), datatype="FP32", shape=[1, FEATURES])
+        one.raw_input_contents.append(ROW)
+    for _ in range(said.get("outputs", 1)):
+        one.outputs.add(name="logits")
+    http = {
+        "id": one.id,
+        "inputs": [{**INPUT, "name": each.name} for each in one.inputs],
+        "outputs": [{"name": each.name} for each in one.outputs],
+    }
+    told = ask(f"{served_onnx.running.url}/v2/models/linear/infer", http)
+    assert told.status == 400 and words in told.json["error"]
+    address = f"127.0.0.1:{served_onnx.running.ports['grpc_port']}"
+    with rpc.grpc.insecure_channel(address) as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(rpc.grpc.RpcError) as caught:
+            call(one.SerializeToString(), timeout=10)
+    assert caught.value.code() == rpc.grpc.StatusCode.INVALID_ARGUMENT
+    assert caught.value.details() == told.json["error"]
+
+
 def test_large_grpc(served_onnx: Served) -> None:
     """Too much, and little that becomes too much: zeros, compressed."""
     grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")

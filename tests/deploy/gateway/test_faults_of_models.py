@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +134,47 @@ def test_a_slow_model_holds_nobody_else_up(served_upstream: Served, plain: Plain
     assert time.monotonic() - started < 0.9
     slow.join()
     plain.behave("well")
+
+
+def together(ask_one: Callable[[], object], count: int) -> list[threading.Thread]:
+    threads = [threading.Thread(target=ask_one) for _ in range(count)]
+    for one in threads:
+        one.start()
+    return threads
+
+
+def test_an_upstream_that_hangs_before_it_was_ever_known(tmp_path: Path) -> None:
+    """Each query has its own time: they do not wait in turn for metadata that do not come."""
+    defense = defense_file(tmp_path / "defense.yaml")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        given = ("--upstream", f"http://127.0.0.1:{silent.getsockname()[1]}", "--model-name", "m")
+        more = ("--defense", defense, "--no-auth", "--timeout", 1)
+        with gateway(*given, *more) as running:
+            found: list[tuple[int, float]] = []
+            started = time.monotonic()
+
+            def query() -> None:
+                told = ask(f"{running.url}/v2/models/m/infer", infer_body(queries(1)))
+                found.append((told.status, time.monotonic() - started))
+
+            for one in together(query, 8):
+                one.join()
+            assert {status for status, _ in found} == {503}
+            assert max(seconds for _, seconds in found) < 5  # in turn, they would take 8
+
+
+def test_a_gateway_that_is_busy_is_ready(tmp_path: Path) -> None:
+    """Else a balancer would take replicas away because of their load."""
+    defense = defense_file(tmp_path / "defense.yaml")
+    with plain_server() as plain:
+        given = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
+        with gateway(*given, "--no-auth", "--rate", 0, "--concurrency", 2) as running:
+            url = f"{running.url}/v2/models/linear/infer"
+            assert ask(url, infer_body(queries(1))).status == 200
+            plain.behave("sleep 4")
+            threads = together(lambda: ask(url, infer_body(queries(1))), 2)
+            assert wait_until(lambda: len(ask(f"{plain.url}/seen").json) == 3)
+            assert ask(url, infer_body(queries(1))).status == 503
+            assert ask(f"{running.url}/v2/health/ready").status == 200
+            for one in threads:
+                one.join()

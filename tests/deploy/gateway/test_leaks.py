@@ -181,6 +181,38 @@ def test_failures_have_no_words(
         assert word not in body.decode() + log.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("shape", "values", "axis", "status"),
+    [
+        ((-1,), [8.76543, 1], -1, 500),  # one number for each record: labels, or a score
+        (None, [8.76543, 1], -1, 500),
+        ((-1, 2), [[8.76543, 1], [2, 3]], 0, 500),
+        ((-1, 2), [[8.76543, 1], [2, 3]], -2, 500),
+        ((-1, 2), [[8.76543, 1], [2, 3]], 2, 500),
+        ((2, -1), [[8.76543, 1], [2, 3]], 0, 200),
+        ((-1, 2), [[8.76543, 1], [2, 3]], 1, 200),
+        (None, [[8.76543, 1], [2, 3]], 1, 200),
+    ],
+)
+def test_records_are_no_classes(
+    shape: Any, values: Any, axis: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or an answer would say how the records of one request compare."""
+    monkeypatch.setenv("DYNANOISE_KEY", SECRET)
+
+    class Other(Broken):
+        async def describe(self) -> Description:
+            if shape is None:  # a server that says nothing of its model
+                return Description((), None, "test")
+            spec = Spec("x", "FP32", (-1, 2))
+            return Description((spec,), Spec("logits", "FP32", shape), "test")
+
+    app = application(made(Other(None, values), tmp_path, class_axis=axis))
+    one = {"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2, 3, 4]}
+    found, _ = asgi(app, "/v2/models/m/infer", json.dumps({"inputs": [one]}).encode())
+    assert found == status
+
+
 def test_a_secret_that_went_away(
     tmp_path: Path, log: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynanoise.deploy import serving
+from dynanoise.deploy.gateway import clients, launch
 from tests.deploy.gateway.build_served import (
     OTHER_SECRET,
     ROOT,
@@ -23,6 +26,7 @@ from tests.deploy.gateway.build_served import (
     ask,
     defense_file,
     digest,
+    free_ports,
     gateway,
     infer_body,
     onnx_file,
@@ -150,11 +154,18 @@ def test_it_listens_at_home_only(options: tuple[object, ...]) -> None:
         assert "0100007F" in listening and listening <= {"0100007F", mapped}
 
 
-def test_a_port_that_is_taken_is_one_sentence(options: tuple[object, ...]) -> None:
+@pytest.mark.parametrize("option", ["--port", "--grpc-port", "--metrics-port"])
+def test_a_port_that_is_taken_is_one_sentence(
+    options: tuple[object, ...], option: str, tmp_path: Path
+) -> None:
+    clients.add(tmp_path / "scrapers.txt", "prometheus")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
+        given = [*map(str, options), "--port", "0", option, str(port)]
+        if option == "--metrics-port":
+            given += ["--metrics-clients", str(tmp_path / "scrapers.txt")]
         done = subprocess.run(
-            [sys.executable, "-m", "dynanoise", "serve", *map(str, options), "--port", str(port)],
+            [sys.executable, "-m", "dynanoise", "serve", *given],
             env={**os.environ, "DYNANOISE_KEY": SECRET},
             capture_output=True,
             text=True,
@@ -162,7 +173,23 @@ def test_a_port_that_is_taken_is_one_sentence(options: tuple[object, ...]) -> No
             check=False,
         )
     assert done.returncode == 2
-    assert "Error: 127.0.0.1 port" in done.stderr and "Traceback" not in done.stderr
+    *logged, said = done.stderr.splitlines()
+    assert said.startswith("Error: 127.0.0.1 port")
+    assert [json.loads(line)["event"] for line in logged] == ["starting", "weakness"]
+
+
+def test_a_listener_that_fails_is_a_failure(options: tuple[object, ...]) -> None:
+    """It is not said to listen, and who started it is told."""
+    gateway, _ = serving._gateway(
+        serving.Serving(Path(str(options[3])), Path(str(options[1])), fresh=True, no_auth=True)
+    )
+    (port,) = free_ports(1)
+    scrapers = clients.Clients({"prometheus": bytes(32)})
+    # Bound twice, which the system allows until both listen.
+    twice = launch.Listeners(port=port, metrics_port=port, scrapers=scrapers)
+    with pytest.raises(SystemExit) as caught:
+        asyncio.run(launch._run(gateway, twice))
+    assert caught.value.code == 1
 
 
 def test_as_nobody_on_a_file_system_that_is_read_only(options: tuple[object, ...]) -> None:

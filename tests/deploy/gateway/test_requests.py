@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from dynanoise.deploy.gateway import v1, v2
 from dynanoise.deploy.gateway.faults import Refused
 from dynanoise.deploy.gateway.gateway import Gateway, Limits
 from dynanoise.deploy.gateway.models import Description
-from dynanoise.deploy.gateway.tensors import DTYPES, Spec, Tensor
+from dynanoise.deploy.gateway.tensors import DTYPES, Spec, Tensor, from_values
 
 anything: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -86,6 +87,80 @@ def test_what_is_written_is_read(data: Any, datatype: str, binary: bool) -> None
     (got,) = v2.parsed(body, header.get(v2.HEADER)).inputs
     np.testing.assert_array_equal(got.values, sent.values)
     assert got.values.dtype == sent.values.dtype
+
+
+def request(shape: Any, data: str, datatype: str = "FP32") -> bytes:
+    said = f'"name":"x","datatype":"{datatype}","shape":{json.dumps(shape)}'
+    return f'{{"inputs":[{{{said},"data":{data}}}]}}'.encode()
+
+
+@pytest.mark.parametrize("datatype", ["FP32", "INT64", "UINT64", "BOOL", "BYTES"])
+def test_no_request_takes_much_more_memory_than_it_has_bytes(datatype: str) -> None:
+    """One long text among numbers: NumPy would give every number as much room as the text."""
+    data = "[" + '"' + "a" * 4000 + '"' + ",1" * 4000 + "]"
+    instances = Description((Spec("x", datatype, (-1,)),), None, "")
+    tracemalloc.start()
+    for shape in ([1, 8], [4001]):
+        assert not read_or_refused(v2.parsed, request(shape, data, datatype), None, inputs=True)
+    read_or_refused(v1.parsed, f'{{"instances":{data}}}'.encode(), instances)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 << 20
+
+
+@pytest.mark.parametrize("item", ["[]", "[[]]", "[1,[2]]", "[2,3]", '"a"', "null", "{}"])
+def test_lists_that_are_no_array_do_not_reach_numpy(
+    item: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 5 million lists without anything in them it would make an array for 12 seconds."""
+
+    def reached(*given: Any, **more: Any) -> None:
+        raise AssertionError
+
+    for name in ("array", "asarray", "empty"):
+        monkeypatch.setattr(np, name, reached)
+    for shape in ([1, 8], [9], [9, 0], [9, 1]):
+        data = f"[[1],{','.join([item] * 8)}]"
+        assert not read_or_refused(v2.parsed, request(shape, data), None, inputs=True)
+
+
+@pytest.mark.parametrize("shape", [[0, 2**39, 2**39], [2**39, 0, 2**39, 1]])
+def test_a_shape_of_nothing_can_be_too_large(shape: list[int]) -> None:
+    assert not read_or_refused(v2.parsed, request(shape, "[]"), None, inputs=True)
+    assert not read_or_refused(v2.parsed, request(shape, "[]", "BYTES"), None, inputs=True)
+
+
+def test_values_are_of_the_datatype_that_is_said() -> None:
+    """Truth values among numbers would be 0 and 1, and lists of one level are of one length."""
+    good: Any = [
+        ("FP32", [[1, 2.5], [3, 4]], [1, 2.5, 3, 4]),
+        ("FP64", [2**64 - 1, -(2**63), 0, 1], [2.0**64, -(2.0**63), 0, 1]),
+        ("UINT64", [2**64 - 1, 2**63, 0, 1], [2**64 - 1, 2**63, 0, 1]),
+        ("INT8", [[[-128]], [[127]], [[0]], [[1]]], [-128, 127, 0, 1]),
+        ("BOOL", [True, False, True, True], [True, False, True, True]),
+        ("BYTES", [["a", b"b"], ["", "ä"]], [b"a", b"b", b"", "ä".encode()]),
+    ]
+    for datatype, data, values in good:
+        assert from_values("x", datatype, (4,), data).values.tolist() == values
+    bad: Any = [
+        ("FP32", [True, 1.5, 1, 1]),
+        ("FP32", [1, [2], 3, 4]),
+        ("FP32", [[1, 2], [3], [4]]),
+        ("INT32", [True, 1, 1, 1]),
+        ("INT8", [128, 0, 0, 0]),
+        ("UINT8", [-1, 0, 0, 0]),
+        ("UINT64", [-1, 2**64 - 1, 0, 0]),
+        ("INT64", [2**63, 0, 0, 0]),
+        ("INT64", [1.0, 0, 0, 0]),
+        ("BOOL", [1, 0, 1, 1]),
+        ("BYTES", [["a"], "b", "c", "d"]),
+        ("FP32", [[], [], [], []]),
+        ("FP32", {"a": 1}),
+    ]
+    for datatype, data in bad:
+        with pytest.raises(Refused) as caught:
+            from_values("x", datatype, (4,), data)
+        assert caught.value.status == 400
 
 
 def test_large_bodies_share_a_limit() -> None:

@@ -55,20 +55,21 @@ def application(gateway: Gateway) -> Starlette:
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: missing},
-        middleware=[Middleware(_OneLength)],
+        middleware=[Middleware(OneLength)],
     )
     # To the Host of the request, which anybody may have put there.
     app.router.redirect_slashes = False
     return app
 
 
-class _OneLength:
+class OneLength:
     """Refuses requests with two lengths, which another server on the way may end elsewhere."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers 400, and ends the connection, or lets the request through."""
         if scope["type"] == "http":
             names = {name for name, _ in scope["headers"]}
             if b"content-length" in names and b"transfer-encoding" in names:

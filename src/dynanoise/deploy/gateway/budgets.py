@@ -41,20 +41,25 @@ class Budgets:
     >>> clock = iter([0.0, 0.0, 4.0])
     >>> budgets = Budgets(Budget(rate=1, burst=2), lambda: next(clock))
     >>> budgets.spend("alice", 2)
+    0.0
     >>> try:
     ...     budgets.spend("alice", 2)
     ... except Refused as refused:
     ...     print(refused.status, refused.retry_after)
     429 2.0
     >>> budgets.spend("alice", 2)
+    0.0
     """
 
     def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget, self._clock = budget, clock
         self._accounts: dict[str, _Account] = {}
 
-    def spend(self, client: str, queries: int) -> None:
+    def spend(self, client: str, queries: int) -> float:
         """Books queries, all of them or none.
+
+        Returns:
+            When the period began that they are booked in, for `give_back`.
 
         Raises:
             Refused: with 429 and when to come again; with 413, if that is never.
@@ -78,11 +83,13 @@ class Budgets:
                 raise Refused(429, "rate", "Too many queries at once.", wait)
             account.tokens -= queries
         account.spent += queries
+        return account.begun
 
-    def give_back(self, client: str, queries: int) -> None:
-        """Takes back a booking for which there was no answer."""
+    def give_back(self, client: str, queries: int, period: float) -> None:
+        """Takes back a booking for which there was no answer, if its period still runs."""
         account = self._accounts[client]
-        account.spent = max(0, account.spent - queries)
+        if account.begun == period:
+            account.spent -= queries
         account.tokens = min(float(self._budget.burst), account.tokens + queries)
 
 

@@ -44,24 +44,7 @@ class Clients:
         Raises:
             InputError: if it cannot be read, names nobody, or holds anything else.
         """
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise InputError(
-                f"{path} cannot be read.", "Make it with `dynanoise key client NAME`."
-            ) from None
-        digests: dict[str, bytes] = {}
-        for number, line in enumerate(lines, 1):
-            said = line.partition("#")[0].strip()
-            if not said:
-                continue
-            found = _LINE.fullmatch(said)
-            if not found or not _NAME.fullmatch(found[1]) or found[1] in digests:
-                raise InputError(  # the line is not shown: it may be a key
-                    f"{path}, line {number}, is no line of a client, or its name comes twice.",
-                    "Let `dynanoise key client NAME` write it: NAME sha256:DIGEST.",
-                )
-            digests[found[1]] = bytes.fromhex(found[2])
+        digests = _held(path)
         if not digests:
             raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
         return cls(digests)
@@ -95,6 +78,29 @@ def presented(authorization: str | None, own: str | None) -> str | None:
     return key.strip() if kind.lower() == "bearer" and key.strip() else None
 
 
+def _held(path: Path) -> dict[str, bytes]:
+    """The digests in a file, by name; there may be none."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise InputError(
+            f"{path} cannot be read.", "Make it with `dynanoise key client NAME`."
+        ) from None
+    digests: dict[str, bytes] = {}
+    for number, line in enumerate(lines, 1):
+        said = line.partition("#")[0].strip()
+        if not said:
+            continue
+        found = _LINE.fullmatch(said)
+        if not found or not _NAME.fullmatch(found[1]) or found[1] in digests:
+            raise InputError(  # the line is not shown: it may be a key
+                f"{path}, line {number}, is no line of a client, or its name comes twice.",
+                "Let `dynanoise key client NAME` write it: NAME sha256:DIGEST.",
+            )
+        digests[found[1]] = bytes.fromhex(found[2])
+    return digests
+
+
 def add(path: Path, name: str) -> str:
     """Adds a client to a file, which is made if it is not there, and gives its key.
 
@@ -106,11 +112,13 @@ def add(path: Path, name: str) -> str:
             f"A client cannot be called {name!r}.",
             "Use small letters, digits and -, at most 63 of them.",
         )
-    if path.exists() and path.stat().st_size and name in Clients.read(path)._digests:
+    if path.exists() and name in _held(path):
         raise InputError(f"{path} has a client {name}.", "Remove its line first, or use another.")
     key = f"{name}.{secrets.token_urlsafe(32)}"
     line = f"{name} sha256:{hashlib.sha256(key.encode()).hexdigest()}\n"
     try:
+        if path.exists() and path.read_bytes()[-1:] not in (b"", b"\n"):
+            line = "\n" + line  # an editor left the last one without an end
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(handle, "a") as file:
             file.write(line)

@@ -170,7 +170,7 @@ class Gateway:
             authorization: of the client.
 
         Raises:
-            Refused: if there is none; a client that got none has not paid for it.
+            Refused: if there is none; a client that got none, and waited for it, has not paid.
         """
         if self._busy >= self.limits.at_once:
             raise unavailable("busy", "The gateway is busy.")
@@ -197,19 +197,19 @@ class Gateway:
             raise bad("The request holds no record.")
         check(description, inputs)
         paid = queries(description, inputs)
-        self._budgets.spend(client, paid)
+        booked = [(paid, self._budgets.spend(client, paid))]
         try:
             started = time.perf_counter()
             raw = await self.model.infer(inputs, authorization if self._forward else None)
             self.metrics.upstream.observe(time.perf_counter() - started)
-            values = _usable(raw, description, paid)
+            values = _usable(raw, description, paid, self.configuration.class_axis)
             more = rows(values, self.configuration.class_axis) - paid
             if more > 0:
-                self._budgets.spend(client, more)
-                paid += more
+                booked.append((more, self._budgets.spend(client, more)))
             answer = await self._defended(values)
-        except BaseException:
-            self._budgets.give_back(client, paid)
+        except Exception:  # not where the client went away, for the model has worked
+            for count, period in booked:
+                self._budgets.give_back(client, count, period)
             raise
         return Tensor(raw.name, "FP64" if answer.dtype == np.float64 else "FP32", answer)
 
@@ -233,15 +233,19 @@ class Gateway:
         return answer
 
 
-def _usable(raw: Tensor, description: Description, asked: int) -> Array:
+def _usable(raw: Tensor, description: Description, asked: int, axis: int) -> Array:
     """The output as an array that can be defended; one of half precision in single."""
     values = raw.values
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     if values.dtype not in (np.float32, np.float64) or not values.ndim:
         raise unusable("type")
-    spec = description.output
-    batched = [one for one in description.inputs if one.shape[:1] == (-1,)]
-    if spec is not None and batched and spec.shape[:1] == (-1,) and len(values) != asked:
-        raise unusable("count")
+    if description.batched:
+        if len(values) != asked:
+            raise unusable("count")
+        records = True
+    else:  # a number for each record, of a model that nothing is known of
+        records = description.output is None and values.shape == (asked,)
+    if records and axis in (0, -values.ndim):
+        raise unusable("axis")
     return values

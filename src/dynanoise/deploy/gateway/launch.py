@@ -14,9 +14,9 @@ from typing import Any
 
 import uvicorn
 
-from dynanoise.deploy.gateway.app import application
+from dynanoise.deploy.gateway.app import OneLength, application
 from dynanoise.deploy.gateway.clients import Clients
-from dynanoise.deploy.gateway.connection import HEAD_BYTES, Connection
+from dynanoise.deploy.gateway.connection import AT_ONCE, HEAD_BYTES, Connection
 from dynanoise.deploy.gateway.gateway import Gateway
 from dynanoise.deploy.gateway.logs import log
 from dynanoise.errors import InputError
@@ -32,6 +32,9 @@ _ATTACHED = 0.05
 
 _SWITCH = 1e-4
 """Seconds after which a thread gives way to another that waits."""
+
+_BACKLOG = 2048
+"""Connections that the system holds ready."""
 
 _IDLE = 15
 """Seconds after which a connection without requests is closed."""
@@ -106,6 +109,7 @@ def _server(app: Any, seconds: float) -> _Server:
         timeout_keep_alive=_IDLE,
         timeout_graceful_shutdown=int(seconds) + 5,
         h11_max_incomplete_event_size=HEAD_BYTES,
+        backlog=AT_ONCE,
     )
     return _Server(config)
 
@@ -153,11 +157,13 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         loop.add_signal_handler(sign, end.set)
     main = _server(application(gateway), gateway.limits.seconds)
     main_socket = bound(listeners.host, listeners.port)
+    sockets = [main_socket]
     servers, tasks = [main], [asyncio.create_task(main.serve([main_socket]))]
     ports = {"port": main_socket.getsockname()[1]}
     if listeners.metrics_port is not None and listeners.scrapers is not None:
-        shown = _server(gateway.metrics.application(listeners.scrapers), 1.0)
+        shown = _server(OneLength(gateway.metrics.application(listeners.scrapers)), 1.0)
         shown_socket = bound(listeners.host, listeners.metrics_port)
+        sockets.append(shown_socket)
         ports["metrics_port"] = shown_socket.getsockname()[1]
         servers.append(shown)
         tasks.append(asyncio.create_task(shown.serve([shown_socket])))
@@ -179,14 +185,21 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         if any(task.done() for task in tasks):
             break
         await asyncio.sleep(0.01)
-    log("listening", host=listeners.host, **ports)
+    else:
+        for bound_one in sockets:
+            bound_one.listen(_BACKLOG)
+        log("listening", host=listeners.host, **ports)
     waiting = asyncio.create_task(end.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     await _drained(gateway, listeners.drain, servers, main_socket, rpc)
     failed = [one for one in await asyncio.gather(*tasks, return_exceptions=True) if one]
+    for bound_one in sockets:  # of a server that did not start
+        bound_one.close()
     await gateway.model.close()
     log("ended", logging.ERROR if failed else logging.INFO)
+    if failed:
+        raise SystemExit(1)
 
 
 async def _drained(

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -101,4 +102,12 @@ class Metrics:
             text = await run_in_threadpool(self.text)
             return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-        return Starlette(routes=[Route("/metrics", show)])
+        async def missing(request: Request, error: Exception) -> Response:
+            return JSONResponse({"error": "There is no such page."}, 404)
+
+        app = Starlette(
+            routes=[Route("/metrics", show)], exception_handlers={HTTPException: missing}
+        )
+        # To the Host of the request, which anybody may have put there.
+        app.router.redirect_slashes = False
+        return app

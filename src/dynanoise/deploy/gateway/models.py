@@ -24,6 +24,16 @@ class Description:
     output: Spec | None
     platform: str
 
+    @property
+    def batched(self) -> bool:
+        """Whether the first axis of an input, and that of the output, count records.
+
+        >>> Description((Spec("x", "FP32", (-1, 3)),), Spec("y", "FP32", (-1, 2)), "").batched
+        True
+        """
+        several = any(one.shape[:1] == (-1,) for one in self.inputs)
+        return several and self.output is not None and self.output.shape[:1] == (-1,)
+
 
 class Model(Protocol):
     """A model that answers.

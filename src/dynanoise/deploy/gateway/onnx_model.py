@@ -44,14 +44,17 @@ class OnnxModel:
         output: the tensor that is defended; None where there is one only.
         threads: of the processor, for one answer.
         limit: seconds that an answer may take; then it is stopped.
+        class_axis: of the output.
 
     Attributes:
         digest: SHA-256 of the file, in hexadecimal digits.
         output: the tensor that is defended.
         external: whether weights lie in other files, which the digest does not cover.
+        batch_dependent: whether it is quantized by the range of all records of a request, so that
+            a record has another answer beside others.
 
     Raises:
-        InputError: if it is no ONNX model, or has no such output.
+        InputError: if it is no ONNX model, or has no such output, or that no such axis.
         MissingExtraError: if onnxruntime is not installed.
     """
 
@@ -63,6 +66,7 @@ class OnnxModel:
         output: str | None = None,
         threads: int = 1,
         limit: float = 30.0,
+        class_axis: int = -1,
     ) -> None:
         self.name, self.version = name, version
         self._runtime = require("onnxruntime", "Serving an ONNX model")
@@ -74,6 +78,7 @@ class OnnxModel:
         # Weights in files beside it are named by their "location" in the tensors' external data;
         # the digest of the graph's file then says nothing about them.
         self.external = b"\n\x08location\x12" in content
+        self.batch_dependent = b"DynamicQuantize" in content  # the beginning of its operators
         found = _chosen(self._session.get_outputs(), output, path)
         self.output = _spec(found, path)
         self._described = Description(
@@ -82,6 +87,7 @@ class OnnxModel:
             "onnxruntime_onnx",
         )
         self._names = [found.name]
+        _check_axis(self._described, self.output.shape, class_axis, path)
 
     async def describe(self) -> Description:
         """Its metadata."""
@@ -99,11 +105,13 @@ class OnnxModel:
         loop = asyncio.get_running_loop()
         task = loop.run_in_executor(self._pool, self._run, feed, options)
         try:
-            (values,) = await asyncio.wait_for(asyncio.shield(task), self._limit)
+            (values,) = await asyncio.wait_for(task, self._limit)
         except TimeoutError:
             options.terminate = True
-            task.add_done_callback(lambda done: done.exception())
             raise unavailable("slow", "The model did not answer in time.") from None
+        except asyncio.CancelledError:  # nobody waits for it any more
+            options.terminate = True
+            raise
         except Refused:
             raise
         except Exception:  # its errors have no base class of their own, and may quote values
@@ -154,6 +162,22 @@ def _chosen(outputs: Sequence[Any], name: str | None, path: Path) -> Any:
     raise InputError(
         f"{path} has no output {name!r}.", f"Name one in defense.yaml: {', '.join(known)}."
     )
+
+
+def _check_axis(
+    described: Description, shape: tuple[int, ...], class_axis: int, path: Path
+) -> None:
+    if not shape:  # not known
+        return
+    there = -len(shape) <= class_axis < len(shape)
+    records = described.batched and class_axis in (0, -len(shape))
+    if not there or records or shape[class_axis] == 1:
+        name = "" if described.output is None else described.output.name
+        raise InputError(
+            f"class_axis is {class_axis}, and {name} of {path} has shape {list(shape)}.",
+            "Name the axis that counts its classes, at least 2 of them; -1 is the last. An axis "
+            "of length -1 in front counts records.",
+        )
 
 
 def _spec(one: Any, path: Path) -> Spec:

@@ -6,6 +6,7 @@ Its further calls, such as loading a model, sharing memory or tracing, do not ex
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,11 +17,14 @@ import grpc
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2 as messages
 
-from dynanoise.deploy.gateway.faults import Refused, bad
+from dynanoise.deploy.gateway.faults import Refused, bad, unavailable
 from dynanoise.deploy.gateway.gateway import Gateway
 from dynanoise.deploy.gateway.logs import log
 from dynanoise.deploy.gateway.tensors import (
     Tensor,
+    check_counts,
+    checked_id,
+    checked_name,
     checked_shape,
     from_bytes,
     from_values,
@@ -36,6 +40,9 @@ _CODES = {
     500: grpc.StatusCode.INTERNAL,
     503: grpc.StatusCode.UNAVAILABLE,
 }
+
+_LEFT = 499
+"""For metrics, where HTTP has no status: the client went away before there was an answer."""
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -54,15 +61,24 @@ _CONTENTS = {
 
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
 
+_AGE = 300.0
+"""Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
+takes no answer end with it, and in no other way."""
+
+_STREAMS = 128
+"""Calls of one connection."""
+
 _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 
 def server(gateway: Gateway) -> Any:
     """A gRPC server without a port."""
-    calls = _Calls(gateway)
+    calls, room = _Calls(gateway), asyncio.Semaphore(4 * gateway.limits.at_once)
     handlers = {
-        name: grpc.unary_unary_rpc_method_handler(
-            _answered(gateway, name, call, free),
+        # To clients one message each way; a server of such calls would not run before the message
+        # is there, and so not ask for a key, nor for how long it waits.
+        name: grpc.stream_stream_rpc_method_handler(
+            _answered(gateway, name, call, free, room),
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, call, free in (
@@ -78,26 +94,35 @@ def server(gateway: Gateway) -> Any:
         options=(
             ("grpc.max_receive_message_length", gateway.limits.body),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_concurrent_streams", _STREAMS),
+            ("grpc.max_connection_age_ms", round(1000 * _AGE)),
+            ("grpc.max_connection_age_grace_ms", round(1000 * gateway.limits.seconds) + 5000),
         ),
-        maximum_concurrent_rpcs=16 * gateway.limits.at_once,
+        # No limit for all calls together: a stranger could use it up.
     )
     service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers)
     made.add_generic_rpc_handlers((service,))
     return made
 
 
-def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
+def _answered(gateway: Gateway, name: str, call: _Call, free: bool, room: asyncio.Semaphore) -> Any:
     kind = getattr(messages, f"{name}Request")
 
-    async def answered(body: bytes, context: Any) -> Any:
+    async def answered(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
         started, client = time.perf_counter(), None
         try:
+            request = kind()  # of free calls it is empty, and not waited for
             if not free:
                 client = gateway.client(headers.get("authorization"), headers.get("x-api-key"))
-            response = await call(_parsed(kind, body), client or "", headers)
+                request = _parsed(kind, await _message(context, gateway.limits.seconds, room))
+            response = await call(request, client or "", headers)
         except Refused as refused:
             failed = refused
+        except asyncio.CancelledError:
+            gateway.metrics.requests.labels(f"grpc_{name}", _LEFT).inc()
+            log("cancelled", route=name, client=client)
+            raise
         except Exception as error:  # whatever it was, its words stay here
             log("failed", logging.ERROR, route=name, exception=type(error).__name__)
             failed = Refused(500, "internal", "The gateway failed.")
@@ -106,7 +131,8 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
             if name == "ModelInfer":
                 spent = round(1000 * (time.perf_counter() - started), 2)
                 log("answered", route=name, client=client, milliseconds=spent)
-            return response
+            await context.write(response)
+            return
         gateway.metrics.requests.labels(f"grpc_{name}", failed.status).inc()
         gateway.metrics.refused(failed.reason)
         log("refused", route=name, client=client, status=failed.status, reason=failed.reason)
@@ -114,9 +140,22 @@ def _answered(gateway: Gateway, name: str, call: _Call, free: bool) -> Any:
         if failed.retry_after is not None:
             wait = str(max(1, round(1000 * failed.retry_after)))
             trailing = (("grpc-retry-pushback-ms", wait),)  # type: ignore[assignment]
-        return await context.abort(_CODES[failed.status], str(failed), trailing)
+        await context.abort(_CODES[failed.status], str(failed), trailing)
 
     return answered
+
+
+async def _message(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
+    if room.locked():
+        raise unavailable("busy", "The gateway is busy.")
+    try:
+        async with room, asyncio.timeout(seconds):
+            body = await context.read()
+    except TimeoutError:
+        raise bad("The request did not arrive in time.") from None
+    if not isinstance(body, bytes):  # the end of a stream without any
+        raise bad("The request was cut short.")
+    return body
 
 
 def _parsed(kind: Any, body: bytes) -> Any:
@@ -160,6 +199,8 @@ class _Calls:
 
     async def infer(self, request: Any, client: str, headers: dict[str, str]) -> Any:
         self._gateway.versioned(request.model_name, request.model_version)
+        checked_id(request.id)
+        check_counts(len(request.inputs), len(request.outputs))
         names = _outputs(request)
         answer = await self._gateway.infer(
             client, _inputs(request), names, headers.get("authorization")
@@ -185,10 +226,11 @@ def _outputs(request: Any) -> list[str]:
 
 def _inputs(request: Any) -> tuple[Tensor, ...]:
     raw = request.raw_input_contents
-    if not request.inputs or (raw and len(raw) != len(request.inputs)):
-        raise bad("The request needs inputs, and as many raw contents or none.")
+    if raw and len(raw) != len(request.inputs):
+        raise bad("The request needs as many raw contents as inputs, or none.")
     tensors = []
     for number, one in enumerate(request.inputs):
+        checked_name(one.name)
         shape = checked_shape(one.name, list(one.shape))
         if raw:
             tensors.append(from_bytes(one.name, one.datatype, shape, raw[number]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -30,11 +31,26 @@ DTYPES: dict[str, npt.DTypeLike] = {
     "BYTES": np.object_,
 }
 
+_MOST = 64
+"""Tensors in one request."""
+
+_LONGEST = 256
+"""Characters of a name or an id."""
+
 _DEEPEST = 16
 """Axes a tensor may have."""
 
-_NUMBERS = {"b": "b", "i": "iu", "u": "iu", "f": "fiu"}
-"""Which kinds of JSON values may stand for a kind of tensor."""
+_LARGEST = 2**48
+"""Values that a shape may have room for, leaving out lengths of 0: NumPy's own limit is near."""
+
+_VALUES: dict[str, set[type]] = {
+    "b": {bool},
+    "i": {int},
+    "u": {int},
+    "f": {int, float},
+    "O": {str, bytes},
+}
+"""Which values may stand for a kind of tensor."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,17 +92,49 @@ class Spec:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
+def check_counts(inputs: int, outputs: int) -> None:
+    """Refuses a request without an input, or with more than 64 inputs or outputs."""
+    if not 0 < inputs <= _MOST:
+        raise bad(f"The request needs a list of inputs, at most {_MOST}.")
+    if outputs > _MOST:
+        raise bad(f"outputs must be a list of at most {_MOST}.")
+
+
+def checked_name(name: Any, what: str = "input") -> str:
+    """A name from a request, or "output" of an answer.
+
+    Raises:
+        Refused: if it is no text of 1 to 256 characters.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST:
+        raise bad(f"An {what} has no name of at most {_LONGEST} characters.")
+    return name
+
+
+def checked_id(said: Any) -> str | None:
+    """The id of a request, None if it has none.
+
+    Raises:
+        Refused: if it is no text of at most 256 characters.
+    """
+    if said is not None and (not isinstance(said, str) or len(said) > _LONGEST):
+        raise bad(f"The id must be text of at most {_LONGEST} characters.")
+    return said
+
+
 def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
     """A shape from a request, all of its lengths at least 0.
 
     Raises:
-        Refused: if it is none, or has more than 16 axes.
+        Refused: if it is none, has more than 16 axes, or is larger than any tensor.
     """
     if not isinstance(shape, list | tuple) or len(shape) > _DEEPEST:
         raise bad(f"The shape of input {name!r} must be a list of at most {_DEEPEST} lengths.")
     for length in shape:
         if isinstance(length, bool) or not isinstance(length, int) or not 0 <= length < 2**40:
             raise bad(f"The shape of input {name!r} must hold integers of at least 0.")
+    if math.prod(length for length in shape if length) > _LARGEST:
+        raise bad(f"The shape of input {name!r} is too large.")
     return tuple(shape)
 
 
@@ -106,57 +154,50 @@ def from_values(name: str, datatype: Any, shape: tuple[int, ...], data: Any) -> 
     [[1.0], [2.5]]
     """
     dtype = _dtype(name, datatype)
-    if dtype.kind == "O":
-        flat = list(_flat(data, name, 0)) if isinstance(data, list) else []
-        if not all(isinstance(one, str | bytes) for one in flat):
-            raise bad(f"Input {name!r} is of BYTES, and its data must be text.")
-        values = np.empty(len(flat), object)
-        values[:] = [one.encode() if isinstance(one, str) else one for one in flat]
-    else:
-        values = _numbers(name, dtype, data)
-    if values.size != math.prod(shape):
+    flat = _flat(name, data, math.prod(shape))
+    if not set(map(type, flat)) <= _VALUES[dtype.kind]:
+        raise bad(f"The data of input {name!r} are not all of its datatype.")
+    if len(flat) != math.prod(shape):
         raise bad(
-            f"Input {name!r} holds {values.size} values, and its shape {list(shape)} needs "
+            f"Input {name!r} holds {len(flat)} values, and its shape {list(shape)} needs "
             f"{math.prod(shape)}."
         )
-    return Tensor(name, datatype, _finite(name, values.reshape(shape)))
+    return Tensor(name, datatype, _finite(name, _array(name, dtype, flat).reshape(shape)))
 
 
-def _numbers(name: str, dtype: np.dtype[Any], data: Any) -> Array:
+def _flat(name: str, data: Any, most: int) -> list[Any]:
+    """The values of lists in lists, those of one level all of one length.
+
+    NumPy would find out, too, but of some data makes arrays that are thousands of times as large:
+    what it gets has been counted, and is of one kind.
+    """
+    if not isinstance(data, list):
+        raise bad(f"The data of input {name!r} are no list.")
+    level = data
+    for _ in range(_DEEPEST + 1):
+        if len(level) > most:
+            raise bad(f"Input {name!r} holds more values than its shape has room for.")
+        if not level or type(level[0]) is not list:
+            return level
+        length = len(level[0])
+        if not all(type(one) is list and len(one) == length for one in level):
+            raise bad(f"The data of input {name!r} are no regular array.")
+        level = list(chain.from_iterable(level))
+    raise bad(f"The data of input {name!r} are nested deeper than {_DEEPEST} lists.")
+
+
+def _array(name: str, dtype: np.dtype[Any], flat: list[Any]) -> Array:
+    if dtype.kind == "O":
+        values = np.empty(len(flat), object)
+        values[:] = [one.encode() if isinstance(one, str) else one for one in flat]
+        return values
+    if dtype.kind == "f":
+        with np.errstate(over="ignore"):  # beyond the type is infinite, and refused as such
+            return np.array(flat, np.float64).astype(dtype)
     try:
-        given = np.asarray(data if isinstance(data, list) else None)
-    except (ValueError, OverflowError, RecursionError):  # rows of unequal length, or too deep
-        raise bad(f"The data of input {name!r} are no regular array.") from None
-    if dtype == np.uint64 and given.dtype.kind == "f":
-        given = _large(np.asarray(data, object), given)
-    if given.size == 0 and given.dtype.kind == "f":
-        return given.astype(dtype)
-    if given.dtype.kind not in _NUMBERS[dtype.kind]:
-        raise bad(f"The data of input {name!r} are not all of its datatype.")
-    with np.errstate(over="ignore"):  # beyond the type is infinite, and refused as such
-        if dtype.kind in "iu" and given.size:
-            limits = np.iinfo(dtype)
-            if int(given.min()) < limits.min or int(given.max()) > limits.max:
-                raise bad(f"Input {name!r} holds integers beyond its datatype.")
-        return given.astype(dtype)
-
-
-def _large(objects: Array, given: Array) -> Array:
-    """Integers of which some are 2^63 or more, which NumPy makes floating-point numbers of."""
-    flat = objects.ravel().tolist()
-    if flat and all(type(one) is int and 0 <= one < 2**64 for one in flat):
-        return np.array(flat, np.uint64).reshape(objects.shape)
-    return given
-
-
-def _flat(data: Any, name: str, depth: int) -> Any:
-    if depth > _DEEPEST:
-        raise bad(f"The data of input {name!r} are nested deeper than {_DEEPEST} lists.")
-    for one in data:
-        if isinstance(one, list):
-            yield from _flat(one, name, depth + 1)
-        else:
-            yield one
+        return np.array(flat, dtype)
+    except OverflowError:
+        raise bad(f"Input {name!r} holds integers beyond its datatype.") from None
 
 
 def from_bytes(name: str, datatype: Any, shape: tuple[int, ...], raw: bytes) -> Tensor:

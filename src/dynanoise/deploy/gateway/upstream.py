@@ -70,7 +70,8 @@ class Upstream:
     def _session(self) -> aiohttp.ClientSession:
         if self._client is None:
             self._client = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._connections),
+                # And one to ask whether it is ready, which must not wait for answers.
+                connector=aiohttp.TCPConnector(limit=self._connections + 1),
                 timeout=aiohttp.ClientTimeout(total=self._limit, sock_connect=_READY),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
@@ -80,14 +81,19 @@ class Upstream:
 
     async def describe(self) -> Description:
         """See `Model.describe`; asked once, and again after the upstream was away."""
-        if self._described is None:
-            async with self._lock:
+        if self._described is not None:
+            return self._described
+        try:
+            # In all, and not for each: whoever else asks waits before the lock.
+            async with asyncio.timeout(self._limit), self._lock:
                 if self._described is None:
                     server = await self._told("/v2")
                     extensions = server.get("extensions") or ()
                     self._binary = self._told_binary or "binary_tensor_data" in extensions
                     self._described = self._understood(await self._told(self._path))
-        return self._described
+                return self._described
+        except TimeoutError:
+            raise unavailable("slow", "The model did not answer in time.") from None
 
     async def _told(self, path: str) -> dict[str, Any]:
         status, body, _ = await self._exchange("GET", path)

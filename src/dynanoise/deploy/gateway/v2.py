@@ -15,6 +15,9 @@ import orjson
 from dynanoise.deploy.gateway.faults import bad
 from dynanoise.deploy.gateway.tensors import (
     Tensor,
+    check_counts,
+    checked_id,
+    checked_name,
     checked_shape,
     from_bytes,
     from_values,
@@ -24,9 +27,6 @@ from dynanoise.deploy.gateway.tensors import (
 
 HEADER = "Inference-Header-Content-Length"
 EXTENSIONS = ("binary_tensor_data",)
-_MOST = 64
-"""Tensors in one request."""
-
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
 """Parameters that would make the answer another thing than the defended tensor."""
 
@@ -65,8 +65,8 @@ def parsed(body: bytes, header: str | None) -> Request:
     said, rest = _split(body, header)
     parameters = _parameters(said, "The request")
     given = said.get("inputs")
-    if not isinstance(given, list) or not 0 < len(given) <= _MOST:
-        raise bad(f"The request needs a list of inputs, at most {_MOST}.")
+    given = given if isinstance(given, list) else []
+    check_counts(len(given), 0)
     tensors, start = [], 0
     for one in given:
         tensor, start = _tensor(one, rest, start, "input")
@@ -75,9 +75,7 @@ def parsed(body: bytes, header: str | None) -> Request:
         raise bad("The request holds bytes behind its last tensor.")
     if len({one.name for one in tensors}) < len(tensors):
         raise bad("An input is given twice.")
-    name = said.get("id")
-    if name is not None and (not isinstance(name, str) or len(name) > 256):
-        raise bad("The id must be text of at most 256 characters.")
+    name = checked_id(said.get("id"))
     names, binary = _outputs(said.get("outputs"), parameters.get("binary_data_output") is True)
     return Request(tuple(tensors), name, names, binary)
 
@@ -114,9 +112,7 @@ def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
 def _tensor(one: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
     if not isinstance(one, dict):
         raise bad(f"An {what} is no JSON object.")
-    name = one.get("name")
-    if not isinstance(name, str) or not name or len(name) > 256:
-        raise bad(f"An {what} has no name.")
+    name = checked_name(one.get("name"), what)
     shape = checked_shape(name, one.get("shape"))
     size = _parameters(one, f"{what.capitalize()} {name!r}").get("binary_data_size")
     if size is None:
@@ -139,8 +135,9 @@ def _tensor(one: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
 def _outputs(given: Any, binary: bool) -> tuple[tuple[str, ...], bool]:
     if given is None:
         return (), binary
-    if not isinstance(given, list) or len(given) > _MOST:
+    if not isinstance(given, list):
         raise bad("outputs must be a list.")
+    check_counts(1, len(given))
     names = []
     for one in given:
         if not isinstance(one, dict) or not isinstance(one.get("name"), str):
