@@ -79,7 +79,8 @@ def row(case: Case, count: int, device: str, rounds: int) -> dict[str, Any]:
             seconds["stacked"].append(time.perf_counter() - between)
             apart = max(_apart(one, two) for one, two in zip(alone, together, strict=True))
             others = _apart(alone[0], alone[1])
-        threads = _apart(alone[0], train_and_answer(replace(jobs[0], threads=2), data).answers)
+        otherwise = [train_and_answer(replace(job, threads=2), data).answers for job in jobs]
+        threads = max(_apart(one, two) for one, two in zip(alone, otherwise, strict=True))
     ratios = np.divide(seconds["alone"], seconds["stacked"])
     return {
         "preset": case.preset,
