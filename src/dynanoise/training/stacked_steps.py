@@ -29,7 +29,8 @@ def paces(schedule: Schedule, count: int) -> Float64:
     >>> paces(Schedule(epochs=2, batch=32), 64)[:, 0].tolist()
     [0.001, 0.001, 0.001, 0.001]
     """
-    steps = loop.optimiser(nn.Linear(1, 1), schedule)
+    # No layer: its weights would be drawn from the caller's generator, the first time.
+    steps = loop.optimiser(nn.ParameterList([torch.zeros(1)]), schedule)
     pace = loop.steps_scheduler(steps, schedule, count)
     found = []
     for _ in range(schedule.epochs * loop.batch_count(count, schedule.batch)):
