@@ -66,7 +66,8 @@ def fit(
         chosen = table.to(inputs.device)
         for step, each in enumerate(counts.T.tolist()):
             losses = stack.losses(chosen[:, step, : max(each)], each, epoch)
-            gradients = torch.autograd.grad(losses.sum(), stack.leaves)
+            # As an optimizer does, steps leave alone what no answer needs.
+            gradients = torch.autograd.grad(losses.sum(), stack.leaves, allow_unused=True)
             steps.step(gradients, np.array(each) > 0)
     stack.unstack()
 
@@ -99,9 +100,10 @@ class _Stack:
         first = parts[0].model
         stacked, self.buffers = stack_module_state([part.model for part in parts])
         self.parameters = {
-            name: one.detach().contiguous().requires_grad_() for name, one in stacked.items()
+            name: one.detach().contiguous().requires_grad_(one.requires_grad)
+            for name, one in stacked.items()
         }
-        self.leaves = list(self.parameters.values())
+        self.leaves = [one for one in self.parameters.values() if one.requires_grad]
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])
         self.real = real_buffers(padded)

@@ -1,0 +1,59 @@
+"""Models that somebody else wrote, stacked against each trained alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+
+from torch import nn  # noqa: E402
+
+from dynanoise.registry import RECIPES  # noqa: E402
+from tests.training.test_stacked import (  # noqa: E402
+    CLASSES,
+    DECAYING,
+    MOVING,
+    STILL,
+    alone,
+    assert_alike,
+    numbers,
+    together,
+)
+
+Build = Callable[[], nn.Module]
+
+
+def frozen() -> nn.Module:
+    """Its first layer stays as it was drawn."""
+    model = nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, CLASSES))
+    model[0].requires_grad_(False)
+    return model
+
+
+class Unused(nn.Module):
+    """Has a layer that no answer needs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.other = nn.Linear(5, CLASSES), nn.Linear(5, CLASSES)
+
+    def forward(self, x: Any) -> Any:
+        return self.used(x)
+
+
+def fit_alike(build: Build, inputs: Any, schedule: Any = STILL) -> list[nn.Module]:
+    """The models of a stack, which are those trained alone."""
+    objective = RECIPES.get("plain")().objective(CLASSES)
+    ours = together(build, inputs, objective, schedule)
+    assert_alike(ours, alone(build, inputs, objective, schedule), atol=2e-5)
+    return ours
+
+
+@pytest.mark.parametrize("schedule", [STILL, MOVING, DECAYING], ids=["adam", "sgd", "cycle"])
+@pytest.mark.parametrize("build", [frozen, Unused])
+def test_what_is_not_trained_alone_is_not_in_a_stack(build: Build, schedule: Any) -> None:
+    """Not even by weight decay."""
+    fit_alike(build, numbers(), schedule)
