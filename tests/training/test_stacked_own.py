@@ -57,3 +57,37 @@ def fit_alike(build: Build, inputs: Any, schedule: Any = STILL) -> list[nn.Modul
 def test_what_is_not_trained_alone_is_not_in_a_stack(build: Build, schedule: Any) -> None:
     """Not even by weight decay."""
     fit_alike(build, numbers(), schedule)
+
+
+class Tied(nn.Module):
+    """Two layers share their weights, and one normalisation comes twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 5, bias=False), nn.Linear(5, 5, bias=False)
+        self.second.weight = self.first.weight
+        norm = nn.BatchNorm1d(5)
+        self.rest = nn.Sequential(norm, nn.ReLU(), self.second, norm, nn.Linear(5, CLASSES))
+
+    def forward(self, x: Any) -> Any:
+        return self.rest(self.first(x))
+
+
+class Buffers(nn.Module):
+    """Has some that no state dictionary has, and that are no floats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, CLASSES)
+        self.register_buffer("scale", torch.full((5,), 2.0), persistent=False)
+        self.register_buffer("order", torch.arange(5).flip(0))
+
+    def forward(self, x: Any) -> Any:
+        return self.layer((x * self.scale)[:, self.order])
+
+
+@pytest.mark.parametrize("build", [Tied, Buffers])
+def test_shared_weights_and_buffers_of_all_kinds(build: Build) -> None:
+    for model in fit_alike(build, numbers()):
+        if isinstance(model, Tied):
+            assert model.second.weight is model.first.weight

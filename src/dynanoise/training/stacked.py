@@ -14,7 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from dynanoise.training import loop
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.stacked_steps import Steps
-from dynanoise.training.stand_ins import draws, real_buffers, stand_ins
+from dynanoise.training.stand_ins import draws, real_buffers, shared, stand_ins
 
 VERSION = 1
 """Raised whenever the results of stacked training change, see `material.Recipe`."""
@@ -107,6 +107,7 @@ class _Stack:
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])
         self.real = real_buffers(padded)
+        self.shared = shared(first)
         # The weights are those that are stacked; what says how they are used needs none.
         self.plain, self.padded = plain.to("meta"), padded.to("meta")
 
@@ -133,8 +134,11 @@ class _Stack:
             y: Tensor,
             counted: Tensor,
         ) -> Tensor:
+            given = {**parameters, **buffers}
+            # On "meta" torch forgets which tensors are the same one.
+            given.update({name: given[first] for name, first in self.shared.items()})
             with loop.precision(self.inputs.device, self.schedule):
-                logits = functional_call(template, (parameters, buffers), (x,))
+                logits = functional_call(template, given, (x,))
 
             def mean(values: Tensor) -> Tensor:
                 return (values * counted).sum() / counted.sum().clamp(min=1)
@@ -160,7 +164,7 @@ class _Stack:
         """Gives the models their weights and statistics back."""
         with torch.no_grad():
             for number, part in enumerate(self.parts):
-                state = part.model.state_dict(keep_vars=True)
+                own = {**dict(part.model.named_parameters()), **dict(part.model.named_buffers())}
                 for name, values in {**self.parameters, **self.buffers}.items():
-                    state[name].copy_(values[number])
+                    own[name].copy_(values[number])
                 part.model.eval()

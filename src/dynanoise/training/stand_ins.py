@@ -107,15 +107,35 @@ def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
             faster.
     """
     made = copy.deepcopy(model).train()
-    for parent in list(made.modules()):
-        for name, layer in list(parent.named_children()):
-            if isinstance(layer, nn.Dropout) and 0 < layer.p < 1:  # at 0 and 1 it draws nothing
-                setattr(parent, name, GivenDropout(layer.p))
-            elif isinstance(layer, nn.modules.batchnorm._BatchNorm) and norms:
-                setattr(parent, name, PaddedNorm(layer))
-            elif isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
-                setattr(parent, name, PaddedEmbedding(layer))
+    found: dict[nn.Module, nn.Module] = {}
+    for path, layer in list(made.named_modules(remove_duplicate=False)):
+        if layer not in found:
+            found[layer] = _stand_in(layer, norms)
+        if found[layer] is not layer:  # a layer that has several places has one in all of them
+            parent, _, name = path.rpartition(".")
+            setattr(made.get_submodule(parent), name, found[layer])
     return made
+
+
+def _stand_in(layer: nn.Module, norms: bool) -> nn.Module:
+    """The layer itself where it needs none."""
+    if isinstance(layer, nn.Dropout) and 0 < layer.p < 1:  # at 0 and 1 it draws nothing
+        return GivenDropout(layer.p)
+    if isinstance(layer, nn.modules.batchnorm._BatchNorm) and norms:
+        return PaddedNorm(layer)
+    if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
+        return PaddedEmbedding(layer)
+    return layer
+
+
+def shared(model: nn.Module) -> dict[str, str]:
+    """For each parameter and buffer the name that stands for it, its first where it has several."""
+    first: dict[Tensor, str] = {}
+    found = {}
+    for each in (model.named_parameters, model.named_buffers):
+        for name, tensor in each(remove_duplicate=False):
+            found[name] = first.setdefault(tensor, name)
+    return found
 
 
 def real_buffers(model: nn.Module) -> list[str]:
