@@ -91,3 +91,20 @@ def test_shared_weights_and_buffers_of_all_kinds(build: Build) -> None:
     for model in fit_alike(build, numbers()):
         if isinstance(model, Tied):
             assert model.second.weight is model.first.weight
+
+
+class Dropping(nn.Module):
+    """One dropout layer, called three times on two shapes, between the calls of another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 16), nn.Linear(16, CLASSES)
+        self.often, self.once = nn.Dropout(0.3), nn.Dropout(0.5)
+
+    def forward(self, x: Any) -> Any:
+        wide = self.often(self.first(self.often(x)).relu())
+        return self.last(self.often(self.once(wide)))
+
+
+def test_each_call_of_a_dropout_layer_has_draws_of_its_own() -> None:
+    fit_alike(Dropping, numbers())

@@ -14,7 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from dynanoise.training import loop
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.stacked_steps import Steps
-from dynanoise.training.stand_ins import draws, real_buffers, shared, stand_ins
+from dynanoise.training.stand_ins import draws, real_buffers, restart, shared, stand_ins
 
 VERSION = 1
 """Raised whenever the results of stacked training change, see `material.Recipe`."""
@@ -121,6 +121,7 @@ class _Stack:
         """
         whole = all(count == rows.shape[1] for count in counts)
         template = self.plain if whole else self.padded
+        restart(template)
         real = (rows >= 0).float()
         buffers = {**self.buffers, **self._drawn(rows.shape[1], counts, rows.device)}
         if not whole:
@@ -150,7 +151,7 @@ class _Stack:
         return found
 
     def _drawn(self, width: int, counts: list[int], device: torch.device) -> dict[str, Tensor]:
-        """What dropout keeps, for each of its layers [M, b, ...]."""
+        """What dropout keeps, for each call of its layers [M, b, ...]."""
         found = {}
         for name, (shape, share) in self.draws.items():
             kept = torch.zeros((len(counts), width, *shape), device=device)

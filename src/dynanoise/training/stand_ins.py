@@ -61,21 +61,28 @@ class PaddedNorm(nn.Module):
 
 
 class GivenDropout(nn.Module):
-    """Dropout whose draws are a buffer, "kept", so that each stacked model has its own.
+    """Dropout whose draws are given, so that each stacked model has its own.
+
+    They are attributes for as long as the model answers: "kept0" for its first call, "kept1" for
+    the second where an answer takes two.
 
     Args:
         share: that is left out.
+
+    Attributes:
+        calls: so far in this answer, see `restart`.
     """
 
     def __init__(self, share: float) -> None:
         super().__init__()
         self.share = share
-        self.register_buffer(_KEPT, torch.ones(0), persistent=False)
-        self.kept: Tensor
+        self.calls = 0
 
     def forward(self, values: Tensor) -> Tensor:
-        """Values times ``kept``, float32 of the same shape: 0 or 1 / (1 - share)."""
-        return values * self.kept.to(values.dtype)
+        """Values times what is kept, float32 of the same shape: 0 or 1 / (1 - share)."""
+        kept: Tensor = getattr(self, f"{_KEPT}{self.calls}")
+        self.calls += 1
+        return values * kept.to(values.dtype)
 
 
 class PaddedEmbedding(nn.Module):
@@ -143,6 +150,13 @@ def real_buffers(model: nn.Module) -> list[str]:
     return [f"{name}.{_REAL}" for name, it in model.named_modules() if isinstance(it, PaddedNorm)]
 
 
+def restart(model: nn.Module) -> None:
+    """Before each answer: the next call of a dropout layer is its first."""
+    for layer in model.modules():
+        if isinstance(layer, GivenDropout):
+            layer.calls = 0
+
+
 def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], float]]:
     """What dropout layers of `stand_ins` draw, in the order in which they do.
 
@@ -151,15 +165,17 @@ def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], 
         inputs: one batch [b, ...].
 
     Returns:
-        By the buffer's name the shape of one record's draws, and the share that is left out.
+        For each call, by the name under which draws are given, the shape of one record's draws, and
+        the share that is left out.
     """
     names = {id(layer): name for name, layer in model.named_modules()}
     found: dict[str, tuple[tuple[int, ...], float]] = {}
 
     def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, GivenDropout)
-        found[f"{names[id(layer)]}.{_KEPT}"] = (tuple(given[0].shape[1:]), layer.share)
-        layer.kept = torch.ones((), device=given[0].device)
+        kept = f"{_KEPT}{layer.calls}"
+        found[f"{names[id(layer)]}.{kept}"] = (tuple(given[0].shape[1:]), layer.share)
+        setattr(layer, kept, torch.ones((), device=given[0].device))
 
     hooks = [
         layer.register_forward_pre_hook(note)
