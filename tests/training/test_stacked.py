@@ -94,10 +94,10 @@ def together(
     inputs: Any,
     objective: loop.Objective,
     schedule: Schedule,
-    numbers: range = range(len(COUNTS)),
+    numbers: range | None = None,
 ) -> list[nn.Module]:
     parts = []
-    for number in numbers:
+    for number in range(len(COUNTS)) if numbers is None else numbers:
         torch.manual_seed(number)
         model, draws = build(), torch.Generator()
         draws.set_state(torch.get_rng_state())

@@ -14,6 +14,7 @@ from torch import nn  # noqa: E402
 from dynanoise.registry import RECIPES  # noqa: E402
 from tests.training.test_stacked import (  # noqa: E402
     CLASSES,
+    COUNTS,
     DECAYING,
     MOVING,
     STILL,
@@ -108,3 +109,31 @@ class Dropping(nn.Module):
 
 def test_each_call_of_a_dropout_layer_has_draws_of_its_own() -> None:
     fit_alike(Dropping, numbers())
+
+
+@pytest.mark.parametrize("counts", [COUNTS, (32, 32, 32)], ids=["ragged", "full"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"momentum": None},
+        {"track_running_stats": False},
+        {"affine": False},
+        {},
+        {"momentum": 0.0},
+    ],
+    ids=str,
+)
+def test_batch_normalisation_of_all_kinds(
+    options: dict[str, Any], counts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Padded batches and whole ones."""
+    monkeypatch.setattr("tests.training.test_stacked.COUNTS", counts)
+
+    def build() -> nn.Module:
+        norm = nn.BatchNorm1d(16, **options)
+        if not options:
+            norm.register_parameter("bias", None)
+        first = nn.Linear(5, 16, bias=False)
+        return nn.Sequential(first, norm, nn.ReLU(), nn.Linear(16, CLASSES))
+
+    fit_alike(build, numbers())

@@ -106,7 +106,6 @@ class _Stack:
         self.leaves = [one for one in self.parameters.values() if one.requires_grad]
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])
-        self.real = real_buffers(padded)
         self.shared = shared(first)
         # The weights are those that are stacked; what says how they are used needs none.
         self.plain, self.padded = plain.to("meta"), padded.to("meta")
@@ -124,8 +123,7 @@ class _Stack:
         restart(template)
         real = (rows >= 0).float()
         buffers = {**self.buffers, **self._drawn(rows.shape[1], counts, rows.device)}
-        if not whole:
-            buffers.update(dict.fromkeys(self.real, real))
+        buffers.update(dict.fromkeys(real_buffers(template), real))
         at = rows.clamp(min=0)
 
         def of_one(

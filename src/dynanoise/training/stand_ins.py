@@ -21,18 +21,17 @@ class PaddedNorm(nn.Module):
     says which rows count.
 
     Args:
-        plain: the layer it stands for, with running statistics and a momentum; its parameters are
-            taken, not copied.
+        plain: the layer it stands for; its parameters are taken, not copied.
     """
 
     def __init__(self, plain: nn.modules.batchnorm._BatchNorm) -> None:
         super().__init__()
-        self.momentum, self.eps = plain.momentum or 0.0, plain.eps
+        self.momentum, self.eps = plain.momentum, plain.eps
         self.weight, self.bias = plain.weight, plain.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(plain, name))
         self.register_buffer(_REAL, torch.ones(0), persistent=False)
-        self.running_mean: Tensor
+        self.running_mean: Tensor | None
         self.running_var: Tensor
         self.num_batches_tracked: Tensor
         self.real: Tensor
@@ -47,17 +46,25 @@ class PaddedNorm(nn.Module):
         mean = (wide * real).sum(dim=others) / count.clamp(min=1)
         centred = wide - mean.view(1, -1, *spread)
         variance = (centred.square() * real).sum(dim=others) / count.clamp(min=1)
-        with torch.no_grad():
-            moved = self.momentum * (count > 0)
-            unbiased = variance * (count / (count - 1).clamp(min=1))
-            self.running_mean.add_(moved * (mean - self.running_mean))
-            self.running_var.add_(moved * (unbiased - self.running_var))
-            self.num_batches_tracked.add_(count > 0)
+        self._track(mean.detach(), variance.detach(), count)
         scaled = centred * (variance + self.eps).rsqrt().view(1, -1, *spread)
         if self.weight is not None:
             scaled = scaled * self.weight.view(1, -1, *spread)
+        if self.bias is not None:
             scaled = scaled + self.bias.view(1, -1, *spread)
         return scaled.to(values.dtype)
+
+    def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
+        """Moves the running statistics, if there are any and ``count`` numbers that are real."""
+        if self.running_mean is None:
+            return
+        self.num_batches_tracked.add_(count > 0)
+        # None stands for the mean of all batches so far.
+        tracked = self.num_batches_tracked.clamp(min=1)
+        moved = (count > 0) * (1 / tracked if self.momentum is None else self.momentum)
+        unbiased = variance * (count / (count - 1).clamp(min=1))
+        self.running_mean.add_(moved * (mean - self.running_mean))
+        self.running_var.add_(moved * (unbiased - self.running_var))
 
 
 class GivenDropout(nn.Module):
@@ -110,8 +117,8 @@ def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
 
     Args:
         model: from inputs [b, ...] to logits [b, K].
-        norms: False leaves batch normalisation to torch, for batches without padding, which is
-            faster.
+        norms: False leaves batch normalisation to torch where it can, for batches without padding,
+            which is faster. It cannot vectorise a momentum of None.
     """
     made = copy.deepcopy(model).train()
     found: dict[nn.Module, nn.Module] = {}
@@ -128,7 +135,7 @@ def _stand_in(layer: nn.Module, norms: bool) -> nn.Module:
     """The layer itself where it needs none."""
     if isinstance(layer, nn.Dropout) and 0 < layer.p < 1:  # at 0 and 1 it draws nothing
         return GivenDropout(layer.p)
-    if isinstance(layer, nn.modules.batchnorm._BatchNorm) and norms:
+    if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (norms or layer.momentum is None):
         return PaddedNorm(layer)
     if isinstance(layer, nn.Embedding) and layer.padding_idx is not None:
         return PaddedEmbedding(layer)
@@ -168,6 +175,9 @@ def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], 
         For each call, by the name under which draws are given, the shape of one record's draws, and
         the share that is left out.
     """
+    for layer in model.modules():
+        if isinstance(layer, PaddedNorm):
+            layer.real = inputs.new_ones(len(inputs), dtype=torch.float32)
     names = {id(layer): name for name, layer in model.named_modules()}
     found: dict[str, tuple[tuple[int, ...], float]] = {}
 
