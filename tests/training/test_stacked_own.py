@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ torch = pytest.importorskip("torch", reason="training needs torch: pip install '
 
 from torch import nn  # noqa: E402
 
+from dynanoise.errors import InputError  # noqa: E402
 from dynanoise.registry import RECIPES  # noqa: E402
 from tests.training.test_stacked import (  # noqa: E402
+    BATCH,
     CLASSES,
     COUNTS,
     DECAYING,
@@ -21,6 +24,8 @@ from tests.training.test_stacked import (  # noqa: E402
     alone,
     assert_alike,
     numbers,
+    rows,
+    texts,
     together,
 )
 
@@ -137,3 +142,47 @@ def test_batch_normalisation_of_all_kinds(
         return nn.Sequential(first, norm, nn.ReLU(), nn.Linear(16, CLASSES))
 
     fit_alike(build, numbers())
+
+
+@pytest.mark.parametrize("batch", [BATCH, 64], ids=["waiting", "ragged"])
+def test_padding_is_of_no_record_that_overflows(
+    batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first of all inputs is a member of the longest model alone: the others stay finite."""
+    inputs = numbers()
+    own = rows(3)
+    others = set(torch.cat([rows(number) for number in (0, 1, 2, 4)]).tolist())
+    (only, *_) = [row for row in own.tolist() if row not in others]
+    order = torch.arange(len(inputs))
+    order[0], order[only] = only, 0
+
+    def moved(number: int) -> Any:
+        return order[rows(number)]
+
+    inputs = inputs[order]
+    inputs[0] = 3e38
+    monkeypatch.setattr("tests.training.test_stacked.rows", moved)
+
+    def build() -> nn.Module:
+        first = nn.Linear(5, 16, bias=False)
+        return nn.Sequential(first, nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, CLASSES))
+
+    objective = RECIPES.get("plain")().objective(CLASSES)
+    schedule = replace(MOVING, batch=batch)
+    ours = together(build, inputs, objective, schedule)
+    theirs = alone(build, inputs, objective, schedule)
+    fine = [0, 1, 2, 4]
+    assert_alike([ours[n] for n in fine], [theirs[n] for n in fine], atol=2e-5)
+    assert not all(torch.isfinite(value).all() for value in ours[3].state_dict().values())
+
+
+@pytest.mark.parametrize("kind", [nn.Embedding, nn.EmbeddingBag])
+@pytest.mark.parametrize("options", [{"max_norm": 0.5}, {"scale_grad_by_freq": True}], ids=str)
+def test_embeddings_that_torch_would_stack_wrongly_are_refused(
+    kind: type[nn.Module], options: dict[str, Any]
+) -> None:
+    def build() -> nn.Module:
+        return nn.Sequential(kind(25, CLASSES, **options))
+
+    with pytest.raises(InputError, match=f"{kind.__name__} with {next(iter(options))}"):
+        together(build, texts(), RECIPES.get("plain")().objective(CLASSES), STILL)

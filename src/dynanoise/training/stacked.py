@@ -107,6 +107,7 @@ class _Stack:
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])
         self.shared = shared(first)
+        self.first = torch.stack([part.rows[:1] for part in parts]).to(inputs.device)
         # The weights are those that are stacked; what says how they are used needs none.
         self.plain, self.padded = plain.to("meta"), padded.to("meta")
 
@@ -124,7 +125,9 @@ class _Stack:
         real = (rows >= 0).float()
         buffers = {**self.buffers, **self._drawn(rows.shape[1], counts, rows.device)}
         buffers.update(dict.fromkeys(real_buffers(template), real))
-        at = rows.clamp(min=0)
+        # Padding is a record of the model's own: what overflows in one model is none of others'.
+        own = torch.where(rows[:, :1] < 0, self.first, rows[:, :1])
+        at = torch.where(rows < 0, own, rows)
 
         def of_one(
             parameters: dict[str, Tensor],

@@ -11,6 +11,8 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from dynanoise.errors import InputError
+
 _REAL, _KEPT = "real", "kept"
 
 
@@ -119,6 +121,9 @@ def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
         model: from inputs [b, ...] to logits [b, K].
         norms: False leaves batch normalisation to torch where it can, for batches without padding,
             which is faster. It cannot vectorise a momentum of None.
+
+    Raises:
+        InputError: for an embedding of which torch would make something else in a stack.
     """
     made = copy.deepcopy(model).train()
     found: dict[nn.Module, nn.Module] = {}
@@ -133,6 +138,13 @@ def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
 
 def _stand_in(layer: nn.Module, norms: bool) -> nn.Module:
     """The layer itself where it needs none."""
+    if isinstance(layer, nn.Embedding | nn.EmbeddingBag):
+        for option in ("max_norm", "scale_grad_by_freq"):
+            if getattr(layer, option):
+                raise InputError(
+                    f"{type(layer).__name__} with {option} cannot be trained in a stack.",
+                    "Train such models one by one: --stack 1.",
+                )
     if isinstance(layer, nn.Dropout) and 0 < layer.p < 1:  # at 0 and 1 it draws nothing
         return GivenDropout(layer.p)
     if isinstance(layer, nn.modules.batchnorm._BatchNorm) and (norms or layer.momentum is None):
