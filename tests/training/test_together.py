@@ -170,15 +170,19 @@ def test_a_stack_answers_as_its_models_alone(model: Any) -> None:
     assert different > 0.1
 
 
-def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """One of its members is so large that a step in its direction overflows."""
+def diverging() -> tuple[list[Job], Data]:
+    """The second of three has a member so large that a step in its direction overflows."""
     inputs = DATA.inputs.copy()
     wanted = jobs(3, recipe=Plain(replace(QUICK, optimizer="sgd")))
     only = np.setdiff1d(wanted[1].members, np.union1d(wanted[0].members, wanted[2].members))
     inputs[only[0]] = 3e38
-    spoilt = replace(DATA, inputs=inputs)
+    return wanted, replace(DATA, inputs=inputs)
+
+
+def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted, spoilt = diverging()
     (group,) = arrange(wanted, spoilt, size=16, gain=never)
     with pytest.raises(DivergedError, match="model 1"):
         train_together(group, spoilt)
@@ -188,6 +192,15 @@ def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
     for made, number in zip(fine, (0, 2), strict=True):
         alone = train_and_answer(wanted[number], spoilt).answers
         np.testing.assert_allclose(made.answers.logits, alone.logits, rtol=1e-4, atol=1e-4)
+
+
+def test_a_model_that_cannot_be_trained_costs_no_other_of_its_stack(tmp_path: Path) -> None:
+    wanted, spoilt = diverging()
+    store = Store(tmp_path)
+    with pytest.raises(DivergedError, match="model 1"):
+        list(InProcess(store, stack=16).run(wanted, spoilt))
+    own = [replace(one, stacked=True) for one in wanted]
+    assert [key(one, spoilt) in store for one in own] == [True, False, True]
 
 
 @pytest.mark.parametrize("executor", [InProcess(stack=4), Processes(2, stack=4)])
@@ -209,9 +222,9 @@ def test_finished_models_of_a_stack_are_not_trained_again(
     assert len(list(store.entries())) == 6
     trained: list[int] = []
 
-    def counted(missing: Sequence[Job], data: Data) -> Any:
+    def counted(missing: Sequence[Job], *given: Any) -> Any:
         trained.append(len(missing))
-        return train_together(missing, data)
+        return train_together(missing, *given)
 
     monkeypatch.setattr(module, "train_together", counted)
     monkeypatch.setattr(module, "train_and_answer", refuse)
