@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise
 
 from torch import nn  # noqa: E402
 
-from dynanoise.errors import DivergedError, InputError  # noqa: E402
+from dynanoise.errors import DivergedError, InputError, WorkerError  # noqa: E402
 from dynanoise.registry import MODELS, RECIPES  # noqa: E402
 from dynanoise.training import stored as module  # noqa: E402
 from dynanoise.training import together  # noqa: E402
@@ -207,6 +208,25 @@ def test_a_model_that_cannot_be_trained_costs_no_other_of_its_stack(tmp_path: Pa
 def test_executors_give_the_answers_of_models_alone(executor: Any) -> None:
     wanted = jobs(6)
     close(list(executor.run(wanted, DATA)), list(InProcess().run(wanted, DATA)))
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Ends the process that would train it, as the operating system does where memory is short."""
+
+    stackable: ClassVar[bool] = True
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        os._exit(9)
+
+
+def test_a_worker_that_dies_is_one_sentence_and_finished_stacks_are_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run = Processes(1, store, stack=2).run([*jobs(2), *jobs(2, model=Fatal())], DATA)
+    assert [next(run).stacked for _ in range(2)] == [True, True]
+    with pytest.raises(WorkerError, match="A worker process died"):
+        next(run)
+    assert len(list(store.entries())) == 2
 
 
 def refuse(*given: Any) -> Any:
