@@ -186,3 +186,33 @@ def test_embeddings_that_torch_would_stack_wrongly_are_refused(
 
     with pytest.raises(InputError, match=f"{kind.__name__} with {next(iter(options))}"):
         together(build, texts(), RECIPES.get("plain")().objective(CLASSES), STILL)
+
+
+class Counting(nn.Module):
+    """Counts its batches, of which a stack has more: those in which a model waits for others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(5, CLASSES)
+        self.register_buffer("seen", torch.zeros(()))
+        self.seen: Any
+
+    def forward(self, x: Any) -> Any:
+        self.seen = self.seen + 1
+        return self.layer(x)
+
+
+def tracking() -> nn.Module:
+    norm = nn.InstanceNorm1d(5, track_running_stats=True)  # of inputs [b, 5, 3]
+    return nn.Sequential(norm, nn.Flatten(), nn.Linear(15, CLASSES))
+
+
+@pytest.mark.parametrize(("build", "name"), [(Counting, "seen"), (tracking, "0.running_mean")])
+def test_other_buffers_that_change_in_training_are_refused(build: Build, name: str) -> None:
+    inputs = numbers()[:, :, None].expand(-1, -1, 3) if build is tracking else numbers()
+    with pytest.raises(InputError, match=f"changes its buffer {name} in training"):
+        together(build, inputs, RECIPES.get("plain")().objective(CLASSES), STILL)
+
+
+def test_a_model_that_is_one_layer() -> None:
+    fit_alike(lambda: nn.BatchNorm1d(5), numbers())

@@ -130,10 +130,10 @@ def stand_ins(model: nn.Module, *, norms: bool) -> nn.Module:
     for path, layer in list(made.named_modules(remove_duplicate=False)):
         if layer not in found:
             found[layer] = _stand_in(layer, norms)
-        if found[layer] is not layer:  # a layer that has several places has one in all of them
+        if path and found[layer] is not layer:  # one that has several places has one in all
             parent, _, name = path.rpartition(".")
             setattr(made.get_submodule(parent), name, found[layer])
-    return made
+    return found[made]
 
 
 def _stand_in(layer: nn.Module, norms: bool) -> nn.Module:
@@ -166,7 +166,12 @@ def shared(model: nn.Module) -> dict[str, str]:
 
 def real_buffers(model: nn.Module) -> list[str]:
     """The names of the buffers that say which rows are real."""
-    return [f"{name}.{_REAL}" for name, it in model.named_modules() if isinstance(it, PaddedNorm)]
+    norms = [name for name, layer in model.named_modules() if isinstance(layer, PaddedNorm)]
+    return [_inside(name, _REAL) for name in norms]
+
+
+def _inside(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
 
 
 def restart(model: nn.Module) -> None:
@@ -186,17 +191,24 @@ def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], 
     Returns:
         For each call, by the name under which draws are given, the shape of one record's draws, and
         the share that is left out.
+
+    Raises:
+        InputError: if the call changes a buffer outside of batch normalisation.
     """
-    for layer in model.modules():
+    normed: set[str] = set()
+    for path, layer in model.named_modules():
         if isinstance(layer, PaddedNorm):
             layer.real = inputs.new_ones(len(inputs), dtype=torch.float32)
+        if isinstance(layer, PaddedNorm | nn.modules.batchnorm._BatchNorm):
+            normed.update(_inside(path, name) for name, _ in layer.named_buffers())
+    before = {name: value.clone() for name, value in model.named_buffers() if name not in normed}
     names = {id(layer): name for name, layer in model.named_modules()}
     found: dict[str, tuple[tuple[int, ...], float]] = {}
 
     def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, GivenDropout)
         kept = f"{_KEPT}{layer.calls}"
-        found[f"{names[id(layer)]}.{kept}"] = (tuple(given[0].shape[1:]), layer.share)
+        found[_inside(names[id(layer)], kept)] = (tuple(given[0].shape[1:]), layer.share)
         setattr(layer, kept, torch.ones((), device=given[0].device))
 
     hooks = [
@@ -208,4 +220,11 @@ def draws(model: nn.Module, inputs: Tensor) -> dict[str, tuple[tuple[int, ...], 
         model(inputs)
     for hook in hooks:
         hook.remove()
+    after = dict(model.named_buffers())
+    for name, value in before.items():
+        if not torch.equal(after[name], value):  # it would be, too, while a model waits for others
+            raise InputError(
+                f"A model that changes its buffer {name} in training cannot be trained in a stack.",
+                "Train such models one by one: --stack 1.",
+            )
     return found
