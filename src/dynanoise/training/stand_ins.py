@@ -32,8 +32,9 @@ class PaddedNorm(nn.Module):
         self.weight, self.bias = plain.weight, plain.bias
         for name in ("running_mean", "running_var", "num_batches_tracked"):
             self.register_buffer(name, getattr(plain, name))
+        self.tracks = plain.running_mean is not None
         self.register_buffer(_REAL, torch.ones(0), persistent=False)
-        self.running_mean: Tensor | None
+        self.running_mean: Tensor
         self.running_var: Tensor
         self.num_batches_tracked: Tensor
         self.real: Tensor
@@ -58,7 +59,7 @@ class PaddedNorm(nn.Module):
 
     def _track(self, mean: Tensor, variance: Tensor, count: Tensor) -> None:
         """Moves the running statistics, if there are any and ``count`` numbers that are real."""
-        if self.running_mean is None:
+        if not self.tracks:
             return
         self.num_batches_tracked.add_(count > 0)
         # None stands for the mean of all batches so far.
