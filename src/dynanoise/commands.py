@@ -130,7 +130,7 @@ def needed(plan: Plan, data: Data | None, folder: Path | None, how: How) -> list
     """What a plan would take, see `audit.dry_run`."""
     from dynanoise.audit.dry_run import dry_run
 
-    cluster = how.executor()
+    cluster = how.executor(sweep=False)
     room = (lambda job: how.processes(plan)) if cluster is None else cluster.slots
     options: dict[str, Any] = {"store": how.store, "at_once": room, "stack": how.stack}
     return list(dry_run(plan, data=data, folder=folder, **options))

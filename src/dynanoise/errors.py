@@ -75,3 +75,7 @@ class StoreError(DynaNoiseError, RuntimeError):
 
 class ClusterError(DynaNoiseError, RuntimeError):
     """A cluster cannot be joined, or could not finish what it was given."""
+
+
+class WorkerError(DynaNoiseError, RuntimeError):
+    """A worker process died before its work was done."""

@@ -49,8 +49,12 @@ class How(NamedTuple):
         alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
         return 1 if alone else max(1, cores() // plan.preset.threads)
 
-    def executor(self) -> RayCluster | None:
-        """The cluster, with its store swept; None for this machine."""
+    def executor(self, *, sweep: bool = True) -> RayCluster | None:
+        """The cluster; None for this machine.
+
+        Args:
+            sweep: its store first, of what killed runs left there.
+        """
         if self.cluster is None:
             return None
         from dynanoise.audit.bench import require_torch
@@ -62,7 +66,7 @@ class How(NamedTuple):
         from dynanoise.training.store import Store
 
         kept = None if self.store is None else Store(self.store)
-        if kept is not None:
+        if kept is not None and sweep:
             kept.sweep()
         return RayCluster(kept, *self.cluster, stack=self.stack)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 from dynanoise.audit.bench import Plan, bench
 from dynanoise.audit.dry_run import Needed, dry_run
 from dynanoise.cli import app
+from dynanoise.commands import needed
+from dynanoise.how import Cluster, How
 from dynanoise.report.records import load
 from dynanoise.training.store import Store
 
@@ -42,6 +45,23 @@ def test_a_damaged_entry_is_left_alone(tmp_path: Path) -> None:
     damaged.write_bytes(b"")
     list(dry_run(PLAN, store=tmp_path))
     assert damaged.exists()
+
+
+def test_nothing_is_removed_for_a_cluster_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What killed runs left is swept by runs alone."""
+    pytest.importorskip("ray", reason="a cluster needs ray: pip install 'dynanoise[ray]'")
+    from dynanoise.training.ray_cluster import RayCluster
+
+    monkeypatch.setattr(RayCluster, "slots", lambda self, job: 1)
+    left = tmp_path / "00" / ".unfinished-model"
+    left.mkdir(parents=True)
+    os.utime(left, (0, 0))
+    how = How(store=tmp_path, cluster=Cluster(None, None))
+    (found,) = needed(PLAN, None, None, how)
+    assert found.models == 8 and left.exists()
+    assert how.executor() is not None and not left.exists()
 
 
 def test_hours_are_those_of_so_many_at_once() -> None:

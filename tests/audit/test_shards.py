@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,13 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         score_by_shards(Slices(pool.examples), attack_of(name), seed=0, population=pool.reference)
+
+
+@pytest.mark.parametrize("targets", [[-1], [0, MODELS], []], ids=str)
+def test_targets_that_are_no_models_of_the_pool_are_refused(pool: Pool, targets: list[int]) -> None:
+    """The last model by the name of -1 would be a shadow of itself."""
+    with pytest.raises(InputError, match=f"The targets {re.escape(str(targets))}"):
+        score_by_shards(Slices(pool.examples), attack_of("lira"), seed=0, targets=targets)
 
 
 def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: Path) -> None:

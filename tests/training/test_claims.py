@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,28 @@ def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
     answers = list(in_order(tasks, submit, result))
     assert begun == [*((f"model {n}", False) for n in range(3)), ("model 0", True)]
     alone = list(InProcess().run(noted.jobs(folder, 3), DATA))
+    assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
+
+
+def test_in_one_process_too_they_come_last(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run finishes while this one waits, which it does when nothing else is left."""
+    jobs, store = noted.jobs(folder, 4), Store(tmp_path / "store")
+    theirs = ExitStack()
+    for number in (0, 2):
+        assert theirs.enter_context(store.claim(key(jobs[number], DATA), "theirs"))
+    there: list[list[bool]] = []
+
+    def waiting(seconds: float) -> None:
+        there.append([key(job, DATA) in store for job in jobs])
+        theirs.close()
+
+    monkeypatch.setattr("dynanoise.training.stored.time.sleep", waiting)
+    answers = list(InProcess(store).run(jobs, DATA))
+    assert there == [[False, True, False, True]]
+    assert len(noted.notes(folder, "began")) == 4
+    alone = list(InProcess().run(noted.jobs(folder, 4), DATA))
     assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
 
 

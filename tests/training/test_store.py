@@ -25,7 +25,7 @@ from dynanoise.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.training import stored as module  # noqa: E402
 from dynanoise.training.data import Data  # noqa: E402
 from dynanoise.training.executors import InProcess, Processes  # noqa: E402
-from dynanoise.training.jobs import Answers, Job, train_and_answer  # noqa: E402
+from dynanoise.training.jobs import Answers, Job, Trained, train_and_answer  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store import Store, key  # noqa: E402
 from dynanoise.training.stored import stored  # noqa: E402
@@ -123,6 +123,18 @@ def test_weights_are_stored_and_load_into_the_model(tmp_path: Path, data: Data) 
     np.testing.assert_allclose(logits, answers.logits[:, 0], rtol=1e-5, atol=1e-5)
     with pytest.raises(UnknownNameError, match="No model 000000000000 is stored"):
         store.weights("0" * 64)
+
+
+def test_weights_that_a_model_has_twice_are_stored(tmp_path: Path) -> None:
+    """As language models share those of their first layer and their last."""
+    store = Store(tmp_path)
+    model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(2)))
+    model[1].weight = model[0].weight
+    nothing = np.zeros((1, 1, 3), dtype=np.float32)
+    assert store.put("0" * 64, Trained(model, Answers(nothing, nothing[0])), {})
+    found = store.weights("0" * 64)
+    assert found.keys() == model.state_dict().keys()
+    assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("part", ["answers.npz", "model.safetensors", "entry.json"])

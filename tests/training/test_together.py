@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise
 
 from torch import nn  # noqa: E402
 
-from dynanoise.errors import DivergedError, InputError  # noqa: E402
+from dynanoise.errors import DivergedError, InputError, WorkerError  # noqa: E402
 from dynanoise.registry import MODELS, RECIPES  # noqa: E402
 from dynanoise.training import stored as module  # noqa: E402
 from dynanoise.training import together  # noqa: E402
@@ -170,15 +171,19 @@ def test_a_stack_answers_as_its_models_alone(model: Any) -> None:
     assert different > 0.1
 
 
-def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """One of its members is so large that a step in its direction overflows."""
+def diverging() -> tuple[list[Job], Data]:
+    """The second of three has a member so large that a step in its direction overflows."""
     inputs = DATA.inputs.copy()
     wanted = jobs(3, recipe=Plain(replace(QUICK, optimizer="sgd")))
     only = np.setdiff1d(wanted[1].members, np.union1d(wanted[0].members, wanted[2].members))
     inputs[only[0]] = 3e38
-    spoilt = replace(DATA, inputs=inputs)
+    return wanted, replace(DATA, inputs=inputs)
+
+
+def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    wanted, spoilt = diverging()
     (group,) = arrange(wanted, spoilt, size=16, gain=never)
     with pytest.raises(DivergedError, match="model 1"):
         train_together(group, spoilt)
@@ -190,10 +195,38 @@ def test_a_diverged_model_is_trained_alone_and_spoils_no_other(
         np.testing.assert_allclose(made.answers.logits, alone.logits, rtol=1e-4, atol=1e-4)
 
 
+def test_a_model_that_cannot_be_trained_costs_no_other_of_its_stack(tmp_path: Path) -> None:
+    wanted, spoilt = diverging()
+    store = Store(tmp_path)
+    with pytest.raises(DivergedError, match="model 1"):
+        list(InProcess(store, stack=16).run(wanted, spoilt))
+    own = [replace(one, stacked=True) for one in wanted]
+    assert [key(one, spoilt) in store for one in own] == [True, False, True]
+
+
 @pytest.mark.parametrize("executor", [InProcess(stack=4), Processes(2, stack=4)])
 def test_executors_give_the_answers_of_models_alone(executor: Any) -> None:
     wanted = jobs(6)
     close(list(executor.run(wanted, DATA)), list(InProcess().run(wanted, DATA)))
+
+
+@dataclass(frozen=True)
+class Fatal:
+    """Ends the process that would train it, as the operating system does where memory is short."""
+
+    stackable: ClassVar[bool] = True
+
+    def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
+        os._exit(9)
+
+
+def test_a_worker_that_dies_is_one_sentence_and_finished_stacks_are_stored(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    run = Processes(1, store, stack=2).run([*jobs(2), *jobs(2, model=Fatal())], DATA)
+    assert [next(run).stacked for _ in range(2)] == [True, True]
+    with pytest.raises(WorkerError, match="A worker process died"):
+        next(run)
+    assert len(list(store.entries())) == 2
 
 
 def refuse(*given: Any) -> Any:
@@ -209,9 +242,9 @@ def test_finished_models_of_a_stack_are_not_trained_again(
     assert len(list(store.entries())) == 6
     trained: list[int] = []
 
-    def counted(missing: Sequence[Job], data: Data) -> Any:
+    def counted(missing: Sequence[Job], *given: Any) -> Any:
         trained.append(len(missing))
-        return train_together(missing, data)
+        return train_together(missing, *given)
 
     monkeypatch.setattr(module, "train_together", counted)
     monkeypatch.setattr(module, "train_and_answer", refuse)

@@ -39,7 +39,8 @@ def bench(
 
     The paper's protocol for seeds 0 .. seeds-1; protocols over a pool once, with seed 0: each model
     of the pool is the target there. The same plan, package versions and processor give the same
-    numbers, with or without a store and with any number of workers.
+    numbers, with or without a store and with any number of workers; where models are stacked, up to
+    rounding.
 
     Args:
         plan: what to run.

@@ -19,6 +19,7 @@ from dynanoise.attacks.base import Attack
 from dynanoise.attacks.pseudo import Role
 from dynanoise.audit.observe import undefended_shadows
 from dynanoise.audit.pool_files import Shards
+from dynanoise.errors import InputError
 from dynanoise.metrics.pooled import FPRS
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, roc
 from dynanoise.numerics import Float64, Int64
@@ -102,11 +103,17 @@ def score_by_shards(
         workers: processes; the scores are the same with any number.
 
     Raises:
-        InputError: if the attack cannot score some examples at a time.
+        InputError: if the attack cannot score some examples at a time, or ``targets`` are no models
+            of the pool.
         TooFewRecordsError: if too few examples have shadow models of both kinds.
     """
     use = shards.use
     chosen = tuple(range(len(use)) if targets is None else targets)
+    if not chosen or min(chosen) < 0 or max(chosen) >= len(use):
+        raise InputError(
+            f"The targets {list(chosen)} are none of the pool.",
+            f"Choose at least one, from 0 to {len(use) - 1}.",
+        )
     k = membership.shadows_for_all(np.asarray(use))
     plan = _Plan(shards, attack, chosen, k, seed, use.shape[1], population)
     scores = np.zeros((len(chosen), use.shape[1]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from dynanoise.errors import MissingModelError
@@ -37,8 +37,14 @@ class InProcess:
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
         """See `Executor.run`."""
         groups = arrange(jobs, data, size=self.stack, store=self.store, gain=gain)
-        for task in tasks_of(groups, self.store):
-            for job, answers in zip(task.jobs, done_here(task, data), strict=True):
+        tasks = tasks_of(groups, self.store)
+        done: dict[int, Sequence[Answers | None]] = {}
+        for number, task in enumerate(tasks):
+            found = done.pop(number) if number in done else done_here(task, data)
+            if None in found:  # before another run is waited for, all that is left is done
+                rest = enumerate(tasks[number + 1 :], number + 1)
+                done.update((at, done_here(one, data)) for at, one in rest if at not in done)
+            for job, answers in zip(task.jobs, found, strict=True):
                 yield answers or stored(job, data, self.store, task.owner)
 
 

@@ -14,7 +14,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from dynanoise.training import loop
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.stacked_steps import Steps
-from dynanoise.training.stand_ins import draws, real_buffers, stand_ins
+from dynanoise.training.stand_ins import draws, real_buffers, restart, shared, stand_ins
 
 VERSION = 1
 """Raised whenever the results of stacked training change, see `material.Recipe`."""
@@ -66,7 +66,8 @@ def fit(
         chosen = table.to(inputs.device)
         for step, each in enumerate(counts.T.tolist()):
             losses = stack.losses(chosen[:, step, : max(each)], each, epoch)
-            gradients = torch.autograd.grad(losses.sum(), stack.leaves)
+            # As an optimizer does, steps leave alone what no answer needs.
+            gradients = torch.autograd.grad(losses.sum(), stack.leaves, allow_unused=True)
             steps.step(gradients, np.array(each) > 0)
     stack.unstack()
 
@@ -99,12 +100,14 @@ class _Stack:
         first = parts[0].model
         stacked, self.buffers = stack_module_state([part.model for part in parts])
         self.parameters = {
-            name: one.detach().contiguous().requires_grad_() for name, one in stacked.items()
+            name: one.detach().contiguous().requires_grad_(one.requires_grad)
+            for name, one in stacked.items()
         }
-        self.leaves = list(self.parameters.values())
+        self.leaves = [one for one in self.parameters.values() if one.requires_grad]
         plain, padded = (stand_ins(first, norms=norms) for norms in (False, True))
         self.draws = draws(copy.deepcopy(plain), inputs[:2])
-        self.real = real_buffers(padded)
+        self.shared = shared(first)
+        self.first = torch.stack([part.rows[:1] for part in parts]).to(inputs.device)
         # The weights are those that are stacked; what says how they are used needs none.
         self.plain, self.padded = plain.to("meta"), padded.to("meta")
 
@@ -118,11 +121,13 @@ class _Stack:
         """
         whole = all(count == rows.shape[1] for count in counts)
         template = self.plain if whole else self.padded
+        restart(template)
         real = (rows >= 0).float()
         buffers = {**self.buffers, **self._drawn(rows.shape[1], counts, rows.device)}
-        if not whole:
-            buffers.update(dict.fromkeys(self.real, real))
-        at = rows.clamp(min=0)
+        buffers.update(dict.fromkeys(real_buffers(template), real))
+        # Padding is a record of the model's own: what overflows in one model is none of others'.
+        own = torch.where(rows[:, :1] < 0, self.first, rows[:, :1])
+        at = torch.where(rows < 0, own, rows)
 
         def of_one(
             parameters: dict[str, Tensor],
@@ -131,8 +136,11 @@ class _Stack:
             y: Tensor,
             counted: Tensor,
         ) -> Tensor:
+            given = {**parameters, **buffers}
+            # On "meta" torch forgets which tensors are the same one.
+            given.update({name: given[first] for name, first in self.shared.items()})
             with loop.precision(self.inputs.device, self.schedule):
-                logits = functional_call(template, (parameters, buffers), (x,))
+                logits = functional_call(template, given, (x,))
 
             def mean(values: Tensor) -> Tensor:
                 return (values * counted).sum() / counted.sum().clamp(min=1)
@@ -144,7 +152,7 @@ class _Stack:
         return found
 
     def _drawn(self, width: int, counts: list[int], device: torch.device) -> dict[str, Tensor]:
-        """What dropout keeps, for each of its layers [M, b, ...]."""
+        """What dropout keeps, for each call of its layers [M, b, ...]."""
         found = {}
         for name, (shape, share) in self.draws.items():
             kept = torch.zeros((len(counts), width, *shape), device=device)
@@ -158,7 +166,7 @@ class _Stack:
         """Gives the models their weights and statistics back."""
         with torch.no_grad():
             for number, part in enumerate(self.parts):
-                state = part.model.state_dict(keep_vars=True)
+                own = {**dict(part.model.named_parameters()), **dict(part.model.named_buffers())}
                 for name, values in {**self.parameters, **self.buffers}.items():
-                    state[name].copy_(values[number])
+                    own[name].copy_(values[number])
                 part.model.eval()

@@ -29,7 +29,8 @@ def paces(schedule: Schedule, count: int) -> Float64:
     >>> paces(Schedule(epochs=2, batch=32), 64)[:, 0].tolist()
     [0.001, 0.001, 0.001, 0.001]
     """
-    steps = loop.optimiser(nn.Linear(1, 1), schedule)
+    # No layer: its weights would be drawn from the caller's generator, the first time.
+    steps = loop.optimiser(nn.ParameterList([torch.zeros(1)]), schedule)
     pace = loop.steps_scheduler(steps, schedule, count)
     found = []
     for _ in range(schedule.epochs * loop.batch_count(count, schedule.batch)):
@@ -65,15 +66,16 @@ class Steps:
         self.steps = _by_model(ones)
 
     @torch.no_grad()
-    def step(self, gradients: Sequence[Tensor], moving: npt.NDArray[np.bool_]) -> None:
+    def step(self, gradients: Sequence[Tensor | None], moving: npt.NDArray[np.bool_]) -> None:
         """One step of the models that are ``moving``, bool [M]; the others stay as they are.
 
         Args:
-            gradients: of the parameters, of the same shapes.
+            gradients: of the parameters, of the same shapes; None for what stays as it is.
             moving: which models have a batch.
         """
+        given = [place for place, one in enumerate(gradients) if one is not None]
         # Fused steps go through memory, whatever the strides say.
-        own = _by_model([one.contiguous() for one in gradients])
+        own = _by_model([one.contiguous() for one in gradients if one is not None])
         alike: dict[tuple[float, float], list[int]] = {}
         for model in np.flatnonzero(moving).tolist():
             rate, momentum = self.paces[model][self.done[model]]
@@ -82,12 +84,12 @@ class Steps:
         for (rate, momentum), models in alike.items():
 
             def of(each: list[list[Tensor]], chosen: list[int] = models) -> list[Tensor]:
-                return [tensor for model in chosen for tensor in each[model]]
+                return [each[model][place] for model in chosen for place in given]
 
             if self.adam:
                 adam(
                     of(self.parameters),
-                    of(own),
+                    [tensor for model in models for tensor in own[model]],
                     of(self.first),
                     of(self.second),
                     [],
@@ -104,7 +106,7 @@ class Steps:
             else:
                 sgd(
                     of(self.parameters),
-                    of(own),
+                    [tensor for model in models for tensor in own[model]],
                     [*of(self.first)],
                     fused=self.fused,
                     weight_decay=self.decay,

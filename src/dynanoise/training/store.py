@@ -12,7 +12,7 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -207,8 +207,7 @@ class Store:
             np.savez(file, **arrays)
             parts = {_ANSWERS: file.getvalue()}
             if isinstance(made, Trained):
-                state = {k: v.contiguous() for k, v in made.model.state_dict().items()}
-                parts[_WEIGHTS] = save(state)
+                parts[_WEIGHTS] = save(_apart(made.model.state_dict()))
             entry = {
                 **description,
                 "retries": answers.retries,
@@ -257,6 +256,17 @@ class Store:
             StoreError: if the store is no folder and cannot be asked.
         """
         self._shelf.sweep(older_than)
+
+
+def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors in order, of which none shares memory with another: safetensors refuses those."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, value in state.items():
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone().contiguous() if place in seen else value.contiguous()
+        seen.add(place)
+    return found
 
 
 def _checked(shelf: Shelf, name: str, part: str, sha256: str) -> bytes:

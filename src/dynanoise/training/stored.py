@@ -138,14 +138,18 @@ def train_and_store(jobs: Sequence[Job], data: Data, store: Store | None) -> lis
     """
     if not jobs:
         return []
-    if jobs[0].stacked:
-        made = train_together(jobs, data)
-    else:
-        made = [train_and_answer(job, data) for job in jobs]
-    for job, trained in zip(jobs, made, strict=True):
+
+    def keep(job: Job, trained: Trained) -> None:
         log.info("%s: trained in %.1f s%s", job.name, trained.answers.seconds, _among(jobs))
         if store is not None:
             store.put(key(job, data), trained, _about(job, data))
+
+    if jobs[0].stacked:
+        return train_together(jobs, data, keep)
+    made = []
+    for job in jobs:
+        made.append(train_and_answer(job, data))
+        keep(job, made[-1])
     return made
 
 

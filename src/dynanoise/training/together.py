@@ -107,12 +107,16 @@ def _worth_it(jobs: Sequence[Job], data: Data, store: Store | None, gain: Gain) 
     return times > _WORTH
 
 
-def train_together(jobs: Sequence[Job], data: Data) -> list[Trained]:
+def train_together(
+    jobs: Sequence[Job], data: Data, keep: Callable[[Job, Trained], None] = lambda job, made: None
+) -> list[Trained]:
     """Train the jobs' models at once, and ask each about its records and random inputs.
 
     Args:
         jobs: stacked ones of one kind, see `arrange`.
         data: the data set.
+        keep: is given each model as soon as it is finished: before those that diverged, which are
+            trained alone at the end.
 
     Raises:
         DivergedError: if a model is at chance on its members, and trained alone, smaller steps
@@ -120,17 +124,33 @@ def train_together(jobs: Sequence[Job], data: Data) -> list[Trained]:
     """
     started = time.perf_counter()
     models = models_of(jobs, data)
-    found: list[Trained] = []
+    found: list[Trained | DivergedError] = []
     for job, model in zip(jobs, models, strict=True):
         try:
             with isolated(job.seed, job.threads):
                 found.append(asked(model, job, data))
         except DivergedError as error:
-            log.warning("%s: %s It is trained alone.", job.name, error.problem)
-            found.append(train_and_answer(job, data))
-    seconds = round((time.perf_counter() - started) / len(jobs), 1)
+            found.append(error)
+    share = (time.perf_counter() - started) / len(jobs)
+
+    def finished(job: Job, made: Trained) -> Trained:
+        seconds = round(share + made.answers.seconds, 1)
+        made = replace(made, answers=replace(made.answers, seconds=seconds, stacked=True))
+        keep(job, made)
+        return made
+
+    fine = [
+        finished(job, one) if isinstance(one, Trained) else one
+        for job, one in zip(jobs, found, strict=True)
+    ]
+
+    def alone(job: Job, error: DivergedError) -> Trained:
+        log.warning("%s: %s It is trained alone.", job.name, error.problem)
+        return finished(job, train_and_answer(job, data))
+
     return [
-        replace(one, answers=replace(one.answers, seconds=seconds, stacked=True)) for one in found
+        one if isinstance(one, Trained) else alone(job, one)
+        for job, one in zip(jobs, fine, strict=True)
     ]
 
 

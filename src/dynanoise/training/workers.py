@@ -9,8 +9,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any
+
+from dynanoise.errors import WorkerError
 
 
 @contextmanager
@@ -23,6 +26,9 @@ def worker_processes(
         count: how many.
         initializer: called in each with ``initial`` and this process's id; it calls `begin`.
         initial: what each receives once.
+
+    Raises:
+        WorkerError: if one of them died.
     """
     # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
     context = multiprocessing.get_context("spawn")
@@ -31,9 +37,14 @@ def worker_processes(
     )
     try:
         yield pool
-    except BaseException:
+    except BaseException as error:
         for worker in multiprocessing.active_children():
             worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerError(
+                "A worker process died, as one does that the system ends where memory is short.",
+                "Use fewer workers, or smaller stacks; finished models are in the store, if any.",
+            ) from error
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
