@@ -5,8 +5,8 @@
 Models of a pool with ragged numbers of members, a few epochs of the preset's own schedule on some
 of the records. In each round the same models are trained alone, one after the other, and in one
 stack; the ratio is that of the two. Models that differ by more than rounding would show in the
-largest difference of their answers, which is told beside what another number of threads does to a
-model, and beside that of two models of the pool.
+largest difference of their answers, which is told beside what another number of threads does to the
+first model alone, and beside that of two models of the pool.
 """
 
 from __future__ import annotations
@@ -79,8 +79,7 @@ def row(case: Case, count: int, device: str, rounds: int) -> dict[str, Any]:
             seconds["stacked"].append(time.perf_counter() - between)
             apart = max(_apart(one, two) for one, two in zip(alone, together, strict=True))
             others = _apart(alone[0], alone[1])
-        otherwise = [train_and_answer(replace(job, threads=2), data).answers for job in jobs]
-        threads = max(_apart(one, two) for one, two in zip(alone, otherwise, strict=True))
+        threads = _apart(alone[0], train_and_answer(replace(jobs[0], threads=2), data).answers)
     ratios = np.divide(seconds["alone"], seconds["stacked"])
     return {
         "preset": case.preset,
