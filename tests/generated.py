@@ -288,8 +288,8 @@ def _stacked(found: dict[str, Any]) -> tuple[list[list[str]], str]:
         "One thread; least seconds, and the ratio of each round, its median with the least and "
         "greatest. *Apart*: the largest difference of any logit between a model trained alone and "
         "in a stack; beside it what two threads instead of one do to the first model alone, and "
-        f"two different models of the pool. {where}, {hardware['cores']} cores; load before the run "
-        f"{hardware['load_before']}."
+        f"two different models of the pool. {where}, {hardware['cores']} cores; load before the "
+        f"run {hardware['load_before']}."
     )
     return lines, words
 
