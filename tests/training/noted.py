@@ -14,10 +14,10 @@ import numpy as np
 from torch import nn
 
 from dynanoise.registry import MODELS
-from dynanoise.training import loop
 from dynanoise.training.data import Data
 from dynanoise.training.jobs import Answers, Executor, Job
 from dynanoise.training.material import Material
+from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from tests.training import tiny
 
@@ -38,18 +38,7 @@ class Noted:
     version: ClassVar[int] = 1
 
     def train(self, material: Material) -> nn.Module:
-        note(self.folder, "began", material.seed)
-        while self.held and not (Path(self.folder) / "go").exists():
-            time.sleep(0.05)
-        model = loop.fit(
-            material.build(),
-            material.inputs(material.members),
-            material.labels(material.members),
-            self.schedule,
-            material.generator("order"),
-        )
-        note(self.folder, "ended", material.seed)
-        return model
+        return Waiting(Plain(self.schedule), self.folder, self.held).train(material)
 
 
 @dataclass(frozen=True)

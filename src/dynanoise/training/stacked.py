@@ -110,6 +110,7 @@ class _Stack:
         self.first = torch.stack([part.rows[:1] for part in parts]).to(inputs.device)
         # The weights are those that are stacked; what says how they are used needs none.
         self.plain, self.padded = plain.to("meta"), padded.to("meta")
+        self.real = {template: real_buffers(template) for template in (self.plain, self.padded)}
 
     def losses(self, rows: Tensor, counts: list[int], epoch: int) -> Tensor:
         """The models' losses [M] of one batch each; moves their running statistics.
@@ -121,10 +122,11 @@ class _Stack:
         """
         whole = all(count == rows.shape[1] for count in counts)
         template = self.plain if whole else self.padded
-        restart(template)
+        if self.draws:
+            restart(template)
         real = (rows >= 0).float()
         buffers = {**self.buffers, **self._drawn(rows.shape[1], counts, rows.device)}
-        buffers.update(dict.fromkeys(real_buffers(template), real))
+        buffers.update(dict.fromkeys(self.real[template], real))
         # Padding is a record of the model's own: what overflows in one model is none of others'.
         own = torch.where(rows[:, :1] < 0, self.first, rows[:, :1])
         at = torch.where(rows < 0, own, rows)
