@@ -121,7 +121,7 @@ def _beside(summary: Summary, name: str) -> str:
             cell = f"{ours:{sign}.3f} / {value:{sign}.3f}"
             cells.append(f"**{cell}**" if abs(ours - value) > 0.03 else cell)
         lines.append(cells)
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return _markdown(lines)
 
 
 def overhead_page() -> str:
@@ -135,10 +135,7 @@ def overhead_page() -> str:
     parts = [f"`{records[0].command} --out results/overhead`", page.markdown, page.caption]
     parts.append("\n".join(f"- {sentence}" for sentence in page.sentences))
     parts.append("![Time of an answer by contender](../results/overhead/overhead.svg)")
-    block = re.compile(r"<!-- overhead -->\n.*?<!-- end of overhead -->", re.DOTALL)
-    assert len(block.findall(text)) == 1
-    made = "\n\n".join(["<!-- overhead -->", *parts, "<!-- end of overhead -->"])
-    return block.sub(lambda _: made, text)
+    return _between(text, "overhead", parts)
 
 
 def kernel_page() -> str:
@@ -165,11 +162,7 @@ def kernel_page() -> str:
         f"torch. {hardware['processor']}, {hardware['cores']} cores; load before the run "
         f"{hardware['load_before']}."
     )
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    parts = ["<!-- kernel -->", f"`{found['command']}`", table, words, "<!-- end of kernel -->"]
-    block = re.compile(r"<!-- kernel -->\n.*?<!-- end of kernel -->", re.DOTALL)
-    assert len(block.findall(text)) == 1
-    return block.sub(lambda _: "\n\n".join(parts), text)
+    return _between(text, "kernel", [f"`{found['command']}`", _markdown(lines), words])
 
 
 def gateway_page() -> str:
@@ -209,10 +202,10 @@ def gateway_page() -> str:
         f"one answer on one thread. {hardware['processor']}; load before the run "
         f"{hardware['load_before']}."
     )
-    parts = ["<!-- load -->", f"`{found['command']}`", _markdown(lines), words]
+    parts = [f"`{found['command']}`", _markdown(lines), words]
     if direct:
         parts.append(f"Asked directly, and through an undefended proxy, p50: {'; '.join(direct)}.")
-    return _between(text, "load", [*parts, "<!-- end of load -->"])
+    return _between(text, "load", parts)
 
 
 def _markdown(lines: list[list[str]]) -> str:
@@ -223,7 +216,8 @@ def _between(text: str, name: str, parts: list[str]) -> str:
     """The text with new parts between the comments of that name."""
     block = re.compile(rf"<!-- {name} -->\n.*?<!-- end of {name} -->", re.DOTALL)
     assert len(block.findall(text)) == 1
-    return block.sub(lambda _: "\n\n".join(parts), text)
+    made = "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- end of {name} -->"])
+    return block.sub(lambda _: made, text)
 
 
 def cluster_page() -> str:
@@ -232,8 +226,7 @@ def cluster_page() -> str:
     for name, make in (("million", _million), ("cluster", _cluster), ("stacked", _stacked)):
         found = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
         lines, words = make(found)
-        parts = [f"<!-- {name} -->", f"`{found['command']}`", _markdown(lines), words]
-        text = _between(text, name, [*parts, f"<!-- end of {name} -->"])
+        text = _between(text, name, [f"`{found['command']}`", _markdown(lines), words])
     return text
 
 
