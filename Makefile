@@ -3,7 +3,7 @@ PYTHON ?= python3
 OUT ?= out/digits
 SEEDS ?= 3
 # The peer defenses take minutes; `make bench ROWS=` runs them too.
-ROWS ?= --contender temperature --contender static --contender dynanoise
+ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 

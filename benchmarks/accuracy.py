@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.audit.preset import Kind
-from dynanoise.audit.presets import PRESETS
-from dynanoise.files import write_json
-from dynanoise.registry import DATASETS, RECIPES
-from dynanoise.seeding import derive
+from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.files import write_json
+from dynanoise.core.registry import DATASETS, RECIPES
+from dynanoise.core.seeding import derive
+from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.training.architecture import named
 from dynanoise.training.jobs import Job, train_and_answer
-from dynanoise.training.names import named
 
 IMAGES = 28_000
 

@@ -29,18 +29,18 @@ import numpy as np
 import scipy
 import scipy.stats
 
-from dynanoise import membership, numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.lira import Lira
 from dynanoise.attacks.rmia import Rmia
-from dynanoise.audit.circumstances import hardware, peak_gib, versions
-from dynanoise.files import write_json
+from dynanoise.core import membership, numerics
+from dynanoise.core.files import write_json
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Bools, Int8, Outputs
+from dynanoise.evaluation.provenance import hardware, peak_gib, versions
 from dynanoise.metrics.roc import roc
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.seeding import derive
-from dynanoise.types import Bools, Int8, Outputs
 
 PLOT = Path("privacy/research/mi_lira_2021/plot.py")
 METER = Path("ml_privacy_meter/attacks.py")
@@ -104,22 +104,22 @@ def best(
     return seconds, results
 
 
-def observed(own: Float64, population: Observed | None = None) -> Observed:
+def observed(own: Float64, population: Observation | None = None) -> Observation:
     """Answers of one model whose true class, 0 of two, has log-odds ``own`` [N]."""
     rows = numerics.log_softmax(np.stack([own, np.zeros_like(own)], axis=-1))[:, None]
     count = len(own)
-    return Observed(np.zeros(count, np.int64), np.arange(count), rows, population=population)
+    return Observation(np.zeros(count, np.int64), np.arange(count), rows, population=population)
 
 
-def shadows_of(seen: tuple[Observed, ...], use: Int8) -> Shadows:
+def shadows_of(seen: tuple[Observation, ...], use: Int8) -> ShadowObservations:
     """Shadow models' answers with who was trained on what."""
     # No attack here reads the undefended logits; they would only fill memory.
     one = np.zeros(1, np.int64)
     clean = Outputs(np.zeros((len(use), 1, 1, 2)), one, one, np.zeros((len(use), 1), np.int8))
-    return Shadows(seen, use, clean)
+    return ShadowObservations(seen, use, clean)
 
 
-def score(attack: Attack, target: Observed, shadows: Shadows) -> Float64:
+def score(attack: Attack, target: Observation, shadows: ShadowObservations) -> Float64:
     """What is timed: fitting and scoring."""
     return attack.fit(shadows).score(target)
 

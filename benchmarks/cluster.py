@@ -22,17 +22,17 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.extras import require
-from dynanoise.files import write_json
-from dynanoise.registry import DATASETS, MODELS, RECIPES
-from dynanoise.training.data import Data
-from dynanoise.training.executors import InProcess, Processes
+from dynanoise.core.extras import require
+from dynanoise.core.files import write_json
+from dynanoise.core.registry import DATASETS, MODELS, RECIPES
+from dynanoise.data.dataset import Data
+from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.training.execution.executors import InProcess, Processes
+from dynanoise.training.execution.ray_cluster import RayCluster
 from dynanoise.training.jobs import Answers, Executor, Job
 from dynanoise.training.pools import pool_jobs, pool_split
-from dynanoise.training.ray_cluster import RayCluster
 from dynanoise.training.schedule import Schedule
-from dynanoise.training.store import Store
+from dynanoise.training.store.store import Store
 
 
 def jobs_of(data: Data, count: int, epochs: int) -> list[Job]:

@@ -32,9 +32,9 @@ from typing import Any
 import numpy as np
 import yaml
 
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.extras import require
-from dynanoise.files import write_json
+from dynanoise.core.extras import require
+from dynanoise.core.files import write_json
+from dynanoise.evaluation.provenance import hardware, versions
 
 SECRET = "5f" * 32  # of a benchmark
 FEATURES, CLASSES = 32, 10

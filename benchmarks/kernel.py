@@ -27,16 +27,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from dynanoise.audit import circumstances
+from dynanoise.core.files import write_json
+from dynanoise.core.types import Noise
 from dynanoise.defenses import compiled
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.files import write_json
-from dynanoise.kernel import threads
+from dynanoise.evaluation import provenance
 from dynanoise.metrics import intervals
 from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.kernel import threads
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.system import SystemFresh
-from dynanoise.types import Noise
 
 OUT = Path(__file__).parent.parent / "results" / "benchmarks" / "kernel.json"
 SHAPES = ("1x10", "100000x10", "10000x1000")
@@ -100,7 +100,7 @@ def with_threads(count: int, answer: Answer) -> Answer:
     return timed
 
 
-def contenders(count: int, classes: int, default: int) -> dict[str, Answer]:
+def methods(count: int, classes: int, default: int) -> dict[str, Answer]:
     """By name, what answers for random logits of that shape."""
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 4, (count, classes)).astype(np.float32)
@@ -183,15 +183,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, Any] = {}
     for shape in options.shapes:
         count, classes = map(int, shape.split("x"))
-        seconds = measure(contenders(count, classes, default), options.rounds, seed=0)
+        seconds = measure(methods(count, classes, default), options.rounds, seed=0)
         found[shape] = summary(seconds)
         for name, value in found[shape]["microseconds"].items():
             sys.stdout.write(f"{shape}, {name}: {value['value']:.1f} microseconds\n")
     words = " ".join(sys.argv[1:] if arguments is None else arguments)
     body = {
         "command": f"python benchmarks/kernel.py {words}".strip(),
-        "versions": circumstances.versions(["numba"]),
-        "hardware": {**circumstances.hardware(), "load_before": round(load, 2)},
+        "versions": provenance.versions(["numba"]),
+        "hardware": {**provenance.hardware(), "load_before": round(load, 2)},
         "settings": {
             "defense": asdict(DEFENSE),
             "dtype": "float32",

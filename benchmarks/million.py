@@ -26,12 +26,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.attacks.named import attack_of
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.audit.pool_files import PoolFiles, write
-from dynanoise.audit.shards import score_by_shards
-from dynanoise.files import write_json
-from dynanoise.seeding import derive
-from dynanoise.types import Outputs
+from dynanoise.core.files import write_json
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Outputs
+from dynanoise.evaluation.pool_files import PoolFiles, write
+from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.evaluation.shards import score_by_shards
 
 ATTACKS = ("lira(variance=example)", "lira", "rmia")
 KNOWN = 2_000

@@ -19,9 +19,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.files import write_json
-from dynanoise.site.serve import server
+from dynanoise.core.files import write_json
+from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.web.server import server
 
 FRAMES = """seconds => new Promise(done => {
     const times = [];

@@ -23,16 +23,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dynanoise.audit.circumstances import hardware, versions
-from dynanoise.errors import MissingDataError
-from dynanoise.files import write_json
-from dynanoise.registry import PRESETS, RECIPES
-from dynanoise.training import anything, divergence
-from dynanoise.training.data import Data
+from dynanoise.core.errors import MissingDataError
+from dynanoise.core.files import write_json
+from dynanoise.core.registry import PRESETS, RECIPES
+from dynanoise.data import catalog
+from dynanoise.data.dataset import Data
+from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.training import divergence
+from dynanoise.training.architecture import named
+from dynanoise.training.execution.together import train_together
 from dynanoise.training.jobs import Answers, Job, train_and_answer
-from dynanoise.training.names import named
 from dynanoise.training.pools import pool_jobs, pool_split
-from dynanoise.training.together import train_together
 
 
 class Case(NamedTuple):
@@ -49,7 +50,7 @@ CASES = (Case("digits", 600, 100), Case("sst2", 2_000, 2), Case("cifar10", 512, 
 def jobs_of(case: Case, count: int, device: str) -> tuple[list[Job], Data]:
     """Jobs as `dynanoise bench` would make them, but for the numbers of the case."""
     preset = PRESETS.get(case.preset)
-    data = anything.load(preset.dataset, None)
+    data = catalog.load(preset.dataset, None)
     split = pool_split(data, case.records, max(2, count), 100, 0)
     parameters = dict(preset.size(None).recipes["plain"])
     parameters["schedule"] = replace(parameters["schedule"], epochs=case.epochs)

@@ -1,4 +1,4 @@
-"""How long the whole adaptive suite takes against one contender, on stored outputs.
+"""How long the whole adaptive suite takes against one method, on stored outputs.
 
     python benchmarks/suite.py
 
@@ -21,14 +21,14 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audit.circumstances import hardware, peak_gib, versions
-from dynanoise.audit.judge_pool import judge_pool
-from dynanoise.audit.protocols import adaptive
+from dynanoise.core.files import write_json
+from dynanoise.core.pool import Pool
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Int8, Method, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.files import write_json
-from dynanoise.pool import Pool
-from dynanoise.seeding import derive
-from dynanoise.types import Contender, Int8, Outputs
+from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.provenance import hardware, peak_gib, versions
+from dynanoise.evaluation.shadow_pool import judge_pool
 
 KNOWN = 2_000
 """Known non-members of all models."""
@@ -55,9 +55,9 @@ def made_up(models: int, records: int, classes: int, inputs: int, seed: int) -> 
 def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
     """Seconds of every attack and of utility, and their sum."""
     protocol = adaptive(queries, near=near)
-    contender = Contender("dynanoise", DynaNoise(0.3, 2.0, 10.0))
+    method = Method("dynanoise", DynaNoise(0.3, 2.0, 10.0))
     started = time.perf_counter()
-    found = list(judge_pool({"plain": pool}, [contender], protocol))
+    found = list(judge_pool({"plain": pool}, [method], protocol))
     total = time.perf_counter() - started
     each = {one.attack or "utility": round(one.seconds, 2) for one in found}
     auc = {one.attack: round(one.metrics["auc"].value, 4) for one in found if one.attack}

@@ -26,8 +26,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from dynanoise.audit import circumstances
-from dynanoise.files import write_json
+from dynanoise.core.files import write_json
+from dynanoise.evaluation import provenance
 from dynanoise.metrics import intervals
 from dynanoise.training import loop
 from dynanoise.training.models.cnn import Cnn, Normalise
@@ -79,9 +79,7 @@ def plain_epoch(
         pace.step()
 
 
-def contenders(
-    count: int, workers: Sequence[int], schedule: Schedule, seed: int
-) -> dict[str, Epoch]:
+def methods(count: int, workers: Sequence[int], schedule: Schedule, seed: int) -> dict[str, Epoch]:
     """By name, ours first, what trains an epoch on ``count`` images; random ones cost the same."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
@@ -164,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found: dict[str, Any] = {}
     for count in options.threads:
         with threads(count):
-            epochs = contenders(options.images, options.workers, schedule, seed=0)
+            epochs = methods(options.images, options.workers, schedule, seed=0)
             found[str(count)] = measure(epochs, options.images, options.rounds, seed=0)
         for name, speed in found[str(count)]["images_per_second"].items():
             ratio = found[str(count)]["times_as_fast"].get(name)
@@ -173,9 +171,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = " ".join(sys.argv[1:] if arguments is None else arguments)
     body = {
         "command": f"python benchmarks/training_speed.py {words}".strip(),
-        "versions": {**circumstances.versions(), "pillow": PIL.__version__},
+        "versions": {**provenance.versions(), "pillow": PIL.__version__},
         "hardware": {
-            **circumstances.hardware(),
+            **provenance.hardware(),
             "bfloat16": loop.has_bfloat16(torch.device("cpu")),
             "load_before": round(load, 2),
         },

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dynanoise.attacks.base import Attack
-from dynanoise.audit.observe import answers, shadow_answers, undefended_shadows
-from dynanoise.membership import eligible, equal_numbers, shadows_an_example
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Outputs, Run, View
+from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Outputs, Run, View
+from dynanoise.evaluation.responses import answers, shadow_answers, undefended_shadows
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -55,7 +55,7 @@ def leaky_logits(
 
 def target_and_shadows(
     seed: int, leak: float, count: int = 600, classes: int = 4, models: int = 3
-) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadow models that leak 3; all independent.
 
     The target has answers about 100 known non-members, too.
@@ -82,7 +82,7 @@ def pool_target_and_shadows(
     models: int = 13,
     inputs: int = 1,
     shadow_leak: float = 3.0,
-) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadow models, that all answered the same records.
 
     Membership is a fair coin for each of ``models`` models and each record. A record's logits are
@@ -113,18 +113,18 @@ def pool_target_and_shadows(
     )
     own_use = kept[:, chosen]
     clean = replace(everybody.select(models=slice(1, None), examples=chosen), use=own_use)
-    return target, member[0, chosen], Shadows(tuple(others), own_use, clean)
+    return target, member[0, chosen], ShadowObservations(tuple(others), own_use, clean)
 
 
 def material(
     attack: Attack, seed: int, leak: float, count: int = 600
-) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadows of the kind the attack needs."""
     make = pool_target_and_shadows if attack.aligned else target_and_shadows
     return make(seed, leak, count)
 
 
-def reordered(observed: Observed, order: npt.NDArray[Any]) -> Observed:
+def reordered(observed: Observation, order: npt.NDArray[Any]) -> Observation:
     """Answers about the same records in another order, or about some of them."""
     return replace(
         observed,
@@ -134,9 +134,9 @@ def reordered(observed: Observed, order: npt.NDArray[Any]) -> Observed:
     )
 
 
-def reordered_shadows(shadows: Shadows, order: npt.NDArray[Any]) -> Shadows:
+def reordered_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> ShadowObservations:
     """Shadow models that answered the same records in another order."""
-    return Shadows(
+    return ShadowObservations(
         tuple(reordered(seen, order) for seen in shadows.observed),
         shadows.use[:, order],
         shadows.clean.select(examples=order),

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import numerics
-from dynanoise.audit.given import Given, given_of
+from dynanoise.audits.inputs import Given, given_of
+from dynanoise.core import numerics
 
 Arrays = dict[str, npt.NDArray[Any]]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from dynanoise.audit.protocols import PAPER, adaptive
-from dynanoise.evidence import AttackSample, Evidence, Reliability, Risk, Rows
-from dynanoise.record import AttackProtocol, Metric, Record
+from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
+from dynanoise.core.result import AttackProtocol, Metric, Result
+from dynanoise.evaluation.protocols import PAPER, adaptive
 from tests.build_records import record
 
 ATTACKS = ("lira", "gap")
@@ -22,12 +22,12 @@ def around(value: float, half: float = 0.01) -> Metric:
 
 
 def pool_records(
-    queries: int, contenders: Sequence[str] = ("none", "noise"), gain: float = 0.05
-) -> list[Record]:
+    queries: int, methods: Sequence[str] = ("none", "noise"), gain: float = 0.05
+) -> list[Result]:
     """Of one protocol: undefended the strongest attack has 0.62, behind each defense less."""
     protocol = adaptive(queries)
     rows = []
-    for index, name in enumerate(contenders):
+    for index, name in enumerate(methods):
         better = gain * (index > 0)
         for attack in (*ATTACKS, "strongest"):
             metrics = {"asr": around(0.62 - better), "auc": around(0.68 - better)}
@@ -51,10 +51,10 @@ def pool_records(
 
 
 def _of_pool(
-    protocol: AttackProtocol, contender: str, attack: str | None, metrics: dict[str, Metric]
-) -> Record:
+    protocol: AttackProtocol, method: str, attack: str | None, metrics: dict[str, Metric]
+) -> Result:
     return replace(
-        record(contender, attack, 0),
+        record(method, attack, 0),
         protocol=protocol.name,
         threat=protocol.threat,
         counts=COUNTS,
@@ -63,11 +63,11 @@ def _of_pool(
     )
 
 
-def paper_records(contenders: Sequence[str] = ("none", "noise"), seeds: int = 3) -> list[Record]:
+def paper_records(methods: Sequence[str] = ("none", "noise"), seeds: int = 3) -> list[Result]:
     """Of the paper's protocol: 0.60 undefended, 0.50 behind each defense."""
     rows = []
     for seed in range(seeds):
-        for index, name in enumerate(contenders):
+        for index, name in enumerate(methods):
             asr = 0.6 + 0.01 * seed if index == 0 else 0.5
             rows.append(record(name, "confidence", seed, asr=asr, auc=asr))
             gain = 0.09 + 0.01 * seed if index else 0.0
@@ -79,17 +79,17 @@ def paper_records(contenders: Sequence[str] = ("none", "noise"), seeds: int = 3)
 
 def evidence(
     queries: Sequence[int] = (1, 16),
-    contenders: Sequence[str] = ("none", "noise"),
+    methods: Sequence[str] = ("none", "noise"),
     *,
     paper: bool = True,
     gain: float = 0.05,
 ) -> Evidence:
     """Of both protocols, with 40 sampled rows."""
-    records = paper_records(contenders) if paper else []
+    records = paper_records(methods) if paper else []
     attacks, risks = [], []
     for asked in queries:
-        records += pool_records(asked, contenders, gain)
-        for index, name in enumerate(contenders):
+        records += pool_records(asked, methods, gain)
+        for index, name in enumerate(methods):
             attacks += [
                 sample(adaptive(asked).name, name, attack, lift=2.0 - index)
                 for attack in (*ATTACKS, "strongest")
@@ -103,18 +103,18 @@ def evidence(
         np.arange(40) < 20,
         {"plain": generator.normal(size=(40, 3)).astype(np.float32)},
     )
-    reliable = tuple(calibration(name) for name in contenders)
+    reliable = tuple(calibration(name) for name in methods)
     return Evidence(tuple(records), tuple(attacks), reliable, tuple(risks), rows)
 
 
-def sample(protocol: str, contender: str, attack: str, lift: float = 1.0) -> AttackSample:
+def sample(protocol: str, method: str, attack: str, lift: float = 1.0) -> AttackSample:
     """A ROC of TPR = FPR^(1 / (1 + lift)), and two humps."""
     fpr = np.geomspace(1 / 4000, 1, 60)
     edges = np.linspace(-3, 3, 41)
     middle = (edges[1:] + edges[:-1]) / 2
     return AttackSample(
         protocol,
-        contender,
+        method,
         attack,
         fpr,
         fpr ** (1 / (1 + lift)),
@@ -126,21 +126,21 @@ def sample(protocol: str, contender: str, attack: str, lift: float = 1.0) -> Att
     )
 
 
-def calibration(contender: str) -> Reliability:
+def calibration(method: str) -> Reliability:
     """Four answers of confidence 0.5 and six of 0.9; three of four are right."""
     count = np.zeros(15, dtype=np.int64)
     count[[7, 13]] = 4, 6
     said = np.linspace(0.033, 0.967, 15)
-    return Reliability(contender, count, count * said, count * np.float64(0.75))
+    return Reliability(method, count, count * said, count * np.float64(0.75))
 
 
-def risk(protocol: str, contender: str) -> Risk:
+def risk(protocol: str, method: str) -> Risk:
     """Six hundred records, two of which are always found."""
     counts = np.zeros(20, dtype=np.int64)
     counts[[9, 10, 12, 19]] = 200, 250, 148, 2
     return Risk(
         protocol,
-        contender,
+        method,
         16,
         counts,
         counts.mean() * np.ones(20),

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import membership
-from dynanoise.audit.observe import undefended_shadows
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Outputs
+from dynanoise.core import membership
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Outputs
+from dynanoise.evaluation.responses import undefended_shadows
 
 
 def pool_outputs(
@@ -35,7 +35,9 @@ def pool_outputs(
     return Outputs(logits, labels, np.arange(count), use)
 
 
-def case_of(outputs: Outputs, seed: int = 0) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+def case_of(
+    outputs: Outputs, seed: int = 0
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """Model 0 as the target with its truth, the others as its shadows; records that have some."""
     use = outputs.use[1:]
     masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
@@ -43,11 +45,11 @@ def case_of(outputs: Outputs, seed: int = 0) -> tuple[Observed, npt.NDArray[np.b
     outputs = outputs.select(examples=kept)
     seen = undefended_shadows(outputs).observed
     clean = outputs.select(models=slice(1, None))
-    return seen[0], outputs.use[0] == 1, Shadows(tuple(seen[1:]), masked[:, kept], clean)
+    return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)
 
 
 def pool_case(
     seed: int, leak: float = 3.0, **shape: Any
-) -> tuple[Observed, npt.NDArray[np.bool_], Shadows]:
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target that leaks ``leak``, and shadow models that leak 3, of one pool."""
     return case_of(pool_outputs(seed, 3.0, target_leak=leak, **shape), seed)

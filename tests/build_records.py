@@ -1,20 +1,20 @@
-"""Made-up Records for tests of what is made from Records."""
+"""Made-up results for tests of what is made from results."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from dynanoise.audit.protocols import PAPER
-from dynanoise.record import Metric, Record
+from dynanoise.core.result import Metric, Result
+from dynanoise.evaluation.protocols import PAPER
 
 
-def record(contender: str, attack: str | None, seed: int, **metrics: float) -> Record:
-    """A Record with these metrics and made-up circumstances."""
-    return Record(
+def record(method: str, attack: str | None, seed: int, **metrics: float) -> Result:
+    """A Result with these metrics and made-up circumstances."""
+    return Result(
         dataset="made up",
         model="mlp",
         model_parameters={"hidden": [256]},
-        contender=contender,
+        method=method,
         recipe="plain",
         recipe_parameters={"epochs": 100},
         defense={"name": "Temperature", "temperature": 1.0},
@@ -33,10 +33,10 @@ def record(contender: str, attack: str | None, seed: int, **metrics: float) -> R
     )
 
 
-def utility(contender: str, seed: int, accuracy: float, midput: float) -> Record:
-    """The Record of a contender's utility."""
+def utility(method: str, seed: int, accuracy: float, midput: float) -> Result:
+    """The Result of a method's utility."""
     return record(
-        contender,
+        method,
         None,
         seed,
         accuracy=accuracy,
@@ -48,8 +48,8 @@ def utility(contender: str, seed: int, accuracy: float, midput: float) -> Record
     )
 
 
-def records(temperature_asr: float = 0.5) -> list[Record]:
-    """Three seeds, three contenders, two attacks; every number is easy to follow."""
+def records(temperature_asr: float = 0.5) -> list[Result]:
+    """Three seeds, three methods, two attacks; every number is easy to follow."""
     rows = []
     for seed in (0, 1, 2):
         for name, asr, accuracy in (
@@ -65,24 +65,24 @@ def records(temperature_asr: float = 0.5) -> list[Record]:
     return rows
 
 
-def overhead_record(contender: str, ratio: float, **changes: float) -> Record:
-    """A Record of time and memory: 0.1 ms undefended alone, half of it in a batch."""
-    plain = record(contender, None, 0)
+def overhead_record(method: str, ratio: float, **changes: float) -> Result:
+    """A Result of time and memory: 0.1 ms undefended alone, half of it in a batch."""
+    plain = record(method, None, 0)
     metrics = {}
     for batch, milliseconds in ((1, 0.1), (256, 0.05)):
-        interval = () if contender == "none" else (0.98 * ratio, 1.02 * ratio)
+        interval = () if method == "none" else (0.98 * ratio, 1.02 * ratio)
         metrics[f"ratio_batch_{batch}"] = Metric(ratio, *interval)
         metrics[f"ms_per_record_batch_{batch}"] = Metric(ratio * milliseconds)
         metrics[f"extra_mib_batch_{batch}"] = Metric(0.005 * batch)
-        if contender == "none":
+        if method == "none":
             metrics[f"repeat_ratio_batch_{batch}"] = Metric(1.0, 0.99, 1.02)
     metrics["fitted_mib"] = Metric(0.0)
     metrics |= {name: Metric(value) for name, value in changes.items()}
     return replace(plain, protocol="overhead", metrics=metrics, seconds=1.0)
 
 
-def overhead_records() -> list[Record]:
-    """Four contenders, two of them with published values."""
+def overhead_records() -> list[Result]:
+    """Four methods, two of them with published values."""
     return [
         overhead_record("none", 1.0),
         overhead_record("temperature", 1.0),

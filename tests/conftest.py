@@ -7,7 +7,7 @@ import os
 import pytest
 from hypothesis import HealthCheck, settings
 
-from dynanoise.record import Record
+from dynanoise.core.result import Result
 
 settings.register_profile("default", deadline=None, max_examples=100)
 settings.register_profile(
@@ -21,10 +21,10 @@ settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
 @pytest.fixture(scope="session")
-def twenty_seeds() -> list[Record]:
+def twenty_seeds() -> list[Result]:
     """DynaNoise and its controls on digits over 20 seeds, about 20 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
-    from dynanoise.audit.bench import Plan, bench
+    from dynanoise.benchmark.benchmark import Plan, bench
 
     rows = ("temperature", "static", "dynanoise")
-    return list(bench(Plan("digits", seeds=20, contenders=rows, protocols=("paper",))))
+    return list(bench(Plan("digits", seeds=20, methods=rows, protocols=("paper",))))

@@ -1,4 +1,4 @@
-"""Pages that are made from Records and from --help.
+"""Pages that are made from results and from --help.
 
 ``make docs`` (``python -m tests.generated``) writes them; `test_generated.py` finds stale ones.
 """
@@ -12,21 +12,21 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dynanoise.record import Record
+from dynanoise.core.result import Result
 from dynanoise.report.by_attack import by_attack, markdown
-from dynanoise.report.pages import page_of
-from dynanoise.report.published import published
-from dynanoise.report.records import load
+from dynanoise.report.io.published import published
+from dynanoise.report.io.results import load
+from dynanoise.report.render.pages import page_of
 from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes
 from dynanoise.report.summary import Summary
-from dynanoise.site.data import data_json
+from dynanoise.web.data import data_json
 
 ROOT = Path(__file__).parent.parent
-RECORDS = ROOT / "results" / "digits" / "records.json"
+RECORDS = ROOT / "results" / "digits" / "results.json"
 
 
 def readme() -> str:
-    """The README with its tables and sentences made anew from the Records."""
+    """The README with its tables and sentences made anew from the results."""
     records = load(RECORDS)
     page = page_of(records)
     sentences = "\n".join(f"- {sentence}" for sentence in page.sentences)
@@ -43,7 +43,7 @@ def results_page() -> str:
     """docs/results.md: every data set's tables, and the published values beside ours."""
     parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
     for folder in ("digits", "breast_cancer", "cifar10", "imagenet10", "sst2"):
-        records = load(ROOT / "results" / folder / "records.json")
+        records = load(ROOT / "results" / folder / "results.json")
         page = page_of(records)
         name = records[0].dataset
         parts += [f"## {name}", "", f"`{records[0].command} --out results/{folder}`", ""]
@@ -54,7 +54,7 @@ def results_page() -> str:
             parts += ["### Attack by attack", "", markdown(by_attack(records, "auc"), "auc"), ""]
             parts += [_words(f"results_{folder}_attacks.md"), ""]
         for more, title in FURTHER.get(folder, {}).items():
-            further = ROOT / "results" / more / "records.json"
+            further = ROOT / "results" / more / "results.json"
             if further.exists():
                 parts += [f"### {title}", "", *_further(records, further, more), ""]
         if published(folder).rows:
@@ -80,11 +80,11 @@ def _words(name: str) -> str:
     return path.read_text().strip() if path.exists() else ""
 
 
-def _further(base: list[Record], path: Path, folder: str) -> list[str]:
+def _further(base: list[Result], path: Path, folder: str) -> list[str]:
     """Another run beside the paper's protocol of the first, and its AUCs."""
     records = load(path)
-    everyone = {one.contender for one in records}
-    paper = [one for one in base if one.protocol == "paper" and one.contender in everyone]
+    everyone = {one.method for one in records}
+    paper = [one for one in base if one.protocol == "paper" and one.method in everyone]
     together = by_protocol([*paper, *records])
     parts = [f"`{records[0].command} --out results/{folder}`", ""]
     parts += [markdown_side_by_side(together), ""]
@@ -108,12 +108,12 @@ def _beside(summary: Summary, name: str) -> str:
     columns |= {"lira": "lira_by_class"}
     theirs = published(name)
     lines = [["", *columns, "MIDPUT"], [":--", *["--:"] * (len(columns) + 1)]]
-    for contender in theirs.rows:
-        cells = [contender]
+    for method in theirs.rows:
+        cells = [method]
         measured = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
         for attack, metric in [*measured, (None, "midput")]:
-            value = theirs.value(contender, attack, metric)
-            ours = summary.spread(contender, attack, metric).mean
+            value = theirs.value(method, attack, metric)
+            ours = summary.spread(method, attack, metric).mean
             if value is None:
                 cells.append("-")
                 continue
@@ -125,16 +125,16 @@ def _beside(summary: Summary, name: str) -> str:
 
 
 def overhead_page() -> str:
-    """docs/overhead.md with its table made anew, where the Records are there."""
+    """docs/overhead.md with its table made anew, where the results are there."""
     text = (ROOT / "docs" / "overhead.md").read_text()
     folder = ROOT / "results" / "overhead"
-    if not (folder / "records.json").exists():
+    if not (folder / "results.json").exists():
         return text
-    records = load(folder / "records.json")
+    records = load(folder / "results.json")
     page = page_of(records)
     parts = [f"`{records[0].command} --out results/overhead`", page.markdown, page.caption]
     parts.append("\n".join(f"- {sentence}" for sentence in page.sentences))
-    parts.append("![Time of an answer by contender](../results/overhead/overhead.svg)")
+    parts.append("![Time of an answer by method](../results/overhead/overhead.svg)")
     return _between(text, "overhead", parts)
 
 

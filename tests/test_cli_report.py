@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dynanoise.report.evidence import files
-from dynanoise.report.records import save
-from dynanoise.terminal import saved
+from dynanoise.cli.terminal import saved
+from dynanoise.report.io.results import save
+from dynanoise.report.io.samples import files
 from tests.build_evidence import evidence
 from tests.build_records import records
-from tests.test_cli import empty_cache, made_up_run, run, torch_missing
+from tests.cli.test_main import empty_cache, made_up_run, run, torch_missing
 
 __all__ = ["empty_cache"]  # a fixture for every test here, too
 
@@ -32,22 +32,22 @@ def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
 def test_report_without_matplotlib_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(records(), tmp_path / "records.json")
+    save(records(), tmp_path / "results.json")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = run("report", str(tmp_path))
     assert found.exit_code == 2 and "pip install 'dynanoise[plot]'" in found.stderr
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["records.json", "report.md"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "report.md"]
 
 
 def test_report_of_no_folder_is_refused(tmp_path: Path) -> None:
     found = run("report", str(tmp_path / "nowhere"))
-    assert found.exit_code == 2 and "records.json cannot be read" in found.stderr
+    assert found.exit_code == 2 and "results.json cannot be read" in found.stderr
 
 
 def test_reports_of_an_earlier_run_do_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beside Records of the paper's protocol alone they would be those of another run."""
+    """Beside results of the paper's protocol alone they would be those of another run."""
     made_up_run(monkeypatch)
     for name in ("samples.npz", "report.html", "report.md"):
         (tmp_path / name).write_text("old")
@@ -64,19 +64,19 @@ def test_no_report_of_an_earlier_run_stays_without_matplotlib(
     assert saved(list(made.records), tmp_path, made)
     assert "No report.html" in capsys.readouterr().err
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["records.json", "report.md", "samples.npz"]
+    assert names == ["results.json", "report.md", "samples.npz"]
 
 
 @torch_missing
 def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
     """And `report` makes the same report of the same files."""
     out = tmp_path / "out"
-    rows = ["--contender", "temperature", "--attack", "lira", "--protocol", "adaptive"]
+    rows = ["--defense", "temperature", "--attack", "lira", "--protocol", "adaptive"]
     found = run("bench", "digits", "--seeds", "1", *rows, "--out", str(out))
     assert found.exit_code == 0, found.stderr
     assert sorted(path.name for path in out.iterdir()) == [
         "attack_success.svg",
-        "records.json",
+        "results.json",
         "report.html",
         "report.md",
         "samples.npz",

@@ -31,7 +31,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "check",
     [
         ["pytest", "-p", "no:cacheprovider", "tests/contract/test_defenses.py"],
-        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/registry.py"],
+        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/core/registry.py"],
         ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/defenses"],
         ["ruff", "check", "--no-cache", "src/dynanoise/defenses"],
         ["ruff", "format", "--no-cache", "--check", "src/dynanoise/defenses"],
@@ -53,7 +53,7 @@ def test_the_example_passes_every_check_as_it_stands(copy: Path, check: list[str
 
 
 def test_the_copy_really_has_the_new_defense(copy: Path) -> None:
-    code = "from dynanoise.registry import DEFENSES; print(DEFENSES.names())"
+    code = "from dynanoise.core.registry import DEFENSES; print(DEFENSES.names())"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"PYTHONPATH": str(copy / "src"), "PATH": ""},

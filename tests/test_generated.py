@@ -1,4 +1,4 @@
-"""Pages made from Records and from --help are the ones that are committed."""
+"""Pages made from results and from --help are the ones that are committed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from dynanoise.record import Record
-from dynanoise.report.records import load
+from dynanoise.core.result import Result
+from dynanoise.report.io.results import load
 from dynanoise.report.summary import summarise
 from tests.generated import PAGES, RECORDS, ROOT
 
@@ -17,25 +17,25 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert page.read_text() == PAGES[page](), f"run `make docs`: {page.relative_to(ROOT)} is stale"
 
 
-def test_the_committed_records_are_what_the_code_gives(twenty_seeds: list[Record]) -> None:
+def test_the_committed_records_are_what_the_code_gives(twenty_seeds: list[Result]) -> None:
     """The same versions and processor give the same bits; elsewhere, nearly the same numbers."""
     rows = ("none", "temperature", "static", "dynanoise")  # the peers would take minutes
-    committed = [r for r in load(RECORDS) if r.contender in rows and r.protocol == "paper"]
+    committed = [r for r in load(RECORDS) if r.method in rows and r.protocol == "paper"]
     assert len(committed) == len(twenty_seeds)
     same_place = (committed[0].versions, committed[0].hardware) == (
         twenty_seeds[0].versions,
         twenty_seeds[0].hardware,
     )
     for old, new in zip(committed, twenty_seeds, strict=True):
-        same = ("contender", "attack", "seed", "split", "counts")
+        same = ("method", "attack", "seed", "split", "counts")
         assert [getattr(old, name) for name in same] == [getattr(new, name) for name in same]
         if same_place:
             assert old.metrics == new.metrics
-    for contender in ("none", "temperature", "static", "dynanoise"):
+    for method in ("none", "temperature", "static", "dynanoise"):
         # The spread over seeds leaves a mean of 20 an error of 0.005.
         for attack, metric in (("confidence", "asr"), ("lira_by_class", "asr"), (None, "accuracy")):
             before, after = (
-                summarise(rows).spread(contender, attack, metric).mean
+                summarise(rows).spread(method, attack, metric).mean
                 for rows in (committed, twenty_seeds)
             )
             assert abs(before - after) < 0.015

@@ -30,9 +30,9 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         answer = dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.Fresh(0))
         assert answer.shape == (2, 3)
         assert dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.SystemFresh()).shape == (2, 3)
-        from dynanoise.registry import ATTACKS, DATASETS
+        from dynanoise.core.registry import ATTACKS, DATASETS
         from dataclasses import replace
-        from dynanoise.audit.observe import answers, shadow_answers
+        from dynanoise.evaluation.responses import answers, shadow_answers
         generator = np.random.default_rng(0)
         use = np.stack([generator.permutation([0, 0, 0, 1, 1, 1]) for _ in range(60)], axis=1)
         rows = generator.normal(0, 1, (6, 60, 2)) + 2.0 * use[:, :, None] * [1, 0]
@@ -45,7 +45,7 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
             assert ATTACKS.get(name)().fit(shadows).score(target).shape == (60,)
         assert len(DATASETS.get("digits")()) == 1797
         assert len(DATASETS.get("breast_cancer")()) == 569
-        from dynanoise.errors import MissingDataError, MissingExtraError
+        from dynanoise.core.errors import MissingDataError, MissingExtraError
         for name in ("cifar10", "imagenet10", "sst2"):
             try:
                 DATASETS.get(name)()

@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynanoise.audit.estimator import audit as audit
+    from dynanoise.audits.estimator import audit as audit
+    from dynanoise.config.configuration import Configuration as Configuration
+    from dynanoise.core.errors import DynaNoiseError as DynaNoiseError
+    from dynanoise.core.result import Result as Result
+    from dynanoise.core.types import Outputs as Outputs
     from dynanoise.defenses.calibrated_label import CalibratedLabel as CalibratedLabel
     from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
     from dynanoise.defenses.static import Static as Static
     from dynanoise.defenses.temperature import Temperature as Temperature
-    from dynanoise.deploy.configuration import Configuration as Configuration
-    from dynanoise.errors import DynaNoiseError as DynaNoiseError
     from dynanoise.metrics.midput import Midput as Midput
     from dynanoise.metrics.midput import midput as midput
     from dynanoise.metrics.roc import Roc as Roc
@@ -22,24 +24,22 @@ if TYPE_CHECKING:
     from dynanoise.noise.fresh import Fresh as Fresh
     from dynanoise.noise.keyed import Keyed as Keyed
     from dynanoise.noise.system import SystemFresh as SystemFresh
-    from dynanoise.record import Record as Record
-    from dynanoise.types import Outputs as Outputs
 
 _HOMES = {
     "CalibratedLabel": "dynanoise.defenses.calibrated_label",
-    "Configuration": "dynanoise.deploy.configuration",
+    "Configuration": "dynanoise.config.configuration",
     "DynaNoise": "dynanoise.defenses.dynanoise",
-    "DynaNoiseError": "dynanoise.errors",
+    "DynaNoiseError": "dynanoise.core.errors",
     "Fresh": "dynanoise.noise.fresh",
     "Keyed": "dynanoise.noise.keyed",
     "Midput": "dynanoise.metrics.midput",
-    "Outputs": "dynanoise.types",
-    "Record": "dynanoise.record",
+    "Outputs": "dynanoise.core.types",
+    "Result": "dynanoise.core.result",
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",
     "SystemFresh": "dynanoise.noise.system",
     "Temperature": "dynanoise.defenses.temperature",
-    "audit": "dynanoise.audit",
+    "audit": "dynanoise.audits.estimator",
     "midput": "dynanoise.metrics.midput",
     "roc": "dynanoise.metrics.roc",
 }
@@ -55,9 +55,7 @@ def __getattr__(name: str) -> Any:
 
         return version("dynanoise")
     if name in _HOMES:
-        home = import_module(_HOMES[name])
-        # The package `audit` is called like the function that it stands for.
-        return home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'dynanoise' has no attribute {name!r}")
 
 

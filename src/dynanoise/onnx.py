@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynanoise.deploy.onnx import Exported, export
-from dynanoise.deploy.onnx_session import DefendedSession
+from dynanoise.integrations.onnx_export import Exported, export
+from dynanoise.integrations.onnx_session import DefendedSession
 
 __all__ = ["DefendedSession", "Exported", "export"]

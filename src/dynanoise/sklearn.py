@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dynanoise.deploy.estimator import DefendedClassifier
+from dynanoise.integrations.sklearn import DefendedClassifier
 
 __all__ = ["DefendedClassifier"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynanoise.deploy.torch import Defended
-    from dynanoise.deploy.weights import weights_digest
+    from dynanoise.integrations.torch import Defended
+    from dynanoise.integrations.weights import weights_digest
 
 _HOMES = {
-    "Defended": "dynanoise.deploy.torch",
-    "weights_digest": "dynanoise.deploy.weights",
+    "Defended": "dynanoise.integrations.torch",
+    "weights_digest": "dynanoise.integrations.weights",
 }
 
 __all__ = ["Defended", "weights_digest"]
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        from dynanoise.extras import require
+        from dynanoise.core.extras import require
 
         require("torch", f"dynanoise.torch.{name}")
         return getattr(import_module(_HOMES[name]), name)

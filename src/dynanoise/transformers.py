@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dynanoise.deploy.transformers import defend
-    from dynanoise.deploy.weights import weights_digest
+    from dynanoise.integrations.transformers import defend
+    from dynanoise.integrations.weights import weights_digest
 
 _HOMES = {
-    "defend": "dynanoise.deploy.transformers",
-    "weights_digest": "dynanoise.deploy.weights",
+    "defend": "dynanoise.integrations.transformers",
+    "weights_digest": "dynanoise.integrations.weights",
 }
 
 __all__ = ["defend", "weights_digest"]
@@ -20,7 +20,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         from importlib import import_module
 
-        from dynanoise.extras import require
+        from dynanoise.core.extras import require
 
         require("transformers", f"dynanoise.transformers.{name}")
         require("torch", f"dynanoise.transformers.{name}")

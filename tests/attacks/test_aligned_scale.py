@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import numerics
 from dynanoise.attacks.aligned_scale import ScaleAligned
 from dynanoise.attacks.named import attack_of
-from dynanoise.audit.observe import answers
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation
+from dynanoise.evaluation.responses import answers
 from tests.build_pool import pool_case
 
 
@@ -21,7 +21,7 @@ def gaps(log_probs: Float64) -> Float64:
     return np.asarray(ranked[..., -1] - ranked[..., -2])
 
 
-def scaled(seen: Observed, factor: float) -> Observed:
+def scaled(seen: Observation, factor: float) -> Observation:
     return replace(seen, log_probs=numerics.log_softmax(factor * seen.log_probs))
 
 

@@ -7,19 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import membership, numerics
 from dynanoise.attacks.cell_mates import CellMates, cells_of
 from dynanoise.attacks.named import attack_of
-from dynanoise.audit.observe import observe, recovered
+from dynanoise.core import membership, numerics
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.evaluation.responses import observe, recovered
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
 from tests.build_pool import pool_case, pool_outputs
 
 
-def behind_keys(seed: int, *, inputs: int = 1, classes: int = 2) -> tuple[Observed, Shadows]:
+def behind_keys(
+    seed: int, *, inputs: int = 1, classes: int = 2
+) -> tuple[Observation, ShadowObservations]:
     """A target and shadows behind much noise in few cells, each with a key of its own."""
     outputs = pool_outputs(seed, count=600, inputs=inputs, classes=classes)
     defense = DynaNoise(9.0, 0.0, 1.0)
@@ -39,11 +41,11 @@ def behind_keys(seed: int, *, inputs: int = 1, classes: int = 2) -> tuple[Observ
     )
     use = outputs.use[1:]
     masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
-    return seen[0], Shadows(seen[1:], masked, outputs.select(models=slice(1, None)))
+    return seen[0], ShadowObservations(seen[1:], masked, outputs.select(models=slice(1, None)))
 
 
-def by_definition(seen: Observed, clean: Float64, spread: float) -> Float64:
-    """Record by record: answer minus the others' mean, averaged over equal answers."""
+def by_definition(seen: Observation, clean: Float64, spread: float) -> Float64:
+    """Result by record: answer minus the others' mean, averaged over equal answers."""
     rows = numerics.centred(seen.log_probs)[:, 0]
     mean = numerics.centred(clean)[:, :, 0].mean(axis=0)
     power = max(float(np.mean((rows - mean) ** 2)) - spread, 0.0)
@@ -69,7 +71,7 @@ def test_the_noise_of_a_cell_is_its_records_mean_residual() -> None:
     )
 
 
-def _without(shadows: Shadows, spread: float) -> Shadows:
+def _without(shadows: ShadowObservations, spread: float) -> ShadowObservations:
     clean = shadows.clean.logits.astype(np.float64)
     seen = tuple(
         replace(
@@ -80,7 +82,7 @@ def _without(shadows: Shadows, spread: float) -> Shadows:
         )
         for model, one in enumerate(shadows.observed)
     )
-    return Shadows(seen, shadows.use, shadows.clean)
+    return ShadowObservations(seen, shadows.use, shadows.clean)
 
 
 def test_it_takes_most_of_the_shared_noise_away() -> None:

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.label_only import Gap, LabelOnly
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Floats
+from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.success import attack_metrics
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Floats
 from tests.build_pool import pool_case
 
 
-def by_definition(seen: Observed, shadows: Shadows, rows: Floats) -> Float64:
+def by_definition(seen: Observation, shadows: ShadowObservations, rows: Floats) -> Float64:
     """``rows`` [S, N, A, K]: whose argmax the shadow models' hits are counted by."""
     scores = np.zeros(len(seen.labels))
     for n, y in enumerate(seen.labels):

@@ -9,26 +9,26 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynanoise import membership
 from dynanoise.attacks import statistics
 from dynanoise.attacks.features import features
 from dynanoise.attacks.learned import Learned
-from dynanoise.audit.observe import observe, recovered
+from dynanoise.core import membership
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.pool import Pool
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Bools, Defense, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.evaluation.responses import observe, recovered
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.pool import Pool
-from dynanoise.seeding import derive
-from dynanoise.types import Bools, Defense, Outputs
 from tests.build_pool import case_of, pool_case, pool_outputs
 
 
-def simple_lira(target: Observed, shadows: Shadows) -> Float64:
+def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
     found = membership.slots(shadows.use)
     phi = np.stack([statistics.of(one, "scaled_logit")[:, 0] for one in shadows.observed])
@@ -45,8 +45,8 @@ def simple_lira(target: Observed, shadows: Shadows) -> Float64:
 def trained() -> Pool:
     """12 small networks on fair coins over 400 digits, about 2 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
-    from dynanoise.training.datasets.digits import digits
-    from dynanoise.training.executors import InProcess
+    from dynanoise.data.datasets.digits import digits
+    from dynanoise.training.execution.executors import InProcess
     from dynanoise.training.models.mlp import Mlp
     from dynanoise.training.pools import pool_jobs, pool_of, pool_split
     from dynanoise.training.recipes.plain import Plain
@@ -61,7 +61,7 @@ def trained() -> Pool:
 
 def leave_one_out(
     trained: Pool, defense: Defense
-) -> Iterator[tuple[Observed, Shadows, Bools, Bools]]:
+) -> Iterator[tuple[Observation, ShadowObservations, Bools, Bools]]:
     """Every model as the target: its answers, its shadows, who has shadows, and the truth."""
     seen = []
     for model in range(trained.models):
@@ -78,7 +78,7 @@ def leave_one_out(
             use, membership.shadows_an_example(use), derive(0, target)
         )
         clean = trained.examples.select(models=others)
-        shadows = Shadows(tuple(seen[model] for model in others), masked, clean)
+        shadows = ShadowObservations(tuple(seen[model] for model in others), masked, clean)
         yield seen[target], shadows, membership.eligible(masked), trained.examples.use[target] == 1
 
 

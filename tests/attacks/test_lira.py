@@ -11,17 +11,17 @@ from scipy import stats
 
 from dynanoise.attacks.lira import CENTRES, MODES, VARIANCES, Lira
 from dynanoise.attacks.named import attack_of, title_of
-from dynanoise.audit.observe import undefended_shadows
-from dynanoise.errors import InputError, UnknownNameError
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Outputs
+from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Outputs
+from dynanoise.evaluation.responses import undefended_shadows
 from tests import build
 
 VARIANTS = list(product(MODES, CENTRES, VARIANCES))
 
 
-def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> Shadows:
+def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> ShadowObservations:
     """Models whose scaled logit of class 0 is phi [M, N, A]."""
     values = np.asarray(phi, dtype=np.float64)
     logits = np.stack([values, np.zeros_like(values)], axis=-1)
@@ -30,7 +30,7 @@ def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> Shadows:
     return undefended_shadows(rows)
 
 
-def target_of(phi: npt.ArrayLike) -> Observed:
+def target_of(phi: npt.ArrayLike) -> Observation:
     """One model, phi [N, A]."""
     values = np.asarray(phi, dtype=np.float64)[None]
     return two_classes(values, np.zeros(values.shape[:2], int)).observed[0]
@@ -154,7 +154,7 @@ def by_hand(lira: Lira, phi: Float64, use: npt.NDArray[np.int8], target: Float64
     return scores
 
 
-def scaled(observed: Observed) -> Float64:
+def scaled(observed: Observation) -> Float64:
     """ln p_y - ln sum of the others, [N, A], from probabilities."""
     p = np.exp(observed.log_probs)
     own = np.take_along_axis(p, observed.labels[:, None, None], axis=-1)[..., 0]
@@ -168,7 +168,7 @@ def test_every_variant_equals_its_definition(mode: str, centre: str, variance: s
     use = shadows.use.copy()
     use[:, 5] = -1  # an example without shadow models
     lira = Lira(mode, centre, variance)
-    scores = lira.fit(Shadows(shadows.observed, use, shadows.clean)).score(seen)
+    scores = lira.fit(ShadowObservations(shadows.observed, use, shadows.clean)).score(seen)
     phi = np.stack([scaled(one) for one in shadows.observed])
     assert (use[:, 0] == 1).sum() >= 3  # mean and median differ
     np.testing.assert_allclose(scores, by_hand(lira, phi, use, scaled(seen)), rtol=1e-8)

@@ -9,10 +9,10 @@ import pytest
 from scipy import special, stats
 
 from dynanoise.attacks.multi_shadow import SIGNALS, MultiShadow
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
+from dynanoise.core.registry import STATISTICS
+from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.roc import roc
-from dynanoise.registry import STATISTICS
 from tests import build
 
 

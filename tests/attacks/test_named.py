@@ -10,7 +10,7 @@ from dynanoise.attacks.label_only import LabelOnly
 from dynanoise.attacks.lira_by_class import LiraByClass
 from dynanoise.attacks.named import attack_of, parts, title_of
 from dynanoise.attacks.threshold import Threshold
-from dynanoise.errors import InputError, UnknownNameError
+from dynanoise.core.errors import InputError, UnknownNameError
 
 
 @pytest.mark.parametrize(

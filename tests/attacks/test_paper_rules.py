@@ -12,8 +12,8 @@ from dynanoise.attacks.class_threshold import Entropy, ModifiedEntropy, best_thr
 from dynanoise.attacks.fixed_threshold import Confidence, Loss
 from dynanoise.attacks.lira_by_class import LiraByClass
 from dynanoise.attacks.shadow import Shadow, features
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.numerics import Float64
+from dynanoise.core.numerics import Float64
+from dynanoise.evaluation.responses import answers, shadow_answers
 from tests import build
 
 # --- fixed thresholds ----------------------------------------------------------------------------

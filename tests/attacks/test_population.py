@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.population import Population, ranks
-from dynanoise.audit.observe import answers
-from dynanoise.errors import InputError, UnknownNameError
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed
+from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation
+from dynanoise.evaluation.responses import answers
 
 
-def sure(p: Float64 | list[float], labels: list[int] | None = None) -> Observed:
+def sure(p: Float64 | list[float], labels: list[int] | None = None) -> Observation:
     """Answers with probability p of class 0, of two."""
     values = np.asarray(p)
     rows = np.log(np.stack([values, 1 - values], axis=-1))
@@ -79,7 +79,7 @@ def test_another_statistic() -> None:
 
 def test_known_non_members_are_needed() -> None:
     for population in (None, sure([])):
-        with pytest.raises(InputError, match=r"there are none\. Give `Observed\.population`"):
+        with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
             Population().fit().score(replace(sure([0.5]), population=population))
 
 

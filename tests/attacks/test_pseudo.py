@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import membership
 from dynanoise.attacks.pseudo import pseudo_targets
-from dynanoise.audit.observe import shadow_answers
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.core import membership
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.evaluation.responses import shadow_answers
 from tests.build import reordered_shadows
 from tests.build_pool import pool_case
 

@@ -13,21 +13,21 @@ from dynanoise.attacks import rmia
 from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import pseudo_targets
 from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.roc import roc
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
 from tests import build
 
 
-def own(observed: Observed) -> Float64:
+def own(observed: Observation) -> Float64:
     """p_y, [N, A]."""
     p: Float64 = np.exp(observed.log_probs)
     return np.take_along_axis(p, observed.labels[:, None, None], axis=-1)[..., 0]
 
 
-def by_pairs(attack: Rmia, seen: Observed, shadows: Shadows) -> Float64:
+def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Float64:
     """The definition: all pairs of a record and a known non-member, in probabilities."""
     known = [one.population for one in (seen, *shadows.observed)]
     target_z, *each_z = (own(one) for one in known if one is not None)
@@ -61,7 +61,7 @@ def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) ->
     seen, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
     use = shadows.use.copy()
     use[:, 3] = -1  # a record without shadow models
-    shadows = Shadows(shadows.observed, use, shadows.clean)
+    shadows = ShadowObservations(shadows.observed, use, shadows.clean)
     scores = attack.fit(shadows).score(seen)
     expected = by_pairs(attack, seen, shadows)
     assert scores[3] == 0 and len(np.unique(scores)) > 10
@@ -101,7 +101,7 @@ def test_probabilities_that_underflow_are_still_compared() -> None:
     def sure(log_p: float) -> Float64:
         return np.array([[[log_p, 0.0]]])
 
-    def seen(of: float, about_known: float) -> Observed:
+    def seen(of: float, about_known: float) -> Observation:
         known = replace(answers(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
         return replace(shadows.observed[0], log_probs=sure(of), population=known)
 
@@ -181,7 +181,7 @@ def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
 def test_a_population_is_needed_and_the_same_for_all() -> None:
     seen, _, shadows = build.pool_target_and_shadows(5, 1.0, count=40)
     fitted = Rmia().fit(shadows)
-    with pytest.raises(InputError, match=r"there are none\. Give `Observed\.population`"):
+    with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
         fitted.score(replace(seen, population=None))
     assert seen.population is not None
     fewer = build.reordered(seen.population, np.arange(50))
@@ -191,7 +191,7 @@ def test_a_population_is_needed_and_the_same_for_all() -> None:
     with pytest.raises(InputError, match="about the same population"):
         fitted.score(replace(seen, population=moved))
 
-    def with_first(population: Observed | None) -> Shadows:
+    def with_first(population: Observation | None) -> ShadowObservations:
         first = replace(shadows.observed[0], population=population)
         return replace(shadows, observed=(first, *shadows.observed[1:]))
 

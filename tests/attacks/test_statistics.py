@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 from dynanoise.attacks.statistics import of
-from dynanoise.audit.observe import answers
-from dynanoise.numerics import Float64
-from dynanoise.registry import STATISTICS
+from dynanoise.core.numerics import Float64
+from dynanoise.core.registry import STATISTICS
+from dynanoise.evaluation.responses import answers
 from tests import build
 
 NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from dynanoise.attacks import statistics
 from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
 from dynanoise.attacks.threshold import Threshold
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.numerics import Float64
-from dynanoise.types import Bools
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Bools
+from dynanoise.evaluation.responses import answers, shadow_answers
 from tests.build_pool import pool_case
 
 ROWS = st.lists(

@@ -9,8 +9,8 @@ pytest.importorskip("pyarrow", reason="data need pyarrow: pip install 'dynanoise
 pytest.importorskip("PIL", reason="data need pillow: pip install 'dynanoise[data]'")
 
 from benchmarks.accuracy import accuracy
-from dynanoise.training import sources
-from dynanoise.training.datasets.sst2 import SST2
+from dynanoise.data import sources
+from dynanoise.data.datasets.sst2 import SST2
 
 
 def test_a_model_is_trained_and_tested() -> None:

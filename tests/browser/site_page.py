@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from dynanoise.site.serve import server
+from dynanoise.web.server import server
 
 
 @contextmanager

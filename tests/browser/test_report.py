@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dynanoise.report.html import report_html
+from dynanoise.report.render.html import report_html
 from tests.build_evidence import evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
@@ -16,8 +16,8 @@ pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
-    contenders = ("none", "noise", "a-name-of-somebody-who-likes-long-names-in-their-files")
-    path.write_text(report_html(evidence(contenders=contenders)), encoding="utf-8")
+    methods = ("none", "noise", "a-name-of-somebody-who-likes-long-names-in-their-files")
+    path.write_text(report_html(evidence(methods=methods)), encoding="utf-8")
     return path
 
 

@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from dynanoise.record import Record
-from dynanoise.report.records import load
+from dynanoise.core.result import Result
+from dynanoise.report.io.results import load
 from dynanoise.report.side_by_side import by_protocol, strongest
 from dynanoise.report.summary import Summary
 from tests.browser.site_page import Opened
@@ -132,17 +132,17 @@ def test_reduced_motion_stands_still(visit: Opened) -> None:
 
 
 def _of_records(link: str, summaries: dict[str, dict[str, Summary]]) -> float:
-    folder, protocol, contender, attack, metric = map(unquote, link.split("#record/")[1].split("/"))
+    folder, protocol, method, attack, metric = map(unquote, link.split("#record/")[1].split("/"))
     if folder not in summaries:
-        records = load(ROOT / "results" / folder / "records.json")
+        records = load(ROOT / "results" / folder / "results.json")
         summaries[folder] = {} if protocol == "overhead" else by_protocol(records)
     if protocol == "overhead":
-        rows: list[Record] = load(ROOT / "results" / folder / "records.json")
-        return next(one.metrics[metric].value for one in rows if one.contender == contender)
+        rows: list[Result] = load(ROOT / "results" / folder / "results.json")
+        return next(one.metrics[metric].value for one in rows if one.method == method)
     summary = summaries[folder][protocol]
     if attack == "strongest" and metric == "asr":
-        return strongest(summary, contender)[1].value
-    return summary.spread(contender, None if attack == "-" else attack, metric).interval.value
+        return strongest(summary, method)[1].value
+    return summary.spread(method, None if attack == "-" else attack, metric).interval.value
 
 
 def test_every_number_is_that_of_its_record(visit: Opened) -> None:
@@ -228,8 +228,8 @@ def test_a_number_says_where_it_is_from(visit: Opened) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector("#source[open]")
     said = visit.text("#source")
-    command = load(ROOT / "results" / "cifar10" / "records.json")[0].command
-    assert f"{command} --out results/cifar10" in said and "results/cifar10/records.json" in said
+    command = load(ROOT / "results" / "cifar10" / "results.json")[0].command
+    assert f"{command} --out results/cifar10" in said and "results/cifar10/results.json" in said
     assert "does not know that there is a defense" in said
     asked = page.url
     page.keyboard.press("Escape")

@@ -1,10 +1,10 @@
-"""What the web page says in words: no claim without its attacker, none that its Records deny."""
+"""What the web page says in words: no claim without its attacker, none that its results deny."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from dynanoise.report.evidence import load
+from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened
 from tests.generated import ROOT
 
@@ -57,8 +57,8 @@ def test_the_live_picture_says_the_share_that_it_shows(visit: Opened) -> None:
 
 
 def test_keyed_noise_is_never_without_what_it_does_not_claim(visit: Opened) -> None:
-    for contender in ("dynanoise_keyed", "cells", "dynanoise_tuned"):
-        visit.choose("#stage-defense", contender)
+    for method in ("dynanoise_keyed", "cells", "dynanoise_tuned"):
+        visit.choose("#stage-defense", method)
         said = visit.text("#stage-verdict")
         assert "not its key" in said and "no near-duplicates" in said
     visit.choose("#stage-defense", "dynanoise")
@@ -83,15 +83,15 @@ def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
 
 def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened) -> None:
     compared = set()
-    for path in sorted((ROOT / "results").glob("*/records.json")):
-        records = [one for one in load(path.parent).records if one.contender == "none"]
+    for path in sorted((ROOT / "results").glob("*/results.json")):
+        records = [one for one in load(path.parent).records if one.method == "none"]
         for protocol in {one.protocol for one in records if one.preset != "audit"} - {"overhead"}:
             seeds = len({one.seed for one in records if one.protocol == protocol})
             link = f"#record/{path.parent.name}/{protocol}/none/-/accuracy"
             visit.page.evaluate("link => { location.hash = link; }", link)
             visit.page.wait_for_function(
                 "said => document.getElementById('source-body').textContent.includes(said)",
-                arg=f"{path.parent.name}/records.json · protocol {protocol}, contender none",
+                arg=f"{path.parent.name}/results.json · protocol {protocol}, method none",
             )
             said = visit.text("#source-body")
             assert ("mean of" in said) == (seeds > 1), link

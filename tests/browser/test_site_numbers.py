@@ -13,12 +13,12 @@ import pytest
 from scipy import integrate, stats
 
 import dynanoise as dn
-from dynanoise.audit import outputs_file
-from dynanoise.audit.audited import Question, Subject, audited
+from dynanoise.audits import outputs_file
+from dynanoise.audits.pool_audit import Question, Subject, audited
+from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.sensitivity import entropy as sensitivity
-from dynanoise.deploy.configuration import Configuration
 from dynanoise.metrics.roc import roc
-from dynanoise.report.evidence import load
+from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened
 from tests.generated import ROOT
 
@@ -192,20 +192,18 @@ def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None
     data = json.loads((ROOT / "src" / "dynanoise" / "site" / "data.json").read_text())
     for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
         visit.slide("#roc-queries", place)
-        for contender in ("none", "static", "dynanoise"):
+        for method in ("none", "static", "dynanoise"):
             folder = next(
                 one["folder"]
                 for one in data["samples"]["scores"]
-                if (one["protocol"], one["contender"]) == (name, contender)
+                if (one["protocol"], one["method"]) == (name, method)
             )
             evidence = load(ROOT / "results" / folder)
             assert evidence.rows is not None
-            sample = next(
-                one for one in evidence.attacks_on(name, contender) if one.attack == "lira"
-            )
+            sample = next(one for one in evidence.attacks_on(name, method) if one.attack == "lira")
             there = ~np.isnan(sample.scores)
             auc = roc(sample.scores[there], evidence.rows.members[there]).auc
-            assert visit.number(f"#roc-verdict [data-auc={contender}]") == pytest.approx(
+            assert visit.number(f"#roc-verdict [data-auc={method}]") == pytest.approx(
                 auc, abs=5.1e-4
             )
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import numerics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.named import attack_of
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.errors import InputError
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.registry import ATTACKS
+from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
-from dynanoise.registry import ATTACKS
 from tests import build
 from tests.build_pool import pool_case
 

@@ -7,16 +7,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise import numerics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.label_only import Gap
 from dynanoise.attacks.learned import Learned
-from dynanoise.audit.observe import answers, shadow_answers
-from dynanoise.errors import InputError
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.observation import Observation
+from dynanoise.core.registry import ATTACKS
+from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
-from dynanoise.observed import Observed
-from dynanoise.registry import ATTACKS
 from tests import build
 
 
@@ -94,7 +94,7 @@ def test_a_record_s_shadows_do_not_give_the_target_away(attack: Attack) -> None:
 def test_models_that_all_say_the_same_score_chance(attack: Attack) -> None:
     seen, truth, shadows = build.material(attack, seed=10, leak=3.0)
 
-    def silent(observed: Observed) -> Observed:
+    def silent(observed: Observation) -> Observation:
         rows = np.broadcast_to(np.log([0.4, 0.3, 0.2, 0.1]), observed.log_probs.shape)
         nothing = np.zeros_like(observed.labels)
         return replace(observed, log_probs=rows, labels=nothing)
@@ -127,7 +127,7 @@ def test_permuting_records_permutes_scores(attack: Attack) -> None:
 def test_arrays_are_not_written_to(attack: Attack) -> None:
     seen, _, shadows = build.material(attack, seed=5, leak=1.0)
 
-    def frozen(observed: Observed) -> Observed:
+    def frozen(observed: Observation) -> Observation:
         population = None if observed.population is None else frozen(observed.population)
         return replace(
             observed,

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from dynanoise import numerics
-from dynanoise.errors import InputError
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.registry import DEFENSES
+from dynanoise.core.types import Defense
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
-from dynanoise.registry import DEFENSES
-from dynanoise.types import Defense
 from tests import build
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy import special
 
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Outputs, View
 from dynanoise.defenses.memguard import MemGuard
-from dynanoise.numerics import Float64
-from dynanoise.types import Outputs, View
 
 CLASSES = 5
 Layers = list[tuple[Float64, Float64]]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64, softmax
+from dynanoise.core.types import Outputs, View
 from dynanoise.defenses.calibrated_label import CalibratedLabel
-from dynanoise.errors import InputError, NotFittedError
 from dynanoise.metrics.utility import calibration_error, utility_metrics
-from dynanoise.numerics import Float64, softmax
-from dynanoise.types import Outputs, View
 from tests import build
 
 

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from dynanoise.core.errors import InputError, NotFittedError, UnknownNameError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.registry import SENSITIVITIES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
-from dynanoise.errors import InputError, NotFittedError, UnknownNameError
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
-from dynanoise.registry import SENSITIVITIES
 from tests import build
 
 SETTINGS = st.builds(

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 
-from dynanoise.audit.judge import describe
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64
 from dynanoise.defenses.hamp import HAMP
-from dynanoise.errors import InputError, NotFittedError
+from dynanoise.evaluation.paper_split import describe
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
 from tests import build
 from tests.noise.build_keyed import keyed
 

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
-from dynanoise.errors import InputError
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
 from tests import build
 from tests.noise.build_keyed import keyed, rows
 

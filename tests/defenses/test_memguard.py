@@ -14,13 +14,13 @@ from scipy import special, stats
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from dynanoise.audit.judge import describe
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64
 from dynanoise.defenses import memguard
 from dynanoise.defenses.classifier import Classifier
 from dynanoise.defenses.memguard import MemGuard
-from dynanoise.errors import InputError, NotFittedError
+from dynanoise.evaluation.paper_split import describe
 from dynanoise.noise.fresh import Fresh
-from dynanoise.numerics import Float64
 from tests import build
 from tests.defenses.memguard_reference import (
     CLASSES,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom, binomtest
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.metrics.epsilon import epsilon_lower_bound, epsilon_of_models, epsilon_one_run
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Metric
 from dynanoise.metrics import intervals
-from dynanoise.record import Metric
 
 
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.metrics.midput import midput
 
 # arXiv:2505.13362v2, attack success on CIFAR-10: accuracy, confidence, loss, shadow, LiRA.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.metrics.pooled import PoolScores, _Measure, bootstrap, interval
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from dynanoise.errors import InputError, TooFewRecordsError
+from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.metrics.roc import roc
 
 PAIRS = st.lists(st.tuples(st.integers(-3, 3), st.booleans()), min_size=2, max_size=40).filter(

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.numerics import Float64
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
-from dynanoise.numerics import Float64
 
 WEIGHTS = "ab" * 32
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.noise.fresh import Fresh
 
 

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.errors import InputError
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import FARTHEST, Grid
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed, row_keys, setting
-from dynanoise.numerics import Float64
 from tests import build
 from tests.noise import reference
 from tests.noise.build_keyed import Raw, keyed, normals_of, rows

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from dynanoise.core.numerics import Float64, centred
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid
@@ -18,7 +19,6 @@ from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed, row_keys, setting
 from dynanoise.noise.normals import normals_v1, words_for
-from dynanoise.numerics import Float64, centred
 from tests.noise.build_keyed import keyed, normals_of, rows
 
 KEYS = 300

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from dynanoise.core.numerics import Float64
 from dynanoise.noise import portable
-from dynanoise.numerics import Float64
 
 LONG = np.longdouble
 pytestmark = pytest.mark.skipif(

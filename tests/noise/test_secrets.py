@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.core.errors import InputError, SecretError
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.errors import InputError, SecretError
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.secrets import Pinned, Secret, new_secret, write_secret
 from dynanoise.noise.subkey import key_id

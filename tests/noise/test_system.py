@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dynanoise.core.registry import NOISES
 from dynanoise.noise.system import SystemFresh
-from dynanoise.registry import NOISES
 
 
 def test_draws_are_normal_and_as_many_as_asked_for() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from dynanoise.record import Record
-from dynanoise.report.findings import findings
+from dynanoise.core.result import Result
 from dynanoise.report.summary import Summary, summarise
+from dynanoise.report.wording.findings import findings
 
 
 @pytest.fixture(scope="module")
-def summary(twenty_seeds: list[Record]) -> Summary:
+def summary(twenty_seeds: list[Result]) -> Summary:
     return summarise(twenty_seeds)
 
 

@@ -1,4 +1,4 @@
-"""One metric of every attack, beside the Records it comes from."""
+"""One metric of every attack, beside the results it comes from."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from dynanoise.cli import app
-from dynanoise.errors import UnknownNameError
-from dynanoise.record import Metric, Record
+from dynanoise.core.errors import UnknownNameError
+from dynanoise.core.result import Metric, Result
 from dynanoise.report.by_attack import by_attack, markdown, tables
-from dynanoise.report.records import to_json
+from dynanoise.report.io.results import to_json
 from tests.build_records import records
 
 
-def pool() -> list[Record]:
-    """One seed of the made-up Records, with intervals, and an attack that resolves no TPR."""
+def pool() -> list[Result]:
+    """One seed of the made-up results, with intervals, and an attack that resolves no TPR."""
     rows = [one for one in records() if one.seed == 0]
     within = {"asr": Metric(0.6, 0.55, 0.65), "auc": Metric(0.7), "tpr@0.01": Metric(0.1, 0, 0.2)}
     changed = []
     for one in rows:
         extra = within if one.attack is not None else {}
-        if one.contender == "dynanoise":
+        if one.method == "dynanoise":
             extra = {name: value for name, value in extra.items() if name != "tpr@0.01"}
         changed.append(replace(one, protocol="adaptive", metrics={**one.metrics, **extra}))
     return changed
 
 
-def test_every_attack_and_contender_has_its_value() -> None:
+def test_every_attack_and_method_has_its_value() -> None:
     found = by_attack([*records(), *pool()], "asr")
     assert list(found) == ["paper", "adaptive"]
     header, *rows = found["adaptive"]
@@ -59,7 +59,7 @@ def test_text_and_command_line(tmp_path: Path) -> None:
     for table in tables(found, "asr"):
         console.print(table)
     assert "adaptive: asr" in console.export_text()
-    path = tmp_path / "records.json"
+    path = tmp_path / "results.json"
     path.write_text(to_json(pool()))
     said = CliRunner().invoke(app, ["show", str(path), "--metric", "asr", "--markdown"])
     assert said.exit_code == 0 and said.output.strip() == markdown(found, "asr")

@@ -6,17 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from dynanoise.evidence import Evidence
-from dynanoise.record import STRONGEST, Metric, Record
+from dynanoise.core.evidence import Evidence
+from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.report.canaries import cells, planted, table
-from dynanoise.report.markdown import report_md
-from dynanoise.report.pages import page_of
+from dynanoise.report.render.markdown import report_md
+from dynanoise.report.render.pages import page_of
 from dynanoise.report.side_by_side import by_protocol
 from tests.report.test_side_by_side import pool_records
 
 
-def canary_records() -> list[Record]:
-    """Those of three contenders; the last has a TPR."""
+def canary_records() -> list[Result]:
+    """Those of three methods; the last has a TPR."""
     rows = []
     for row in pool_records():
         metrics, counts = dict(row.metrics), dict(row.counts)
@@ -24,7 +24,7 @@ def canary_records() -> list[Record]:
         if row.attack is not None:
             best = 0.9 if row.attack == STRONGEST else 0.95
             metrics |= {"canary_auc": Metric(best, best - 0.1, 1.0), "canary_epsilon": Metric(1.25)}
-            if row.contender == "dynanoise":
+            if row.method == "dynanoise":
                 metrics["canary_tpr@0.01"] = Metric(0.25, 0.125, 0.5)
         rows.append(replace(row, metrics=metrics, counts=counts))
     return rows
@@ -33,7 +33,7 @@ def canary_records() -> list[Record]:
 def test_the_attackers_choice_is_shown_and_what_nobody_has_is_left_out() -> None:
     header, rows = cells(by_protocol(canary_records()))
     assert header == [
-        "Protocol", "Contender", "AUC,\nall records", "AUC,\ncanaries", "TPR at\n1% FPR",
+        "Protocol", "Method", "AUC,\nall records", "AUC,\ncanaries", "TPR at\n1% FPR",
         "epsilon\nat least",
     ]  # fmt: skip
     auc = ["0.800\n[.700,.900]", "0.900\n[.800,1.000]"]
@@ -53,7 +53,7 @@ def test_every_page_has_them_with_their_threat_model() -> None:
     assert "tuned to all records" in text and "It is at most 2.31" in text
     written = report_md(Evidence(tuple(canary_records())))
     assert "## Canaries, strongest attack" in written and "no sign of privacy" in written
-    html = pytest.importorskip("dynanoise.report.html")
+    html = pytest.importorskip("dynanoise.report.render.html")
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
     made = html.report_html(Evidence(tuple(canary_records())))
     assert 'id="canaries"' in made and "no sign of privacy" in made

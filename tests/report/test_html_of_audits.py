@@ -12,14 +12,14 @@ from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
 import dynanoise
-from dynanoise.audit.audited import Question, Subject, audited
-from dynanoise.audit.conditions import parsed
-from dynanoise.audit.result import AuditResult
+from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.conditions import parsed
+from dynanoise.audits.pool_audit import Question, Subject, audited
 from dynanoise.cli import app
-from dynanoise.report.audit import summaries_of
-from dynanoise.report.drawn import NO_RELIABILITY, NO_RISKS
+from dynanoise.report.charts.drawn import NO_RELIABILITY, NO_RISKS
+from dynanoise.report.wording.audit import summaries_of
 from tests.build_audit import arrays, given
-from tests.report.test_html import Page
+from tests.report.render.test_html import Page
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
@@ -31,8 +31,8 @@ NOISE = Question(
 
 @pytest.fixture(autouse=True)
 def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynanoise.audit.feasible.STRONG", ("lira", "population"))
-    monkeypatch.setattr("dynanoise.audit.feasible.SINGLE", ("population", "loss"))
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "population"))
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.SINGLE", ("population", "loss"))
 
 
 def result(question: Question = NOISE, **choices: Any) -> AuditResult:
@@ -48,7 +48,7 @@ def test_everything_of_several_models_behind_a_defense() -> None:
         "Verdict",
         "Every attack",
         "Attack success",
-        "Contender by contender",
+        "Method by method",
         "Records most at risk",
         "How it was made",
     ]
@@ -75,7 +75,7 @@ def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: i
 def test_undefended_answers_stand_beside_every_query_budget() -> None:
     found = result(models=1, records=400)
     once, often = summaries_of(found.records).values()
-    assert once.contenders == often.contenders == ("none", "dynanoise")
+    assert once.methods == often.methods == ("none", "dynanoise")
     for attack in ("loss", "strongest"):
         assert once.spread("none", attack, "auc") == often.spread("none", attack, "auc")
         assert once.spread("dynanoise", attack, "auc") != often.spread("dynanoise", attack, "auc")
@@ -109,7 +109,7 @@ def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models:
     done = CliRunner().invoke(app, ["audit", str(tmp_path / "outputs.npz"), *options])
     assert done.exit_code == 0, done.output
     made = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert set(made) == {"records.json", "samples.npz", "report.html", "report.md"}
+    assert set(made) == {"results.json", "samples.npz", "report.html", "report.md"}
     assert b"of the strongest attack on undefended answers" in made["report.html"]
     again = CliRunner().invoke(app, ["report", str(out)])
     assert again.exit_code == 0, again.output

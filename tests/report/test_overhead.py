@@ -1,4 +1,4 @@
-"""The table, sentences and picture of time and memory say what the Records say."""
+"""The table, sentences and picture of time and memory say what the results say."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from dynanoise.errors import InputError
-from dynanoise.record import Metric
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Metric
 from dynanoise.report import overhead
 from dynanoise.report.overhead import Overhead, caption, findings, markdown_table, summarise
-from dynanoise.report.pages import page_of
+from dynanoise.report.render.pages import page_of
 from tests.build_records import overhead_record, overhead_records, records
 
 PUBLISHED = Path(overhead.__file__).parent / "published.json"
@@ -130,7 +130,7 @@ def test_records_that_lack_a_metric_are_named(row: int, name: str) -> None:
     rows = overhead_records()
     metrics = {key: value for key, value in rows[row].metrics.items() if key != name}
     rows[row] = replace(rows[row], metrics=metrics)
-    with pytest.raises(InputError, match=f"{rows[row].contender} lacks {name}"):
+    with pytest.raises(InputError, match=f"{rows[row].method} lacks {name}"):
         summarise(rows)
 
 
@@ -154,7 +154,7 @@ def test_the_picture_shows_ours_and_the_published_on_a_log_axis(
     summary: Overhead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    from dynanoise.report import overhead_plot as module
+    from dynanoise.report.charts import overhead_plot as module
 
     drawn: list[Any] = []
 
@@ -180,7 +180,7 @@ def test_the_picture_shows_ours_and_the_published_on_a_log_axis(
 
 
 def test_a_published_value_beyond_ours_is_not_cut_off() -> None:
-    from dynanoise.report.overhead_plot import _span
+    from dynanoise.report.charts.overhead_plot import _span
 
     faster = overhead_record("memguard", 3.0)
     low, high = _span(summarise([*overhead_records()[:3], faster]))

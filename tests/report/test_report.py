@@ -1,4 +1,4 @@
-"""Tables, sentences and pictures say what the Records say."""
+"""Tables, sentences and pictures say what the results say."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from dynanoise.errors import InputError
-from dynanoise.record import Metric
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Metric
 from dynanoise.report.by_attack import by_attack
-from dynanoise.report.findings import findings
+from dynanoise.report.render.table import caption, markdown_table, success_table
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.table import caption, markdown_table, success_table
+from dynanoise.report.wording.findings import findings
 from tests.build_records import records
 
 
@@ -31,7 +31,7 @@ def printed(summary: Summary, width: int = 120) -> str:
 
 
 def test_a_summary_keeps_the_order_and_pairs_the_seeds(summary: Summary) -> None:
-    assert summary.contenders == ("none", "temperature", "dynanoise")
+    assert summary.methods == ("none", "temperature", "dynanoise")
     assert summary.attacks == ("confidence", "loss")
     assert summary.seeds == (0, 1, 2)
     spread = summary.spread("none", "confidence", "asr")
@@ -61,15 +61,13 @@ def test_incomplete_or_mixed_records_are_refused() -> None:
 
 
 def test_attacks_on_cells_are_missing_only_where_there_are_none() -> None:
-    """And nowhere else: a keyed contender without its Record is an incomplete run."""
+    """And nowhere else: a keyed method without its Result is an incomplete run."""
     noise = {"name": "DynaNoise", "noise": {"name": "keyed", "cell_width": 4.0}}
-    rows = [
-        replace(row, defense=noise) if row.contender == "dynanoise" else row for row in records()
-    ]
+    rows = [replace(row, defense=noise) if row.method == "dynanoise" else row for row in records()]
     more = [
         replace(row, attack="cell_mates(attack=lira)")
         for row in rows
-        if (row.contender, row.attack) == ("dynanoise", "loss")
+        if (row.method, row.attack) == ("dynanoise", "loss")
     ]
     found = summarise([*rows, *more])
     assert found.attacks == ("confidence", "loss")
@@ -80,7 +78,7 @@ def test_attacks_on_cells_are_missing_only_where_there_are_none() -> None:
     assert table[0][-1] == "LiRA, cell-mates"
     with pytest.raises(InputError, match="1 are missing"):
         summarise([*rows, *more[1:]])
-    with pytest.raises(InputError, match="missing"):  # of a contender without cells
+    with pytest.raises(InputError, match="missing"):  # of a method without cells
         summarise([*records(), *(replace(one, defense=records()[0].defense) for one in more)])
 
 
@@ -100,7 +98,7 @@ def test_one_seed_has_no_deviation() -> None:
 
 
 def test_a_narrow_terminal_loses_nothing(summary: Summary) -> None:
-    """Below 80 columns contenders and measures change places."""
+    """Below 80 columns methods and measures change places."""
     text = printed(summary, width=48)
     lines = [line.split() for line in text.splitlines()]
     assert ["none", "temperature", "dynanoise"] in lines
@@ -155,7 +153,7 @@ def test_no_fall_has_no_share() -> None:
     rows = [
         replace(row, metrics=next(
             other.metrics for other in records()
-            if (other.contender, other.attack, other.seed) == ("none", row.attack, row.seed)
+            if (other.method, other.attack, other.seed) == ("none", row.attack, row.seed)
         ))
         for row in records()
     ]  # fmt: skip
@@ -169,7 +167,7 @@ def test_a_fall_that_may_be_none_has_no_share() -> None:
     asr = [0.62, 0.59, 0.617]
     rows = [
         replace(row, metrics={**row.metrics, "asr": Metric(asr[row.seed])})
-        if (row.contender, row.attack) == ("dynanoise", "confidence")
+        if (row.method, row.attack) == ("dynanoise", "confidence")
         else row
         for row in records()
     ]
@@ -195,7 +193,7 @@ def test_an_aware_threat_model_is_described_as_such() -> None:
 def test_records_that_lack_a_metric_are_named(attack: str | None, name: str) -> None:
     rows = [
         replace(row, metrics={k: v for k, v in row.metrics.items() if k != name})
-        if (row.contender, row.attack, row.seed) == ("none", attack, 1)
+        if (row.method, row.attack, row.seed) == ("none", attack, 1)
         else row
         for row in records()
     ]
@@ -205,7 +203,7 @@ def test_records_that_lack_a_metric_are_named(attack: str | None, name: str) -> 
 
 def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    from dynanoise.report.plots import success_plot
+    from dynanoise.report.charts.plots import success_plot
 
     first, again = success_plot(summary), success_plot(summary)
     assert first == again

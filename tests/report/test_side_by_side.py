@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from dynanoise.audit.protocols import ADAPTIVE
-from dynanoise.record import Metric, Record
-from dynanoise.report.pages import page_of
+from dynanoise.core.result import Metric, Result
+from dynanoise.evaluation.protocols import ADAPTIVE
+from dynanoise.report.render.pages import page_of
 from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes, strongest
 from tests.build_records import record, records, utility
 
 
-def pool_records(absent: str = "") -> list[Record]:
-    """One seed, three contenders; the attacker chose LiRA against most targets."""
+def pool_records(absent: str = "") -> list[Result]:
+    """One seed, three methods; the attacker chose LiRA against most targets."""
     rows = []
     for name, asr in (("none", 0.70), ("temperature", 0.70), ("dynanoise", 0.69)):
         if name == absent:

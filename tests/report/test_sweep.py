@@ -1,4 +1,4 @@
-"""A sweep's CSV and picture say what the Records say."""
+"""A sweep's CSV and picture say what the results say."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from dynanoise.record import Record
+from dynanoise.core.result import Result
 from dynanoise.report.sweep import sweep_csv, sweep_plot
 from tests.build_records import record, utility
 
 
-def rows() -> list[Record]:
+def rows() -> list[Result]:
     found = []
     for name, asr in (("none", 0.6), ("base_variance=0.5", 0.52), ("base_variance=0.1", 0.55)):
         for seed in (0, 1):
@@ -24,7 +24,7 @@ def rows() -> list[Record]:
 
 def test_every_value_and_seed_is_a_line() -> None:
     read = list(csv.DictReader(io.StringIO(sweep_csv(rows()))))
-    assert [(row["contender"], row["value"], row["seed"]) for row in read] == [
+    assert [(row["method"], row["value"], row["seed"]) for row in read] == [
         ("none", "", "0"), ("none", "", "1"),
         ("dynanoise", "0.5", "0"), ("dynanoise", "0.5", "1"),
         ("dynanoise", "0.1", "0"), ("dynanoise", "0.1", "1"),

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dynanoise.training.images import UInt8
+from dynanoise.data.images import UInt8
 
 pytest.importorskip("PIL", reason="data need pillow: pip install 'dynanoise[data]'")
 arrow: Any = pytest.importorskip("pyarrow", reason="data need pyarrow")

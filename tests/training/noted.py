@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from dynanoise.registry import MODELS
-from dynanoise.training.data import Data
+from dynanoise.core.registry import MODELS
+from dynanoise.data.dataset import Data
 from dynanoise.training.jobs import Answers, Executor, Job
 from dynanoise.training.material import Material
 from dynanoise.training.recipes.plain import Plain

@@ -22,20 +22,20 @@ from unittest import mock
 
 import numpy as np
 
-from dynanoise.audit.bench import Plan, bench
-from dynanoise.report.records import to_json
-from dynanoise.training import ray_watch, together
-from dynanoise.training.data import Data
-from dynanoise.training.executors import InProcess
+from dynanoise.benchmark.benchmark import Plan, bench
+from dynanoise.data.dataset import Data
+from dynanoise.report.io.results import to_json
+from dynanoise.training.execution import ray_watch, together
+from dynanoise.training.execution.executors import InProcess
+from dynanoise.training.execution.ray_cluster import RayCluster, connected
+from dynanoise.training.execution.together import Gain
 from dynanoise.training.jobs import Answers, Job
-from dynanoise.training.ray_cluster import RayCluster, connected
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
-from dynanoise.training.store import Store
-from dynanoise.training.together import Gain
+from dynanoise.training.store.store import Store
 from tests.training import noted, tiny
 from tests.training.ray_nodes import LONG, PATIENT, ROOT
-from tests.training.test_claims import until
+from tests.training.store.test_claims import until
 
 DATA = noted.data()
 PLAN = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))

@@ -13,7 +13,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 
 import torch
 
-from dynanoise.errors import DivergedError
+from dynanoise.core.errors import DivergedError
 from dynanoise.training import divergence
 from dynanoise.training.jobs import Job, train_and_answer
 from dynanoise.training.material import Material

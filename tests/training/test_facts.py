@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 
 import torch
 
-from dynanoise.registry import MODELS
+from dynanoise.core.registry import MODELS
 from dynanoise.training.facts import attach, facts_of, load
 from dynanoise.training.jobs import Job, train_and_answer
 from dynanoise.training.recipes.plain import Plain

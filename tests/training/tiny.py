@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dynanoise.training.data import Data
+from dynanoise.data.dataset import Data
 from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 

@@ -7,12 +7,12 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise import numerics
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.named import attack_of
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 
 class _Learned(NamedTuple):
@@ -38,7 +38,7 @@ class ScaleAligned(Attack):
     Raises:
         UnknownNameError, InputError: as `named.attack_of`.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers([[[4.0, 0.0], [2.0, 0.0]]], labels=[0, 0], use=[[1, 0]])
     >>> aligned = ScaleAligned("threshold").fit(shadows)
     >>> tempered = answers([[0.4, 0.0], [0.2, 0.0]], labels=[0, 0])
@@ -57,7 +57,7 @@ class ScaleAligned(Attack):
         """As the attack."""
         return attack_of(self.attack).aligned
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The fitted attack and the shadow models' median top gap."""
         shown = [
             numerics.top_gaps(seen.log_probs[use >= 0, 0])
@@ -66,7 +66,7 @@ class ScaleAligned(Attack):
         gap = float(np.median(np.concatenate(shown)))
         return _Learned(attack_of(self.attack).fit(shadows), gap)
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The attack's score of the rescaled answers."""
         own = float(np.median(numerics.top_gaps(observed.log_probs[:, 0])))
         scale = learned.gap / own if own > 0 and learned.gap > 0 else 1.0
@@ -81,7 +81,7 @@ class ScaleAligned(Attack):
         return learned.fitted.held_out()
 
 
-def _rescaled(observed: Observed, scale: float) -> Observed:
+def _rescaled(observed: Observation, scale: float) -> Observation:
     def undo(log_probs: Float64) -> Float64:
         return scale * observed.undo(log_probs)
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 
 class HeldOut(NamedTuple):
@@ -51,14 +51,14 @@ class Attack(ABC):
             cls.title = cls.__name__
 
     @abstractmethod
-    def learn(self, shadows: Shadows) -> Any:
+    def learn(self, shadows: ShadowObservations) -> Any:
         """What the rule learns from shadow models: any value `formula` and `decision` take."""
 
     @abstractmethod
-    def formula(self, learned: Any, observed: Observed) -> Float64:
+    def formula(self, learned: Any, observed: Observation) -> Float64:
         """Scores [N] of the observed records."""
 
-    def gather(self, shadows: Shadows) -> Any:
+    def gather(self, shadows: ShadowObservations) -> Any:
         """What some of the examples add to what is shared by all; None where nothing is.
 
         Values of several parts of the examples are added by ``+`` (see `audit.shards`).
@@ -71,7 +71,7 @@ class Attack(ABC):
             "By shards use lira, or rmia with a number for a where it is offline.",
         )
 
-    def learn_part(self, shadows: Shadows, gathered: Any) -> Any:
+    def learn_part(self, shadows: ShadowObservations, gathered: Any) -> Any:
         """As `learn` of all examples, for some of them.
 
         Args:
@@ -89,7 +89,7 @@ class Attack(ABC):
         return np.asarray(scores > 0)
 
     @final
-    def fit(self, shadows: Shadows | None = None) -> FittedAttack:
+    def fit(self, shadows: ShadowObservations | None = None) -> FittedAttack:
         """The attack, ready to score.
 
         Args:
@@ -114,7 +114,7 @@ class Attack(ABC):
         return FittedAttack(self, self.learn(shadows), shadows.observed[0])
 
     @final
-    def fit_part(self, shadows: Shadows, gathered: Any) -> FittedAttack:
+    def fit_part(self, shadows: ShadowObservations, gathered: Any) -> FittedAttack:
         """The attack, ready to score some of the examples; see `learn_part`."""
         return FittedAttack(self, self.learn_part(shadows, gathered), shadows.observed[0])
 
@@ -130,9 +130,9 @@ class FittedAttack:
 
     attack: Attack
     learned: Any
-    example: Observed | None = None
+    example: Observation | None = None
 
-    def score(self, observed: Observed) -> Float64:
+    def score(self, observed: Observation) -> Float64:
         """float64 scores [N], larger = more likely a member.
 
         Raises:
@@ -163,7 +163,7 @@ class FittedAttack:
         """
         return self.attack.held_out(self.learned)
 
-    def _compare(self, observed: Observed, example: Observed) -> None:
+    def _compare(self, observed: Observation, example: Observation) -> None:
         if observed.classes != example.classes:
             raise InputError(
                 f"The target answers {observed.classes} classes, the shadows {example.classes}.",

@@ -7,12 +7,12 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise import numerics
 from dynanoise.attacks.base import Attack, FittedAttack
 from dynanoise.attacks.named import attack_of
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 
 class _Learned(NamedTuple):
@@ -42,7 +42,7 @@ class CellMates(Attack):
     Raises:
         UnknownNameError, InputError: as `named.attack_of`.
 
-    >>> from dynanoise.audit.observe import answers
+    >>> from dynanoise.evaluation.responses import answers
     >>> seen = answers([[4.0, 0.0], [1.0, 0.0], [4.0, 0.0]], labels=[0, 0, 0])
     >>> cells_of(seen).tolist()
     [1, 0, 1]
@@ -55,7 +55,7 @@ class CellMates(Attack):
     def __post_init__(self) -> None:
         attack_of(self.attack)
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The attack fitted to shadow models without their cells' noise."""
         clean = numerics.centred(shadows.clean.logits.astype(np.float64))
         total, models = clean.sum(axis=0), len(clean)
@@ -67,10 +67,10 @@ class CellMates(Attack):
             _aligned(seen, other / max(1, models - 1), spread)
             for seen, other in zip(shadows.observed, apart, strict=True)
         )
-        fitted = attack_of(self.attack).fit(Shadows(without, shadows.use, shadows.clean))
+        fitted = attack_of(self.attack).fit(ShadowObservations(without, shadows.use, shadows.clean))
         return _Learned(fitted, total, models, spread)
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The attack's score without the cells' noise."""
         mean = learned.total / learned.models
         return learned.fitted.score(_aligned(observed, mean, learned.spread))
@@ -80,7 +80,7 @@ class CellMates(Attack):
         return learned.fitted.decide(scores)
 
 
-def cells_of(observed: Observed) -> Int64:
+def cells_of(observed: Observation) -> Int64:
     """A number for each answer [N * A]; the same one for equal answers."""
     if "cells" not in observed.memo:
         rows = np.ascontiguousarray(observed.log_probs.reshape(-1, observed.classes))
@@ -90,7 +90,7 @@ def cells_of(observed: Observed) -> Int64:
     return cells
 
 
-def _aligned(observed: Observed, mean: Float64, spread: float) -> Observed:
+def _aligned(observed: Observation, mean: Float64, spread: float) -> Observation:
     """Answers with the part of their noise taken away that cell-mates show.
 
     Args:

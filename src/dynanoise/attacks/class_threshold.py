@@ -10,9 +10,9 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 _NEVER = np.iinfo(np.int64).min
 
@@ -105,14 +105,14 @@ class ClassThreshold(Attack):
         """The class [N] whose threshold applies."""
 
     @final
-    def learn(self, shadows: Shadows) -> Float64:
+    def learn(self, shadows: ShadowObservations) -> Float64:
         """A threshold for each class, float64 [K]."""
         log_probs, labels, members = shadows.rows(models=1)
         signal, classes = self.signal(log_probs, labels), self.classes(log_probs, labels)
         return class_thresholds(signal, members, classes, log_probs.shape[-1])
 
     @final
-    def formula(self, learned: Float64, observed: Observed) -> Float64:
+    def formula(self, learned: Float64, observed: Observation) -> Float64:
         """Signal minus the class's threshold."""
         log_probs, labels = observed.log_probs[:, 0], observed.labels
         return self.signal(log_probs, labels) - learned[self.classes(log_probs, labels)]
@@ -128,7 +128,7 @@ class ClassThreshold(Attack):
 class Entropy(ClassThreshold):
     """Entropy against a threshold for each *predicted* class; needs no label.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = Entropy().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.7, 0.3]]), labels=[0, 0]))
@@ -153,7 +153,7 @@ class Entropy(ClassThreshold):
 class ModifiedEntropy(ClassThreshold):
     """Modified entropy against a threshold for each *true* class (Song & Mittal 2021).
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = ModifiedEntropy().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 
 from dynanoise.attacks import statistics
-from dynanoise.membership import Slots
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
 
 SIGNALS = ("scaled_logit", "entropy", "modified_entropy", "confidence")
 """What is compared; behind a defense and, of the shadow models, without it as well."""
@@ -18,7 +18,7 @@ _FARTHEST = 30.0
 _SMALLEST_VARIANCE = 1e-12
 
 
-def features(target: Observed, shadows: Shadows, found: Slots) -> Float64:
+def features(target: Observation, shadows: ShadowObservations, found: Slots) -> Float64:
     """What tells a member's answers from a non-member's, float64 [E, F], finite.
 
     Of every signal of the original input: its value, its differences from the record's in- and
@@ -53,7 +53,9 @@ def _near_duplicates(values: Float64) -> Float64:
     return np.asarray(values[..., 1:].mean(axis=-1))
 
 
-def _columns(target: Observed, shadows: Shadows, found: Slots, of: _Of) -> list[Float64]:
+def _columns(
+    target: Observation, shadows: ShadowObservations, found: Slots, of: _Of
+) -> list[Float64]:
     columns: list[Float64] = []
     labels = target.labels[found.rows]
     for name in SIGNALS:
@@ -107,7 +109,9 @@ def _by_class(value: Float64, inside: Float64, outside: Float64, labels: Int64) 
     return [ratio, means[0] - means[1]]
 
 
-def _of_labels(target: Observed, shadows: Shadows, found: Slots, of: _Of) -> list[Float64]:
+def _of_labels(
+    target: Observation, shadows: ShadowObservations, found: Slots, of: _Of
+) -> list[Float64]:
     correct = of(statistics.of(target, "correctness"))[found.rows]
     columns = [correct]
     for clean in (False, True):

@@ -9,9 +9,9 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 
 @final
@@ -22,7 +22,7 @@ class Confidence(Attack):
     Such a fixed threshold is no evidence of protection when it fails: with ten classes and a
     temperature of 10 a confidence above 0.9 needs a logit gap of about 44.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.99, 0.01], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = Confidence().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
@@ -34,10 +34,10 @@ class Confidence(Attack):
     title: ClassVar[str] = "Confidence"
     needs_shadows: ClassVar[bool] = False
 
-    def learn(self, shadows: Shadows) -> None:
+    def learn(self, shadows: ShadowObservations) -> None:
         """Nothing."""
 
-    def formula(self, learned: None, observed: Observed) -> Float64:
+    def formula(self, learned: None, observed: Observation) -> Float64:
         """max p."""
         return statistics.confidence(observed.log_probs[:, 0], observed.labels)
 
@@ -51,7 +51,7 @@ class Confidence(Attack):
 class Loss(Attack):
     """Member if -ln p_y < threshold (arXiv:2505.13362v2, loss attack, 0.5 nats).
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.99, 0.01], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = Loss().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
@@ -63,10 +63,10 @@ class Loss(Attack):
     title: ClassVar[str] = "Loss"
     needs_shadows: ClassVar[bool] = False
 
-    def learn(self, shadows: Shadows) -> None:
+    def learn(self, shadows: ShadowObservations) -> None:
         """Nothing."""
 
-    def formula(self, learned: None, observed: Observed) -> Float64:
+    def formula(self, learned: None, observed: Observation) -> Float64:
         """ln p_y."""
         return statistics.loss(observed.log_probs[:, 0], observed.labels)
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
 
 
 @final
@@ -22,7 +22,7 @@ class Gap(Attack):
     Its balanced accuracy is 0.5 + (train accuracy - test accuracy) / 2. Score: 1 for a correct
     answer, 0 for a wrong one.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = Gap().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.6, 0.4], [0.4, 0.6]]), labels=[0, 0]))
@@ -32,10 +32,10 @@ class Gap(Attack):
 
     title: ClassVar[str] = "Gap"
 
-    def learn(self, shadows: Shadows) -> None:
+    def learn(self, shadows: ShadowObservations) -> None:
         """Nothing."""
 
-    def formula(self, learned: None, observed: Observed) -> Float64:
+    def formula(self, learned: None, observed: Observation) -> Float64:
         """[argmax p = y]."""
         return statistics.of(observed, "correctness")[:, 0]
 
@@ -71,7 +71,7 @@ class LabelOnly(Attack):
         InputError: for another ``calibrate``, in-models and out-models of different numbers, or a
             target that answers another number of inputs than the shadow models.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> right, wrong = [0.9, 0.1], [0.1, 0.9]
     >>> shadows = shadow_answers(np.log([[right], [wrong]]), labels=[0], use=[[1], [0]])
     >>> fitted = LabelOnly().fit(shadows)  # rates 2/3 and 1/3
@@ -89,7 +89,7 @@ class LabelOnly(Attack):
                 f"calibrate is {self.calibrate!r}.", "Use 'defended' or 'clean' shadow outputs."
             )
 
-    def learn(self, shadows: Shadows) -> _Counts:
+    def learn(self, shadows: ShadowObservations) -> _Counts:
         """What a correct and what a wrong answer score."""
         found = shadows.slots
         hits = statistics.of_shadows(shadows, "correctness", clean=self.calibrate == "clean")
@@ -100,7 +100,7 @@ class LabelOnly(Attack):
             found.spread(np.log((1 - held) / (1 - not_held)), count),
         )
 
-    def formula(self, learned: _Counts, observed: Observed) -> Float64:
+    def formula(self, learned: _Counts, observed: Observation) -> Float64:
         """The sum over inputs."""
         correct = statistics.of(observed, "correctness")
         if correct.shape != learned.correct.shape:

@@ -11,12 +11,12 @@ import numpy as np
 from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.features import features
 from dynanoise.attacks.pseudo import Pseudo, fewer, pseudo_targets
-from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.membership import Slots
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.seeding import derive
-from dynanoise.types import Bools
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Bools
 
 _LEAST = 4
 """Pseudo-targets to learn from and to hold out, at least."""
@@ -44,7 +44,7 @@ class _Combination(NamedTuple):
 
 class _Learned(NamedTuple):
     combination: _Combination
-    draws: tuple[tuple[Shadows, Slots], ...]
+    draws: tuple[tuple[ShadowObservations, Slots], ...]
     apart: HeldOut
 
 
@@ -81,7 +81,7 @@ class Learned(Attack):
         TooFewRecordsError: if no pseudo-target has both members and non-members, to learn from or
             to hold out.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> generator = np.random.default_rng(0)
     >>> use = np.stack([generator.permutation([0, 0, 0, 1, 1, 1]) for _ in range(200)], axis=1)
     >>> rows = generator.normal(0, 1, (6, 200, 2)) + np.stack([3 * use, 0 * use], axis=2)
@@ -103,7 +103,7 @@ class Learned(Attack):
                 f"rows is {self.rows} and draws {self.draws}.", "Use 1 or more of both."
             )
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The classifiers, the target's shadow models, and the scores of what was held out."""
         known = int((shadows.use >= 0).sum()) / len(shadows.use)
         count = min(max(_LEAST, int(np.ceil(self.rows / known))), len(shadows.use))
@@ -119,7 +119,7 @@ class Learned(Attack):
             draws.append((fewer_models, _slots(fewer_models)))
         return _Learned(combination, tuple(draws), HeldOut(combination.score(rows), members))
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The mean log-odds over the draws."""
         scores = []
         for shadows, found in learned.draws:
@@ -156,7 +156,7 @@ class Learned(Attack):
         return np.concatenate(rows), np.concatenate(members)
 
 
-def _slots(shadows: Shadows) -> Slots:
+def _slots(shadows: ShadowObservations) -> Slots:
     """The slots, by the records' ids: then the order of the records changes not even a rounding."""
     found = shadows.slots
     return _some(found, np.argsort(shadows.ids[found.rows]))

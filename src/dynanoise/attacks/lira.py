@@ -9,14 +9,14 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 from scipy import special
 
-from dynanoise import numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.membership import Slots
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.registry import STATISTICS
-from dynanoise.types import Bools, require
+from dynanoise.core import numerics
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import STATISTICS
+from dynanoise.core.types import Bools, require
 
 MODES = ("online", "offline_one_sided", "offline_two_sided")
 CENTRES: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.median}
@@ -168,7 +168,7 @@ class Lira(Attack):
             numbers of in- and out-models.
         UnknownNameError: for a statistic that is not registered.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> use = [[1, 1], [1, 1], [0, 0], [0, 0]]
     >>> gaps = np.array([[4.0, 4.0], [6.0, 6.0], [0.0, 0.0], [2.0, 2.0]])  # phi with two classes
     >>> shadows = shadow_answers(np.stack([gaps, 0 * gaps], axis=-1), labels=[0, 0], use=use)
@@ -195,11 +195,11 @@ class Lira(Attack):
             )
         STATISTICS.get(self.statistic)
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The Gaussians of every example that has shadow models."""
         return self.learn_part(shadows, None)
 
-    def learn_part(self, shadows: Shadows, gathered: Spread | None) -> _Learned:
+    def learn_part(self, shadows: ShadowObservations, gathered: Spread | None) -> _Learned:
         """The Gaussians of some of the examples; None takes them for all."""
         found = shadows.slots
         inside, outside = found.take(self._values(shadows))
@@ -215,7 +215,7 @@ class Lira(Attack):
             threshold=self._threshold(out),
         )
 
-    def gather(self, shadows: Shadows) -> Spread | None:
+    def gather(self, shadows: ShadowObservations) -> Spread | None:
         """The deviations of which one standard deviation stands for all examples, if one does."""
         found = shadows.slots
         variance = self._variance(found)
@@ -228,7 +228,7 @@ class Lira(Attack):
         centre = CENTRES[self.centre]
         return Spread(*(Moments.of(part - centre(part, axis=0)) for part in (inside, outside)))
 
-    def _values(self, shadows: Shadows) -> Float64:
+    def _values(self, shadows: ShadowObservations) -> Float64:
         return np.stack([statistics.of(seen, self.statistic) for seen in shadows.observed])
 
     def _variance(self, found: Slots) -> str:
@@ -242,7 +242,7 @@ class Lira(Attack):
         middling = float(np.median(np.log(out.sd)))
         return float(middling + _LN_SQRT_2_PI + _HALF_MEDIAN_CHI_SQUARE)
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The mean log-likelihood ratio over inputs, or offline the mean surprise."""
         phi = statistics.of(observed, self.statistic)[learned.slots.rows]
         if self.mode == "online":

@@ -7,11 +7,11 @@ from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise import numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
 
 
 class _Gaussians(NamedTuple):
@@ -59,7 +59,7 @@ class LiraByClass(Attack):
     Args:
         shadows: how many shadow models to pool.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> probs = [[[0.99, 0.01], [0.97, 0.03], [0.7, 0.3], [0.5, 0.5]]]
     >>> shadows = shadow_answers(np.log(probs), labels=[0, 0, 0, 0], use=[[1, 1, 0, 0]])
     >>> fitted = LiraByClass().fit(shadows)
@@ -71,7 +71,7 @@ class LiraByClass(Attack):
     shadows: int = 3
     title: ClassVar[str] = "LiRA by class"
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The Gaussians, and whether to invert."""
         log_probs, labels, members = shadows.rows(models=self.shadows)
         losses = _losses(log_probs, labels)
@@ -91,7 +91,7 @@ class LiraByClass(Attack):
         inverted = np.mean((blind < 0) == members) > np.mean((blind > 0) == members)
         return _Learned(_Gaussians(mean, sd), -1.0 if inverted else 1.0)
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The log-likelihood ratio, inverted where the shadows say so."""
         losses = _losses(observed.log_probs[:, 0], observed.labels)
         return learned.sign * learned.gaussians.log_ratio(losses, observed.labels)

@@ -10,11 +10,11 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.pseudo import among
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.seeding import derive
-from dynanoise.types import Bools
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Bools
 
 SIGNALS = (
     "confidence",
@@ -65,7 +65,7 @@ class MultiShadow(Attack):
     Raises:
         InputError: if ``rows`` is below 2, or the pairs drawn are all members or all non-members.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> probs = [[[0.9, 0.1], [0.6, 0.4]], [[0.5, 0.5], [0.8, 0.2]]]
     >>> shadows = shadow_answers(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
     >>> fitted = MultiShadow().fit(shadows)
@@ -82,7 +82,7 @@ class MultiShadow(Attack):
         if self.rows < 2:
             raise InputError(f"rows is {self.rows}.", "Learn from at least two pairs.")
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """The fitted classifier, and how signals are standardised for it."""
         models = range(len(shadows.use))
         apart = len(models) // 5
@@ -118,7 +118,7 @@ class MultiShadow(Attack):
             learned.classifier.fit(learned.design(signals, labels), members)
         return learned
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """ln(P(member) / P(non-member))."""
         signals = np.stack([statistics.of(observed, name).mean(axis=1) for name in SIGNALS], axis=1)
         return learned.score(signals, observed.labels)
@@ -128,7 +128,7 @@ class MultiShadow(Attack):
         return learned.apart
 
 
-def _pairs(shadows: Shadows, models: range) -> tuple[Float64, Int64, Bools]:
+def _pairs(shadows: ShadowObservations, models: range) -> tuple[Float64, Int64, Bools]:
     """Signals [R, 7], labels [R] and membership [R] of what is not hidden of some shadow models."""
     chosen = among(shadows, models, shadows.use[models.start : models.stop])
     pooled = [statistics.pooled(chosen, name) for name in SIGNALS]

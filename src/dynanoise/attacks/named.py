@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from dynanoise.attacks.base import Attack
-from dynanoise.errors import InputError
-from dynanoise.registry import ATTACKS, Registry
+from dynanoise.core.errors import InputError
+from dynanoise.core.registry import ATTACKS, Registry
 
 _FORM = re.compile(r"(?P<name>\w+)(\((?P<parameters>.*)\))?")
 
@@ -99,7 +99,7 @@ def component_of(registry: Registry, text: str) -> Any:
         UnknownNameError: if nothing is called so.
         InputError: if the text cannot be read, or there is no such parameter, or of such a value.
 
-    >>> from dynanoise.registry import DEFENSES
+    >>> from dynanoise.core.registry import DEFENSES
     >>> component_of(DEFENSES, "temperature(temperature=4)")
     Temperature(temperature=4.0)
     """

@@ -9,14 +9,14 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.registry import STATISTICS
-from dynanoise.types import Bools, require
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import STATISTICS
+from dynanoise.core.types import Bools, require
 
 
-def known_non_members(observed: Observed, title: str) -> Observed:
+def known_non_members(observed: Observation, title: str) -> Observation:
     """The population of an attack that cannot do without.
 
     Raises:
@@ -25,7 +25,7 @@ def known_non_members(observed: Observed, title: str) -> Observed:
     if observed.population is None or len(observed.population.labels) == 0:
         raise InputError(
             f"{title} compares answers with those about known non-members, and there are none.",
-            "Give `Observed.population`, the same model's answers about records that no model was "
+            "Give `Observation.population`, the same model's answers about records that no model was "
             "trained on, such as a pool's reference.",
         )
     return observed.population
@@ -70,7 +70,7 @@ class Population(Attack):
         UnknownNameError: for a statistic that is not registered.
 
     >>> from dataclasses import replace
-    >>> from dynanoise.audit.observe import answers
+    >>> from dynanoise.evaluation.responses import answers
     >>> known = answers(np.log([[0.2, 0.8], [0.5, 0.5], [0.6, 0.4], [0.9, 0.1]]), [0, 0, 0, 0])
     >>> seen = replace(answers(np.log([[0.95, 0.05], [0.6, 0.4]]), [0, 0]), population=known)
     >>> fitted = Population(alpha=0.25).fit()
@@ -94,10 +94,10 @@ class Population(Attack):
         )
         STATISTICS.get(self.statistic)
 
-    def learn(self, shadows: Shadows) -> None:
+    def learn(self, shadows: ShadowObservations) -> None:
         """Nothing."""
 
-    def formula(self, learned: None, observed: Observed) -> Float64:
+    def formula(self, learned: None, observed: Observation) -> Float64:
         """The quantile of each signal."""
         population = known_non_members(observed, self.title)
         signal = statistics.of(observed, self.statistic).mean(axis=1)

@@ -8,13 +8,13 @@ from functools import cached_property
 
 import numpy as np
 
-from dynanoise import membership
-from dynanoise.errors import TooFewRecordsError
-from dynanoise.membership import Slots
-from dynanoise.numerics import Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.seeding import derive
-from dynanoise.types import Bools, Int8
+from dynanoise.core import membership
+from dynanoise.core.errors import TooFewRecordsError
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Bools, Int8
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +28,8 @@ class Pseudo:
         known: bool [N], whether that is known, and the example has shadows.
     """
 
-    target: Observed
-    shadows: Shadows
+    target: Observation
+    shadows: ShadowObservations
     members: Bools
     known: Bools
 
@@ -53,14 +53,14 @@ class Role:
         """Of the shadows."""
         return membership.slots(self.use)
 
-    def shadows(self, models: Shadows) -> Shadows:
+    def shadows(self, models: ShadowObservations) -> ShadowObservations:
         """The shadows' answers among those of all models."""
         made = among(models, self.others, self.use)
         # The cached value, which a copy with another use forgets.
         vars(made)["slots"] = self.slots
         return made
 
-    def play(self, models: Shadows) -> Pseudo:
+    def play(self, models: ShadowObservations) -> Pseudo:
         """The target's and the shadows' answers among those of all models."""
         own = models.use[self.target]
         return Pseudo(
@@ -71,7 +71,7 @@ class Role:
         )
 
 
-def pseudo_targets(shadows: Shadows, count: int, seed: int = 0) -> Iterator[Pseudo]:
+def pseudo_targets(shadows: ShadowObservations, count: int, seed: int = 0) -> Iterator[Pseudo]:
     """Some of the shadow models as targets, the first of a random order first.
 
     Args:
@@ -127,10 +127,10 @@ def fewer(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
     return kept
 
 
-def among(shadows: Shadows, models: Sequence[int], use: Int8) -> Shadows:
+def among(shadows: ShadowObservations, models: Sequence[int], use: Int8) -> ShadowObservations:
     """Some of the shadow models, with another use."""
     before = shadows.positions
     positions = tuple(model if before is None else before[model] for model in models)
-    return Shadows(
+    return ShadowObservations(
         tuple(shadows.observed[model] for model in models), use, shadows.asked, positions
     )

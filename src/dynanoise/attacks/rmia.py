@@ -12,11 +12,11 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import known_non_members
 from dynanoise.attacks.pseudo import pseudo_targets
-from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.membership import Slots
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools, require
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools, require
 
 GRID = tuple(step / 10 for step in range(11))
 """What `a` is chosen from."""
@@ -91,7 +91,7 @@ class Reference(NamedTuple):
     ids: Int64
 
 
-def reference(shadows: Shadows, title: str, *, offline: bool) -> Reference:
+def reference(shadows: ShadowObservations, title: str, *, offline: bool) -> Reference:
     """Means over shadow models.
 
     Raises:
@@ -163,7 +163,7 @@ class Rmia(Attack):
         TooFewRecordsError: if ``a`` is to be chosen with one shadow model of either kind.
 
     >>> from dataclasses import replace
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> def two(*p):
     ...     return np.log([[x, 1 - x] for x in p])
     >>> known = [answers(two(*p), labels=[0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
@@ -195,7 +195,7 @@ class Rmia(Attack):
             0 < self.gamma < np.inf, f"RMIA's gamma is {self.gamma}.", "Use a number above 0, or 2."
         )
 
-    def learn(self, shadows: Shadows) -> _Learned:
+    def learn(self, shadows: ShadowObservations) -> _Learned:
         """Means over the shadow models, and offline `a`."""
         a = None
         if self.offline:
@@ -204,7 +204,7 @@ class Rmia(Attack):
         ratios = known.each - _log_p(known.known, a)
         return _Learned(known, a, float(np.mean(ratios < -np.log(self.gamma))))
 
-    def gather(self, shadows: Shadows) -> None:
+    def gather(self, shadows: ShadowObservations) -> None:
         """Nothing: each example is compared with the population, which is the same for all."""
         if self.offline and self.a is None:
             raise InputError(
@@ -212,7 +212,7 @@ class Rmia(Attack):
                 "Say what it is, such as rmia(offline=True, a=0.3).",
             )
 
-    def formula(self, learned: _Learned, observed: Observed) -> Float64:
+    def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The share of the population that is exceeded."""
         return self._shares(learned.reference, learned.a, observed)
 
@@ -220,7 +220,7 @@ class Rmia(Attack):
         """Score > the learned threshold."""
         return np.asarray(scores > learned.threshold)
 
-    def _shares(self, known: Reference, a: float | None, observed: Observed) -> Float64:
+    def _shares(self, known: Reference, a: float | None, observed: Observation) -> Float64:
         population = known_non_members(observed, self.title)
         own = statistics.of(population, "loss")
         if not np.array_equal(population.ids, known.ids) or own.shape != known.known.shape:
@@ -234,7 +234,7 @@ class Rmia(Attack):
         shares = share_exceeded(ratios, in_population, self.gamma)
         return known.slots.spread(shares.mean(axis=1), len(observed.labels))
 
-    def _chosen(self, shadows: Shadows) -> float:
+    def _chosen(self, shadows: ShadowObservations) -> float:
         if shadows.slots.k < 2:
             raise TooFewRecordsError(
                 "Each record has one shadow model of either kind, too few to play one as a target.",

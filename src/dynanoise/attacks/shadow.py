@@ -7,11 +7,11 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from dynanoise import numerics
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
 
 
 def features(log_probs: Float64, labels: Int64) -> Float64:
@@ -43,7 +43,7 @@ class Shadow(Attack):
     Unstandardised features, L2 penalty of 1, lbfgs: scikit-learn's defaults, as published. Score:
     the log-odds of membership; member if above 0.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
     >>> fitted = Shadow().fit(shadows)
     >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
@@ -53,14 +53,14 @@ class Shadow(Attack):
 
     title: ClassVar[str] = "Shadow"
 
-    def learn(self, shadows: Shadows) -> Any:
+    def learn(self, shadows: ShadowObservations) -> Any:
         """The fitted classifier."""
         from sklearn.linear_model import LogisticRegression
 
         log_probs, labels, members = shadows.rows(models=1)
         return LogisticRegression(max_iter=1000).fit(features(log_probs, labels), members)
 
-    def formula(self, learned: Any, observed: Observed) -> Float64:
+    def formula(self, learned: Any, observed: Observation) -> Float64:
         """ln(P(member) / P(non-member))."""
         log_odds: Float64 = learned.decision_function(
             features(observed.log_probs[:, 0], observed.labels)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynanoise import numerics
-from dynanoise.numerics import Float64, Int64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.types import Bools
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.types import Bools
 
 
 def confidence(log_probs: Float64, labels: Int64) -> Float64:
@@ -88,12 +88,12 @@ STATISTICS = {
 }
 
 
-def of(observed: Observed, name: str) -> Float64:
+def of(observed: Observation, name: str) -> Float64:
     """A registered statistic of every answer, float64 [N, A], computed once and kept.
 
     Attacks on the targets of a pool share their shadow models, and attacks share statistics.
 
-    >>> from dynanoise.audit.observe import answers
+    >>> from dynanoise.evaluation.responses import answers
     >>> of(answers(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
     [[-0.1054]]
     """
@@ -107,7 +107,7 @@ def of(observed: Observed, name: str) -> Float64:
     return observed.memo[name]  # type: ignore[no-any-return]
 
 
-def of_shadows(shadows: Shadows, name: str, *, clean: bool = False) -> Float64:
+def of_shadows(shadows: ShadowObservations, name: str, *, clean: bool = False) -> Float64:
     """A registered statistic of every shadow model's answers, float64 [S, N, A].
 
     Args:
@@ -115,7 +115,7 @@ def of_shadows(shadows: Shadows, name: str, *, clean: bool = False) -> Float64:
         name: of the statistic.
         clean: True for their undefended outputs instead of their answers.
 
-    >>> from dynanoise.audit.observe import shadow_answers
+    >>> from dynanoise.evaluation.responses import shadow_answers
     >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.3, 0.7]]]), labels=[0, 0], use=[[1, 0]])
     >>> of_shadows(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
@@ -124,24 +124,24 @@ def of_shadows(shadows: Shadows, name: str, *, clean: bool = False) -> Float64:
     return np.stack([of(_answers(shadows, model, clean), name) for model in seen])
 
 
-def _answers(shadows: Shadows, model: int, clean: bool) -> Observed:
+def _answers(shadows: ShadowObservations, model: int, clean: bool) -> Observation:
     observed = shadows.observed[model]
     if not clean:
         return observed
     # Kept beside the answers of the same model, which all targets of a pool share.
     if "clean" not in observed.memo:
         log_probs = numerics.log_softmax(shadows.clean.logits[model].astype(np.float64))
-        observed.memo["clean"] = Observed(observed.labels, observed.ids, log_probs)
+        observed.memo["clean"] = Observation(observed.labels, observed.ids, log_probs)
     return observed.memo["clean"]  # type: ignore[no-any-return]
 
 
-def pooled(shadows: Shadows, name: str) -> tuple[Float64, Int64, Bools]:
+def pooled(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:
     """A statistic over all shadow models and records that are not hidden, averaged over inputs.
 
     Returns:
         values float64 [R], labels int64 [R] and membership bool [R].
 
-    >>> from dynanoise.audit.observe import shadow_answers
+    >>> from dynanoise.evaluation.responses import shadow_answers
     >>> rows = np.log([[[0.9, 0.1], [0.3, 0.7]]])
     >>> values, labels, members = pooled(shadow_answers(rows, [0, 1], use=[[-1, 1]]), "confidence")
     >>> values.round(6).tolist(), labels.tolist(), members.tolist()

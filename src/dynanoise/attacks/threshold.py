@@ -10,10 +10,10 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.class_threshold import class_thresholds
-from dynanoise.numerics import Float64
-from dynanoise.observed import Observed, Shadows
-from dynanoise.registry import STATISTICS
-from dynanoise.types import Bools
+from dynanoise.core.numerics import Float64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import STATISTICS
+from dynanoise.core.types import Bools
 
 
 @final
@@ -33,7 +33,7 @@ class Threshold(Attack):
     Raises:
         UnknownNameError: if no statistic is called so.
 
-    >>> from dynanoise.audit.observe import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> probs = [[[0.9, 0.1], [0.6, 0.4]], [[0.5, 0.5], [0.8, 0.2]]]
     >>> shadows = shadow_answers(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
     >>> fitted = Threshold("loss").fit(shadows)
@@ -48,12 +48,12 @@ class Threshold(Attack):
     def __post_init__(self) -> None:
         STATISTICS.get(self.statistic)
 
-    def learn(self, shadows: Shadows) -> Float64:
+    def learn(self, shadows: ShadowObservations) -> Float64:
         """A threshold for each class, float64 [K]."""
         values, labels, members = statistics.pooled(shadows, self.statistic)
         return class_thresholds(values, members, labels, shadows.classes, balanced=True)
 
-    def formula(self, learned: Float64, observed: Observed) -> Float64:
+    def formula(self, learned: Float64, observed: Observation) -> Float64:
         """Signal minus the class's threshold."""
         signal = statistics.of(observed, self.statistic).mean(axis=1)
         return np.asarray(signal - learned[observed.labels])

@@ -8,9 +8,9 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
-from dynanoise.seeding import derive
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.seeding import derive
 
 HIDDEN = (256, 128, 64)
 """Widths of the hidden layers (Jia et al. 2019)."""

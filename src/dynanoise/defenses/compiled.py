@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Defense, Floats, Noise
 from dynanoise.defenses.exact import inverse
 from dynanoise.noise import subkey
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.system import SystemFresh
-from dynanoise.numerics import Float64
-from dynanoise.types import Defense, Floats, Noise
 
 if TYPE_CHECKING:
     from dynanoise.defenses.dynanoise import DynaNoise
@@ -40,7 +40,7 @@ def entries() -> dict[str, Entry] | None:
         return None
     if getattr(config, "DISABLE_JIT", False):  # the kernel would be interpreted, element by element
         return None
-    from dynanoise.kernel import entries as compiled
+    from dynanoise.noise.kernel import entries as compiled
 
     names = ("keyed", "fresh_32", "fresh_64")
     return {name: getattr(compiled, name) for name in names}
@@ -87,7 +87,7 @@ def answer(defense: DynaNoise, logits: npt.ArrayLike, noise: Noise) -> Floats | 
     if array.size <= _ALONE:
         good = call(rows, out, numbers, key, 0, count)
     else:
-        from dynanoise.kernel import threads
+        from dynanoise.noise.kernel import threads
 
         good = threads.share(
             lambda begin, end: call(rows, out, numbers, key, begin, end),
@@ -108,7 +108,7 @@ def warm(defense: Defense, noise: Noise, dtypes: Iterable[npt.DTypeLike]) -> boo
 
     if not isinstance(defense, DynaNoise) or entries() is None:
         return False
-    from dynanoise.kernel import jit
+    from dynanoise.noise.kernel import jit
 
     jit.announce(False)
     return all(answer(defense, np.zeros((1, 2), dtype), noise) is not None for dtype in dtypes)

@@ -10,13 +10,13 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.registry import SENSITIVITIES
+from dynanoise.core.types import Floats, Noise, View
 from dynanoise.defenses import compiled, exact, parameters
-from dynanoise.errors import InputError
 from dynanoise.noise.keyed import Keyed
-from dynanoise.numerics import Float64
-from dynanoise.registry import SENSITIVITIES
-from dynanoise.types import Floats, Noise, View
 
 MOST_SAMPLES = 2**32
 """A stream's nonce, which counts the samples, has 32 bits."""

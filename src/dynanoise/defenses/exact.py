@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64
 from dynanoise.noise import portable
-from dynanoise.numerics import Float64
 
 _LARGEST = float(np.finfo(np.float64).max)
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Floats, Noise, View
 from dynanoise.defenses import parameters, values
-from dynanoise.errors import InputError, NotFittedError
-from dynanoise.numerics import Float64
-from dynanoise.types import Floats, Noise, View
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,12 +9,12 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.types import Bools, Floats, Noise, Outputs, View
 from dynanoise.defenses import classifier, parameters, values
 from dynanoise.defenses.classifier import Classifier, Masks
-from dynanoise.errors import InputError, NotFittedError
-from dynanoise.numerics import Float64, Int64
-from dynanoise.types import Bools, Floats, Noise, Outputs, View
 
 _LABEL = 10.0  # c2, the weight of keeping the label
 _STRENGTHS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5)  # c3, the weight of a small distortion
@@ -132,7 +132,7 @@ class MemGuard(values.ByValue):
     Args:
         epsilon: the budget of mean L1 distortion, >= 0; from 2 on it does not bind.
         seed: of g's training and of the one-time choices, an integer of 0 or more. It decides
-            answers, so it is part of the Record; who knows it, g and a query's logits knows the
+            answers, so it is part of the Result; who knows it, g and a query's logits knows the
             choice.
         epochs: at most so many to train g.
         weights: what `fit` found, see `Classifier`; None before.

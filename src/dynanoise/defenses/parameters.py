@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.errors import InputError
-from dynanoise.types import Noise
+from dynanoise.core.errors import InputError
+from dynanoise.core.types import Noise
 
 
 def number(
@@ -23,7 +23,7 @@ def number(
     4.0
     >>> number("temperature", 0.0, above=0)
     Traceback (most recent call last):
-    dynanoise.errors.InputError: temperature is 0.0. Use a finite number above 0.
+    dynanoise.core.errors.InputError: temperature is 0.0. Use a finite number above 0.
     """
     bound = f"above {above}" if above is not None else f"of at least {least}"
     try:
@@ -42,7 +42,7 @@ def noise_source(noise: Any) -> Noise:
 
     >>> noise_source(0)
     Traceback (most recent call last):
-    dynanoise.errors.InputError: noise is 0. Pass a noise source, such as dn.Fresh(seed).
+    dynanoise.core.errors.InputError: noise is 0. Pass a noise source, such as dn.Fresh(seed).
     """
     if isinstance(noise, type) or not callable(getattr(noise, "draw", None)):
         raise InputError(f"noise is {noise!r}.", "Pass a noise source, such as dn.Fresh(seed).")
@@ -81,7 +81,7 @@ def flag(name: str, value: Any) -> bool:
 
     >>> flag("keep_label", 1)
     Traceback (most recent call last):
-    dynanoise.errors.InputError: keep_label is 1. Use True or False.
+    dynanoise.core.errors.InputError: keep_label is 1. Use True or False.
     """
     if not isinstance(value, bool | np.bool_):
         raise InputError(f"{name} is {value!r}.", "Use True or False.")
@@ -93,7 +93,7 @@ def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> 
 
     >>> count("samples", 0)
     Traceback (most recent call last):
-    dynanoise.errors.InputError: samples is 0. Use an integer of at least 1.
+    dynanoise.core.errors.InputError: samples is 0. Use an integer of at least 1.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < least:
         raise InputError(f"{name} is {value!r}.", f"Use an integer of at least {least}.")

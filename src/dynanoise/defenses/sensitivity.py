@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynanoise import numerics
-from dynanoise.numerics import Float64
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64
 
 
 def entropy(logits: Float64) -> Float64:

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy.typing as npt
 
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Floats, Noise, View
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.errors import InputError, NotFittedError
-from dynanoise.numerics import Float64
-from dynanoise.types import Floats, Noise, View
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Static:
         NotFittedError: if asked before `fit`.
 
     >>> import numpy as np
-    >>> from dynanoise.types import Outputs, View
+    >>> from dynanoise.core.types import Outputs, View
     >>> logits = np.array([[0.0, 0.0], [0.0, 800.0]]).reshape(1, 2, 1, 2)
     >>> rows = Outputs(logits, np.array([0, 1]), np.array([0, 1]), np.zeros((1, 2), int))
     >>> fitted = Static(DynaNoise(base_variance=0.3, lambda_scale=2)).fit(View(rows, rows))

@@ -7,10 +7,10 @@ from typing import Self
 
 import numpy.typing as npt
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Floats, Noise, View
 from dynanoise.defenses import parameters
-from dynanoise.numerics import Float64
-from dynanoise.types import Floats, Noise, View
 
 
 @dataclass(frozen=True)

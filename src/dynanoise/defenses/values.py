@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.numerics import Float64
+from dynanoise.core.numerics import Float64
 
 
 def constant(array: npt.ArrayLike) -> Float64:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.metrics.intervals import LEVEL, proportion
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import special
 
-from dynanoise.errors import InputError
-from dynanoise.record import Metric
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Metric
 
 LEVEL = 0.95
 

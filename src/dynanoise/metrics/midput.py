@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
 
 
 @dataclass(frozen=True)

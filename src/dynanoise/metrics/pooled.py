@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.result import Metric
+from dynanoise.core.types import Bools
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, Roc, roc
-from dynanoise.numerics import Float64, Int64
-from dynanoise.record import Metric
-from dynanoise.types import Bools
 
 FPRS = (0.001, 0.01)
 """False positive rates at which the TPR is reported, where enough non-members resolve them."""
@@ -71,7 +71,7 @@ class Bootstrap:
     Attributes:
         point: by name.
         drawn: by name, float64 [replicates]. With one seed and one shape of the pool replicate i
-            draws the same models and records, so values of two attacks or contenders are paired.
+            draws the same models and records, so values of two attacks or methods are paired.
     """
 
     point: Mapping[str, float]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.errors import InputError, TooFewRecordsError
-from dynanoise.numerics import Float64, as_array
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.numerics import Float64, as_array
 
 RESOLVING_NON_MEMBERS = 10
 """False positives that must be possible at an FPR for a TPR there to mean anything."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.result import Metric
+from dynanoise.core.types import Bools
 from dynanoise.metrics import intervals
 from dynanoise.metrics.roc import roc
-from dynanoise.record import Metric
-from dynanoise.types import Bools
 
 
 def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynanoise import numerics
+from dynanoise.core import numerics
+from dynanoise.core.numerics import Int64
+from dynanoise.core.result import Metric
+from dynanoise.core.types import Floats
 from dynanoise.metrics import intervals
-from dynanoise.numerics import Int64
-from dynanoise.record import Metric
-from dynanoise.types import Floats
 
 BINS = 15
 """Of confidence, for the calibration error (Guo et al. 2017)."""

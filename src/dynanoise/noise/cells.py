@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise import numerics
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64, Int64
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64, Int64
 
 Int32 = npt.NDArray[np.int32]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dynanoise.seeding import derive_bytes
+from dynanoise.core.seeding import derive_bytes
 
 
 class ExperimentKey:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Float64
-from dynanoise.seeding import derive
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.seeding import derive
 
 
 class Fresh:

@@ -11,15 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise import numerics
-from dynanoise.errors import InputError
+from dynanoise.core import numerics
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64, Int64
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid, Int32, checked_width, encoded
 from dynanoise.noise.chacha import Words, stream
 from dynanoise.noise.normals import normals_v1, words_for
 from dynanoise.noise.secrets import DEFAULT, RootKey, Secret
 from dynanoise.noise.siphash import siphash128
-from dynanoise.numerics import Float64, Int64
 
 _BLOCKS = 1 << 13
 """ChaCha20 blocks made at once: 512 KiB, which stay in the processor's cache."""

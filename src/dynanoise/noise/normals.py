@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from dynanoise.core.numerics import Float64
 from dynanoise.noise import portable
 from dynanoise.noise.chacha import Words
-from dynanoise.numerics import Float64
 
 _STEP = 2.0**-53
 

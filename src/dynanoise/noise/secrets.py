@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
 
-from dynanoise.errors import InputError, SecretError
+from dynanoise.core.errors import InputError, SecretError
 from dynanoise.noise.subkey import key_id
 
 DEFAULT = "env:DYNANOISE_KEY"

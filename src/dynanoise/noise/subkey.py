@@ -7,9 +7,9 @@ from hashlib import sha256
 
 import numpy as np
 
+from dynanoise.core.numerics import Float64
 from dynanoise.noise.chacha import stream
 from dynanoise.noise.normals import uniforms_v1
-from dynanoise.numerics import Float64
 
 PURPOSE = "dynanoise/keyed/v1"
 

@@ -6,9 +6,9 @@ import os
 
 import numpy as np
 
+from dynanoise.core.numerics import Float64
 from dynanoise.noise.chacha import stream
 from dynanoise.noise.normals import normals_v1, words_for
-from dynanoise.numerics import Float64
 
 KEY_BYTES = 32
 

@@ -1,4 +1,4 @@
-"""Every attack against every contender under every protocol, in one metric."""
+"""Every attack against every method under every protocol, in one metric."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rich import box
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.errors import UnknownNameError
-from dynanoise.record import STRONGEST, Metric, Record
+from dynanoise.core.errors import UnknownNameError
+from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.report.side_by_side import by_protocol
 from dynanoise.report.summary import Summary
 
 
-def by_attack(records: Sequence[Record], metric: str) -> dict[str, list[list[str]]]:
+def by_attack(records: Sequence[Result], metric: str) -> dict[str, list[list[str]]]:
     """Rows of text for each protocol; the first row names the attacks.
 
     Args:
@@ -22,7 +22,7 @@ def by_attack(records: Sequence[Record], metric: str) -> dict[str, list[list[str
         metric: of attacks, such as "auc" or "tpr@0.001".
 
     Raises:
-        UnknownNameError: if no Record of an attack has it.
+        UnknownNameError: if no Result of an attack has it.
     """
     known = dict.fromkeys(name for one in records if one.attack for name in one.metrics)
     # How often an attack was chosen is told of the strongest alone, and is no measure of success.
@@ -35,15 +35,15 @@ def by_attack(records: Sequence[Record], metric: str) -> dict[str, list[list[str
 
 
 def _rows(summary: Summary, metric: str) -> list[list[str]]:
-    have = {(one.contender, one.attack) for one in summary.records if metric in one.metrics}
+    have = {(one.method, one.attack) for one in summary.records if metric in one.metrics}
     attacks = (*summary.attacks, *summary.special)
     header = ["", *(_title(name) for name in attacks)]
     rows = [header]
-    for contender in summary.contenders:
-        cells = [contender]
+    for method in summary.methods:
+        cells = [method]
         for attack in attacks:
-            found = (contender, attack) in have
-            cells.append(_cell(summary.spread(contender, attack, metric).interval) if found else "")
+            found = (method, attack) in have
+            cells.append(_cell(summary.spread(method, attack, metric).interval) if found else "")
         rows.append(cells)
     return rows
 
@@ -68,15 +68,15 @@ def tables(rows: Mapping[str, list[list[str]]], metric: str) -> Iterable[Table]:
     for protocol, (header, *body) in rows.items():
         table = Table(box=box.SIMPLE_HEAD, title=f"{protocol}: {metric}", title_justify="left")
         table.add_column("")
-        for contender, *_ in body:
-            table.add_column(contender, justify="right")
+        for method, *_ in body:
+            table.add_column(method, justify="right")
         for index, attack in enumerate(header[1:], start=1):
             table.add_row(attack, *(cells[index].replace(" ", "\n") for cells in body))
         yield table
 
 
 def markdown(rows: Mapping[str, list[list[str]]], metric: str) -> str:
-    """The same in Markdown, contenders in rows."""
+    """The same in Markdown, methods in rows."""
     parts = []
     for protocol, (header, *body) in rows.items():
         lines = [header, [":--", *["--:"] * (len(header) - 1)]]

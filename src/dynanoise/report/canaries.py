@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from rich import box
 from rich.table import Table
 
+from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.metrics.epsilon import epsilon_of_models
-from dynanoise.record import STRONGEST, Metric, Record
 from dynanoise.report.summary import Summary
 
 TITLE = "Canaries, strongest attack"
@@ -34,21 +34,21 @@ def planted(summaries: Mapping[str, Summary]) -> bool:
 
 
 def cells(summaries: Mapping[str, Summary]) -> tuple[list[str], list[list[str]]]:
-    """Headings, and a row for each protocol and contender.
+    """Headings, and a row for each protocol and method.
 
     Args:
         summaries: by protocol, of one preset.
 
     Returns:
-        Cells with their interval on a line of its own. Measures that no Record has are left out.
+        Cells with their interval on a line of its own. Measures that no Result has are left out.
     """
     found = _records(summaries)
     names = [name for name in _COLUMNS if any(name in one.metrics for one in found)]
     rows = [
-        [one.protocol, one.contender, *(_cell(one.metrics.get(name)) for name in names)]
+        [one.protocol, one.method, *(_cell(one.metrics.get(name)) for name in names)]
         for one in found
     ]
-    return ["Protocol", "Contender", *(_COLUMNS[name] for name in names)], rows
+    return ["Protocol", "Method", *(_COLUMNS[name] for name in names)], rows
 
 
 def table(summaries: Mapping[str, Summary], width: int) -> Table:
@@ -107,7 +107,7 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
     ]
 
 
-def _records(summaries: Mapping[str, Summary]) -> list[Record]:
+def _records(summaries: Mapping[str, Summary]) -> list[Result]:
     """Of the attacker's own choice where there were canaries, in the order of the table."""
     return [
         one

@@ -11,9 +11,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dynanoise.errors import InputError
-from dynanoise.record import OVERHEAD, Metric, Record
-from dynanoise.report.published import tables
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import OVERHEAD, Metric, Result
+from dynanoise.report.io.published import tables
 
 _TABLE = tables()["inference_overhead"]
 
@@ -38,24 +38,24 @@ class Overhead:
     """Records of one `bench overhead`.
 
     Attributes:
-        records: one for each contender; the first is the baseline.
+        records: one for each method; the first is the baseline.
         batches: batch sizes, ascending.
     """
 
-    records: tuple[Record, ...]
+    records: tuple[Result, ...]
     batches: tuple[int, ...]
 
-    def metric(self, contender: str, name: str) -> Metric:
-        """A metric of a contender."""
-        return next(row.metrics[name] for row in self.records if row.contender == contender)
+    def metric(self, method: str, name: str) -> Metric:
+        """A metric of a method."""
+        return next(row.metrics[name] for row in self.records if row.method == method)
 
     @property
-    def contenders(self) -> tuple[str, ...]:
-        """In the order of the Records."""
-        return tuple(record.contender for record in self.records)
+    def methods(self) -> tuple[str, ...]:
+        """In the order of the results."""
+        return tuple(record.method for record in self.records)
 
 
-def summarise(records: Sequence[Record]) -> Overhead:
+def summarise(records: Sequence[Result]) -> Overhead:
     """Records of time and memory, checked.
 
     Raises:
@@ -64,13 +64,13 @@ def summarise(records: Sequence[Record]) -> Overhead:
     kinds = dict.fromkeys(f"{record.preset} ({record.protocol})" for record in records)
     if len(kinds) != 1 or records[0].protocol != OVERHEAD:
         raise InputError(
-            f"The Records are of {', '.join(kinds) or 'nothing'}.",
+            f"The results are of {', '.join(kinds) or 'nothing'}.",
             "Pass those of one `dynanoise bench overhead`.",
         )
-    names = [record.contender for record in records]
+    names = [record.method for record in records]
     if len(set(names)) < len(names):
         raise InputError(
-            f"The Records are of the contenders {', '.join(names)}.", "Pass one for each."
+            f"The results are of the methods {', '.join(names)}.", "Pass one for each."
         )
     found = [re.fullmatch(r"ratio_batch_(\d+)", name) for name in records[0].metrics]
     batches = tuple(sorted(int(match[1]) for match in found if match))
@@ -82,8 +82,8 @@ def summarise(records: Sequence[Record]) -> Overhead:
         lacking = sorted(needed - set(record.metrics))
         if lacking or not batches:
             raise InputError(
-                f"The Record of {record.contender} lacks {', '.join(lacking) or 'every ratio'}.",
-                "Pass Records as `dynanoise bench overhead` writes them.",
+                f"The Result of {record.method} lacks {', '.join(lacking) or 'every ratio'}.",
+                "Pass results as `dynanoise bench overhead` writes them.",
             )
     return Overhead(tuple(records), batches)
 
@@ -110,7 +110,7 @@ def times(value: float) -> str:
 
 
 def overhead_table(summary: Overhead, width: int) -> Table:
-    """Contenders in rows; times with their intervals below, milliseconds and memory in columns.
+    """Methods in rows; times with their intervals below, milliseconds and memory in columns.
 
     Where that does not fit, each batch size has a row of its own.
 
@@ -182,9 +182,9 @@ def _memory(found: Metric) -> str:
 
 
 def _cells(summary: Overhead, between: str) -> dict[str, list[str]]:
-    """For each contender what its row says, in the order of `_headings`."""
+    """For each method what its row says, in the order of `_headings`."""
     rows = {}
-    for name in summary.contenders:
+    for name in summary.methods:
         ratios = [summary.metric(name, f"ratio_batch_{batch}") for batch in summary.batches]
         published = times(PUBLISHED[name]) if name in PUBLISHED else "-"
         each = [summary.metric(name, f"ms_per_record_batch_{batch}") for batch in summary.batches]
@@ -227,7 +227,7 @@ def caption(summary: Overhead) -> str:
 def findings(summary: Overhead) -> list[str]:
     """Sentences for under the table: the noise of the machine, and the published values."""
     sentences = [_noise(summary)]
-    known = [name for name in summary.contenders[1:] if name in PUBLISHED]
+    known = [name for name in summary.methods[1:] if name in PUBLISHED]
     if known:
         said = ", ".join(f"{times(PUBLISHED[name])} with {name}" for name in known)
         milliseconds = [
@@ -244,7 +244,7 @@ def findings(summary: Overhead) -> list[str]:
 
 
 def _noise(summary: Overhead) -> str:
-    first = summary.contenders[0]
+    first = summary.methods[0]
     repeats = {
         batch: summary.metric(first, f"repeat_ratio_batch_{batch}") for batch in summary.batches
     }

@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import STRONGEST, Metric, Record, ThreatModel
+from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.threats import asks, own_models, secret
+from dynanoise.report.wording.threats import asks, own_models, secret
 
 _BEFORE_PROTOCOLS, _A_PROTOCOL = 24, 38
 """Columns of the names and the accuracy, and of each protocol with intervals."""
@@ -21,8 +21,8 @@ _LONG = len("adaptive_16")
 _INTERVAL = re.compile(r"\n\[.*?\]")
 
 
-def by_protocol(records: Sequence[Record]) -> dict[str, Summary]:
-    """A summary for each protocol, in the order of the Records."""
+def by_protocol(records: Sequence[Result]) -> dict[str, Summary]:
+    """A summary for each protocol, in the order of the results."""
     names = dict.fromkeys(record.protocol for record in records)
     return {
         name: summarise([record for record in records if record.protocol == name]) for name in names
@@ -30,7 +30,7 @@ def by_protocol(records: Sequence[Record]) -> dict[str, Summary]:
 
 
 def side_by_side(summaries: Mapping[str, Summary], width: int) -> Table:
-    """Contenders in rows; for each protocol the strongest attack's success and the trade-off.
+    """Methods in rows; for each protocol the strongest attack's success and the trade-off.
 
     Intervals are left out where they would be broken across lines.
 
@@ -90,9 +90,9 @@ def notes(summaries: Mapping[str, Summary]) -> list[str]:
                 f"{name}: the attacker {_knows(threat)} and {asks(threat)}; "
                 f"the strongest of its {len(summary.attacks)} attacks in hindsight."
             )
-    everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
+    everyone = dict.fromkeys(name for one in summaries.values() for name in one.methods)
     without_keys = [one for one in summaries.values() if not one.records[0].threat.key_known]
-    absent = [name for name in everyone if any(name not in s.contenders for s in without_keys)]
+    absent = [name for name in everyone if any(name not in s.methods for s in without_keys)]
     if absent:
         sentences.append(
             f"Not run under every protocol: {', '.join(absent)} (it would take hours)."
@@ -116,32 +116,32 @@ def _headings(summaries: Mapping[str, Summary]) -> list[str]:
 
 
 def _rows(summaries: Mapping[str, Summary]) -> list[list[str]]:
-    everyone = dict.fromkeys(name for one in summaries.values() for name in one.contenders)
+    everyone = dict.fromkeys(name for one in summaries.values() for name in one.methods)
     rows = []
-    for contender in everyone:
-        first = next(one for one in summaries.values() if contender in one.contenders)
-        row = [contender, f"{first.spread(contender, None, 'accuracy').mean:.3f}"]
+    for method in everyone:
+        first = next(one for one in summaries.values() if method in one.methods)
+        row = [method, f"{first.spread(method, None, 'accuracy').mean:.3f}"]
         for summary in summaries.values():
-            if contender not in summary.contenders:
+            if method not in summary.methods:
                 row += ["not run", "", ""]
                 continue
-            name, found = strongest(summary, contender)
+            name, found = strongest(summary, method)
             row.append(f"{_with_interval(found)}\n{name}")
             for metric in ("midput", "midput_worst_case"):
-                spread = summary.spread(contender, None, metric).interval
-                if metric == "midput":  # the mean over attacks decides nothing; see the Records
+                spread = summary.spread(method, None, metric).interval
+                if metric == "midput":  # the mean over attacks decides nothing; see the results
                     spread = Metric(spread.value)
-                baseline = contender == summary.contenders[0]
+                baseline = method == summary.methods[0]
                 row.append("-" if baseline else _with_interval(spread, "+"))
         rows.append(row)
     return rows
 
 
-def strongest(summary: Summary, contender: str) -> tuple[str, Metric]:
+def strongest(summary: Summary, method: str) -> tuple[str, Metric]:
     """The strongest attack's title and success: the attacker's own choice where it made one."""
     if STRONGEST in summary.attacks:
         record = next(
-            one for one in summary.records if one.contender == contender and one.attack == STRONGEST
+            one for one in summary.records if one.method == method and one.attack == STRONGEST
         )
         chosen = {
             name.removeprefix("chosen "): metric.value
@@ -149,8 +149,8 @@ def strongest(summary: Summary, contender: str) -> tuple[str, Metric]:
             if name.startswith("chosen ")
         }
         most = max(chosen, key=lambda name: chosen[name])
-        return title_of(most), summary.spread(contender, STRONGEST, "asr").interval
-    spreads = {name: summary.spread(contender, name, "asr") for name in summary.attacks}
+        return title_of(most), summary.spread(method, STRONGEST, "asr").interval
+    spreads = {name: summary.spread(method, name, "asr") for name in summary.attacks}
     most = max(spreads, key=lambda name: spreads[name].mean)
     return title_of(most), spreads[most].interval
 

@@ -8,17 +8,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from dynanoise.attacks.named import title_of
-from dynanoise.record import Metric, Record
-from dynanoise.report.plots import LOOKS, bare, headline, legend_below, svg, threat_line
+from dynanoise.core.result import Metric, Result
+from dynanoise.report.charts.plots import (
+    LOOKS,
+    bare,
+    headline,
+    legend_below,
+    svg,
+    threat_line,
+)
 from dynanoise.report.summary import Summary, summarise
 
 _UTILITY = ("accuracy", "label_flips", "midput", "midput_leakage", "midput_worst_case")
 
 
-def sweep_csv(records: Sequence[Record]) -> str:
-    """One line for each contender and seed.
+def sweep_csv(records: Sequence[Result]) -> str:
+    """One line for each method and seed.
 
-    Columns: ``contender`` ("none" or "dynanoise"), ``parameter`` and its ``value`` (empty for
+    Columns: ``method`` ("none" or "dynanoise"), ``parameter`` and its ``value`` (empty for
     none), ``seed``, utility and MIDPUT, then ``asr_`` and ``auc_`` of each attack.
 
     Args:
@@ -28,25 +35,25 @@ def sweep_csv(records: Sequence[Record]) -> str:
     columns = [f"{metric}_{attack}" for attack in summary.attacks for metric in ("asr", "auc")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["contender", "parameter", "value", "seed", *_UTILITY, *columns])
-    for contender in summary.contenders:
-        parameter, _, value = contender.partition("=")
-        name = [contender, "", ""] if not value else ["dynanoise", parameter, value]
+    writer.writerow(["method", "parameter", "value", "seed", *_UTILITY, *columns])
+    for method in summary.methods:
+        parameter, _, value = method.partition("=")
+        name = [method, "", ""] if not value else ["dynanoise", parameter, value]
         for index, seed in enumerate(summary.seeds):
             row: list[Any] = [*name, seed]
-            row += [summary.spread(contender, None, metric).values[index] for metric in _UTILITY]
+            row += [summary.spread(method, None, metric).values[index] for metric in _UTILITY]
             for attack in summary.attacks:
                 for metric in ("asr", "auc"):
-                    row.append(summary.spread(contender, attack, metric).values[index])
+                    row.append(summary.spread(method, attack, metric).values[index])
             writer.writerow(row)
     return text.getvalue()
 
 
-def sweep_plot(records: Sequence[Record]) -> bytes:
+def sweep_plot(records: Sequence[Result]) -> bytes:
     """Attack success, accuracy and MIDPUT against the parameter, with 95% intervals over seeds.
 
     Returns:
-        An SVG file, the same bytes for the same Records and matplotlib version.
+        An SVG file, the same bytes for the same results and matplotlib version.
 
     Raises:
         MissingExtraError: if matplotlib is not installed.
@@ -55,7 +62,7 @@ def sweep_plot(records: Sequence[Record]) -> bytes:
 
 
 def _draw(figure: Any, summary: Summary) -> None:
-    baseline, *rows = summary.contenders
+    baseline, *rows = summary.methods
     parameter = rows[0].partition("=")[0]
     rows.sort(key=_value)
     success, accuracy, midput = figure.subplots(1, 3, width_ratios=[1.5, 1, 1])
@@ -92,13 +99,13 @@ def _draw(figure: Any, summary: Summary) -> None:
     legend_below(figure, success, 6)
 
 
-def _value(contender: str) -> float:
-    """The number in a contender's name.
+def _value(method: str) -> float:
+    """The number in a method's name.
 
     >>> _value("temperature=2.5")
     2.5
     """
-    return float(contender.partition("=")[2])
+    return float(method.partition("=")[2])
 
 
 def _line(

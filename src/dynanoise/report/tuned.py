@@ -9,8 +9,8 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from dynanoise.record import Metric
-from dynanoise.report.plots import LOOKS, bare, headline, svg
+from dynanoise.core.result import Metric
+from dynanoise.report.charts.plots import LOOKS, bare, headline, svg
 
 Point = tuple[float, float]
 """Negative log-likelihood in nats, worst-case MIDPUT."""
@@ -21,7 +21,7 @@ class Row:
     """One of the best settings, judged on records that the search did not use.
 
     Attributes:
-        name: as in the Records.
+        name: as in the results.
         setting: its parameters by what they are called.
         gains: worst-case MIDPUT by protocol.
         drop: of accuracy.

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.errors import DivergedError
-from dynanoise.numerics import Int64
+from dynanoise.core.errors import DivergedError
+from dynanoise.core.numerics import Int64
 
 _LOG = logging.getLogger(__name__)
 

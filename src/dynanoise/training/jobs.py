@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Int64
-from dynanoise.seeding import derive
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
+from dynanoise.core.seeding import derive
+from dynanoise.data.dataset import Data
+from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.training import divergence, loop
-from dynanoise.training.data import Data
 from dynanoise.training.facts import Facts, facts_of
 from dynanoise.training.material import Material
-from dynanoise.training.near_duplicates import NearDuplicates
 
 Float32 = npt.NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from dynanoise.numerics import Int64
-from dynanoise.seeding import derive
-from dynanoise.training.data import Data
+from dynanoise.core.numerics import Int64
+from dynanoise.core.seeding import derive
+from dynanoise.data.dataset import Data
 
 
 @dataclass(frozen=True, eq=False)

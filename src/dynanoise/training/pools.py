@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.errors import InputError
-from dynanoise.numerics import Int64
-from dynanoise.pool import Pool
-from dynanoise.seeding import derive
-from dynanoise.training.data import Data
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
+from dynanoise.core.pool import Pool
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Int8, Outputs
+from dynanoise.data.dataset import Data
+from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.data.splits import split_of
 from dynanoise.training.jobs import Answers, Further, Job
-from dynanoise.training.near_duplicates import NearDuplicates
-from dynanoise.training.splits import split_of
-from dynanoise.types import Int8, Outputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ def pool_split(data: Data, pool: int, models: int, reference: int, seed: int) ->
     Raises:
         InputError: if the parts do not fit into the records, or models is below 2.
 
-    >>> from dynanoise.training.datasets.digits import digits
+    >>> from dynanoise.data.datasets.digits import digits
     >>> split = pool_split(digits(), pool=600, models=4, reference=300, seed=0)
     >>> split.counts
     {'pool': 600, 'models': 4, 'reference': 300, 'test': 897}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 
 
 @dataclass(frozen=True)

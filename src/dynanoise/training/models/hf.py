@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from dynanoise.errors import DataFileError, InputError
-from dynanoise.training import checkpoints, online
-from dynanoise.training.data import Data
-from dynanoise.training.subwords import Subwords
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.data import online
+from dynanoise.data import pretrained as checkpoints
+from dynanoise.data.dataset import Data
+from dynanoise.data.subwords import Subwords
 
 _AT_ONCE = 64
 """Texts of a question at once: a layer of DistilBERT makes 3,072 numbers of each token."""
@@ -52,14 +53,14 @@ class Hf:
     """A pretrained transformer with a fresh classification head, all of it trained.
 
     Made by `named`, which finds the files. `dataclasses.asdict` has what determines the model and
-    not where it lies, so that neither the keys of stored models nor Records depend on that.
+    not where it lies, so that neither the keys of stored models nor results depend on that.
 
     A head that comes with the weights and has the right number of classes is kept. Name a model
     that has not been trained on the data: otherwise every target and shadow knows all records.
 
     Args:
         name: a folder's own name, or the hub's name of the model.
-        revision: see `checkpoints.Checkpoint`.
+        revision: see `pretrained.Checkpoint`.
         pretrained: False for random weights in the shape that config.json says.
         place: the folder of its files on this machine.
     """

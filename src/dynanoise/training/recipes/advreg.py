@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.training import loop
 from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dynanoise.errors import InputError, MissingExtraError
+from dynanoise.core.errors import InputError, MissingExtraError
 from dynanoise.training import loop
 from dynanoise.training.facts import attach
 from dynanoise.training.material import Material

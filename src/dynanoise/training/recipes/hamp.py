@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.training import loop
 from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule

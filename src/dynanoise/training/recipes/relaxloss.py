@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dynanoise.errors import InputError
+from dynanoise.core.errors import InputError
 from dynanoise.training import loop
 from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from dynanoise.errors import InputError
-from dynanoise.seeding import derive
+from dynanoise.core.errors import InputError
+from dynanoise.core.seeding import derive
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import attach
 from dynanoise.training.material import Material

@@ -1,0 +1,39 @@
+"""The gateway as a Ray Serve application.
+
+    pip install 'dynanoise[serve,onnx,fast]' 'ray[serve]'
+    export DYNANOISE_KEY="$(cat dynanoise.key)"
+    serve run deploy.ray_serve:app
+
+What it serves stands in the environment: DYNANOISE_MODEL, DYNANOISE_DEFENSE and DYNANOISE_CLIENTS
+name files. Every replica counts its own query budgets; all answer alike, for they share the key.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+
+from dynanoise.serving.startup import Serving, application
+
+
+def gateway() -> Any:
+    """The gateway's ASGI application; made in every replica."""
+    return application(
+        Serving(
+            defense=Path(os.environ["DYNANOISE_DEFENSE"]),
+            model=Path(os.environ["DYNANOISE_MODEL"]),
+            clients=Path(os.environ["DYNANOISE_CLIENTS"]),
+        )
+    )
+
+
+@serve.deployment(max_ongoing_requests=64)
+@serve.ingress(gateway)
+class Defended:
+    """The gateway, mounted."""
+
+
+app = Defended.bind()

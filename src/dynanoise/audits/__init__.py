@@ -1,0 +1,1 @@
+"""Audits of outputs, model files, estimators and endpoints that the user brings."""

@@ -1,0 +1,1 @@
+"""Audits of a served model over the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""Audits of a model file, with tables of members and non-members."""

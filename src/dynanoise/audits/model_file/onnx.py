@@ -1,0 +1,85 @@
+"""What an ONNX model answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.core.errors import DataFileError
+from dynanoise.core.extras import require
+
+BATCH = 256
+"""Records asked about at once."""
+
+
+def onnx_answers(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
+    """The model's output about every input, on the processor.
+
+    Args:
+        path: of the model, with one input [batch, ...] of float32.
+        inputs: float32 [N, ...], as the model takes them.
+        threads: of the processor.
+
+    Returns:
+        The first output that is a floating-point array with two axes, [N, K].
+
+    Raises:
+        DataFileError: if it is no ONNX model, does not take these inputs, or has no such output.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+    runtime = require("onnxruntime", "Asking an ONNX model")
+    if not path.is_file():
+        raise DataFileError(f"There is no file {path}.", "Check the path.")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # what it finds wrong is raised, too
+    try:
+        session = runtime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no base class of their own
+        raise DataFileError(
+            f"{path} cannot be read as an ONNX model ({_first_line(error)}).",
+            "Export it again; external data files must lie beside it.",
+        ) from error
+    takes = session.get_inputs()
+    if len(takes) != 1 or takes[0].type != "tensor(float)":
+        shown = ", ".join(f"{one.name}: {one.type}" for one in takes)
+        raise DataFileError(
+            f"{path} takes {shown}.", "Export a model with one input of float32, [batch, ...]."
+        )
+    names = [one.name for one in session.get_outputs() if one.type.startswith("tensor(")]
+    parts: list[list[npt.NDArray[Any]]] = []
+    try:
+        for start in range(0, len(inputs), _batch(takes[0].shape)):
+            rows = inputs[start : start + _batch(takes[0].shape)]
+            parts.append(session.run(names, {takes[0].name: np.ascontiguousarray(rows)}))
+    except Exception as error:
+        raise DataFileError(
+            f"{path} does not answer inputs of shape {inputs.shape[1:]} ({_first_line(error)}).",
+            f"It takes {takes[0].shape}.",
+        ) from error
+    for outputs in zip(*parts, strict=True):
+        if outputs[0].ndim == 2 and outputs[0].dtype.kind == "f" and outputs[0].shape[1] > 1:
+            return np.concatenate(outputs)
+    kinds = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in session.get_outputs())
+    raise DataFileError(
+        f"{path} has no output [batch, classes] of floating-point numbers, but {kinds}.",
+        "Export logits or probabilities; from scikit-learn with zipmap off.",
+    )
+
+
+def _batch(shape: list[Any]) -> int:
+    """How many records the model takes at once: as many as it was exported for, if that is fixed.
+
+    >>> _batch([None, 3]), _batch(["batch", 3]), _batch([1, 3])
+    (256, 256, 1)
+    """
+    return shape[0] if shape and isinstance(shape[0], int) else BATCH
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]

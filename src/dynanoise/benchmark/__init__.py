@@ -1,0 +1,1 @@
+"""Presets and data of your own: plan, train, evaluate, sweep."""

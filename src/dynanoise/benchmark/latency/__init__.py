@@ -1,0 +1,1 @@
+"""Time and memory of answers, with a defense beside without one."""

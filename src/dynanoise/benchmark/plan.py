@@ -1,0 +1,187 @@
+"""What a benchmark run shall do, checked before any work."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from dynanoise.benchmark.preset import Kind, Preset
+from dynanoise.core.errors import InputError
+from dynanoise.core.registry import PRESETS
+from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.evaluation.protocols import attacks_on
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run, checked.
+
+    Args:
+        name: a registered preset.
+        seeds: how many independent repetitions, >= 1; each draws its own records and weights.
+        size: of the preset; None for its default.
+        methods: rows to run beside the baseline; all if empty.
+        attacks: columns to run; all if empty.
+        protocols: ways to judge to run; all if empty.
+        device: where to train, "cpu" or "cuda".
+        model: what to train instead of the preset's own model, for the command; see `own`.
+        own: what to run instead of the registered preset of that name.
+        canaries: how many records of the pool become canaries, see `training.canaries`; with any,
+            only protocols over a pool are run.
+
+    Raises:
+        UnknownNameError: for a name that is not there.
+        InputError: for an impossible number of seeds or canaries, or a protocol that cannot be run.
+
+    >>> Plan("digits", seeds=1, attacks=("loss",)).command
+    'dynanoise bench digits --seeds 1 --attack loss'
+    """
+
+    name: str
+    seeds: int = 3
+    size: str | None = None
+    methods: tuple[str, ...] = ()
+    attacks: tuple[str, ...] = ()
+    protocols: tuple[str, ...] = ()
+    device: str = "cpu"
+    model: str | None = None
+    own: Preset | None = None
+    canaries: int = 0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
+            raise InputError(f"seeds is {self.seeds!r}.", "Use an integer of at least 1.")
+        for protocol in self.preset.protocols:
+            if protocol.threat.augmented and self.preset.near is None:
+                raise InputError(
+                    f"The protocol {protocol.name!r} asks about near-duplicates, and {self.name} "
+                    "has none.",
+                    "Only images have near-duplicates: use it with cifar10 or imagenet10.",
+                )
+            if protocol.threat.shadows == "architecture" and not self.preset.other_parameters:
+                raise InputError(
+                    f"The protocol {protocol.name!r} needs another architecture, and {self.name} "
+                    "names none.",
+                    "Use a registered preset with its own model.",
+                )
+            baseline = self.preset.methods[0]
+            if baseline not in self.preset.judged(protocol, self.size):
+                raise InputError(
+                    f"The protocol {protocol.name!r} needs pools that {self.name} does not have at "
+                    "this size.",
+                    "Use another size or protocol.",
+                )
+        self.preset.size(self.size)
+        self._check_canaries()
+
+    def _check_canaries(self) -> None:
+        planted = self.canaries
+        if isinstance(planted, bool) or not isinstance(planted, int) or planted < 0:
+            raise InputError(f"canaries is {planted!r}.", "Use an integer of at least 1.")
+        if not planted:
+            return
+        for protocol in self._chosen.protocols:
+            if protocol.name in self.protocols and protocol.design != "pool":
+                raise InputError(
+                    f"The protocol {protocol.name!r} has no pool of models to plant canaries in.",
+                    "Use adaptive, or leave --canaries out.",
+                )
+        if not self.pools:
+            raise InputError(
+                "Nothing that was chosen is run on a pool of models, which canaries need.",
+                "Choose other attacks or protocols, or leave --canaries out.",
+            )
+        most = self.preset.size(self.size).pool
+        if planted > most:
+            raise InputError(
+                f"{planted} canaries do not fit a pool of {most} records.",
+                f"Use 1 to {most} of them.",
+            )
+
+    @property
+    def _chosen(self) -> Preset:
+        found: Preset = self.own or PRESETS.get(self.name)
+        return found.only(self.methods, self.attacks, self.protocols)
+
+    @property
+    def preset(self) -> Preset:
+        """The preset, with the chosen methods and attacks only, and what canaries allow."""
+        chosen = self._chosen
+        if not self.canaries:
+            return chosen
+        pools = tuple(one for one in chosen.protocols if one.design == "pool")
+        return replace(chosen, protocols=pools)
+
+    @property
+    def recipes(self) -> tuple[str, ...]:
+        """What the methods need, in the order in which it is trained."""
+        return tuple(dict.fromkeys(method.recipe for method in self.preset.methods))
+
+    @property
+    def shadows(self) -> Mapping[str, int]:
+        """How many shadow models the paper's layout needs of each recipe; {} if it is not run.
+
+        An attacker who does not know of the defense has shadows of the baseline's recipe only.
+        """
+        preset = self.preset
+        layouts = [one for one in preset.protocols if one.design == "paper_split"]
+        aware = any(one.threat.knows_defense for one in layouts)
+        baseline = preset.methods[0].recipe
+        return {
+            recipe: preset.shadows if aware or recipe == baseline else 0
+            for recipe in (self.recipes if layouts else ())
+        }
+
+    @property
+    def pools(self) -> Mapping[Kind, int]:
+        """How many models of each kind pools need, the attackers' own included; {} for no pool.
+
+        Recipes that the size has no number for are not run on it.
+        """
+        preset = self.preset
+        needed: dict[Kind, int] = {}
+        for protocol in preset.protocols:
+            if protocol.design != "pool":
+                continue
+            for one in preset.judged(protocol, self.size):
+                for kind in (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)):
+                    needed[kind] = preset.size(self.size).models[kind.recipe]
+        return needed
+
+    @property
+    def near(self) -> NearDuplicates | None:
+        """What the pool's models are asked about besides the records; None if no protocol asks."""
+        asked = any(protocol.threat.augmented for protocol in self.preset.protocols)
+        return self.preset.near if asked else None
+
+    @property
+    def trained(self) -> int:
+        """How many models `bench` asks for."""
+        runs = self.seeds * sum(1 + count for count in self.shadows.values())
+        return runs + sum(self.pools.values())
+
+    @property
+    def steps(self) -> int:
+        """How often `bench` will call its progress."""
+        preset, steps = self.preset, self.trained
+        for protocol in preset.protocols:
+            rows = preset.judged(protocol, self.size)
+            # Of a pool, "strongest" as well.
+            further = 2 if protocol.design == "pool" else 1
+            measures = sum(len(attacks_on(one, protocol)) + further for one in rows)
+            steps += (1 if protocol.design == "pool" else self.seeds) * measures
+        return steps
+
+    @property
+    def command(self) -> str:
+        """The command line that makes the same numbers."""
+        words = ["dynanoise", "bench", shlex.quote(self.name), "--seeds", str(self.seeds)]
+        words += ["--model", shlex.quote(self.model)] if self.model else []
+        words += ["--size", self.size] if self.size else []
+        words += [word for name in self.methods for word in ("--defense", name)]
+        words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
+        words += [word for name in self.protocols for word in ("--protocol", name)]
+        words += ["--canaries", str(self.canaries)] if self.canaries else []
+        words += ["--device", self.device] if self.device != "cpu" else []
+        return " ".join(words)

@@ -1,0 +1,71 @@
+"""A preset's pool of models from the store, without training catalog."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dynanoise.benchmark.benchmark import require_torch
+from dynanoise.benchmark.preset import Kind
+from dynanoise.core.errors import MissingModelError
+from dynanoise.core.pool import Pool
+from dynanoise.core.registry import PRESETS, RECIPES
+from dynanoise.evaluation.subject import Subject
+from dynanoise.training.architecture import named
+from dynanoise.training.store.places import Place
+
+
+def stored_pool(
+    name: str,
+    store: Place,
+    *,
+    size: str | None = None,
+    recipe: str = "plain",
+    folder: Path | None = None,
+    command: str = "",
+) -> tuple[Pool, Subject]:
+    """The models that `bench` trained for a preset's pool, with near-duplicates where it asked.
+
+    Args:
+        name: of the preset.
+        store: folder of trained models.
+        size: of the preset; None for its first.
+        recipe: how they were trained.
+        folder: where data sets are looked for first.
+        command: what makes the numbers again, for results.
+
+    Raises:
+        MissingModelError: if a model is not stored.
+        UnknownNameError: if there is no such preset or size.
+    """
+    require_torch()
+    from dynanoise.data import catalog
+    from dynanoise.training.execution.executors import FromStore
+    from dynanoise.training.pools import pool_jobs, pool_of, pool_split
+    from dynanoise.training.store.store import Store
+
+    preset = PRESETS.get(name)
+    chosen = preset.size(size)
+    data = catalog.load(preset.dataset, folder)
+    split = pool_split(data, chosen.pool, max(chosen.models.values()), chosen.reference, 0)
+    parameters = preset.parameters(Kind(recipe))
+    model = named(preset.model, **parameters)
+    trained = RECIPES.get(recipe)(**chosen.recipes[recipe])
+    subject = Subject(data.name, preset.model, command, parameters, recipe, name)
+    for near in dict.fromkeys((preset.near, None)):
+        jobs = pool_jobs(
+            split,
+            model,
+            trained,
+            seed=0,
+            models=chosen.models[recipe],
+            threads=preset.threads,
+            near=near,
+        )
+        try:
+            answers = list(FromStore(Store(store)).run(jobs, data))
+        except MissingModelError:
+            if near is None:
+                raise
+            continue
+        return pool_of(data, split, answers, seed=0), subject
+    raise AssertionError

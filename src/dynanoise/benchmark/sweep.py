@@ -1,0 +1,148 @@
+"""One parameter of DynaNoise varied over stored models, as the paper's figures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dynanoise.benchmark.benchmark import Plan, Progress, bench
+from dynanoise.benchmark.preset import Preset
+from dynanoise.core.errors import InputError, MissingModelError, UnknownNameError
+from dynanoise.core.registry import PRESETS
+from dynanoise.core.result import Result
+from dynanoise.core.types import Method
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.evaluation.protocols import PAPER
+from dynanoise.training.store.places import Place
+
+PARAMETERS = {
+    "base_variance": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
+    "lambda_scale": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+    "temperature": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0),
+}
+"""What can be varied, and the values of arXiv:2505.13362v2 with the controls beside them.
+
+A base variance of 0 is temperature alone, a lambda of 0 static noise, a temperature of 1 noise
+alone; 10 is the artifact's temperature for CIFAR-10.
+"""
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Numbers separated by commas.
+
+    >>> numbers("0,0.5, 2")
+    (0.0, 0.5, 2.0)
+    """
+    try:
+        found = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        found = ()
+    if not found or not all(map(math.isfinite, found)):
+        raise InputError(f"The values are {text!r}.", "Pass numbers separated by commas: 0,0.5,2.")
+    return found
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What to vary, and over which stored models.
+
+    Args:
+        parameter: of `DynaNoise`: "base_variance", "lambda_scale" or "temperature"; the others
+            stay as the preset has them.
+        preset: a registered name.
+        values: what the parameter becomes, one after the other; None for `PARAMETERS`.
+        seeds, size, attacks, device: as for `Plan`.
+
+    Raises:
+        UnknownNameError: for a name that is not there.
+        InputError: for a value that the parameter cannot take, or that comes twice.
+
+    >>> Sweep("temperature", values=(1, 10)).command
+    'dynanoise sweep temperature digits --values 1,10 --seeds 3'
+    """
+
+    parameter: str
+    preset: str = "digits"
+    values: tuple[float, ...] | None = None
+    seeds: int = 3
+    size: str | None = None
+    attacks: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.parameter not in PARAMETERS:
+            raise UnknownNameError(
+                f"DynaNoise has no parameter {self.parameter!r} to sweep.",
+                f"Known: {', '.join(PARAMETERS)}.",
+            )
+        if len(set(self.chosen)) < len(self.chosen):
+            raise InputError(f"The values {self.chosen} repeat one.", "Name each value once.")
+        assert self.plan  # builds every defense, which checks its parameters
+
+    @property
+    def chosen(self) -> tuple[float, ...]:
+        """The values."""
+        return PARAMETERS[self.parameter] if self.values is None else self.values
+
+    @property
+    def plan(self) -> Plan:
+        """The same as something that `bench` can run."""
+        preset: Preset = PRESETS.get(self.preset)
+        baseline = preset.methods[0]
+        defense = next(row.defense for row in preset.methods if row.name == "dynanoise")
+        assert isinstance(defense, DynaNoise)
+        changes: list[dict[str, Any]] = [{self.parameter: value} for value in self.chosen]
+        rows = tuple(
+            Method(f"{self.parameter}={change[self.parameter]:g}", replace(defense, **change))
+            for change in changes
+        )
+        own = replace(preset, methods=(baseline, *rows), protocols=(PAPER,))
+        return Plan(
+            self.preset, self.seeds, self.size, attacks=self.attacks, device=self.device, own=own
+        )
+
+    @property
+    def command(self) -> str:
+        """The command line that makes the same numbers."""
+        words = ["dynanoise", "sweep", self.parameter, self.preset]
+        if self.values is not None:
+            words += ["--values", ",".join(f"{value:g}" for value in self.values)]
+        words += ["--seeds", str(self.seeds)]
+        words += ["--size", self.size] if self.size else []
+        words += [word for name in self.attacks for word in ("--attack", name)]
+        words += ["--device", self.device] if self.device != "cpu" else []
+        return " ".join(words)
+
+
+def sweep(
+    plan: Sweep,
+    progress: Progress = lambda step: None,
+    *,
+    folder: Path | None = None,
+    store: Place,
+) -> Iterator[Result]:
+    """Judges DynaNoise at every value, without training.
+
+    Args:
+        plan: what to vary.
+        progress: as for `bench`.
+        folder: likewise, for data sets.
+        store: folder with the models of an earlier `bench`.
+
+    Yields:
+        results as `bench` makes them; methods are called "temperature=2" and the like.
+
+    Raises:
+        MissingModelError: if a model is not in the store.
+    """
+    try:
+        for record in bench(plan.plan, progress, folder=folder, store=store, train=False):
+            yield replace(record, command=plan.command)
+    except MissingModelError as error:
+        first = Plan(plan.preset, plan.seeds, plan.size, ("dynanoise",), device=plan.device)
+        raise MissingModelError(
+            error.problem, f"Train it first: `{first.command}`, with the same --store if any."
+        ) from error

@@ -1,0 +1,64 @@
+"""The command `dynanoise demo`: the web page on this machine."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dynanoise.cli import terminal
+
+
+def demo(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes any that is free.")
+    ] = 8765,
+    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DIR", help="Write the page's files there instead, for any static host."
+        ),
+    ] = None,
+) -> None:
+    """Show membership inference and the defense in the browser, from committed results.
+
+    The page works offline: it is served to this machine alone and makes no other request.
+    """
+    with terminal.friendly():
+        from dynanoise.web import server
+
+        folder = terminal.folder_of(out)
+        if folder is not None:
+            _write(folder)
+            return
+        with server.server(port) as running:
+            address = f"http://{server.HOST}:{running.server_port}/"
+            typer.echo(f"The page is at {address} (Ctrl-C ends it).")
+            if browser:
+                import webbrowser
+
+                webbrowser.open(address)
+            with suppress(KeyboardInterrupt):  # its usual end
+                running.serve_forever()
+
+
+def _write(folder: Path) -> None:
+    from dynanoise.core.errors import InputError
+    from dynanoise.core.files import write_atomically
+    from dynanoise.web import server
+
+    pages = server.contents()
+    try:
+        for name, content in pages.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, content)
+    except OSError as error:
+        raise InputError(
+            f"{folder} could not be written ({error.strerror}).", "Pass another folder to --out."
+        ) from error
+    size = sum(map(len, pages.values()))
+    typer.echo(f"Wrote {len(pages)} files, {size / 1000:.0f} kB, to {folder}.", err=True)

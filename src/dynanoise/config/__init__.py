@@ -1,0 +1,1 @@
+"""`defense.yaml`: the configuration of a deployed defense."""

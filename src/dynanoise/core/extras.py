@@ -1,0 +1,58 @@
+"""Packages that only some data, models and deployments need."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from dynanoise.core.errors import MissingExtraError
+
+_SERVE = ("aiohttp", "grpc", "orjson", "prometheus_client", "starlette", "tritonclient", "uvicorn")
+
+_PACKAGES = {
+    "PIL": "pillow",
+    "grpc": "grpcio",
+    "huggingface_hub": "datasets",
+    "prometheus_client": "prometheus-client",
+}
+
+_SILENT = {
+    # From 1.31 on it reports its use to its maker and writes an identifier into the home folder.
+    "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
+    # It reports its use to its maker.
+    "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
+    # The core of gRPC writes to standard error what it thinks of its peers, past all logging.
+    "tritonclient": {"GRPC_VERBOSITY": "NONE"},
+}
+"""What must be in the environment before a package is imported, so that it tells nobody."""
+
+
+def require(module: str, purpose: str) -> Any:
+    """The imported module, of one of the extras.
+
+    Args:
+        module: its name, "pyarrow.parquet".
+        purpose: the beginning of a sentence, "Reading parquet files".
+
+    Raises:
+        MissingExtraError: if its package is not installed.
+
+    >>> require("json", "Reading JSON").loads("1")
+    1
+    """
+    for variable, value in _SILENT.get(module.partition(".")[0], {}).items():
+        os.environ.setdefault(variable, value)
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        top = module.partition(".")[0]
+        package = _PACKAGES.get(top, top)
+        extras = {"torch": "train", "safetensors": "train", "onnx": "onnx", "onnxruntime": "onnx"}
+        extras |= {"transformers": "hf", "tokenizers": "hf"} | dict.fromkeys(_SERVE, "serve")
+        extras |= {"ray": "ray", "fsspec": "remote", "s3fs": "remote"}
+        extra = extras.get(top, "data")
+        raise MissingExtraError(
+            f"{purpose} needs {package}, which is not installed.",
+            f"Install it with: pip install 'dynanoise[{extra}]'",
+        ) from error

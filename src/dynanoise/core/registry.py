@@ -1,0 +1,203 @@
+"""Names and the components behind them.
+
+A component registers itself where it is written: its file holds a literal dictionary such as
+``DEFENSES = {"dynanoise": DynaNoise}``. Listing the names reads those literals from the source and
+imports nothing, so ``dynanoise --help`` never waits for torch; only `Registry.get` imports, and
+only the one file. Other packages add components through entry points of the group
+``dynanoise.<folder>``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+from dynanoise.core.errors import InputError, UnknownNameError
+
+
+class Registry:
+    """The components of one kind.
+
+    >>> "dynanoise" in DEFENSES.names()
+    True
+    >>> DEFENSES.get("dynanoise").__name__
+    'DynaNoise'
+    """
+
+    def __init__(self, kind: str, package: str, variable: str) -> None:
+        """A registry that looks when it is first asked.
+
+        Args:
+            kind: the noun for messages, "defense".
+            package: the folder or module to look in, "dynanoise.defenses".
+            variable: the module-level dictionary that names the components, "DEFENSES".
+        """
+        self.kind = kind
+        self.package = package
+        self.variable = variable
+
+    def __repr__(self) -> str:
+        return f"Registry({self.kind!r}, {self.package!r}, {self.variable!r})"
+
+    @cached_property
+    def _places(self) -> dict[str, str | importlib.metadata.EntryPoint]:
+        places: dict[str, str | importlib.metadata.EntryPoint] = {}
+        for module in self._modules():
+            for name in _literal_keys(module, self.variable):
+                self._add(places, name, module)
+        for entry in importlib.metadata.entry_points(group=self.package):
+            self._add(places, entry.name, entry)
+        return dict(sorted(places.items()))
+
+    def _modules(self) -> list[str]:
+        spec = importlib.util.find_spec(self.package)
+        folder = spec.submodule_search_locations if spec else None
+        if folder is None:
+            return [self.package]
+        return [
+            f"{self.package}.{found.name}"
+            for found in pkgutil.iter_modules(folder)
+            if not found.ispkg
+        ]
+
+    def _add(
+        self,
+        places: dict[str, str | importlib.metadata.EntryPoint],
+        name: str,
+        place: str | importlib.metadata.EntryPoint,
+    ) -> None:
+        if name in places:
+            raise UnknownNameError(
+                f"Two components call themselves {self.kind} {name!r}: {places[name]} and {place}.",
+                "Rename or uninstall one of them.",
+            )
+        places[name] = place
+
+    def names(self) -> tuple[str, ...]:
+        """All registered names, sorted, without importing a component."""
+        return tuple(self._places)
+
+    def get(self, name: str) -> Any:
+        """The component called ``name``.
+
+        Raises:
+            UnknownNameError: if there is none, with the closest names; or if another package's
+                cannot be loaded.
+        """
+        place = self._places.get(name)
+        if place is None:
+            raise UnknownNameError(
+                f"There is no {self.kind} {name!r}.",
+                f"{meant(name, self.names())}Known: {', '.join(self.names())}.",
+            )
+        if isinstance(place, importlib.metadata.EntryPoint):
+            try:
+                return place.load()
+            except (ImportError, AttributeError) as error:
+                owner = place.dist.name if place.dist else "an unknown package"
+                raise UnknownNameError(
+                    f"The {self.kind} {name!r} of {owner} cannot be loaded from {place.value} "
+                    f"({error}).",
+                    f"Repair or uninstall {owner}.",
+                ) from error
+        return getattr(importlib.import_module(place), self.variable)[name]
+
+    def parameters(self, name: str) -> tuple[str, ...]:
+        """What the component called ``name`` can be told when it is made.
+
+        >>> DEFENSES.parameters("temperature"), DEFENSES.parameters("none")
+        (('temperature',), ())
+        """
+        found = self.get(name)
+        return tuple(one.name for one in fields(found)) if is_dataclass(found) else ()
+
+    def make(self, name: str, parameters: Mapping[str, Any]) -> Any:
+        """The component called ``name``, with parameters.
+
+        Raises:
+            UnknownNameError: if there is none.
+            InputError: if it has no such parameter, or a value is not what it should be.
+
+        >>> DEFENSES.make("temperature", {"temperature": 4})
+        Temperature(temperature=4.0)
+        """
+        known = self.parameters(name)
+        for parameter in parameters:
+            if parameter not in known:
+                raise InputError(
+                    f"The {self.kind} {name!r} has no parameter {parameter!r}.",
+                    f"{meant(parameter, known)}Known: {', '.join(known) or 'none'}.",
+                )
+        return self.get(name)(**parameters)
+
+    def name_of(self, component: Any) -> str:
+        """What the component is called; the inverse of `get`.
+
+        Raises:
+            UnknownNameError: if it is not registered.
+
+        >>> DEFENSES.name_of(DEFENSES.get("temperature"))
+        'temperature'
+        """
+        home = getattr(component, "__module__", None)
+        for name, place in self._places.items():
+            if isinstance(place, importlib.metadata.EntryPoint) or place == home:
+                with suppress(UnknownNameError):  # another package's that cannot be loaded
+                    if self.get(name) is component:
+                        return name
+        raise UnknownNameError(
+            f"{getattr(component, '__name__', component)} is not registered as a {self.kind}.",
+            f"Name it in a dictionary {self.variable} or an entry point of {self.package}.",
+        )
+
+
+def meant(text: str, known: Sequence[str]) -> str:
+    """A question after the closest known name, or nothing.
+
+    >>> meant("lamda_scale", ["temperature", "lambda_scale"])
+    "Did you mean 'lambda_scale'? "
+    """
+    close = difflib.get_close_matches(str(text), known, n=1)
+    return f"Did you mean {close[0]!r}? " if close else ""
+
+
+def _literal_keys(module: str, variable: str) -> list[str]:
+    """Keys of the module-level dictionary ``variable``, read from the source."""
+    spec = importlib.util.find_spec(module)
+    source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+    for node in ast.parse(source or "").body:
+        targets = (
+            node.targets
+            if isinstance(node, ast.Assign)
+            else [node.target]
+            if isinstance(node, ast.AnnAssign)
+            else []
+        )
+        if not any(isinstance(target, ast.Name) and target.id == variable for target in targets):
+            continue
+        value = getattr(node, "value", None)
+        keys = value.keys if isinstance(value, ast.Dict) else [None]
+        if all(isinstance(key, ast.Constant) and isinstance(key.value, str) for key in keys):
+            return [key.value for key in keys]  # type: ignore[union-attr]
+        raise TypeError(f"{module}.{variable} must be a literal dictionary with string keys")
+    return []
+
+
+DEFENSES = Registry("defense", "dynanoise.defenses", "DEFENSES")
+SENSITIVITIES = Registry("sensitivity", "dynanoise.defenses.sensitivity", "SENSITIVITIES")
+NOISES = Registry("noise source", "dynanoise.noise", "NOISES")
+STATISTICS = Registry("statistic", "dynanoise.attacks.statistics", "STATISTICS")
+ATTACKS = Registry("attack", "dynanoise.attacks", "ATTACKS")
+DATASETS = Registry("data set", "dynanoise.data.datasets", "DATASETS")
+MODELS = Registry("model", "dynanoise.training.models", "MODELS")
+RECIPES = Registry("recipe", "dynanoise.training.recipes", "RECIPES")
+PRESETS = Registry("preset", "dynanoise.benchmark.presets", "PRESETS")

@@ -1,0 +1,67 @@
+"""Worker processes: how they begin, and that they end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from typing import Any
+
+from dynanoise.core.errors import WorkerError
+
+
+@contextmanager
+def worker_processes(
+    count: int, initializer: Callable[..., None], *initial: Any
+) -> Iterator[ProcessPoolExecutor]:
+    """Processes that are ended on leaving, at once where an error is the reason.
+
+    Args:
+        count: how many.
+        initializer: called in each with ``initial`` and this process's id; it calls `begin`.
+        initial: what each receives once.
+
+    Raises:
+        WorkerError: if one of them died.
+    """
+    # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(
+        count, context, initializer=initializer, initargs=(*initial, os.getpid())
+    )
+    try:
+        yield pool
+    except BaseException as error:
+        for worker in multiprocessing.active_children():
+            worker.terminate()
+        if isinstance(error, BrokenProcessPool):
+            raise WorkerError(
+                "A worker process died, as one does that the system ends where memory is short.",
+                "Use fewer workers, or smaller stacks; finished models are in the store, if any.",
+            ) from error
+        raise
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def begin(parent: int) -> None:
+    """Leaves Ctrl-C to the driver, and ends this worker when the driver is gone.
+
+    Args:
+        parent: the driver's process id.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+
+
+def _leave_with(parent: int) -> None:
+    """Ends this worker when its driver is gone, however it died."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

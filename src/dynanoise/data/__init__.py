@@ -1,0 +1,1 @@
+"""A name or a path becomes a data set and a split."""

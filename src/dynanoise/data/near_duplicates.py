@@ -1,0 +1,117 @@
+"""Inputs next to a record's own, which an attacker may ask about as well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
+from dynanoise.core.seeding import derive
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class NearDuplicates:
+    """Shifted, mirrored and slightly noisy versions of an image.
+
+    A defense that remembers a record, or draws its noise from it, meets these as other queries; a
+    model answers them much as it answers the record. 22 by default: the mirror image, six shifts
+    and their mirror images, and nine noisy versions.
+
+    Args:
+        shifts: by how many pixels (down, right) the image is moved; what is missing is reflected.
+        flip: True asks about the mirror image, and about the mirror image of each shift, too.
+        noise: how far a pixel is changed at most, in 1/255, by whole numbers drawn uniformly.
+        draws: noisy versions for each of these.
+        seed: of the noise, which depends on it and on the record's id alone, so that every model
+            is asked about the same inputs.
+
+    Raises:
+        InputError: for a noise outside 1..255, a negative number of draws, or nothing to ask.
+
+    >>> near = NearDuplicates()
+    >>> len(near)
+    22
+    >>> image = np.arange(12, dtype=np.uint8).reshape(1, 2, 2, 3)
+    >>> right, *_ = NearDuplicates(shifts=((0, 1),)).of(image, np.array([7]))
+    >>> right[0, :, :, 0].tolist()
+    [[3, 0], [9, 6]]
+    """
+
+    shifts: tuple[tuple[int, int], ...] = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1))
+    flip: bool = True
+    noise: tuple[int, ...] = (1, 4, 8)
+    draws: int = 3
+    seed: int = 0
+    version: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if not all(1 <= size <= 255 for size in self.noise) or self.draws < 0:
+            raise InputError(
+                f"noise is {self.noise} and draws {self.draws}.",
+                "Use whole numbers from 1 to 255 for noise, and 0 or more draws.",
+            )
+        if len(self) == 0:
+            raise InputError("There is no near-duplicate to ask.", "Name a shift, flip or noise.")
+
+    def __len__(self) -> int:
+        mirrored = 2 if self.flip else 1
+        return mirrored * (len(self.shifts) + 1) - 1 + len(self.noise) * self.draws
+
+    def of(self, images: npt.NDArray[Any], ids: Int64) -> Iterator[Pixels]:
+        """The near-duplicates of some records, one kind after the other.
+
+        Args:
+            images: uint8 [n, H, W, C].
+            ids: int64 [n], which record each is.
+
+        Yields:
+            uint8 [n, H, W, C], ``len(self)`` times.
+
+        Raises:
+            InputError: if these are no images.
+        """
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise InputError(
+                f"Inputs have shape {images.shape} and dtype {images.dtype}.",
+                "Only images, uint8 [n, H, W, C], have near-duplicates.",
+            )
+        if self.flip:
+            yield images[:, :, ::-1]
+        for down, right in self.shifts:
+            moved = _shifted(images, down, right)
+            yield moved
+            if self.flip:
+                yield moved[:, :, ::-1]
+        for size in self.noise:
+            for draw in range(self.draws):
+                yield self._noisy(images, ids, size, draw)
+
+    def _noisy(self, images: Pixels, ids: Int64, size: int, draw: int) -> Pixels:
+        noisy = np.empty_like(images)
+        seed = derive(self.seed, "near-duplicate", size, draw)
+        for row, (image, record) in enumerate(zip(images, ids, strict=True)):
+            generator = np.random.default_rng([seed, int(record)])
+            noise = generator.integers(-size, size, image.shape, dtype=np.int16, endpoint=True)
+            noisy[row] = np.clip(image + noise, 0, 255)
+        return noisy
+
+
+def _shifted(images: Pixels, down: int, right: int) -> Pixels:
+    """Moved content; rows and columns that come in are the reflection of those next to them."""
+    for axis, by in ((1, down), (2, right)):
+        if not by:
+            continue
+        edge = abs(by)
+        widths = [(0, 0)] * images.ndim
+        widths[axis] = (edge, edge)
+        padded = np.pad(images, widths, mode="reflect")
+        start = edge - by
+        images = padded.take(range(start, start + images.shape[axis]), axis=axis)
+    return images

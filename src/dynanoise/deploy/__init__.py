@@ -1,1 +1,0 @@
-"""The defense where models live: estimators, modules, graphs and servers."""

@@ -1,1 +1,0 @@
-"""The defense in front of a served model, over the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""Methods against attacks under a threat model."""

@@ -1,0 +1,67 @@
+"""Which attacks can be run with what was given, and what the others need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from dynanoise.attacks.named import title_of
+from dynanoise.core.pool import Pool
+from dynanoise.core.registry import ATTACKS
+from dynanoise.evaluation.protocols import STRONG
+
+LEAST_POPULATION = 20
+"""Non-members below which a population says nothing."""
+
+SINGLE = ("population", "threshold", "multi_shadow", "gap", "confidence", "loss")
+"""Attacks on a model without shadow models; each is tuned on records known to the attacker."""
+
+
+class Feasible(NamedTuple):
+    """Names of attacks.
+
+    Attributes:
+        attacks: can be run, in the order of the protocol.
+        needs: why each of the others cannot, in a sentence.
+    """
+
+    attacks: tuple[str, ...]
+    needs: Mapping[str, str]
+
+
+def feasible(pool: Pool) -> Feasible:
+    """Sorts the installed attacks of a protocol by whether these models are enough for them.
+
+    >>> import numpy as np
+    >>> from dynanoise.audits.inputs import given_of
+    >>> rows = np.tile([[0.9, 0.1], [0.4, 0.6]], (40, 1))
+    >>> alone = given_of("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40).pool()
+    >>> "population" in feasible(alone).attacks
+    True
+    >>> feasible(alone).needs["lira"].partition(":")[0]
+    'LiRA needs shadow models'
+    """
+    installed = ATTACKS.names()
+    alone = pool.models == 1
+    runs, needs = [], {}
+    for name in dict.fromkeys((*(SINGLE if alone else ()), *STRONG)):
+        if name not in installed:
+            continue
+        attack = ATTACKS.get(name)
+        if alone and attack.aligned:
+            needs[name] = (
+                f"{title_of(name)} needs shadow models: give the answers of several models, each "
+                "trained on its own random half of the records."
+            )
+        elif not alone and attack.needs_population and _outsiders(pool) < LEAST_POPULATION:
+            needs[name] = (
+                f"{title_of(name)} needs {LEAST_POPULATION} records that no model was trained on: "
+                "give test_logits or test_probs with test_labels."
+            )
+        else:
+            runs.append(name)
+    return Feasible(tuple(runs), needs)
+
+
+def _outsiders(pool: Pool) -> int:
+    return len(pool.reference.labels)

@@ -1,0 +1,1 @@
+"""The defense inside scikit-learn, torch, transformers and ONNX."""

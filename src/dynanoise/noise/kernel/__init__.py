@@ -1,0 +1,1 @@
+"""Defended answers compiled by numba."""

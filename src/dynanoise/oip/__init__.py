@@ -1,0 +1,1 @@
+"""Tensors and messages of the Open Inference Protocol, shared by server and auditor."""

@@ -1,0 +1,1 @@
+"""Results and samples in files."""

@@ -1,0 +1,63 @@
+"""The values of arXiv:2505.13362v2, to stand beside ours."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+_COLUMNS = {"lira_by_class": "lira", None: "accuracy"}
+"""What the paper calls an attack where the name is another here; None stands for utility."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """The tables of one data set.
+
+    Attributes:
+        rows: by method, values by column: "accuracy", "confidence", "loss", "shadow", "lira".
+        midput: by method, the mean over the paper's six attacks.
+    """
+
+    rows: Mapping[str, Mapping[str, float]]
+    midput: Mapping[str, float]
+
+    def value(self, method: str, attack: str | None, metric: str) -> float | None:
+        """What was published of an attack's "asr", or (None) of "accuracy" and "midput".
+
+        >>> published("cifar10").value("dynanoise", "lira_by_class", "asr")
+        0.5342
+        >>> published("cifar10").value("dynanoise", None, "midput")
+        0.1035
+        """
+        if (attack, metric) == (None, "midput"):
+            return self.midput.get(method)
+        if metric != ("asr" if attack else "accuracy"):
+            return None
+        return self.rows.get(method, {}).get(_COLUMNS.get(attack, attack or ""))
+
+
+@cache
+def tables() -> Mapping[str, Any]:
+    """All of them, as they stand in ``published.json``."""
+    text = resources.files("dynanoise.report.io").joinpath("published.json").read_text()
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def published(preset: str) -> Published:
+    """The tables of a preset's data set; empty where the paper has none.
+
+    >>> published("digits").rows
+    {}
+    """
+    everything = tables()
+    columns = everything["columns"]
+    rows = everything["attack_success"].get(preset, {})
+    return Published(
+        {name: dict(zip(columns, values, strict=True)) for name, values in rows.items()},
+        everything["midput"].get(preset, {}),
+    )

@@ -1,0 +1,150 @@
+"""Evidence to files and back: results.json, and samples.npz beside it, which names its digest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.core.errors import ResultsFileError
+from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
+from dynanoise.core.result import Result
+from dynanoise.report.io.results import from_json, to_json
+
+FORMAT = "dynanoise-samples/1"
+RESULTS, SAMPLES = "results.json", "samples.npz"
+
+_Arrays = dict[str, npt.NDArray[Any]]
+_STACKED = {
+    "attacks": ("edges", "members", "others", "scores"),
+    "reliability": ("count", "confidence", "right"),
+    "risks": ("counts", "expected"),
+}
+_RAGGED = {"attacks": ("fpr", "tpr"), "reliability": (), "risks": ("ids", "labels", "success")}
+_NAMED = {
+    "attacks": ("protocol", "method", "attack", "non_members"),
+    "reliability": ("method",),
+    "risks": ("protocol", "method", "models"),
+}
+_KINDS: dict[str, type[Any]] = {"attacks": AttackSample, "reliability": Reliability, "risks": Risk}
+
+
+def files(records: Sequence[Result], evidence: Evidence | None = None) -> dict[str, bytes]:
+    """What to write of a run, by file name: results.json, and samples.npz if any were kept.
+
+    The same results and evidence give the same bytes.
+    """
+    content = to_json(records).encode()
+    found = {RESULTS: content}
+    kept = samples_of(evidence)
+    if kept is not None:
+        found[SAMPLES] = _to_npz(kept, hashlib.sha256(content).hexdigest())
+    return found
+
+
+def samples_of(evidence: Evidence | None) -> Evidence | None:
+    """The same evidence if anything was kept beside its results, else None."""
+    return None if evidence is None or evidence.rows is None else evidence
+
+
+def load(folder: Path) -> Evidence:
+    """The evidence of a folder that --out named; results alone where it has no samples.
+
+    Raises:
+        ResultsFileError: if a file cannot be read, holds something else, or if the samples are
+            those of other results.
+    """
+    path = folder / RESULTS
+    try:
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ResultsFileError(
+            f"{path} cannot be read ({error.__class__.__name__}).",
+            "Pass a folder that `dynanoise bench` or `dynanoise audit` wrote with --out.",
+        ) from error
+    records = tuple(from_json(text, str(path)))
+    samples = folder / SAMPLES
+    if not samples.exists():
+        return Evidence(records)
+    try:
+        with np.load(io.BytesIO(samples.read_bytes()), allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        index = json.loads(arrays["index"].tobytes().decode("utf-8"))
+        if index["format"] != FORMAT:
+            raise ValueError(f"format {index['format']!r}, not {FORMAT!r}")
+        if index["results"] != hashlib.sha256(content).hexdigest():
+            raise ResultsFileError(
+                f"{samples} was not written together with {path}.",
+                f"Run it with --out again, or remove {SAMPLES} to report results alone.",
+            )
+        return _from_arrays(records, index, arrays)
+    except ResultsFileError:
+        raise
+    except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+        raise ResultsFileError(
+            f"{samples} does not hold samples ({type(error).__name__}: {error}).",
+            "Run it with --out again, or remove the file to report results alone.",
+        ) from error
+
+
+def _to_npz(evidence: Evidence, digest: str) -> bytes:
+    assert evidence.rows is not None
+    index: dict[str, Any] = {"format": FORMAT, "results": digest, "notes": evidence.notes}
+    arrays: _Arrays = {}
+    for kind, names in _NAMED.items():
+        parts = getattr(evidence, kind)
+        index[kind] = [{name: getattr(one, name) for name in names} for one in parts]
+        if not parts:
+            continue
+        for name in _STACKED[kind]:
+            arrays[f"{kind}.{name}"] = np.stack([getattr(one, name) for one in parts])
+        for name in _RAGGED[kind]:
+            pieces = [getattr(one, name) for one in parts]
+            arrays[f"{kind}.{name}"] = np.concatenate(pieces)
+            arrays[f"{kind}.{name}.lengths"] = np.array([len(piece) for piece in pieces])
+    rows = evidence.rows
+    for name in ("models", "ids", "labels", "members"):
+        arrays[f"rows.{name}"] = getattr(rows, name)
+    index["logits"] = list(rows.logits)
+    for position, logits in enumerate(rows.logits.values()):
+        arrays[f"rows.logits.{position}"] = logits
+    arrays["index"] = np.frombuffer(json.dumps(index).encode(), dtype=np.uint8)
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getvalue()
+
+
+def _from_arrays(records: tuple[Any, ...], index: dict[str, Any], arrays: _Arrays) -> Evidence:
+    parts: dict[str, tuple[Any, ...]] = {}
+    for kind, make in _KINDS.items():
+        named = index[kind]
+        columns: dict[str, Any] = {}
+        for name in _STACKED[kind] if named else ():
+            columns[name] = arrays[f"{kind}.{name}"]
+        for name in _RAGGED[kind] if named else ():
+            ends = np.cumsum(arrays[f"{kind}.{name}.lengths"])[:-1]
+            columns[name] = np.split(arrays[f"{kind}.{name}"], ends)
+        for name, column in columns.items():
+            if len(column) != len(named):
+                raise ValueError(f"{kind}.{name} has {len(column)} rows, not {len(named)}")
+        parts[kind] = tuple(
+            make(**one, **{name: column[row] for name, column in columns.items()})
+            for row, one in enumerate(named)
+        )
+    logits = {name: arrays[f"rows.logits.{i}"] for i, name in enumerate(index["logits"])}
+    about = [arrays[f"rows.{name}"] for name in ("models", "ids", "labels", "members")]
+    sizes = {len(array) for array in (*about, *logits.values())}
+    sizes |= {len(one.scores) for one in parts["attacks"]}
+    if len(sizes) != 1:
+        raise ValueError(f"rows of {sorted(sizes)} lengths")
+    rows = Rows(about[0], about[1], about[2], about[3], logits)
+    notes = tuple(map(str, index["notes"]))
+    return Evidence(records, parts["attacks"], parts["reliability"], parts["risks"], rows, notes)

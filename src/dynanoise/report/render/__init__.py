@@ -1,0 +1,1 @@
+"""Tables and reports as text, Markdown and HTML."""

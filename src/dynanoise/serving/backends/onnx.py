@@ -1,0 +1,200 @@
+"""An ONNX model in the gateway's own process."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.extras import require
+from dynanoise.oip.faults import Refused, bad, unavailable
+from dynanoise.oip.tensors import Array, Description, Spec, Tensor
+
+_TYPES = {
+    "tensor(bool)": "BOOL",
+    "tensor(uint8)": "UINT8",
+    "tensor(uint16)": "UINT16",
+    "tensor(uint32)": "UINT32",
+    "tensor(uint64)": "UINT64",
+    "tensor(int8)": "INT8",
+    "tensor(int16)": "INT16",
+    "tensor(int32)": "INT32",
+    "tensor(int64)": "INT64",
+    "tensor(float16)": "FP16",
+    "tensor(float)": "FP32",
+    "tensor(double)": "FP64",
+    "tensor(string)": "BYTES",
+}
+
+
+class OnnxModel:
+    """A session of ONNX Runtime, asked from a few threads, for the defended output alone.
+
+    Args:
+        path: of the model.
+        name: under which it is served.
+        version: what clients may call it; None for the plain name only.
+        output: the tensor that is defended; None where there is one only.
+        threads: of the processor, for one answer.
+        limit: seconds that an answer may take; then it is stopped.
+        class_axis: of the output.
+
+    Attributes:
+        digest: SHA-256 of the file, in hexadecimal digits.
+        output: the tensor that is defended.
+        external: whether weights lie in other files, which the digest does not cover.
+        batch_dependent: whether it is quantized by the range of all records of a request, so that
+            a record has another answer beside others.
+
+    Raises:
+        InputError: if it is no ONNX model, or has no such output, or that no such axis.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        version: str | None = None,
+        output: str | None = None,
+        threads: int = 1,
+        limit: float = 30.0,
+        class_axis: int = -1,
+    ) -> None:
+        self.name, self.version = name, version
+        self._runtime = require("onnxruntime", "Serving an ONNX model")
+        self._session = _session(self._runtime, path, threads)
+        self._limit = limit
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="model")
+        content = path.read_bytes()
+        self.digest = hashlib.sha256(content).hexdigest()
+        # Weights in files beside it are named by their "location" in the tensors' external data;
+        # the digest of the graph's file then says nothing about them.
+        self.external = b"\n\x08location\x12" in content
+        self.batch_dependent = b"DynamicQuantize" in content  # the beginning of its operators
+        found = _chosen(self._session.get_outputs(), output, path)
+        self.output = _spec(found, path)
+        self._described = Description(
+            tuple(_spec(one, path) for one in self._session.get_inputs()),
+            self.output,
+            "onnxruntime_onnx",
+        )
+        self._names = [found.name]
+        _check_axis(self._described, self.output.shape, class_axis, path)
+
+    async def describe(self) -> Description:
+        """Its metadata."""
+        return self._described
+
+    async def ready(self) -> bool:
+        """True: it was loaded before the gateway began to listen."""
+        return True
+
+    async def infer(self, inputs: Sequence[Tensor], authorization: str | None = None) -> Tensor:
+        """See `Model.infer`."""
+        options = self._runtime.RunOptions()
+        options.log_severity_level = 4  # its messages may quote values
+        feed = {one.name: _fed(one) for one in inputs}
+        loop = asyncio.get_running_loop()
+        task = loop.run_in_executor(self._pool, self._run, feed, options)
+        try:
+            (values,) = await asyncio.wait_for(task, self._limit)
+        except TimeoutError:
+            options.terminate = True
+            raise unavailable("slow", "The model did not answer in time.") from None
+        except asyncio.CancelledError:  # nobody waits for it any more
+            options.terminate = True
+            raise
+        except Refused:
+            raise
+        except Exception:  # its errors have no base class of their own, and may quote values
+            raise bad("The model does not take these inputs.") from None
+        return Tensor(self._names[0], self.output.datatype, values)
+
+    def _run(self, feed: dict[str, Array], options: Any) -> Any:
+        return self._session.run(self._names, feed, options)
+
+    async def close(self) -> None:
+        """Waits for answers under way."""
+        self._pool.shutdown(cancel_futures=True)
+
+
+def _session(runtime: Any, path: Path, threads: int) -> Any:
+    if not path.is_file():
+        raise InputError(f"There is no file {path}.", "Pass an ONNX model to --model.")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    try:
+        return runtime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no base class of their own
+        first = str(error).strip().partition("\n")[0][:200]
+        raise InputError(
+            f"{path} cannot be read as an ONNX model ({first}).",
+            "Export it again; external data files must lie beside it.",
+        ) from None
+
+
+def _chosen(outputs: Sequence[Any], name: str | None, path: Path) -> Any:
+    known = [one.name for one in outputs]
+    if name is None and len(outputs) > 1:
+        raise InputError(
+            f"{path} has {len(outputs)} outputs, {', '.join(known)}.",
+            "Say in defense.yaml which is defended, output: NAME; the others are dropped.",
+        )
+    for one in outputs:
+        if name in (None, one.name):
+            if one.type not in ("tensor(float)", "tensor(double)", "tensor(float16)"):
+                raise InputError(
+                    f"Output {one.name} of {path} is a {one.type}.",
+                    "Export logits or probabilities as floats; from scikit-learn with zipmap off.",
+                )
+            return one
+    raise InputError(
+        f"{path} has no output {name!r}.", f"Name one in defense.yaml: {', '.join(known)}."
+    )
+
+
+def _check_axis(
+    described: Description, shape: tuple[int, ...], class_axis: int, path: Path
+) -> None:
+    if not shape:  # not known
+        return
+    there = -len(shape) <= class_axis < len(shape)
+    records = described.batched and class_axis in (0, -len(shape))
+    if not there or records or shape[class_axis] == 1:
+        name = "" if described.output is None else described.output.name
+        raise InputError(
+            f"class_axis is {class_axis}, and {name} of {path} has shape {list(shape)}.",
+            "Name the axis that counts its classes, at least 2 of them; -1 is the last. An axis "
+            "of length -1 in front counts records.",
+        )
+
+
+def _spec(one: Any, path: Path) -> Spec:
+    if one.type not in _TYPES:
+        raise InputError(
+            f"{one.name} of {path} is a {one.type}.", f"Served are {', '.join(_TYPES.values())}."
+        )
+    shape = tuple(length if isinstance(length, int) else -1 for length in one.shape or ())
+    return Spec(one.name, _TYPES[one.type], shape)
+
+
+def _fed(tensor: Tensor) -> Array:
+    if tensor.datatype != "BYTES":
+        return np.ascontiguousarray(tensor.values)
+    try:
+        texts = [one.decode() for one in tensor.values.ravel()]
+    except UnicodeDecodeError:
+        raise bad(f"Input {tensor.name!r} is no text in UTF-8.") from None
+    values = np.empty(len(texts), object)
+    values[:] = texts
+    return values.reshape(tensor.values.shape)

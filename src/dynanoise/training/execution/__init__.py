@@ -1,0 +1,1 @@
+"""Training jobs in this process, in several, or on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Trained models in a folder or at an address."""

@@ -1,0 +1,282 @@
+"""A shelf at any address that fsspec opens: s3://, gs://, abfs:// and others.
+
+An entry is there once its `ENTRY` is, which is written last; an object store shows an object whole
+or not at all. The other parts carry their SHA-256 in their names, so that of two machines that
+write the same entry neither mixes its parts with the other's.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Any
+
+from dynanoise.core.errors import MissingExtraError, StoreError
+from dynanoise.core.extras import require
+from dynanoise.training.store.shelves import ENTRY, Listed
+
+log = logging.getLogger(__name__)
+
+_CLAIMS = "claims"
+_FLAT = {"abfs", "abfss", "adl", "az", "gcs", "gs", "memory", "oci", "oss", "r2", "s3", "s3a"}
+"""Schemes without folders, where none need be made."""
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """Entries as objects under a common prefix.
+
+    A claim is an object that says until when it holds, and is renewed as long as its owner lives.
+    It is told apart from others by clocks, so machines whose clocks differ by more than a quarter
+    of ``lease`` may train a model twice; so may one that was stopped for longer than it.
+
+    Args:
+        url: "SCHEME://BUCKET/FOLDER", see `places.place`. Credentials and endpoints are the file
+            system's own settings, and stand nowhere here.
+        lease: seconds after which the claim of a machine that died is nobody's.
+    """
+
+    url: str
+    lease: float = 120.0
+
+    @property
+    def pause(self) -> float:
+        """See `Shelf`."""
+        return min(2.0, self.lease / 4)
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((_root(self.url), *parts))
+
+    def _part(self, name: str, part: str, sha256: str) -> str:
+        kind = PurePosixPath(part)
+        return self._path(name[:2], name, f"{kind.stem}-{sha256[:16]}{kind.suffix}")
+
+    def holds(self, name: str) -> bool:
+        """See `Shelf`."""
+        return self.entry(name) is not None
+
+    def entry(self, name: str) -> bytes | None:
+        """See `Shelf`.
+
+        Raises:
+            StoreError: if the store cannot be asked; so do all others here but `put`.
+        """
+        try:
+            return self._read(self._path(name[:2], name, ENTRY))
+        except FileNotFoundError:
+            return None
+
+    def part(self, name: str, part: str, sha256: str) -> bytes:
+        """See `Shelf`. What was copied here from a folder has its name without the digest."""
+        try:
+            return self._read(self._part(name, part, sha256))
+        except FileNotFoundError:
+            return self._read(self._path(name[:2], name, part))
+
+    def fits(self, name: str, part: str, sha256: str) -> bool:
+        """See `Shelf`: by name alone, because a large part would have to be fetched."""
+        paths = self._part(name, part, sha256), self._path(name[:2], name, part)
+        with self._reading() as files:
+            return any(files.exists(path) for path in paths)
+
+    def put(self, name: str, parts: Mapping[str, bytes]) -> bool:
+        """See `Shelf`.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        digests = json.loads(parts[ENTRY])["sha256"]
+        try:
+            files = _files(self.url)
+            if not _flat(self.url):
+                files.makedirs(self._path(name[:2], name), exist_ok=True)
+            for part, sha256 in digests.items():
+                files.pipe_file(self._part(name, part, sha256), parts[part])
+            if files.exists(self._path(name[:2], name, ENTRY)):
+                return False
+            files.pipe_file(self._path(name[:2], name, ENTRY), parts[ENTRY])
+        except Exception as error:  # the libraries' errors have no common base
+            raise OSError(_reason(error)) from error
+        return True
+
+    def remove(self, name: str) -> None:
+        """See `Shelf`. `ENTRY` goes first, so that nobody finds an entry without its parts."""
+        with self._reading() as files:
+            folder = self._path(name[:2], name)
+            found = sorted(files.find(folder), key=lambda path: not path.endswith(f"/{ENTRY}"))
+            for path in found:
+                self._remove(path)
+
+    def entries(self) -> Iterator[Listed]:
+        """See `Shelf`."""
+        found = self._listed()
+        for name, parts in found.items():
+            try:
+                text = self._read(self._path(name[:2], name, ENTRY)) if ENTRY in parts else None
+            except FileNotFoundError:
+                continue
+            if text is not None:
+                size = sum(int(about.get("size") or 0) for about in parts.values())
+                yield Listed(name, text, size, _made(parts[ENTRY]))
+
+    def sweep(self, older_than: float) -> None:
+        """See `Shelf`."""
+        for name, parts in self._listed().items():
+            newest = max(map(_made, parts.values()))
+            if ENTRY not in parts and 0 < newest < time.time() - older_than:
+                self.remove(name)
+
+    @contextmanager
+    def claim(self, name: str, owner: str) -> Iterator[bool]:
+        """See `Shelf`."""
+        path = self._path(_CLAIMS, f"{name}.json")
+        if not self._taken(path, owner):
+            yield False
+            return
+        ended = threading.Event()
+        keeper = threading.Thread(target=self._renew, args=(path, owner, ended), daemon=True)
+        keeper.start()
+        try:
+            yield True
+        finally:
+            ended.set()
+            keeper.join()
+            if self._owner(path)[0] == owner:
+                self._remove(path)
+
+    def _text(self, owner: str) -> bytes:
+        return json.dumps({"owner": owner, "until": time.time() + self.lease}).encode()
+
+    def _taken(self, path: str, owner: str) -> bool:
+        """True if the claim is ours now, or cannot be made at all."""
+        files = _files(self.url)
+        for attempt in range(3):
+            try:
+                if not _flat(self.url):
+                    files.makedirs(self._path(_CLAIMS), exist_ok=True)
+                files.pipe_file(path, self._text(owner), mode="create")
+            except Exception as error:
+                theirs, until = self._owner(path)
+                if theirs is None and attempt < 2:  # given back this moment
+                    continue
+                if theirs is None:
+                    log.warning("nobody can be told what is trained here (%s)", _reason(error))
+                    return True
+                if theirs != owner and until > time.time():
+                    return False
+                self._remove(path)  # of one who died, or of our own earlier attempt
+            else:
+                return True
+        return False
+
+    def _owner(self, path: str) -> tuple[str | None, float]:
+        """Whose claim it is, and until when; None if there is none."""
+        try:
+            claim = json.loads(_files(self.url).cat_file(path))
+            return str(claim["owner"]), float(claim["until"])
+        except Exception:
+            return None, 0.0
+
+    def _renew(self, path: str, owner: str, ended: threading.Event) -> None:
+        while not ended.wait(self.lease / 4):
+            try:
+                _files(self.url).pipe_file(path, self._text(owner))
+            except Exception as error:
+                log.warning("a claim could not be renewed (%s)", _reason(error))
+
+    def _remove(self, path: str) -> None:
+        try:
+            _files(self.url).rm_file(path)
+        except FileNotFoundError:
+            pass
+        except Exception as error:
+            log.warning("%s could not be removed (%s)", path, _reason(error))
+
+    def _read(self, path: str) -> bytes:
+        with self._reading() as files:
+            content: bytes = files.cat_file(path)
+        return content
+
+    def _listed(self) -> dict[str, dict[str, Any]]:
+        """What there is of each entry: its parts by name, oldest entries first."""
+        found: dict[str, dict[str, Any]] = {}
+        try:
+            with self._reading() as files:
+                listed = files.find(self._path(), detail=True)
+        except FileNotFoundError as error:
+            if not _flat(self.url):
+                return {}
+            raise StoreError(f"There is no bucket of {self.url}.", "Make it first.") from error
+        for path, about in listed.items():
+            name, _, part = path.removeprefix(self._path()).lstrip("/")[3:].partition("/")
+            if part and "/" not in part and len(name) == 64:
+                found.setdefault(name, {})[part] = about
+        return found
+
+    @contextmanager
+    def _reading(self) -> Iterator[Any]:
+        """The file system, whose errors become one that is not taken for damage."""
+        try:
+            yield _files(self.url)
+        except (FileNotFoundError, StoreError, MissingExtraError):
+            raise
+        except Exception as error:  # the libraries' errors have no common base
+            raise StoreError(
+                f"The store {self.url} cannot be read ({_reason(error)}).",
+                "Check its address, the connection and your credentials for it.",
+            ) from error
+
+
+def _flat(url: str) -> bool:
+    return url.partition("://")[0] in _FLAT
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error; those of the libraries name addresses, and no credentials."""
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+def _made(about: Mapping[str, Any]) -> float:
+    """When an object was written, in seconds since the epoch; 0 if nobody knows."""
+    for name in ("LastModified", "last_modified", "mtime", "created", "updated"):
+        value = about.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return 0.0
+
+
+@lru_cache(maxsize=8)
+def _opened(url: str) -> tuple[Any, str]:
+    core = require("fsspec.core", f"The store {url}")
+    try:
+        # Listings change under our feet.
+        files, root = core.url_to_fs(url, use_listings_cache=False)
+    except ImportError as error:
+        scheme = url.partition("://")[0]
+        extra = "s3fs" if scheme in ("s3", "s3a") else None
+        raise MissingExtraError(
+            f"The store {url} needs a package that is not installed ({_reason(error)}).",
+            "Install it with: pip install "
+            + ("'dynanoise[remote]'" if extra else f"the package fsspec names for {scheme}://"),
+        ) from error
+    except ValueError as error:
+        raise StoreError(f"fsspec cannot open {url} ({_reason(error)}).", "Check it.") from error
+    return files, str(root).rstrip("/")
+
+
+def _files(url: str) -> Any:
+    return _opened(url)[0]
+
+
+def _root(url: str) -> str:
+    return _opened(url)[1]

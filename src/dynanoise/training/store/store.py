@@ -1,0 +1,280 @@
+"""Trained models and what they said, kept under a hash of everything that determines them.
+
+An entry appears whole or not at all, so a run that was killed at any moment finds every model that
+was finished and nothing that was not. No pickle: weights are safetensors, answers npz, the
+description JSON.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+from dynanoise.core.errors import MissingModelError, UnknownNameError
+from dynanoise.data.dataset import Data
+from dynanoise.training.execution import stacked
+from dynanoise.training.jobs import Answers, Job, Trained
+from dynanoise.training.store.buckets import Bucket
+from dynanoise.training.store.places import Place, place
+from dynanoise.training.store.shelves import ENTRY, Folder, Shelf
+
+log = logging.getLogger(__name__)
+
+_ANSWERS, _WEIGHTS = "answers.npz", "model.safetensors"
+_FACT = "fact_"
+
+
+def describe(job: Job, data: Data) -> dict[str, Any]:
+    """Everything that determines a job's answers, as JSON can hold it.
+
+    The name of the job is not among it: the same model in another part is the same model.
+    """
+
+    def component(value: Any) -> dict[str, Any]:
+        return {
+            "name": f"{type(value).__module__}.{type(value).__qualname__}",
+            "version": getattr(value, "version", None),
+            "parameters": asdict(value),
+        }
+
+    def ids(values: Any) -> str:
+        return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
+
+    asked_further: dict[str, Any] = {}
+    if job.further is not None:
+        asked_further["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
+    return {
+        **asked_further,
+        **({"stacked": stacked.VERSION} if job.stacked else {}),
+        "data": data.digest,
+        "members": ids(job.members),
+        "reference": ids(job.reference),
+        "asked": ids(np.arange(len(data)) if job.asked is None else job.asked),
+        "model": component(job.model),
+        "recipe": component(job.recipe),
+        "seed": job.seed,
+        "threads": job.threads,
+        "device": job.device,
+        "torch": torch.__version__,
+    }
+
+
+def key(job: Job, data: Data) -> str:
+    """64 hexadecimal digits, equal exactly for jobs with equal `describe`."""
+    text = json.dumps(describe(job, data), sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A stored model, for listings.
+
+    Attributes:
+        key: its hash.
+        description: what `describe` said, with "job", "data set" and "seconds" for people.
+        size: bytes on disk.
+        made: seconds since the epoch.
+    """
+
+    key: str
+    description: dict[str, Any]
+    size: int
+    made: float
+
+
+@dataclass(frozen=True)
+class Store:
+    """Trained models in a folder, or at an address that fsspec opens.
+
+    Args:
+        root: the folder, made when something is first stored, or "s3://BUCKET/FOLDER" and the like,
+            see `places.place`.
+        lease: of claims at an address, see `buckets.Bucket`.
+    """
+
+    root: Place
+    lease: float = 120.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", place(self.root))
+
+    @property
+    def _shelf(self) -> Shelf:
+        return Bucket(self.root, self.lease) if isinstance(self.root, str) else Folder(self.root)
+
+    @property
+    def pause(self) -> float:
+        """Seconds between two looks whether somebody else has finished a model."""
+        return self._shelf.pause
+
+    def __contains__(self, name: str) -> bool:
+        """True if something seems to be stored under a key; nothing is read, checked or removed."""
+        return self._shelf.holds(name)
+
+    def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
+        """Tells others that a model is being trained, see `shelves.Shelf.claim`.
+
+        Args:
+            name: its key.
+            owner: of the claim; may take over what it claimed before.
+        """
+        return self._shelf.claim(name, owner)
+
+    def get(self, name: str) -> Answers | None:
+        """The answers stored under a key; None if there are none or they are damaged.
+
+        A damaged entry (a checksum does not fit, a part is missing) is logged and removed, so that
+        it is trained again.
+
+        Raises:
+            StoreError: if the store is no folder and cannot be asked.
+        """
+        shelf = self._shelf
+        try:
+            text = shelf.entry(name)
+            if text is None:
+                return None
+            entry = json.loads(text)
+            content = _checked(shelf, name, _ANSWERS, entry["sha256"][_ANSWERS])
+            for part, sha256 in entry["sha256"].items():
+                if part != _ANSWERS and not shelf.fits(name, part, sha256):
+                    raise ValueError(f"the checksum of {part} does not fit")
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                facts = {
+                    part.removeprefix(_FACT): arrays[part]
+                    for part in arrays
+                    if part.startswith(_FACT)
+                }
+                return Answers(
+                    arrays["logits"],
+                    arrays["random"],
+                    int(entry["retries"]),
+                    float(entry["seconds"]),
+                    facts,
+                    arrays.get("near"),
+                    stacked="stacked" in entry,
+                )
+        except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
+            self._discard(name, error)
+            return None
+
+    def _discard(self, name: str, error: Exception) -> None:
+        log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
+        self._shelf.remove(name)
+
+    def weights(self, name: str) -> dict[str, torch.Tensor]:
+        """The stored state dictionary of a model, facts included; see `facts.load`.
+
+        Raises:
+            UnknownNameError: if nothing is stored under the key.
+            MissingModelError: if the weights are damaged; they are removed.
+        """
+        if self.get(name) is None:
+            raise UnknownNameError(f"No model {name[:12]} is stored.", "See `dynanoise store ls`.")
+        shelf = self._shelf
+        try:
+            sha256 = json.loads(shelf.entry(name) or b"{}")["sha256"][_WEIGHTS]
+            return load(_checked(shelf, name, _WEIGHTS, sha256))
+        except (OSError, ValueError, LookupError) as error:
+            self._discard(name, error)
+            raise MissingModelError(
+                f"The stored model {name[:12]} was damaged.", "Train it again."
+            ) from error
+
+    def put(self, name: str, made: Trained | Answers, description: dict[str, Any]) -> bool:
+        """Stores a model and its answers, or further answers alone; True if it is there afterwards.
+
+        A store that is full or cannot be written is logged and loses nothing but the storing.
+        """
+        answers = made.answers if isinstance(made, Trained) else made
+        facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
+        arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
+        if answers.near is not None:
+            arrays["near"] = answers.near
+        try:
+            file = io.BytesIO()
+            np.savez(file, **arrays)
+            parts = {_ANSWERS: file.getvalue()}
+            if isinstance(made, Trained):
+                parts[_WEIGHTS] = save(_apart(made.model.state_dict()))
+            entry = {
+                **description,
+                "retries": answers.retries,
+                "seconds": answers.seconds,
+                "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
+            }
+            self._shelf.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})
+        except OSError as error:
+            log.warning("a trained model could not be stored (%s); the run goes on", error)
+            return False
+        return True
+
+    def entries(self) -> Iterator[Entry]:
+        """What is stored, oldest first; unreadable entries are left out."""
+        found = []
+        for listed in self._shelf.entries():
+            try:
+                found.append(Entry(listed.name, json.loads(listed.text), listed.size, listed.made))
+            except ValueError:
+                continue
+        yield from sorted(found, key=lambda entry: entry.made)
+
+    def remove(self, prefixes: Iterable[str]) -> list[str]:
+        """Removes the entries whose keys begin with one of the prefixes; their keys.
+
+        Raises:
+            UnknownNameError: if a prefix fits no entry; nothing is removed then.
+        """
+        names = [entry.key for entry in self.entries()]
+        chosen: list[str] = []
+        for prefix in prefixes:
+            fitting = [name for name in names if prefix and name.startswith(prefix)]
+            if not fitting:
+                raise UnknownNameError(
+                    f"No stored model begins with {prefix!r}.", "See `dynanoise store ls`."
+                )
+            chosen += fitting
+        for name in chosen:
+            self._shelf.remove(name)
+        return chosen
+
+    def sweep(self, older_than: float = 3600.0) -> None:
+        """Removes what killed processes left unfinished longer than some seconds ago.
+
+        Raises:
+            StoreError: if the store is no folder and cannot be asked.
+        """
+        self._shelf.sweep(older_than)
+
+
+def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Tensors in order, of which none shares memory with another: safetensors refuses those."""
+    found: dict[str, torch.Tensor] = {}
+    seen: set[int] = set()
+    for name, value in state.items():
+        place = value.untyped_storage().data_ptr()
+        found[name] = value.clone().contiguous() if place in seen else value.contiguous()
+        seen.add(place)
+    return found
+
+
+def _checked(shelf: Shelf, name: str, part: str, sha256: str) -> bytes:
+    content = shelf.part(name, part, sha256)
+    if _digest(content) != sha256:
+        raise ValueError(f"the checksum of {part} does not fit")
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,112 @@
+/** Where a number comes from: links to its Result, and the dialog that they open. */
+
+import { at, methodTitle, dataTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
+import { byId, copy, digits, el, fixed } from "./dom.js";
+
+const PREFIX = "#record/";
+const UNKNOWN = "The results of this page hold no such number: the link is broken, or of another version of them.";
+
+/** The address of a number within the page. */
+export function address(found) {
+  const parts = [found.run.folder, found.protocol.name, found.method, found.attack ?? "-", found.metric];
+  return PREFIX + parts.map(encodeURIComponent).join("/");
+}
+
+/**
+ * A number as a link to where it is from.
+ * @param {import("./data.js").Found | null} found
+ * @param {string} [text] instead of the value with three decimals
+ */
+export function number(found, text) {
+  if (!found) return el("span", { class: "absent" }, "–");
+  const signed = found.metric.startsWith("midput");
+  return el("a", { class: "num", href: address(found) }, text ?? fixed(found.cell.value, 3, signed));
+}
+
+/** Such as "[.780, .795]", or null. */
+export function interval({ cell }) {
+  if (cell.low === null || cell.low === cell.high) return null;
+  return `[${fixed(cell.low)}, ${fixed(cell.high)}]`;
+}
+
+/** Opens the dialog whenever the address asks for a number. */
+export function start(data) {
+  const dialog = byId("source");
+  let back = null, before = "#";
+  const show = (event) => {
+    if (!location.hash.startsWith(PREFIX)) {
+      if (dialog.open) dialog.close();
+      return;
+    }
+    const found = looked(data, location.hash);
+    if (event) {
+      const old = new URL(event.oldURL).hash;
+      before = old.startsWith(PREFIX) ? before : old;
+    }
+    byId("source-body").replaceChildren(...(found ? body(found) : [el("p", {}, UNKNOWN)]));
+    if (!dialog.open) {
+      back = document.activeElement;
+      dialog.showModal();
+    }
+  };
+  dialog.addEventListener("close", () => {
+    if (location.hash.startsWith(PREFIX)) history.replaceState(null, "", location.pathname + location.search + before);
+    if (back instanceof HTMLElement && back.isConnected) back.focus({ preventScroll: true });
+  });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  addEventListener("hashchange", show);
+  show(null);
+}
+
+/** The number that a link asks for; null where it is broken, or of other results. */
+function looked(data, hash) {
+  let parts;
+  try {
+    parts = hash.slice(PREFIX.length).split("/").map(decodeURIComponent);
+  } catch {
+    return null;
+  }
+  const [folder, protocol, method, attack, metric] = parts;
+  if (protocol === "overhead") return overheadAt(data, method, metric);
+  return data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
+}
+
+function body(found) {
+  const { run, protocol, cell } = found;
+  const text = protocol.name === "overhead" ? (value) => digits(value, 4) : (value) => fixed(value, 3, found.metric.startsWith("midput"));
+  const ends = cell.low === null ? null : `95% interval ${text(cell.low)} to ${text(cell.high)}`;
+  const said = el("span", { class: "said", role: "status" });
+  const defense = run.defenses?.[found.method];
+  const pairs = [
+    ["Measured", `${metricTitle(found.metric)}${found.attack ? `, attack: ${found.title ?? found.attack}` : ""}`],
+    ["Behind", `${methodTitle(found.method)}${defense ? ` (${plain(defense)})` : ""}`],
+    ["On", `${dataTitle(run.dataset)}, ${run.model}${protocol.seeds > 1 ? `; mean of ${protocol.seeds} seeds` : ""}`],
+    ["Against", protocol.knows === undefined ? protocol.who : `${protocolTitle(protocol)}. ${protocol.who}`],
+    ["Result", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, method ${found.method}, ${found.attack ? `attack ${found.attack}` : "no attack"}`)],
+    ["SHA-256", el("code", {}, run.sha256)],
+    ["Made by", el("code", {}, run.command)],
+    ["With", `${Object.entries(run.versions).map((pair) => pair.join(" ")).join(", ")}; ${run.hardware}`],
+  ];
+  return [
+    el("p", { class: "big" }, text(cell.value), " ", ends && el("small", {}, ends)),
+    el("div", { class: "buttons" },
+      el("button", { type: "button", onclick: () => copy(run.command, said, "The command was") }, "Copy command"), said),
+    el("dl", {}, ...pairs.flatMap(([term, about]) => [el("dt", {}, term), el("dd", {}, about)])),
+  ];
+}
+
+function plain(defense) {
+  return Object.entries(defense).map(([key, value]) => (key === "name" ? value : `${key.replaceAll("_", " ")} ${value}`)).join(", ");
+}
+
+/** Fills `data-fact` placeholders of the text with numbers; a question without its Result goes. */
+export function facts(data) {
+  for (const place of document.querySelectorAll("[data-fact]")) {
+    const [folder, protocol, method, attack, metric] = place.dataset.fact.split("/");
+    const found = data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
+    if (found) place.replaceChildren(number(found));
+    else place.replaceChildren("(not measured)");
+  }
+}
+
+export { at };

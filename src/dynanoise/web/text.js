@@ -1,0 +1,37 @@
+/** Section 7: what is filled in of the text: threat models of results, and the paper to cite. */
+
+import { dataTitle, protocolTitle } from "./data.js";
+import { byId, copy, el } from "./dom.js";
+
+const AFFILIATION = "Imperial College London";
+
+export function start(data) {
+  const seen = new Map();
+  for (const set of data.sets.values()) {
+    for (const { protocol } of set.protocols) {
+      const title = protocolTitle(protocol);
+      seen.set(title, { who: protocol.attacker, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
+    }
+  }
+  byId("threats").replaceChildren(el("dl", {}, ...[...seen].flatMap(([title, { who, sets }]) => [
+    el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
+  ])));
+  onPaper(byId("faq"));
+  const { authors, title, journal, year, arxiv, url, bibtex } = data.citation;
+  byId("cite-text").replaceChildren(
+    `${authors.join(" and ")} (${AFFILIATION}). `, el("i", {}, title), `. ${journal}, ${year}. `,
+    el("a", { href: url, rel: "noreferrer" }, `arXiv:${arxiv}`), ".",
+  );
+  byId("cite-bibtex").textContent = bibtex;
+  byId("cite-copy").addEventListener("click", () => copy(bibtex, byId("cite-said"), "BibTeX was"));
+}
+
+/** Opens every answer while the page is printed: on paper nobody can. */
+function onPaper(faq) {
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    opened = [...faq.querySelectorAll("details:not([open])")];
+    for (const one of opened) one.open = true;
+  });
+  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+}

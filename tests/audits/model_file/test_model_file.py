@@ -1,0 +1,119 @@
+"""Models in files: ONNX and torch say the same, and each mistake has its sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.audits.model_file.model_file import load
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.numerics import softmax
+
+onnx: Any = pytest.importorskip("onnx", reason="test models are made by onnx")
+pytest.importorskip("onnxruntime", reason="ONNX models need: pip install 'dynanoise[onnx]'")
+
+WEIGHTS = np.random.default_rng(0).normal(0, 1, (3, 4)).astype(np.float32)
+FACTORY = "tests.audits.model_file.test_model_file:linear"
+
+
+def linear() -> Any:
+    """What the factory makes."""
+    from torch import nn
+
+    return nn.Linear(4, 3, bias=False)
+
+
+def write_onnx(path: Path, *, batch: int | str = "n", end: str | None = None) -> Path:
+    helper, kinds = onnx.helper, onnx.TensorProto
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["z"])]
+    if end is not None:
+        nodes.append(helper.make_node(end, ["z"], ["end"]))
+    last = "z" if end is None else "end"
+    kind = kinds.INT64 if end == "ArgMax" else kinds.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("x", kinds.FLOAT, [batch, 4])],
+        [helper.make_tensor_value_info(last, kind, None)],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(WEIGHTS.T), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(path))
+    return path
+
+
+def tables(
+    folder: Path, labels: dict[str, Any] | None = None, columns: int = 4
+) -> tuple[Path, Path]:
+    generator = np.random.default_rng(1)
+    for name in ("in", "out"):
+        inputs = generator.normal(0, 1, (50, columns)).astype(np.float32)
+        own = (labels or {}).get(name, np.arange(50) % 3)
+        np.savez(folder / f"{name}.npz", X=inputs, y=own)
+    return folder / "in.npz", folder / "out.npz"
+
+
+@pytest.mark.parametrize("batch", ["n", 1])
+@pytest.mark.parametrize("end", [None, "Softmax"])
+def test_onnx_answers_are_logits_or_probabilities(
+    tmp_path: Path, batch: int | str, end: str | None
+) -> None:
+    inside, outside = tables(tmp_path)
+    given = load(write_onnx(tmp_path / "m.onnx", batch=batch, end=end), None, inside, outside)
+    inputs = np.concatenate([np.load(inside)["X"], np.load(outside)["X"]])
+    expected = inputs.astype(np.float64) @ WEIGHTS.T
+    np.testing.assert_allclose(softmax(given.logits[0].astype(float)), softmax(expected), rtol=1e-4)
+    np.testing.assert_array_equal(given.member[0], np.arange(100) < 50)
+    np.testing.assert_array_equal(given.labels[:50], np.arange(50) % 3)
+
+
+def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch models need: pip install 'dynanoise[train]'")
+    files = pytest.importorskip("safetensors.torch")
+    inside, outside = tables(tmp_path)
+    files.save_file({"weight": torch.tensor(WEIGHTS)}, tmp_path / "m.safetensors")
+    found = load(tmp_path / "m.safetensors", FACTORY, inside, outside)
+    same = load(write_onnx(tmp_path / "m.onnx"), None, inside, outside)
+    np.testing.assert_allclose(found.logits, same.logits, atol=1e-5)
+    wrong = tmp_path / "wrong.safetensors"
+    files.save_file({"bias": torch.zeros(3)}, wrong)
+    with pytest.raises(DataFileError, match=r"does not hold the weights of what tests.audit"):
+        load(wrong, FACTORY, inside, outside)
+    for factory, says in (
+        ("linear", "Write package.module:function"),
+        ("tests.audit:nobody", "cannot be called"),
+        ("nowhere_at_all:linear", "cannot be called"),
+        ("builtins:dict", "made a dict"),
+    ):
+        with pytest.raises(InputError, match=says):
+            load(tmp_path / "m.safetensors", factory, inside, outside)
+    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
+        load(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
+
+
+def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
+    model = write_onnx(tmp_path / "m.onnx")
+    inside, outside = tables(tmp_path)
+    with pytest.raises(InputError, match=r"comes with a factory"):
+        load(model, FACTORY, inside, outside)
+    with pytest.raises(InputError, match=r"comes without a factory"):
+        load(tmp_path / "m.safetensors", None, inside, outside)
+    with pytest.raises(DataFileError, match=r"ends in .pt"):
+        load(tmp_path / "m.pt", None, inside, outside)
+    with pytest.raises(DataFileError, match=r"There is no file"):
+        load(tmp_path / "nowhere.onnx", None, inside, outside)
+    labels_only = write_onnx(tmp_path / "labels.onnx", end="ArgMax")
+    with pytest.raises(DataFileError, match=r"has no output"):
+        load(labels_only, None, inside, outside)
+    (tmp_path / "bad.onnx").write_text("no model")
+    with pytest.raises(DataFileError, match=r"cannot be read as an ONNX model"):
+        load(tmp_path / "bad.onnx", None, inside, outside)
+    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
+        load(model, None, *tables(tmp_path, columns=5))
+    with pytest.raises(InputError, match=r"labels hold 3 with 3 classes"):
+        load(model, None, *tables(tmp_path, {"in": np.arange(50) % 4, "out": np.arange(50) % 4}))
+    with pytest.raises(DataFileError, match=r"The classes are a, b in in.npz and numbers in out"):
+        load(model, None, *tables(tmp_path, {"in": np.array(["a", "b"] * 25)}))

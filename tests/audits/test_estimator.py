@@ -1,0 +1,92 @@
+"""Audits of scikit-learn classifiers."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.datasets import make_classification
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LinearRegression, Perceptron, RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.tree import DecisionTreeClassifier
+
+import dynanoise
+from dynanoise.audits.estimator import _logits, _random_states
+from dynanoise.core.errors import InputError, TooFewRecordsError
+
+X, Y = make_classification(300, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "rmia", "population"))
+
+
+def auc(estimator: Any, y: Any = Y) -> dynanoise.Result:
+    result = dynanoise.audit(estimator, X, y, models=8)
+    return next(one for one in result.records if one.attack == "strongest")
+
+
+def test_a_tree_that_knows_its_records_by_heart_is_found_and_a_constant_is_not() -> None:
+    assert auc(make_pipeline(StandardScaler(), DecisionTreeClassifier())).metrics["auc"].value > 0.7
+    constant = auc(DummyClassifier(strategy="uniform")).metrics["auc"]
+    assert constant.value == pytest.approx(0.5, abs=0.06)
+
+
+def test_labels_of_any_kind_and_classifiers_without_probabilities() -> None:
+    record = auc(RidgeClassifier(), np.array(["b", "c", "a"])[Y])
+    assert record.model == "RidgeClassifier" and record.counts["models"] == 8
+    assert record.counts["test"] + record.counts["reference"] == 90
+    assert record.command == "dynanoise.audit(RidgeClassifier(), X, y, models=8, seed=0)"
+
+
+def test_the_estimator_itself_is_neither_fitted_nor_changed() -> None:
+    tree = DecisionTreeClassifier()
+    first = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))
+    assert not hasattr(tree, "tree_") and tree.random_state is None
+    again = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))
+    assert [one.metrics for one in first.records] == [one.metrics for one in again.records]
+    assert "| Answers | Queries |" in first.to_markdown()
+
+
+def test_random_states_inside_pipelines_are_the_models_own() -> None:
+    pipe = make_pipeline(StandardScaler(), DecisionTreeClassifier())
+    states = [_random_states(pipe, 0, model) for model in (0, 1)]
+    assert list(states[0]) == ["decisiontreeclassifier__random_state"]
+    assert states[0] != states[1]
+    assert _random_states(DecisionTreeClassifier(random_state=3), 0, 0) == {}
+
+
+def test_a_class_that_a_clone_never_saw_has_probability_0() -> None:
+    tree = DecisionTreeClassifier().fit(X[Y < 2], Y[Y < 2])
+    assert (np.exp(_logits(tree, X, 3))[:, 2] < 1e-300).all()
+    ridge = RidgeClassifier().fit(X[Y != 1], Y[Y != 1])
+    rows = _logits(ridge, X, 3)
+    np.testing.assert_array_equal(rows.argmax(axis=1), ridge.predict(X))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((LinearRegression(), X, Y), "is no scikit-learn classifier"),
+        ((DecisionTreeClassifier, X, Y), "is no scikit-learn classifier"),
+        ((Perceptron(), X[:200], Y), "X has shape (200, 20) and y (300,)"),
+        ((DecisionTreeClassifier(), X, Y + 0.5), "y holds 3 different values of dtype float64"),
+        ((DecisionTreeClassifier(), X, 0 * Y), "y holds 1 different values"),
+    ],
+)
+def test_wrong_use_is_one_sentence(arguments: Any, says: str) -> None:
+    with warnings.catch_warnings(), pytest.raises(InputError) as error:
+        dynanoise.audit(*arguments)
+    assert says in str(error.value)
+
+
+def test_too_few_records_or_models() -> None:
+    with pytest.raises(TooFewRecordsError, match="There are 60 records"):
+        dynanoise.audit(DecisionTreeClassifier(), X[:60], Y[:60])
+    with pytest.raises(InputError, match="models is 7"):
+        dynanoise.audit(DecisionTreeClassifier(), X, Y, models=7)

@@ -1,0 +1,139 @@
+"""Data that users bring: what is taken, and that each mistake has its sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.audits.inputs import given_of
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from tests.build_audit import Arrays, arrays, probabilities
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("models", [1, 4])
+def test_probabilities_become_their_logarithms(dtype: Any, models: int) -> None:
+    found = probabilities(arrays(models), dtype)
+    given = given_of("x", **found)
+    assert given.logits.shape == (models, 200, 3) and given.test_logits.shape == (models, 100, 3)
+    assert given.member.shape == (models, 200)
+    expected = np.log(np.asarray(found["probs"], dtype=np.float64)).reshape(models, 200, 3)
+    np.testing.assert_allclose(given.logits, expected)
+
+
+def test_a_probability_of_0_is_finite() -> None:
+    found = probabilities(arrays(1))
+    found["probs"][0] = [1.0, 0.0, 0.0]
+    assert np.isfinite(given_of("x", **found).logits).all()
+
+
+def test_half_of_the_test_data_are_the_reference() -> None:
+    pool = given_of("x", **arrays()).pool(seed=3)
+    assert len(pool.test.labels) == len(pool.reference.labels) == 50
+    every = np.concatenate([pool.examples.ids, pool.test.ids, pool.reference.ids])
+    assert len(np.unique(every)) == 300
+    assert not (pool.test.use.any() or pool.reference.use.any())
+
+
+def test_without_test_data_records_of_no_model_are_the_reference() -> None:
+    found = arrays(tests=0)
+    found["member"][:, :30] = 0
+    pool = given_of("x", **found).pool()
+    assert len(pool.reference.labels) >= 30 and len(pool.test.labels) == 0
+    assert not np.intersect1d(pool.reference.ids, pool.examples.ids).size
+    assert (pool.examples.use == 1).any(axis=0).all()
+    np.testing.assert_array_equal(
+        pool.reference.logits[:, :, 0], found["logits"][:, pool.reference.ids]
+    )
+
+
+def change(**changes: Any) -> Arrays:
+    found = arrays(1)
+    return {**found, **{name: np.asarray(value) for name, value in changes.items()}}
+
+
+def without(*names: str) -> Arrays:
+    return {name: value for name, value in arrays(1).items() if name not in names}
+
+
+MEMBER, LABELS = (arrays(1)[name] for name in ("member", "labels"))
+TWO = arrays(1, classes=2)
+
+MISTAKES: dict[str, tuple[Arrays, str]] = {
+    "labels and member": (
+        change(labels=MEMBER, member=LABELS),
+        "labels hold only 0 and 1, and member holds 2: labels and member look exchanged. Exchange",
+    ),
+    "labels and member of two classes": (
+        {**TWO, "labels": TWO["member"], "member": TWO["labels"]},
+        "labels and member look exchanged",
+    ),
+    "labels from 1": (
+        change(labels=LABELS + 1),
+        "labels go from 1 to 3 with 3 classes. Count classes from 0: subtract 1.",
+    ),
+    "a label beyond": (change(labels=LABELS * 2), "labels hold 4 with 3 classes."),
+    "sums": (
+        {**probabilities(arrays(1)), "probs": 0.9 * probabilities(arrays(1))["probs"]},
+        "sum to 0.9. Probabilities of all K classes sum to 1; is a column missing or exchanged?",
+    ),
+    "logits as probs": (
+        {**without("logits"), "probs": arrays(1)["logits"]},
+        "which is no probability. Give probabilities, or call them",
+    ),
+    "probs as logits": (
+        change(logits=probabilities(arrays(1))["probs"]),
+        "sums to 1: these are probabilities. Call them probs.",
+    ),
+    "all members": (change(member=np.ones(200, bool)), "Model 0 has no non-members among 200"),
+    "no members": (change(member=np.zeros(200, bool)), "Model 0 has no members among 200"),
+    "NaN": (
+        change(logits=np.where(np.arange(600).reshape(200, 3) == 4, np.nan, 1.0)),
+        "logits hold nan for model 0, record 1, class 1.",
+    ),
+    "labels that are probabilities": (
+        change(labels=LABELS + 0.25),
+        "Whole numbers belong there; is a column of probabilities in its place?",
+    ),
+    "NaN labels": (change(labels=np.where(LABELS == 1, np.nan, 0.0)), "labels hold nan at"),
+    "other member": (change(member=2 * MEMBER), "member holds 2. Use 1 for trained on"),
+    "integers": (change(logits=np.ones((200, 3), int)), "logits have dtype int64."),
+    "one axis": (change(logits=np.ones(200)), "logits have shape (200,). Give [N, K], or"),
+    "one class": (change(logits=np.ones((200, 1))), "logits have shape (200, 1)."),
+    "other N": (change(labels=LABELS[:150]), "labels have shape (150,) for 200 records."),
+    "member of other models": (
+        {**arrays(4), "member": arrays(5)["member"]},
+        "member has shape (5, 200) for 4 models and 200 records.",
+    ),
+    "one member for several models": (
+        {**arrays(4), "member": MEMBER},
+        "member has shape (200,) for 4 models and 200 records.",
+    ),
+    "test of other models": (
+        {**arrays(4), "test_logits": arrays(5)["test_logits"]},
+        "The test answers have shape (5, 100, 3), the others (4, 200, 3).",
+    ),
+    "test without labels": (without("test_labels"), "one without the other"),
+    "labels without test": (without("test_logits"), "one without the other"),
+    "no answers": (without("logits"), "x holds neither logits nor probs."),
+    "no labels": (without("labels"), "x holds no labels."),
+    "no member": (without("member"), "x holds no member."),
+    "both": ({**arrays(1), **probabilities(arrays(1))}, "Both logits and probs were given."),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_each_mistake_has_its_sentence(mistake: str) -> None:
+    found, says = MISTAKES[mistake]
+    with pytest.raises(InputError) as error:
+        given_of("x", **found)
+    assert says in str(error.value)
+
+
+def test_three_rows_are_too_few() -> None:
+    found = {name: value[:3] for name, value in arrays(1, seed=2).items()}
+    found["member"] = np.array([0, 1, 1])
+    with pytest.raises(TooFewRecordsError, match=r"Model 0 has 2 members among 3 records. Give at"):
+        given_of("x", **found)

@@ -1,0 +1,135 @@
+"""Files of outputs: three formats say the same, and nothing is read that could run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.audits.outputs_file import load
+from dynanoise.core.errors import DataFileError, InputError
+from tests.build_audit import Arrays, arrays, probabilities
+
+
+def npz(folder: Path, found: Arrays) -> Path:
+    path = folder / "outputs.npz"
+    np.savez(path, **found)  # type: ignore[arg-type]
+    return path
+
+
+def csv(folder: Path, found: Arrays, header: str = "p0,p1,p2,label,member") -> Path:
+    path = folder / "outputs.csv"
+    columns = np.column_stack([found["probs"], found["labels"], found["member"]])
+    np.savetxt(path, columns, delimiter=",", header=header, comments="", fmt="%.9g")
+    return path
+
+
+def parquet(folder: Path, columns: dict[str, Any]) -> Path:
+    arrow = pytest.importorskip("pyarrow", reason="parquet needs pyarrow")
+    files = pytest.importorskip("pyarrow.parquet")
+    files.write_table(arrow.table(columns), folder / "outputs.parquet")
+    return folder / "outputs.parquet"
+
+
+def test_npz_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
+    found = probabilities(arrays(1, tests=0))
+    flat = {f"p{k}": found["probs"][:, k] for k in range(3)}
+    flat |= {"label": found["labels"], "member": found["member"].astype(bool)}
+    lists = {"probs": found["probs"].tolist(), "labels": found["labels"]}
+    read = [load(npz(tmp_path, found)), load(csv(tmp_path, found))]
+    read += [load(parquet(tmp_path, flat))]
+    read += [load(parquet(tmp_path, {**lists, "member": found["member"]}))]
+    for given in read:
+        np.testing.assert_allclose(given.logits[0], np.log(found["probs"]), atol=1e-6)
+        np.testing.assert_array_equal(given.labels, found["labels"])
+        np.testing.assert_array_equal(given.member[0], found["member"])
+
+
+def test_parquet_of_several_models(tmp_path: Path) -> None:
+    found = arrays(4, tests=0)
+    columns = {
+        "logits": np.moveaxis(found["logits"], 0, 1).tolist(),
+        "labels": found["labels"],
+        "member": found["member"].T.tolist(),
+    }
+    given = load(parquet(tmp_path, columns))
+    np.testing.assert_array_equal(given.logits, found["logits"])
+    np.testing.assert_array_equal(given.member, found["member"])
+
+
+def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None:
+    path = tmp_path / "outputs.npz"
+    path.write_text("logits")
+    with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
+        load(path)
+    found = arrays(1)
+    found["labels"] = np.array([{"class": 0}] * 200, dtype=object)
+    with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
+        load(npz(tmp_path, found))
+
+
+def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
+    found = arrays(1)
+    found["test_label"] = found.pop("test_labels")
+    with pytest.raises(DataFileError, match=r"unknown 'test_label' among its arrays. Did you mean"):
+        load(npz(tmp_path, found))
+    flat = probabilities(arrays(1, tests=0))
+    with pytest.raises(DataFileError, match=r"unknown 'weight' among its columns"):
+        load(csv(tmp_path, flat, "p0,p1,weight,label,member"))
+    columns = {"logits": found["logits"].tolist(), "labels": found["labels"], "w": [1] * 200}
+    with pytest.raises(DataFileError, match=r"unknown 'w' among its columns"):
+        load(parquet(tmp_path, columns))
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("p0,p1,p3,label,member", "these columns of probabilities: p0, p1, p3."),
+        ("label,p0,p1,p2,member", "which is no probability. Give probabilities, or call them"),
+        ("p0,p1,p2,member,label", "labels hold only 0 and 1, and member holds 2"),
+        ("0.1,0.2,0.7,1,1", "The first line of"),
+        ("p0,p0,p1,label,member", "has a column twice"),
+        ("p0,p1,p2,label", "has 4 column names and 5 columns"),
+    ],
+)
+def test_columns_that_are_exchanged_or_misnamed(tmp_path: Path, header: str, says: str) -> None:
+    path = csv(tmp_path, probabilities(arrays(1, tests=0)), header)
+    with pytest.raises((DataFileError, InputError), match=re.escape(says)):
+        load(path)
+
+
+def test_cells_that_are_empty_or_words(tmp_path: Path) -> None:
+    path = csv(tmp_path, probabilities(arrays(1, tests=0)))
+    text = path.read_text().splitlines()
+    path.write_text("\n".join([*text[:5], ",0.5,0.5,1,1", *text[5:]]))
+    with pytest.raises(InputError, match=r"probs hold nan for model 0, record 4, class 0."):
+        load(path)
+    path.write_text("\n".join([text[0], "a,0.5,0.5,1,1"]))
+    with pytest.raises(DataFileError, match=r"cannot be read as csv of numbers"):
+        load(path)
+    path.write_text("")
+    with pytest.raises(DataFileError, match=r"these columns of probabilities: none"):
+        load(path)
+
+
+def test_lists_of_several_lengths_and_words_in_parquet(tmp_path: Path) -> None:
+    labels = [0] * 3
+    with pytest.raises(DataFileError, match=r"'probs' .* lists of 2 lengths"):
+        load(parquet(tmp_path, {"probs": [[1.0], [1.0, 0.0], [1.0]], "labels": labels}))
+    with pytest.raises(DataFileError, match=r"'labels' .* holds string"):
+        load(parquet(tmp_path, {"probs": [[1.0, 0.0]] * 3, "labels": ["a", "b", "c"]}))
+
+
+def test_other_files(tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match=r"ends in .pkl. Use one of .npz, .csv, .parquet"):
+        load(tmp_path / "outputs.pkl")
+    with pytest.raises(DataFileError, match=r"There is no file"):
+        load(tmp_path / "outputs.npz")
+    path = tmp_path / "outputs.parquet"
+    path.write_text("no")
+    pytest.importorskip("pyarrow")
+    with pytest.raises(DataFileError, match=r"cannot be read as parquet"):
+        load(path)

@@ -1,0 +1,272 @@
+"""Audits of what users bring: leaks are found, their absence too, and every result says whose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.conditions import Condition, outcome, parsed
+from dynanoise.audits.pool_audit import Question, Subject, audited, steps
+from dynanoise.config.configuration import Configuration
+from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
+from dynanoise.core.registry import DEFENSES
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.feasibility import feasible
+from dynanoise.evaluation.leave_one_out import answered, attack_pool
+from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.responses import NoiseSource, observe, recovered
+from dynanoise.evaluation.single_model import _Attacker, halves
+from dynanoise.metrics.pooled import bootstrap
+from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.fresh import Fresh
+from dynanoise.noise.keyed import Keyed
+from dynanoise.report.render.pages import page_of
+from dynanoise.report.wording.audit import OUT_OF_SCOPE
+from tests.build_audit import given
+
+SUBJECT = Subject("made up", "outputs as given", "dynanoise audit made_up.npz")
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that these tests stay fast whatever attacks are installed."""
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "rmia", "population"))
+    monkeypatch.setattr(
+        "dynanoise.evaluation.feasibility.SINGLE", ("population", "confidence", "loss")
+    )
+
+
+def run(question: Question | None = None, **choices: Any) -> AuditResult:
+    return audited(given(**choices).pool(), question or Question(), SUBJECT)
+
+
+def strongest(result: AuditResult, metric: str, method: str = "none") -> list[float]:
+    return [
+        one.metrics[metric].value
+        for one in result.records
+        if one.attack == "strongest" and one.method == method
+    ]
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_planted_leakage_is_found_and_none_is_not_made_up(models: int) -> None:
+    records = 1000 if models == 1 else 200
+    assert strongest(run(models=models, records=records), "auc")[0] > 0.7
+    quiet = run(models=models, records=records, leak=0.0, seed=4)
+    found = next(one for one in quiet.records if one.attack == "strongest").metrics["auc"]
+    assert found.low is not None and found.high is not None
+    assert found.low - 0.01 < 0.5 < found.high + 0.01
+
+
+def noise(model: int, role: str) -> NoiseSource:
+    return lambda purpose: Fresh(0)
+
+
+def test_exact_halves_give_nothing_away_by_counts() -> None:
+    """With the target silent, who of the others holds a record says nothing about the target."""
+    pool = given(models=8, records=400, halves=True).pool()
+    seen = answered(pool, [undefended()] * 8, adaptive(1).threat, noise)
+    silent = tuple(
+        replace(one, log_probs=np.full_like(one.log_probs, np.log(1 / 3))) for one in seen.targets
+    )
+    for one in attack_pool(replace(seen, targets=silent), ("lira",)):
+        assert bootstrap(one.found, 0, 5).point["auc"] == pytest.approx(0.5, abs=0.03)
+    for target in range(8):
+        use = seen.shadows_of(target).use
+        assert set((use == 1).sum(axis=0)) == set((use == 0).sum(axis=0)) == {3}
+
+
+def test_unknown_membership_is_neither_scored_nor_used() -> None:
+    brought = given(records=400)
+    member = brought.member.copy()
+    member[:, 300:] = -1
+    member[2, 200:240] = -1
+    hidden = replace(brought, member=member)
+    result = audited(hidden.pool(), Question(), SUBJECT)
+    assert any("840 pairs of model and record of unknown" in note for note in result.notes)
+    flipped = brought.member.copy()
+    flipped[:, 300:] = 1 - flipped[:, 300:]
+    flipped[2, 200:240] = 1 - flipped[2, 200:240]
+    other = replace(brought, member=np.where(member < 0, -1, flipped).astype(np.int8))
+    again = audited(other.pool(), Question(), SUBJECT)
+    assert strongest(result, "auc") == strongest(again, "auc")
+    counts = result.records[0].counts
+    assert counts["scored_members"] + counts["scored_non_members"] <= 8 * 400 - 840
+    seen = answered(hidden.pool(), [undefended()] * 8, adaptive(1).threat, noise)
+    found = next(iter(attack_pool(seen, ("lira",)))).found
+    assert not found.scored[member < 0].any()
+    assert int(found.scored.sum()) == counts["scored_members"] + counts["scored_non_members"]
+
+
+def test_the_known_half_of_one_model_is_not_scored() -> None:
+    result = run(models=1, records=400)
+    counts = result.records[0].counts
+    assert counts["scored_members"] + counts["scored_non_members"] in {200, 201, 202}
+    pool = given(models=1, records=400).pool()
+    parts = halves(pool.examples.use[0], pool.seed)
+    apart = [*parts.known, parts.scored]
+    assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
+    seen = recovered(observe(undefended(), pool.examples, noise(0, "target"), aware=True))
+    found = _Attacker(seen, pool.examples, parts).attack("population").found
+    np.testing.assert_array_equal(found.members[0], pool.examples.use[0, parts.scored] == 1)
+
+
+def test_a_defense_is_judged_at_every_query_budget() -> None:
+    question = Question("dynanoise(base_variance=9, lambda_scale=0, temperature=10)", (16, 1))
+    pool = given(models=1, records=1000).pool()
+    told: list[str] = []
+    result = audited(pool, question, SUBJECT, told.append)
+    assert len(told) == steps(pool, question)
+    plain = strongest(result, "auc")
+    once, often = strongest(result, "auc", "dynanoise")
+    assert len(plain) == 1 and once < often - 0.03 < plain[0]
+    assert [one.threat.repeats for one in result.records if one.attack is None] == [1, 1, 16]
+    text = " ".join(result.sentences)
+    assert "Answers behind dynanoise(base_variance=9.0, lambda_scale=0.0, temperature=10.0" in text
+    assert "16 queries a record, averaged" in text and "MIDPUT" in text
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> None:
+    result = run(Question("temperature"), models=models, records=400)
+    verdicts = [one for one in result.sentences if "strongest attack by" in one]
+    assert len(verdicts) == 3
+    for sentence in verdicts:
+        assert "Threat model: an attacker who sees all probabilities" in sentence
+        assert "1 query a record" in sentence or "16 queries a record" in sentence
+        assert "95% intervals over" in sentence and "[." in sentence
+        knows = "knows the defense and its parameters, not its random draws" in sentence
+        assert knows == ("behind temperature" in sentence)
+    assert OUT_OF_SCOPE in result.sentences
+    for words in ("white-box", "observation of the training", "extraction", "earlier versions"):
+        assert words in OUT_OF_SCOPE and words in result.to_markdown() and words in result.table()
+    assert page_of(result.records).sentences == result.sentences[: -len(result.notes) or None]
+    assert page_of(result.records).markdown in result.to_markdown()
+
+
+def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
+    alone = run(models=1, records=400, tests=0)
+    text = " ".join(alone.notes)
+    assert "LiRA needs shadow models: give the answers of several models" in text
+    assert "Nothing is said about accuracy: that takes test_logits or test_probs" in text
+    assert all(one.attack is not None for one in alone.records)
+    several = run(models=8, records=200, tests=0)
+    assert "Attack-P needs 20 records that no model was trained on" in " ".join(several.notes)
+    assert {one.attack for one in several.records} == {"lira", "strongest"}
+    assert run(models=8).notes == ()
+
+
+def test_too_few_models_are_refused_in_words() -> None:
+    with pytest.raises(TooFewRecordsError, match=r"more models"):
+        run(models=2)
+
+
+def test_an_attack_that_these_models_are_too_few_for_is_left_out() -> None:
+    pool = given(models=7).pool()
+    seen = answered(pool, [undefended()] * 7, adaptive(1).threat, noise)
+    refused: dict[str, DynaNoiseError] = {}
+    greedy = "rmia(offline=True)"  # chooses by playing targets of its own, which k = 2 forbids
+    found = list(attack_pool(seen, (greedy, "lira"), refused=refused.__setitem__))
+    assert [one.name for one in found] == ["lira", "strongest"]
+    assert isinstance(refused[greedy], DynaNoiseError)
+    with pytest.raises(DynaNoiseError):
+        list(attack_pool(seen, (greedy,)))
+
+
+def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
+    result = run(Question("temperature(temperature=4)", (1, 2)), models=1, records=400)
+    records = list(result.records)
+    value = strongest(result, "auc", "temperature")[0]
+    upper = max(
+        one.metrics["auc"].high or 0
+        for one in records
+        if one.attack == "strongest" and one.method == "temperature"
+    )
+    assert value < upper
+    between = Condition("auc", (value + upper) / 2)
+    assert outcome(between, records).holds
+    assert not outcome(Condition("auc", upper), records).holds
+    said = outcome(between, records).sentence
+    assert "behind temperature" in said and "upper bound" in said and "a record" in said
+
+
+def test_a_condition_that_the_data_cannot_resolve() -> None:
+    question = Question(fail_if=(parsed("tpr@0.001>0.01"),))
+    with pytest.raises(TooFewRecordsError, match=r"0.001 FPR is not resolved by .* Score at least"):
+        run(question, models=1, records=400)
+    resolved = run(Question(fail_if=(parsed("tpr@0.2>0.05"),)), models=1, records=400)
+    assert resolved.failed and "tpr@0.2" in resolved.records[0].metrics
+
+
+@pytest.mark.parametrize("text", ["auc", "auc<0.5", "f1>0.5", "auc>1.5", "tpr@0>0.1", "tpr@x>0.1"])
+def test_what_is_no_condition(text: str) -> None:
+    with pytest.raises(InputError):
+        parsed(text)
+
+
+def test_what_is_no_question() -> None:
+    for text, queries in (
+        ("temperature(cold=1)", (1,)),
+        ("temperature(", (1,)),
+        ("none", (1,)),
+        ("temperature", (0,)),
+        ("temperature", ()),
+    ):
+        with pytest.raises(InputError):
+            Question(text, queries)
+    with pytest.raises(UnknownNameError, match=r"no defense 'temprature'. Did you mean"):
+        Question("temprature")
+    assert Question(DEFENSES.get("temperature")(3.0)).methods[1].name == "temperature"
+
+
+def test_the_same_seed_gives_the_same_numbers() -> None:
+    first, second = (run(Question("dynanoise", (2,)), models=1, records=200) for _ in range(2))
+    assert [one.metrics for one in first.records] == [one.metrics for one in second.records]
+    assert feasible(given(models=1).pool()).attacks[0] == "population"
+
+
+@pytest.mark.parametrize("models", [1, 8])
+def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
+    models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wide cells and a high temperature leave less of the leak; nobody asks for the secret."""
+    monkeypatch.delenv("DYNANOISE_KEY", raising=False)
+    used: list[Keyed] = []
+    answer = DynaNoise.__call__
+
+    def noted(self: DynaNoise, logits: Any, noise: Any) -> Any:
+        used.append(noise)
+        return answer(self, logits, noise)
+
+    monkeypatch.setattr(DynaNoise, "__call__", noted)
+    path = tmp_path / "defense.yaml"
+    Configuration(DynaNoise(2.0), Keyed(12.0, "m", "ab" * 32)).write(path)
+    question = Question(str(path), queries=(1, 256))
+    assert question.shown == "defense.yaml" and question == Question(str(path), queries=(1, 256))
+    result = run(question, models=models, records=400)
+    rows = [one for one in result.records if one.method == "dynanoise"]
+    assert rows and all(
+        one.defense["noise"] == {"name": "keyed", "cell_width": 12.0} for one in rows
+    )
+    assert all(isinstance(noise.key, ExperimentKey) for noise in used)
+    roots = {noise.key.root() for noise in used if isinstance(noise.key, ExperimentKey)}
+    assert len(roots) == (1 if models == 1 else 16)  # target and shadows of each model apart
+    by_hand = run(Question(Configuration.read(path), queries=(1, 256)), models=models, records=400)
+    assert strongest(by_hand, "auc", "dynanoise") == strongest(result, "auc", "dynanoise")
+    assert max(strongest(result, "auc", "dynanoise")) < min(strongest(result, "auc")) - 0.03
+
+
+def test_a_defense_yaml_of_fresh_noise_is_the_defense_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "other.yml"
+    Configuration(DynaNoise(2.0), "fresh").write(path)
+    found = run(Question(str(path), queries=(4,)))
+    words = run(Question("dynanoise(base_variance=2)", queries=(4,)))
+    assert strongest(found, "auc", "dynanoise") == strongest(words, "auc", "dynanoise")
+    with pytest.raises(InputError, match="cannot be read"):
+        Question(str(tmp_path / "missing.yaml"))

@@ -1,0 +1,76 @@
+"""Presets made for the user's own data and models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+
+from dynanoise.benchmark.benchmark import Plan, bench
+from dynanoise.benchmark.own_data import own_preset, recipes_of
+from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.errors import DataFileError, InputError, UnknownNameError
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    generator = np.random.default_rng(0)
+    labels = np.arange(200) % 2
+    inputs = generator.normal(0, 1, (200, 4)) * [1, 10, 100, 1000] + labels[:, None]
+    path = tmp_path / "patients.npz"
+    np.savez(path, X=inputs, y=labels)
+    return path
+
+
+def test_a_table_of_ones_own_is_benched(table: Path) -> None:
+    preset, data = own_preset(str(table))
+    assert preset.model == "mlp" and preset.brief
+    np.testing.assert_allclose(data.inputs.std(axis=0), 1, atol=1e-6)
+    plan = Plan(str(table), 1, None, ("temperature",), ("loss",), own=preset)
+    found = list(bench(plan, data=data))
+    assert len(found) == 4
+    record = found[0]
+    assert (record.dataset, record.preset, record.model) == ("patients", "patients", "mlp")
+    assert str(table.parent) not in record.preset + record.dataset
+    counts = {"members": 67, "non_members": 17, "reference": 30, "test": 50}
+    assert {name: record.counts[name] for name in counts} == counts
+    assert (
+        record.command == f"dynanoise bench {table} --seeds 1 --defense temperature --attack loss"
+    )
+
+
+def test_images_get_the_network_for_images(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (90, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "scans.npz", X=images, y=np.arange(90) % 3)
+    preset, data = own_preset(str(tmp_path / "scans.npz"))
+    assert preset.model == "cnn" and preset.parameters(Kind("dpsgd"))["norm"] == "group"
+    np.testing.assert_array_equal(data.inputs, images)  # not standardised
+
+
+def test_a_preset_with_another_model_keeps_its_sizes() -> None:
+    preset, _ = own_preset("digits", "mlp")
+    theirs = PRESETS["digits"].size(None)
+    assert preset.size(None).pool == theirs.pool and preset.model_parameters == {}
+    assert preset.size(None).recipes["plain"]["schedule"].epochs == 100
+
+
+def test_gentle_schedules_for_transformers() -> None:
+    schedule = recipes_of("hf:somebody/something")["relaxloss"]["schedule"]
+    assert schedule.learning_rate == 5e-5 and schedule.epochs == 3
+
+
+def test_wrong_names_and_too_few_records_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'digits'"):
+        own_preset("digitz")
+    with pytest.raises(DataFileError, match="nothing at"):
+        own_preset(str(tmp_path / "nowhere.csv"))
+    with pytest.raises(UnknownNameError, match="Did you mean 'mlp'"):
+        own_preset("digits", "mlpp")
+    np.savez(tmp_path / "few.npz", X=np.ones((10, 2)), y=np.arange(10) % 2)
+    with pytest.raises(InputError, match=r"has 10 records\. A benchmark needs at least 60"):
+        own_preset(str(tmp_path / "few.npz"))

@@ -1,0 +1,127 @@
+"""`dynanoise audit` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+import dynanoise as dn
+from dynanoise.cli import app
+from dynanoise.report.io.results import load
+from tests.build_audit import arrays
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "population"))
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.SINGLE", ("population", "loss"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "outputs.npz"
+    np.savez(path, **arrays(1, records=400))  # type: ignore[arg-type]
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["audit", *arguments])
+
+
+def test_the_table_goes_to_stdout_and_progress_elsewhere(file: str) -> None:
+    found = run(file)
+    assert found.exit_code == 0
+    assert "Strongest: " in found.stdout and "Threat model: " in found.stdout
+    assert "LiRA needs shadow models" in found.stdout and "Not covered" in found.stdout
+    assert found.stderr == "Running audit of outputs: 4 steps.\n"
+
+
+def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
+    found = run(file, "--out", str(tmp_path / "out"), "--defense", "temperature(temperature=4)")
+    assert found.exit_code == 0
+    records = load(tmp_path / "out" / "results.json")
+    assert records[0].command == (
+        "dynanoise audit outputs.npz --defense 'temperature(temperature=4)' --queries 1 "
+        "--queries 16"
+    )
+    assert {(one.method, one.threat.repeats) for one in records} == {
+        ("none", 1),
+        ("temperature", 1),
+        ("temperature", 16),
+    }
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.startswith("# Audit of outputs\n") and "| Answers | Queries |" in report
+    again = CliRunner().invoke(app, ["show", str(tmp_path / "out" / "results.json")])
+    assert again.exit_code == 0 and again.stdout.splitlines()[0] in found.stdout
+
+
+def test_json_is_all_of_stdout(file: str) -> None:
+    found = run(file, "--json", "--fail-if", "auc>0.99")
+    assert json.loads(found.stdout)["format"] == "dynanoise-results/1"
+    assert "auc of the strongest attack on undefended answers" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("condition", "code"),
+    [
+        ("auc>0.6", 1),
+        ("asr>0.99", 0),
+        ("tpr@0.2>0.01", 1),
+        ("tpr@0.001>0.01", 3),
+        ("auc<0.6", 2),
+    ],
+)
+def test_exit_codes_of_conditions(file: str, condition: str, code: int) -> None:
+    found = run(file, "--fail-if", "asr>0.999", "--fail-if", condition)
+    assert found.exit_code == code, found.output
+    assert (code in {0, 1}) == ("Threat model" in found.stdout)
+
+
+def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
+    few = {"logits": np.ones((3, 2)), "labels": np.array([0, 1, 0]), "member": np.array([1, 0, 1])}
+    np.savez(tmp_path / "few.npz", **few)  # type: ignore[arg-type]
+    found = run(str(tmp_path / "few.npz"))
+    assert found.exit_code == 3 and "has 2 members among 3 records" in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Neither a file of outputs nor --model was given."),
+        (["x.npz", "--model", "m.onnx"], "Both a file of outputs and --model were given."),
+        (["x.npz"], "There is no file x.npz."),
+        (["x.npz", "--members", "a.csv"], "--factory, --members and --nonmembers belong to"),
+        (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
+        (["x.npz", "--queries", "4"], "--queries was given without --defense."),
+        (["x.npz", "--defense", "temperature", "--queries", "0"], "A query budget is 0."),
+        (["x.npz", "--defense", "dynanois"], "Did you mean 'dynanoise'?"),
+        (["x.npz", "--defense", "dynanoise(sigma=1)"], "'dynanoise' has no parameter 'sigma'."),
+        (["x.npz", "--defense", "dynanoise(1)"], "'dynanoise(1)' is no defense."),
+        (["x.npz", "--fail-if", "auc"], "'auc' is no condition."),
+        (["x.npz", "--out", ""], "--out is empty."),
+    ],
+)
+def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: str) -> None:
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert found.stderr.startswith("Error: ") and says in found.stderr
+    assert found.stderr.count("\n") == 1 and found.stdout == ""
+
+
+def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_path: Path) -> None:
+    settings = tmp_path / "defense.yaml"
+    dn.Configuration(dn.DynaNoise(), dn.Keyed(6.0, "m", "ab" * 32)).write(settings)
+    out = tmp_path / "out"
+    found = run(file, "--defense", str(settings), "--queries", "16", "--out", str(out))
+    assert found.exit_code == 0
+    record = load(out / "results.json")[-1]
+    assert record.command == "dynanoise audit outputs.npz --defense defense.yaml --queries 16"
+    assert record.defense["noise"] == {"name": "keyed", "cell_width": 6.0}
+    settings.write_text("version: 1\nsecret: " + "5f" * 32)
+    found = run(file, "--defense", str(settings))
+    assert found.exit_code == 2 and "line 2: There is no setting 'secret'" in found.stderr
+    assert "5f5f" not in found.stderr

@@ -1,0 +1,48 @@
+"""`dynanoise demo`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from dynanoise.cli import app
+from dynanoise.web.server import contents
+from tests.generated import ROOT
+
+
+def test_the_files_can_be_written(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "site")])
+    assert done.exit_code == 0 and f"Wrote {len(contents())} files" in done.stderr
+    written = {
+        path.relative_to(tmp_path / "site").as_posix(): path.read_bytes()
+        for path in (tmp_path / "site").rglob("*")
+        if path.is_file()
+    }
+    assert written == contents()
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "site").write_text("a file")
+    done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "site")])
+    assert done.exit_code == 2 and "could not be written" in done.stderr
+
+
+def test_it_serves_until_it_is_interrupted() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "dynanoise", "demo", "--no-browser", "--port", "0"],
+        stdout=subprocess.PIPE, text=True, env=environment,
+    ) as running:  # fmt: skip
+        assert running.stdout is not None
+        line = running.stdout.readline()
+        address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"DynaNoise" in answer.read()
+        running.send_signal(signal.SIGINT)
+        assert running.wait(timeout=10) == 0

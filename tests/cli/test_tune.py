@@ -1,0 +1,100 @@
+"""`dynanoise tune` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner, Result
+
+from dynanoise.cli import app
+from dynanoise.config.configuration import Configuration
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.report.io.results import load
+from tests.build_audit import arrays
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "gap", "population"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "outputs.npz"
+    np.savez(path, **arrays(8, records=300))  # type: ignore[arg-type]
+    return str(path)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["tune", *arguments])
+
+
+def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run(file, "--trials", "6", "--workers", "1", "--out", str(out))
+    assert found.exit_code == 0, found.output
+    assert {one.name for one in out.iterdir()} >= {
+        "defense.yaml",
+        "tuned.svg",
+        "results.json",
+        "settings.json",
+        "search.json",
+    }
+    configured = Configuration.read(out / "defense.yaml")
+    assert isinstance(configured.defense, DynaNoise)
+    marked = re.search(r"> (setting_\d|cells_\d)", found.stdout)
+    assert marked is not None and f"defense.yaml: {marked[1]}" in found.stdout
+    records = load(out / "results.json")
+    own = next(one for one in records if one.method == marked[1])
+    assert own.defense["base_variance"] == configured.defense.base_variance
+    assert records[0].command == (
+        "dynanoise tune outputs.npz --trials 6 --queries 16 --max-accuracy-drop 0.01"
+    )
+    assert found.stderr.startswith("Running tuning on outputs: ")
+    settings = json.loads((out / "settings.json").read_text())
+    assert len(settings) == 6 + 40
+    how = json.loads((out / "search.json").read_text())
+    assert how["settings"] == len(settings) and how["seconds"] > 0 and how["records"] > 0
+    assert b"recommended, judged anew" in (out / "tuned.svg").read_bytes()
+    # The same again.
+    again = tmp_path / "again"
+    run(file, "--trials", "6", "--workers", "2", "--out", str(again))
+    assert (again / "defense.yaml").read_bytes() == (out / "defense.yaml").read_bytes()
+    assert (again / "settings.json").read_bytes() == (out / "settings.json").read_bytes()
+
+
+def test_limits_that_nothing_keeps_to(file: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found = run(file, "--trials", "4", "--workers", "1", "--max-nll", "0", "--out", str(out))
+    assert found.exit_code == 1
+    assert "no defense.yaml" in found.stdout and not (out / "defense.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--preset", "digits"), "belong to a folder of models"),
+        (("--key", "ab" * 32), "The key is no reference"),
+        (("--weights", "missing.onnx"), "missing.onnx cannot be read"),
+        (("--max-accuracy-drop", "-1"), "limit of accuracy drop is -1"),
+    ],
+)
+def test_wrong_use(file: str, tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    found = run(file, "--trials", "4", "--out", str(tmp_path / "out"), *arguments)
+    assert found.exit_code == 2
+    assert said in found.output and "ab" * 32 not in found.output
+
+
+def test_a_folder_needs_a_preset(tmp_path: Path) -> None:
+    found = run(str(tmp_path), "--out", str(tmp_path / "out"))
+    assert found.exit_code == 2 and "--preset" in found.output
+
+
+def test_a_folder_without_the_models_says_what_to_do(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+    found = run(str(tmp_path / "."), "--preset", "digits", "--out", str(tmp_path / "out"))
+    assert found.exit_code == 2 and "dynanoise bench" in found.output

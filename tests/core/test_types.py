@@ -1,0 +1,91 @@
+"""What `Outputs` refuses, and that nobody can change it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.core.errors import InputError, QueryBudgetError
+from dynanoise.core.observation import Observation
+from tests import build
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"logits": np.zeros((1, 40, 3), np.float32)}, r"shape \(1, 40, 3\)"),
+        ({"logits": np.zeros((1, 40, 1, 3), np.int64)}, "dtype int64"),
+        ({"logits": np.full((1, 40, 1, 3), np.nan)}, "NaN or infinity"),
+        ({"logits": np.zeros((1, 40, 0, 3))}, "at least one input an example"),
+        ({"logits": np.zeros((1, 40, 1, 1))}, "two classes"),
+        ({"labels": np.zeros(39, np.int64)}, r"labels has shape \(39,\)"),
+        ({"labels": np.full(40, 3)}, "A label is 3 with 3 classes"),
+        ({"labels": np.full(40, -1)}, "A label is -1 with 3 classes"),
+        ({"labels": np.zeros(40)}, "dtype float64"),
+        ({"ids": np.zeros(40, np.int64)}, "name an example twice"),
+        ({"use": np.zeros((2, 40), np.int8)}, r"use has shape \(2, 40\)"),
+        ({"use": np.full((1, 40), 2)}, r"use holds \[2\]"),
+    ],
+)
+def test_outputs_that_do_not_fit_together_are_refused(change: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        replace(build.outputs(), **change)
+
+
+def test_outputs_are_read_only() -> None:
+    rows = build.outputs()
+    for array in (rows.logits, rows.labels, rows.ids, rows.use):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 0
+
+
+def test_select_takes_the_same_examples_everywhere() -> None:
+    rows = build.outputs(models=3)
+    chosen = rows.select(models=[2, 0], examples=[5, 7])
+    assert chosen.models == 2
+    np.testing.assert_array_equal(chosen.logits, rows.logits[[2, 0]][:, [5, 7]])
+    np.testing.assert_array_equal(chosen.labels, rows.labels[[5, 7]])
+    np.testing.assert_array_equal(chosen.ids, rows.ids[[5, 7]])
+    np.testing.assert_array_equal(chosen.use, rows.use[[2, 0]][:, [5, 7]])
+
+
+def test_a_run_gives_each_model_its_own_view() -> None:
+    run = build.run()
+    for model in range(1 + run.shadows.models):
+        view = run.view(model)
+        assert view.members.models == view.reference.models == 1
+        assert (view.members.use == 1).all()
+        np.testing.assert_array_equal(view.reference.logits[0], run.reference.logits[model])
+    shadow = run.shadows.select(models=[1], examples=run.shadows.use[1] == 1)
+    np.testing.assert_array_equal(run.view(2).members.logits, shadow.logits)
+    np.testing.assert_array_equal(run.view(2).members.ids, shadow.ids)
+
+
+def test_an_attacker_has_no_membership_and_one_answer() -> None:
+    assert not {"use", "members"} & set(Observation.__dataclass_fields__)
+    seen = build.target_and_shadows(0, 1.0)[0]
+    with pytest.raises(QueryBudgetError, match="asked for 3 further answers"):
+        seen.ask(3)
+
+
+def test_shadow_rows_of_one_kind_are_refused() -> None:
+    """The first shadow model alone is what three of the attacks learn from."""
+    shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
+    use = np.stack([np.ones(10), np.zeros(10)]).astype(np.int8)
+    with pytest.raises(InputError, match="first 1 shadow models are about 10 members and 0 non-"):
+        replace(shadows, use=use).rows(models=1)
+    assert len(replace(shadows, use=use).rows()[0]) == 20
+
+
+def test_hidden_pairs_are_left_out_of_the_rows() -> None:
+    shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
+    use = shadows.use.copy()
+    use[0, :4] = -1
+    log_probs, labels, members = replace(shadows, use=use).rows()
+    assert len(log_probs) == len(labels) == len(members) == 16
+    np.testing.assert_array_equal(labels[:6], shadows.observed[0].labels[4:])
+    np.testing.assert_array_equal(members[:6], use[0, 4:] == 1)
+    assert len(replace(shadows, use=use).rows(models=1)[0]) == 6

@@ -1,0 +1,179 @@
+"""Keyed noise in the harness: one answer is all there is, and nobody else has the target's key."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.core.registry import PRESETS
+from dynanoise.core.result import AttackProtocol, ThreatModel
+from dynanoise.core.seeding import derive
+from dynanoise.core.types import Floats, Method
+from dynanoise.defenses.calibrated_label import CalibratedLabel
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.leave_one_out import answered, attack_pool
+from dynanoise.evaluation.noise_streams import noise_of
+from dynanoise.evaluation.paper_split import judge
+from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, attacks_on
+from dynanoise.evaluation.responses import NoiseSource, observe
+from dynanoise.evaluation.shadow_pool import Memory, judge_pool
+from dynanoise.evaluation.single_model import judge_single, single_model
+from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.fresh import Fresh
+from dynanoise.noise.keyed import Keyed
+from tests import build
+from tests.evaluation.test_leave_one_out import ATTACKS, made_up, threat
+
+CELLS = Method("cells", DynaNoise(4.0, 1.0, 10.0), cell_width=6.0)
+BARE = Method("bare", DynaNoise(0.0, temperature=2.0, keep_label=True), cell_width=6.0)
+NONE = Method("none", undefended())
+
+
+def noise(model: int, role: str) -> NoiseSource:
+    return noise_of(CELLS, 0, "split", CELLS.name, role, model)
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Every answer of DynaNoise: its noise."""
+    made: list[Any] = []
+    answer = DynaNoise.__call__
+
+    def counted(self: DynaNoise, logits: Any, noise: Any) -> Floats:
+        made.append(noise)
+        return answer(self, logits, noise)
+
+    monkeypatch.setattr(DynaNoise, "__call__", counted)
+    return made
+
+
+def test_fresh_noise_is_what_it_was() -> None:
+    """The seeds of committed results."""
+    fresh = Method("dynanoise", DynaNoise())
+    made = noise_of(fresh, 7, "split", "dynanoise", "target", 3)("examples first")
+    same = Fresh(derive(7, "noise", "split", "dynanoise", "target", 3, "examples first"))
+    np.testing.assert_array_equal(
+        made.draw(np.zeros((2, 3)), 1, "")[1], same.draw(np.zeros((2, 3)), 1, "")[1]
+    )
+    held = noise_of(fresh, 7, "split", "dynanoise", holder="shadow 1")("first")
+    same = Fresh(derive(7, "noise", "split", "dynanoise", "shadow 1 first"))
+    np.testing.assert_array_equal(
+        held.draw(np.zeros((2, 3)), 1, "")[1], same.draw(np.zeros((2, 3)), 1, "")[1]
+    )
+
+
+def test_a_model_has_one_key_and_every_model_and_role_another() -> None:
+    sources = [noise(model, role) for model in range(3) for role in ("target", "shadow")]
+    keys: list[Any] = [source("examples first") for source in sources]
+    assert [source("population further 3") for source in sources] == keys
+    assert all(type(key) is Keyed and type(key.key) is ExperimentKey for key in keys)
+    assert len({key.key.root() for key in keys}) == 6
+
+
+def test_256_queries_need_one_answer(calls: list[Any]) -> None:
+    rows = build.outputs()
+    seen = observe(DynaNoise(), rows, noise(0, "target"), repeats=256)
+    assert seen.constant
+    further = np.concatenate(list(seen.ask(255)), axis=1)
+    assert len(calls) == 1
+    np.testing.assert_array_equal(further, np.broadcast_to(seen.log_probs, further.shape))
+    again = DynaNoise()(rows.logits[0].astype(np.float64), noise(0, "target")("another purpose"))
+    np.testing.assert_array_equal(np.log(again), seen.log_probs)
+
+
+@pytest.mark.parametrize("defense", [CELLS.defense, BARE.defense], ids=["noise", "no noise"])
+def test_shadows_have_keys_of_their_own_even_without_noise(defense: Any, calls: list[Any]) -> None:
+    """Cells without noise repeat under fresh noise too, but their grid is the key's."""
+    pool = made_up()
+    seen = answered(pool, [defense] * 8, threat(256), noise)
+    assert len(calls) == 2 * 8 * 2  # of each model and role: examples and population
+    roots = {used.key.root() for used in calls}
+    assert len(roots) == 16
+    for target, shadow in zip(seen.targets, seen.shadows, strict=True):
+        assert not np.allclose(target.log_probs, shadow.log_probs)
+
+
+def test_repeats_give_an_attacker_nothing() -> None:
+    pool = made_up()
+
+    def scores(queries: int) -> list[Any]:
+        seen = answered(pool, [CELLS.defense] * 8, threat(queries), noise)
+        return [one.found.scores for one in attack_pool(seen, ATTACKS)]
+
+    np.testing.assert_array_equal(scores(1), scores(256))
+
+
+def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[Any]) -> None:
+    pools, memory = {"plain": made_up()}, Memory()
+    rows = [NONE, CELLS, BARE, Method("floor", CalibratedLabel())]
+    first, second = (replace(adaptive(q), attacks=ATTACKS) for q in (1, 256))
+    once = list(judge_pool(pools, rows, first, memory=memory))
+    asked = len(calls)
+    assert len({used.key.root() for used in calls}) == 2 * 8 * 2  # of method, model and role
+    often = list(judge_pool(pools, rows, second, memory=memory))
+    assert len(calls) == asked and len(memory) == 4
+    assert [f.metrics for f in once] == [f.metrics for f in often]
+    said = {f.method.name: f.defense for f in once}
+    assert said["cells"]["noise"] == {"name": "keyed", "cell_width": 6.0}
+    assert said["bare"]["keep_label"] is True and "noise" not in said["none"]
+    utility = {f.method.name: f.metrics for f in once if f.attack is None}
+    for name in ("bare", "floor"):
+        assert utility[name]["accuracy"].value == utility["none"]["accuracy"].value
+        assert utility[name]["label_flips"].value == 0
+
+
+def test_in_the_papers_layout_target_and_shadows_have_keys_of_their_own(calls: list[Any]) -> None:
+    aware = AttackProtocol("aware", "paper_split", ThreatModel("aware", True, 4), PAPER.attacks)
+    found = list(judge({"plain": build.run()}, [NONE, CELLS], aware))
+    assert len(calls) == 1 + 3 + 2  # the target once, three shadows, test data and members
+    assert len({used.key.root() for used in calls}) == 1 + 3
+    assert found[-1].defense["noise"]["name"] == "keyed"
+
+
+def test_one_model_alone(calls: list[Any]) -> None:
+    pool = made_up().first(1)
+    protocol = single_model(16, ("modified_entropy",))
+    found = list(judge_single(pool, [NONE, CELLS], protocol))
+    assert found[-1].defense["noise"]["cell_width"] == 6.0
+    assert len({used.key.root() for used in calls}) == 1
+
+
+def test_who_has_the_key_sees_the_cell_and_the_label(calls: list[Any]) -> None:
+    """One root for all, no noise, and its grid is everybody's; attacks do better than without."""
+    pools = {"plain": made_up(leak=4.0)}
+    rows = [NONE, CELLS]
+    usual, known = (replace(one, attacks=ATTACKS) for one in (adaptive(), KEY_KNOWN))
+    without = {(f.method.name, f.attack): f.metrics for f in judge_pool(pools, rows, usual)}
+    calls.clear()
+    with_key = {(f.method.name, f.attack): f.metrics for f in judge_pool(pools, rows, known)}
+    attacked = [used for used in calls if used.key._path[-2] == "known"]
+    # As target and as shadow, examples and population; utility is that of the real answers.
+    assert len(attacked) == 2 * 8 * 2 and len({used.key.root() for used in attacked}) == 1
+    assert len({used.key.root() for used in calls}) == 1 + 8
+    name = ("cells", "strongest")
+    assert with_key[name]["auc"].value > without[name]["auc"].value + 0.02
+    plain = without["none", "strongest"]["auc"].value
+    assert with_key["none", "strongest"]["auc"].value == plain >= with_key[name]["auc"].value
+    assert with_key["cells", None]["accuracy"] == without["cells", None]["accuracy"]
+
+
+def test_only_who_lacks_the_key_and_knows_of_cells_uses_cell_mates() -> None:
+    assert attacks_on(CELLS, adaptive(16))[-1] == "cell_mates(attack=lira)"
+    for method, protocol in ((NONE, adaptive()), (CELLS, PAPER), (CELLS, KEY_KNOWN)):
+        assert attacks_on(method, protocol) == protocol.attacks
+    named = replace(adaptive(), attacks=("cell_mates(attack=lira)",))
+    assert attacks_on(CELLS, named) == named.attacks
+
+
+def test_a_leaked_key_is_a_question_to_methods_that_have_one() -> None:
+    preset = PRESETS.get("digits").only(protocols=["adaptive_key"])
+    (protocol,) = preset.protocols
+    assert [one.name for one in preset.judged(protocol, None)] == [
+        "none",
+        "dynanoise_keyed",
+        "cells",
+    ]

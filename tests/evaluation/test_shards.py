@@ -1,0 +1,202 @@
+"""Attacks on some examples at a time give the scores of attacks on all of them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.attacks.lira import MODES, VARIANCES, Moments
+from dynanoise.attacks.named import attack_of
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example, shadows_for_all
+from dynanoise.core.pool import Pool
+from dynanoise.core.result import ThreatModel
+from dynanoise.core.types import Method, Outputs
+from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.leave_one_out import Answered, answered
+from dynanoise.evaluation.noise_streams import noise_of
+from dynanoise.evaluation.pool_files import PoolFiles, Slices, write
+from dynanoise.evaluation.shards import ShardScores, score_by_shards
+from dynanoise.metrics.pooled import PoolScores, bootstrap
+from dynanoise.metrics.roc import roc
+from tests.build_pool import pool_outputs
+
+MODELS, RECORDS = 12, 230
+"""Some of the records have too few shadow models, and the last part is a smaller one."""
+
+
+@pytest.fixture(scope="module")
+def pool() -> Pool:
+    examples = pool_outputs(1, count=RECORDS, models=MODELS, inputs=2)
+    known = pool_outputs(2, 0.0, count=80, models=MODELS, inputs=2)
+    nobody = replace(known, use=np.zeros_like(known.use))
+    return Pool(examples, nobody.select(examples=slice(0)), nobody, seed=7, split="made up")
+
+
+@pytest.fixture(scope="module")
+def answers(pool: Pool) -> Answered:
+    method = Method("none", undefended())
+    threat = ThreatModel("knowing", knows_defense=True)
+
+    def noise(model: int, role: str) -> Any:
+        return noise_of(method, pool.seed, pool.split, method.name, role, model)
+
+    return answered(pool, [undefended()] * pool.models, threat, noise)
+
+
+def whole(answers: Answered, name: str) -> np.ndarray[Any, Any]:
+    """Scores of all records at once."""
+    attack = attack_of(name)
+    return np.stack(
+        [
+            attack.fit(answers.shadows_of(target)).score(answers.targets[target])
+            for target in range(answers.pool.models)
+        ]
+    )
+
+
+LIRA = [
+    f"lira(mode={mode}, variance={variance}, centre={centre})"
+    for mode in MODES
+    for variance in VARIANCES
+    for centre in ("mean", "median")
+]
+
+
+@pytest.mark.parametrize("name", [*LIRA, "rmia", "rmia(offline=True, a=0.3)"])
+def test_the_scores_are_those_of_all_examples_at_once(
+    pool: Pool, answers: Answered, name: str
+) -> None:
+    """To rounding: the honest protocol's attacker centres and normalises answers once more.
+
+    One part gives the same bits as several, except where one standard deviation stands for all
+    examples, whose sums are then taken in another order.
+    """
+    attack = attack_of(name)
+    options: dict[str, Any] = {"seed": pool.seed, "population": pool.reference}
+    found = score_by_shards(Slices(pool.examples, 37), attack, **options)
+    np.testing.assert_allclose(found.scores, whole(answers, name), rtol=1e-10, atol=1e-10)
+    together = score_by_shards(Slices(pool.examples, RECORDS), attack, **options).scores
+    if "variance=example" in name or "rmia" in name:
+        np.testing.assert_array_equal(found.scores, together)
+    np.testing.assert_allclose(found.scores, together, rtol=1e-12, atol=1e-12)
+    for target in range(pool.models):
+        use = answers.shadows_of(target).use
+        np.testing.assert_array_equal(found.scored[target], eligible(use))
+    assert not found.scored.all() and found.scored.any()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, workers: int) -> None:
+    examples = pool.examples
+    rows = examples.labels, examples.ids, examples.use
+    write(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
+    attack = attack_of("lira(variance=residual)")
+    by_file = score_by_shards(
+        PoolFiles(tmp_path / "pool", 100), attack, seed=pool.seed, targets=[3, 5], workers=workers
+    )
+    in_memory = score_by_shards(Slices(examples, 100), attack, seed=pool.seed)
+    np.testing.assert_array_equal(by_file.scores, in_memory.scores[[3, 5]])
+    np.testing.assert_array_equal(by_file.members, in_memory.members[[3, 5]])
+
+
+def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) -> None:
+    examples = pool.examples
+    rows = examples.labels, examples.ids, examples.use
+    write(tmp_path, examples.logits, *rows, dtype=np.float16)
+    part = PoolFiles(tmp_path).part(slice(0, 9))
+    assert part.logits.dtype == np.float32
+    np.testing.assert_allclose(part.logits, examples.logits[:, :9], rtol=1e-3)
+
+
+def test_metrics_are_those_of_the_pool(pool: Pool) -> None:
+    found = score_by_shards(Slices(pool.examples, 50), attack_of("lira"), seed=pool.seed)
+    rounded = ShardScores(found.targets, found.scores.round(1), found.members, found.scored)
+    for one in (found, rounded):  # with ties, too
+        alike = PoolScores(one.scores, one.scores > 0, one.members, one.scored)
+        expected = bootstrap(alike, 0, 3, fprs=(0.01, 0.05, 0.5, 1.0)).point
+        metrics = one.metrics((0.01, 0.05, 0.5, 1.0))
+        assert set(metrics) == set(expected) - {"asr"}
+        for name, value in metrics.items():
+            assert value == pytest.approx(expected[name], rel=1e-12), name
+
+
+@pytest.mark.parametrize("digits", [0, 1, 12])
+def test_the_tpr_is_that_of_the_roc_of_all_pairs(digits: int) -> None:
+    """With and without ties, at rates between and on the steps of the curve."""
+    generator = np.random.default_rng(digits)
+    members = generator.random((3, 400)) < 0.5
+    scores = (generator.normal(0, 1, members.shape) + 0.5 * members).round(digits)
+    scored = generator.random(members.shape) < 0.8
+    found = ShardScores(np.arange(3), scores, members, scored)
+    curve = roc(scores[scored], members[scored])
+    fprs = [*(step / curve.non_members for step in (10, 11, 50)), 0.0333, 0.1, 0.77, 1.0]
+    for fpr in fprs:
+        assert found.metrics([fpr])[f"tpr@{fpr:g}"] == pytest.approx(curve.tpr_at(fpr), abs=1e-12)
+    assert "tpr@0.001" not in found.metrics()
+
+
+def test_the_same_is_hidden_however_the_examples_are_cut(pool: Pool) -> None:
+    use, k = pool.examples.use, shadows_for_all(pool.examples.use)
+    every = equal_numbers(use, k, 5)
+    for start, stop in ((0, 1), (7, 100), (100, RECORDS)):
+        some = equal_numbers(use[:, start:stop], k, 5, start=start, total=RECORDS)
+        np.testing.assert_array_equal(some, every[:, start:stop])
+
+
+def test_all_targets_have_the_shadows_that_each_has_alone(pool: Pool) -> None:
+    use = pool.examples.use
+    alone = [shadows_an_example(np.delete(use, target, axis=0)) for target in range(MODELS)]
+    assert shadows_for_all(use) == min(alone)
+
+
+def test_moments_of_parts_are_those_of_the_whole() -> None:
+    values = np.random.default_rng(0).normal(1e6, 1e-2, 1000)
+    cuts = [Moments.of(part) for part in np.split(values, [1, 10, 500])]
+    total = cuts[0] + cuts[1] + cuts[2] + cuts[3]
+    assert total.count == 1000
+    assert total.sd == pytest.approx(values.std(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("learned", "learns from all records"), ("rmia(offline=True)", "chosen on all records")],
+)
+def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        score_by_shards(Slices(pool.examples), attack_of(name), seed=0, population=pool.reference)
+
+
+@pytest.mark.parametrize("targets", [[-1], [0, MODELS], []], ids=str)
+def test_targets_that_are_no_models_of_the_pool_are_refused(pool: Pool, targets: list[int]) -> None:
+    """The last model by the name of -1 would be a shadow of itself."""
+    with pytest.raises(InputError, match=f"The targets {re.escape(str(targets))}"):
+        score_by_shards(Slices(pool.examples), attack_of("lira"), seed=0, targets=targets)
+
+
+def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(DataFileError, match=r"use\.npy cannot be read"):
+        PoolFiles(tmp_path).slices  # noqa: B018
+    examples = pool.examples
+    with pytest.raises(InputError, match="There are 2 models"):
+        write(tmp_path, examples.logits[:2], examples.labels, examples.ids, examples.use)
+    with pytest.raises(InputError, match="Model 0 answered"):
+        write(tmp_path, examples.logits[:, :2], examples.labels, examples.ids, examples.use)
+    with pytest.raises(InputError, match="Parts have 0"):
+        Slices(examples, 0).slices  # noqa: B018
+
+
+def test_a_part_without_shadows_scores_nothing() -> None:
+    generator = np.random.default_rng(0)
+    use = np.zeros((6, 40), dtype=np.int8)
+    use[:3, :30] = 1  # the last ten are nobody's members
+    logits = generator.normal(0, 1, (6, 40, 1, 3))
+    outputs = Outputs(logits, generator.integers(0, 3, 40), np.arange(40), use)
+    found = score_by_shards(Slices(outputs, 10), attack_of("lira"), seed=0)
+    assert found.scored[:, :30].all() and not found.scored[:, 30:].any()
+    assert not found.scores[:, 30:].any()

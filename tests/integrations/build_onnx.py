@@ -1,0 +1,122 @@
+"""Small ONNX models, written by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dynanoise.defenses.dynanoise import DynaNoise
+from tests.integrations.build_deploy import Given
+
+onnx: Any = pytest.importorskip("onnx", reason="pip install 'dynanoise[onnx]'")
+
+KINDS = onnx.TensorProto
+WEIGHTS = np.linspace(-2, 2, 12, dtype=np.float32).reshape(4, 3)[:, [2, 0, 1]]
+
+
+DEFENSE = DynaNoise(0.3, 2, 4)
+ROWS = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4) ** 3
+NORMALS = np.random.default_rng(0).normal(size=(1, 5, 3)).astype(np.float32)
+
+
+def defended(source: Path, **options: Any) -> Path:
+    """The model exported with DEFENSE, and checked."""
+    from dynanoise.onnx import export
+
+    target = source.with_name("defended.onnx")
+    export(source, target, DEFENSE, **options)
+    onnx.checker.check_model(str(target), full_check=True)
+    return target
+
+
+def expected(logits: Any, defense: Any = DEFENSE) -> Any:
+    """What the library answers with the same normals."""
+    return defense(np.asarray(logits), Given(NORMALS))
+
+
+def floats(values: Any) -> Any:
+    """A float32 array."""
+    return np.asarray(values, np.float32)
+
+
+def node(kind: str, inputs: Sequence[str], outputs: Sequence[str], **attributes: Any) -> Any:
+    return onnx.helper.make_node(kind, list(inputs), list(outputs), **attributes)
+
+
+def tensor(name: str, dims: Any, kind: int = KINDS.FLOAT) -> Any:
+    return onnx.helper.make_tensor_value_info(name, kind, dims)
+
+
+def constant(name: str, values: Any) -> Any:
+    return onnx.numpy_helper.from_array(np.asarray(values, order="C"), name)
+
+
+def save(
+    path: Path,
+    nodes: Sequence[Any],
+    inputs: Sequence[Any],
+    outputs: Sequence[Any],
+    constants: Sequence[Any] = (),
+    *,
+    opset: int = 18,
+    ir_version: int = 8,
+    functions: Sequence[Any] = (),
+    external: bool = False,
+) -> Path:
+    """Writes a model; ``external`` puts its constants beside it."""
+    graph = onnx.helper.make_graph(
+        list(nodes), "made by a test", list(inputs), list(outputs), list(constants)
+    )
+    opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("own", 1)]
+    model = onnx.helper.make_model(
+        graph, opset_imports=opsets, ir_version=ir_version, functions=list(functions)
+    )
+    extra = {"save_as_external_data": True, "size_threshold": 0, "location": f"{path.name}.data"}
+    onnx.save(model, str(path), **(extra if external else {}))
+    return path
+
+
+def identity(
+    path: Path, classes: int = 3, kind: int = KINDS.FLOAT, dims: Any = None, name: str = "logits"
+) -> Path:
+    """Logits in, the same logits out."""
+    dims = ["batch", classes] if dims is None else dims
+    ends = [node("Identity", ["x"], [name])]
+    return save(path, ends, [tensor("x", dims, kind)], [tensor(name, dims, kind)])
+
+
+def linear(
+    path: Path,
+    *more: Any,
+    output: Any = None,
+    constants: Sequence[Any] = (),
+    opset: int = 18,
+    **options: Any,
+) -> Path:
+    """x [batch, 4] @ WEIGHTS = logits [batch, 3], then further nodes."""
+    output = tensor("logits", ["batch", 3]) if output is None else output
+    nodes = [node("MatMul", ["x", "w"], ["logits"]), *more]
+    outputs = output if isinstance(output, list) else [output]
+    inputs = [tensor("x", ["batch", 4])]
+    held = [constant("w", WEIGHTS), *constants]
+    return save(path, nodes, inputs, outputs, held, opset=opset, **options)
+
+
+def run(path: Path, **feed: Any) -> Any:
+    """The only output, by ONNX Runtime."""
+    runtime = pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, feed)
+    return found
+
+
+def reference(path: Path, **feed: Any) -> Any:
+    """The only output, by ONNX's own evaluator in NumPy."""
+    from onnx.reference import ReferenceEvaluator
+
+    (found,) = ReferenceEvaluator(str(path)).run(None, feed)
+    return found

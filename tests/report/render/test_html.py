@@ -1,0 +1,227 @@
+"""The HTML report: whole, escaped, complete for what was run, and readable by everybody."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from importlib import resources
+
+import pytest
+
+from dynanoise.core.evidence import Evidence
+from dynanoise.report.charts.charts import FAINT, INK
+from dynanoise.report.render.html import report_html
+from dynanoise.report.render.markdown import report_md
+from dynanoise.report.render.markup import Markup, inline, tag
+from tests.build_evidence import evidence, paper_records
+
+pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
+
+EVIL = '<script>alert("$x")</script>|_a_\n&amp;'
+VOID = {"meta", "link", "br"}
+
+
+class Page(HTMLParser):
+    """What is in a page: elements by name, ids, headings, and whether all are closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[tuple[str, str]] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((name, dict(attributes)))
+        if name not in VOID:
+            self.open.append(name)
+
+    def handle_startendtag(self, name: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.elements.append((name, dict(attributes)))
+
+    def handle_endtag(self, name: str) -> None:
+        assert self.open.pop() == name
+
+    def handle_data(self, content: str) -> None:
+        if self.open:
+            self.words.append((self.open[-1], content))
+
+    def all(self, name: str) -> list[dict[str, str | None]]:
+        return [attributes for tag_name, attributes in self.elements if tag_name == name]
+
+    def said(self, *names: str) -> str:
+        return "\n".join(text for name, text in self.words if not names or name in names)
+
+
+@pytest.fixture(scope="module")
+def both() -> str:
+    return report_html(evidence())
+
+
+def test_every_part_is_there(both: str) -> None:
+    page = Page(both)
+    assert page.said("h2").split("\n") == [
+        "Verdict",
+        "The protocols side by side",
+        "Attack success",
+        "Method by method",
+        "Records most at risk",
+        "Every attack",
+        "How it was made",
+    ]
+    captions = page.said("figcaption")
+    for chart in ("Strongest attack by", "query budget", "none: ROC by attack", "noise: scores of"):
+        assert chart in captions
+    assert "ROC of the strongest attack, 16 queries a record" in captions
+    assert "noise: reliability" in captions and "Success by record" in captions
+    assert "record 4711, class 1: 0.96" in page.said("td")
+    assert "dynanoise bench digits --seeds 3" in page.said("td")
+    assert "The honest protocol was not run" not in both
+
+
+def test_nothing_is_fetched_or_run(both: str) -> None:
+    page = Page(both)
+    assert not page.all("script") and not page.all("img") and not page.all("iframe")
+    assert [link["href"] for link in page.all("link")] == ["data:,"]
+    assert all(str(link["href"]).startswith("#") for link in page.all("a"))
+    assert not re.search(r"@import|url\((?!#c\d)", both)
+    assert set(re.findall(r"https?://[^\"'\s<]+", both)) <= {
+        "http://www.w3.org/1999/xlink", "http://www.w3.org/2000/svg",
+    }  # fmt: skip
+
+
+def test_ids_are_unique_and_references_are_met(both: str) -> None:
+    ids = re.findall(r'\bid="([^"]+)"', both)
+    assert len(ids) == len(set(ids))
+    wanted = set(re.findall(r'(?:href="|url\()#([^")]+)', both))
+    for labelled in re.findall(r'aria-labelledby="([^"]+)"', both):
+        wanted |= set(labelled.split())
+    assert wanted <= set(ids)
+
+
+def test_charts_and_tables_say_what_they_are(both: str) -> None:
+    page = Page(both)
+    pictures = page.all("svg")
+    assert len(pictures) == len(page.all("figure")) == 4 + 2 * 3 + 1
+    assert all(one["role"] == "img" and one["aria-labelledby"] for one in pictures)
+    assert len(page.all("desc")) == len(pictures)
+    tables, captions = page.all("table"), page.all("caption")
+    assert len(tables) == len(captions) > 10
+    scopes = {one.get("scope") for one in page.all("th")}
+    assert scopes == {"col", "row"}
+    assert page.all("html")[0]["lang"] == "en"
+
+
+def test_names_cannot_break_the_page() -> None:
+    made = evidence(methods=("none", EVIL))
+    named = [replace(one, preset=EVIL, command=EVIL, dataset=EVIL) for one in made.records]
+    text = report_html(replace(made, records=tuple(named)))
+    page = Page(text)
+    assert not page.all("script") and 'alert("$x")' in page.said("h1")
+    assert "<script" not in text
+
+
+def test_names_cannot_break_the_markdown() -> None:
+    made = evidence(methods=("none", EVIL))
+    text = report_md(made)
+    assert "<script" not in text
+    table = [line for line in text.split("\n") if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+
+
+def test_the_paper_alone_is_warned_of_first() -> None:
+    page = Page(report_html(Evidence(tuple(paper_records()))))
+    warning = next(text for name, text in page.words if "honest protocol was not run" in text)
+    said = page.said()
+    assert said.index(warning) < said.index("What leaks")
+    assert "No scores were kept beside these results" in said
+    assert "Records most at risk" not in said and len(page.all("svg")) == 1
+
+
+def test_pools_alone_and_one_budget() -> None:
+    page = Page(report_html(evidence(queries=(1,), paper=False)))
+    assert "query budget" not in page.said("figcaption")
+    assert "paper" not in page.said("th")
+
+
+def test_who_was_not_run_is_said() -> None:
+    made = evidence()
+    extra = paper_records(("none", "noise", "selena"))
+    pools = [one for one in made.records if one.protocol != "paper"]
+    page = Page(report_html(replace(made, records=(*extra, *pools))))
+    assert "not run" in page.said("td")
+    assert "Not run on a pool of models" in page.said("p")
+
+
+def test_attacks_are_called_by_their_titles() -> None:
+    made = evidence(queries=(1,), paper=False)
+    name = "lira(variance=example)"
+    records = tuple(
+        replace(r, attack=name if r.attack == "lira" else r.attack) for r in made.records
+    )
+    kept = tuple(replace(s, attack=name if s.attack == "lira" else s.attack) for s in made.attacks)
+    page = Page(report_html(replace(made, records=records, attacks=kept)))
+    assert "LiRA (variance=example)" in page.said("td", "th") and name not in page.said()
+
+
+def test_the_markdown_is_short_and_says_the_same() -> None:
+    text = report_md(evidence())
+    for heading in (
+        "What leaks",
+        "What it would cost to fix",
+        "To whom",
+        "What this does not cover",
+    ):
+        assert f"## {heading}\n" in text
+    assert "0.620 [0.610, 0.630]" in text and "`dynanoise bench digits --seeds 3`" in text
+    assert len(text) < 12_000
+    paper = report_md(Evidence(tuple(paper_records())))
+    assert "> **The honest protocol was not run." in paper
+
+
+def test_the_same_evidence_gives_the_same_page(both: str) -> None:
+    assert report_html(evidence()) == both
+
+
+def test_text_is_escaped_unless_it_is_markup() -> None:
+    assert tag("p", "<", Markup("<b>"), title='"') == '<p title="&quot;">&lt;<b></p>'
+
+
+def test_ids_of_pictures_get_a_prefix_and_notes_go() -> None:
+    file = (
+        '<?xml version="1.0"?><svg width="2pt" viewBox="0 0 2 1"><metadata>http://x</metadata>'
+        '<defs><style type="text/css">*{a: b}</style><path id="a"/></defs>'
+        '<use xlink:href="#a" clip-path="url(#b)"/></svg>'
+    )
+    made = inline(file, "c1", "T <", "A")
+    assert "metadata" not in made and "style type" not in made and "T &lt;" in made
+    assert 'id="c1-a"' in made and 'href="#c1-a"' in made and "url(#c1-b)" in made
+    assert 'viewBox="0 0 2 1"' in made
+
+
+def luminance(colour: str) -> float:
+    """WCAG 2.2, relative luminance."""
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_text_can_be_read() -> None:
+    """At least 4.5 to 1, what WCAG's AA asks of text of any size."""
+    assert contrast("#000000", "#ffffff") == pytest.approx(21)
+    style = resources.files("dynanoise.report").joinpath("report.css").read_text("utf-8")
+    colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style))
+    for text in ("ink", "faint", "accent"):
+        for ground in ("paper", "panel"):
+            assert contrast(colour[text], colour[ground]) >= 4.5, (text, ground)
+    assert contrast(colour["warn-ink"], colour["warn-paper"]) >= 4.5
+    assert contrast(INK, "#FFFFFF") >= 4.5 and contrast(FAINT, "#FFFFFF") >= 4.5
+    used = set(re.findall(r"(?<![-\w])color: ([^;]+);", style))
+    assert used <= {f"var(--{name})" for name in ("ink", "faint", "accent", "warn-ink")}

@@ -1,1 +1,0 @@
-"""Known answers for the page's JavaScript; see `tests.site.build_vectors`."""

@@ -1,0 +1,191 @@
+"""Two runs of the same plan share a folder and do not repeat each other's work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise[train]'")
+fcntl = pytest.importorskip("fcntl", reason="locks are POSIX")
+
+from dynanoise.training.execution.executors import InProcess  # noqa: E402
+from dynanoise.training.execution.tasks import Done, Task, in_order, perform, tasks_of  # noqa: E402
+from dynanoise.training.store import shelves  # noqa: E402
+from dynanoise.training.store.store import Store, key  # noqa: E402
+from dynanoise.training.store.stored import attempted  # noqa: E402
+from tests.training import noted  # noqa: E402
+from tests.training.store.test_store import same  # noqa: E402
+
+DATA = noted.data()
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "notes"
+    made.mkdir()
+    return made
+
+
+def claims(store: Path) -> list[Path]:
+    return list(store.glob("??/.claim-*"))
+
+
+def test_what_another_run_trains_is_left_to_it(tmp_path: Path, folder: Path) -> None:
+    job, store = noted.job(folder, 1), Store(tmp_path / "store")
+    with store.claim(key(job, DATA), "theirs") as theirs:
+        assert theirs
+        assert attempted([job], DATA, store, "ours") == [None]
+    assert noted.notes(folder, "began") == [] and claims(tmp_path / "store") == []
+    assert attempted([job], DATA, store, "ours") != [None]
+    assert claims(tmp_path / "store") == []
+
+
+def test_a_claim_that_cannot_be_made_stops_nobody(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "store").write_text("no folder")
+    job = noted.job(folder, 1)
+    with Store(tmp_path / "store").claim(key(job, DATA), "ours") as ours:
+        assert ours
+
+
+def test_claims_that_killed_runs_left_are_swept_and_others_are_not(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    (tmp_path / "ab").mkdir()
+    left = tmp_path / "ab" / f".claim-{'ab' * 32}"
+    left.touch()
+    os.utime(left, (0, 0))
+    with store.claim("cd" * 32, "ours"):
+        held = tmp_path / "cd" / f".claim-{'cd' * 32}"
+        os.utime(held, (0, 0))
+        store.sweep()
+        assert held.exists() and not left.exists()
+
+
+def test_a_lock_is_of_the_file_that_others_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever held it before may remove it between our opening and our locking it."""
+    path, lock, turns = tmp_path / "claim", fcntl.flock, []
+
+    def late(handle: int, how: int) -> None:
+        turns.append(how)
+        if len(turns) == 1:
+            path.unlink()
+        lock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ours = shelves._locked(path)
+    assert ours is not None and os.path.samestat(os.fstat(ours), path.stat())
+    assert shelves._locked(path) is None
+    shelves._release(path, ours)
+    assert not path.exists() and len(turns) == 3
+
+
+def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
+    """Until then somebody else has probably finished them."""
+    tasks = tasks_of([(job,) for job in noted.jobs(folder, 3)], None)
+    assert len({task.owner for task in tasks}) == 3
+    begun: list[tuple[str, bool]] = []
+
+    def submit(task: Task) -> Task:
+        begun.append((task.name, task.patient))
+        return task
+
+    def result(future: Task, task: Task) -> Done:
+        if task.name == "model 0" and not future.patient:
+            return Done((None,))
+        return perform(future, DATA)
+
+    answers = list(in_order(tasks, submit, result))
+    assert begun == [*((f"model {n}", False) for n in range(3)), ("model 0", True)]
+    alone = list(InProcess().run(noted.jobs(folder, 3), DATA))
+    assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
+
+
+def test_in_one_process_too_they_come_last(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other run finishes while this one waits, which it does when nothing else is left."""
+    jobs, store = noted.jobs(folder, 4), Store(tmp_path / "store")
+    theirs = ExitStack()
+    for number in (0, 2):
+        assert theirs.enter_context(store.claim(key(jobs[number], DATA), "theirs"))
+    there: list[list[bool]] = []
+
+    def waiting(seconds: float) -> None:
+        there.append([key(job, DATA) in store for job in jobs])
+        theirs.close()
+
+    monkeypatch.setattr("dynanoise.training.store.stored.time.sleep", waiting)
+    answers = list(InProcess(store).run(jobs, DATA))
+    assert there == [[False, True, False, True]]
+    assert len(noted.notes(folder, "began")) == 4
+    alone = list(InProcess().run(noted.jobs(folder, 4), DATA))
+    assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
+
+
+SCRIPT = textwrap.dedent("""
+    import sys
+    from pathlib import Path
+    from dynanoise.training.execution.executors import InProcess
+    from dynanoise.training.store.store import Store
+    from tests.training import noted
+    folder, store, held = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "held"
+    for answers in InProcess(Store(store)).run(noted.jobs(folder, 4, held=held), noted.data()):
+        print(float(answers.logits.sum()), flush=True)
+""")
+
+
+def start(folder: Path, store: Path, held: str = "held") -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(folder), str(store), held],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def until(condition: Callable[[], object], seconds: float = 180.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.05)
+
+
+def test_two_runs_at_once_train_every_model_once(tmp_path: Path, folder: Path) -> None:
+    store = tmp_path / "store"
+    runs = [start(folder, store) for _ in range(2)]
+    until(lambda: noted.notes(folder, "began"))
+    (folder / "go").touch()
+    said = [run.communicate(timeout=120)[0].split() for run in runs]
+    assert len(said[0]) == 4 and said[0] == said[1]
+    assert len(noted.notes(folder, "began")) == len(noted.notes(folder, "ended")) == 4
+
+
+def test_a_killed_run_leaves_its_model_to_the_next(tmp_path: Path, folder: Path) -> None:
+    """At once: the lock of a dead process is nobody's."""
+    store = tmp_path / "store"
+    killed = start(folder, store)
+    until(lambda: noted.notes(folder, "began"))
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    (folder / "go").touch()
+    jobs = noted.jobs(folder, 4, held=True)
+    assert claims(store)
+    started = time.monotonic()
+    answers = list(InProcess(Store(store)).run(jobs, DATA))
+    assert time.monotonic() - started < 60
+    free = [replace(job, recipe=replace(job.recipe, held=False)) for job in jobs]
+    assert all(same(a, b) for a, b in zip(answers, InProcess().run(free, DATA), strict=True))
+    assert claims(store) == []

@@ -1,0 +1,44 @@
+"""Models by their names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+
+from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.training.architecture import named, tokenizer_of
+
+
+def test_registered_names_and_their_parameters() -> None:
+    assert named("text", width=8).width == 8
+    assert tokenizer_of("text") is None
+    with pytest.raises(UnknownNameError, match=r"no model 'mlpp'\. Did you mean 'mlp'"):
+        named("mlpp")
+
+
+def test_a_transformer(tmp_path: Path) -> None:
+    from tests.training import build_hf
+
+    text = f"hf:{build_hf.write(tmp_path / 'tiny')}"
+    assert named(text).name == "tiny" and named(text).pretrained
+    assert not named(text, pretrained=False).pretrained
+    assert tokenizer_of(text) == str(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize(
+    ("text", "parameters", "says"),
+    [
+        ("hf", {}, "The model 'hf' names no transformer. Add a folder or the hub's name"),
+        ("hf:", {}, "The model 'hf:' names no transformer"),
+        ("mlp", {"width": 3}, "The model 'mlp' has no parameter 'width'. Known: hidden."),
+        ("hf:x", {"revision": "1"}, "'hf:x' has no parameter 'revision'. Known: pretrained."),
+    ],
+)
+def test_what_is_not_there_is_named(text: str, parameters: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as caught:
+        named(text, **parameters)
+    assert says in str(caught.value)

@@ -1,0 +1,208 @@
+"""The search over settings: what it is told, what it may see, and what it recommends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dynanoise.audits.inputs import given_of
+from dynanoise.audits.pool_audit import Subject
+from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.pool import Pool
+from dynanoise.core.types import Method
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.tuning.objective import Judged, Objective, Utility
+from dynanoise.tuning.search import Limits, front, judges, reference_cells, search
+from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune
+from tests.build_audit import arrays
+
+SUBJECT = Subject("made up", "made up", "dynanoise tune")
+
+
+@pytest.fixture(autouse=True)
+def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "gap", "population"))
+
+
+def pool(**shape: int) -> Pool:
+    made: dict[str, Any] = {"models": 8, "records": 400, **shape}
+    return given_of("made up", **arrays(**made)).pool()
+
+
+def setting(
+    variance: float, growth: float, temperature: float, *, width: float | None = None
+) -> Method:
+    """With keyed noise where cells have a width, and then with its label."""
+    defense = DynaNoise(variance, growth, temperature, keep_label=width is not None)
+    return Method("x", defense, cell_width=width)
+
+
+def test_what_changes_nothing_gains_nothing() -> None:
+    objective = Objective(pool(), 16, seed=0)
+    for same in (Method("x", undefended()), setting(0.0, 0.0, 1.0)):
+        found = objective(same)
+        assert found.gain == found.drop == 0 and found.utility == objective.plain
+    # Another temperature is undone, and shows in the likelihood alone.
+    cooled = objective(Method("x", Temperature(5.0)))
+    assert cooled.gain == pytest.approx(0, abs=1e-9) and cooled.drop == 0
+    assert cooled.utility.nll != pytest.approx(objective.plain.nll, abs=0.01)
+
+
+def test_averaged_answers_are_answers_with_less_noise() -> None:
+    """Against asking as often as the budget says, by the harness."""
+    from dynanoise.evaluation.leave_one_out import answered, attack_pool, fitted_defenses
+    from dynanoise.evaluation.noise_streams import noise_of
+    from dynanoise.evaluation.protocols import adaptive
+
+    noisy = setting(9.0, 1.0, 2.0)
+    objectives = [Objective(pool(records=1200), queries, seed=0) for queries in (1, 16)]
+    once, often = (one(noisy).gain for one in objectives)
+    assert once > often + 0.02
+    few = objectives[1].pool
+    said = answered(
+        few,
+        fitted_defenses(noisy, few),
+        adaptive(16).threat,
+        lambda model, role: noise_of(noisy, 5, role, model),
+    )
+    *_, strongest = attack_pool(said, objectives[1].attacks)
+    asked = objectives[1].success - strongest.found.balanced_accuracy - objectives[1](noisy).drop
+    assert often == pytest.approx(asked, abs=0.02)
+
+
+def test_keyed_answers_do_not_care_about_the_budget() -> None:
+    keyed = setting(4.0, 1.0, 2.0, width=2.0)
+    once, often = (Objective(pool(), queries, seed=0)(keyed).gain for queries in (1, 256))
+    assert once == often > 0
+
+
+def test_the_search_sees_some_records_and_the_judgement_the_others() -> None:
+    given = pool()
+    objective = Objective(given, 1, seed=0)
+    seen = set(objective.pool.examples.ids)
+    rest = set(given.examples.ids[objective.rest])
+    assert not seen & rest and len(seen | rest) == len(given.examples.ids)
+    assert seen != set(Objective(given, 1, seed=1).pool.examples.ids)
+
+
+@pytest.mark.parametrize("parameters", [{"drop": -0.1}, {"nll": float("nan")}, {"ece": -1.0}])
+def test_limits_are_numbers(parameters: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="limit"):
+        Limits(**parameters)
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 3)), max_size=12))
+def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> None:
+    judged = [
+        Judged(setting(0.3, 2.0, 10.0), gain, 0.0, Utility(1.0, nll, 0.0)) for gain, nll in points
+    ]
+    found = {(one.gain, one.utility.nll) for one in front(judged)}
+    assert found == {
+        (gain, nll)
+        for gain, nll in points
+        if not any(g >= gain and n <= nll and (g, n) != (gain, nll) for g, n in points)
+    }
+
+
+def test_limits_rule_out_what_costs_too_much() -> None:
+    def costs(drop: float, nll: float, ece: float) -> Judged:
+        return Judged(setting(0.3, 2.0, 10.0), 0.1, drop, Utility(0.9, nll, ece))
+
+    limits = Limits(0.01, 1.2, 0.1)
+    assert limits.kept(costs(0.01, 1.2, 0.1))
+    assert not any(limits.kept(costs(*one)) for one in ((0.011, 1, 0), (0, 1.21, 0), (0, 1, 0.11)))
+    assert Limits().kept(costs(-0.5, 1e9, 1.0))
+
+
+def test_the_same_settings_whoever_judges_them() -> None:
+    """Two processes find what one does, and another seed something else."""
+    tried = []
+    for workers, seed in ((1, 0), (2, 0), (1, 1)):
+        objective = Objective(pool(), 4, seed)
+        with judges(objective, workers) as judge:
+            tried.append(list(search(objective, Limits(nll=2.0), 7, judge)))
+    assert tried[0] == tried[1] != tried[2]
+
+
+def test_later_generations_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a goal that needs no models: the second half is better than the first."""
+    monkeypatch.setattr("dynanoise.tuning.search.GENERATION", 10)
+
+    class Made:
+        seed, gap = 0, 2.0
+
+        def several(self, methods: list[Method]) -> list[Judged]:
+            made = []
+            for one in methods:
+                assert isinstance(one.defense, DynaNoise)
+                far = abs(np.log(one.defense.temperature / 3))
+                made.append(Judged(one, -far, 0.0, Utility(1.0, far, 0.0)))
+            return made
+
+    found = [one.gain for one in search(Made(), Limits(nll=9.0), 100, Made().several)]  # type: ignore[arg-type]
+    assert np.mean(found[50:]) > np.mean(found[:50])
+
+
+def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
+    objective = Objective(pool(), 1, seed=3)
+    for one in search(objective, Limits(), 30, objective.several):
+        defense = one.method.defense
+        assert isinstance(defense, DynaNoise)
+        for value in (defense.base_variance, defense.temperature, one.method.cell_width or 1.0):
+            assert float(f"{value:.3g}") == value
+        assert 1 <= defense.samples <= 8
+    assert {one.defense.base_variance for one in reference_cells(1.0)} == {0}  # type: ignore[attr-defined]
+
+
+def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: int):  # type: ignore[no-untyped-def]
+    plan = change(TunePlan(trials=8, queries=4))
+    said: list[str] = []
+    given = pool(**shape)
+    return given, tune(given, plan, SUBJECT, said.append), said
+
+
+def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
+    given, found, said = tuned()
+    assert found.chosen is not None and len(said) <= steps(given, found.plan)
+    assert found.worst(found.chosen).low > 0
+    rows = {one.method: one for one in found.records if one.attack is None}
+    assert {NONE, LABEL, *found.finalists} == set(rows)
+    own, plain, label = (rows[name].metrics for name in (found.chosen, NONE, LABEL))
+    assert plain["accuracy"].value - own["accuracy"].value <= 0.01
+    assert own["nll"].value <= (plain["nll"].value + label["nll"].value) / 2
+    lows = {}
+    for name in found.finalists:
+        said_nll = rows[name].metrics["nll"].value
+        if said_nll <= (plain["nll"].value + label["nll"].value) / 2:
+            lows[name] = found.worst(name).low
+    assert found.worst(found.chosen).low == max(lows.values())
+    budgets = {(one.protocol, one.threat.repeats) for one in found.records}
+    assert budgets == {("adaptive", 1), ("adaptive_4", 4)}
+    # Counts say which records: those that the search did not use.
+    assert {one.counts["pool"] for one in found.records} == {200}
+
+
+def test_nothing_is_recommended_that_costs_too_much() -> None:
+    _, found, _ = tuned(lambda plan: replace(plan, nll=0.0))
+    assert found.chosen is None and not found.finalists
+    assert {one.method for one in found.records} == {NONE, LABEL}
+
+
+def test_one_model_and_missing_test_data_are_refused() -> None:
+    with pytest.raises(InputError, match="one model"):
+        tuned(models=1)
+    with pytest.raises(TooFewRecordsError, match="test data"):
+        tuned(tests=0)
+
+
+@pytest.mark.parametrize("name", ["trials", "queries", "workers"])
+def test_counts_are_checked(name: str) -> None:
+    with pytest.raises(InputError, match=name):
+        TunePlan(**{name: 0})  # type: ignore[arg-type]
