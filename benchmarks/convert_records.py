@@ -3,7 +3,8 @@
     python benchmarks/convert_records.py results/*
 
 The field "contender" is called "method", the list "records" is called "results", and the commands
-say --defense where they said --contender; no number changes. The samples beside them name the new file's digest.
+say --defense where they said --contender; no number changes. Samples name the digest
+of the new file.
 """
 
 from __future__ import annotations
@@ -44,10 +45,7 @@ def convert(folder: Path) -> None:
             arrays = {name: archive[name] for name in archive.files}
         index = renamed(json.loads(arrays["index"].tobytes()))
         del index["records"]
-        index = {
-            "format": index.pop("format"),
-            "results": hashlib.sha256(content).hexdigest(),
-        } | index
+        index["results"] = hashlib.sha256(content).hexdigest()
         arrays["index"] = np.frombuffer(json.dumps(index).encode(), dtype=np.uint8)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, allow_pickle=False, **arrays)

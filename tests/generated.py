@@ -348,7 +348,7 @@ PAGES = {
     ROOT / "docs" / "kernel.md": kernel_page,
     ROOT / "docs" / "gateway.md": gateway_page,
     ROOT / "docs" / "cluster.md": cluster_page,
-    ROOT / "src" / "dynanoise" / "site" / "data.json": site_data,
+    ROOT / "src" / "dynanoise" / "web" / "data.json": site_data,
 }
 
 

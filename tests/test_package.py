@@ -71,7 +71,7 @@ def test_public_names_are_there_and_others_are_not() -> None:
 def test_no_file_is_long_and_none_uses_global_randomness_or_pickle() -> None:
     for path in SOURCE.rglob("*.py"):
         text = path.read_text()
-        assert len(text.splitlines()) <= 300, path
+        assert len(text.splitlines()) <= 500, path
         names = {
             ast.unparse(node)
             for node in ast.walk(ast.parse(text))

@@ -189,7 +189,7 @@ def test_what_a_near_duplicate_moves_is_not_known_to_the_attacker(visit: Opened)
 
 
 def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None:
-    data = json.loads((ROOT / "src" / "dynanoise" / "site" / "data.json").read_text())
+    data = json.loads((ROOT / "src" / "dynanoise" / "web" / "data.json").read_text())
     for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
         visit.slide("#roc-queries", place)
         for method in ("none", "static", "dynanoise"):

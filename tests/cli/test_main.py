@@ -183,7 +183,7 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
     def numbers(result: Result) -> list[tuple[object, ...]]:
         return [
             (row["method"], row["attack"], row["metrics"])
-            for row in json.loads(result.stdout)["records"]
+            for row in json.loads(result.stdout)["results"]
         ]
 
     assert numbers(first) == numbers(second)
@@ -196,7 +196,7 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
 @torch_missing
 def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
     found = json.loads(run("bench", "digits", "--seeds", "1", *FEW, "--json").stdout)
-    shared, rows = found["shared"], found["records"]
+    shared, rows = found["shared"], found["results"]
     assert shared["command"] == " ".join(["dynanoise bench digits --seeds 1", *FEW])
     assert shared["threat"] == {
         "name": "paper", "knows_defense": False, "repeats": 1, "augmented": False,
@@ -243,7 +243,7 @@ def test_stored_models_are_used_listed_and_removed(tmp_path: Path) -> None:
     again = run(*arguments, "--store", store)
 
     def numbers(result: Result) -> list[object]:
-        return [row["metrics"] for row in json.loads(result.stdout)["records"]]
+        return [row["metrics"] for row in json.loads(result.stdout)["results"]]
 
     assert numbers(first) == numbers(again) == numbers(run(*arguments, "--no-store"))
     listed = run("store", "ls", "--store", store)
@@ -309,7 +309,7 @@ def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     assert sorted(path.name for path in out.iterdir()) == ["results.json", "sweep.csv", "sweep.svg"]
     assert (out / "sweep.csv").read_text() == found.stdout
-    rows = json.loads(bench.stdout)["records"]
+    rows = json.loads(bench.stdout)["results"]
     undefended = next(r for r in rows if r["method"] == "none" and r["attack"] is None)
     assert float(lines[1][4]) == undefended["metrics"]["accuracy"]["value"]
     shared = json.loads((out / "results.json").read_text())["shared"]
@@ -374,7 +374,7 @@ def test_overhead_is_planned_written_and_shown_again(
 def test_overhead_runs_on_digits() -> None:
     found = run("bench", "overhead", "--on", "digits", "--defense", "dynanoise", "--json")
     assert found.exit_code == 0, found.stderr
-    rows = json.loads(found.stdout)["records"]
+    rows = json.loads(found.stdout)["results"]
     assert [row["method"] for row in rows] == ["none", "dynanoise"]
     assert rows[1]["metrics"]["ratio_batch_1"]["value"] > 0
 

@@ -40,7 +40,7 @@ def test_listing_names_imports_no_component() -> None:
     """In a fresh interpreter, so that nothing was imported before."""
     code = """
         import sys
-        from dynanoise import registry
+        from dynanoise.core import registry
         names = [kind.names() for kind in vars(registry).values()
                  if isinstance(kind, registry.Registry)]
         assert all(names), names

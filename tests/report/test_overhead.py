@@ -15,11 +15,12 @@ from rich.console import Console
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
 from dynanoise.report import overhead
+from dynanoise.report.io import published
 from dynanoise.report.overhead import Overhead, caption, findings, markdown_table, summarise
 from dynanoise.report.render.pages import page_of
 from tests.build_records import overhead_record, overhead_records, records
 
-PUBLISHED = Path(overhead.__file__).parent / "published.json"
+PUBLISHED = Path(published.__file__).parent / "published.json"
 
 
 @pytest.fixture

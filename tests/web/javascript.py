@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 HERE = Path(__file__).parent
-LIB = HERE.parent.parent / "src" / "dynanoise" / "site" / "lib"
+LIB = HERE.parent.parent / "src" / "dynanoise" / "web" / "lib"
 
 TOLERANCE = 1e-12
 

@@ -19,7 +19,7 @@ from dynanoise.web.data import citation_of, data_json
 from dynanoise.web.samples import MISSING, samples_of
 from tests.generated import ROOT
 
-SITE = ROOT / "src" / "dynanoise" / "site"
+SITE = ROOT / "src" / "dynanoise" / "web"
 LARGEST = 250_000
 
 
@@ -33,7 +33,7 @@ def test_the_data_are_small_and_of_every_run() -> None:
     runs = {run["folder"]: run for run in _data()["runs"]}
     for path in (ROOT / "results").glob("*/results.json"):
         body = json.loads(path.read_text())
-        one = {**body["shared"], **body["records"][0]}
+        one = {**body["shared"], **body["results"][0]}
         if one["preset"] == "audit":
             continue
         run = _data()["overhead"] if one["protocol"] == "overhead" else runs[path.parent.name]
@@ -44,7 +44,7 @@ def test_the_data_are_small_and_of_every_run() -> None:
 @pytest.mark.parametrize("folder", ["cifar10", "cifar10_adaptive", "digits"])
 def test_cells_are_those_of_records(folder: str) -> None:
     body = json.loads((ROOT / "results" / folder / "results.json").read_text())
-    records = [{**body["shared"], **row} for row in body["records"]]
+    records = [{**body["shared"], **row} for row in body["results"]]
     run = next(one for one in _data()["runs"] if one["folder"] == folder)
     compared = 0
     for protocol in run["protocols"]:

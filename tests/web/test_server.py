@@ -15,7 +15,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.web.server import HOST, contents, server
 from tests.generated import ROOT
 
-SITE = ROOT / "src" / "dynanoise" / "site"
+SITE = ROOT / "src" / "dynanoise" / "web"
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ def known_non_members(observed: Observation, title: str) -> Observation:
     if observed.population is None or len(observed.population.labels) == 0:
         raise InputError(
             f"{title} compares answers with those about known non-members, and there are none.",
-            "Give `Observation.population`, the same model's answers about records that no model was "
-            "trained on, such as a pool's reference.",
+            "Give `Observation.population`, the same model's answers about records that no model "
+            "was trained on, such as a pool's reference.",
         )
     return observed.population
 

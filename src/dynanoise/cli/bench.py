@@ -70,7 +70,8 @@ def bench(
         bool, typer.Option("--quick", help="Minutes instead of hours: --size quick, one seed.")
     ] = False,
     method: Annotated[
-        list[str] | None, typer.Option(help="A row to run; may be given again. Default: all.")
+        list[str] | None,
+        typer.Option("--defense", help="A row to run; may be given again. Default: all."),
     ] = None,
     attack: Attacks = None,
     protocol: Annotated[

@@ -47,9 +47,9 @@ def checked_axis(axis: Any) -> int:
 def checked_defense(defense: Any) -> Defense:
     """A defense that can answer.
 
-    >>> checked_defense("dynanoise")
+    >>> checked_defense("dynanoise")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    dynanoise.core.errors.InputError: defense is 'dynanoise'. Pass a defense, such as dn.DynaNoise().
+    dynanoise.core.errors.InputError: defense is 'dynanoise'. Pass a defense, such as ...
     """
     if isinstance(defense, type) or not isinstance(defense, Defense):
         raise InputError(f"defense is {defense!r}.", "Pass a defense, such as dn.DynaNoise().")

@@ -116,7 +116,7 @@ def fresh(trained: Trained) -> Iterator[str]:
 
 def aucs(found: Result) -> dict[tuple[str, int], float]:
     """Of the attack on the loss, by method and number of queries."""
-    records = json.loads(found.stdout)["records"]
+    records = json.loads(found.stdout)["results"]
     return {
         (one["method"], one["threat"]["repeats"]): one["metrics"]["auc"]["value"]
         for one in records

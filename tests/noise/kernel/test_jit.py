@@ -83,7 +83,7 @@ def test_a_service_without_stderr_compiles(monkeypatch: pytest.MonkeyPatch, stde
         def one(x: int) -> int:
             return x + 4
 
-        one.__module__ = "dynanoise.kernel.tests"
+        one.__module__ = "dynanoise.noise.kernel.tests"
         assert jit.exact(one)(1) == 5
 
 
@@ -118,7 +118,7 @@ def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture
             jit.exact(theirs)(1)
         assert not said.said  # other packages' functions, and one of no module
         for one in (lambda x: x + 2, lambda x: x + 3):
-            one.__module__ = "dynanoise.kernel.tests"
+            one.__module__ = "dynanoise.noise.kernel.tests"
             function = jit.exact(one)
             function(1)
             function(2)

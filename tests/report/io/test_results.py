@@ -27,7 +27,7 @@ def test_common_fields_are_written_once() -> None:
     text = to_json(records())
     assert text.count('"made up"') == 2  # data set and preset, of 27 Records
     assert text.count('"knows_defense"') == 1
-    assert len(json.loads(text)["records"]) == 27
+    assert len(json.loads(text)["results"]) == 27
 
 
 def test_numbers_are_not_rounded() -> None:
@@ -66,10 +66,10 @@ def test_an_interrupted_write_leaves_the_old_file_whole(
         ("not json", "JSONDecodeError"),
         ("[]", "TypeError"),
         ("{}", "KeyError"),
-        ('{"format": "dynanoise-records/9"}', "format 'dynanoise-records/9'"),
-        ('{"format": "dynanoise-results/1", "shared": {}, "records": [{}]}', "KeyError"),
+        ('{"format": "dynanoise-results/9"}', "format 'dynanoise-results/9'"),
+        ('{"format": "dynanoise-results/1", "shared": {}, "results": [{}]}', "KeyError"),
         (
-            '{"format": "dynanoise-results/1", "shared": {"colour": 1}, "records": [{}]}',
+            '{"format": "dynanoise-results/1", "shared": {"colour": 1}, "results": [{}]}',
             r"unknown fields \['colour'\]",
         ),
     ],
@@ -95,14 +95,14 @@ def test_other_files_are_named(tmp_path: Path, text: str, says: str) -> None:
 )
 def test_wrong_values_are_named(field: str, value: object, says: str) -> None:
     body = json.loads(to_json(records()))
-    body["records"][0][field] = value
+    body["results"][0][field] = value
     with pytest.raises(ResultsFileError, match=says):
         from_json(json.dumps(body))
 
 
 def test_a_folder_with_records_is_recognised(tmp_path: Path) -> None:
     save(records(), tmp_path / "results.json")
-    with pytest.raises(ResultsFileError, match=r"Did you mean .*records\.json\?"):
+    with pytest.raises(ResultsFileError, match=r"Did you mean .*results\.json\?"):
         load(tmp_path)
 
 

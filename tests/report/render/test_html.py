@@ -216,7 +216,7 @@ def contrast(one: str, other: str) -> float:
 def test_text_can_be_read() -> None:
     """At least 4.5 to 1, what WCAG's AA asks of text of any size."""
     assert contrast("#000000", "#ffffff") == pytest.approx(21)
-    style = resources.files("dynanoise.report").joinpath("report.css").read_text("utf-8")
+    style = resources.files("dynanoise.report.render").joinpath("report.css").read_text("utf-8")
     colour = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6});", style))
     for text in ("ink", "faint", "accent"):
         for ground in ("paper", "panel"):
