@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.data import cache
+from dynanoise.data import cache, images
 from dynanoise.data.cache import cached
 from dynanoise.data.dataset import Data
+from dynanoise.data.hub_layout import Decoding, decode
+from dynanoise.data.parts import Part, Rows
 
 DATA = Data(
     "mine",
@@ -157,3 +159,15 @@ def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cache.folder() == Path("xdg/dynanoise")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.folder() == Path.home() / ".cache" / "dynanoise"
+
+
+def test_files_and_digests_stay_as_they_are(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Computed before the modules moved into rooms; another name would decode everything again."""
+    monkeypatch.setattr(images, "decoder", lambda: "pillow 11.0")
+    rows = Rows("texts", ["a good film", "a bad film"], [1, 0], ("negative", "positive"))
+    assert rows.digest == "ccf6580a9f4482cb8583b7db9abfd03b9e459ded49519940c02f3af7dfb7e928"
+    assert Decoding(side=8).key == {"side": 8, "least": 2, "most": 20000, "length": 64}
+    data = decode("films", [Part("train", "ab" * 32, lambda: rows)])
+    assert data.digest == "bc6616f16b91cc6d70f86a4b5357cc3afe4980226e54a281e88f50062bb97dd7"
+    (path,) = folder.iterdir()
+    assert path.name == "films-2620cb4382aeffe9ba93f8f1df159cff.npz"

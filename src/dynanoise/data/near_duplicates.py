@@ -50,6 +50,7 @@ class NearDuplicates:
     draws: int = 3
     seed: int = 0
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.near_duplicates.NearDuplicates"
 
     def __post_init__(self) -> None:
         if not all(1 <= size <= 255 for size in self.noise) or self.draws < 0:

@@ -40,6 +40,7 @@ class Alexnet:
     side: int = 64
     takes: ClassVar[str] = "images"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.models.alexnet.Alexnet"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from uint8 [n, side, side, channels] to logits [n, classes]."""

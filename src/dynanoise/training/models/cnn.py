@@ -56,6 +56,7 @@ class Cnn:
     norm: str = "batch"
     takes: ClassVar[str] = "images"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.models.cnn.Cnn"
 
     @property
     def stackable(self) -> bool:

@@ -70,6 +70,7 @@ class Hf:
     pretrained: bool = True
     place: InitVar[str] = ""
     takes: ClassVar[str] = "texts"
+    stored_as: ClassVar[str] = "dynanoise.training.models.hf.Hf"
     packages: ClassVar[tuple[str, ...]] = ("transformers", "tokenizers")
 
     def __post_init__(self, place: str) -> None:

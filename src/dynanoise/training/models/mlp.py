@@ -23,6 +23,7 @@ class Mlp:
     hidden: tuple[int, ...] = (256,)
     takes: ClassVar[str] = "numbers"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.models.mlp.Mlp"
     stackable: ClassVar[bool] = True
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

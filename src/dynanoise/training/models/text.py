@@ -46,6 +46,7 @@ class Text:
     dropout: float = 0.3
     takes: ClassVar[str] = "texts"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.models.text.Text"
     stackable: ClassVar[bool] = True
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:

@@ -158,6 +158,7 @@ class AdvReg:
     inference_rate: float = 1e-3
     joined: Literal["cifar", "purchase"] = "cifar"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.advreg.AdvReg"
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and self.plain_epochs >= 0 and self.inference_rate > 0):

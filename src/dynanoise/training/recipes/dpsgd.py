@@ -49,6 +49,7 @@ class DpSgd:
     noise_multiplier: float = 0.2
     max_grad_norm: float = 1.0
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.dpsgd.DpSgd"
 
     def __post_init__(self) -> None:
         if not (self.noise_multiplier >= 0 and self.max_grad_norm > 0):

@@ -109,6 +109,7 @@ class Hamp:
     alpha: float = 0.001
     scaling: Scaling = "per_class"
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.hamp.Hamp"
 
     def __post_init__(self) -> None:
         if not (0 <= self.gamma < 1 and self.alpha >= 0):

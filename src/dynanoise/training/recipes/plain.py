@@ -22,6 +22,7 @@ class Plain:
 
     schedule: Schedule = field(default_factory=Schedule)
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.plain.Plain"
 
     def objective(self, classes: int) -> loop.Objective:
         """What it minimises, which is how several models can be trained at once."""

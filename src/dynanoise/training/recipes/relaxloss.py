@@ -80,6 +80,7 @@ class RelaxLoss:
     alpha: float = 1.0
     upper: float = 1.0
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.relaxloss.RelaxLoss"
 
     def __post_init__(self) -> None:
         if not (self.alpha >= 0 and 0 < self.upper <= 1):

@@ -92,6 +92,7 @@ class Selena:
     models: int = 25
     left_out: int = 10
     version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.training.recipes.selena.Selena"
 
     def __post_init__(self) -> None:
         if not 1 <= self.left_out < self.models:

@@ -43,7 +43,7 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
 
     def component(value: Any) -> dict[str, Any]:
         return {
-            "name": f"{type(value).__module__}.{type(value).__qualname__}",
+            "name": stored_name(type(value)),
             "version": getattr(value, "version", None),
             "parameters": asdict(value),
         }
@@ -68,6 +68,20 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
         "device": job.device,
         "torch": torch.__version__,
     }
+
+
+def stored_name(kind: type) -> str:
+    """The name of a model, recipe or other component in keys, which stays when its module moves.
+
+    Args:
+        kind: the component's class. Its own attribute ``stored_as`` is its name, so that a module
+            may move; without one (a subclass does not inherit it) its module and class are.
+
+    >>> from dynanoise.core.registry import MODELS
+    >>> stored_name(MODELS.get("mlp"))
+    'dynanoise.training.models.mlp.Mlp'
+    """
+    return str(vars(kind).get("stored_as") or f"{kind.__module__}.{kind.__qualname__}")
 
 
 def key(job: Job, data: Data) -> str:
