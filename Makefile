@@ -33,7 +33,7 @@ results: .venv/.dev
 	$(MAKE) docs
 
 docs: .venv/.dev
-	$(BIN)/python -m tests.generated
+	$(BIN)/python -m docs.generate
 
 # Speed beside others', written to results/benchmarks. Run it when nothing else runs.
 benchmarks: .venv/.dev

@@ -42,7 +42,8 @@ def summary(room: str) -> str:
 
 def picture() -> str:
     """The rooms as SVG: a room imports only rooms of lower rows."""
-    boxes, top = [], MARGIN
+    boxes: list[str] = []
+    top = MARGIN
     for rooms in layers():
         width = (WIDTH - 2 * MARGIN - GAP * (len(rooms) - 1)) / len(rooms)
         texts = [textwrap.wrap(summary(room), max(16, int((width - 20) / 5.8))) for room in rooms]

@@ -36,7 +36,7 @@ def test_report_without_matplotlib_names_the_remedy(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = run("report", str(tmp_path))
     assert found.exit_code == 2 and "pip install 'dynanoise[plot]'" in found.stderr
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["results.json", "report.md"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["report.md", "results.json"]
 
 
 def test_report_of_no_folder_is_refused(tmp_path: Path) -> None:
@@ -64,7 +64,7 @@ def test_no_report_of_an_earlier_run_stays_without_matplotlib(
     assert saved(list(made.records), tmp_path, made)
     assert "No report.html" in capsys.readouterr().err
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["results.json", "report.md", "samples.npz"]
+    assert names == ["report.md", "results.json", "samples.npz"]
 
 
 @torch_missing
@@ -76,9 +76,9 @@ def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
     assert found.exit_code == 0, found.stderr
     assert sorted(path.name for path in out.iterdir()) == [
         "attack_success.svg",
-        "results.json",
         "report.html",
         "report.md",
+        "results.json",
         "samples.npz",
     ]
     before = (out / "report.html").read_text()

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from docs.generate import PAGES, RECORDS, ROOT
 from dynanoise.core.result import Result
 from dynanoise.report.io.results import load
 from dynanoise.report.summary import summarise
-from tests.generated import PAGES, RECORDS, ROOT
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

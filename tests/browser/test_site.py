@@ -9,12 +9,12 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from docs.generate import ROOT
 from dynanoise.core.result import Result
 from dynanoise.report.io.results import load
 from dynanoise.report.side_by_side import by_protocol, strongest
 from dynanoise.report.summary import Summary
 from tests.browser.site_page import Opened
-from tests.generated import ROOT
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 SECTIONS = ("overview", "method", "simulator", "attacker", "results", "audit", "questions")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from docs.generate import ROOT
 from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened
-from tests.generated import ROOT
 
 
 def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Opened) -> None:

@@ -13,6 +13,7 @@ import pytest
 from scipy import integrate, stats
 
 import dynanoise as dn
+from docs.generate import ROOT
 from dynanoise.audits import outputs_file
 from dynanoise.audits.pool_audit import Question, Subject, audited
 from dynanoise.config.configuration import Configuration
@@ -20,7 +21,6 @@ from dynanoise.defenses.sensitivity import entropy as sensitivity
 from dynanoise.metrics.roc import roc
 from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened
-from tests.generated import ROOT
 
 
 def _expected(logits: np.ndarray[Any, Any], s0: float, scale: float, temperature: float) -> Any:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from docs.generate import ROOT
 from dynanoise.cli import app
 from dynanoise.web.server import contents
-from tests.generated import ROOT
 
 
 def test_the_files_can_be_written(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from docs.generate import ROOT
 from dynanoise.core.errors import InputError, ResultsFileError
 from dynanoise.metrics.roc import roc
 from dynanoise.report.io.samples import load
 from dynanoise.web.data import citation_of, data_json
 from dynanoise.web.samples import MISSING, samples_of
-from tests.generated import ROOT
 
 SITE = ROOT / "src" / "dynanoise" / "web"
 LARGEST = 250_000

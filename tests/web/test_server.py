@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from docs.generate import ROOT
 from dynanoise.core.errors import InputError
 from dynanoise.web.server import HOST, contents, server
-from tests.generated import ROOT
 
 SITE = ROOT / "src" / "dynanoise" / "web"
 
