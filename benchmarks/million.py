@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.attacks.named import attack_of
+from dynanoise.core import registry
 from dynanoise.core.files import write_json
 from dynanoise.core.seeding import derive
 from dynanoise.core.types import Outputs
@@ -69,7 +69,7 @@ def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, A
     started = time.perf_counter()
     found = score_by_shards(
         PoolFiles(folder, chosen.part),
-        attack_of(name),
+        registry.ATTACKS.build(name),
         seed=chosen.seed,
         targets=range(chosen.targets),
         population=population(chosen.models, chosen.classes, chosen.seed),

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.aligned_scale import ScaleAligned
-from dynanoise.attacks.named import attack_of
 from dynanoise.core import numerics
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
+from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import answers
 from tests.build_pool import pool_case
 
@@ -41,9 +41,9 @@ def test_the_attack_sees_the_shadow_models_median_gap() -> None:
     shown = shadows.use >= 0
     rows = np.stack([one.log_probs[:, 0] for one in shadows.observed])
     factor = np.median(gaps(rows)[shown]) / np.median(gaps(seen.log_probs[:, 0]))
-    expected = attack_of("threshold").fit(shadows).score(scaled(seen, factor))
+    expected = ATTACKS.build("threshold").fit(shadows).score(scaled(seen, factor))
     np.testing.assert_allclose(ScaleAligned().fit(shadows).score(seen), expected, atol=1e-9)
-    assert not np.allclose(attack_of("threshold").fit(shadows).score(seen), expected)
+    assert not np.allclose(ATTACKS.build("threshold").fit(shadows).score(seen), expected)
 
 
 def test_decisions_and_alignment_are_the_attack_s() -> None:
@@ -58,7 +58,7 @@ def test_decisions_and_alignment_are_the_attack_s() -> None:
 def test_answers_without_a_gap_stay_as_they_are() -> None:
     _, _, shadows = pool_case(3)
     flat = answers(np.zeros((len(shadows.clean.labels), 4)), shadows.clean.labels)
-    expected = attack_of("threshold").fit(shadows).score(flat)
+    expected = ATTACKS.build("threshold").fit(shadows).score(flat)
     np.testing.assert_allclose(ScaleAligned().fit(shadows).score(flat), expected)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.cell_mates import CellMates, cells_of
-from dynanoise.attacks.named import attack_of
 from dynanoise.core import membership, numerics
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import ATTACKS
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.responses import observe, recovered
 from dynanoise.noise.experiment import ExperimentKey
@@ -63,7 +63,7 @@ def test_the_noise_of_a_cell_is_its_records_mean_residual() -> None:
     seen, shadows = behind_keys(0)
     learned = CellMates().fit(shadows).learned
     clean = shadows.clean.logits.astype(np.float64)
-    expected = attack_of("lira").fit(_without(shadows, learned.spread))
+    expected = ATTACKS.build("lira").fit(_without(shadows, learned.spread))
     cleared = by_definition(seen, clean, learned.spread)
     theirs = replace(seen, log_probs=numerics.log_softmax(cleared)[:, None])
     np.testing.assert_allclose(
@@ -105,7 +105,7 @@ def test_answers_that_nobody_shares_stay_as_they_are() -> None:
     assert len(np.unique(cells_of(seen))) == len(seen.labels)
     np.testing.assert_allclose(
         CellMates("lira").fit(shadows).score(seen),
-        attack_of("lira").fit(shadows).score(seen),
+        ATTACKS.build("lira").fit(shadows).score(seen),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -115,7 +115,7 @@ def test_answers_that_nobody_shares_stay_as_they_are() -> None:
 def test_decisions_are_the_attack_s(attack: str) -> None:
     _, _, shadows = pool_case(3)
     scores = np.array([-1e-9, 0.0, 1e-9])
-    own = attack_of(attack).fit(shadows).decide(scores)
+    own = ATTACKS.build(attack).fit(shadows).decide(scores)
     np.testing.assert_array_equal(CellMates(attack).fit(shadows).decide(scores), own)
 
 

@@ -10,10 +10,11 @@ import pytest
 from scipy import stats
 
 from dynanoise.attacks.lira import CENTRES, MODES, VARIANCES, Lira
-from dynanoise.attacks.named import attack_of, title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.types import Outputs
 from dynanoise.evaluation.responses import undefended_shadows
 from tests import build
@@ -271,12 +272,12 @@ def test_unequal_numbers_of_shadows_are_refused() -> None:
 )
 def test_unknown_variants_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        attack_of(text)
+        ATTACKS.build(text)
 
 
 def test_names() -> None:
     with pytest.raises(UnknownNameError, match=r"no statistic 'hinges'\. Did you mean 'hinge'"):
-        attack_of("lira(statistic=hinges)")
+        ATTACKS.build("lira(statistic=hinges)")
     text = "lira(variance=example, centre=median)"
-    assert attack_of(text) == Lira(variance="example", centre="median")
+    assert ATTACKS.build(text) == Lira(variance="example", centre="median")
     assert title_of(text) == "LiRA (variance=example, centre=median)"

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.population import Population, ranks
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
+from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import answers
 
 
@@ -90,6 +90,6 @@ def test_alpha_out_of_range_is_refused(alpha: float) -> None:
 
 
 def test_names() -> None:
-    assert attack_of("population(alpha=0.1)") == Population(alpha=0.1)
+    assert ATTACKS.build("population(alpha=0.1)") == Population(alpha=0.1)
     with pytest.raises(UnknownNameError, match="no statistic 'losses'"):
-        attack_of("population(statistic=losses)")
+        ATTACKS.build("population(statistic=losses)")

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynanoise.attacks import rmia
-from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import pseudo_targets
 from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import answers, shadow_answers
 from dynanoise.metrics.roc import roc
 from tests import build
@@ -214,7 +214,7 @@ def test_gamma_out_of_range_is_refused(gamma: float) -> None:
 
 
 def test_names_and_the_area_under_the_curve() -> None:
-    assert attack_of("rmia(offline=True, gamma=1.5)") == Rmia(offline=True, gamma=1.5)
+    assert ATTACKS.build("rmia(offline=True, gamma=1.5)") == Rmia(offline=True, gamma=1.5)
     generator = np.random.default_rng(0)
     scores, members = generator.integers(0, 5, 60).astype(float), generator.random(60) < 0.4
     assert rmia._auc(scores, members) == pytest.approx(roc(scores, members).auc)

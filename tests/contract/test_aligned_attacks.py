@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.base import Attack
-from dynanoise.attacks.named import attack_of
 from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import ATTACKS
@@ -27,7 +26,7 @@ VARIANTS = (
 
 
 WITHOUT_POPULATION = [
-    name for name in (*ATTACKS.names(), *VARIANTS) if not attack_of(name).needs_population
+    name for name in (*ATTACKS.names(), *VARIANTS) if not ATTACKS.build(name).needs_population
 ]
 """`test_attacks` gives the others the known non-members that they need."""
 
@@ -35,7 +34,7 @@ WITHOUT_POPULATION = [
 @pytest.fixture(params=WITHOUT_POPULATION)
 def attack(request: pytest.FixtureRequest) -> Attack:
     """Each registered attack that compares shadow models alone, and some with other parameters."""
-    return attack_of(request.param)
+    return ATTACKS.build(request.param)
 
 
 def test_planted_leakage_is_found(attack: Attack) -> None:

@@ -57,9 +57,11 @@ def test_an_unknown_name_suggests_the_closest() -> None:
 
 
 def test_entry_points_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = importlib.metadata.EntryPoint("mine", "fractions:Fraction", "dynanoise.defenses")
-    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
-    fresh = Registry("defense", "dynanoise.defenses", "DEFENSES")
+    entry = importlib.metadata.EntryPoint("mine", "fractions:Fraction", "a.group")
+    monkeypatch.setattr(
+        importlib.metadata, "entry_points", lambda group: {"a.group": [entry]}[group]
+    )
+    fresh = Registry("defense", "dynanoise.defenses", "DEFENSES", "a.group")
     assert "mine" in fresh.names()
     assert fresh.get("mine").__name__ == "Fraction"
 
@@ -67,7 +69,7 @@ def test_entry_points_of_other_packages_are_found(monkeypatch: pytest.MonkeyPatc
 def test_two_components_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = importlib.metadata.EntryPoint("static", "fractions:Fraction", "dynanoise.defenses")
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [entry])
-    fresh = Registry("defense", "dynanoise.defenses", "DEFENSES")
+    fresh = Registry("defense", "dynanoise.defenses", "DEFENSES", "dynanoise.defenses")
     with pytest.raises(UnknownNameError, match="Two components call themselves defense 'static'"):
         fresh.names()
 
@@ -76,4 +78,19 @@ def test_a_computed_dictionary_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "computed_components.py").write_text("DEFENSES = dict(a=1)\n")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TypeError, match="must be a literal dictionary"):
-        Registry("defense", "computed_components", "DEFENSES").names()
+        Registry("defense", "computed_components", "DEFENSES", "none").names()
+
+
+def test_groups_are_promises_to_other_packages() -> None:
+    """They stay as they are wherever modules move."""
+    assert {kind.variable.lower(): kind.group for kind in ALL} == {
+        "defenses": "dynanoise.defenses",
+        "sensitivities": "dynanoise.sensitivities",
+        "noises": "dynanoise.noise",
+        "statistics": "dynanoise.statistics",
+        "attacks": "dynanoise.attacks",
+        "datasets": "dynanoise.datasets",
+        "models": "dynanoise.models",
+        "recipes": "dynanoise.recipes",
+        "presets": "dynanoise.presets",
+    }

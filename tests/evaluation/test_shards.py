@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.lira import MODES, VARIANCES, Moments
-from dynanoise.attacks.named import attack_of
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example, shadows_for_all
 from dynanoise.core.pool import Pool
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import ThreatModel
 from dynanoise.core.types import Method, Outputs
 from dynanoise.defenses.temperature import undefended
@@ -51,7 +51,7 @@ def answers(pool: Pool) -> Answered:
 
 def whole(answers: Answered, name: str) -> np.ndarray[Any, Any]:
     """Scores of all records at once."""
-    attack = attack_of(name)
+    attack = ATTACKS.build(name)
     return np.stack(
         [
             attack.fit(answers.shadows_of(target)).score(answers.targets[target])
@@ -77,7 +77,7 @@ def test_the_scores_are_those_of_all_examples_at_once(
     One part gives the same bits as several, except where one standard deviation stands for all
     examples, whose sums are then taken in another order.
     """
-    attack = attack_of(name)
+    attack = ATTACKS.build(name)
     options: dict[str, Any] = {"seed": pool.seed, "population": pool.reference}
     found = score_by_shards(Slices(pool.examples, 37), attack, **options)
     np.testing.assert_allclose(found.scores, whole(answers, name), rtol=1e-10, atol=1e-10)
@@ -96,7 +96,7 @@ def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, work
     examples = pool.examples
     rows = examples.labels, examples.ids, examples.use
     write(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
-    attack = attack_of("lira(variance=residual)")
+    attack = ATTACKS.build("lira(variance=residual)")
     by_file = score_by_shards(
         PoolFiles(tmp_path / "pool", 100), attack, seed=pool.seed, targets=[3, 5], workers=workers
     )
@@ -115,7 +115,7 @@ def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) ->
 
 
 def test_metrics_are_those_of_the_pool(pool: Pool) -> None:
-    found = score_by_shards(Slices(pool.examples, 50), attack_of("lira"), seed=pool.seed)
+    found = score_by_shards(Slices(pool.examples, 50), ATTACKS.build("lira"), seed=pool.seed)
     rounded = ShardScores(found.targets, found.scores.round(1), found.members, found.scored)
     for one in (found, rounded):  # with ties, too
         alike = PoolScores(one.scores, one.scores > 0, one.members, one.scored)
@@ -169,14 +169,16 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 )
 def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
-        score_by_shards(Slices(pool.examples), attack_of(name), seed=0, population=pool.reference)
+        score_by_shards(
+            Slices(pool.examples), ATTACKS.build(name), seed=0, population=pool.reference
+        )
 
 
 @pytest.mark.parametrize("targets", [[-1], [0, MODELS], []], ids=str)
 def test_targets_that_are_no_models_of_the_pool_are_refused(pool: Pool, targets: list[int]) -> None:
     """The last model by the name of -1 would be a shadow of itself."""
     with pytest.raises(InputError, match=f"The targets {re.escape(str(targets))}"):
-        score_by_shards(Slices(pool.examples), attack_of("lira"), seed=0, targets=targets)
+        score_by_shards(Slices(pool.examples), ATTACKS.build("lira"), seed=0, targets=targets)
 
 
 def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: Path) -> None:
@@ -197,6 +199,6 @@ def test_a_part_without_shadows_scores_nothing() -> None:
     use[:3, :30] = 1  # the last ten are nobody's members
     logits = generator.normal(0, 1, (6, 40, 1, 3))
     outputs = Outputs(logits, generator.integers(0, 3, 40), np.arange(40), use)
-    found = score_by_shards(Slices(outputs, 10), attack_of("lira"), seed=0)
+    found = score_by_shards(Slices(outputs, 10), ATTACKS.build("lira"), seed=0)
     assert found.scored[:, :30].all() and not found.scored[:, 30:].any()
     assert not found.scores[:, 30:].any()

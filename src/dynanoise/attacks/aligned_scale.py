@@ -8,8 +8,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
-from dynanoise.attacks.named import attack_of
-from dynanoise.core import numerics
+from dynanoise.core import numerics, registry
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.types import Bools
@@ -36,7 +35,7 @@ class ScaleAligned(Attack):
             "threshold(statistic=hinge)".
 
     Raises:
-        UnknownNameError, InputError: as `named.attack_of`.
+        UnknownNameError, InputError: as of `Registry.build`.
 
     >>> from dynanoise.evaluation.responses import answers, shadow_answers
     >>> shadows = shadow_answers([[[4.0, 0.0], [2.0, 0.0]]], labels=[0, 0], use=[[1, 0]])
@@ -50,12 +49,12 @@ class ScaleAligned(Attack):
     title: ClassVar[str] = "Scale aligned"
 
     def __post_init__(self) -> None:
-        attack_of(self.attack)
+        registry.ATTACKS.build(self.attack)
 
     @property
     def aligned(self) -> bool:  # type: ignore[override]
         """As the attack."""
-        return attack_of(self.attack).aligned
+        return bool(registry.ATTACKS.build(self.attack).aligned)
 
     def learn(self, shadows: ShadowObservations) -> _Learned:
         """The fitted attack and the shadow models' median top gap."""
@@ -64,7 +63,7 @@ class ScaleAligned(Attack):
             for seen, use in zip(shadows.observed, shadows.use, strict=True)
         ]
         gap = float(np.median(np.concatenate(shown)))
-        return _Learned(attack_of(self.attack).fit(shadows), gap)
+        return _Learned(registry.ATTACKS.build(self.attack).fit(shadows), gap)
 
     def formula(self, learned: _Learned, observed: Observation) -> Float64:
         """The attack's score of the rescaled answers."""

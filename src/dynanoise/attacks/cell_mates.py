@@ -8,8 +8,7 @@ from typing import ClassVar, NamedTuple, final
 import numpy as np
 
 from dynanoise.attacks.base import Attack, FittedAttack
-from dynanoise.attacks.named import attack_of
-from dynanoise.core import numerics
+from dynanoise.core import numerics, registry
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.types import Bools
@@ -40,7 +39,7 @@ class CellMates(Attack):
         attack: an attack's name, with its parameters where they are not the usual ones.
 
     Raises:
-        UnknownNameError, InputError: as `named.attack_of`.
+        UnknownNameError, InputError: as of `Registry.build`.
 
     >>> from dynanoise.evaluation.responses import answers
     >>> seen = answers([[4.0, 0.0], [1.0, 0.0], [4.0, 0.0]], labels=[0, 0, 0])
@@ -53,7 +52,7 @@ class CellMates(Attack):
     aligned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        attack_of(self.attack)
+        registry.ATTACKS.build(self.attack)
 
     def learn(self, shadows: ShadowObservations) -> _Learned:
         """The attack fitted to shadow models without their cells' noise."""
@@ -67,7 +66,9 @@ class CellMates(Attack):
             _aligned(seen, other / max(1, models - 1), spread)
             for seen, other in zip(shadows.observed, apart, strict=True)
         )
-        fitted = attack_of(self.attack).fit(ShadowObservations(without, shadows.use, shadows.clean))
+        fitted = registry.ATTACKS.build(self.attack).fit(
+            ShadowObservations(without, shadows.use, shadows.clean)
+        )
         return _Learned(fitted, total, models, spread)
 
     def formula(self, learned: _Learned, observed: Observation) -> Float64:

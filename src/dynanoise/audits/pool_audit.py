@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from dynanoise.attacks.named import component_of, parts, title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, Outcome, outcome
 from dynanoise.config.configuration import Configuration
+from dynanoise.core import spec
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.pool import Pool
 from dynanoise.core.registry import DEFENSES
@@ -80,7 +81,7 @@ class Question:
             name = DEFENSES.name_of(type(asked.defense))
             return plain, Method(name, asked.defense, cell_width=asked.cell_width)
         if isinstance(asked, str):
-            name, made = parts(asked, "defense")[0], component_of(DEFENSES, asked)
+            name, made = spec.parse(asked, "defense").name, DEFENSES.build(asked)
             if name == "none":
                 raise InputError(
                     "The defense 'none' is no defense.",

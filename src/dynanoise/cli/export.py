@@ -94,13 +94,13 @@ def _chosen(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, Any]
         said = Configuration.read(text)
         _check_noise("fresh" if said.cell_width is None else "keyed")
         return said.defense, said.place
-    from dynanoise.attacks.named import component_of, parts
     from dynanoise.core.registry import DEFENSES
+    from dynanoise.core.spec import parse
 
     _check_noise(options.pop("noise", "fresh"))
-    if parts(text, "defense")[0] == "none":
+    if parse(text, "defense").name == "none":
         raise InputError("The defense 'none' is no defense.", "Use dynanoise or temperature.")
-    return component_of(DEFENSES, text), options
+    return DEFENSES.build(text), options
 
 
 def _check_noise(noise: str) -> None:

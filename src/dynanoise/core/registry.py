@@ -1,10 +1,10 @@
-"""Names and the components behind them.
+"""Registries: names and the components behind them.
 
 A component registers itself where it is written: its file holds a literal dictionary such as
 ``DEFENSES = {"dynanoise": DynaNoise}``. Listing the names reads those literals from the source and
 imports nothing, so ``dynanoise --help`` never waits for torch; only `Registry.get` imports, and
-only the one file. Other packages add components through entry points of the group
-``dynanoise.<folder>``.
+only the one file. Other packages add components through entry points, of the group that each
+registry names: ``dynanoise.defenses``, ``dynanoise.attacks``, ``dynanoise.datasets``, ...
 """
 
 from __future__ import annotations
@@ -14,14 +14,18 @@ import difflib
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import pkgutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
+from dynanoise.core import spec
 from dynanoise.core.errors import InputError, UnknownNameError
+
+Place = str | importlib.metadata.EntryPoint
+"""A module of this package, or the entry point of another one."""
 
 
 class Registry:
@@ -33,28 +37,30 @@ class Registry:
     'DynaNoise'
     """
 
-    def __init__(self, kind: str, package: str, variable: str) -> None:
-        """A registry that looks when it is first asked.
+    def __init__(self, kind: str, package: str, variable: str, group: str) -> None:
+        """Make a registry that looks for components when it is first used.
 
         Args:
             kind: the noun for messages, "defense".
             package: the folder or module to look in, "dynanoise.defenses".
             variable: the module-level dictionary that names the components, "DEFENSES".
+            group: the entry points of other packages, "dynanoise.defenses".
         """
         self.kind = kind
         self.package = package
         self.variable = variable
+        self.group = group
 
     def __repr__(self) -> str:
-        return f"Registry({self.kind!r}, {self.package!r}, {self.variable!r})"
+        return f"Registry({self.kind!r}, {self.package!r}, {self.variable!r}, {self.group!r})"
 
     @cached_property
-    def _places(self) -> dict[str, str | importlib.metadata.EntryPoint]:
-        places: dict[str, str | importlib.metadata.EntryPoint] = {}
+    def _places(self) -> dict[str, Place]:
+        places: dict[str, Place] = {}
         for module in self._modules():
             for name in _literal_keys(module, self.variable):
                 self._add(places, name, module)
-        for entry in importlib.metadata.entry_points(group=self.package):
+        for entry in importlib.metadata.entry_points(group=self.group):
             self._add(places, entry.name, entry)
         return dict(sorted(places.items()))
 
@@ -64,17 +70,12 @@ class Registry:
         if folder is None:
             return [self.package]
         return [
-            f"{self.package}.{found.name}"
-            for found in pkgutil.iter_modules(folder)
-            if not found.ispkg
+            f"{self.package}.{module.name}"
+            for module in pkgutil.iter_modules(folder)
+            if not module.ispkg
         ]
 
-    def _add(
-        self,
-        places: dict[str, str | importlib.metadata.EntryPoint],
-        name: str,
-        place: str | importlib.metadata.EntryPoint,
-    ) -> None:
+    def _add(self, places: dict[str, Place], name: str, place: Place) -> None:
         if name in places:
             raise UnknownNameError(
                 f"Two components call themselves {self.kind} {name!r}: {places[name]} and {place}.",
@@ -83,11 +84,11 @@ class Registry:
         places[name] = place
 
     def names(self) -> tuple[str, ...]:
-        """All registered names, sorted, without importing a component."""
+        """Names of all registered components, sorted; no component is imported."""
         return tuple(self._places)
 
     def get(self, name: str) -> Any:
-        """The component called ``name``.
+        """Import the component of a name.
 
         Raises:
             UnknownNameError: if there is none, with the closest names; or if another package's
@@ -112,20 +113,19 @@ class Registry:
         return getattr(importlib.import_module(place), self.variable)[name]
 
     def parameters(self, name: str) -> tuple[str, ...]:
-        """What the component called ``name`` can be told when it is made.
+        """Names of the parameters of a component: fields of a dataclass, arguments of a function.
 
         >>> DEFENSES.parameters("temperature"), DEFENSES.parameters("none")
         (('temperature',), ())
         """
-        found = self.get(name)
-        return tuple(one.name for one in fields(found)) if is_dataclass(found) else ()
+        return tuple(inspect.signature(self.get(name)).parameters)
 
     def make(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """The component called ``name``, with parameters.
+        """Call the component of a name with parameters.
 
         Raises:
             UnknownNameError: if there is none.
-            InputError: if it has no such parameter, or a value is not what it should be.
+            InputError: if it has no such parameter, or does not take a value.
 
         >>> DEFENSES.make("temperature", {"temperature": 4})
         Temperature(temperature=4.0)
@@ -139,8 +139,20 @@ class Registry:
                 )
         return self.get(name)(**parameters)
 
+    def build(self, text: str) -> Any:
+        """Make a component from its specification, NAME or NAME(PARAMETER=VALUE, ...).
+
+        Raises:
+            UnknownNameError: if there is none of that name.
+            InputError: if the text has another form, or as of `make`.
+
+        >>> DEFENSES.build("temperature(temperature=4)")
+        Temperature(temperature=4.0)
+        """
+        return self.make(*spec.parse(text, self.kind))
+
     def name_of(self, component: Any) -> str:
-        """What the component is called; the inverse of `get`.
+        """Name of a component; the inverse of `get`.
 
         Raises:
             UnknownNameError: if it is not registered.
@@ -156,7 +168,7 @@ class Registry:
                         return name
         raise UnknownNameError(
             f"{getattr(component, '__name__', component)} is not registered as a {self.kind}.",
-            f"Name it in a dictionary {self.variable} or an entry point of {self.package}.",
+            f"Name it in a dictionary {self.variable} or an entry point of {self.group}.",
         )
 
 
@@ -192,12 +204,17 @@ def _literal_keys(module: str, variable: str) -> list[str]:
     return []
 
 
-DEFENSES = Registry("defense", "dynanoise.defenses", "DEFENSES")
-SENSITIVITIES = Registry("sensitivity", "dynanoise.defenses.sensitivity", "SENSITIVITIES")
-NOISES = Registry("noise source", "dynanoise.noise", "NOISES")
-STATISTICS = Registry("statistic", "dynanoise.attacks.statistics", "STATISTICS")
-ATTACKS = Registry("attack", "dynanoise.attacks", "ATTACKS")
-DATASETS = Registry("data set", "dynanoise.data.datasets", "DATASETS")
-MODELS = Registry("model", "dynanoise.training.models", "MODELS")
-RECIPES = Registry("recipe", "dynanoise.training.recipes", "RECIPES")
-PRESETS = Registry("preset", "dynanoise.benchmark.presets", "PRESETS")
+# The groups are promises to other packages: they stay as they are wherever modules move.
+DEFENSES = Registry("defense", "dynanoise.defenses", "DEFENSES", "dynanoise.defenses")
+SENSITIVITIES = Registry(
+    "sensitivity", "dynanoise.defenses.sensitivity", "SENSITIVITIES", "dynanoise.sensitivities"
+)
+NOISES = Registry("noise source", "dynanoise.noise", "NOISES", "dynanoise.noise")
+STATISTICS = Registry(
+    "statistic", "dynanoise.attacks.statistics", "STATISTICS", "dynanoise.statistics"
+)
+ATTACKS = Registry("attack", "dynanoise.attacks", "ATTACKS", "dynanoise.attacks")
+DATASETS = Registry("data set", "dynanoise.data.datasets", "DATASETS", "dynanoise.datasets")
+MODELS = Registry("model", "dynanoise.training.models", "MODELS", "dynanoise.models")
+RECIPES = Registry("recipe", "dynanoise.training.recipes", "RECIPES", "dynanoise.recipes")
+PRESETS = Registry("preset", "dynanoise.benchmark.presets", "PRESETS", "dynanoise.presets")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.pool import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.protocols import STRONG

@@ -10,13 +10,13 @@ import numpy as np
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.class_threshold import best_threshold
-from dynanoise.attacks.named import attack_of
 from dynanoise.attacks.pseudo import Pseudo, Role, pseudo_roles
 from dynanoise.core import membership
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.pool import Pool
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.core.types import Bools, Defense, Method, Noise, Outputs
@@ -196,7 +196,7 @@ def attack_pool(
 
     Args:
         answers: of all models.
-        attacks: names, see `attacks.named`.
+        attacks: specifications, see `core.spec`.
         refused: called with an attack's name and its reason if these models are too few for it,
             and the others go on; None raises that reason.
         known: `roles` of this pool and seed, where somebody has them already.
@@ -227,7 +227,7 @@ def _attacked(
     name: str, answers: Answered, settings: Sequence[tuple[ShadowObservations, Sequence[Pseudo]]]
 ) -> Attacked:
     """One attack on every model, with its shadows and pseudo-targets."""
-    attack = attack_of(name)
+    attack = ATTACKS.build(name)
     use = answers.pool.examples.use
     scores = np.zeros(use.shape)
     thresholds, expected = np.zeros(len(scores)), np.zeros(len(scores))

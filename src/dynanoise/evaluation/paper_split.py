@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
-from dynanoise.attacks.named import attack_of
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.observation import ShadowObservations
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.core.seeding import derive
 from dynanoise.core.types import Defense, Method, Outputs, Run
@@ -110,7 +110,7 @@ def _behind(run: Run, method: Method, repeats: int) -> ShadowObservations:
 
 
 def _fit_attacks(protocol: AttackProtocol, shadows: ShadowObservations) -> dict[str, FittedAttack]:
-    return {name: attack_of(name).fit(shadows) for name in protocol.attacks}
+    return {name: ATTACKS.build(name).fit(shadows) for name in protocol.attacks}
 
 
 def _utility(defense: Defense, run: Run, noise: NoiseSource) -> dict[str, Metric]:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from dynanoise.attacks.base import Attack
-from dynanoise.attacks.named import attack_of
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.pool import Pool
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, AttackProtocol, Metric, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.core.types import Bools, Defense, Method, Noise, Outputs, View
@@ -237,7 +237,7 @@ class _Attacker:
 
     def attack(self, name: str) -> Attacked:
         """Scores of the unknown half, and the balanced accuracy on known records."""
-        attack = attack_of(name)
+        attack = ATTACKS.build(name)
         first, second = self.parts.known
         members = self.outputs.use[0] == 1
         sides = ((first, second), (second, first))

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.report.side_by_side import by_protocol

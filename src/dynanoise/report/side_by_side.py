@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from rich import box
 from rich.table import Table
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.wording.threats import asks, own_models, secret

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import OVERHEAD, STRONGEST, Metric, Result
 from dynanoise.report import overhead

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS

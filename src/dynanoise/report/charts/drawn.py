@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST
 from dynanoise.report.charts import charts, curves, histograms

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Reliability, Risk
 from dynanoise.report.charts.charts import FAINT, INK, SMALL, WIDE, Chart, finish, short
 from dynanoise.report.charts.plots import bare, svg

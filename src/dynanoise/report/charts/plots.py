@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.result import Metric
 from dynanoise.report.summary import Summary

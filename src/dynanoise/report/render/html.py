@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import Result
 from dynanoise.report import canaries, side_by_side

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.report.io.published import Published, published
 from dynanoise.report.summary import Spread, Summary
 

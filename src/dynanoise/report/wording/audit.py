@@ -10,7 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from dynanoise.attacks.named import title_of
+from dynanoise.attacks.title import title_of
 from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Metric, Result
 from dynanoise.report.summary import Summary
 

@@ -1,4 +1,4 @@
-"""Attacks from text."""
+"""Attacks from specifications, and their titles."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dynanoise.attacks.aligned_scale import ScaleAligned
 from dynanoise.attacks.fixed_threshold import Loss
 from dynanoise.attacks.label_only import LabelOnly
 from dynanoise.attacks.lira_by_class import LiraByClass
-from dynanoise.attacks.named import attack_of, parts, title_of
 from dynanoise.attacks.threshold import Threshold
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.registry import ATTACKS
 
 
 @pytest.mark.parametrize(
@@ -31,27 +32,7 @@ from dynanoise.core.errors import InputError, UnknownNameError
     ],
 )
 def test_names_and_parameters(text: str, attack: object) -> None:
-    assert attack_of(text) == attack
-
-
-def test_values_are_numbers_truths_none_or_words() -> None:
-    text = "a(b=1, c=-2.5, d=1e-3, e=True, f=None, g=word, h=two words)"
-    assert parts(text)[1] == {
-        "b": 1,
-        "c": -2.5,
-        "d": 1e-3,
-        "e": True,
-        "f": None,
-        "g": "word",
-        "h": "two words",
-    }
-
-
-def test_an_attack_s_text_as_a_parameter_keeps_its_commas() -> None:
-    assert parts("a(b=c(d=1, e=f(g=2, h=3)), i=4)") == (
-        "a",
-        {"b": "c(d=1, e=f(g=2, h=3))", "i": 4},
-    )
+    assert ATTACKS.build(text) == attack
 
 
 @pytest.mark.parametrize(
@@ -59,22 +40,22 @@ def test_an_attack_s_text_as_a_parameter_keeps_its_commas() -> None:
 )
 def test_what_cannot_be_read_is_named(text: str) -> None:
     with pytest.raises(InputError, match="is no attack") as caught:
-        attack_of(text)
+        ATTACKS.build(text)
     assert repr(text) in str(caught.value)
     assert "NAME(PARAMETER=VALUE, ...)" in caught.value.remedy
 
 
 def test_unknown_names_and_parameters() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'loss'"):
-        attack_of("los")
+        ATTACKS.build("los")
     with pytest.raises(InputError, match=r"no parameter 'treshold'. Did you mean 'threshold'"):
-        attack_of("loss(treshold=1)")
+        ATTACKS.build("loss(treshold=1)")
     with pytest.raises(InputError, match=r"'gap' has no parameter 'x'. Known: none"):
-        attack_of("gap(x=1)")
+        ATTACKS.build("gap(x=1)")
     with pytest.raises(UnknownNameError, match="no attack 'liar'"):
-        attack_of("scale_aligned(attack=liar)")
+        ATTACKS.build("scale_aligned(attack=liar)")
     with pytest.raises(UnknownNameError, match="no statistic 'hinges'"):
-        attack_of("threshold(statistic=hinges)")
+        ATTACKS.build("threshold(statistic=hinges)")
 
 
 def test_titles() -> None:
