@@ -15,7 +15,7 @@ from dynanoise.core.membership import eligible, equal_numbers, shadows_an_exampl
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.types import Outputs, Run, View
-from dynanoise.evaluation.responses import answers, shadow_answers, undefended_shadows
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits, undefended_shadows
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -69,9 +69,9 @@ def target_and_shadows(
     shadow_rows[:, np.arange(count), shadow_labels] += 1.5 + 3.0 * members
     use = np.broadcast_to(members, (models, count)).astype(np.int8)
     apart = np.random.default_rng([seed, 1])
-    known = answers(*leaky_logits(apart, np.zeros(100, bool), classes, leak))
-    seen = replace(answers(rows, labels), population=known)
-    return seen, truth, shadow_answers(shadow_rows, shadow_labels, use)
+    known = observe_logits(*leaky_logits(apart, np.zeros(100, bool), classes, leak))
+    seen = replace(observe_logits(rows, labels), population=known)
+    return seen, truth, observe_shadow_logits(shadow_rows, shadow_labels, use)
 
 
 def pool_target_and_shadows(

@@ -32,15 +32,15 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         assert dn.DynaNoise()(np.zeros((2, 3), np.float32), dn.SystemFresh()).shape == (2, 3)
         from dynanoise.core.registry import ATTACKS, DATASETS
         from dataclasses import replace
-        from dynanoise.evaluation.responses import answers, shadow_answers
+        from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
         generator = np.random.default_rng(0)
         use = np.stack([generator.permutation([0, 0, 0, 1, 1, 1]) for _ in range(60)], axis=1)
         rows = generator.normal(0, 1, (6, 60, 2)) + 2.0 * use[:, :, None] * [1, 0]
-        shadows = shadow_answers(rows, [0] * 60, use)
-        known = answers(np.log([[0.5, 0.5]]), [0])
+        shadows = observe_shadow_logits(rows, [0] * 60, use)
+        known = observe_logits(np.log([[0.5, 0.5]]), [0])
         own = tuple(replace(seen, population=known) for seen in shadows.observed)
         shadows = replace(shadows, observed=own)
-        target = replace(answers(rows[0], [0] * 60), population=known)
+        target = replace(observe_logits(rows[0], [0] * 60), population=known)
         for name in ATTACKS.names():
             assert ATTACKS.get(name)().fit(shadows).score(target).shape == (60,)
         assert len(DATASETS.get("digits")()) == 1797

@@ -12,7 +12,7 @@ from dynanoise.core import numerics
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import answers
+from dynanoise.evaluation.responses import observe_logits
 from tests.build_pool import pool_case
 
 
@@ -57,7 +57,7 @@ def test_decisions_and_alignment_are_the_attack_s() -> None:
 
 def test_answers_without_a_gap_stay_as_they_are() -> None:
     _, _, shadows = pool_case(3)
-    flat = answers(np.zeros((len(shadows.clean.labels), 4)), shadows.clean.labels)
+    flat = observe_logits(np.zeros((len(shadows.clean.labels), 4)), shadows.clean.labels)
     expected = ATTACKS.build("threshold").fit(shadows).score(flat)
     np.testing.assert_allclose(ScaleAligned().fit(shadows).score(flat), expected)
 
@@ -67,7 +67,7 @@ def test_the_population_moves_with_the_answers() -> None:
     from dynanoise.attacks.aligned_scale import _rescaled
 
     seen, _, _ = pool_case(4)
-    population = answers(np.array([[2.0, 0.0, 1.0, -1.0]]), [0])
+    population = observe_logits(np.array([[2.0, 0.0, 1.0, -1.0]]), [0])
     moved = _rescaled(replace(seen, population=population), 2.0)
     assert moved.population is not None
     np.testing.assert_allclose(numerics.top_gaps(moved.population.log_probs[:, 0]), [2.0])

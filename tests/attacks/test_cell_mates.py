@@ -13,7 +13,7 @@ from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.evaluation.responses import observe, recovered
+from dynanoise.evaluation.responses import observe, recover
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
 from tests.build_pool import pool_case, pool_outputs
@@ -26,7 +26,7 @@ def behind_keys(
     outputs = pool_outputs(seed, count=600, inputs=inputs, classes=classes)
     defense = DynaNoise(9.0, 0.0, 1.0)
     seen = tuple(
-        recovered(
+        recover(
             observe(
                 defense,
                 outputs,

@@ -13,7 +13,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.types import Floats
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.success import attack_metrics
 from tests.build_pool import pool_case
 
@@ -82,7 +82,7 @@ def test_another_number_of_near_duplicates_is_refused() -> None:
 def test_wrong_parameters_and_layouts_are_refused() -> None:
     with pytest.raises(InputError, match=r"calibrate is 'both'. Use 'defended' or 'clean'"):
         LabelOnly("both")  # type: ignore[arg-type]
-    unequal = shadow_answers(np.zeros((3, 2, 2)), [0, 1], [[1, 1], [0, 0], [1, 1]])
+    unequal = observe_shadow_logits(np.zeros((3, 2, 2)), [0, 1], [[1, 1], [0, 0], [1, 1]])
     with pytest.raises(InputError, match="same number of both"):
         LabelOnly().fit(unequal)
 
@@ -100,8 +100,8 @@ def test_the_gap_attack_has_half_the_generalisation_gap() -> None:
 
 
 def test_the_gap_attack_calls_correct_answers_members() -> None:
-    shadows = shadow_answers(np.zeros((1, 2, 2)), [0, 1], [[1, 0]])
+    shadows = observe_shadow_logits(np.zeros((1, 2, 2)), [0, 1], [[1, 0]])
     fitted = Gap().fit(shadows)
-    scores = fitted.score(answers([[1.0, 0.0], [1.0, 0.0]], [0, 1]))
+    scores = fitted.score(observe_logits([[1.0, 0.0], [1.0, 0.0]], [0, 1]))
     assert scores.tolist() == [1.0, 0.0]
     assert fitted.decide(scores).tolist() == [True, False]

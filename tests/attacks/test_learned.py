@@ -21,7 +21,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.core.types import Bools, Defense, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.responses import observe, recovered
+from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.noise.fresh import Fresh
@@ -70,7 +70,7 @@ def leave_one_out(
             return Fresh(derive(0, purpose, model))
 
         made = observe(defense, trained.examples, noise, model=model, aware=True)
-        seen.append(recovered(made))
+        seen.append(recover(made))
     for target in range(trained.models):
         others = [model for model in range(trained.models) if model != target]
         use = trained.examples.use[others]

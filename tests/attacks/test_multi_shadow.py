@@ -11,7 +11,7 @@ from scipy import special, stats
 from dynanoise.attacks.multi_shadow import SIGNALS, MultiShadow
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import STATISTICS
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
 from tests import build
 
@@ -71,8 +71,8 @@ def test_the_class_moves_the_threshold() -> None:
     use = (np.arange(400) // 2) % 2
     rows = np.zeros((1, 400, 2))
     rows[0, np.arange(400), labels] = generator.normal(0, 0.5, 400) + 4 * labels + 2 * use
-    fitted = MultiShadow().fit(shadow_answers(rows, labels, use[None]))
-    scores = fitted.score(answers([[3.0, 0.0], [0.0, 3.0]], [0, 1]))
+    fitted = MultiShadow().fit(observe_shadow_logits(rows, labels, use[None]))
+    scores = fitted.score(observe_logits([[3.0, 0.0], [0.0, 3.0]], [0, 1]))
     assert fitted.decide(scores).tolist() == [True, False]
 
 
@@ -86,7 +86,7 @@ def test_rows_are_limited_and_drawn_by_the_seed() -> None:
     assert not np.array_equal(few, MultiShadow().fit(shadows).score(seen))
     with pytest.raises(InputError, match=r"rows is 1"):
         MultiShadow(rows=1)
-    lopsided = shadow_answers(np.zeros((1, 50, 2)), np.zeros(50, int), [[1] + 49 * [0]])
+    lopsided = observe_shadow_logits(np.zeros((1, 50, 2)), np.zeros(50, int), [[1] + 49 * [0]])
     with pytest.raises(InputError, match=r"The 2 pairs drawn are all .* Use more rows"):
         MultiShadow(rows=2).fit(lopsided)
 

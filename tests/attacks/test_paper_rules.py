@@ -13,7 +13,7 @@ from dynanoise.attacks.fixed_threshold import Confidence, Loss
 from dynanoise.attacks.lira_by_class import LiraByClass
 from dynanoise.attacks.shadow import Shadow, features
 from dynanoise.core.numerics import Float64
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests import build
 
 # --- fixed thresholds ----------------------------------------------------------------------------
@@ -24,7 +24,7 @@ def test_confidence_calls_a_member_above_nine_tenths(top: float, member: bool) -
     shadows = build.target_and_shadows(0, 1.0, classes=2)[2]
     fitted = Confidence().fit(shadows)
     assert fitted.decide(np.array([top])).tolist() == [member]
-    seen = answers(np.log([[1 - top, top]]), [0])
+    seen = observe_logits(np.log([[1 - top, top]]), [0])
     assert fitted.score(seen)[0] == pytest.approx(top)
 
 
@@ -35,7 +35,7 @@ def test_loss_calls_a_member_below_half_a_nat(own: float, member: bool) -> None:
     """exp(-0.5) = 0.6065."""
     shadows = build.target_and_shadows(0, 1.0, classes=2)[2]
     fitted = Loss().fit(shadows)
-    scores = fitted.score(answers(np.log([[own, 1 - own]]), [0]))
+    scores = fitted.score(observe_logits(np.log([[own, 1 - own]]), [0]))
     assert scores[0] == pytest.approx(np.log(own))
     assert fitted.decide(scores).tolist() == [member]
 
@@ -104,8 +104,8 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
 def test_entropy_uses_the_predicted_class_and_modified_entropy_the_true_one() -> None:
     """Thresholds differ by class; one answer predicted as 0, labelled 1, uses the right one."""
     probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.4, 0.6]])
-    shadows = shadow_answers(np.log(probs)[None], [0, 0, 1, 1], [[1, 0, 1, 0]])
-    seen = answers(np.log([[0.7, 0.3]]), [1])
+    shadows = observe_shadow_logits(np.log(probs)[None], [0, 0, 1, 1], [[1, 0, 1, 0]])
+    seen = observe_logits(np.log([[0.7, 0.3]]), [1])
     entropy = Entropy().fit(shadows)
     assert entropy.learned[0] == pytest.approx(-stats.entropy([0.9, 0.1]))
     assert entropy.score(seen)[0] == pytest.approx(
@@ -126,7 +126,7 @@ def test_a_class_without_shadow_examples_uses_the_threshold_over_all(
     labels = generator.integers(0, 2, 60)
     members = np.arange(60) < 30
     rows[0, members, labels[members]] += 2
-    fitted = attack.fit(shadow_answers(rows, labels, members[None].astype(int)))
+    fitted = attack.fit(observe_shadow_logits(rows, labels, members[None].astype(int)))
     signal = attack.signal(special.log_softmax(rows[0], axis=-1), labels)
     assert fitted.learned[2] == pytest.approx(best_threshold(signal, members))
     assert fitted.learned[0] == pytest.approx(
@@ -221,7 +221,7 @@ def test_lira_uses_as_many_shadows_as_it_says() -> None:
     changed = np.concatenate(
         [shadows.clean.logits[:3], shadows.clean.logits[3:] + 5.0 * np.eye(4)[0]]
     )
-    other = shadow_answers(changed[:, :, 0], shadows.clean.labels, shadows.use)
+    other = observe_shadow_logits(changed[:, :, 0], shadows.clean.labels, shadows.use)
     np.testing.assert_array_equal(LiraByClass(3).fit(other).score(seen), three)
     assert not np.array_equal(one, three)
 
@@ -237,7 +237,7 @@ def test_lira_is_inverted_where_the_shadows_say_so(inverted: bool) -> None:
     losses = np.concatenate([inside, outside])
     rows = np.log(np.stack([np.exp(-losses), -np.expm1(-losses)], axis=-1))
     use = (np.arange(200) < 100).astype(int)
-    shadows = shadow_answers(np.stack([rows] * 3), np.zeros(200, int), np.stack([use] * 3))
+    shadows = observe_shadow_logits(np.stack([rows] * 3), np.zeros(200, int), np.stack([use] * 3))
 
     fits = [(np.tile(x, 3).mean(), np.tile(x, 3).std(ddof=1)) for x in (inside, outside)]
     ratio = stats.norm.logpdf(losses, *fits[0]) - stats.norm.logpdf(losses, *fits[1])
@@ -245,7 +245,7 @@ def test_lira_is_inverted_where_the_shadows_say_so(inverted: bool) -> None:
     assert (right[-1] > right[1]) == inverted  # the case is what it says it is
 
     fitted = LiraByClass().fit(shadows)
-    scores = fitted.score(answers(rows, np.zeros(200, int)))
+    scores = fitted.score(observe_logits(rows, np.zeros(200, int)))
     np.testing.assert_allclose(scores, -ratio if inverted else ratio, rtol=1e-6)
     np.testing.assert_array_equal(fitted.decide(scores), ratio < 0 if inverted else ratio > 0)
 
@@ -255,7 +255,7 @@ def test_a_class_of_one_loss_uses_the_gaussian_over_all_classes() -> None:
     labels = np.array([0] * 30 + [1] * 2)
     members = np.array([True] * 15 + [False] * 15 + [True, False])
     rows = generator.normal(0, 1, (1, 32, 2)) + 2 * np.eye(2)[labels]
-    shadows = shadow_answers(rows, labels, members[None].astype(int))
+    shadows = observe_shadow_logits(rows, labels, members[None].astype(int))
     gaussians = LiraByClass().fit(shadows).learned.gaussians
     losses = -special.log_softmax(rows[0], axis=-1)[np.arange(32), labels]
     for side, chosen in enumerate((members, ~members)):

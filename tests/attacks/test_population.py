@@ -14,14 +14,14 @@ from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import answers
+from dynanoise.evaluation.responses import observe_logits
 
 
 def sure(p: Float64 | list[float], labels: list[int] | None = None) -> Observation:
     """Answers with probability p of class 0, of two."""
     values = np.asarray(p)
     rows = np.log(np.stack([values, 1 - values], axis=-1))
-    return answers(rows, np.zeros(len(values), int) if labels is None else labels)
+    return observe_logits(rows, np.zeros(len(values), int) if labels is None else labels)
 
 
 @given(

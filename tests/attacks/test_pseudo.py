@@ -10,7 +10,7 @@ import pytest
 from dynanoise.attacks.pseudo import pseudo_targets
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.evaluation.responses import shadow_answers
+from dynanoise.evaluation.responses import observe_shadow_logits
 from tests.build import reordered_shadows
 from tests.build_pool import pool_case
 
@@ -72,7 +72,7 @@ def test_the_order_of_records_makes_no_difference() -> None:
 
 def test_pools_that_cannot_spare_a_model_are_refused() -> None:
     rows = np.zeros((2, 3, 2))
-    one_of_each = shadow_answers(rows, [0, 1, 0], [[1, 0, 1], [0, 1, 0]])
+    one_of_each = observe_shadow_logits(rows, [0, 1, 0], [[1, 0, 1], [0, 1, 0]])
     with pytest.raises(TooFewRecordsError, match="at least two of either kind"):
         list(pseudo_targets(one_of_each, 1))
     unequal = replace(one_of_each, use=np.array([[1, 1, 1], [0, 1, 0]], dtype=np.int8))

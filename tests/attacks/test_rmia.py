@@ -16,7 +16,7 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
 from tests import build
 
@@ -84,8 +84,8 @@ def test_shares_with_ties_equal_counting_pairs(x: list[int], z: list[int], log_g
 
 def test_a_tie_at_gamma_is_not_exceeded() -> None:
     """Every model says the same of everything: r_x = r_z = 1."""
-    shadows = shadow_answers(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
-    known = answers(np.zeros((4, 2)), [0, 0, 1, 1])
+    shadows = observe_shadow_logits(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
+    known = observe_logits(np.zeros((4, 2)), [0, 0, 1, 1])
     own = tuple(replace(one, population=known) for one in shadows.observed)
     seen = replace(shadows.observed[0], population=known)
     for gamma, share in ((1.0, 0.0), (0.99, 1.0)):
@@ -96,13 +96,13 @@ def test_a_tie_at_gamma_is_not_exceeded() -> None:
 
 def test_probabilities_that_underflow_are_still_compared() -> None:
     """p_y = e^-800 in the target, e^-900 in the shadows: the ratio is e^100, and z has e^50."""
-    shadows = shadow_answers(np.zeros((2, 1, 2)), [0], [[1], [0]])
+    shadows = observe_shadow_logits(np.zeros((2, 1, 2)), [0], [[1], [0]])
 
     def sure(log_p: float) -> Float64:
         return np.array([[[log_p, 0.0]]])
 
     def seen(of: float, about_known: float) -> Observation:
-        known = replace(answers(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
+        known = replace(observe_logits(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
         return replace(shadows.observed[0], log_probs=sure(of), population=known)
 
     own = tuple(seen(-900, -900) for _ in range(2))
@@ -161,9 +161,9 @@ def test_offline_uses_no_in_model() -> None:
 
 def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
     """Halves of the shadows say 0.2 and 0.6 of z: r_z is 0.5 and 1.5, and 1 / 0.5 > 1.9."""
-    shadows = shadow_answers(np.zeros((2, 1, 2)), [0], [[1], [0]])
+    shadows = observe_shadow_logits(np.zeros((2, 1, 2)), [0], [[1], [0]])
     own = tuple(
-        replace(one, population=answers(np.log([[p, 1 - p]]), [0]))
+        replace(one, population=observe_logits(np.log([[p, 1 - p]]), [0]))
         for one, p in zip(shadows.observed, (0.2, 0.6), strict=True)
     )
     for gamma, share in ((0.5, 1.0), (1.9, 0.5), (2.1, 0.0)):
@@ -173,7 +173,7 @@ def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
 
 
 def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
-    shadows = shadow_answers(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
+    shadows = observe_shadow_logits(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
     with pytest.raises(TooFewRecordsError, match="say what a is"):
         Rmia(offline=True).fit(shadows)
 

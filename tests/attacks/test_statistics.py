@@ -13,7 +13,7 @@ from scipy import special, stats
 from dynanoise.attacks.statistics import of
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import STATISTICS
-from dynanoise.evaluation.responses import answers
+from dynanoise.evaluation.responses import observe_logits
 from tests import build
 
 NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}
@@ -54,7 +54,7 @@ def test_values(rows: Float64, data: st.DataObject) -> None:
 
 
 def test_statistics_are_kept_with_the_answers_and_not_with_a_changed_copy() -> None:
-    seen = answers(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
+    seen = observe_logits(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
     first = of(seen, "loss")
     assert of(seen, "loss") is first and not first.flags.writeable
     changed = replace(seen, log_probs=seen.log_probs[::-1])

@@ -12,7 +12,7 @@ from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
 from dynanoise.attacks.threshold import Threshold
 from dynanoise.core.numerics import Float64
 from dynanoise.core.types import Bools
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests.build_pool import pool_case
 
 ROWS = st.lists(
@@ -68,8 +68,8 @@ def test_all_shadow_models_and_only_what_is_shown() -> None:
     logits[0, :, 0] = [5.0, 1.0, 3.0]
     logits[1, :, 0] = [2.0, 0.5, -9.0]
     use = np.array([[1, 0, 1], [1, 0, -1]])
-    fitted = Threshold("hinge").fit(shadow_answers(logits, [0, 0, 0], use))
-    seen = answers([[2.0, 0.0], [1.99, 0.0]], [0, 0])
+    fitted = Threshold("hinge").fit(observe_shadow_logits(logits, [0, 0, 0], use))
+    seen = observe_logits([[2.0, 0.0], [1.99, 0.0]], [0, 0])
     scores = fitted.score(seen)
     np.testing.assert_allclose(scores, [0.0, -0.01], atol=1e-12)
     assert fitted.decide(scores).tolist() == [True, False]
@@ -79,8 +79,8 @@ def test_the_attack_s_thresholds_are_balanced() -> None:
     """Nine members and one non-member, as above: plain accuracy would take everybody."""
     logits = np.zeros((1, 10, 2))
     logits[0, :, 0] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 3.5]
-    fitted = Threshold("hinge").fit(shadow_answers(logits, [0] * 10, [[1] * 9 + [0]]))
-    assert fitted.score(answers([[4.0, 0.0]], [0])).tolist() == pytest.approx([0.0])
+    fitted = Threshold("hinge").fit(observe_shadow_logits(logits, [0] * 10, [[1] * 9 + [0]]))
+    assert fitted.score(observe_logits([[4.0, 0.0]], [0])).tolist() == pytest.approx([0.0])
 
 
 def test_the_true_class_s_threshold_applies() -> None:

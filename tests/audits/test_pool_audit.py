@@ -20,7 +20,7 @@ from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.feasibility import feasible
 from dynanoise.evaluation.leave_one_out import answered, attack_pool
 from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.responses import NoiseSource, observe, recovered
+from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.evaluation.single_model import _Attacker, halves
 from dynanoise.metrics.pooled import bootstrap
 from dynanoise.noise.experiment import ExperimentKey
@@ -112,7 +112,7 @@ def test_the_known_half_of_one_model_is_not_scored() -> None:
     parts = halves(pool.examples.use[0], pool.seed)
     apart = [*parts.known, parts.scored]
     assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
-    seen = recovered(observe(undefended(), pool.examples, noise(0, "target"), aware=True))
+    seen = recover(observe(undefended(), pool.examples, noise(0, "target"), aware=True))
     found = _Attacker(seen, pool.examples, parts).attack("population").found
     np.testing.assert_array_equal(found.members[0], pool.examples.use[0, parts.scored] == 1)
 

@@ -11,7 +11,7 @@ from dynanoise.attacks.base import Attack
 from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from tests import build
@@ -67,8 +67,8 @@ def test_models_that_all_say_the_same_score_chance(attack: Attack) -> None:
     _, truth, leaking = pool_case(2)
     same = np.tile([2.0, 1.0, 0.0, -1.0], (len(truth), 1))
     labels = np.zeros(len(truth), dtype=np.int64)
-    shadows = shadow_answers(np.stack([same] * len(leaking.use)), labels, leaking.use)
-    assert roc(attack.fit(shadows).score(answers(same, labels)), truth).auc == 0.5
+    shadows = observe_shadow_logits(np.stack([same] * len(leaking.use)), labels, leaking.use)
+    assert roc(attack.fit(shadows).score(observe_logits(same, labels)), truth).auc == 0.5
 
 
 def test_permuting_records_permutes_scores(attack: Attack) -> None:

@@ -14,7 +14,7 @@ from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
 from dynanoise.core.observation import Observation
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import answers, shadow_answers
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from tests import build
@@ -71,8 +71,10 @@ def test_constant_answers_beside_leaking_shadows_score_chance(attack: Attack) ->
     _, _, shadows = build.material(attack, seed=3, leak=3.0)
     labels = np.tile(np.arange(4), 50)
     truth = np.repeat([True, False], 100)
-    seen = answers(np.tile([2.0, 1.0, 0.0, 0.0], (200, 1)), labels)
-    seen = replace(seen, population=answers(np.tile([2.0, 1.0, 0.0, 0.0], (50, 1)), labels[:50]))
+    seen = observe_logits(np.tile([2.0, 1.0, 0.0, 0.0], (200, 1)), labels)
+    seen = replace(
+        seen, population=observe_logits(np.tile([2.0, 1.0, 0.0, 0.0], (50, 1)), labels[:50])
+    )
     assert roc(attack.fit(shadows).score(seen), truth).auc == 0.5
 
 
@@ -153,13 +155,13 @@ def test_saturated_answers_give_finite_scores(attack: Attack) -> None:
 def test_another_number_of_classes_is_refused(attack: Attack) -> None:
     _, _, shadows = build.material(attack, seed=7, leak=1.0)
     with pytest.raises(InputError, match="answers 3 classes, the shadows 4"):
-        attack.fit(shadows).score(answers(np.zeros((2, 3)), [0, 1]))
+        attack.fit(shadows).score(observe_logits(np.zeros((2, 3)), [0, 1]))
 
 
 def test_no_records_give_no_scores(attack: Attack) -> None:
     _, _, shadows = build.material(attack, seed=8, leak=1.0)
     fitted = attack.fit(shadows)
-    nobody = answers(np.zeros((0, 4)), np.zeros(0, np.int64))
+    nobody = observe_logits(np.zeros((0, 4)), np.zeros(0, np.int64))
     if attack.aligned:
         with pytest.raises(InputError, match="these shadows answered others"):
             fitted.score(nobody)
@@ -205,6 +207,6 @@ def test_the_order_of_records_tells_nothing(attack: Attack) -> None:
 
 @pytest.mark.parametrize("only", [0, 1, -1])
 def test_shadows_of_one_kind_are_refused(attack: Attack, only: int) -> None:
-    shadows = shadow_answers(np.zeros((1, 4, 3)), [0, 1, 2, 0], np.full((1, 4), only))
+    shadows = observe_shadow_logits(np.zeros((1, 4, 3)), [0, 1, 2, 0], np.full((1, 4), only))
     with pytest.raises(InputError, match="no members or no non-members"):
         attack.fit(shadows)

@@ -26,7 +26,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.core.types import Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.sensitivity import SENSITIVITIES
-from dynanoise.evaluation.responses import observe, recovered
+from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.roc import roc
 from dynanoise.noise.keyed import Keyed, setting
 from dynanoise.noise.normals import normals_v1, words_for
@@ -251,7 +251,7 @@ def repeated() -> list[dict[str, Any]]:
                     "temperature": defense.temperature,
                     "logits": row,
                     "answers": [one.tolist() for one in _answers(defense, logits, normals)],
-                    "recovered": recovered(seen, 6).log_probs[0, 0].tolist(),
+                    "recovered": recover(seen, 6).log_probs[0, 0].tolist(),
                     "error": float(np.sqrt(np.mean((mean - numerics.centred(logits)) ** 2))),
                 }
             )

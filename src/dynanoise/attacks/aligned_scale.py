@@ -37,10 +37,10 @@ class ScaleAligned(Attack):
     Raises:
         UnknownNameError, InputError: as of `Registry.build`.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers([[[4.0, 0.0], [2.0, 0.0]]], labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits([[[4.0, 0.0], [2.0, 0.0]]], labels=[0, 0], use=[[1, 0]])
     >>> aligned = ScaleAligned("threshold").fit(shadows)
-    >>> tempered = answers([[0.4, 0.0], [0.2, 0.0]], labels=[0, 0])
+    >>> tempered = observe_logits([[0.4, 0.0], [0.2, 0.0]], labels=[0, 0])
     >>> aligned.score(tempered).round(6).tolist()
     [-0.0, -2.0]
     """

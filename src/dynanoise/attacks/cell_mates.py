@@ -41,8 +41,8 @@ class CellMates(Attack):
     Raises:
         UnknownNameError, InputError: as of `Registry.build`.
 
-    >>> from dynanoise.evaluation.responses import answers
-    >>> seen = answers([[4.0, 0.0], [1.0, 0.0], [4.0, 0.0]], labels=[0, 0, 0])
+    >>> from dynanoise.evaluation.responses import observe_logits
+    >>> seen = observe_logits([[4.0, 0.0], [1.0, 0.0], [4.0, 0.0]], labels=[0, 0, 0])
     >>> cells_of(seen).tolist()
     [1, 0, 1]
     """

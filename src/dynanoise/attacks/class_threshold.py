@@ -128,10 +128,10 @@ class ClassThreshold(Attack):
 class Entropy(ClassThreshold):
     """Entropy against a threshold for each *predicted* class; needs no label.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = Entropy().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.7, 0.3]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.7, 0.3]]), labels=[0, 0]))
     >>> scores.round(4).tolist(), fitted.decide(scores).tolist()
     ([0.1266, -0.2858], [True, False])
     """
@@ -153,10 +153,10 @@ class Entropy(ClassThreshold):
 class ModifiedEntropy(ClassThreshold):
     """Modified entropy against a threshold for each *true* class (Song & Mittal 2021).
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = ModifiedEntropy().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
     >>> scores.round(4).tolist(), fitted.decide(scores).tolist()
     ([0.0159, -5.6708], [True, False])
     """

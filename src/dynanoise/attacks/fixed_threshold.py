@@ -22,10 +22,10 @@ class Confidence(Attack):
     Such a fixed threshold is no evidence of protection when it fails: with ten classes and a
     temperature of 10 a confidence above 0.9 needs a logit gap of about 44.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.99, 0.01], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.99, 0.01], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = Confidence().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
     >>> scores.round(6).tolist(), fitted.decide(scores).tolist()
     ([0.95, 0.7], [True, False])
     """
@@ -51,10 +51,10 @@ class Confidence(Attack):
 class Loss(Attack):
     """Member if -ln p_y < threshold (arXiv:2505.13362v2, loss attack, 0.5 nats).
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.99, 0.01], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.99, 0.01], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = Loss().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.3, 0.7]]), labels=[0, 0]))
     >>> scores.round(4).tolist(), fitted.decide(scores).tolist()
     ([-0.0513, -1.204], [True, False])
     """

@@ -22,10 +22,10 @@ class Gap(Attack):
     Its balanced accuracy is 0.5 + (train accuracy - test accuracy) / 2. Score: 1 for a correct
     answer, 0 for a wrong one.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = Gap().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.6, 0.4], [0.4, 0.6]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.6, 0.4], [0.4, 0.6]]), labels=[0, 0]))
     >>> scores.tolist(), fitted.decide(scores).tolist()
     ([1.0, 0.0], [True, False])
     """
@@ -71,11 +71,11 @@ class LabelOnly(Attack):
         InputError: for another ``calibrate``, in-models and out-models of different numbers, or a
             target that answers another number of inputs than the shadow models.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> right, wrong = [0.9, 0.1], [0.1, 0.9]
-    >>> shadows = shadow_answers(np.log([[right], [wrong]]), labels=[0], use=[[1], [0]])
+    >>> shadows = observe_shadow_logits(np.log([[right], [wrong]]), labels=[0], use=[[1], [0]])
     >>> fitted = LabelOnly().fit(shadows)  # rates 2/3 and 1/3
-    >>> fitted.score(answers(np.log([right]), labels=[0])).round(4).tolist()
+    >>> fitted.score(observe_logits(np.log([right]), labels=[0])).round(4).tolist()
     [0.6931]
     """
 

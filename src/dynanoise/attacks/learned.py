@@ -81,12 +81,12 @@ class Learned(Attack):
         TooFewRecordsError: if no pseudo-target has both members and non-members, to learn from or
             to hold out.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> generator = np.random.default_rng(0)
     >>> use = np.stack([generator.permutation([0, 0, 0, 1, 1, 1]) for _ in range(200)], axis=1)
     >>> rows = generator.normal(0, 1, (6, 200, 2)) + np.stack([3 * use, 0 * use], axis=2)
-    >>> fitted = Learned().fit(shadow_answers(rows, np.zeros(200, int), use))
-    >>> target = answers(np.tile([[3.0, 0.0], [0.0, 0.0]], (100, 1)), np.zeros(200, int))
+    >>> fitted = Learned().fit(observe_shadow_logits(rows, np.zeros(200, int), use))
+    >>> target = observe_logits(np.tile([[3.0, 0.0], [0.0, 0.0]], (100, 1)), np.zeros(200, int))
     >>> fitted.decide(fitted.score(target))[:4].tolist()
     [True, False, True, False]
     """

@@ -168,12 +168,12 @@ class Lira(Attack):
             numbers of in- and out-models.
         UnknownNameError: for a statistic that is not registered.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> use = [[1, 1], [1, 1], [0, 0], [0, 0]]
     >>> gaps = np.array([[4.0, 4.0], [6.0, 6.0], [0.0, 0.0], [2.0, 2.0]])  # phi with two classes
-    >>> shadows = shadow_answers(np.stack([gaps, 0 * gaps], axis=-1), labels=[0, 0], use=use)
+    >>> shadows = observe_shadow_logits(np.stack([gaps, 0 * gaps], axis=-1), labels=[0, 0], use=use)
     >>> fitted = Lira().fit(shadows)
-    >>> scores = fitted.score(answers([[5.0, 0.0], [2.0, 0.0]], labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits([[5.0, 0.0], [2.0, 0.0]], labels=[0, 0]))
     >>> scores.round(6).tolist(), fitted.decide(scores).tolist()
     ([8.0, -4.0], [True, False])
     """

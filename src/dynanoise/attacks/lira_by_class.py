@@ -59,11 +59,11 @@ class LiraByClass(Attack):
     Args:
         shadows: how many shadow models to pool.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> probs = [[[0.99, 0.01], [0.97, 0.03], [0.7, 0.3], [0.5, 0.5]]]
-    >>> shadows = shadow_answers(np.log(probs), labels=[0, 0, 0, 0], use=[[1, 1, 0, 0]])
+    >>> shadows = observe_shadow_logits(np.log(probs), labels=[0, 0, 0, 0], use=[[1, 1, 0, 0]])
     >>> fitted = LiraByClass().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.98, 0.02], [0.6, 0.4]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.98, 0.02], [0.6, 0.4]]), labels=[0, 0]))
     >>> fitted.decide(scores).tolist()
     [True, False]
     """

@@ -65,11 +65,11 @@ class MultiShadow(Attack):
     Raises:
         InputError: if ``rows`` is below 2, or the pairs drawn are all members or all non-members.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> probs = [[[0.9, 0.1], [0.6, 0.4]], [[0.5, 0.5], [0.8, 0.2]]]
-    >>> shadows = shadow_answers(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
+    >>> shadows = observe_shadow_logits(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
     >>> fitted = MultiShadow().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
     >>> fitted.decide(scores).tolist()
     [True, False]
     """

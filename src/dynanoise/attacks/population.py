@@ -70,9 +70,10 @@ class Population(Attack):
         UnknownNameError: for a statistic that is not registered.
 
     >>> from dataclasses import replace
-    >>> from dynanoise.evaluation.responses import answers
-    >>> known = answers(np.log([[0.2, 0.8], [0.5, 0.5], [0.6, 0.4], [0.9, 0.1]]), [0, 0, 0, 0])
-    >>> seen = replace(answers(np.log([[0.95, 0.05], [0.6, 0.4]]), [0, 0]), population=known)
+    >>> from dynanoise.evaluation.responses import observe_logits
+    >>> probs = [[0.2, 0.8], [0.5, 0.5], [0.6, 0.4], [0.9, 0.1]]
+    >>> known = observe_logits(np.log(probs), [0, 0, 0, 0])
+    >>> seen = replace(observe_logits(np.log([[0.95, 0.05], [0.6, 0.4]]), [0, 0]), population=known)
     >>> fitted = Population(alpha=0.25).fit()
     >>> scores = fitted.score(seen)
     >>> scores.tolist(), fitted.decide(scores).tolist()

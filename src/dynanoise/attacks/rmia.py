@@ -163,16 +163,17 @@ class Rmia(Attack):
         TooFewRecordsError: if ``a`` is to be chosen with one shadow model of either kind.
 
     >>> from dataclasses import replace
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> def two(*p):
     ...     return np.log([[x, 1 - x] for x in p])
-    >>> known = [answers(two(*p), labels=[0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
-    >>> shadows = shadow_answers([two(0.9), two(0.6)], labels=[0], use=[[1], [0]])
+    >>> known = [observe_logits(two(*p), [0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
+    >>> shadows = observe_shadow_logits([two(0.9), two(0.6)], labels=[0], use=[[1], [0]])
     >>> seen = [replace(o, population=z) for o, z in zip(shadows.observed, known)]
     >>> fitted = Rmia().fit(replace(shadows, observed=tuple(seen)))
-    >>> fitted.score(replace(answers(two(0.99), labels=[0]), population=known[2])).tolist()
+    >>> fitted.score(replace(observe_logits(two(0.99), labels=[0]), population=known[2])).tolist()
     [0.0]
-    >>> target = replace(answers(two(0.99), labels=[0]), population=answers(two(0.5, 0.1), [0, 0]))
+    >>> population = observe_logits(two(0.5, 0.1), [0, 0])
+    >>> target = replace(observe_logits(two(0.99), [0]), population=population)
     >>> fitted.score(target).tolist()  # 1.32 is more than twice 0.1 / 0.4, not than 0.5 / 0.5
     [0.5]
     """

@@ -43,10 +43,10 @@ class Shadow(Attack):
     Unstandardised features, L2 penalty of 1, lbfgs: scikit-learn's defaults, as published. Score:
     the log-odds of membership; member if above 0.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.6, 0.4]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.6, 0.4]]]), [0, 0], [[1, 0]])
     >>> fitted = Shadow().fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.95, 0.05], [0.05, 0.95]]), labels=[0, 0]))
     >>> fitted.decide(scores).tolist()
     [True, False]
     """

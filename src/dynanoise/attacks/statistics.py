@@ -93,8 +93,8 @@ def of(observed: Observation, name: str) -> Float64:
 
     Attacks on the targets of a pool share their shadow models, and attacks share statistics.
 
-    >>> from dynanoise.evaluation.responses import answers
-    >>> of(answers(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
+    >>> from dynanoise.evaluation.responses import observe_logits
+    >>> of(observe_logits(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
     [[-0.1054]]
     """
     if name not in observed.memo:
@@ -115,8 +115,8 @@ def of_shadows(shadows: ShadowObservations, name: str, *, clean: bool = False) -
         name: of the statistic.
         clean: True for their undefended outputs instead of their answers.
 
-    >>> from dynanoise.evaluation.responses import shadow_answers
-    >>> shadows = shadow_answers(np.log([[[0.9, 0.1], [0.3, 0.7]]]), labels=[0, 0], use=[[1, 0]])
+    >>> from dynanoise.evaluation.responses import observe_shadow_logits
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.3, 0.7]]]), [0, 0], [[1, 0]])
     >>> of_shadows(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
     """
@@ -141,9 +141,10 @@ def pooled(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bool
     Returns:
         values float64 [R], labels int64 [R] and membership bool [R].
 
-    >>> from dynanoise.evaluation.responses import shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_shadow_logits
     >>> rows = np.log([[[0.9, 0.1], [0.3, 0.7]]])
-    >>> values, labels, members = pooled(shadow_answers(rows, [0, 1], use=[[-1, 1]]), "confidence")
+    >>> shadows = observe_shadow_logits(rows, [0, 1], [[-1, 1]])
+    >>> values, labels, members = pooled(shadows, "confidence")
     >>> values.round(6).tolist(), labels.tolist(), members.tolist()
     ([0.7], [1], [True])
     """

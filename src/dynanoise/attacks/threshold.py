@@ -33,11 +33,11 @@ class Threshold(Attack):
     Raises:
         UnknownNameError: if no statistic is called so.
 
-    >>> from dynanoise.evaluation.responses import answers, shadow_answers
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> probs = [[[0.9, 0.1], [0.6, 0.4]], [[0.5, 0.5], [0.8, 0.2]]]
-    >>> shadows = shadow_answers(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
+    >>> shadows = observe_shadow_logits(np.log(probs), labels=[0, 0], use=[[1, 0], [0, 1]])
     >>> fitted = Threshold("loss").fit(shadows)
-    >>> scores = fitted.score(answers(np.log([[0.8, 0.2], [0.7, 0.3]]), labels=[0, 0]))
+    >>> scores = fitted.score(observe_logits(np.log([[0.8, 0.2], [0.7, 0.3]]), labels=[0, 0]))
     >>> scores.round(4).tolist(), fitted.decide(scores).tolist()
     ([0.0, -0.1335], [True, False])
     """

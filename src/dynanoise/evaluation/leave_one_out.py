@@ -20,7 +20,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.core.types import Bools, Defense, Method, Noise, Outputs
-from dynanoise.evaluation.responses import NoiseSource, observe, recovered
+from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.metrics.pooled import PoolScores
 
 PSEUDO_TARGETS = 3
@@ -144,7 +144,7 @@ def answered(
             repeats=threat.repeats,
             aware=threat.knows_defense,
         )
-        return recovered(found, threat.repeats)
+        return recover(found, threat.repeats)
 
     def all_of(asked: Pool, behind: Sequence[Defense], role: str) -> tuple[Observation, ...]:
         return tuple(

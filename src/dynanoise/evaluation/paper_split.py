@@ -23,7 +23,7 @@ from dynanoise.evaluation.responses import (
     NoiseSource,
     observe,
     observe_shadows,
-    recovered,
+    recover,
     undefended_shadows,
 )
 from dynanoise.metrics.midput import midput
@@ -105,7 +105,7 @@ def _behind(run: Run, method: Method, repeats: int) -> ShadowObservations:
         lambda model: _noise(run, method, f"shadow {model}"),
         repeats=repeats,
     )
-    known = tuple(recovered(one, repeats) for one in shadows.observed)
+    known = tuple(recover(one, repeats) for one in shadows.observed)
     return replace(shadows, observed=known)
 
 
@@ -165,7 +165,7 @@ def judge(
         started = time.perf_counter()
         seen = observe(defense, scored, noise, repeats=threat.repeats, aware=threat.knows_defense)
         if threat.knows_defense:
-            seen = recovered(seen, threat.repeats)
+            seen = recover(seen, threat.repeats)
         success: dict[str, float] = {}
         for name, attack in attacks.items():
             scores = attack.score(seen)

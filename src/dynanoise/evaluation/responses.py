@@ -81,7 +81,7 @@ def observe(
     return Observation(outputs.labels, outputs.ids, first, repeats, ask, undo, constant=constant)
 
 
-def recovered(observed: Observation, queries: int = 1) -> Observation:
+def recover(observed: Observation, queries: int = 1) -> Observation:
     """What an informed attacker makes of its answers: undone, and averaged over repeats.
 
     Each answer is turned into what `Defense.undo` recovers of the logits, centred; their mean over
@@ -98,7 +98,7 @@ def recovered(observed: Observation, queries: int = 1) -> Observation:
     >>> from dynanoise.noise.fresh import Fresh
     >>> rows = Outputs([[[[3.0, 1.0]]]], [0], [0], [[1]])
     >>> seen = observe(Temperature(10), rows, lambda purpose: Fresh(0), aware=True)
-    >>> clear = recovered(seen).log_probs[0, 0]
+    >>> clear = recover(seen).log_probs[0, 0]
     >>> float(clear[0] - clear[1]).__round__(9)
     2.0
     """
@@ -114,7 +114,7 @@ def recovered(observed: Observation, queries: int = 1) -> Observation:
         observed.labels,
         observed.ids,
         numerics.log_softmax(total),
-        population=None if observed.population is None else recovered(observed.population, queries),
+        population=None if observed.population is None else recover(observed.population, queries),
     )
 
 
@@ -147,7 +147,7 @@ def undefended_shadows(outputs: Outputs) -> ShadowObservations:
     return ShadowObservations(seen, outputs.use, outputs)
 
 
-def shadow_answers(
+def observe_shadow_logits(
     logits: npt.ArrayLike, labels: npt.ArrayLike, use: npt.ArrayLike
 ) -> ShadowObservations:
     """Undefended shadow answers from plain arrays.
@@ -162,11 +162,11 @@ def shadow_answers(
     return undefended_shadows(Outputs(rows, np.asarray(labels), ids, np.asarray(use)))
 
 
-def answers(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:
+def observe_logits(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:
     """Undefended answers of one model from plain arrays: logits (or ln p) [N, K], labels [N].
 
-    >>> answers(np.log([[0.25, 0.75]]), labels=[1]).log_probs.round(4).tolist()
+    >>> observe_logits(np.log([[0.25, 0.75]]), labels=[1]).log_probs.round(4).tolist()
     [[[-1.3863, -0.2877]]]
     """
     rows = np.asarray(logits, dtype=np.float64)[None]
-    return shadow_answers(rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)).observed[0]
+    return observe_shadow_logits(rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)).observed[0]

@@ -21,7 +21,7 @@ from dynanoise.evaluation.evidence import Keep
 from dynanoise.evaluation.leave_one_out import Attacked, own_threshold, ranks
 from dynanoise.evaluation.noise_streams import noise_of, with_noise
 from dynanoise.evaluation.paper_split import Finding, describe
-from dynanoise.evaluation.responses import observe, recovered
+from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.midput import midput
 from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
 from dynanoise.metrics.utility import utility_metrics
@@ -171,7 +171,7 @@ def judge_seen(
     started = time.perf_counter() if started is None else started
     parts = halves(pool.examples.use[0], pool.seed)
     scored = replace(pool, examples=pool.examples.select(examples=parts.scored))
-    attacker = _Attacker(recovered(seen, protocol.threat.repeats), pool.examples, parts)
+    attacker = _Attacker(recover(seen, protocol.threat.repeats), pool.examples, parts)
     best: tuple[Attacked, dict[str, Metric]] | None = None
     for name in protocol.attacks:
         done = attacker.attack(name)
