@@ -35,10 +35,10 @@ from dynanoise.attacks.lira import Lira
 from dynanoise.attacks.rmia import Rmia
 from dynanoise.core import membership, numerics
 from dynanoise.core.files import write_json
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64, Int8
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Int8, Outputs
 from dynanoise.evaluation.provenance import hardware, peak_gib, versions
 from dynanoise.metrics.roc import roc
 

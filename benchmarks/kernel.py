@@ -27,8 +27,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from dynanoise.core.defense import Noise
 from dynanoise.core.files import write_json
-from dynanoise.core.types import Noise
 from dynanoise.defenses import compiled
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation import provenance

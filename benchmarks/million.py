@@ -27,8 +27,8 @@ import numpy.typing as npt
 
 from dynanoise.core import registry
 from dynanoise.core.files import write_json
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Outputs
 from dynanoise.evaluation.pool_files import PoolFiles, write
 from dynanoise.evaluation.provenance import hardware, versions
 from dynanoise.evaluation.shards import score_by_shards

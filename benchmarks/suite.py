@@ -21,10 +21,11 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.defense import Method
 from dynanoise.core.files import write_json
-from dynanoise.core.pool import Pool
+from dynanoise.core.numerics import Int8
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Int8, Method, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.provenance import hardware, peak_gib, versions

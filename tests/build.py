@@ -14,7 +14,7 @@ from dynanoise.attacks.base import Attack
 from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Outputs, Run, View
+from dynanoise.core.outputs import Outputs, Run, View
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits, undefended_shadows
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)

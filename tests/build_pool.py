@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dynanoise.core import membership
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Outputs
+from dynanoise.core.outputs import Outputs
 from dynanoise.evaluation.responses import undefended_shadows
 
 

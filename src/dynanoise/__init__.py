@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from dynanoise.audits.estimator import audit as audit
     from dynanoise.config.configuration import Configuration as Configuration
     from dynanoise.core.errors import DynaNoiseError as DynaNoiseError
+    from dynanoise.core.outputs import Outputs as Outputs
     from dynanoise.core.result import Result as Result
-    from dynanoise.core.types import Outputs as Outputs
     from dynanoise.defenses.calibrated_label import CalibratedLabel as CalibratedLabel
     from dynanoise.defenses.dynanoise import DynaNoise as DynaNoise
     from dynanoise.defenses.static import Static as Static
@@ -33,7 +33,7 @@ _HOMES = {
     "Fresh": "dynanoise.noise.fresh",
     "Keyed": "dynanoise.noise.keyed",
     "Midput": "dynanoise.metrics.midput",
-    "Outputs": "dynanoise.core.types",
+    "Outputs": "dynanoise.core.outputs",
     "Result": "dynanoise.core.result",
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",

@@ -10,9 +10,8 @@ import pytest
 
 from dynanoise.attacks.label_only import Gap, LabelOnly
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Floats
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.success import attack_metrics
 from tests.build_pool import pool_case

@@ -13,12 +13,12 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.features import features
 from dynanoise.attacks.learned import Learned
 from dynanoise.core import membership
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Defense, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.responses import observe, recover

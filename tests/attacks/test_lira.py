@@ -14,8 +14,8 @@ from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
-from dynanoise.core.types import Outputs
 from dynanoise.evaluation.responses import undefended_shadows
 from tests import build
 

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 from dynanoise.attacks import statistics
 from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
 from dynanoise.attacks.threshold import Threshold
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Bools
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests.build_pool import pool_case
 

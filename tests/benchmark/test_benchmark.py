@@ -10,10 +10,10 @@ import pytest
 from dynanoise.benchmark.benchmark import Plan
 from dynanoise.benchmark.preset import Size
 from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import AttackProtocol
-from dynanoise.core.types import Method
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
 

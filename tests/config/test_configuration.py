@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import dynanoise as dn
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, MissingExtraError, NotFittedError, SecretError
 from dynanoise.core.registry import DEFENSES
-from dynanoise.core.types import Defense
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static

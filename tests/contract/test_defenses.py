@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import DEFENSES
-from dynanoise.core.types import Defense
 from dynanoise.noise.fresh import Fresh
 from tests import build
 

@@ -10,8 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Int8
+from dynanoise.core.numerics import Float64, Int8
 from dynanoise.metrics.roc import roc
 
 USES = hnp.arrays(

@@ -11,9 +11,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from dynanoise.core.defense import Method  # noqa: E402
 from dynanoise.core.errors import InputError, MissingModelError  # noqa: E402
 from dynanoise.core.registry import MODELS, RECIPES  # noqa: E402
-from dynanoise.core.types import Method  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import special
 
 from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Outputs, View
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses.memguard import MemGuard
 
 CLASSES = 5

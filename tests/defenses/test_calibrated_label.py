@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64, softmax
-from dynanoise.core.types import Outputs, View
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.metrics.utility import calibration_error, utility_metrics
 from tests import build

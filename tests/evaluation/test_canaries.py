@@ -14,10 +14,10 @@ from dynanoise.benchmark.benchmark import bench
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Size
 from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import DATASETS
-from dynanoise.core.types import Method, Outputs
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
 from dynanoise.defenses.temperature import undefended

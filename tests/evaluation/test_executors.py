@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from dynanoise.benchmark.presets import controls
-from dynanoise.core.types import Method
+from dynanoise.core.defense import Method
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.evidence import Gatherer

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.core.defense import Method
+from dynanoise.core.numerics import Floats
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, ThreatModel
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Floats, Method
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended

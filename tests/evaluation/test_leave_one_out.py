@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dynanoise.benchmark.presets import controls
-from dynanoise.core.pool import Pool
+from dynanoise.core.defense import Method, Noise
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import ThreatModel
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Method, Noise, Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.evaluation.leave_one_out import answered, attack_pool, fitted_defenses

@@ -10,9 +10,9 @@ import pytest
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, UnknownNameError
-from dynanoise.core.pool import Pool
-from dynanoise.core.types import Method
+from dynanoise.core.outputs import Pool
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.protocols import MISMATCHED, PAPER, adaptive, mismatched, protocol_of
 from dynanoise.evaluation.shadow_pool import judge_pool

@@ -12,11 +12,13 @@ import pytest
 
 from dynanoise.attacks.base import Attack
 from dynanoise.benchmark.presets import controls
+from dynanoise.core.defense import Method, Noise
 from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Floats
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, ThreatModel
-from dynanoise.core.types import Floats, Method, Noise, Outputs, View
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.evaluation.paper_split import Finding, describe, equal_numbers, judge

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import QueryBudgetError
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Noise
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.evaluation import responses as module

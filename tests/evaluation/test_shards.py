@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.lira import MODES, VARIANCES, Moments
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example, shadows_for_all
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import ThreatModel
-from dynanoise.core.types import Method, Outputs
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.leave_one_out import Answered, answered
 from dynanoise.evaluation.noise_streams import noise_of

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from dynanoise.audits.inputs import given_of
 from dynanoise.audits.pool_audit import Subject
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.pool import Pool
-from dynanoise.core.types import Method
+from dynanoise.core.outputs import Pool
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.tuning.objective import Judged, Objective, Utility

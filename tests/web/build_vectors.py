@@ -22,8 +22,8 @@ from dynanoise.attacks.statistics import STATISTICS
 from dynanoise.core import numerics
 from dynanoise.core.errors import TooFewRecordsError
 from dynanoise.core.numerics import Float64
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.sensitivity import SENSITIVITIES
 from dynanoise.evaluation.responses import observe, recover

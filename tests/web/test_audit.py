@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dynanoise.audits.outputs_file import load
+from dynanoise.core.defense import Method
 from dynanoise.core.result import STRONGEST
-from dynanoise.core.types import Method
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.single_model import judge_single, single_model
 from tests.web.javascript import JavaScript, agree, buffer, call

@@ -9,9 +9,8 @@ import numpy as np
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.core import numerics, registry
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Bools
 
 
 class _Learned(NamedTuple):

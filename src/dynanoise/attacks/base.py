@@ -9,9 +9,8 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Bools
 
 
 class HeldOut(NamedTuple):

@@ -10,9 +10,8 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Bools
 
 _NEVER = np.iinfo(np.int64).min
 

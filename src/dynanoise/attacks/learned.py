@@ -13,10 +13,9 @@ from dynanoise.attacks.features import features
 from dynanoise.attacks.pseudo import Pseudo, fewer, pseudo_targets
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools
 
 _LEAST = 4
 """Pseudo-targets to learn from and to hold out, at least."""

@@ -12,11 +12,11 @@ from scipy import special
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.core import numerics
+from dynanoise.core.errors import check
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
-from dynanoise.core.types import Bools, require
 
 MODES = ("online", "offline_one_sided", "offline_two_sided")
 CENTRES: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.median}
@@ -188,7 +188,7 @@ class Lira(Attack):
     def __post_init__(self) -> None:
         for name, known in (("mode", MODES), ("centre", CENTRES), ("variance", VARIANCES)):
             value = getattr(self, name)
-            require(
+            check(
                 value in known,
                 f"LiRA's {name} is {value!r}.",
                 f"Use one of {', '.join(known)}.",

@@ -11,10 +11,9 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.pseudo import among
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools
 
 SIGNALS = (
     "confidence",

@@ -9,11 +9,10 @@ import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.errors import InputError, check
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
-from dynanoise.core.types import Bools, require
 
 
 def known_non_members(observed: Observation, title: str) -> Observation:
@@ -88,7 +87,7 @@ class Population(Attack):
     needs_population: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(
+        check(
             0 < self.alpha < 1,
             f"Attack-P's alpha is {self.alpha}.",
             "Use a false positive rate between 0 and 1, such as 0.05.",

@@ -11,10 +11,9 @@ import numpy as np
 from dynanoise.core import membership
 from dynanoise.core.errors import TooFewRecordsError
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Bools, Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Int8
 
 
 @dataclass(frozen=True, eq=False)

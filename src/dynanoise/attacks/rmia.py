@@ -12,11 +12,10 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import known_non_members
 from dynanoise.attacks.pseudo import pseudo_targets
-from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Bools, require
 
 GRID = tuple(step / 10 for step in range(11))
 """What `a` is chosen from."""
@@ -100,7 +99,7 @@ def reference(shadows: ShadowObservations, title: str, *, offline: bool) -> Refe
     found = shadows.slots
     populations = [known_non_members(seen, title) for seen in shadows.observed]
     same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
-    require(
+    check(
         same,
         "The shadow models answered different known non-members.",
         "Ask all models about the same population.",
@@ -187,12 +186,12 @@ class Rmia(Attack):
     needs_population: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(
+        check(
             self.a is None or 0 <= self.a <= 1,
             f"RMIA's a is {self.a}.",
             "Use a number from 0 to 1, or None to have it chosen.",
         )
-        require(
+        check(
             0 < self.gamma < np.inf, f"RMIA's gamma is {self.gamma}.", "Use a number above 0, or 2."
         )
 

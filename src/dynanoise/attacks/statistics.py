@@ -9,9 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from dynanoise.core import numerics
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Bools
 
 
 def confidence(log_probs: Float64, labels: Int64) -> Float64:

@@ -10,10 +10,9 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.class_threshold import class_thresholds
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
-from dynanoise.core.types import Bools
 
 
 @final

@@ -14,11 +14,11 @@ from dynanoise.audits.inputs import LEAST, given_of
 from dynanoise.audits.pool_audit import QUERIES, Question, audited
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, Int64
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Defense, Outputs
 from dynanoise.evaluation.subject import Subject
 
 HELD_OUT = 0.3

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
-from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Int64, as_array
-from dynanoise.core.pool import Pool
+from dynanoise.core.errors import InputError, TooFewRecordsError, check
+from dynanoise.core.numerics import Floats, Int8, Int64, as_array
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Floats, Int8, Outputs, require
 from dynanoise.evaluation.feasibility import LEAST_POPULATION
 
 LEAST = 40
@@ -142,7 +141,7 @@ def given_of(
     if test is None or test_labels is None:
         test, tested = np.zeros((models, 0, classes)), np.zeros(0, dtype=np.int64)
     else:
-        require(
+        check(
             (len(test), test.shape[2]) == (models, classes),
             f"The test answers have shape {test.shape}, the others {said.shape}.",
             "Ask the same models about the test data, with the same classes.",
@@ -215,7 +214,7 @@ def _whole(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
 
 def _labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int64:
     labels = _whole(values, name)
-    require(
+    check(
         labels.shape == (records,),
         f"{name} have shape {labels.shape} for {records} records.",
         "Give one label a record; models that answered other records cannot be audited together.",
@@ -226,7 +225,7 @@ def _labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int
             "Count classes from 0: subtract 1.",
         )
     outside = labels[(labels < 0) | (labels >= classes)]
-    require(
+    check(
         outside.size == 0,
         f"{name} hold {outside[0] if outside.size else None} with {classes} classes.",
         f"Labels count from 0 to {classes - 1}.",
@@ -238,13 +237,13 @@ def _member(values: npt.ArrayLike, models: int, records: int) -> Int8:
     member = _whole(values, "member")
     if member.shape == (records,) and models == 1:
         member = member[None]
-    require(
+    check(
         member.shape == (models, records),
         f"member has shape {member.shape} for {models} models and {records} records.",
         "Say of every model and record whether it was trained on it: [M, N], for one model [N].",
     )
     odd = np.setdiff1d(member, (-1, 0, 1))
-    require(
+    check(
         odd.size == 0,
         f"member holds {odd[0] if odd.size else None}.",
         "Use 1 for trained on, 0 for not trained on, -1 for unknown.",

@@ -12,11 +12,11 @@ from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, Outcome, outcome
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import spec
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import DEFENSES
 from dynanoise.core.result import AttackProtocol, Result
-from dynanoise.core.types import Defense, Method
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation import provenance
 from dynanoise.evaluation.evidence import Gatherer

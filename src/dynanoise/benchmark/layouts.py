@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.stamp import Stamp
-from dynanoise.core.pool import Pool
+from dynanoise.core.defense import Method
+from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import RECIPES
 from dynanoise.core.result import AttackProtocol, Result
-from dynanoise.core.types import Method
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
 from dynanoise.evaluation.evidence import Keep

@@ -18,9 +18,9 @@ from dynanoise.benchmark.presets import (
     plain_recipes,
 )
 from dynanoise.benchmark.schedules import SCHEDULES
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import MODELS, PRESETS
-from dynanoise.core.types import Method
 from dynanoise.data import catalog
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates

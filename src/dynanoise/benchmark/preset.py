@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.result import AttackProtocol, ThreatModel
-from dynanoise.core.types import Method
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.evaluation.protocols import NAMES, USUAL, protocol_of
 

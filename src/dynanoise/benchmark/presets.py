@@ -9,7 +9,7 @@ from typing import Any
 
 from dynanoise.benchmark.preset import Preset, Size
 from dynanoise.benchmark.schedules import SCHEDULES
-from dynanoise.core.types import Method
+from dynanoise.core.defense import Method
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise

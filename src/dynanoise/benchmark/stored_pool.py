@@ -7,7 +7,7 @@ from pathlib import Path
 from dynanoise.benchmark.benchmark import require_torch
 from dynanoise.benchmark.preset import Kind
 from dynanoise.core.errors import MissingModelError
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS, RECIPES
 from dynanoise.evaluation.subject import Subject
 from dynanoise.training.architecture import named

@@ -10,10 +10,10 @@ from typing import Any
 
 from dynanoise.benchmark.benchmark import Plan, Progress, bench
 from dynanoise.benchmark.preset import Preset
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, MissingModelError, UnknownNameError
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import Result
-from dynanoise.core.types import Method
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.protocols import PAPER
 from dynanoise.training.store.places import Place

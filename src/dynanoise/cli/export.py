@@ -11,7 +11,7 @@ from dynanoise.cli import terminal
 from dynanoise.core.errors import InputError
 
 if TYPE_CHECKING:
-    from dynanoise.core.types import Defense
+    from dynanoise.core.defense import Defense
 
 
 def export(

@@ -15,8 +15,8 @@ from dynanoise.cli import terminal
 from dynanoise.core.errors import InputError
 
 if TYPE_CHECKING:
-    from dynanoise.core.pool import Pool
-    from dynanoise.core.types import Method
+    from dynanoise.core.defense import Method
+    from dynanoise.core.outputs import Pool
     from dynanoise.evaluation.subject import Subject
     from dynanoise.noise.secrets import Secret
     from dynanoise.tuning.tuning import Tuned, TunePlan

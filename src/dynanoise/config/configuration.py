@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy.typing as npt
 
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.core.numerics import Floats
 from dynanoise.defenses import values
 from dynanoise.defenses.response import answer_logits, answer_probabilities, system_noise
 from dynanoise.noise.keyed import Keyed

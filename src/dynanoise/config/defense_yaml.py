@@ -12,12 +12,12 @@ import yaml
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.config.yaml import Scalar, Section, parsed
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import DEFENSES, meant
-from dynanoise.core.types import Defense
 from dynanoise.defenses.stored import Parts, put_together, taken_apart
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.secrets import DEFAULT, Secret

@@ -79,3 +79,9 @@ class ClusterError(DynaNoiseError, RuntimeError):
 
 class WorkerError(DynaNoiseError, RuntimeError):
     """A worker process died before its work was done."""
+
+
+def check(condition: bool, problem: str, remedy: str) -> None:
+    """Raises InputError with both sentences unless the condition holds."""
+    if not condition:
+        raise InputError(problem, remedy)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64, Int64
-from dynanoise.core.types import Bools, Int8
+from dynanoise.core.numerics import Bools, Float64, Int8, Int64
 
 ENOUGH = 2 / 3
 """The share of examples that must keep their shadows, see `shadows_an_example`."""

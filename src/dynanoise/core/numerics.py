@@ -13,7 +13,10 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import InputError
 
+Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
+Int8 = npt.NDArray[np.int8]
+Bools = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 
 TINY = float(np.finfo(np.float64).tiny)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.core.errors import QueryBudgetError
+from dynanoise.core.errors import QueryBudgetError, check
 from dynanoise.core.membership import Slots, slots
-from dynanoise.core.numerics import Float64, Int64, centred
-from dynanoise.core.types import Bools, Int8, Outputs, require
+from dynanoise.core.numerics import Bools, Float64, Int8, Int64, centred
+from dynanoise.core.outputs import Outputs
 
 
 def _ask_once(count: int) -> Iterator[Float64]:
@@ -111,7 +111,7 @@ class ShadowObservations:
         """
         chosen = list(zip(self.observed, self.use, strict=True))[:models]
         members = np.concatenate([use[use >= 0] == 1 for _, use in chosen])
-        require(
+        check(
             bool(members.any() and not members.all()),
             f"The answers of the first {len(chosen)} shadow models are about {members.sum()} "
             f"members and {(~members).sum()} non-members.",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.core.defense import Defense, Noise
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.defenses.exact import inverse
 from dynanoise.noise import subkey
 from dynanoise.noise.keyed import Keyed

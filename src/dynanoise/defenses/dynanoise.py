@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.outputs import View
 from dynanoise.core.registry import SENSITIVITIES
-from dynanoise.core.types import Floats, Noise, View
 from dynanoise.defenses import compiled, exact, parameters
 from dynanoise.noise.keyed import Keyed
 

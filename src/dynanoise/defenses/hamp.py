@@ -10,9 +10,10 @@ import numpy.typing as npt
 from scipy import special
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Floats, Noise, View
+from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.outputs import View
 from dynanoise.defenses import parameters, values
 
 

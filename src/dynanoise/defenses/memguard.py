@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Float64, Int64
-from dynanoise.core.types import Bools, Floats, Noise, Outputs, View
+from dynanoise.core.numerics import Bools, Float64, Floats, Int64
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import classifier, parameters, values
 from dynanoise.defenses.classifier import Classifier, Masks
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Noise
 
 
 def number(

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.core.numerics import Floats
 from dynanoise.noise.system import SystemFresh
 
 _ROUNDING = 0.01

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 import numpy.typing as npt
 
+from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Floats, Noise, View
+from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.outputs import View
 from dynanoise.defenses.dynanoise import DynaNoise
 
 
@@ -26,7 +27,7 @@ class Static:
         NotFittedError: if asked before `fit`.
 
     >>> import numpy as np
-    >>> from dynanoise.core.types import Outputs, View
+    >>> from dynanoise.core.outputs import Outputs, View
     >>> logits = np.array([[0.0, 0.0], [0.0, 800.0]]).reshape(1, 2, 1, 2)
     >>> rows = Outputs(logits, np.array([0, 1]), np.array([0, 1]), np.zeros((1, 2), int))
     >>> fitted = Static(DynaNoise(base_variance=0.3, lambda_scale=2)).fit(View(rows, rows))

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import DEFENSES
-from dynanoise.core.types import Defense
 
 
 @dataclass(frozen=True, eq=False)

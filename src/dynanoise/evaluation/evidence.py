@@ -7,12 +7,12 @@ from typing import Protocol
 
 import numpy as np
 
+from dynanoise.core.defense import Method
 from dynanoise.core.evidence import AttackSample, Evidence, Float32, Reliability, Risk, Rows
-from dynanoise.core.numerics import Float64, Int64
-from dynanoise.core.pool import Pool
+from dynanoise.core.numerics import Bools, Float64, Floats, Int64
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import STRONGEST, AttackProtocol, Result
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Floats, Method
 from dynanoise.evaluation.leave_one_out import Attacked
 from dynanoise.metrics.pooled import PoolScores
 from dynanoise.metrics.roc import Roc

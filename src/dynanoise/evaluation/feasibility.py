@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from dynanoise.attacks.title import title_of
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.protocols import STRONG
 

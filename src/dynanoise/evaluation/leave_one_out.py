@@ -12,14 +12,14 @@ from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.class_threshold import best_threshold
 from dynanoise.attacks.pseudo import Pseudo, Role, pseudo_roles
 from dynanoise.core import membership
+from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, ThreatModel
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Defense, Method, Noise, Outputs
 from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.metrics.pooled import PoolScores
 

@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.pool import Pool
+from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import AttackProtocol, Metric
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Defense, Floats, Method
 from dynanoise.data.canaries import Canaries
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.canaries import canary_metrics

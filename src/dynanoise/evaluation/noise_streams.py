@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from dynanoise.core.defense import Method
 from dynanoise.core.seeding import derive, derive_bytes
-from dynanoise.core.types import Method
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from dynanoise.attacks.base import FittedAttack
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.observation import ShadowObservations
+from dynanoise.core.outputs import Outputs, Run
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Defense, Method, Outputs, Run
 from dynanoise.evaluation.noise_streams import noise_of, with_noise
 from dynanoise.evaluation.responses import (
     NoiseSource,

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.errors import DataFileError, InputError
-from dynanoise.core.numerics import Int64
-from dynanoise.core.types import Int8, Outputs
+from dynanoise.core.numerics import Int8, Int64
+from dynanoise.core.outputs import Outputs
 
 _FILES = ("logits", "labels", "ids", "use")
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from dynanoise.core.defense import Method
+from dynanoise.core.errors import check
 from dynanoise.core.result import AttackProtocol, Likeness, ThreatModel
-from dynanoise.core.types import Method, require
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
 """The attacker of arXiv:2505.13362v2: does not know of the defense, asks each query once."""
@@ -57,7 +58,7 @@ def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
     >>> adaptive(16).name, adaptive(16).threat.repeats, adaptive(near=True).name
     ('adaptive_16', 16, 'adaptive_near')
     """
-    require(queries >= 1, f"The query budget is {queries}.", "Ask each input at least once.")
+    check(queries >= 1, f"The query budget is {queries}.", "Ask each input at least once.")
     words = ["adaptive", "near" if near else "", "" if queries == 1 else str(queries)]
     name = "_".join(filter(None, words))
     threat = ThreatModel(name, knows_defense=True, repeats=queries, augmented=near)

@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import QueryBudgetError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.types import Defense, Noise, Outputs
+from dynanoise.core.outputs import Outputs
 from dynanoise.defenses.temperature import undefended
 
 NoiseSource = Callable[[str], Noise]

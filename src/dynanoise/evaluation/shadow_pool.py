@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import DynaNoiseError
 from dynanoise.core.numerics import Float64
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import STRONGEST, AttackProtocol, Metric
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Method
 from dynanoise.data.canaries import Canaries
 from dynanoise.evaluation.evidence import Keep
 from dynanoise.evaluation.executors import Alone, Judges, tell

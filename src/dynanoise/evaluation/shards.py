@@ -18,10 +18,10 @@ from dynanoise.attacks.base import Attack
 from dynanoise.attacks.pseudo import Role
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import ShadowObservations
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Outputs
 from dynanoise.core.workers import begin, worker_processes
 from dynanoise.evaluation.pool_files import Shards
 from dynanoise.evaluation.responses import undefended_shadows

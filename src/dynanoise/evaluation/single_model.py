@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from dynanoise.attacks.base import Attack
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.defense import Defense, Method, Noise
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Outputs, Pool, View
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, AttackProtocol, Metric, ThreatModel
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Bools, Defense, Method, Noise, Outputs, View
 from dynanoise.evaluation.evidence import Keep
 from dynanoise.evaluation.leave_one_out import Attacked, own_threshold, ranks
 from dynanoise.evaluation.noise_streams import noise_of, with_noise

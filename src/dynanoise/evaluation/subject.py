@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core import membership
-from dynanoise.core.pool import Pool
+from dynanoise.core.numerics import Int8
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import AUDIT, AttackProtocol, Result
-from dynanoise.core.types import Int8
 from dynanoise.evaluation.paper_split import Finding
 from dynanoise.evaluation.single_model import halves
 

@@ -11,9 +11,10 @@ from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Bools, Defense, Outputs, View
+from dynanoise.core.numerics import Bools, Float64
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses.response import system_noise
 
 GAPS = 2.5

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
-from dynanoise.core.types import Defense
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
 

@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from dynanoise.config import checks
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
-from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.core.numerics import Floats
 from dynanoise.defenses import parameters
 from dynanoise.defenses.response import system_noise
 from dynanoise.integrations import onnx_graph

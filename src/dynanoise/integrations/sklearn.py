@@ -16,8 +16,8 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Defense, Floats
+from dynanoise.core.defense import Defense
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.response import answer_probabilities, system_noise
 from dynanoise.integrations.contents import digest_of

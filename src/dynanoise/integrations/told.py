@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from dynanoise.config.configuration import FRESH
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Defense, Floats
+from dynanoise.core.numerics import Floats
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.secrets import RootKey, Secret
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from dynanoise.config import checks
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Defense, Noise
 from dynanoise.defenses import parameters
 from dynanoise.defenses.response import system_noise
 from dynanoise.integrations.weights import weights_digest

@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
 from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Defense, Noise
 from dynanoise.integrations.torch import Defended
 
 TASKS = ("text-classification", "image-classification")

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.result import Metric
-from dynanoise.core.types import Bools
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, Roc, roc
 

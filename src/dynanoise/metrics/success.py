@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.numerics import Bools
 from dynanoise.core.result import Metric
-from dynanoise.core.types import Bools
 from dynanoise.metrics import intervals
 from dynanoise.metrics.roc import roc
 

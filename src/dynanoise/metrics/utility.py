@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from dynanoise.core import numerics
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Floats, Int64
 from dynanoise.core.result import Metric
-from dynanoise.core.types import Floats
 from dynanoise.metrics import intervals
 
 BINS = 15

@@ -52,7 +52,7 @@ class Fresh:
         return "Fresh(...)"  # who knows the seed can subtract the noise
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits unchanged, and float64 normals [draws, ..., K]; see `types.Noise`."""
+        """The logits unchanged, and float64 normals [draws, ..., K]; see `core.defense.Noise`."""
         return logits, self._generator.standard_normal((draws, *logits.shape))
 
 

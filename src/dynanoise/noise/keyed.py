@@ -97,7 +97,7 @@ class Keyed:
         Args:
             logits: [..., K], finite, K >= 2.
             draws: M, from 0 to 2^32.
-            purpose: the defense and all its parameters, see `types.Noise`; part of the subkey.
+            purpose: the defense and all its parameters, see `Noise`; part of the subkey.
         """
         checked, _ = numerics.as_logits(logits)
         rows = checked.reshape(-1, checked.shape[-1])

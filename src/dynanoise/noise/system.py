@@ -49,7 +49,7 @@ class SystemFresh:
         return os.urandom(KEY_BYTES)
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits unchanged, and float64 normals [draws, ..., K]; see `types.Noise`."""
+        """The logits unchanged, and float64 normals [draws, ..., K]; see `core.defense.Noise`."""
         key = np.frombuffer(self.key(), "<u4").astype(np.uint32)[None]
         normals = np.empty(draws * logits.size)
         for nonce, start in enumerate(range(0, normals.size, _NORMALS)):

@@ -13,9 +13,9 @@ import numpy as np
 
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
+from dynanoise.core.defense import Noise
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import SENSITIVITIES
-from dynanoise.core.types import Noise
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.oip.tensors import Array
 

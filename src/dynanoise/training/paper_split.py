@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.numerics import Int64
+from dynanoise.core.outputs import Outputs, Run
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Outputs, Run
 from dynanoise.data.dataset import Data
 from dynanoise.data.splits import PaperSplit
 from dynanoise.training.jobs import Answers, Job

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Int64
-from dynanoise.core.pool import Pool
+from dynanoise.core.numerics import Int8, Int64
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Int8, Outputs
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.data.splits import split_of

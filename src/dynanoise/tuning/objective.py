@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, TooFewRecordsError
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Defense, Method
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended

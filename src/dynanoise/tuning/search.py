@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, MissingExtraError
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Method
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.tuning.objective import Judged, Objective
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import DynaNoiseError, InputError
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import AttackProtocol, Metric, Result
-from dynanoise.core.types import Method
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation import provenance

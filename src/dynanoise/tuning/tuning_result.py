@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from dynanoise.core.types import Method
+from dynanoise.core.defense import Method
 from dynanoise.report.tuned import Point, Row, Search
 from dynanoise.tuning.objective import Judged
 from dynanoise.tuning.search import front

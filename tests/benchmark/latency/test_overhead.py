@@ -15,11 +15,12 @@ from dynanoise.benchmark.latency.interleaved import Effort
 from dynanoise.benchmark.latency.overhead import OverheadPlan, overhead
 from dynanoise.benchmark.latency.servers import some_of_both
 from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.defense import Method, Noise
 from dynanoise.core.errors import InputError, MissingExtraError, UnknownNameError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.outputs import View
 from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import Result
-from dynanoise.core.types import Floats, Method, Noise, View
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.report.io.results import from_json, to_json
 from tests import build

@@ -12,9 +12,8 @@ from dynanoise.audits.endpoint.http import printable
 from dynanoise.audits.endpoint.query_plan import ALONE, Answers
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.seeding import derive
-from dynanoise.core.types import Floats
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.response import answer_logits
 from dynanoise.noise.experiment import ExperimentKey

@@ -21,12 +21,12 @@ from dynanoise.audits.model_file.model_file import load, probabilities, records
 from dynanoise.audits.pool_audit import Question, audited, steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
+from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
-from dynanoise.core.pool import Pool
+from dynanoise.core.outputs import Pool
 from dynanoise.core.result import SERVED, Result
-from dynanoise.core.types import Method
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation import provenance
 from dynanoise.evaluation.evidence import Gatherer

@@ -10,8 +10,7 @@ import numpy as np
 
 from dynanoise.audits.inputs import SUMS_TO_ONE, Given, given_of
 from dynanoise.core.errors import DataFileError, InputError, MissingExtraError
-from dynanoise.core.numerics import Int64
-from dynanoise.core.types import Bools
+from dynanoise.core.numerics import Bools, Int64
 
 
 def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> Given:

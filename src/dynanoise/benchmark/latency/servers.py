@@ -11,9 +11,10 @@ import numpy as np
 
 from dynanoise.benchmark.latency.interleaved import peak_mib
 from dynanoise.benchmark.preset import Kind, Preset, Size
-from dynanoise.core.numerics import Int64
+from dynanoise.core.defense import Defense, Method, Noise
+from dynanoise.core.numerics import Floats, Int64
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import DATASETS, RECIPES
-from dynanoise.core.types import Defense, Floats, Method, Noise, Outputs
 from dynanoise.data.dataset import Data
 from dynanoise.data.splits import PaperSplit, split_of
 from dynanoise.evaluation.noise_streams import noise_of

@@ -1,4 +1,4 @@
-"""What `Outputs` refuses, and that nobody can change it."""
+"""`Outputs` refuse what does not fit together and are read-only; views of runs and pools."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 
 from dynanoise.core.errors import InputError, QueryBudgetError
 from dynanoise.core.observation import Observation
+from dynanoise.core.outputs import Pool
 from tests import build
+from tests.build_pool import pool_outputs
 
 
 @pytest.mark.parametrize(
@@ -62,6 +64,19 @@ def test_a_run_gives_each_model_its_own_view() -> None:
     shadow = run.shadows.select(models=[1], examples=run.shadows.use[1] == 1)
     np.testing.assert_array_equal(run.view(2).members.logits, shadow.logits)
     np.testing.assert_array_equal(run.view(2).members.ids, shadow.ids)
+
+
+def test_a_pool_s_parts_are_of_the_same_models() -> None:
+    examples = pool_outputs(0, models=4, count=20)
+    empty = replace(examples, use=np.zeros_like(examples.use))
+    pool = Pool(examples, empty, empty, seed=0, split="made up")
+    assert pool.models == 4
+    view = pool.view(2)
+    np.testing.assert_array_equal(view.members.ids, np.flatnonzero(examples.use[2] == 1))
+    np.testing.assert_array_equal(view.members.logits[0], examples.logits[2, view.members.ids])
+    np.testing.assert_array_equal(view.reference.logits, empty.logits[2:3])
+    with pytest.raises(InputError, match="Ask every model"):
+        Pool(examples, empty.select(models=[0, 1]), empty, seed=0, split="")
 
 
 def test_an_attacker_has_no_membership_and_one_answer() -> None:

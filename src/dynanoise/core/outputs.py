@@ -1,4 +1,4 @@
-"""The values that flow through the package, and the protocols of its components; no computation.
+"""Outputs of models, and the parts that training hands on: one run, or a pool of models.
 
 data -> training -> `Outputs` -> defense -> attack -> metrics -> `Result` -> report.
 """
@@ -6,29 +6,19 @@ data -> training -> `Outputs` -> defense -> attack -> metrics -> `Result` -> rep
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Float64, Int64
-
-Floats = npt.NDArray[np.floating[Any]]
-Int8 = npt.NDArray[np.int8]
-Bools = npt.NDArray[np.bool_]
+from dynanoise.core.errors import InputError, check
+from dynanoise.core.numerics import Floats, Int8, Int64
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     view = array.view()
     view.flags.writeable = False
     return view
-
-
-def require(condition: bool, problem: str, remedy: str) -> None:
-    """Raises InputError with both sentences unless the condition holds."""
-    if not condition:
-        raise InputError(problem, remedy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,18 +48,18 @@ class Outputs:
         logits = np.asarray(self.logits)
         labels, ids = np.asarray(self.labels), np.asarray(self.ids)
         use = np.asarray(self.use)
-        require(
+        check(
             logits.ndim == 4 and logits.dtype in (np.float32, np.float64),
             f"Outputs.logits have shape {logits.shape} and dtype {logits.dtype}.",
             "Pass float32 or float64 of shape [models, examples, inputs, classes].",
         )
         models, examples, inputs, classes = logits.shape
-        require(
+        check(
             inputs >= 1 and classes >= 2,
             f"Outputs.logits have shape {logits.shape}.",
             "Give at least one input an example and two classes.",
         )
-        require(
+        check(
             bool(np.isfinite(logits).all()),
             "Outputs.logits hold NaN or infinity.",
             "Logits must be finite numbers.",
@@ -79,23 +69,23 @@ class Outputs:
             ("ids", ids, (examples,)),
             ("use", use, (models, examples)),
         ):
-            require(
+            check(
                 array.shape == shape and np.issubdtype(array.dtype, np.integer),
                 f"Outputs.{name} has shape {array.shape} and dtype {array.dtype}.",
                 f"For logits of shape {logits.shape} pass integers of shape {shape}.",
             )
         outside = labels[(labels < 0) | (labels >= classes)]
-        require(
+        check(
             outside.size == 0,
             f"A label is {outside[0] if outside.size else None} with {classes} classes.",
             f"Labels count from 0 to {classes - 1}.",
         )
-        require(
+        check(
             len(np.unique(ids)) == examples,
             "Outputs.ids name an example twice.",
             "Give every example its own id.",
         )
-        require(
+        check(
             bool(np.isin(use, (-1, 0, 1)).all()),
             f"Outputs.use holds {np.setdiff1d(use, (-1, 0, 1))}.",
             "Use 1 for trained on, 0 for not trained on, -1 for hidden.",
@@ -187,68 +177,69 @@ class Run:
         return View(members, self.reference.select(models=[model]), random)
 
 
-class Noise(Protocol):
-    """Where randomness comes from. An argument, never global."""
-
-    @property
-    def repeatable(self) -> bool:
-        """True if the same call always draws the same, so that answers repeat themselves."""
-
-    def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits to go on with, and standard normals for them.
-
-        Args:
-            logits: [..., K].
-            draws: how many independent normals for each logit; 0 where only the base is needed.
-            purpose: the defense with all its parameters, and which use it makes of its noise where
-                there are several. Keyed noise enters it in its subkey, because two settings with
-                the same normals give the logits back.
-
-        Returns:
-            base [..., K]: the logits themselves for fresh noise, the cell's representative for
-            keyed noise; everything after the draw is computed from it.
-            normals [draws, ..., K].
-        """
-
-
-@runtime_checkable
-class Defense(Protocol):
-    """Logits to probabilities at answer time: a frozen dataclass of parameters."""
-
-    @property
-    def keeps_labels(self) -> bool:
-        """True if the answer's largest entry is always the model's own, whatever the noise."""
-
-    @property
-    def invertible(self) -> bool:
-        """True if what `undo` gives is, on average over fresh noise, the centred logits."""
-
-    @property
-    def repeatable(self) -> bool:
-        """True if the same query gets the same answer every time, even with fresh noise."""
-
-    def fit(self, view: View) -> Defense:
-        """What the defender learns first about one model; itself where there is nothing."""
-
-    def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """Probabilities [..., K] for logits [..., K], in the logits' dtype."""
-
-    def undo(self, log_probs: Float64) -> Float64:
-        """What an informed attacker recovers of the logits, centred, from ln of the answers."""
-
-
-@dataclass(frozen=True)
-class Method:
-    """A row of a comparison: how the model is trained and how it answers.
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """What M models said about one pool of N examples, and what the defender and the attacker have.
 
     Attributes:
-        name: what the row is called.
-        defense: how it answers.
-        recipe: how it is trained.
-        cell_width: of keyed noise, in logits; None for fresh noise.
+        examples: M models, N examples; ``use`` says who was trained on what. A pair that is hidden
+            (-1) is neither scored nor counts as an in- or out-model.
+        test: data for utility, the same for all models, M models.
+        reference: known non-members of all models: the defender's, and the attacker's population.
+            Either may be empty: nothing is then said of utility, or nobody compares with it.
+        seed: the seed the pool was made from.
+        split: a hash of which record played which part.
+        random: logits about random inputs, [M, R, K]; None where nobody asked.
+
+    Raises:
+        InputError: if the parts are not of the same models.
     """
 
-    name: str
-    defense: Defense
-    recipe: str = "plain"
-    cell_width: float | None = None
+    examples: Outputs
+    test: Outputs
+    reference: Outputs
+    seed: int
+    split: str
+    random: Floats | None = None
+
+    def __post_init__(self) -> None:
+        counts = {part.models for part in (self.examples, self.test, self.reference)}
+        if len(counts) > 1 or (self.random is not None and len(self.random) not in counts):
+            raise InputError(
+                f"The parts of the pool are of {sorted(counts)} models.",
+                "Ask every model about everything.",
+            )
+
+    @property
+    def models(self) -> int:
+        """M."""
+        return self.examples.models
+
+    def first(self, models: int) -> Pool:
+        """The same pool with its first models only."""
+        if models == self.models:
+            return self
+        return replace(
+            self,
+            examples=self.examples.select(models=slice(models)),
+            test=self.test.select(models=slice(models)),
+            reference=self.reference.select(models=slice(models)),
+            random=None if self.random is None else self.random[:models],
+        )
+
+    def originals(self) -> Pool:
+        """The same pool without answers about near-duplicates."""
+        if self.examples.inputs == self.reference.inputs == 1:
+            return self
+        return replace(
+            self,
+            examples=self.examples.select(inputs=slice(1)),
+            reference=self.reference.select(inputs=slice(1)),
+        )
+
+    def view(self, model: int) -> View:
+        """What the defender of one model may learn from: nothing about near-duplicates."""
+        outputs = self.examples.select(models=[model], inputs=slice(1))
+        members = outputs.select(examples=outputs.use[0] == 1)
+        random = None if self.random is None else self.random[model]
+        return View(members, self.reference.select(models=[model], inputs=slice(1)), random)
