@@ -135,7 +135,7 @@ def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> d
     keep = np.concatenate([generator.random((1, count)) < 0.5, halves(generator, models, count)])
     log_odds = generator.normal(generator.normal(2, 2, count), 1, (1 + models, count)) + 1.5 * keep
     target, *seen = (observed(own) for own in log_odds)
-    phi = np.stack([statistics.of(one, "scaled_logit") for one in (target, *seen)])
+    phi = np.stack([statistics.compute(one, "scaled_logit") for one in (target, *seen)])
     use = keep[1:].astype(np.int8)
     drawing, _ = best({"drawing": partial(membership.equal_numbers, use, models // 2, 0)}, repeats)
     shadows = shadows_of(tuple(seen), use)
@@ -176,7 +176,7 @@ def time_rmia(
     everybody = [observed(x, observed(z)) for x, z in zip(log_odds, known, strict=True)]
     target, seen = everybody[0], tuple(everybody[2:])
     signals, known_signals = (
-        np.exp(np.stack([statistics.of(one, "loss")[:, 0] for one in some], axis=1))
+        np.exp(np.stack([statistics.compute(one, "loss")[:, 0] for one in some], axis=1))
         for some in (everybody, [one.population for one in everybody if one.population])
     )
     use = keep[2:].astype(np.int8)

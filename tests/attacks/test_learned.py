@@ -10,8 +10,8 @@ import pytest
 from scipy import stats
 
 from dynanoise.attacks import statistics
-from dynanoise.attacks.features import features
-from dynanoise.attacks.learned import Learned
+from dynanoise.attacks.classifiers import Learned
+from dynanoise.attacks.features import comparison_features
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
@@ -31,9 +31,9 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
     found = membership.slots(shadows.use)
-    phi = np.stack([statistics.of(one, "scaled_logit")[:, 0] for one in shadows.observed])
+    phi = np.stack([statistics.compute(one, "scaled_logit")[:, 0] for one in shadows.observed])
     inside, outside = found.take(phi)
-    own = statistics.of(target, "scaled_logit")[found.rows, 0]
+    own = statistics.compute(target, "scaled_logit")[found.rows, 0]
     densities = [
         stats.norm.logpdf(own, part.mean(axis=0), (part - part.mean(axis=0)).std())
         for part in (inside, outside)
@@ -107,7 +107,7 @@ def test_features_against_their_definition() -> None:
     """The first signal's columns, record by record; every number finite."""
     seen, _, shadows = pool_case(0, count=80)
     found = membership.slots(shadows.use)
-    rows = features(seen, shadows, found)
+    rows = comparison_features(seen, shadows, found)
     assert rows.shape[0] == len(found.rows)
     assert np.isfinite(rows).all()
     inside, outside = [], []

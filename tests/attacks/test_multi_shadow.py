@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from dynanoise.attacks.multi_shadow import SIGNALS, MultiShadow
+from dynanoise.attacks.classifiers import SIGNALS, MultiShadow
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import STATISTICS
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits

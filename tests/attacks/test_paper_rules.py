@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from dynanoise.attacks.class_threshold import Entropy, ModifiedEntropy, best_threshold
-from dynanoise.attacks.fixed_threshold import Confidence, Loss
-from dynanoise.attacks.lira_by_class import LiraByClass
-from dynanoise.attacks.shadow import Shadow, features
+from dynanoise.attacks.classifiers import Shadow
+from dynanoise.attacks.features import output_features
+from dynanoise.attacks.lira import LiraByClass
+from dynanoise.attacks.thresholds import Confidence, Entropy, Loss, ModifiedEntropy, best_threshold
 from dynanoise.core.numerics import Float64
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests import build
@@ -127,7 +127,7 @@ def test_a_class_without_shadow_examples_uses_the_threshold_over_all(
     members = np.arange(60) < 30
     rows[0, members, labels[members]] += 2
     fitted = attack.fit(observe_shadow_logits(rows, labels, members[None].astype(int)))
-    signal = attack.signal(special.log_softmax(rows[0], axis=-1), labels)
+    signal = attack.statistic(special.log_softmax(rows[0], axis=-1), labels)
     assert fitted.learned[2] == pytest.approx(best_threshold(signal, members))
     assert fitted.learned[0] == pytest.approx(
         best_threshold(
@@ -148,14 +148,14 @@ def test_shadow_features_are_the_five_of_the_paper() -> None:
         [0.7, stats.entropy(p), -0.3 * np.log(0.7) - 0.2 * np.log(0.8) - 0.1 * np.log(0.9)],
         [0.5, stats.entropy(q), -0.7 * np.log(0.3) - 0.2 * np.log(0.8) - 0.5 * np.log(0.5)],
     ]
-    found = features(np.log(probs), labels)
+    found = output_features(np.log(probs), labels)
     np.testing.assert_allclose(found[:, :3], expected, rtol=1e-12)
     np.testing.assert_allclose(found[:, 3], [0.7, 0.3], rtol=1e-12)
     np.testing.assert_allclose(found[:, 4], -np.log([0.7, 0.3]), rtol=1e-12)
 
 
 def test_shadow_features_are_clamped_at_1e_12() -> None:
-    found = features(np.log(np.maximum([[1.0, 0.0]], 1e-300)), np.array([1]))
+    found = output_features(np.log(np.maximum([[1.0, 0.0]], 1e-300)), np.array([1]))
     assert found[0, 3] == pytest.approx(1e-12)
     assert found[0, 4] == pytest.approx(12 * np.log(10))
 
@@ -166,10 +166,10 @@ def test_shadow_equals_scikit_learn_on_the_first_shadow_alone() -> None:
     seen, _, shadows = build.target_and_shadows(5, 2.0)
     first = shadows.observed[0]
     direct = LogisticRegression(max_iter=1000).fit(
-        features(first.log_probs[:, 0], first.labels), shadows.use[0]
+        output_features(first.log_probs[:, 0], first.labels), shadows.use[0]
     )
     fitted = Shadow().fit(shadows)
-    target = features(seen.log_probs[:, 0], seen.labels)
+    target = output_features(seen.log_probs[:, 0], seen.labels)
     scores = fitted.score(seen)
     np.testing.assert_allclose(special.expit(scores), direct.predict_proba(target)[:, 1])
     np.testing.assert_array_equal(fitted.decide(scores), direct.predict(target) == 1)

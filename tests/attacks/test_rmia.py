@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynanoise.attacks import rmia
-from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
@@ -137,7 +137,7 @@ def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
         found = []
         for played in pseudo_targets(shadows, PSEUDO_TARGETS, seed=5):
             scores = replace(attack, a=a).fit(played.shadows).score(played.target)
-            found.append(roc(scores[played.known], played.members[played.known]).auc)
+            found.append(roc(scores[played.scored], played.members[played.scored]).auc)
         means.append(np.mean(found))
     assert fitted.learned.a == GRID[int(np.argmax(means))]
     assert max(means) - min(means) > 0.005  # there is something to choose

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from dynanoise.attacks.aligned_scale import ScaleAligned
-from dynanoise.attacks.fixed_threshold import Loss
+from dynanoise.attacks.combinators import ScaleAligned
 from dynanoise.attacks.label_only import LabelOnly
-from dynanoise.attacks.lira_by_class import LiraByClass
-from dynanoise.attacks.threshold import Threshold
+from dynanoise.attacks.lira import LiraByClass
+from dynanoise.attacks.thresholds import Loss, Threshold
 from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.registry import ATTACKS

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from dynanoise.attacks.statistics import of
+from dynanoise.attacks.statistics import compute
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import STATISTICS
 from dynanoise.evaluation.responses import observe_logits
@@ -55,7 +55,7 @@ def test_values(rows: Float64, data: st.DataObject) -> None:
 
 def test_statistics_are_kept_with_the_answers_and_not_with_a_changed_copy() -> None:
     seen = observe_logits(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
-    first = of(seen, "loss")
-    assert of(seen, "loss") is first and not first.flags.writeable
+    first = compute(seen, "loss")
+    assert compute(seen, "loss") is first and not first.flags.writeable
     changed = replace(seen, log_probs=seen.log_probs[::-1])
-    np.testing.assert_array_equal(of(changed, "loss"), first[::-1])
+    np.testing.assert_array_equal(compute(changed, "loss"), first[::-1])

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dynanoise.attacks.base import Attack
+from dynanoise.attacks.classifiers import Learned
 from dynanoise.attacks.label_only import Gap
-from dynanoise.attacks.learned import Learned
 from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
 from dynanoise.core.observation import Observation

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from scipy import integrate, special
 
-from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
 from dynanoise.attacks.population import ranks
 from dynanoise.attacks.statistics import STATISTICS
+from dynanoise.attacks.thresholds import best_threshold, class_thresholds
 from dynanoise.core import numerics
 from dynanoise.core.errors import TooFewRecordsError
 from dynanoise.core.numerics import Float64

@@ -1,1 +1,1 @@
-"""Attacks: answers to membership scores; `statistics` and one file a rule."""
+"""Attacks: outputs of target and shadow models become membership scores, larger = member."""

@@ -1,4 +1,4 @@
-"""What every attack shares: the author writes the formula, checks are made here, once."""
+"""Base classes of all attacks: subclasses write a formula, the checks are made once, here."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ from dynanoise.core.observation import Observation, ShadowObservations
 
 
 class HeldOut(NamedTuple):
-    """Scores [R] of pairs of shadow model and record, and whether they are members, bool [R].
+    """Scores of shadow models that an attack with one costly fit did not learn from.
 
-    What an attack with one costly fit has instead of being fitted again on every pseudo-target: its
-    strength and its best threshold can be estimated from these before the target is seen.
+    They estimate the attack's strength and its best threshold before the target model is queried,
+    without fitting the attack again on every pseudo-target.
+
+    Attributes:
+        scores: float64 [R], one for each pair of shadow model and record; larger = more likely a
+            member.
+        members: bool [R], the membership of these pairs.
     """
 
     scores: Float64
@@ -26,17 +31,18 @@ class HeldOut(NamedTuple):
 
 @dataclass(frozen=True)
 class Attack(ABC):
-    """A rule that turns answers into membership scores; larger = more likely a member.
+    """A rule that turns outputs of a target model into membership scores.
 
-    Subclasses are final and write `learn`, `formula` and, where the decision is not simply a
-    positive score, `decision`. They never see the target's membership.
+    Scores are float64; larger = more likely a member. Subclasses are final and write `learn`,
+    `formula` and, where a record is not simply called a member for a positive score, `decision`.
+    They never see the target's membership.
 
     Attributes:
-        title: the column heading in tables; the class's name unless given.
-        aligned: True if shadows and target must answer the same records.
-        needs_shadows: False if the rule learns nothing from shadow models, so that `fit()` without
-            any audits a single model. Shadows that are given all the same are checked like others'.
-        needs_population: True if the rule compares with answers about known non-members.
+        title: the column heading in tables; the class's name unless set.
+        aligned: True if the shadow models must have been queried with the target's records.
+        needs_shadows: False if the attack learns nothing from shadow models: `fit()` without any
+            audits a single model. Shadow models that are passed all the same are still checked.
+        needs_population: True if the attack compares with outputs on known non-members.
     """
 
     title: ClassVar[str]
@@ -51,19 +57,39 @@ class Attack(ABC):
 
     @abstractmethod
     def learn(self, shadows: ShadowObservations) -> Any:
-        """What the rule learns from shadow models: any value `formula` and `decision` take."""
+        """Learn from shadow models.
+
+        Args:
+            shadows: outputs of S shadow models and their membership, both kinds present.
+
+        Returns:
+            Any value that `formula` and `decision` take, such as thresholds or a classifier.
+        """
 
     @abstractmethod
-    def formula(self, learned: Any, observed: Observation) -> Float64:
-        """Scores [N] of the observed records."""
+    def formula(self, learned: Any, target: Observation) -> Float64:
+        """Compute the scores of N >= 1 records.
+
+        Args:
+            learned: the value that `learn` returned; None without shadow models.
+            target: outputs of the target model.
+
+        Returns:
+            float64 [N], finite, larger = more likely a member.
+        """
 
     def gather(self, shadows: ShadowObservations) -> Any:
-        """What some of the examples add to what is shared by all; None where nothing is.
+        """Collect the part of some records in what all records share.
 
-        Values of several parts of the examples are added by ``+`` (see `audit.shards`).
+        Args:
+            shadows: outputs of the shadow models on some of the records.
+
+        Returns:
+            A value that is added by ``+`` to those of the other records, or None where records
+            share nothing.
 
         Raises:
-            InputError: if the rule cannot be applied to some of the examples at a time.
+            InputError: if the attack cannot be applied to some of the records at a time.
         """
         raise InputError(
             f"{self.title} learns from all records at once.",
@@ -71,32 +97,53 @@ class Attack(ABC):
         )
 
     def learn_part(self, shadows: ShadowObservations, gathered: Any) -> Any:
-        """As `learn` of all examples, for some of them.
+        """Learn for some of the records what `learn` would for them among all records.
 
         Args:
-            shadows: about these examples.
-            gathered: the sum of `gather` over all examples.
+            shadows: outputs of the shadow models on these records.
+            gathered: the sum of `gather` over all records.
+
+        Returns:
+            The same kind of value as `learn`.
         """
         return self.learn(shadows)
 
     def held_out(self, learned: Any) -> HeldOut | None:
-        """Scores of what `learn` kept apart, where it kept something apart; else None."""
+        """Return the scores of shadow models that `learn` set aside.
+
+        Args:
+            learned: the value that `learn` returned.
+
+        Returns:
+            Scores and membership, or None if `learn` sets nothing aside.
+        """
         return None
 
     def decision(self, learned: Any, scores: Float64) -> Bools:
-        """Member or not [N], at the rule's own threshold."""
+        """Apply the attack's own threshold, which is 0 unless a subclass has another.
+
+        Args:
+            learned: the value that `learn` returned.
+            scores: float64 [N].
+
+        Returns:
+            bool [N], True = member.
+        """
         return np.asarray(scores > 0)
 
     @final
     def fit(self, shadows: ShadowObservations | None = None) -> FittedAttack:
-        """The attack, ready to score.
+        """Fit the attack to shadow models.
 
         Args:
-            shadows: what the attacker holds on its own models; None only for attacks that need
-                none, whose `learn` is then not asked.
+            shadows: outputs and membership of the attacker's own models; None only for attacks
+                that need none, whose `learn` is then not called.
+
+        Returns:
+            The attack, ready to score.
 
         Raises:
-            InputError: if the shadows hold no member or no non-member, or are missing.
+            InputError: if the shadow models have no member or no non-member, or are missing.
         """
         if shadows is None:
             if self.needs_shadows:
@@ -114,69 +161,95 @@ class Attack(ABC):
 
     @final
     def fit_part(self, shadows: ShadowObservations, gathered: Any) -> FittedAttack:
-        """The attack, ready to score some of the examples; see `learn_part`."""
+        """Fit the attack for some of the records; see `learn_part`.
+
+        Args:
+            shadows: outputs of the shadow models on these records.
+            gathered: the sum of `gather` over all records.
+
+        Returns:
+            The attack, ready to score these records.
+        """
         return FittedAttack(self, self.learn_part(shadows, gathered), shadows.observed[0])
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class FittedAttack:
-    """An attack and what it learned. Made by `Attack.fit`.
+    """An attack with what it learned. Made by `Attack.fit`.
 
     Attributes:
-        example: answers of a shadow model, which the target's must be like; None without shadows.
+        attack: the attack.
+        learned: the value that its `learn` returned.
+        example: outputs of a shadow model, which the target's must match in classes and, for
+            aligned attacks, in records; None without shadow models.
     """
 
     attack: Attack
     learned: Any
     example: Observation | None = None
 
-    def score(self, observed: Observation) -> Float64:
-        """float64 scores [N], larger = more likely a member.
+    def score(self, target: Observation) -> Float64:
+        """Score the records of a target model.
+
+        Args:
+            target: outputs [N, A, K] of the target model.
+
+        Returns:
+            float64 [N], larger = more likely a member.
 
         Raises:
-            InputError: if the answers have another number of classes than the shadows', or, for an
-                aligned attack, are about other records or other inputs of them.
+            InputError: if the outputs have another number of classes than the shadow models', or,
+                for an aligned attack, belong to other records or other inputs of them.
             FloatingPointError: if the formula gave NaN or another shape, a fault of the attack.
         """
         if self.example is not None:
-            self._compare(observed, self.example)
-        if len(observed.labels) == 0:
+            self._check_like(target, self.example)
+        if len(target.labels) == 0:
             return np.zeros(0)
-        scores = np.asarray(self.attack.formula(self.learned, observed), dtype=np.float64)
-        if scores.shape != observed.labels.shape or np.isnan(scores).any():
+        scores = np.asarray(self.attack.formula(self.learned, target), dtype=np.float64)
+        if scores.shape != target.labels.shape or np.isnan(scores).any():
             raise FloatingPointError(
                 f"{type(self.attack).__name__} gave scores of shape {scores.shape} with "
-                f"{int(np.isnan(scores).sum())} NaN for {len(observed.labels)} records"
+                f"{int(np.isnan(scores).sum())} NaN for {len(target.labels)} records"
             )
         return scores
 
     def decide(self, scores: Float64) -> Bools:
-        """Member (True) or not, bool [N], at the attack's own threshold."""
+        """Apply the attack's own threshold.
+
+        Args:
+            scores: float64 [N], from `score`.
+
+        Returns:
+            bool [N], True = member.
+        """
         return self.attack.decision(self.learned, scores)
 
     def held_out(self) -> HeldOut | None:
-        """Scores and membership of shadow models that nothing was learned from, or None.
+        """Return the scores of shadow models that nothing was learned from.
 
-        None for attacks that keep nothing apart: fit those on `pseudo_targets` to see how they do.
+        Returns:
+            Scores and membership, or None for an attack that sets nothing aside: fit such an attack
+            on `pseudo_targets` to estimate its strength.
         """
         return self.attack.held_out(self.learned)
 
-    def _compare(self, observed: Observation, example: Observation) -> None:
-        if observed.classes != example.classes:
+    def _check_like(self, target: Observation, example: Observation) -> None:
+        if target.classes != example.classes:
             raise InputError(
-                f"The target answers {observed.classes} classes, the shadows {example.classes}.",
+                f"The target answers {target.classes} classes, the shadows {example.classes}.",
                 "Train the shadows for the target's task.",
             )
         if not self.attack.aligned:
             return
-        if not np.array_equal(observed.ids, example.ids):
+        if not np.array_equal(target.ids, example.ids):
             raise InputError(
                 f"{self.attack.title} compares each record with shadow models of the same record, "
                 "and these shadows answered others.",
                 "Use a pool in which all models answer the same records.",
             )
-        inputs = [seen.log_probs.shape[1] for seen in (observed, example)]
+        inputs = [outputs.log_probs.shape[1] for outputs in (target, example)]
         if inputs[0] != inputs[1]:
             raise InputError(
                 f"The target answered {inputs[0]} inputs of each record, the shadows {inputs[1]}.",

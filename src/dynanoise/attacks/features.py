@@ -1,4 +1,4 @@
-"""A target's answers beside those of shadow models that were, and were not, trained on a record."""
+"""Features that the attack classifiers learn from."""
 
 from __future__ import annotations
 
@@ -7,41 +7,74 @@ from collections.abc import Callable
 import numpy as np
 
 from dynanoise.attacks import statistics
+from dynanoise.core import numerics
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 
-SIGNALS = ("scaled_logit", "entropy", "modified_entropy", "confidence")
-"""What is compared; behind a defense and, of the shadow models, without it as well."""
+COMPARED = ("scaled_logit", "entropy", "modified_entropy", "confidence")
+"""Statistics that `comparison_features` compares, of the shadow models also without defense."""
 
 _FARTHEST = 30.0
 _SMALLEST_VARIANCE = 1e-12
 
 
-def features(target: Observation, shadows: ShadowObservations, found: Slots) -> Float64:
-    """What tells a member's answers from a non-member's, float64 [E, F], finite.
+def output_features(log_probs: Float64, labels: Int64) -> Float64:
+    """Compute the features of the paper's shadow attack (arXiv:2505.13362v2).
 
-    Of every signal of the original input: its value, its differences from the record's in- and
-    out-mean, and the log-likelihood ratio of two Gaussians around these with the residual
-    variances of all records; the same against the undefended shadow outputs. Of the scaled logit
-    also the standard deviations, and the ratio under the Gaussians of the record's true class. Of
-    the labels: correctness, the shares of in- and out-models that are right, and the ratio of
-    `label_only`. Where there are near-duplicates, all of it once more of their mean: a record says
-    more about itself than they do, so it is not averaged with them. Nothing depends on who is a
-    member of the target, and nothing on how many classes there are.
+    Probabilities are clamped to [1e-12, 1 - 1e-12] as in the paper's artifact.
 
     Args:
-        target: whose answers.
-        shadows: models that answered the same records.
-        found: for which records, and their k in- and k out-models.
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        [max p, entropy, modified entropy, p_y, -ln p_y] of each row, float64 [N, 5]; entropies and
+        loss in nats.
+
+    >>> output_features(np.log([[0.9, 0.1]]), np.array([0])).round(4).tolist()
+    [[0.9, 0.3251, 0.0211, 0.9, 0.1054]]
     """
-    columns = _columns(target, shadows, found, _original)
+    clipped = numerics.clip_log_probabilities(log_probs)
+    log_p_y = numerics.take_label(clipped, labels)
+    return np.column_stack(
+        [
+            statistics.confidence(clipped, labels),
+            -statistics.entropy(clipped, labels),
+            -statistics.modified_entropy(clipped, labels),
+            np.exp(log_p_y),
+            -log_p_y,
+        ]
+    )
+
+
+def comparison_features(target: Observation, shadows: ShadowObservations, slots: Slots) -> Float64:
+    """Compare the target's outputs with those of shadow models on the same records.
+
+    For every statistic of `COMPARED` of the original input: its value, its differences from the
+    record's in- and out-mean, and the log-likelihood ratio of two Gaussians around these with the
+    residual variances of all records; the same against the undefended shadow outputs. Of the scaled
+    logit also the standard deviations, and the ratio under the Gaussians of the record's true
+    class. Of the labels: correctness, the shares of in- and out-models that are right, and the
+    ratio of `label_only`. With near-duplicates, all of it once more for their mean: a record says
+    more about itself than they do, so it is not averaged with them. Nothing depends on the target's
+    membership, and nothing on the number of classes.
+
+    Args:
+        target: outputs of the target model, [N, A, K].
+        shadows: outputs of shadow models on the same records.
+        slots: the E records to compare, and their k in- and k out-models.
+
+    Returns:
+        float64 [E, F], finite.
+    """
+    columns = _columns(target, shadows, slots, _original)
     if target.log_probs.shape[1] > 1:
-        columns += _columns(target, shadows, found, _near_duplicates)
+        columns += _columns(target, shadows, slots, _near_duplicates)
     return np.column_stack(columns)
 
 
-_Of = Callable[[Float64], Float64]
+_Reduction = Callable[[Float64], Float64]
 """From a statistic of every input, [..., A], to one number a record, [...]."""
 
 
@@ -54,21 +87,22 @@ def _near_duplicates(values: Float64) -> Float64:
 
 
 def _columns(
-    target: Observation, shadows: ShadowObservations, found: Slots, of: _Of
+    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
 ) -> list[Float64]:
     columns: list[Float64] = []
-    labels = target.labels[found.rows]
-    for name in SIGNALS:
-        value = of(statistics.of(target, name))[found.rows]
+    labels = target.labels[slots.rows]
+    for name in COMPARED:
+        value = reduce(statistics.compute(target, name))[slots.rows]
         columns.append(value)
         for clean in (False, True):
-            inside, outside = found.take(of(statistics.of_shadows(shadows, name, clean=clean)))
+            values = reduce(statistics.compute_shadows(shadows, name, clean=clean))
+            inside, outside = slots.take(values)
             means, variances = _residual(inside, outside)
             columns += [value - means[0], value - means[1], _ratio(value, means, variances)]
             if name == "scaled_logit" and not clean:
                 columns += [inside.std(axis=0), outside.std(axis=0)]
                 columns += _by_class(value, inside, outside, labels)
-    return columns + _of_labels(target, shadows, found, of)
+    return columns + _label_columns(target, shadows, slots, reduce)
 
 
 def _residual(
@@ -87,7 +121,7 @@ def _residual(
 def _ratio(
     value: Float64, means: tuple[Float64, Float64], variances: tuple[Float64 | float, ...]
 ) -> Float64:
-    """ln N(value; in) - ln N(value; out), bounded so that no single answer decides a fit."""
+    """ln N(value; in) - ln N(value; out), bounded so that no single output decides a fit."""
     terms = [
         -0.5 * ((value - mean) ** 2 / variance + np.log(variance))
         for mean, variance in zip(means, variances, strict=True)
@@ -109,15 +143,16 @@ def _by_class(value: Float64, inside: Float64, outside: Float64, labels: Int64) 
     return [ratio, means[0] - means[1]]
 
 
-def _of_labels(
-    target: Observation, shadows: ShadowObservations, found: Slots, of: _Of
+def _label_columns(
+    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
 ) -> list[Float64]:
-    correct = of(statistics.of(target, "correctness"))[found.rows]
+    correct = reduce(statistics.compute(target, "correctness"))[slots.rows]
     columns = [correct]
     for clean in (False, True):
-        hits = of(statistics.of_shadows(shadows, "correctness", clean=clean))
-        inside, outside = (part.sum(axis=0) for part in found.take(hits))
-        a, b = (inside + 1) / (found.k + 2), (outside + 1) / (found.k + 2)
-        ratio = correct * np.log(a / b) + (1 - correct) * np.log((1 - a) / (1 - b))
-        columns += [inside / found.k, outside / found.k, ratio]
+        hits = reduce(statistics.compute_shadows(shadows, "correctness", clean=clean))
+        inside, outside = (part.sum(axis=0) for part in slots.take(hits))
+        a_in, a_out = (inside + 1) / (slots.k + 2), (outside + 1) / (slots.k + 2)
+        right, wrong = np.log(a_in / a_out), np.log((1 - a_in) / (1 - a_out))
+        ratio = correct * right + (1 - correct) * wrong
+        columns += [inside / slots.k, outside / slots.k, ratio]
     return columns

@@ -1,4 +1,4 @@
-"""Attacks that look at nothing but which class the answer prefers."""
+"""Label-only attacks: they use nothing but the predicted class."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from dynanoise.core.observation import Observation, ShadowObservations
 @final
 @dataclass(frozen=True)
 class Gap(Attack):
-    """Member if the answer to the original input is correct (Yeom et al. 2018, section 4.1).
+    """Member if the prediction for the original input is correct (Yeom et al. 2018, section 4.1).
 
-    Its balanced accuracy is 0.5 + (train accuracy - test accuracy) / 2. Score: 1 for a correct
-    answer, 0 for a wrong one.
+    Learns nothing from shadow models; needs one predicted label a record and its true label. Its
+    balanced accuracy is 0.5 + (train accuracy - test accuracy) / 2. Score: 1 for a correct
+    prediction, 0 for a wrong one; larger = more likely a member.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.6, 0.4]]]), [0, 0], [[1, 0]])
@@ -33,15 +34,15 @@ class Gap(Attack):
     title: ClassVar[str] = "Gap"
 
     def learn(self, shadows: ShadowObservations) -> None:
-        """Nothing."""
+        """Learn nothing."""
 
-    def formula(self, learned: None, observed: Observation) -> Float64:
-        """[argmax p = y]."""
-        return statistics.of(observed, "correctness")[:, 0]
+    def formula(self, learned: None, target: Observation) -> Float64:
+        """Return 1 for a correct prediction of the original input, else 0, [N]."""
+        return statistics.compute(target, "correctness")[:, 0]
 
 
-class _Counts(NamedTuple):
-    """Scores of a correct and of a wrong answer to each input, float64 [N, A] each."""
+class _PredictionScores(NamedTuple):
+    """Scores of a correct and of a wrong prediction for each input, float64 [N, A] each."""
 
     correct: Float64
     wrong: Float64
@@ -50,26 +51,27 @@ class _Counts(NamedTuple):
 @final
 @dataclass(frozen=True)
 class LabelOnly(Attack):
-    """How much likelier a correct or wrong answer is from models that hold the record.
+    """Likelihood of a correct or wrong prediction from models with the record, over without it.
 
-    Score: ln(a_in / a_out) for a correct answer, ln((1 - a_in) / (1 - a_out)) for a wrong one, with
-    a = (hits + 1) / (n + 2) over the n shadow models that were (a_in) or were not (a_out) trained
-    on this record: the log-likelihood ratio of one Bernoulli answer, each rate by Laplace's rule
-    of succession. Over near-duplicates the sum, each input with rates of its own, as if their
-    answers were independent (Choquette-Choo et al. 2021 query such inputs; the ratio for each
-    record follows the likelihood-ratio test of Carlini et al. 2022). Member if above 0. Records
-    without shadow models score 0.
+    Score: ln(a_in / a_out) for a correct prediction, ln((1 - a_in) / (1 - a_out)) for a wrong one,
+    with a = (hits + 1) / (n + 2) over the n shadow models that were (a_in) or were not (a_out)
+    trained on this record: the log-likelihood ratio of one Bernoulli trial, each rate by Laplace's
+    rule of succession. Over near-duplicates the sum, each input with rates of its own, as if their
+    predictions were independent (Choquette-Choo et al. 2021 query such inputs; the ratio for each
+    record follows the likelihood-ratio test of Carlini et al. 2022). In nats; larger = more likely
+    a member, member if above 0. Records without shadow models score 0.
 
-    It sees only the largest entry and the label, so no defense that keeps labels moves it, at this
-    number of queries.
+    Needs shadow models queried with the target's records, k in- and k out-models for each, and the
+    true labels; of every output only the largest entry. A defense that keeps labels therefore
+    leaves every score as it is, at this number of queries.
 
     Args:
-        calibrate: "defended" counts the shadow models' answers behind the defense, "clean" their
-            undefended outputs.
+        calibrate: "defended" counts the shadow models' predictions behind the defense, "clean"
+            their undefended ones.
 
     Raises:
         InputError: for another ``calibrate``, in-models and out-models of different numbers, or a
-            target that answers another number of inputs than the shadow models.
+            target with another number of inputs a record than the shadow models.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> right, wrong = [0.9, 0.1], [0.1, 0.9]
@@ -89,20 +91,20 @@ class LabelOnly(Attack):
                 f"calibrate is {self.calibrate!r}.", "Use 'defended' or 'clean' shadow outputs."
             )
 
-    def learn(self, shadows: ShadowObservations) -> _Counts:
-        """What a correct and what a wrong answer score."""
-        found = shadows.slots
-        hits = statistics.of_shadows(shadows, "correctness", clean=self.calibrate == "clean")
-        held, not_held = ((part.sum(axis=0) + 1) / (found.k + 2) for part in found.take(hits))
+    def learn(self, shadows: ShadowObservations) -> _PredictionScores:
+        """Compute the scores of a correct and of a wrong prediction for each input."""
+        slots = shadows.slots
+        hits = statistics.compute_shadows(shadows, "correctness", clean=self.calibrate == "clean")
+        a_in, a_out = ((part.sum(axis=0) + 1) / (slots.k + 2) for part in slots.take(hits))
         count = shadows.use.shape[1]
-        return _Counts(
-            found.spread(np.log(held / not_held), count),
-            found.spread(np.log((1 - held) / (1 - not_held)), count),
+        return _PredictionScores(
+            slots.spread(np.log(a_in / a_out), count),
+            slots.spread(np.log((1 - a_in) / (1 - a_out)), count),
         )
 
-    def formula(self, learned: _Counts, observed: Observation) -> Float64:
-        """The sum over inputs."""
-        correct = statistics.of(observed, "correctness")
+    def formula(self, learned: _PredictionScores, target: Observation) -> Float64:
+        """Sum the scores of the predictions over inputs, [N]."""
+        correct = statistics.compute(target, "correctness")
         if correct.shape != learned.correct.shape:
             raise InputError(
                 f"The target answers {correct.shape[1]} inputs for each record, the shadow models "

@@ -1,4 +1,8 @@
-"""The likelihood-ratio attack: a Gaussian for each record, fitted to models with and without it."""
+"""LiRA, the likelihood-ratio attack: Gaussians of a statistic with and without the record.
+
+`Lira` fits them to every record (Carlini et al. 2022); `fit_gaussian` chooses their variance.
+`LiraByClass` fits them to every class, as the DynaNoise paper does.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from dynanoise.attacks.base import Attack
 from dynanoise.core import numerics
 from dynanoise.core.errors import check
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Bools, Float64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
 
@@ -29,17 +33,35 @@ _HALF_MEDIAN_CHI_SQUARE = float(special.gammaincinv(0.5, 0.5))
 
 
 class Gaussian(NamedTuple):
-    """Normal distributions of a statistic, one for each of E examples and A inputs."""
+    """Normal distributions of a statistic, one for each of E records and A inputs.
 
-    centre: Float64  # [E, A]
-    sd: Float64  # [E, A], or [] if all share one
+    Attributes:
+        centre: float64 [E, A].
+        sd: float64 [E, A], or [] if all share one.
+    """
+
+    centre: Float64
+    sd: Float64
 
     def z(self, phi: Float64) -> Float64:
-        """(phi - centre) / sd, [E, A]."""
+        """Standardise values of the statistic.
+
+        Args:
+            phi: float64 [E, A].
+
+        Returns:
+            (phi - centre) / sd, float64 [E, A].
+        """
         return np.asarray((phi - self.centre) / self.sd)
 
     def log_density(self, phi: Float64) -> Float64:
-        """ln N(phi; centre, sd), [E, A].
+        """Compute the log-density of values of the statistic.
+
+        Args:
+            phi: float64 [E, A].
+
+        Returns:
+            ln N(phi; centre, sd), float64 [E, A].
 
         >>> Gaussian(np.array([[1.0]]), np.array(2.0)).log_density(np.array([[3.0]])).round(4)
         array([[-2.1121]])
@@ -49,7 +71,12 @@ class Gaussian(NamedTuple):
 
 @dataclass(frozen=True)
 class Moments:
-    """Of numbers that are seen in parts: how many, their mean, and squared deviations from it.
+    """Count, mean and squared deviations of numbers that arrive in parts.
+
+    Attributes:
+        count: how many numbers.
+        mean: their mean.
+        squares: the sum of their squared deviations from it.
 
     >>> both = Moments.of(np.array([1.0, 2.0])) + Moments.of(np.array([6.0]))
     >>> round(both.sd, 6), float(np.std([1, 2, 6]).round(6))
@@ -62,12 +89,19 @@ class Moments:
 
     @classmethod
     def of(cls, values: Float64) -> Moments:
-        """Of one part."""
+        """Compute the moments of one part.
+
+        Args:
+            values: float64 [...], at least one.
+
+        Returns:
+            The moments.
+        """
         mean = float(values.mean())
         return cls(values.size, mean, float(np.square(values - mean).sum()))
 
     def __add__(self, other: Moments) -> Moments:
-        """Of both parts together (Chan, Golub & LeVeque 1979)."""
+        """Combine the moments of two parts (Chan, Golub & LeVeque 1979)."""
         count, apart = self.count + other.count, other.mean - self.mean
         return Moments(
             count,
@@ -82,40 +116,49 @@ class Moments:
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Of in- and out-models, where one standard deviation stands for all examples."""
+class SharedMoments:
+    """Moments behind the one standard deviation of all records, for in- and out-models.
+
+    Attributes:
+        inside: of the in-models.
+        outside: of the out-models.
+    """
 
     inside: Moments
     outside: Moments
 
-    def __add__(self, other: Spread) -> Spread:
-        """Of the examples of both."""
-        return Spread(self.inside + other.inside, self.outside + other.outside)
+    def __add__(self, other: SharedMoments) -> SharedMoments:
+        """Combine the moments of two sets of records."""
+        return SharedMoments(self.inside + other.inside, self.outside + other.outside)
 
 
-def gaussian(
-    values: Float64, centre: str, variance: str, raw: Float64, spread: Moments | None = None
+def fit_gaussian(
+    values: Float64, centre: str, variance: str, raw: Float64, shared: Moments | None = None
 ) -> Gaussian:
-    """Gaussians of what k models of one kind have.
+    """Fit Gaussians to the statistic of k models of one kind, and choose their variance.
 
     Args:
-        values: float64 [k, E, A].
+        values: float64 [k, E, A], the statistic of k in-models (or out-models) of E records.
         centre: one of `CENTRES`, over the models.
-        variance: one of `VARIANCES`.
-        raw: the values whose standard deviation "raw" means.
-        spread: of all examples, where these are some of them; None for what these themselves have.
+        variance: one of `VARIANCES`; see `Lira`.
+        raw: float64 [k, E, A], the values whose standard deviation "raw" means.
+        shared: moments of all records, where ``values`` are of some of them; None to compute
+            "residual" and "raw" from the values themselves.
+
+    Returns:
+        Gaussians with an sd of at least `numerics.SMALLEST_SD`.
 
     >>> values = np.array([[[0.0], [4.0]], [[2.0], [4.0]]])
-    >>> gaussian(values, "mean", "example", values).sd.tolist()
+    >>> fit_gaussian(values, "mean", "example", values).sd.tolist()
     [[1.0], [1e-06]]
-    >>> [float(gaussian(values, "mean", name, values).sd.round(4)) for name in VARIANCES[1:]]
+    >>> [float(fit_gaussian(values, "mean", name, values).sd.round(4)) for name in VARIANCES[1:]]
     [0.7071, 1.6583]
     """
     middle = np.asarray(CENTRES[centre](values, axis=0))
     if variance == "example":
         sd = values.std(axis=0)
-    elif spread is not None:
-        sd = np.asarray(spread.sd)
+    elif shared is not None:
+        sd = np.asarray(shared.sd)
     else:
         sd = np.std(raw if variance == "raw" else values - middle)
     return Gaussian(middle, np.maximum(sd, numerics.SMALLEST_SD))
@@ -131,28 +174,33 @@ class _Learned(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Lira(Attack):
-    """LiRA: how much likelier the answer is from a model with the record than from one without.
+    """LiRA: likelihood of the output under models trained with the record, over without it.
 
     Carlini et al., S&P 2022, arXiv:2112.03570v2, algorithm 1 and its offline variant. For each
     record and input, a Gaussian is fitted to the statistic phi of the k shadow models that were
-    trained on the record and one to that of the k that were not. Scores in nats are averaged over
-    the A inputs of a record:
+    trained on the record and one to that of the k that were not. Scores in nats, averaged over the
+    A inputs of a record; larger = more likely a member:
 
     - "online": ln N(phi; in) - ln N(phi; out), algorithm 1; member if above 0.
-    - "offline_one_sided": -ln P(Phi > phi), Phi ~ N(out), as the paper has it, in logarithms.
-    - "offline_two_sided": -ln N(phi; out), as the authors' code has it.
+    - "offline_one_sided": -ln P(Phi > phi), Phi ~ N(out), the paper's, in logarithms.
+    - "offline_two_sided": -ln N(phi; out), that of the authors' code.
 
-    Offline attacks use no model that was trained on the record, so they cannot tell where members
-    begin: they say member above the median score of a non-member (for one input and, two-sided, a
-    record of middling sd), which is ln 2 one-sided. Tune a threshold to use them.
+    Needs shadow models queried with the target's records, k in- and k out-models for each (offline
+    only the out-models are used), and the true labels. The threat model says whether their outputs
+    pass the target's defense.
 
-    Published codes differ in how they fit; every variant here has a name:
+    Offline attacks use no model that was trained on the record, so they cannot place the threshold
+    between members and non-members: they call a record a member above the median score of a
+    non-member (for one input and, two-sided, a record of median sd), which is ln 2 one-sided.
+    Tune a threshold to use them.
+
+    Published codes differ in the fit; every variant here has a name:
 
     - the centre is the "mean" (the paper) or the "median" (the authors' code) over models;
-    - the variance (ddof 0) is of one "example" and input over its k models, which needs about 32
-      models; or one for all, of the "residual" phi - centre, for members and non-members
-      separately (tensorflow/privacy's advanced_mia.py); or one for all of the "raw" phi (their
-      plot.py): online that of the in-models stands for both kinds, offline that of out-models.
+    - the variance (ddof 0) is that of one "example" and input over its k models, which needs about
+      32 models; or one for all, of the "residual" phi - centre, for in- and out-models separately
+      (tensorflow/privacy's advanced_mia.py); or one for all of the "raw" phi (their plot.py):
+      online that of the in-models stands for both kinds, offline that of the out-models.
 
     An sd is at least `numerics.SMALLEST_SD`. Where k = 1 nothing varies within a record, and "raw"
     stands for the other variances. Records without shadow models score 0.
@@ -161,10 +209,10 @@ class Lira(Attack):
         mode: one of `MODES`.
         centre: one of `CENTRES`.
         variance: one of `VARIANCES`.
-        statistic: a registered statistic; the paper's is "scaled_logit".
+        statistic: registered name of the statistic; the paper's is "scaled_logit".
 
     Raises:
-        InputError: for another mode, centre or variance; on fitting, if examples have different
+        InputError: for another mode, centre or variance; on fitting, if records have different
             numbers of in- and out-models.
         UnknownNameError: for a statistic that is not registered.
 
@@ -186,77 +234,163 @@ class Lira(Attack):
     aligned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("centre", CENTRES), ("variance", VARIANCES)):
+        for name, values in (("mode", MODES), ("centre", CENTRES), ("variance", VARIANCES)):
             value = getattr(self, name)
             check(
-                value in known,
+                value in values,
                 f"LiRA's {name} is {value!r}.",
-                f"Use one of {', '.join(known)}.",
+                f"Use one of {', '.join(values)}.",
             )
         STATISTICS.get(self.statistic)
 
     def learn(self, shadows: ShadowObservations) -> _Learned:
-        """The Gaussians of every example that has shadow models."""
+        """Fit the Gaussians of every record that has shadow models."""
         return self.learn_part(shadows, None)
 
-    def learn_part(self, shadows: ShadowObservations, gathered: Spread | None) -> _Learned:
-        """The Gaussians of some of the examples; None takes them for all."""
-        found = shadows.slots
-        inside, outside = found.take(self._values(shadows))
+    def learn_part(self, shadows: ShadowObservations, gathered: SharedMoments | None) -> _Learned:
+        """Fit the Gaussians of some of the records; with None these are all."""
+        slots = shadows.slots
+        inside, outside = slots.take(self._values(shadows))
         online = self.mode == "online"
-        variance = self._variance(found)
+        variance = self._variance(slots)
         raw = inside if online else outside
-        spreads = (None, None) if gathered is None else (gathered.inside, gathered.outside)
-        out = gaussian(outside, self.centre, variance, raw, spreads[1])
+        shared = (None, None) if gathered is None else (gathered.inside, gathered.outside)
+        out = fit_gaussian(outside, self.centre, variance, raw, shared[1])
         return _Learned(
-            slots=found,
-            inside=gaussian(inside, self.centre, variance, raw, spreads[0]) if online else out,
+            slots=slots,
+            inside=fit_gaussian(inside, self.centre, variance, raw, shared[0]) if online else out,
             outside=out,
             threshold=self._threshold(out),
         )
 
-    def gather(self, shadows: ShadowObservations) -> Spread | None:
-        """The deviations of which one standard deviation stands for all examples, if one does."""
-        found = shadows.slots
-        variance = self._variance(found)
+    def gather(self, shadows: ShadowObservations) -> SharedMoments | None:
+        """Collect the deviations behind one standard deviation for all records, if it is shared."""
+        slots = shadows.slots
+        variance = self._variance(slots)
         if variance == "example":
             return None
-        inside, outside = found.take(self._values(shadows))
+        inside, outside = slots.take(self._values(shadows))
         if variance == "raw":
             raw = Moments.of(inside if self.mode == "online" else outside)
-            return Spread(raw, raw)
+            return SharedMoments(raw, raw)
         centre = CENTRES[self.centre]
-        return Spread(*(Moments.of(part - centre(part, axis=0)) for part in (inside, outside)))
+        residuals = (part - centre(part, axis=0) for part in (inside, outside))
+        return SharedMoments(*map(Moments.of, residuals))
 
     def _values(self, shadows: ShadowObservations) -> Float64:
-        return np.stack([statistics.of(seen, self.statistic) for seen in shadows.observed])
+        return np.stack([statistics.compute(model, self.statistic) for model in shadows.observed])
 
-    def _variance(self, found: Slots) -> str:
-        return self.variance if found.k > 1 else "raw"
+    def _variance(self, slots: Slots) -> str:
+        return self.variance if slots.k > 1 else "raw"
 
     def _threshold(self, out: Gaussian) -> float:
         if self.mode == "online":
             return 0.0
         if self.mode == "offline_one_sided":
             return float(np.log(2))
-        middling = float(np.median(np.log(out.sd)))
-        return float(middling + _LN_SQRT_2_PI + _HALF_MEDIAN_CHI_SQUARE)
+        median_log_sd = float(np.median(np.log(out.sd)))
+        return float(median_log_sd + _LN_SQRT_2_PI + _HALF_MEDIAN_CHI_SQUARE)
 
-    def formula(self, learned: _Learned, observed: Observation) -> Float64:
-        """The mean log-likelihood ratio over inputs, or offline the mean surprise."""
-        phi = statistics.of(observed, self.statistic)[learned.slots.rows]
+    def formula(self, learned: _Learned, target: Observation) -> Float64:
+        """Average the log-likelihood ratio over inputs, offline minus the log-density, [N]."""
+        phi = statistics.compute(target, self.statistic)[learned.slots.rows]
         if self.mode == "online":
-            found = learned.inside.log_density(phi) - learned.outside.log_density(phi)
+            scores = learned.inside.log_density(phi) - learned.outside.log_density(phi)
         elif self.mode == "offline_one_sided":
             # The upper tail at z is the lower tail at -z, and its logarithm does not underflow.
-            found = -special.log_ndtr(-learned.outside.z(phi))
+            scores = -special.log_ndtr(-learned.outside.z(phi))
         else:
-            found = -learned.outside.log_density(phi)
-        return learned.slots.spread(found.mean(axis=1), len(observed.labels))
+            scores = -learned.outside.log_density(phi)
+        return learned.slots.spread(scores.mean(axis=1), len(target.labels))
 
     def decision(self, learned: _Learned, scores: Float64) -> Bools:
-        """Score > threshold, which online is 0."""
+        """Compare score > threshold, which online is 0, [N]."""
         return np.asarray(scores > learned.threshold)
 
 
-ATTACKS = {"lira": Lira}
+class _ClassGaussians(NamedTuple):
+    """Mean and standard deviation of the cross-entropy for members [0] and non-members [1]."""
+
+    mean: Float64  # [2, K]
+    sd: Float64  # [2, K]
+
+    def log_ratio(self, losses: Float64, classes: Int64) -> Float64:
+        """ln N(loss; in) - ln N(loss; out) of each loss under its class."""
+        z = (losses - self.mean[:, classes]) / self.sd[:, classes]
+        log_density = -0.5 * z**2 - np.log(self.sd[:, classes])
+        return np.asarray(log_density[0] - log_density[1])
+
+
+class _LearnedByClass(NamedTuple):
+    gaussians: _ClassGaussians
+    sign: float  # -1 where the rule is inverted
+
+
+def _losses(log_probs: Float64, labels: Int64) -> Float64:
+    """-ln p_y with p_y clamped to [1e-12, 1 - 1e-12], as in the paper's artifact."""
+    return -statistics.loss(numerics.clip_log_probabilities(log_probs), labels)
+
+
+def _mean_and_sd(losses: Float64) -> tuple[float, float]:
+    sd = float(losses.std(ddof=1)) if losses.size > 1 else 0.0
+    return float(losses.mean()), max(sd, numerics.SMALLEST_SD)
+
+
+@final
+@dataclass(frozen=True)
+class LiraByClass(Attack):
+    """Likelihood ratio of the cross-entropy under Gaussians pooled by true class.
+
+    The attack that arXiv:2505.13362v2 calls LiRA. That of Carlini et al. (2022), which fits a pair
+    of Gaussians to every single record and is far stronger, is `Lira`.
+
+    Needs a few shadow models, whatever records they were queried with (in the paper three, all
+    trained on the same members), and the true labels. They are pooled; for each class one Gaussian
+    is fitted to members' losses and one to non-members' (ddof 1, sd at least 1e-6; a class with
+    fewer than two such losses has the Gaussian over all classes). Score: ln N(loss; in) -
+    ln N(loss; out) in nats; larger = more likely a member, member if above 0. If on the shadow
+    models the class-blind Gaussians classify more records correctly with the ratio below 0, scores
+    and decisions are inverted.
+
+    Args:
+        shadows: how many shadow models to pool.
+
+    >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+    >>> probs = [[[0.99, 0.01], [0.97, 0.03], [0.7, 0.3], [0.5, 0.5]]]
+    >>> shadows = observe_shadow_logits(np.log(probs), labels=[0, 0, 0, 0], use=[[1, 1, 0, 0]])
+    >>> fitted = LiraByClass().fit(shadows)
+    >>> scores = fitted.score(observe_logits(np.log([[0.98, 0.02], [0.6, 0.4]]), labels=[0, 0]))
+    >>> scores.round(2).tolist(), fitted.decide(scores).tolist()
+    ([5.05, -574.98], [True, False])
+    """
+
+    shadows: int = 3
+    title: ClassVar[str] = "LiRA by class"
+
+    def learn(self, shadows: ShadowObservations) -> _LearnedByClass:
+        """Fit the Gaussians, and decide whether to invert."""
+        log_probs, labels, members = shadows.rows(models=self.shadows)
+        losses = _losses(log_probs, labels)
+        overall = [_mean_and_sd(losses[side]) for side in (members, ~members)]
+        classes = log_probs.shape[-1]
+        mean, sd = (
+            np.repeat(np.array(part)[:, None], classes, axis=1)
+            for part in zip(*overall, strict=True)
+        )
+        everywhere = _ClassGaussians(mean.copy(), sd.copy())
+        for side, chosen in enumerate((members, ~members)):
+            for label in range(classes):
+                pooled = losses[chosen & (labels == label)]
+                if pooled.size > 1:
+                    mean[side, label], sd[side, label] = _mean_and_sd(pooled)
+        blind = everywhere.log_ratio(losses, np.zeros_like(labels))
+        inverted = np.mean((blind < 0) == members) > np.mean((blind > 0) == members)
+        return _LearnedByClass(_ClassGaussians(mean, sd), -1.0 if inverted else 1.0)
+
+    def formula(self, learned: _LearnedByClass, target: Observation) -> Float64:
+        """Compute the log-likelihood ratio, inverted where the shadow models call for it, [N]."""
+        losses = _losses(target.log_probs[:, 0], target.labels)
+        return learned.sign * learned.gaussians.log_ratio(losses, target.labels)
+
+
+ATTACKS = {"lira": Lira, "lira_by_class": LiraByClass}

@@ -1,4 +1,4 @@
-"""The target's answer among its answers about known non-members: no shadow models needed."""
+"""Attack-P: the target's output among its outputs on known non-members, without shadow models."""
 
 from __future__ import annotations
 
@@ -15,54 +15,65 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
 
 
-def known_non_members(observed: Observation, title: str) -> Observation:
-    """The population of an attack that cannot do without.
+def require_population(outputs: Observation, title: str) -> Observation:
+    """Return a model's outputs on known non-members.
+
+    Args:
+        outputs: outputs of one model.
+        title: the attack's name in messages.
+
+    Returns:
+        `Observation.population`.
 
     Raises:
         InputError: if there is none, or it is empty.
     """
-    if observed.population is None or len(observed.population.labels) == 0:
+    if outputs.population is None or len(outputs.population.labels) == 0:
         raise InputError(
             f"{title} compares answers with those about known non-members, and there are none.",
             "Give `Observation.population`, the same model's answers about records that no model "
             "was trained on, such as a pool's reference.",
         )
-    return observed.population
+    return outputs.population
 
 
-def ranks(signal: Float64, known: Float64) -> Float64:
-    """The share of known values that are smaller, equal ones counted half, in [0, 1].
+def ranks(values: Float64, population: Float64) -> Float64:
+    """Compute the share of the population that is smaller than each value, equal ones half.
 
     Args:
-        signal: float64 [N].
-        known: float64 [P], P >= 1.
+        values: float64 [N].
+        population: float64 [P], P >= 1.
+
+    Returns:
+        float64 [N], in [0, 1].
 
     >>> ranks(np.array([0.0, 2.0, 9.0]), np.array([1.0, 2.0, 2.0, 3.0])).tolist()
     [0.0, 0.5, 1.0]
     """
-    ordered = np.sort(known)
-    smaller = np.searchsorted(ordered, signal, side="left")
-    not_larger = np.searchsorted(ordered, signal, side="right")
-    return np.asarray((smaller + not_larger) / (2 * len(known)))
+    ordered = np.sort(population)
+    smaller = np.searchsorted(ordered, values, side="left")
+    not_larger = np.searchsorted(ordered, values, side="right")
+    return np.asarray((smaller + not_larger) / (2 * len(population)))
 
 
 @final
 @dataclass(frozen=True)
 class Population(Attack):
-    """Attack-P: the quantile of the signal among the target's answers about known non-members.
+    """Attack-P: the quantile of a statistic among the target's outputs on known non-members.
 
-    Ye et al., CCS 2022, arXiv:2111.09679v4, Attack P. Score: the share of the
-    population whose signal is smaller, equal ones counted half, in [0, 1]. Member if the score is
-    above 1 - alpha, so that of non-members like the population a share of alpha is called members,
-    to within one record of the population where signals have no ties. Signals are averaged over a
-    record's inputs. It learns nothing from shadow models: `fit()` needs none.
+    Ye et al., CCS 2022, arXiv:2111.09679v4, Attack P. Needs outputs of the same model on records
+    that no model was trained on (the population) and the true labels; no shadow models, so `fit()`
+    takes none. Score: the share of the population whose statistic is smaller, equal ones counted
+    half, in [0, 1]; larger = more likely a member. Member if the score is above 1 - alpha, so that
+    of non-members like the population a share of alpha is called members, to within one record of
+    the population where values have no ties. Statistics are averaged over a record's inputs.
 
     Args:
-        alpha: the false positive rate to decide at, in (0, 1); 0.05 can be had from a few hundred
-            known non-members.
-        statistic: a registered statistic, "loss" in the paper.
+        alpha: the false positive rate to decide at, in (0, 1); 0.05 takes a few hundred known
+            non-members.
+        statistic: registered name of the statistic; "loss" in the paper.
         by_class: True compares with known non-members of the record's true class. A class with
-            fewer than 1/alpha of them, which cannot resolve alpha, uses all.
+            fewer than 1/alpha of them, which cannot resolve alpha, is compared with all.
 
     Raises:
         InputError: if alpha is not in (0, 1); on scoring, if there are no known non-members.
@@ -70,11 +81,10 @@ class Population(Attack):
 
     >>> from dataclasses import replace
     >>> from dynanoise.evaluation.responses import observe_logits
-    >>> probs = [[0.2, 0.8], [0.5, 0.5], [0.6, 0.4], [0.9, 0.1]]
-    >>> known = observe_logits(np.log(probs), [0, 0, 0, 0])
-    >>> seen = replace(observe_logits(np.log([[0.95, 0.05], [0.6, 0.4]]), [0, 0]), population=known)
+    >>> reference = np.log([[0.2, 0.8], [0.5, 0.5], [0.6, 0.4], [0.9, 0.1]])
+    >>> target = observe_logits(np.log([[0.95, 0.05], [0.6, 0.4]]), labels=[0, 0])
     >>> fitted = Population(alpha=0.25).fit()
-    >>> scores = fitted.score(seen)
+    >>> scores = fitted.score(replace(target, population=observe_logits(reference, [0, 0, 0, 0])))
     >>> scores.tolist(), fitted.decide(scores).tolist()
     ([1.0, 0.625], [True, False])
     """
@@ -95,23 +105,23 @@ class Population(Attack):
         STATISTICS.get(self.statistic)
 
     def learn(self, shadows: ShadowObservations) -> None:
-        """Nothing."""
+        """Learn nothing."""
 
-    def formula(self, learned: None, observed: Observation) -> Float64:
-        """The quantile of each signal."""
-        population = known_non_members(observed, self.title)
-        signal = statistics.of(observed, self.statistic).mean(axis=1)
-        known = statistics.of(population, self.statistic).mean(axis=1)
-        scores = ranks(signal, known)
+    def formula(self, learned: None, target: Observation) -> Float64:
+        """Compute the quantile of each record's statistic, [N]."""
+        population = require_population(target, self.title)
+        values = statistics.compute(target, self.statistic).mean(axis=1)
+        reference = statistics.compute(population, self.statistic).mean(axis=1)
+        scores = ranks(values, reference)
         if self.by_class:
-            for label in np.unique(observed.labels):
-                mine, theirs = observed.labels == label, population.labels == label
-                if theirs.sum() * self.alpha >= 1:
-                    scores[mine] = ranks(signal[mine], known[theirs])
+            for label in np.unique(target.labels):
+                records, peers = target.labels == label, population.labels == label
+                if peers.sum() * self.alpha >= 1:
+                    scores[records] = ranks(values[records], reference[peers])
         return scores
 
     def decision(self, learned: None, scores: Float64) -> Bools:
-        """Score > 1 - alpha."""
+        """Compare score > 1 - alpha, [N]."""
         return np.asarray(scores > 1 - self.alpha)
 
 

@@ -1,4 +1,4 @@
-"""The robust membership inference attack: a record's likelihood ratio against those of others."""
+"""RMIA, the robust attack: a record's likelihood ratio against those of known non-members."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from scipy import stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
-from dynanoise.attacks.population import known_non_members
-from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.attacks.population import require_population
+from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 
 GRID = tuple(step / 10 for step in range(11))
-"""What `a` is chosen from."""
+"""Candidates for `a`."""
 
 PSEUDO_TARGETS = 4
-"""How many shadow models are played as targets to choose it."""
+"""How many pseudo-targets `a` is chosen on."""
 
 
 def log_mean(log_probs: Float64) -> Float64:
-    """ln of the mean probability over the first axis, [S, ...] -> [...].
+    """Compute ln of the mean probability over the first axis.
+
+    Args:
+        log_probs: float64 [S, ...], ln of probabilities.
+
+    Returns:
+        float64 [...].
 
     >>> log_mean(np.array([-1000.0, -1000.0])).item()
     -1000.0
@@ -37,11 +43,14 @@ def log_mean(log_probs: Float64) -> Float64:
 
 
 def offline_log_mean(log_mean_out: Float64, a: float) -> Float64:
-    """ln(((1 + a) mean_out + 1 - a) / 2): out-models raised to what in-models would add.
+    """Compute ln(((1 + a) mean_out + 1 - a) / 2), which stands for in- and out-models offline.
 
     Args:
         log_mean_out: float64 [...], ln of the out-models' mean probability.
         a: in [0, 1]; 1 leaves the mean as it is.
+
+    Returns:
+        float64 [...].
 
     >>> np.exp(offline_log_mean(np.log([0.5, 0.5]), 0.2)).round(12).tolist()
     [0.7, 0.7]
@@ -53,13 +62,16 @@ def offline_log_mean(log_mean_out: Float64, a: float) -> Float64:
         return np.asarray(np.log((1 + a) / 2 * np.exp(log_mean_out) + (1 - a) / 2))
 
 
-def share_exceeded(log_ratios: Float64, known: Float64, gamma: float) -> Float64:
-    """The share of z with r_x / r_z > gamma, strictly, in O(N log N + P log P).
+def share_exceeded(log_ratios: Float64, population: Float64, gamma: float) -> Float64:
+    """Compute the share of z with r_x / r_z > gamma, strictly, in O(N log N + P log P).
 
     Args:
         log_ratios: float64 [...], ln r_x.
-        known: float64 [P], ln r_z, P >= 1.
+        population: float64 [P], ln r_z, P >= 1.
         gamma: > 0.
+
+    Returns:
+        float64 [...], in [0, 1].
 
     >>> share_exceeded(np.log([1.0, 2.0, 9.0]), np.log([1.0, 1.0, 4.0, 0.5]), 2.0).tolist()
     [0.0, 0.25, 1.0]
@@ -68,51 +80,60 @@ def share_exceeded(log_ratios: Float64, known: Float64, gamma: float) -> Float64
     # Searching in order stays within the cache, which more than pays for sorting.
     order = np.argsort(bar)
     smaller = np.empty(len(bar), dtype=np.int64)
-    smaller[order] = np.searchsorted(np.sort(known), bar[order], side="left")
-    return np.asarray((smaller / len(known)).reshape(np.shape(log_ratios)))
+    smaller[order] = np.searchsorted(np.sort(population), bar[order], side="left")
+    return np.asarray((smaller / len(population)).reshape(np.shape(log_ratios)))
 
 
-class Reference(NamedTuple):
-    """What the shadow models say of p(x) and of p(z), in logarithms.
+class MeanProbabilities(NamedTuple):
+    """ln of the shadow models' mean probability of the true class, behind p(x) and p(z).
 
     Attributes:
-        slots: which examples have shadow models.
-        own: float64 [E, A], ln of the mean p_y of in- and out-models, or offline of out-models.
-        known: float64 [P, B], ln of all models' mean p_y for the population; B inputs a record.
-        each: float64 [S, P, B], ln of each model's.
+        slots: in- and out-models of the E records that have shadow models.
+        records: float64 [E, A], over in- and out-models, or offline over out-models.
+        population: float64 [P, B], over all models; B inputs a record of the population.
+        by_model: float64 [S, P, B], of each model on the population.
         ids: int64 [P], the population's records.
     """
 
     slots: Slots
-    own: Float64
-    known: Float64
-    each: Float64
+    records: Float64
+    population: Float64
+    by_model: Float64
     ids: Int64
 
 
-def reference(shadows: ShadowObservations, title: str, *, offline: bool) -> Reference:
-    """Means over shadow models.
+def mean_probabilities(
+    shadows: ShadowObservations, title: str, *, offline: bool
+) -> MeanProbabilities:
+    """Average the probability of the true class over shadow models.
+
+    Args:
+        shadows: outputs of S shadow models, each with the same population.
+        title: the attack's name in messages.
+        offline: True to average a record over its out-models only.
+
+    Returns:
+        Logarithms of the means, for records and population.
 
     Raises:
-        InputError: if a model has no population, or not the others'.
+        InputError: if a model has no population, or another than the first model's.
     """
-    found = shadows.slots
-    populations = [known_non_members(seen, title) for seen in shadows.observed]
+    slots = shadows.slots
+    populations = [require_population(model, title) for model in shadows.observed]
     same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
     check(
         same,
         "The shadow models answered different known non-members.",
         "Ask all models about the same population.",
     )
-    values = np.stack([statistics.of(seen, "loss") for seen in shadows.observed])
+    values = np.stack([statistics.compute(model, "loss") for model in shadows.observed])
     if offline:
-        own = log_mean(values[found.outside, found.rows])
+        records = log_mean(values[slots.outside, slots.rows])
     else:
-        inside, outside = map(log_mean, found.take(values))
-        own = np.logaddexp(inside, outside) - np.log(2)
-    each = np.stack([statistics.of(seen, "loss") for seen in populations])
-    ids = populations[0].ids
-    return Reference(found, own, log_mean(each), each, ids)
+        inside, outside = map(log_mean, slots.take(values))
+        records = np.logaddexp(inside, outside) - np.log(2)
+    by_model = np.stack([statistics.compute(model, "loss") for model in populations])
+    return MeanProbabilities(slots, records, log_mean(by_model), by_model, populations[0].ids)
 
 
 def _log_p(log_mean_probs: Float64, a: float | None) -> Float64:
@@ -121,7 +142,7 @@ def _log_p(log_mean_probs: Float64, a: float | None) -> Float64:
 
 
 class _Learned(NamedTuple):
-    reference: Reference
+    means: MeanProbabilities
     a: float | None  # None online
     threshold: float
 
@@ -129,13 +150,18 @@ class _Learned(NamedTuple):
 @final
 @dataclass(frozen=True)
 class Rmia(Attack):
-    """RMIA: how often a record's likelihood ratio exceeds that of a record known not to be in.
+    """RMIA: how often a record's likelihood ratio exceeds that of a known non-member.
 
     Zarifzadeh, Liu & Shokri, ICML 2024, arXiv:2312.03262v3. r_x = p_target(x) / p(x) with p the
     probability of the true class, and the score is the share of the population's records z, known
     non-members of all models, with r_x / r_z > gamma, in [0, 1] and averaged over the inputs of a
-    record. The population's inputs all count as records. Member if the score is above that of a
-    record with r_x = 1, halfway between in- and out-models, as the shadow models would score it.
+    record; larger = more likely a member. The population's inputs all count as records. Member if
+    the score is above that of a record with r_x = 1, halfway between in- and out-models, as the
+    shadow models would score it.
+
+    Needs shadow models queried with the target's records, k in- and k out-models for each (offline
+    only the out-models are used); outputs of target and shadow models on the same population; and
+    the true labels. The threat model says whether shadow outputs pass the target's defense.
 
     Online, p(x) = (mean_in + mean_out) / 2 over k models of either kind. Offline it is
     ((1 + a) mean_out + 1 - a) / 2, where `a` says how far members' probabilities rise: 1 not at
@@ -151,29 +177,29 @@ class Rmia(Attack):
     Args:
         offline: True uses no model that was trained on the record.
         a: in [0, 1], for offline only; None chooses the value of `GRID` with the greatest mean AUC
-            over `PSEUDO_TARGETS` shadow models played as targets. In a pool these hold a record
-            independently of the target, so that none is its complement.
+            over `PSEUDO_TARGETS` pseudo-targets. In a pool these hold a record independently of the
+            target, so that none is its complement.
         gamma: > 0; the paper's is 2.
-        seed: of the choice of pseudo-targets.
+        seed: seed of the choice of pseudo-targets.
 
     Raises:
         InputError: if a or gamma is out of range; if the target or a shadow model has no
-            population, or not the others'; if examples have different numbers of shadow models.
+            population, or not the others'; if records have different numbers of shadow models.
         TooFewRecordsError: if ``a`` is to be chosen with one shadow model of either kind.
 
     >>> from dataclasses import replace
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> def two(*p):
     ...     return np.log([[x, 1 - x] for x in p])
-    >>> known = [observe_logits(two(*p), [0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
+    >>> references = [observe_logits(two(*p), [0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
     >>> shadows = observe_shadow_logits([two(0.9), two(0.6)], labels=[0], use=[[1], [0]])
-    >>> seen = [replace(o, population=z) for o, z in zip(shadows.observed, known)]
-    >>> fitted = Rmia().fit(replace(shadows, observed=tuple(seen)))
-    >>> fitted.score(replace(observe_logits(two(0.99), labels=[0]), population=known[2])).tolist()
+    >>> observed = [replace(o, population=z) for o, z in zip(shadows.observed, references)]
+    >>> fitted = Rmia().fit(replace(shadows, observed=tuple(observed)))
+    >>> target = observe_logits(two(0.99), labels=[0])
+    >>> fitted.score(replace(target, population=references[2])).tolist()
     [0.0]
-    >>> population = observe_logits(two(0.5, 0.1), [0, 0])
-    >>> target = replace(observe_logits(two(0.99), [0]), population=population)
-    >>> fitted.score(target).tolist()  # 1.32 is more than twice 0.1 / 0.4, not than 0.5 / 0.5
+    >>> # r_x = 1.32 is more than twice r_z = 0.1 / 0.4, and less than twice 0.5 / 0.5
+    >>> fitted.score(replace(target, population=observe_logits(two(0.5, 0.1), [0, 0]))).tolist()
     [0.5]
     """
 
@@ -196,56 +222,57 @@ class Rmia(Attack):
         )
 
     def learn(self, shadows: ShadowObservations) -> _Learned:
-        """Means over the shadow models, and offline `a`."""
+        """Average over the shadow models, and choose `a` offline."""
         a = None
         if self.offline:
-            a = self._chosen(shadows) if self.a is None else self.a
-        known = reference(shadows, self.title, offline=self.offline)
-        ratios = known.each - _log_p(known.known, a)
-        return _Learned(known, a, float(np.mean(ratios < -np.log(self.gamma))))
+            a = self._choose_a(shadows) if self.a is None else self.a
+        means = mean_probabilities(shadows, self.title, offline=self.offline)
+        ratios = means.by_model - _log_p(means.population, a)
+        return _Learned(means, a, float(np.mean(ratios < -np.log(self.gamma))))
 
     def gather(self, shadows: ShadowObservations) -> None:
-        """Nothing: each example is compared with the population, which is the same for all."""
+        """Return None: each record is compared with the population, which is the same for all."""
         if self.offline and self.a is None:
             raise InputError(
                 "RMIA's a is to be chosen on all records.",
                 "Say what it is, such as rmia(offline=True, a=0.3).",
             )
 
-    def formula(self, learned: _Learned, observed: Observation) -> Float64:
-        """The share of the population that is exceeded."""
-        return self._shares(learned.reference, learned.a, observed)
+    def formula(self, learned: _Learned, target: Observation) -> Float64:
+        """Compute the share of the population that each record exceeds, [N]."""
+        return self._shares(learned.means, learned.a, target)
 
     def decision(self, learned: _Learned, scores: Float64) -> Bools:
-        """Score > the learned threshold."""
+        """Compare score > the learned threshold, [N]."""
         return np.asarray(scores > learned.threshold)
 
-    def _shares(self, known: Reference, a: float | None, observed: Observation) -> Float64:
-        population = known_non_members(observed, self.title)
-        own = statistics.of(population, "loss")
-        if not np.array_equal(population.ids, known.ids) or own.shape != known.known.shape:
+    def _shares(self, means: MeanProbabilities, a: float | None, target: Observation) -> Float64:
+        population = require_population(target, self.title)
+        log_probs = statistics.compute(population, "loss")
+        shape = means.population.shape
+        if not np.array_equal(population.ids, means.ids) or log_probs.shape != shape:
             raise InputError(
-                f"The target's population, of shape {own.shape}, is not the shadow models', of "
-                f"shape {known.known.shape}.",
+                f"The target's population, of shape {log_probs.shape}, is not the shadow models', "
+                f"of shape {shape}.",
                 "Ask all models about the same population.",
             )
-        ratios = statistics.of(observed, "loss")[known.slots.rows] - _log_p(known.own, a)
-        in_population = (own - _log_p(known.known, a)).ravel()
-        shares = share_exceeded(ratios, in_population, self.gamma)
-        return known.slots.spread(shares.mean(axis=1), len(observed.labels))
+        ratios = statistics.compute(target, "loss")[means.slots.rows] - _log_p(means.records, a)
+        population_ratios = (log_probs - _log_p(means.population, a)).ravel()
+        shares = share_exceeded(ratios, population_ratios, self.gamma)
+        return means.slots.spread(shares.mean(axis=1), len(target.labels))
 
-    def _chosen(self, shadows: ShadowObservations) -> float:
+    def _choose_a(self, shadows: ShadowObservations) -> float:
         if shadows.slots.k < 2:
             raise TooFewRecordsError(
                 "Each record has one shadow model of either kind, too few to play one as a target.",
                 "Use more models, or say what a is: the paper's for CIFAR-10 is 0.3.",
             )
         total = np.zeros(len(GRID))
-        for played in pseudo_targets(shadows, PSEUDO_TARGETS, self.seed):
-            known = reference(played.shadows, self.title, offline=True)
-            truth = played.members[played.known]
+        for pseudo in pseudo_targets(shadows, PSEUDO_TARGETS, self.seed):
+            means = mean_probabilities(pseudo.shadows, self.title, offline=True)
+            truth = pseudo.members[pseudo.scored]
             for position, a in enumerate(GRID):
-                scores = self._shares(known, a, played.target)[played.known]
+                scores = self._shares(means, a, pseudo.target)[pseudo.scored]
                 total[position] += _auc(scores, truth)
         return GRID[int(np.argmax(total))]
 

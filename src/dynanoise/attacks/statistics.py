@@ -1,4 +1,4 @@
-"""Signals: one number for each answer, turned so that larger = more likely a member.
+"""Statistics of an output, one number each; larger = more likely a member.
 
 Each takes log-probabilities float64 [N, K] (rows sum to 1 after exponentiation) and labels int64
 [N] in 0..K-1, and returns float64 [N]. Loss and entropies are negated.
@@ -14,7 +14,14 @@ from dynanoise.core.observation import Observation, ShadowObservations
 
 
 def confidence(log_probs: Float64, labels: Int64) -> Float64:
-    """max_i p_i, in (0, 1] (Salem et al. 2019). Needs no label.
+    """Return max_i p_i, in (0, 1] (Salem et al. 2019). Labels are not used.
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> confidence(np.log([[0.7, 0.3]]), np.array([1])).round(6).tolist()
     [0.7]
@@ -23,7 +30,14 @@ def confidence(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def loss(log_probs: Float64, labels: Int64) -> Float64:
-    """ln p_y: the cross-entropy in nats, negated (Yeom et al. 2018).
+    """Return ln p_y, at most 0: the cross-entropy in nats, negated (Yeom et al. 2018).
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> loss(np.log([[0.7, 0.3]]), np.array([1])).round(4).tolist()
     [-1.204]
@@ -32,7 +46,14 @@ def loss(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def entropy(log_probs: Float64, labels: Int64) -> Float64:
-    """-H(p) in nats (Salem et al. 2019). Needs no label.
+    """Return -H(p) in nats, in [-ln K, 0] (Salem et al. 2019). Labels are not used.
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> entropy(np.log([[0.5, 0.5]]), np.array([0])).round(4).tolist()
     [-0.6931]
@@ -41,7 +62,14 @@ def entropy(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
-    """Minus the modified entropy in nats (Song & Mittal 2021, equation 6).
+    """Return minus the modified entropy in nats, at most 0 (Song & Mittal 2021, equation 6).
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> modified_entropy(np.log([[0.9, 0.1]]), np.array([0])).round(4).tolist()
     [-0.0211]
@@ -50,7 +78,16 @@ def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def correctness(log_probs: Float64, labels: Int64) -> Float64:
-    """1.0 where the largest entry (the first of equals) is the label's, else 0.0: the gap attack.
+    """Return 1.0 where the largest entry (the first of equals) is the label's, else 0.0.
+
+    The statistic of the gap attack (Yeom et al. 2018).
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> correctness(np.log([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])).tolist()
     [1.0, 0.0]
@@ -59,7 +96,14 @@ def correctness(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def scaled_logit(log_probs: Float64, labels: Int64) -> Float64:
-    """ln p_y - ln sum_{i != y} p_i (Carlini et al. 2022).
+    """Return ln p_y - ln sum_{i != y} p_i (Carlini et al. 2022, section IV-C).
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> scaled_logit(np.log([[0.9, 0.1]]), np.array([0])).round(4).tolist()
     [2.1972]
@@ -68,7 +112,14 @@ def scaled_logit(log_probs: Float64, labels: Int64) -> Float64:
 
 
 def hinge(log_probs: Float64, labels: Int64) -> Float64:
-    """z_y - max_{i != y} z_i (Carlini et al. 2022).
+    """Return z_y - max_{i != y} z_i (Carlini et al. 2022).
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
 
     >>> hinge(np.log([[0.9, 0.06, 0.04]]), np.array([0])).round(4).tolist()
     [2.7081]
@@ -87,66 +138,81 @@ STATISTICS = {
 }
 
 
-def of(observed: Observation, name: str) -> Float64:
-    """A registered statistic of every answer, float64 [N, A], computed once and kept.
+def compute(outputs: Observation, name: str) -> Float64:
+    """Compute a registered statistic of every output, once.
 
-    Attacks on the targets of a pool share their shadow models, and attacks share statistics.
-
-    >>> from dynanoise.evaluation.responses import observe_logits
-    >>> of(observe_logits(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
-    [[-0.1054]]
-    """
-    if name not in observed.memo:
-        formula = STATISTICS[name]
-        inputs = range(observed.log_probs.shape[1])
-        found = [formula(observed.log_probs[:, one], observed.labels) for one in inputs]
-        values = np.stack(found, axis=1)
-        values.flags.writeable = False
-        observed.memo[name] = values
-    return observed.memo[name]  # type: ignore[no-any-return]
-
-
-def of_shadows(shadows: ShadowObservations, name: str, *, clean: bool = False) -> Float64:
-    """A registered statistic of every shadow model's answers, float64 [S, N, A].
+    The values are kept with the outputs: attacks on the targets of a pool share their shadow
+    models, and attacks share statistics.
 
     Args:
-        shadows: the shadow models.
-        name: of the statistic.
-        clean: True for their undefended outputs instead of their answers.
+        outputs: outputs of one model, [N, A, K].
+        name: registered name of the statistic.
+
+    Returns:
+        float64 [N, A], read-only.
+
+    >>> from dynanoise.evaluation.responses import observe_logits
+    >>> compute(observe_logits(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
+    [[-0.1054]]
+    """
+    if name not in outputs.memo:
+        formula = STATISTICS[name]
+        inputs = range(outputs.log_probs.shape[1])
+        columns = [formula(outputs.log_probs[:, index], outputs.labels) for index in inputs]
+        values = np.stack(columns, axis=1)
+        values.flags.writeable = False
+        outputs.memo[name] = values
+    return outputs.memo[name]  # type: ignore[no-any-return]
+
+
+def compute_shadows(shadows: ShadowObservations, name: str, *, clean: bool = False) -> Float64:
+    """Compute a registered statistic of every shadow model's outputs.
+
+    Args:
+        shadows: outputs of S shadow models.
+        name: registered name of the statistic.
+        clean: True for their undefended outputs.
+
+    Returns:
+        float64 [S, N, A].
 
     >>> from dynanoise.evaluation.responses import observe_shadow_logits
     >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.3, 0.7]]]), [0, 0], [[1, 0]])
-    >>> of_shadows(shadows, "correctness").tolist()
+    >>> compute_shadows(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
     """
-    seen = range(len(shadows.observed))
-    return np.stack([of(_answers(shadows, model, clean), name) for model in seen])
+    models = range(len(shadows.observed))
+    return np.stack([compute(_outputs(shadows, model, clean), name) for model in models])
 
 
-def _answers(shadows: ShadowObservations, model: int, clean: bool) -> Observation:
-    observed = shadows.observed[model]
+def _outputs(shadows: ShadowObservations, model: int, clean: bool) -> Observation:
+    defended = shadows.observed[model]
     if not clean:
-        return observed
-    # Kept beside the answers of the same model, which all targets of a pool share.
-    if "clean" not in observed.memo:
+        return defended
+    # Kept beside the defended outputs of the same model, which all targets of a pool share.
+    if "clean" not in defended.memo:
         log_probs = numerics.log_softmax(shadows.clean.logits[model].astype(np.float64))
-        observed.memo["clean"] = Observation(observed.labels, observed.ids, log_probs)
-    return observed.memo["clean"]  # type: ignore[no-any-return]
+        defended.memo["clean"] = Observation(defended.labels, defended.ids, log_probs)
+    return defended.memo["clean"]  # type: ignore[no-any-return]
 
 
-def pooled(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:
-    """A statistic over all shadow models and records that are not hidden, averaged over inputs.
+def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:
+    """Pool a statistic over all pairs of shadow model and record that are not hidden.
+
+    Args:
+        shadows: outputs of S shadow models.
+        name: registered name of the statistic; it is averaged over a record's inputs.
 
     Returns:
-        values float64 [R], labels int64 [R] and membership bool [R].
+        Values float64 [R], labels int64 [R] and membership bool [R] of the R pairs.
 
     >>> from dynanoise.evaluation.responses import observe_shadow_logits
-    >>> rows = np.log([[[0.9, 0.1], [0.3, 0.7]]])
-    >>> shadows = observe_shadow_logits(rows, [0, 1], [[-1, 1]])
-    >>> values, labels, members = pooled(shadows, "confidence")
+    >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.3, 0.7]]]), [0, 1], use=[[-1, 1]])
+    >>> values, labels, members = pool_shadows(shadows, "confidence")
     >>> values.round(6).tolist(), labels.tolist(), members.tolist()
     ([0.7], [1], [True])
     """
-    shown = shadows.use >= 0
-    labels = np.broadcast_to(shadows.observed[0].labels, shown.shape)
-    return of_shadows(shadows, name).mean(axis=2)[shown], labels[shown], shadows.use[shown] == 1
+    visible = shadows.use >= 0
+    labels = np.broadcast_to(shadows.observed[0].labels, visible.shape)
+    values = compute_shadows(shadows, name).mean(axis=2)
+    return values[visible], labels[visible], shadows.use[visible] == 1

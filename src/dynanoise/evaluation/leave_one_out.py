@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
-from dynanoise.attacks.class_threshold import best_threshold
-from dynanoise.attacks.pseudo import Pseudo, Role, pseudo_roles
+from dynanoise.attacks.pseudo_targets import LeaveOneOut, PseudoTarget, leave_one_out
+from dynanoise.attacks.thresholds import best_threshold
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
@@ -72,8 +72,8 @@ class Roles:
         played: of shadows that are played as targets, among the shadows.
     """
 
-    role: Role
-    played: tuple[Role, ...]
+    role: LeaveOneOut
+    played: tuple[LeaveOneOut, ...]
 
 
 def roles(pool: Pool, seed: int) -> tuple[Roles, ...]:
@@ -94,8 +94,8 @@ def roles(pool: Pool, seed: int) -> tuple[Roles, ...]:
     for target in everybody:
         others = tuple(model for model in everybody if model != target)
         left = membership.equal_numbers(use[list(others)], k, derive(seed, "hidden", target))
-        played = pseudo_roles(left, pool.examples.ids, PSEUDO_TARGETS, derive(seed, "pseudo"))
-        found.append(Roles(Role(target, others, left), tuple(played)))
+        played = leave_one_out(left, pool.examples.ids, PSEUDO_TARGETS, derive(seed, "pseudo"))
+        found.append(Roles(LeaveOneOut(target, others, left), tuple(played)))
     return tuple(found)
 
 
@@ -208,7 +208,7 @@ def attack_pool(
     settings = []
     for one in known or answers.roles:
         shadows = one.role.shadows(everyone)
-        settings.append((shadows, [role.play(shadows) for role in one.played]))
+        settings.append((shadows, [role.pseudo_target(shadows) for role in one.played]))
     made = []
     for name in attacks:
         try:
@@ -224,7 +224,9 @@ def attack_pool(
 
 
 def _attacked(
-    name: str, answers: Answered, settings: Sequence[tuple[ShadowObservations, Sequence[Pseudo]]]
+    name: str,
+    answers: Answered,
+    settings: Sequence[tuple[ShadowObservations, Sequence[PseudoTarget]]],
 ) -> Attacked:
     """One attack on every model, with its shadows and pseudo-targets."""
     attack = ATTACKS.build(name)
@@ -241,12 +243,14 @@ def _attacked(
     return Attacked(name, PoolScores(scores, decisions, use == 1, scored), expected)
 
 
-def _tuned(attack: Attack, fitted: FittedAttack, played: Sequence[Pseudo]) -> tuple[float, float]:
+def _tuned(
+    attack: Attack, fitted: FittedAttack, played: Sequence[PseudoTarget]
+) -> tuple[float, float]:
     """The threshold of greatest balanced accuracy on pseudo-targets, and that accuracy."""
     apart = fitted.held_out()
     if apart is None:
         found = [
-            (attack.fit(one.shadows).score(one.target)[one.known], one.members[one.known])
+            (attack.fit(one.shadows).score(one.target)[one.scored], one.members[one.scored])
             for one in played
         ]
         apart = HeldOut(*(np.concatenate(parts) for parts in zip(*found, strict=True)))

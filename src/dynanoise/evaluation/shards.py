@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dynanoise.attacks.base import Attack
-from dynanoise.attacks.pseudo import Role
+from dynanoise.attacks.pseudo_targets import LeaveOneOut
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -137,7 +137,7 @@ class _Part(NamedTuple):
     """Some examples as the attacker sees them: all models, and everybody's role for each target."""
 
     everyone: ShadowObservations
-    roles: tuple[Role, ...]
+    roles: tuple[LeaveOneOut, ...]
 
     def eligible(self, place: int) -> Bools:
         """Which of the examples have shadows, bool [n]."""
@@ -165,7 +165,7 @@ def _part(plan: _Plan, examples: slice) -> _Part:
             start=examples.start,
             total=plan.total,
         )
-        roles.append(Role(target, others, left))
+        roles.append(LeaveOneOut(target, others, left))
     return _Part(everyone, tuple(roles))
 
 

@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynanoise.attacks import statistics
-from dynanoise.attacks.class_threshold import best_threshold, class_thresholds
-from dynanoise.attacks.threshold import Threshold
+from dynanoise.attacks.thresholds import Threshold, best_threshold, class_thresholds
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests.build_pool import pool_case
@@ -121,7 +120,7 @@ def test_signals_are_averaged_over_a_records_inputs() -> None:
 def test_other_signals(name: str) -> None:
     seen, _, shadows = pool_case(1)
     scores = Threshold(name).fit(shadows).score(seen)
-    signal = statistics.of(seen, name)[:, 0]
+    signal = statistics.compute(seen, name)[:, 0]
     for label in range(4):
         own = seen.labels == label
         assert np.ptp(signal[own] - scores[own]) < 1e-9

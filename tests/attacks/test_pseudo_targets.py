@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise.attacks.pseudo import pseudo_targets
+from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.evaluation.responses import observe_shadow_logits
@@ -38,8 +38,8 @@ def test_membership_is_the_model_s_own_and_known_only_where_shown() -> None:
         index = [id(seen) for seen in shadows.observed].index(id(pseudo.target))
         own = shadows.use[index]
         np.testing.assert_array_equal(pseudo.members, own == 1)
-        assert not pseudo.known[own < 0].any()
-        assert pseudo.known[own >= 0].all()  # k - 1 of either kind are always left
+        assert not pseudo.scored[own < 0].any()
+        assert pseudo.scored[own >= 0].all()  # k - 1 of either kind are always left
         assert membership.slots(pseudo.shadows.use).k == k - 1
 
 
@@ -49,7 +49,7 @@ def test_the_others_counts_do_not_tell_members_apart() -> None:
     for pseudo in pseudo_targets(shadows, count=9):
         use = pseudo.shadows.use
         for side in (pseudo.members, ~pseudo.members):
-            counts = (use == 1).sum(axis=0)[pseudo.known & side]
+            counts = (use == 1).sum(axis=0)[pseudo.scored & side]
             assert len(np.unique(counts)) == 1
 
 

@@ -1,4 +1,4 @@
-"""Noise that records of one cell share, averaged out with the help of shadow models."""
+"""Attacks on transformed outputs: brought to the shadow models' scale, and without shared noise."""
 
 from __future__ import annotations
 
@@ -7,16 +7,80 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise.attacks.cell_mates import CellMates, cells_of
+from dynanoise.attacks.combinators import CellMates, ScaleAligned, _rescaled, number_cells
 from dynanoise.core import membership, numerics
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.evaluation.responses import observe, recover
+from dynanoise.evaluation.responses import observe, observe_logits, recover
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
 from tests.build_pool import pool_case, pool_outputs
+
+# --- scale_aligned -------------------------------------------------------------------------------
+
+
+def gaps(log_probs: Float64) -> Float64:
+    ranked = np.sort(log_probs, axis=-1)
+    return np.asarray(ranked[..., -1] - ranked[..., -2])
+
+
+def scaled(seen: Observation, factor: float) -> Observation:
+    return replace(seen, log_probs=numerics.log_softmax(factor * seen.log_probs))
+
+
+@pytest.mark.parametrize("attack", ["threshold", "learned", "label_only"])
+@pytest.mark.parametrize("factor", [0.1, 3.0])
+def test_a_temperature_makes_no_difference(attack: str, factor: float) -> None:
+    seen, _, shadows = pool_case(0)
+    fitted = ScaleAligned(attack).fit(shadows)
+    np.testing.assert_allclose(
+        fitted.score(scaled(seen, factor)), fitted.score(seen), rtol=1e-6, atol=1e-6
+    )
+
+
+def test_the_attack_sees_the_shadow_models_median_gap() -> None:
+    """By the definition, and only of pairs that are shown."""
+    seen, _, shadows = pool_case(1)
+    shown = shadows.use >= 0
+    rows = np.stack([one.log_probs[:, 0] for one in shadows.observed])
+    factor = np.median(gaps(rows)[shown]) / np.median(gaps(seen.log_probs[:, 0]))
+    expected = ATTACKS.build("threshold").fit(shadows).score(scaled(seen, factor))
+    np.testing.assert_allclose(ScaleAligned().fit(shadows).score(seen), expected, atol=1e-9)
+    assert not np.allclose(ATTACKS.build("threshold").fit(shadows).score(seen), expected)
+
+
+def test_decisions_and_alignment_are_the_attack_s() -> None:
+    _, _, shadows = pool_case(2)
+    at_zero = np.array([-1e-9, 0.0, 1e-9])
+    assert ScaleAligned("threshold").fit(shadows).decide(at_zero).tolist() == [False, True, True]
+    assert ScaleAligned("label_only").fit(shadows).decide(at_zero).tolist() == [False, False, True]
+    assert ScaleAligned("label_only").aligned
+    assert not ScaleAligned("threshold").aligned
+
+
+def test_answers_without_a_gap_stay_as_they_are() -> None:
+    _, _, shadows = pool_case(3)
+    flat = observe_logits(np.zeros((len(shadows.clean.labels), 4)), shadows.clean.labels)
+    expected = ATTACKS.build("threshold").fit(shadows).score(flat)
+    np.testing.assert_allclose(ScaleAligned().fit(shadows).score(flat), expected)
+
+
+def test_the_population_moves_with_the_answers() -> None:
+    """Attacks that compare with known non-members see both on one scale."""
+    seen, _, _ = pool_case(4)
+    population = observe_logits(np.array([[2.0, 0.0, 1.0, -1.0]]), [0])
+    moved = _rescaled(replace(seen, population=population), 2.0)
+    assert moved.population is not None
+    np.testing.assert_allclose(numerics.top_gaps(moved.population.log_probs[:, 0]), [2.0])
+    np.testing.assert_allclose(moved.undo(np.array([[1.0, 3.0]])), [[-2.0, 2.0]])
+    np.testing.assert_allclose(
+        gaps(moved.log_probs[:, 0]), 2 * gaps(seen.log_probs[:, 0]), atol=1e-9
+    )
+
+
+# --- cell_mates ----------------------------------------------------------------------------------
 
 
 def behind_keys(
@@ -102,7 +166,7 @@ def test_it_takes_most_of_the_shared_noise_away() -> None:
 
 def test_answers_that_nobody_shares_stay_as_they_are() -> None:
     seen, _, shadows = pool_case(2)
-    assert len(np.unique(cells_of(seen))) == len(seen.labels)
+    assert len(np.unique(number_cells(seen))) == len(seen.labels)
     np.testing.assert_allclose(
         CellMates("lira").fit(shadows).score(seen),
         ATTACKS.build("lira").fit(shadows).score(seen),
@@ -112,7 +176,7 @@ def test_answers_that_nobody_shares_stay_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("attack", ["threshold", "label_only"])
-def test_decisions_are_the_attack_s(attack: str) -> None:
+def test_decisions_behind_cell_mates_are_the_attack_s(attack: str) -> None:
     _, _, shadows = pool_case(3)
     scores = np.array([-1e-9, 0.0, 1e-9])
     own = ATTACKS.build(attack).fit(shadows).decide(scores)
@@ -121,5 +185,5 @@ def test_decisions_are_the_attack_s(attack: str) -> None:
 
 def test_near_duplicates_are_cell_mates_too() -> None:
     seen, shadows = behind_keys(4, inputs=3)
-    assert cells_of(seen).shape == (3 * 600,)
+    assert number_cells(seen).shape == (3 * 600,)
     assert CellMates().fit(shadows).score(seen).shape == (600,)

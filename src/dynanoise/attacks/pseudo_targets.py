@@ -1,0 +1,177 @@
+"""Pseudo-targets: shadow models in the role of the target, to tune an attack before its use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from dynanoise.core import membership
+from dynanoise.core.errors import TooFewRecordsError
+from dynanoise.core.membership import Slots
+from dynanoise.core.numerics import Bools, Int8, Int64
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.seeding import derive
+
+
+@dataclass(frozen=True, eq=False)
+class PseudoTarget:
+    """One shadow model as the target, and the others as its shadow models.
+
+    Attributes:
+        target: outputs of the model in the role of the target.
+        shadows: the other models, with one in- and one out-model fewer for every record.
+        members: bool [N], the target's membership; meaningful only where ``scored``.
+        scored: bool [N], True where that membership is not hidden and the record has shadow models.
+    """
+
+    target: Observation
+    shadows: ShadowObservations
+    members: Bools
+    scored: Bools
+
+
+@dataclass(frozen=True, eq=False)
+class LeaveOneOut:
+    """One model as the target and the others as its shadow models, by position.
+
+    It depends on membership alone, so it is drawn before any model is queried.
+
+    Attributes:
+        target: position of the target among the models.
+        others: positions of its S shadow models.
+        use: int8 [S, N], membership of the shadow models: 1 = in, 0 = out, -1 = hidden.
+    """
+
+    target: int
+    others: tuple[int, ...]
+    use: Int8
+
+    @cached_property
+    def slots(self) -> Slots:
+        """In- and out-models of each record among the shadow models."""
+        return membership.slots(self.use)
+
+    def shadows(self, models: ShadowObservations) -> ShadowObservations:
+        """Select the shadow models.
+
+        Args:
+            models: outputs of all models.
+
+        Returns:
+            The outputs of ``others``, with membership ``use``.
+        """
+        selected = select_models(models, self.others, self.use)
+        # The cached value, which a copy with another use forgets.
+        vars(selected)["slots"] = self.slots
+        return selected
+
+    def pseudo_target(self, models: ShadowObservations) -> PseudoTarget:
+        """Select the target and its shadow models.
+
+        Args:
+            models: outputs of all models.
+
+        Returns:
+            The outputs of both, with the target's membership.
+        """
+        member = models.use[self.target]
+        return PseudoTarget(
+            target=models.observed[self.target],
+            shadows=self.shadows(models),
+            members=member == 1,
+            scored=(member >= 0) & membership.eligible(self.use),
+        )
+
+
+def pseudo_targets(
+    shadows: ShadowObservations, count: int, seed: int = 0
+) -> Iterator[PseudoTarget]:
+    """Yield some of the shadow models as targets, in random order.
+
+    Args:
+        shadows: shadow models of a pool, with the same number k >= 2 of in- and out-models for
+            every record.
+        count: how many, at most as many as there are shadow models.
+        seed: seed of the order and of which memberships are hidden.
+
+    Yields:
+        Up to ``count`` pseudo-targets.
+
+    Raises:
+        TooFewRecordsError: if k is 1: without the one model no shadow model of its kind is left.
+        InputError: for different numbers of in- and out-models.
+    """
+    for role in leave_one_out(shadows.use, shadows.ids, count, seed):
+        yield role.pseudo_target(shadows)
+
+
+def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[LeaveOneOut]:
+    """Yield the positions and membership behind `pseudo_targets`.
+
+    Args:
+        use: int8 [S, N], membership of the shadow models.
+        ids: int64 [N], of the records.
+        count: how many, at most S.
+        seed: seed of the order and of which memberships are hidden.
+
+    Yields:
+        Up to ``count`` targets with their shadow models.
+
+    Raises:
+        TooFewRecordsError, InputError: under the conditions of `pseudo_targets`.
+    """
+    k = membership.slots(use).k
+    if k < 2:
+        raise TooFewRecordsError(
+            "Every example has one in- and one out-model, and a shadow model that is played as a "
+            "target leaves none of its kind.",
+            "Use a pool with at least two of either kind for each example.",
+        )
+    order = np.random.default_rng(derive(seed, "pseudo order")).permutation(len(use))
+    for target in map(int, order[:count]):
+        others = tuple(model for model in range(len(use)) if model != target)
+        # Were the target not hidden, its column would show in the others' counts: k - 1 of one
+        # kind.
+        left = equal_numbers_by_id(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
+        yield LeaveOneOut(target, others, left)
+
+
+def equal_numbers_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
+    """Draw `membership.equal_numbers` by the records' ids, whatever their order.
+
+    Args:
+        use: int8 [S, N].
+        ids: int64 [N].
+        k: in-models to keep for each record, and out-models; >= 1.
+        seed: seed of the draw.
+
+    Returns:
+        int8 [S, N], with all but k in- and k out-models of every record hidden.
+    """
+    order = np.argsort(ids)
+    kept = np.empty_like(use)
+    kept[:, order] = membership.equal_numbers(use[:, order], k, seed)
+    return kept
+
+
+def select_models(
+    shadows: ShadowObservations, models: Sequence[int], use: Int8
+) -> ShadowObservations:
+    """Select some of the shadow models.
+
+    Args:
+        shadows: outputs of S shadow models.
+        models: positions of those to select, each in 0..S-1.
+        use: int8 [len(models), N], their membership from here on.
+
+    Returns:
+        The outputs of the selected models; nothing is copied.
+    """
+    before = shadows.positions
+    positions = tuple(model if before is None else before[model] for model in models)
+    return ShadowObservations(
+        tuple(shadows.observed[model] for model in models), use, shadows.asked, positions
+    )
