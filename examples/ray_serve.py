@@ -2,7 +2,7 @@
 
     pip install 'dynanoise[serve,onnx,fast]' 'ray[serve]'
     export DYNANOISE_KEY="$(cat dynanoise.key)"
-    serve run deploy.ray_serve:app
+    serve run examples.ray_serve:app
 
 What it serves stands in the environment: DYNANOISE_MODEL, DYNANOISE_DEFENSE and DYNANOISE_CLIENTS
 name files. Every replica counts its own query budgets; all answer alike, for they share the key.

@@ -47,7 +47,7 @@ class Plain:
 
 @contextmanager
 def plain_server(port: int = 0) -> Iterator[Plain]:
-    script = ROOT / "tests" / "deploy" / "gateway" / "upstream_server.py"
+    script = ROOT / "tests" / "serving" / "upstream_server.py"
     weights = json.dumps(WEIGHTS.astype(float).tolist())
     command = [sys.executable, str(script), weights, str(port)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

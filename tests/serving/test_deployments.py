@@ -1,4 +1,4 @@
-"""What lies under deploy/ names options, files and settings that there are."""
+"""What lies under docker/ names options, files and settings that there are."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.noise.keyed import Keyed
 from tests.serving.build_served import ROOT
 
-DEPLOY = ROOT / "deploy"
-COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-KSERVE = list(yaml.safe_load_all((DEPLOY / "kserve.yaml").read_text()))
+DOCKER = ROOT / "docker"
+COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())
+KSERVE = list(yaml.safe_load_all((DOCKER / "kserve.yaml").read_text()))
 
 
 def options(arguments: list[str]) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
 
 
 def test_there_is_time_and_room_to_compile_the_defense() -> None:
-    text = (DEPLOY / "Dockerfile").read_text()
+    text = (DOCKER / "Dockerfile").read_text()
     (folder,) = re.findall(r"NUMBA_CACHE_DIR=(\S+)", text)
     assert f"install -d -o 65532 -g 65532 {folder}" in text and "--start-period=180s" in text
     assert f"compiled:{folder}" in COMPOSE["services"]["gateway"]["volumes"]
@@ -103,7 +103,7 @@ def test_a_gateway_that_reads_a_large_body_is_not_restarted() -> None:
 
 
 def test_the_image_runs_as_nobody_special() -> None:
-    text = (DEPLOY / "Dockerfile").read_text()
+    text = (DOCKER / "Dockerfile").read_text()
     assert re.findall(r"^USER (.*)$", text, re.MULTILINE) == ["65532:65532"]
     for image in re.findall(r"^FROM (\S+)", text, re.MULTILINE):
         assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm", image)

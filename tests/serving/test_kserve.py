@@ -77,7 +77,7 @@ def kserve(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Behind]:
     model = tmp_path_factory.mktemp("kserve") / "digits.onnx"
     known = trained(model)
     (port,) = free_ports(1)
-    script = ROOT / "tests" / "deploy" / "gateway" / "kserve_server.py"
+    script = ROOT / "tests" / "serving" / "kserve_server.py"
     assert PYTHON is not None
     command = [PYTHON, str(script), str(model), str(port)]
     environment = {"PATH": os.environ["PATH"], "ORT_DISABLE_TELEMETRY": "1"}

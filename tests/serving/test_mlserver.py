@@ -37,7 +37,7 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
     http = pytest.importorskip("tritonclient.http", reason="pip install tritonclient[all]")
     assert PYTHON is not None
     ports = free_ports(3)
-    script = ROOT / "tests" / "deploy" / "gateway" / "mlserver_model.py"
+    script = ROOT / "tests" / "serving" / "mlserver_model.py"
     subprocess.run([PYTHON, str(script), str(tmp_path), *map(str, ports)], check=True)
     with np.load(tmp_path / "known.npz") as known:
         images, labels, probs = known["images"], known["labels"], known["probs"]

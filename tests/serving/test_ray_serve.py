@@ -1,4 +1,4 @@
-"""The gateway mounted in Ray Serve, by the file under deploy/, answers as it does by itself.
+"""The gateway mounted in Ray Serve, by the file under examples/, answers as it does by itself.
 
 Ray pins packages of its own, so it may live in an environment of its own: DYNANOISE_RAY_PYTHON
 names its interpreter (`python -m venv ray && ray/bin/pip install '.[serve,onnx]' 'ray[serve]'`).
@@ -58,7 +58,7 @@ def has_serve(python: str) -> bool:
     return found.returncode == 0
 
 
-def test_the_application_of_the_file_under_deploy(tmp_path: Path) -> None:
+def test_the_application_of_the_file_under_examples(tmp_path: Path) -> None:
     if PYTHON is None or not has_serve(PYTHON):
         pytest.skip("Ray Serve: pip install 'ray[serve]', or DYNANOISE_RAY_PYTHON names a python")
     model = onnx_file(tmp_path / "linear.onnx")
@@ -79,7 +79,7 @@ def test_the_application_of_the_file_under_deploy(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     with log.open("w") as file:
         process = subprocess.Popen(
-            [PYTHON, "-c", SCRIPT, str(port), str(ROOT / "deploy" / "ray_serve.py")],
+            [PYTHON, "-c", SCRIPT, str(port), str(ROOT / "examples" / "ray_serve.py")],
             stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
