@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynanoise.integrations.digests import weights_digest
     from dynanoise.integrations.torch import Defended
-    from dynanoise.integrations.weights import weights_digest
 
 _HOMES = {
     "Defended": "dynanoise.integrations.torch",
-    "weights_digest": "dynanoise.integrations.weights",
+    "weights_digest": "dynanoise.integrations.digests",
 }
 
 __all__ = ["Defended", "weights_digest"]

@@ -338,11 +338,11 @@ def test_answers_do_not_depend_on_where_the_classes_lie(axis: int, kind: Any, se
     defense = dn.DynaNoise(keep_label=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DYNANOISE_TEST_KEY", SECRET)
-        found = Configuration(defense, noise, class_axis=axis).answer(np.moveaxis(rows, -1, axis))
+        found = Configuration(defense, noise, class_axis=axis).defend(np.moveaxis(rows, -1, axis))
         probs = np.exp(rows.astype(np.float64))
         probs /= probs.sum(-1, keepdims=True)
         given_probs = Configuration(defense, noise, class_axis=axis, input="probabilities")
-        same = given_probs.answer(np.moveaxis(probs, -1, axis).astype(kind))
+        same = given_probs.defend(np.moveaxis(probs, -1, axis).astype(kind))
         expected = np.array([[defense(row, noise) for row in pair] for pair in rows])
     assert found.dtype == same.dtype == kind and not set(found.shape) ^ {2, 3, 4}
     np.testing.assert_array_equal(np.moveaxis(found, axis, -1), expected)
@@ -355,7 +355,7 @@ def test_probabilities_of_zero_and_ties_keep_their_label() -> None:
     probs[1] = 1e-3
     probs[1, 900] = np.nextafter(1e-3, 1)
     assert np.log(probs[1]).argmax() == 0  # the logarithm alone does not tell them apart
-    found = Configuration(dn.Temperature(3.0), "fresh", input="probabilities").answer(probs)
+    found = Configuration(dn.Temperature(3.0), "fresh", input="probabilities").defend(probs)
     assert found.argmax(-1).tolist() == [7, 900]
 
 
@@ -372,34 +372,34 @@ def test_probabilities_of_zero_and_ties_keep_their_label() -> None:
 )
 def test_what_are_no_probabilities_are_refused(values: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Configuration(dn.Temperature(2), "fresh", input="probabilities").answer(values)
+        Configuration(dn.Temperature(2), "fresh", input="probabilities").defend(values)
 
 
 def test_fresh_answers_differ_and_keyed_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = np.tile([3.0, 1.0, 0.0], (50, 1))
     fresh = Configuration(dn.DynaNoise(), "fresh")
-    answers = np.concatenate([fresh.answer(rows) for _ in range(8)])
+    answers = np.concatenate([fresh.defend(rows) for _ in range(8)])
     assert len(np.unique(answers[:, 0])) == len(answers)
     keyed = Configuration(dn.DynaNoise(), KEYED)
     monkeypatch.delenv("DYNANOISE_KEY", raising=False)
     with pytest.raises(SecretError, match="is not set"):
-        keyed.answer(rows)
+        keyed.defend(rows)
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda _: keyed.answer(rows), range(32)))
+        found = list(pool.map(lambda _: keyed.defend(rows), range(32)))
         assert len({one.tobytes() for one in found}) == 1 and (found[0] == found[0][0]).all()
-        again = list(pool.map(lambda _: fresh.answer(rows), range(32)))
+        again = list(pool.map(lambda _: fresh.defend(rows), range(32)))
         assert len({one.tobytes() for one in again}) == 32
 
 
 def test_no_secret_is_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
     one = Configuration(dn.DynaNoise(), KEYED)
-    one.answer([[0.0, 1.0]])
+    one.defend([[0.0, 1.0]])
     one.write(tmp_path / "defense.yaml")
     assert SECRET not in repr(one) + (tmp_path / "defense.yaml").read_text()
 
 
 def test_an_unfitted_defense_says_so_when_it_answers() -> None:
     with pytest.raises(NotFittedError):
-        Configuration(dn.CalibratedLabel(), "fresh").answer([[0.0, 1.0]])
+        Configuration(dn.CalibratedLabel(), "fresh").defend([[0.0, 1.0]])

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise.config.checks import answer, checked_axis
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.defenses.response import system_noise
+from dynanoise.defenses.response import check_axis, defend, system_noise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.fresh import Fresh
 from tests import build
@@ -21,14 +20,14 @@ from tests import build
 
 def ask(rows: Any, kind: str) -> Any:
     """Behind T = 2."""
-    return answer(rows, Temperature(2), Fresh(0), class_axis=-1, kind=kind)
+    return defend(rows, Temperature(2), Fresh(0), class_axis=-1, kind=kind)
 
 
 @given(rows=build.logits(), axis=st.integers(-3, 2))
 def test_classes_may_be_on_any_axis(rows: Float64, axis: int) -> None:
     stacked = np.stack([rows, rows[::-1]])
     moved = np.moveaxis(stacked, -1, axis)
-    found = answer(build.read_only(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
+    found = defend(build.read_only(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
     expected = np.moveaxis(DynaNoise()(stacked, Fresh(0)), -1, axis)
     np.testing.assert_array_equal(found, expected)
 
@@ -59,9 +58,9 @@ def test_nothing_asked_is_nothing_answered() -> None:
 
 def test_wrong_axes_are_named() -> None:
     with pytest.raises(InputError, match=r"class axis is 2.*shape \(2, 3\)"):
-        answer(np.zeros((2, 3)), Temperature(2), Fresh(0), class_axis=2, kind="logits")
+        defend(np.zeros((2, 3)), Temperature(2), Fresh(0), class_axis=2, kind="logits")
     with pytest.raises(InputError, match="class_axis is True"):
-        checked_axis(True)
+        check_axis(True)
 
 
 def test_the_operating_system_seeds_another_stream_each_time() -> None:

@@ -196,7 +196,7 @@ def test_wrong_uses_have_their_sentences(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x has shape \(4,\)"):
         session(ROWS[0])
     for wrong in (ROWS[:, :3], ROWS.astype(int)):
-        with pytest.raises(InputError, match="does not answer these inputs"):
+        with pytest.raises(InputError, match="does not take these inputs"):
             session(wrong)
 
 

@@ -408,7 +408,7 @@ def test_a_configuration_makes_the_same_classifier(tmp_path: Path) -> None:
     model.configuration().write(tmp_path / "defense.yaml")
     again = DefendedClassifier.configured(inner, tmp_path / "defense.yaml")
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    answers = dn.Configuration.read(tmp_path / "defense.yaml").answer(inner.predict_proba(X))
+    answers = dn.Configuration.read(tmp_path / "defense.yaml").defend(inner.predict_proba(X))
     np.testing.assert_array_equal(answers, model.predict_proba(X))
     fresh = DefendedClassifier.configured(inner, dn.Configuration(MOVE, "fresh"))
     assert fresh.noise == "fresh" and fresh.configuration() == dn.Configuration(

@@ -92,11 +92,13 @@ def test_labels_survive_half_precision_in_near_ties(kind: Any) -> None:
     rows = np.zeros((50, 40), np.float32)
     rows[np.arange(50), np.arange(50) % 40] = 1e-4
     probs = torch.from_numpy(Temperature()(rows))
-    from dynanoise.integrations.torch import narrowed
+    from dynanoise.integrations.torch import narrow_probs
 
     assert (probs.to(kind).float().numpy().argmax(-1) != rows.argmax(-1)).any()
-    np.testing.assert_array_equal(narrowed(probs, kind).float().numpy().argmax(-1), rows.argmax(-1))
-    moved = narrowed(probs.T.contiguous(), kind, axis=0).float().numpy()
+    np.testing.assert_array_equal(
+        narrow_probs(probs, kind).float().numpy().argmax(-1), rows.argmax(-1)
+    )
+    moved = narrow_probs(probs.T.contiguous(), kind, axis=0).float().numpy()
     np.testing.assert_array_equal(moved.argmax(0), rows.argmax(-1))
 
 
@@ -226,7 +228,7 @@ def test_nothing_saved_or_shown_holds_a_secret(monkeypatch: pytest.MonkeyPatch) 
 
 def test_the_state_of_fresh_noise_is_not_pickled() -> None:
     defended = Defended(network(), DynaNoise(), Fresh(0))
-    with pytest.raises(InputError, match="who reads it knows the noise"):
+    with pytest.raises(InputError, match="gives away the noise"):
         torch.save(defended, io.BytesIO())
     torch.save(defended.state_dict(), io.BytesIO())
 

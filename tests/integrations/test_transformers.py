@@ -15,7 +15,7 @@ transformers: Any = pytest.importorskip("transformers", reason="pip install 'dyn
 from dynanoise.core.errors import InputError  # noqa: E402
 from dynanoise.defenses.dynanoise import DynaNoise  # noqa: E402
 from dynanoise.defenses.temperature import Temperature  # noqa: E402
-from dynanoise.integrations.transformers import logits_of  # noqa: E402
+from dynanoise.integrations.transformers import log_probs_of  # noqa: E402
 from dynanoise.noise.fresh import Fresh  # noqa: E402
 from dynanoise.noise.keyed import Keyed  # noqa: E402
 from dynanoise.transformers import defend, weights_digest  # noqa: E402
@@ -177,7 +177,7 @@ def test_keyed_answers_from_eight_threads_and_without_the_secret(
 def test_near_ties_keep_their_label_in_float32(rows: Any, temperature: float) -> None:
     """As the pipeline computes it: softmax in float32, then the first of the largest."""
     probs: Any = Temperature(temperature)(rows)
-    narrow = logits_of(probs)
+    narrow = log_probs_of(probs)
     weights = np.exp(narrow - narrow.max(axis=-1, keepdims=True))
     found = weights / weights.sum(axis=-1, keepdims=True)
     assert found.dtype == np.float32

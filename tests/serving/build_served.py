@@ -78,7 +78,7 @@ def expected(defense: Path, rows: npt.NDArray[np.float32], secret: str = SECRET)
     """What the configuration answers in this process about the model's logits."""
     os.environ["DYNANOISE_KEY"] = secret
     try:
-        return Configuration.read(defense).answer(rows @ WEIGHTS)
+        return Configuration.read(defense).defend(rows @ WEIGHTS)
     finally:
         del os.environ["DYNANOISE_KEY"]
 

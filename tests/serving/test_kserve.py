@@ -94,7 +94,7 @@ def test_a_trained_model_behind_kserve(
     settings = {"name": "dynanoise", "base_variance": 0.0, "temperature": 2.0, "keep_label": True}
     defense = defense_file(tmp_path / "defense.yaml", defense=settings)
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
-    wanted = Configuration.read(defense).answer(logits)
+    wanted = Configuration.read(defense).defend(logits)
     given = ("--upstream", kserve.url, "--model-name", "digits", "--defense", defense, "--no-auth")
     extra = ("--upstream-binary",) if binary else ()
     with gateway(*given, *extra, "--rate", 0) as one:

@@ -51,7 +51,7 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
         asked = infer_body(images, outputs=[{"name": "predict_proba"}])
         own = values_of(ask(f"{url}/v2/models/digits/infer", asked))
         np.testing.assert_allclose(own, probs, atol=1e-5)
-        wanted = Configuration.read(defense).answer(own)
+        wanted = Configuration.read(defense).defend(own)
         given = ("--upstream", url, "--model-name", "digits", "--defense", defense, "--no-auth")
         with gateway(*given, "--rate", 0, "--grpc-port", 0) as one:
             assert ask(f"{one.url}/v2/health/ready").status == 200

@@ -29,9 +29,9 @@ def test_a_window(noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     told: list[Window] = []
     windows = Windows(configuration, told.append, size=10)
     rows = np.random.default_rng(0).normal(0, 3, (9, 4))
-    assert windows.add(rows, configuration.answer(rows)) == []
+    assert windows.add(rows, configuration.defend(rows)) == []
     last = rows[:3]
-    taken = windows.add(last, configuration.answer(last))
+    taken = windows.add(last, configuration.defend(last))
     assert told == [] and len(taken) == 2
     windows.complete(taken)
     (window,) = told
@@ -47,7 +47,7 @@ def test_a_window(noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     np.testing.assert_allclose(window.sensitivity, wanted, atol=1e-12)
     np.testing.assert_allclose(window.sigma, np.sqrt(0.3 * (1 + 2 * np.array(wanted))), atol=1e-12)
     if noise == "keyed":
-        answers = configuration.answer(rows)
+        answers = configuration.defend(rows)
         flips = answers.argmax(axis=1) != rows.argmax(axis=1)
         assert window.flips == flips.sum() + flips[:3].sum()
     assert windows.add(last, last) == []

@@ -93,7 +93,7 @@ def _chosen(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, Any]
             )
         said = Configuration.read(text)
         _check_noise("fresh" if said.cell_width is None else "keyed")
-        return said.defense, said.place
+        return said.defense, said.placement
     from dynanoise.core.registry import DEFENSES
     from dynanoise.core.spec import parse
 

@@ -1,45 +1,62 @@
-"""`defense.yaml`: what every deployment of a defense reads."""
+"""The configuration of a deployed defense, and `defense.yaml`, the file it is kept in.
+
+The layout of the file is version 1; see docs/deploy.md.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy.typing as npt
+import yaml
 
-from dynanoise.core.defense import Defense, Noise
-from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Floats
-from dynanoise.defenses import values
-from dynanoise.defenses.response import answer_logits, answer_probabilities, system_noise
+from dynanoise.config.yaml import Section, read_section
+from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.extras import require
+from dynanoise.core.files import write_atomically
+from dynanoise.core.numerics import Float64
+from dynanoise.core.registry import DEFENSES, meant
+from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.defenses import response, values
+from dynanoise.defenses.stored import Parts, put_together, taken_apart
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import Secret
+from dynanoise.noise.secrets import DEFAULT, Secret
 
 FRESH = "fresh"
-INPUTS = ("logits", "probabilities")
+VERSION = 1
+
+_KEYS = ("version", "defense", "output", "class_axis", "input", "noise", "fitted")
+_KEYED = ("name", "cell_width", "model", "weights", "key")
+_HEAD = "# How answers are defended (dynanoise). Holds no secret: noise.key says where it is.\n"
+
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, eq=False)
 class Configuration(values.ByValue):
-    """How a deployed model's answers are defended; never a secret, only where it is.
+    """A defense, its noise, and the model output they apply to. Holds no secret.
 
     Args:
-        defense: what the answers pass through, with what it was fitted to.
-        noise: "fresh", new noise for every answer, seeded by the operating system; or `Keyed`
+        defense: the defense, fitted where it must be.
+        noise: "fresh", new noise for every response, seeded by the operating system; or `Keyed`
             noise, whose key is a reference, "env:NAME" or "file:PATH".
-        output: the model's output tensor that it applies to; None where there is one only.
-        class_axis: of that output.
-        input: what that output holds, "logits" or "probabilities"; probabilities p count as the
+        output: name of the model's output tensor; None where the model has one output.
+        class_axis: axis of the classes in that output.
+        input: kind of that output, "logits" or "probabilities"; probabilities p count as the
             logits ln max(p, tiny).
 
     Raises:
-        InputError: if something is not what it should be.
+        InputError: if a value is of the wrong type or out of range.
 
     >>> import numpy as np
     >>> from dynanoise.defenses.temperature import Temperature
     >>> softer = Configuration(Temperature(2), "fresh", input="probabilities")
-    >>> softer.answer([[0.1, 0.9]]).round(6).tolist()
+    >>> softer.defend([[0.1, 0.9]]).round(6).tolist()
     [[0.25, 0.75]]
     """
 
@@ -50,11 +67,7 @@ class Configuration(values.ByValue):
     input: str = "logits"
 
     def __post_init__(self) -> None:
-        if isinstance(self.defense, type) or not isinstance(self.defense, Defense):
-            raise InputError(
-                f"defense is of type {type(self.defense).__name__}.",
-                "Pass a defense, such as dn.DynaNoise().",
-            )
+        response.check_defense(self.defense)
         if isinstance(self.noise, Keyed):
             if not isinstance(self.noise.key, Secret):
                 raise InputError(
@@ -69,69 +82,245 @@ class Configuration(values.ByValue):
             )
         if self.output is not None and not (isinstance(self.output, str) and self.output):
             raise InputError(f"output is {self.output!r}.", "Name an output tensor, or leave None.")
-        if isinstance(self.class_axis, bool) or not isinstance(self.class_axis, int):
-            raise InputError(f"class_axis is {self.class_axis!r}.", "Use an integer, such as -1.")
-        if self.input not in INPUTS:
-            raise InputError(f"input is {self.input!r}.", f"Use {' or '.join(INPUTS)}.")
+        response.check_axis(self.class_axis)
+        response.check_kind(self.input)
 
     @classmethod
     def read(cls, path: str | Path) -> Configuration:
-        """What a file holds; files that it names are looked for beside it.
+        """Read a `defense.yaml`; files that it names are relative to its folder.
 
-        The secret is not looked up: that is done for each answer.
+        The secret is not looked up: that is done for each response.
 
         Raises:
-            InputError: if it, or the file of fitted arrays, cannot be read or holds anything else
-                than it should; with the line, the name and the remedy.
-            MissingExtraError: if there are fitted arrays and no safetensors package.
+            InputError: if the file, or that of the fitted arrays, cannot be read or is not a
+                configuration; with the line, the name and the remedy.
+            MissingExtraError: if there are fitted arrays and safetensors is not installed.
         """
-        from dynanoise.config.defense_yaml import read
-
-        return read(Path(path))
+        return _read(Path(path))
 
     @classmethod
-    def of(cls, said: Configuration | str | Path) -> Configuration:
-        """The configuration itself, or what the file of that name holds; errors as of `read`."""
-        return said if isinstance(said, Configuration) else cls.read(said)
-
-    @property
-    def place(self) -> dict[str, Any]:
-        """Which values the defense applies to: the wrappers' arguments of these names."""
-        return {"output": self.output, "class_axis": self.class_axis, "input": self.input}
+    def of(cls, source: Configuration | str | Path) -> Configuration:
+        """Return a configuration as it is, or read the file of that name."""
+        return source if isinstance(source, Configuration) else cls.read(source)
 
     def write(self, path: str | Path) -> None:
-        """Writes the file, and fitted arrays as safetensors beside it, or neither.
+        """Write the file, and fitted arrays as safetensors beside it; both or neither.
 
         Raises:
             InputError: if it cannot be written, or the defense is not registered.
-            MissingExtraError: if there are fitted arrays and no safetensors package.
+            MissingExtraError: if there are fitted arrays and safetensors is not installed.
         """
-        from dynanoise.config.defense_yaml import write
+        _write(self, Path(path))
 
-        write(self, Path(path))
+    @property
+    def placement(self) -> dict[str, Any]:
+        """``output``, ``class_axis`` and ``input``, as the wrappers take them."""
+        return {"output": self.output, "class_axis": self.class_axis, "input": self.input}
 
     @property
     def cell_width(self) -> float | None:
-        """Of keyed noise, in logits; None for fresh noise."""
+        """Cell width of keyed noise, in logits; None for fresh noise."""
         return self.noise.cell_width if isinstance(self.noise, Keyed) else None
 
-    def source(self) -> Noise:
-        """The noise for one answer: the keyed noise itself, or a new source of fresh noise."""
-        return self.noise if isinstance(self.noise, Keyed) else system_noise()
+    @property
+    def keyed_noise(self) -> Keyed | None:
+        """The keyed noise; None for fresh noise."""
+        return self.noise if isinstance(self.noise, Keyed) else None
 
-    def answer(self, output: npt.ArrayLike) -> Floats:
-        """Defended probabilities for what the model answered, of the same shape and dtype.
+    def noise_source(self) -> Noise:
+        """Noise for one response: the keyed noise itself, or a new source of fresh noise."""
+        return self.keyed_noise or response.system_noise()
+
+    def defend(self, outputs: npt.ArrayLike) -> Floats:
+        """Compute the defended probabilities of a model's outputs.
 
         Safe to call from several threads at once.
 
         Args:
-            output: float32 or float64, with K >= 2 classes along ``class_axis``.
+            outputs: float32 or float64, with K >= 2 classes along ``class_axis``.
+
+        Returns:
+            Probabilities in [0, 1] of the same shape and dtype.
 
         Raises:
-            InputError: if the output is not what the configuration says it is.
+            InputError: if the outputs are not of the configured kind.
             NotFittedError: if the defense must be fitted first.
             SecretError: if the noise is keyed and there is no usable secret.
         """
-        given: Any = answer_logits if self.input == "logits" else answer_probabilities
-        found: Floats = given(self.defense, self.source(), output, self.class_axis)
-        return found
+        return response.defend(
+            outputs,
+            self.defense,
+            self.noise_source(),
+            class_axis=self.class_axis,
+            kind=self.input,
+        )
+
+
+def _read(path: Path) -> Configuration:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8.", "Write it as plain text.") from None
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}).", "Name a defense.yaml."
+        ) from None
+    top, folder = read_section(text, path.name), _folder(path)
+    top.allow(_KEYS)
+    version = top.required("version", f"version: {VERSION}")
+    if version != str(VERSION):
+        raise top.error(
+            "version",
+            f"version is {version!r}.",
+            f"This release reads version {VERSION}; another one may read this.",
+        )
+    noise = _read_noise(top.section("noise", "noise: {name: fresh}"), folder)
+    section = top.section("defense", "defense: {name: dynanoise}")
+    defense = _read_defense(section, _read_arrays(top, folder))
+    axis = top.scalar("class_axis")
+    kind = top.text("input")
+    return _with_line(
+        top,
+        lambda: Configuration(
+            defense,
+            noise,
+            output=top.text("output"),
+            class_axis=-1 if axis is None else axis.value,
+            input="logits" if kind is None else kind,
+        ),
+    )
+
+
+def _folder(path: Path) -> Path:
+    return Path(os.path.abspath(path)).parent
+
+
+def _with_line(section: Section, make: Callable[[], _Value]) -> _Value:
+    """Call ``make``; its errors get the line of the setting that they begin with."""
+    try:
+        return make()
+    except DynaNoiseError as error:
+        first = error.problem.split(maxsplit=1)[0]
+        name = first if first in section.entries else None
+        prefix = section.prefix if name else ""
+        raise section.error(name, f"{prefix}{error.problem}", error.remedy) from None
+
+
+def _read_defense(section: Section, arrays: Mapping[str, Float64]) -> Defense:
+    name = section.required("name", "name: dynanoise")
+    parameters = _with_line(section, lambda: DEFENSES.parameters(name))
+    section.allow(("name", *parameters))
+    settings = section.plain()
+    for array in arrays:
+        if array in settings:
+            problem = f"{section.prefix}{array} is in the fitted file, too."
+            raise section.error(array, problem, "Drop it.")
+    del settings["name"]
+    return _with_line(section, lambda: put_together(Parts(name, settings, arrays)))
+
+
+def _read_noise(section: Section, folder: Path) -> str | Keyed:
+    name = section.required("name", "name: fresh, or name: keyed")
+    if name == FRESH:
+        section.allow(("name",))
+        return FRESH
+    if name != "keyed":
+        raise section.error(
+            "name",
+            f"There is no noise {name!r}.",
+            f"{meant(name, (FRESH, 'keyed'))}Known: {FRESH}, keyed.",
+        )
+    section.allow(_KEYED)
+    key = _read_key(section, folder)
+    section.required("cell_width", "cell_width: WIDTH, 2 to 3 times the median top gap")
+    model = section.required("model", "model: NAME, any name that its replicas share")
+    weights = section.required("weights", "weights: SHA256 of the model's weights")
+    width = section.plain()["cell_width"]
+    return _with_line(section, lambda: Keyed(width, model, weights, key))
+
+
+def _read_key(section: Section, folder: Path) -> Secret:
+    try:
+        secret = Secret(section.text("key") or DEFAULT)
+    except InputError as error:
+        raise section.error("key", f"{section.prefix}key: {error.problem}", error.remedy) from None
+    kind, _, place = secret.reference.partition(":")
+    return Secret(f"file:{folder / place}") if kind == "file" else secret
+
+
+def _read_arrays(top: Section, folder: Path) -> dict[str, Float64]:
+    name = top.text("fitted")
+    if name is None:
+        return {}
+    numpy = require("safetensors.numpy", "Reading fitted arrays")
+    try:
+        arrays: dict[str, Float64] = numpy.load((folder / name).read_bytes())
+    except OSError as error:
+        raise top.error(
+            "fitted",
+            f"{name} cannot be read ({error.strerror}).",
+            "It belongs beside the configuration.",
+        ) from None
+    except Exception as error:  # safetensors has an error class of its own, made in Rust
+        raise top.error(
+            "fitted", f"{name} is no safetensors file ({error}).", "Write both files again."
+        ) from None
+    return arrays
+
+
+def _write(configuration: Configuration, path: Path) -> None:
+    parts, folder = taken_apart(configuration.defense), _folder(path)
+    settings: dict[str, Any] = {
+        "version": VERSION,
+        "defense": {"name": parts.name, **parts.parameters},
+        **configuration.placement,
+        "noise": _noise_settings(configuration.noise, folder),
+    }
+    if configuration.output is None:
+        del settings["output"]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if parts.arrays:
+            settings["fitted"] = _write_arrays(parts, path)
+        write_atomically(path, (_HEAD + _dump(settings)).encode())
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}).", "Name another file."
+        ) from error
+
+
+def _dump(settings: Mapping[str, Any]) -> str:
+    text: str = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True, width=10**6)
+    if text.replace("\n", "").isprintable():
+        return text
+    # Unescaped, line ends other than \n would be read as spaces.
+    escaped: str = yaml.safe_dump(settings, sort_keys=False, width=10**6)
+    return escaped
+
+
+def _write_arrays(parts: Parts, path: Path) -> str:
+    """Write fitted arrays beside ``path`` and return the name of their file."""
+    # With a digest in it: a configuration that is there already keeps its own arrays if this is
+    # interrupted between the two files.
+    content: bytes = require("safetensors.numpy", "Writing fitted arrays").save(dict(parts.arrays))
+    name = f"{path.stem}-{hashlib.sha256(content).hexdigest()[:12]}.safetensors"
+    write_atomically(path.parent / name, content)
+    return name
+
+
+def _noise_settings(noise: str | Keyed, folder: Path) -> dict[str, Any]:
+    if not isinstance(noise, Keyed):
+        return {"name": FRESH}
+    assert isinstance(noise.key, Secret)
+    kind, _, place = noise.key.reference.partition(":")
+    if kind == "file":
+        absolute = Path(os.path.abspath(place))
+        inside = absolute.is_relative_to(folder)
+        place = str(absolute.relative_to(folder) if inside else absolute)
+    return {
+        "name": "keyed",
+        "cell_width": noise.cell_width,
+        "model": noise.model,
+        "weights": noise.weights,
+        "key": f"{kind}:{place}",
+    }

@@ -1,4 +1,4 @@
-"""From what a model answers, logits or probabilities, to what its users get."""
+"""From a model's output, logits or probabilities, to the response its users get."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
 from dynanoise.noise.system import SystemFresh
 
+INPUTS = ("logits", "probabilities")
+"""Kinds of model output that a defense can be put behind."""
+
+SYSTEM_NOISE = "noise of the operating system"
+"""Fresh noise without a source of its own, in a repr."""
+
 _ROUNDING = 0.01
-"""How far probabilities may sum from 1: float16 of 1,000 classes does."""
+"""Largest distance of a sum of probabilities from 1: float16 of 1,000 classes reaches it."""
 
 
 def system_noise() -> Noise:
@@ -22,58 +28,114 @@ def system_noise() -> Noise:
     return SystemFresh()
 
 
-def answer_logits(defense: Defense, noise: Noise, logits: npt.ArrayLike, axis: int = -1) -> Floats:
-    """Defended probabilities for logits whose classes lie along ``axis``; shape and dtype stay.
-
-    Raises:
-        InputError: if there is no such axis, or as `numerics.as_logits`.
-
-    >>> from dynanoise.defenses.temperature import Temperature
-    >>> answer_logits(Temperature(1), system_noise(), np.log([[1.0], [3.0]]), axis=0).round(6)
-    array([[0.25],
-           [0.75]])
-    """
-    rows = _classes_last(numerics.as_array(logits, "logits"), axis)
-    return np.moveaxis(defense(rows, noise), -1, axis)
-
-
-def answer_probabilities(
-    defense: Defense, noise: Noise, probs: npt.ArrayLike, axis: int = -1
+def defend(
+    outputs: npt.ArrayLike,
+    defense: Defense,
+    noise: Noise,
+    *,
+    class_axis: int = -1,
+    kind: str = "logits",
 ) -> Floats:
-    """The same for probabilities p, which count as the logits ln max(p, tiny).
+    """Compute the defended probabilities of a model's outputs.
 
-    The label that a defense keeps is the lowest index of the largest p.
+    Probabilities p count as the logits ln max(p, tiny); the label that a defense keeps is then the
+    lowest index of the largest p.
+
+    Args:
+        outputs: float32 or float64, with K >= 2 classes along ``class_axis``.
+        defense: fitted, where it must be.
+        noise: randomness of the response.
+        class_axis: axis of the classes.
+        kind: "logits" or "probabilities".
+
+    Returns:
+        Probabilities in [0, 1] of the shape and dtype of ``outputs``.
 
     Raises:
-        InputError: if there is no such axis, they are not float32 or float64, there are fewer than
-            two classes, or they are no probabilities.
+        InputError: if there is no such axis, an output is not finite, there are fewer than two
+            classes, or probabilities are negative or do not sum to 1 (within 0.01).
+        NotFittedError: if the defense must be fitted first.
+        SecretError: if the noise is keyed and there is no usable secret.
 
     >>> from dynanoise.defenses.temperature import Temperature
-    >>> answer_probabilities(Temperature(2), system_noise(), [[0.1, 0.9]]).round(6).tolist()
-    [[0.25, 0.75]]
+    >>> classes_first = np.array([[0.9, 0.8], [0.1, 0.2]])
+    >>> defend(
+    ...     classes_first, Temperature(2), system_noise(), class_axis=0, kind="probabilities"
+    ... ).round(3).tolist()
+    [[0.75, 0.667], [0.25, 0.333]]
     """
-    rows, dtype = numerics.as_logits(
-        _classes_last(numerics.as_array(probs, "probabilities"), axis), "probabilities"
-    )
+    array = numerics.as_array(outputs, kind)
+    if not -array.ndim <= class_axis < array.ndim:
+        raise InputError(
+            f"The class axis is {class_axis}, and the model's output has shape {array.shape}.",
+            "Name an axis of the output, -1 for the last.",
+        )
+    # Sums over strided memory differ in the last place.
+    rows = np.ascontiguousarray(np.moveaxis(array, class_axis, -1))
+    probs = defense(rows, noise) if kind == "logits" else _defend_probs(rows, defense, noise)
+    return np.moveaxis(probs, -1, class_axis)
+
+
+def _defend_probs(probs: npt.NDArray[Any], defense: Defense, noise: Noise) -> Floats:
+    rows, dtype = numerics.as_logits(probs, "probabilities")
     sums = rows.sum(axis=-1)
     off = np.abs(sums - 1) > _ROUNDING
-    if (rows < 0).any() or off.any():
-        odd = rows.min() if (rows < 0).any() else sums[off].flat[0]
+    negative = (rows < 0).any()
+    if negative or off.any():
+        problem = f"hold {rows.min():.4g}" if negative else f"sum to {sums[off].flat[0]:.4g}"
         raise InputError(
-            f"probabilities {'hold' if (rows < 0).any() else 'sum to'} {odd:.4g}.",
+            f"probabilities {problem}.",
             "Pass a model's probabilities of all classes, or say that they are logits.",
         )
     # Neighbouring small numbers can have the same logarithm; the label must not move.
     logits = numerics.favour(numerics.log_probabilities(rows), rows.argmax(axis=-1))
-    answer = defense(logits, noise).astype(np.float64, copy=False)
-    narrow = numerics.favour(numerics.narrow(answer, dtype), answer.argmax(axis=-1))
-    return np.moveaxis(narrow, -1, axis)
+    defended = defense(logits, noise).astype(np.float64, copy=False)
+    return numerics.favour(numerics.narrow(defended, dtype), defended.argmax(axis=-1))
 
 
-def _classes_last(values: npt.NDArray[Any], axis: int) -> npt.NDArray[Any]:
-    if not -values.ndim <= axis < values.ndim:
-        raise InputError(
-            f"The class axis is {axis}, and what the model answered has shape {values.shape}.",
-            "Name an axis of the output, -1 for the last.",
-        )
-    return np.moveaxis(values, axis, -1)
+def check_kind(kind: Any) -> str:
+    """Check the kind of a model's output.
+
+    Returns:
+        "logits" or "probabilities".
+
+    Raises:
+        InputError: for anything else.
+
+    >>> check_kind("probs")
+    Traceback (most recent call last):
+    dynanoise.core.errors.InputError: input is 'probs'. Use logits or probabilities.
+    """
+    if kind not in INPUTS:
+        raise InputError(f"input is {kind!r}.", f"Use {' or '.join(INPUTS)}.")
+    return str(kind)
+
+
+def check_axis(axis: Any) -> int:
+    """Check that an axis is an integer.
+
+    Raises:
+        InputError: for anything else.
+
+    >>> check_axis("-1")
+    Traceback (most recent call last):
+    dynanoise.core.errors.InputError: class_axis is '-1'. Use an integer; -1 is the last axis.
+    """
+    if isinstance(axis, bool) or not isinstance(axis, int):
+        raise InputError(f"class_axis is {axis!r}.", "Use an integer; -1 is the last axis.")
+    return axis
+
+
+def check_defense(defense: Any) -> Defense:
+    """Check that an object is a defense, not a name or a class.
+
+    Raises:
+        InputError: for anything else.
+
+    >>> check_defense("dynanoise")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    dynanoise.core.errors.InputError: defense is 'dynanoise'. Pass a defense, such as ...
+    """
+    if isinstance(defense, type) or not isinstance(defense, Defense):
+        raise InputError(f"defense is {defense!r}.", "Pass a defense, such as dn.DynaNoise().")
+    return defense

@@ -1,4 +1,4 @@
-"""ONNX graphs with DynaNoise in them: all but the random numbers, which the server supplies."""
+"""Export of ONNX models with DynaNoise in the graph; the server supplies the random numbers."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from dynanoise.config import checks
-from dynanoise.core.defense import Defense
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
+from dynanoise.core.types import Defense
+from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.integrations import onnx_formulas, onnx_graph, onnx_output
+from dynanoise.integrations import onnx_formulas, onnx_graph
 from dynanoise.integrations.onnx_graph import Tensor
 
 NOISE, OUTPUT = "noise", "probabilities"
-"""What the new input and the only output are called, unless the graph has such names."""
+"""Names of the new input and of the only output, unless the graph has such names."""
 
 MARK = "dynanoise"
-"""The key of a file's metadata under which its parameters are."""
+"""Key of the defense's parameters in the metadata of a file."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an exported graph takes and gives.
+    """Inputs and outputs of an exported graph.
 
     Attributes:
-        noise: the name of the input for standard normals; None where the setting needs none.
-        noise_shape: [samples, ..., classes]; sizes, or names that inputs of the model have, too.
-        output: the name of the only output, the defended probabilities, float32.
+        noise: name of the input for standard normals; None where the setting needs none.
+        noise_shape: [samples, ..., classes]; sizes, or names of axes of the model's inputs.
+        output: name of the only output, the defended probabilities, float32.
         dropped: names of the model's other outputs.
         setting: the defense in the graph.
     """
@@ -54,81 +54,85 @@ def export(
     class_axis: int = -1,
     input: str = "logits",  # noqa: A002
 ) -> Exported:
-    """Writes a model whose only output is defended probabilities.
+    """Export a model whose only output is defended probabilities.
 
     The graph holds the deterministic part of `DynaNoise` (entropy, R, sigma, tempered softmax, mean
     over samples, ``keep_label``) in float32. The standard normals are an input, float32
-    [samples, ..., classes] with the classes last, which the server draws anew for every answer:
-    `DefendedSession` does. Never the client: who chooses the noise has the logits. No operator of
-    the graph draws anything, and a model that draws is refused. All other outputs are dropped, with
-    the nodes that only they need. The same model and defense give the same bytes.
+    [samples, ..., classes] with the classes last, which the server must draw anew for every query,
+    as `DefendedSession` does; a client that supplied them would learn the logits. No operator of
+    the graph draws random numbers, and a model that does is refused. All other outputs are dropped,
+    with the nodes that only they need. The same model and defense give the same bytes.
 
-    Given the same normals, its answers are the library's to 1e-6 for T >= 1 and ordinary settings
-    (rounding of float32, which a smaller T magnifies). Logits that are not finite are refused by
-    the library and by `DefendedSession`; the graph alone would answer NaN.
+    Given the same normals, the probabilities are the library's to 1e-6 for T >= 1 and ordinary
+    settings (rounding of float32, which a smaller T magnifies). Logits that are not finite are
+    refused by the library and by `DefendedSession`; the graph alone would return NaN.
 
     Only fresh noise: `Keyed` noise needs the secret, which is never in a graph. For it, serve the
     model as it is by `DefendedSession(model, noise, defense=...)`.
 
-    Threat model: that of fresh noise, for who sees answers only. Who has the file has the model,
-    undefended.
+    Threat model: that of fresh noise, for an attacker who sees outputs only. The file contains the
+    undefended model.
 
     Args:
         source: the model. Below opset 18 it is converted. Data in files beside it, as those above
             2 GB have, stay where they are, so the target must lie in the same folder.
-        target: the file to write; replaced if it is there.
+        target: the file to write; replaced if it exists.
         defense: `DynaNoise` or `Temperature`.
-        output: the model's output with the logits, or a tensor inside; None for the only output.
-        class_axis: which of its axes counts the classes.
-        input: "logits", or "probabilities", whose logarithm is taken.
+        output: name of the model's output with the logits, or of a tensor inside; None for the only
+            output.
+        class_axis: axis of its classes.
+        input: kind of that output, "logits" or "probabilities".
+
+    Returns:
+        Names and shapes of the exported graph.
 
     Raises:
         DataFileError: if the model cannot be read, draws randomness, has no such output, or the
             result fails ONNX's checker.
-        InputError: for a wrong argument or a defense that cannot be written so.
+        InputError: for an argument of the wrong type, or a defense that a graph cannot compute.
         MissingExtraError: if onnx is not installed.
     """
     source, target = Path(source), Path(target)
-    kind, axis = checks.checked_kind(input), checks.checked_axis(class_axis)
-    setting = onnx_formulas.setting_of(checks.checked_defense(defense))
-    model, _ = onnx_graph.read(source)
+    kind, axis = response.check_kind(input), response.check_axis(class_axis)
+    setting = onnx_formulas.setting_of(response.check_defense(defense))
+    model, _ = onnx_graph.read_model(source)
     onnx_graph.refuse_randomness(model, source)
-    if any(one.key == MARK for one in model.metadata_props):
+    if any(entry.key == MARK for entry in model.metadata_props):
         raise DataFileError(f"{source} is defended already.", "Export the original model.")
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the model itself.", "Name another file.")
-    if onnx_graph.external(model) and target.parent.resolve() != source.parent.resolve():
+    if onnx_graph.has_external_data(model) and target.parent.resolve() != source.parent.resolve():
         raise InputError(
             f"{source} has its weights in files beside it, which an ONNX file names relative to "
             "its own folder.",
             f"Write the new file into {source.parent}, too; the weights are shared.",
         )
-    model = onnx_graph.upgraded(model, source)
-    tensor = onnx_output.chosen(model, source, output, axis, kind)
-    made = _defend(model, tensor, setting, kind, source)
+    model = onnx_graph.upgrade(model, source)
+    tensor = onnx_graph.find_output(model, source, output, axis, kind)
+    exported = _add_defense(model, tensor, setting, kind, source)
     _write(model, source, target)
-    return made
+    return exported
 
 
-def _defend(model: Any, tensor: Tensor, setting: DynaNoise, kind: str, path: Path) -> Exported:
-    """Puts the defense behind a tensor of the model, in place."""
+def _add_defense(model: Any, tensor: Tensor, setting: DynaNoise, kind: str, path: Path) -> Exported:
+    """Put the defense behind a tensor of the model, in place."""
     onnx = require("onnx", "Writing an ONNX graph")
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
     graph = model.graph
-    dropped = tuple(one.name for one in graph.output if one.name != tensor.name)
+    dropped = tuple(info.name for info in graph.output if info.name != tensor.name)
     onnx_graph.cut(graph, tensor.name)
     build = onnx_formulas.Builder(onnx_graph.names_of(graph))
     del graph.output[:]
     order = [axis for axis in range(len(tensor.dims)) if axis != tensor.axis] + [tensor.axis]
-    needed = setting.base_variance > 0
-    shape = (setting.samples, *_noise_dims(graph, tensor, order, path)) if needed else ()
-    noise = build.name(NOISE) if needed else None
+    noisy = setting.base_variance > 0
+    shape = (setting.samples, *_noise_dims(graph, tensor, order, path)) if noisy else ()
+    noise = build.name(NOISE) if noisy else None
     result = build.name(OUTPUT)
 
     rows, clean = _rows(build, onnx, tensor, order)
     if kind == "probabilities":
         rows = onnx_formulas.logits_of(build, rows)
-    probs = onnx_formulas.answer(
+    probs = onnx_formulas.add_defense(
         build, (rows, clean), noise, setting, classes=tensor.classes, axis=len(order) - 1
     )
     back = [order.index(axis) for axis in range(len(order))]
@@ -141,15 +145,15 @@ def _defend(model: Any, tensor: Tensor, setting: DynaNoise, kind: str, path: Pat
         graph.input.append(helper.make_tensor_value_info(noise, float32, shape))
     dims = [_dim(dim, shape) for dim in tensor.dims]
     graph.output.append(helper.make_tensor_value_info(result, float32, dims))
-    made = Exported(noise, shape, result, dropped, setting)
-    _describe(model, made)
-    return made
+    exported = Exported(noise, shape, result, dropped, setting)
+    _write_metadata(model, exported)
+    return exported
 
 
 def _rows(
     build: onnx_formulas.Builder, onnx: Any, tensor: Tensor, order: list[int]
 ) -> tuple[str, str]:
-    """The tensor in float32, classes last; and one that has its order of the classes, exactly."""
+    """The tensor in float32, classes last; and one with exactly its order of the classes."""
     rows, kinds = tensor.name, onnx.TensorProto
     if order != sorted(order):
         rows = build.node("Transpose", rows, perm=order)
@@ -163,33 +167,33 @@ def _rows(
 
 
 def _noise_dims(graph: Any, tensor: Tensor, order: list[int], path: Path) -> list[int | str]:
-    """The shape of one draw; a size that varies is called as it is in an input of the model."""
-    held = {one.name for one in graph.initializer}
-    inputs = [one for one in graph.input if one.name not in held]
-    known = {dim for one in inputs for dim in onnx_graph.dims_of(one) if isinstance(dim, str)}
-    found: list[int | str] = []
+    """Shape of one draw; an axis of variable size has its name in an input of the model."""
+    constants = {initializer.name for initializer in graph.initializer}
+    inputs = [info for info in graph.input if info.name not in constants]
+    names = {dim for info in inputs for dim in onnx_graph.dims_of(info) if isinstance(dim, str)}
+    dims: list[int | str] = []
     for axis in order:
         dim = tensor.dims[axis]
-        if axis == 0 and not isinstance(dim, int) and dim not in known:
-            dim = _batch(inputs, known)
-        if not isinstance(dim, int) and dim not in known:
+        if axis == 0 and not isinstance(dim, int) and dim not in names:
+            dim = _batch_dim(inputs, names)
+        if not isinstance(dim, int) and dim not in names:
             raise DataFileError(
                 f"The size of axis {axis} of {tensor.name} in {path} follows from no input's.",
                 "Export the model with a fixed size of that axis.",
             )
-        found.append(dim)
-    return found
+        dims.append(dim)
+    return dims
 
 
-def _batch(inputs: list[Any], known: set[str]) -> int | str | None:
-    """The size of the first input's first axis, named if it had no name."""
+def _batch_dim(inputs: list[Any], names: set[str]) -> int | str | None:
+    """Size of the first input's first axis; the axis gets a name if it has none."""
     dims = onnx_graph.dims_of(inputs[0]) if inputs else ()
     if not dims:
         return None
     if dims[0] is None:
-        name = "batch" if "batch" not in known else "dynanoise_batch"
+        name = "batch" if "batch" not in names else "dynanoise_batch"
         inputs[0].type.tensor_type.shape.dim[0].dim_param = name
-        known.add(name)
+        names.add(name)
         return name
     return dims[0]
 
@@ -198,21 +202,21 @@ def _dim(dim: int | str | None, shape: tuple[int | str, ...]) -> int | str | Non
     return dim if dim is not None else (shape[1] if shape else None)
 
 
-def _describe(model: Any, made: Exported) -> None:
-    """The parameters into the file's metadata: all of them public, none of them a secret."""
-    setting = {one.name: getattr(made.setting, one.name) for one in fields(made.setting)}
-    said = {
+def _write_metadata(model: Any, exported: Exported) -> None:
+    """Write the parameters into the file's metadata; all of them are public."""
+    setting = {item.name: getattr(exported.setting, item.name) for item in fields(DynaNoise)}
+    metadata = {
         "version": version("dynanoise"),
         "defense": {"name": "dynanoise", **setting},
-        "noise": made.noise,
-        "output": made.output,
+        "noise": exported.noise,
+        "output": exported.output,
     }
     entry = model.metadata_props.add()
-    entry.key, entry.value = MARK, json.dumps(said, sort_keys=True)
+    entry.key, entry.value = MARK, json.dumps(metadata, sort_keys=True)
 
 
 def _write(model: Any, source: Path, target: Path) -> None:
-    """Writes what ONNX's checker accepts, whole or not at all."""
+    """Write a model that ONNX's checker accepts, whole or not at all."""
     onnx = require("onnx", "Writing an ONNX graph")
     content = model.SerializeToString(deterministic=True)
     try:

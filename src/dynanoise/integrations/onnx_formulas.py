@@ -1,9 +1,8 @@
 """DynaNoise as nodes of an ONNX graph, in float32, with the standard normals as an input.
 
-The formulas are those of `DynaNoise.__call__`, in its order. What differs is the precision, and
-what guards it: everything is shifted by the row's largest value before it is divided or
-exponentiated, and logarithms of probabilities below e^-100 count as -100 in the entropy, to which
-they add nothing that float32 can hold.
+The formulas are those of `DynaNoise.__call__`, in its order. In float32, everything is shifted by
+the row's largest value before it is divided or exponentiated, and logarithms of probabilities below
+e^-100 count as -100 in the entropy, to which they add nothing that float32 can hold.
 """
 
 from __future__ import annotations
@@ -24,14 +23,18 @@ LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).tiny)
 _FAINT = -100.0
 _NEXT = 1 + 2.0**-23
-"""Times this, a positive float32 grows by one or two units in the last place."""
+"""Factor by which a positive float32 grows by one or two units in the last place."""
 
 
 class Builder:
-    """Nodes and constants whose names no graph has yet.
+    """Nodes and constants to add to a graph, with names that are free there.
 
     Args:
         taken: every name in the graph.
+
+    Attributes:
+        nodes: nodes so far.
+        constants: constants so far.
     """
 
     def __init__(self, taken: set[str]) -> None:
@@ -41,45 +44,50 @@ class Builder:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
-    def name(self, wanted: str) -> str:
-        """The name, or the first that is free of dynanoise_NAME, dynanoise_NAME_2 ..."""
-        base = wanted if wanted.startswith("dynanoise") else f"dynanoise_{wanted}"
-        more = (f"{base}_{number}" for number in itertools.count(2))
-        found = next(one for one in itertools.chain([wanted, base], more) if one not in self.taken)
-        self.taken.add(found)
-        return found
+    def name(self, preferred: str) -> str:
+        """A free name: the preferred one, or dynanoise_NAME, dynanoise_NAME_2 ..."""
+        base = preferred if preferred.startswith("dynanoise") else f"dynanoise_{preferred}"
+        numbered = (f"{base}_{number}" for number in itertools.count(2))
+        candidates = itertools.chain([preferred, base], numbered)
+        free = next(name for name in candidates if name not in self.taken)
+        self.taken.add(free)
+        return free
 
     def node(self, kind: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        """Adds a node and gives the name of its output."""
-        named = self.name(f"dynanoise/{kind}")
-        result = output or self.name(f"{named}:0")
-        made = self._helper.make_node(kind, list(inputs), [result], name=named, **attributes)
-        self.nodes.append(made)
+        """Add a node and return the name of its output."""
+        name = self.name(f"dynanoise/{kind}")
+        result = output or self.name(f"{name}:0")
+        self.nodes.append(
+            self._helper.make_node(kind, list(inputs), [result], name=name, **attributes)
+        )
         return result
 
     def number(self, value: float) -> str:
-        """A float32 constant without axes."""
+        """Add a float32 constant without axes."""
         return self._constant(np.array(value, np.float32))
 
     def integers(self, *values: int) -> str:
-        """An int64 constant with one axis."""
+        """Add an int64 constant with one axis."""
         return self._constant(np.array(values, np.int64))
 
     def double(self, value: float) -> str:
-        """A float64 constant without axes."""
+        """Add a float64 constant without axes."""
         return self._constant(np.array(value, np.float64))
 
     def _constant(self, value: Any) -> str:
-        named = self.name("dynanoise/constant")
-        self.constants.append(self._numpy.from_array(value, named))
-        return named
+        name = self.name("dynanoise/constant")
+        self.constants.append(self._numpy.from_array(value, name))
+        return name
 
 
 def setting_of(defense: Defense) -> DynaNoise:
-    """The DynaNoise that gives the same answers, if a graph can give them in float32.
+    """The DynaNoise with the same outputs, if a float32 graph can compute them.
+
+    Args:
+        defense: `DynaNoise` or `Temperature`.
 
     Raises:
-        InputError: for another defense, or a parameter that is no ordinary float32.
+        InputError: for another defense, or a parameter that float32 cannot hold.
 
     >>> setting_of(Temperature(4)).base_variance
     0.0
@@ -93,7 +101,7 @@ def setting_of(defense: Defense) -> DynaNoise:
             "Export dynanoise or temperature. For static noise, fit Static and export the "
             "DynaNoise that fit(view) returns."
             if name == "Static"
-            else "Export dynanoise or temperature, or answer in Python with DefendedSession("
+            else "Export dynanoise or temperature, or run it in Python with DefendedSession("
             "model, noise, defense=...).",
         )
     largest = defense.base_variance * (1 + defense.lambda_scale)
@@ -116,14 +124,14 @@ def setting_of(defense: Defense) -> DynaNoise:
 
 
 def logits_of(build: Builder, probs: str) -> str:
-    """ln max(p, tiny), where tiny is the library's: what a probability of 0 counts as."""
+    """Add ln max(p, tiny), where tiny is `numerics.TINY`."""
     positive = build.node("Greater", probs, build.number(0))
     return build.node(
         "Where", positive, build.node("Log", probs), build.number(np.log(numerics.TINY))
     )
 
 
-def answer(
+def add_defense(
     build: Builder,
     values: tuple[str, str],
     noise: str | None,
@@ -132,20 +140,21 @@ def answer(
     classes: int,
     axis: int,
 ) -> str:
-    """Adds the defense.
+    """Add the defense.
 
     Args:
-        build: takes the nodes.
-        values: logits, float32 [..., K]; and what they were made of, whose largest entries say
-            the labels: logarithms and rounding make ties.
-        noise: standard normals, float32 [samples, ..., K]; None where the setting has no variance.
-        setting: of `setting_of`.
-        classes: K.
-        axis: of the classes, the last, counted from 0: of a negative one not every runtime that
-            scatters thinks alike.
+        build: gets the nodes.
+        values: names of the logits, float32 [..., K], and of the tensor they were computed from,
+            whose argmax is the label: logarithms and rounding make ties.
+        noise: name of the standard normals, float32 [samples, ..., K]; None where the setting has
+            no variance.
+        setting: the parameters, from `setting_of`.
+        classes: number of classes K.
+        axis: axis of the classes, the last, counted from 0: runtimes disagree about negative axes
+            of a scatter.
 
     Returns:
-        The name of the probabilities, float32 [..., K].
+        Name of the probabilities, float32 [..., K].
     """
     logits, clean = values
     last = build.integers(-1)
@@ -164,8 +173,8 @@ def answer(
     if noise is not None:
         probs = build.node("ReduceMean", probs, build.integers(0), keepdims=0)
     if setting.keep_label:
-        own = build.node("ArgMax", clean, axis=-1, keepdims=1)
-        return _favour(build, _exchange_top(build, probs, own, axis), own, axis)
+        labels = build.node("ArgMax", clean, axis=-1, keepdims=1)
+        return _favour(build, _exchange_top(build, probs, labels, axis), labels, axis)
     if noise is not None and setting.samples > 1:
         return probs
     winners = build.node("ArgMax", clean if noise is None else noisy, axis=-1, keepdims=1)
@@ -175,12 +184,12 @@ def answer(
 
 
 def _shifted(build: Builder, values: str, last: str) -> str:
-    """Rows minus their maximum; -infinity where float32 ends, which is a probability of 0."""
+    """Rows minus their maximum; -infinity below float32, a probability of 0."""
     return build.node("Sub", values, build.node("ReduceMax", values, last, keepdims=1))
 
 
 def _variance(build: Builder, shifted: str, setting: DynaNoise, classes: int, last: str) -> str:
-    """sigma^2 [..., 1]."""
+    """Variance sigma^2 [..., 1]."""
     measure = _entropy if setting.sensitivity == "entropy" else _by_top
     raw = measure(build, shifted, setting.sensitivity, classes, last)
     sensitivity = build.node("Clip", raw, build.number(0), build.number(1))
@@ -190,7 +199,7 @@ def _variance(build: Builder, shifted: str, setting: DynaNoise, classes: int, la
 
 
 def _entropy(build: Builder, shifted: str, _: str, classes: int, last: str) -> str:
-    """R = 1 - H / ln K."""
+    """Entropy sensitivity R = 1 - H / ln K."""
     total = build.node("ReduceSum", build.node("Exp", shifted), last, keepdims=1)
     exact = build.node("Sub", shifted, build.node("Log", total))
     logs = build.node("Max", exact, build.number(_FAINT))
@@ -201,7 +210,7 @@ def _entropy(build: Builder, shifted: str, _: str, classes: int, last: str) -> s
 
 
 def _by_top(build: Builder, shifted: str, measure: str, classes: int, last: str) -> str:
-    """The lead of the first over the second class, or of the first over chance."""
+    """Lead of the first class over the second, or over chance."""
     probs = build.node("Softmax", shifted, axis=-1)
     if measure == "max_probability":
         top, rest = build.node("ReduceMax", probs, last, keepdims=1), build.number(1 / classes)
@@ -213,19 +222,19 @@ def _by_top(build: Builder, shifted: str, measure: str, classes: int, last: str)
     return build.node("Sub", first, second)
 
 
-def _exchange_top(build: Builder, probs: str, own: str, axis: int) -> str:
-    """`numerics.exchange_top`."""
+def _exchange_top(build: Builder, probs: str, labels: str, axis: int) -> str:
+    """Nodes of `numerics.exchange_top`."""
     top = build.node("ArgMax", probs, axis=-1, keepdims=1)
     largest = build.node("GatherElements", probs, top, axis=axis)
-    labels = build.node("GatherElements", probs, own, axis=axis)
-    half = build.node("ScatterElements", probs, top, labels, axis=axis)
-    return build.node("ScatterElements", half, own, largest, axis=axis)
+    labelled = build.node("GatherElements", probs, labels, axis=axis)
+    half = build.node("ScatterElements", probs, top, labelled, axis=axis)
+    return build.node("ScatterElements", half, labels, largest, axis=axis)
 
 
 def _favour(build: Builder, probs: str, winners: str, axis: int) -> str:
-    """`numerics.favour`: rounding does not move the label."""
-    said = build.node("ArgMax", probs, axis=-1, keepdims=1)
-    kept = build.node("Equal", said, winners)
+    """Nodes of `numerics.favour`: rounding does not move the label."""
+    labels = build.node("ArgMax", probs, axis=-1, keepdims=1)
+    kept = build.node("Equal", labels, winners)
     top = build.node("ReduceMax", probs, build.integers(axis), keepdims=1)
     raised = build.node("Mul", top, build.number(_NEXT))
     current = build.node("GatherElements", probs, winners, axis=axis)

@@ -1,94 +1,97 @@
-"""A scikit-learn classifier whose answers are defended."""
+"""A scikit-learn classifier with defended predictions, and what its defense learns in `fit`."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
-from dynanoise.core.defense import Defense
-from dynanoise.core.numerics import Float64, Floats
+from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.numerics import Float64
+from dynanoise.core.types import Bools, Defense, Floats, Outputs, View
+from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.defenses.response import answer_probabilities, system_noise
-from dynanoise.integrations.contents import digest_of
-from dynanoise.integrations.held_out import fitted_defense, measured_width, set_aside
-from dynanoise.integrations.told import KEYED, checked, looks_secret, probabilities
+from dynanoise.integrations.digests import fitted_digest
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.secrets import DEFAULT, RootKey, Secret
 
+KEYED = "keyed"
+
 CELL_WIDTH = 8.0
-"""Of a classifier that was fitted elsewhere: 2.5 times the top gap of an answer 96% sure of two."""
+"""Cell width for a classifier fitted elsewhere: 2.5 times the top gap of a prediction that is 96%
+sure of one of two classes."""
 
-
-class _Deployed(NamedTuple):
-    """What answers."""
-
-    estimator: Any
-    defense: Defense
-    noise: str | Keyed
+GAPS = 2.5
+"""Cell width in median top gaps."""
 
 
 class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
-    """Any classifier with ``predict_proba``, its answers behind a defense.
+    """A classifier whose predictions pass through a defense.
 
-    The logits are ln max(p, tiny) of the classifier's probabilities p, of two classes as of many:
-    what ``decision_function`` gives is log-odds for some classifiers only. ``predict`` is the
-    label of the defended answer, so the two never contradict each other.
+    Wraps any classifier with ``predict_proba``. The logits are ln max(p, tiny) of its
+    probabilities p, for two classes as for many: ``decision_function`` is log-odds for some
+    classifiers only. ``predict`` is the label of the defended prediction, so the two never
+    contradict each other.
 
-    Threat model: that of the defense and the noise, see `DynaNoise` and `Keyed`: an attacker who
-    asks for answers. Who has this object has the classifier inside it. A classifier that answers
-    0 and 1, such as a fully grown tree, has logits 708 apart, which no usual noise reaches;
-    calibrate it first, or answer with `CalibratedLabel`.
+    Threat model: the one of the defense and the noise, see `DynaNoise` and `Keyed`, for an attacker
+    who queries the model. This object contains the undefended classifier. A classifier that
+    predicts 0 and 1, such as a fully grown tree, has logits 708 apart, beyond any usual noise:
+    calibrate it first, or use `CalibratedLabel`.
 
     Args:
-        estimator: a classifier. `fit` fits a clone of it; one that is fitted already answers
-            without `fit`, as it was at the first answer: wrap it anew when it is fitted anew. With
-            `fit`, a ``FrozenEstimator`` stays as it is.
+        estimator: a classifier. `fit` fits a clone of it. A fitted one predicts without `fit`, in
+            its state at the first prediction: wrap it again after fitting it again. A
+            ``FrozenEstimator`` stays as it is.
         defense: None for ``DynaNoise(keep_label=True)``.
-        noise: "keyed", the same answer every time, or "fresh", new noise seeded by the operating
-            system for every answer, which who repeats a query averages away.
-        key: of keyed noise, a reference "env:NAME" or "file:PATH" that is looked up when an answer
-            is made; or an `ExperimentKey`, which is no secret. Never the secret itself.
-        cell_width: of keyed noise, in logits. None for 2.5 times the median top gap on held-out
-            records if `fit` has some, else on the training records, which is wider; to 3 digits.
-            Without `fit` 8.
-        model: of keyed noise, the model's name. None for the class of the classifier.
-        weights: of keyed noise, 64 hexadecimal digits that no other version of the model has. None
-            for `digest_of` the fitted classifier, found by `fit` and kept, so that replicas that
-            load it agree; without `fit` found at the first answer.
-        holdout: the share of the records of each class, evenly over their order, that `fit` keeps
-            from the classifier for a defense that learns from held-out records, such as
-            `CalibratedLabel`, and for the cell width. None for none.
+        noise: "keyed", the same prediction every time; or "fresh", new noise for every prediction,
+            seeded by the operating system, which repeated queries average away.
+        key: key of keyed noise: a reference "env:NAME" or "file:PATH" that is looked up for each
+            prediction, never the secret itself; or an `ExperimentKey`, which is not secret.
+        cell_width: cell width of keyed noise, in logits. None for 2.5 times the median top gap, to
+            3 digits: on held-out records if `fit` has some, else on the training records, where it
+            is wider; without `fit` 8.
+        model: name of the model for keyed noise. None for the name of the classifier's class.
+        weights: for keyed noise, 64 hexadecimal digits that differ between versions of the model.
+            None for `fitted_digest` of the classifier, taken by `fit` and kept, so that replicas
+            that load it agree; without `fit` taken at the first prediction.
+        holdout: share of the records of each class, spread evenly over their order, that `fit`
+            holds out from the classifier: for a defense that learns, such as `CalibratedLabel`,
+            and for the cell width. None for none.
 
     Attributes:
         estimator_: the fitted classifier.
-        defense_: the defense, fitted.
+        defense_: the fitted defense.
         noise_: "fresh", or the `Keyed` noise with cell width, name and digest.
         classes_: class labels, [K].
-        n_features_in_: as the classifier has it.
-        feature_names_in_: as the classifier has them, where it does.
+        n_features_in_: as in the classifier.
+        feature_names_in_: as in the classifier, if it has them.
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
     >>> from dynanoise.noise.experiment import ExperimentKey
     >>> X, y = load_iris(return_X_y=True)
     >>> model = LogisticRegression(max_iter=1000)
-    >>> defended = DefendedClassifier(model, key=ExperimentKey(0)).fit(X, y)  # no secret
+    >>> defended = DefendedClassifier(model, key=ExperimentKey(0)).fit(X, y)  # not secret
     >>> bool((defended.predict(X) == defended.estimator_.predict(X)).all())
     True
-    >>> answers = defended.predict_proba(X[:2])
-    >>> answers.shape, bool((answers == defended.predict_proba(X)[:2]).all())
+    >>> probs = defended.predict_proba(X[:2])
+    >>> probs.shape, bool((probs == defended.predict_proba(X)[:2]).all())
     ((2, 3), True)
     """
 
@@ -115,18 +118,25 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
 
     def __setattr__(self, name: str, value: Any) -> None:
         # scikit-learn has parameters checked by `fit`; a secret would be in a repr before that.
-        if name == "key" and looks_secret(value):
+        if name == "key" and _looks_secret(value):
             Secret("")  # refuses
         super().__setattr__(name, value)
 
     @classmethod
     def configured(cls, estimator: Any, configuration: Configuration | str | Path) -> Self:
-        """With defense and noise of a `Configuration`, or of the file that holds it."""
-        if not isinstance(configuration, Configuration):
-            configuration = Configuration.read(configuration)
-        noise = configuration.noise
-        if not isinstance(noise, Keyed):
-            return cls(estimator, configuration.defense, noise=noise)
+        """Wrap a classifier with the defense and noise of a configuration.
+
+        Args:
+            estimator: a classifier.
+            configuration: a `Configuration`, or the path of a `defense.yaml`.
+
+        Raises:
+            InputError: if the file is not a configuration.
+        """
+        configuration = Configuration.of(configuration)
+        noise = configuration.keyed_noise
+        if noise is None:
+            return cls(estimator, configuration.defense, noise=FRESH)
         return cls(
             estimator,
             configuration.defense,
@@ -137,10 +147,12 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         )
 
     def configuration(self) -> Configuration:
-        """What another deployment of the same model reads, for its probabilities.
+        """The configuration with which another deployment of the same model responds alike.
+
+        It applies to the model's probabilities.
 
         Raises:
-            InputError: if the key is of an experiment.
+            InputError: if the key is that of an experiment.
         """
         deployed = self._deployed()
         return Configuration(deployed.defense, deployed.noise, input="probabilities")
@@ -153,77 +165,92 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         reference: tuple[Any, Any] | None = None,
         **params: Any,
     ) -> Self:
-        """Fits a clone of the classifier, and the defense if it learns from held-out records.
+        """Fit a clone of the classifier, and the defense if it learns from held-out records.
 
         Args:
             X: training inputs, as the classifier takes them.
-            y: [N], their classes.
+            y: their classes, [N].
             reference: inputs and classes that the classifier is not fitted to, better hundreds.
                 With them ``holdout`` is not used.
             params: for the classifier, such as ``sample_weight``; routed if metadata routing is on.
 
+        Returns:
+            This object.
+
         Raises:
-            InputError: if a parameter is not what it should be, or the defense must learn from
-                held-out records and there are none.
+            InputError: if a parameter is of the wrong type or out of range, or the defense learns
+                from held-out records and there are none.
         """
         defense, key = self._checked()
         if getattr(y, "ndim", 1) != 1:
             y = column_or_1d(y, warn=True)
         params = {name: value for name, value in params.items() if value is not None}
-        train, reference, params = set_aside(X, y, reference, self.holdout, params)
+        train, held_out, params = _split(Data(X, y), reference, self.holdout, params)
         if get_config().get("enable_metadata_routing"):
             params = process_routing(self, "fit", **params).estimator.fit
         estimator = clone(self.estimator).fit(train.inputs, train.labels, **params)
 
-        def ask(inputs: Any) -> Float64:
-            return numerics.log_probabilities(probabilities(estimator, inputs))
+        def logits(inputs: Any) -> Float64:
+            return numerics.log_probabilities(predict_probabilities(estimator, inputs))
 
-        defense = fitted_defense(defense, ask, estimator.classes_, train, reference)
+        defense = _fit_defense(defense, logits, estimator.classes_, train, held_out)
         noise: str | Keyed = FRESH
         if self.noise == KEYED:
             width = self.cell_width
             if width is None:
-                width = measured_width(ask((reference or train).inputs), otherwise=CELL_WIDTH)
-            noise = self._keyed(estimator, key, width, self.weights or digest_of(estimator))
+                width = measure_width(logits((held_out or train).inputs), otherwise=CELL_WIDTH)
+            noise = self._keyed(estimator, key, width, self.weights or fitted_digest(estimator))
         self.estimator_, self.defense_, self.noise_ = estimator, defense, noise
         return self
 
     def predict_proba(self, X: Any) -> Floats:
-        """Defended probabilities [N, K] in the classifier's dtype; safe in several threads.
+        """Compute defended probabilities. Safe to call from several threads.
+
+        Args:
+            X: inputs of N records, as the classifier takes them.
+
+        Returns:
+            Probabilities [N, K] in the classifier's dtype.
 
         Raises:
             SecretError: if the noise is keyed and there is no usable secret.
         """
         deployed = self._deployed()
-        probs = probabilities(deployed.estimator, X)
-        if probs.shape[1] == 1:  # of a single class all is known
+        probs = predict_probabilities(deployed.estimator, X)
+        if probs.shape[1] == 1:  # a single class hides nothing
             return np.ones_like(probs)
-        noise = deployed.noise if isinstance(deployed.noise, Keyed) else system_noise()
-        return answer_probabilities(deployed.defense, noise, probs)
+        noise = deployed.noise if isinstance(deployed.noise, Keyed) else response.system_noise()
+        return response.defend(probs, deployed.defense, noise, kind="probabilities")
 
     def predict_log_proba(self, X: Any) -> Floats:
-        """ln of `predict_proba`, finite."""
-        answers = self.predict_proba(X)
-        return numerics.narrow(numerics.log_probabilities(answers), answers.dtype)
+        """ln of `predict_proba`, [N, K], finite."""
+        probs = self.predict_proba(X)
+        return numerics.narrow(numerics.log_probabilities(probs), probs.dtype)
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
-        """The label of each defended answer, [N]; without ``keep_label`` not always the model's."""
-        answers = self.predict_proba(X)
-        return np.asarray(self.classes_[answers.argmax(axis=1)])
+        """The label of each defended prediction, [N]; without ``keep_label`` perhaps another one.
+
+        Args:
+            X: inputs of N records, as the classifier takes them.
+
+        Returns:
+            Entries of ``classes_``.
+        """
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
 
     @property
     def classes_(self) -> npt.NDArray[Any]:
-        """As the classifier has them."""
+        """Class labels of the classifier, [K]."""
         return np.asarray(self._fitted().classes_)
 
     @property
     def n_features_in_(self) -> int:
-        """As the classifier has it."""
+        """Number of features of the classifier."""
         return int(self._fitted().n_features_in_)
 
     @property
     def feature_names_in_(self) -> npt.NDArray[Any]:
-        """As the classifier has them."""
+        """Names of the classifier's features."""
         return np.asarray(self._fitted().feature_names_in_)
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -248,7 +275,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         return tags
 
     def get_metadata_routing(self) -> Any:
-        """Where `fit` sends what it is given."""
+        """Routing of the parameters of `fit`: to this object and to the classifier."""
         mapping = MethodMapping().add(caller="fit", callee="fit")
         return (
             MetadataRouter(owner=type(self).__name__)
@@ -260,7 +287,21 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         return DynaNoise(keep_label=True) if self.defense is None else self.defense
 
     def _checked(self) -> tuple[Defense, RootKey]:
-        return checked(self.estimator, self._defense(), self.noise, self.key)
+        """The defense and the place of the root key, with all parameters checked."""
+        defense = response.check_defense(self._defense())
+        if not isinstance(self.noise, str) or self.noise not in (KEYED, FRESH):
+            # Not shown: it may be a source with its state.
+            kind = type(self.noise).__name__
+            raise InputError(f"noise is of type {kind}.", 'Use "keyed" or "fresh".')
+        if not hasattr(self.estimator, "predict_proba"):
+            raise InputError(
+                f"{type(self.estimator).__name__} has no predict_proba.",
+                "Pass a classifier that gives probabilities; "
+                "sklearn.calibration.CalibratedClassifierCV makes one of others.",
+            )
+        key = self.key
+        # A copy: what a defense remembers of itself would count as a change of the parameter.
+        return copy(defense), key if isinstance(key, ExperimentKey | Secret) else Secret(key)
 
     def _keyed(self, estimator: Any, key: RootKey, width: float, weights: str) -> Keyed:
         model = type(estimator).__name__ if self.model is None else self.model
@@ -273,8 +314,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             check_is_fitted(self.estimator)
         except (SklearnNotFittedError, TypeError):
             raise SklearnNotFittedError(
-                "This DefendedClassifier has nothing to ask. Call fit(X, y), or pass a classifier "
-                "that is fitted already."
+                "This DefendedClassifier is not fitted. Call fit(X, y), or pass a classifier that "
+                "is fitted already."
             ) from None
         return self.estimator
 
@@ -288,9 +329,189 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         weights = self.weights
         if weights is None:
             # The classifier stands beside its digest: another one may be set.
-            known, weights = vars(self).get("_digested", (None, None))
-            if known is not estimator or weights is None:
-                weights = digest_of(estimator)
+            digested, weights = vars(self).get("_digested", (None, None))
+            if digested is not estimator or weights is None:
+                weights = fitted_digest(estimator)
                 self._digested = (estimator, weights)
         width = CELL_WIDTH if self.cell_width is None else self.cell_width
         return _Deployed(estimator, defense, self._keyed(estimator, key, width, weights))
+
+
+class _Deployed(NamedTuple):
+    """A fitted classifier, its fitted defense and its noise."""
+
+    estimator: Any
+    defense: Defense
+    noise: str | Keyed
+
+
+def _looks_secret(key: Any) -> bool:
+    """Whether a key is rather a secret than a reference to one.
+
+    >>> _looks_secret("5f" * 32), _looks_secret("env:" + "5f" * 32), _looks_secret("env:KEY")
+    (True, True, False)
+    """
+    if isinstance(key, bytes | bytearray):
+        return True
+    kind, _, place = key.partition(":") if isinstance(key, str) else ("", "", "")
+    return re.fullmatch(r"\s*[0-9a-fA-F]{32,}\s*", place or kind) is not None
+
+
+def predict_probabilities(estimator: Any, X: Any) -> Floats:
+    """Undefended probabilities of a classifier.
+
+    Returns:
+        float32 or float64 [N, K].
+
+    Raises:
+        InputError: if the classifier has several targets.
+    """
+    probs = estimator.predict_proba(X)
+    # For several targets scikit-learn gives a list, perhaps of different numbers of classes.
+    several = isinstance(probs, list) and np.ndim(probs[0] if probs else 0) > 1
+    array: Floats = np.asarray(probs[0] if several else probs)
+    if several or array.ndim != 2:
+        shape = f"{len(probs)} arrays" if several else f"shape {array.shape}"
+        raise InputError(
+            f"{type(estimator).__name__} predicts {shape}.",
+            "Pass a classifier of one target, with probabilities [N, K].",
+        )
+    return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+class Data(NamedTuple):
+    """Inputs in any form that the classifier takes, and their classes [N]."""
+
+    inputs: Any
+    labels: Any
+
+
+def _split(
+    data: Data,
+    reference: tuple[Any, Any] | None,
+    holdout: float | None,
+    params: Mapping[str, Any],
+) -> tuple[Data, Data | None, dict[str, Any]]:
+    """Training data, held-out data if any, and the parameters of `fit` for the training data."""
+    if reference is not None:
+        if not isinstance(reference, tuple | list) or len(reference) != 2:
+            raise InputError(
+                f"reference is of type {type(reference).__name__}.", "Pass a pair (X, y)."
+            )
+        return data, Data(*reference), dict(params)
+    if holdout is None:
+        return data, None, dict(params)
+    try:
+        valid = not isinstance(holdout, bool) and 0 < holdout < 1
+    except (TypeError, ValueError):
+        valid = False
+    if not valid:
+        raise InputError(f"holdout is {holdout!r}.", "Use a share between 0 and 1, or None.")
+    held_out = spread_evenly(data.labels, holdout)
+    if not held_out.any():
+        raise InputError(
+            f"holdout {holdout} of {len(held_out)} records sets none aside.", "Use a larger share."
+        )
+
+    def select(values: Any, mask: Bools) -> Any:
+        # Not every sparse format has rows to take.
+        rows = values.tocsr() if issparse(values) else values
+        return _safe_indexing(rows, np.flatnonzero(mask))
+
+    split = {
+        name: select(value, ~held_out) if _length(value) == len(held_out) else value
+        for name, value in params.items()
+    }
+    kept, rest = (Data(*(select(part, mask) for part in data)) for mask in (~held_out, held_out))
+    return kept, rest, split
+
+
+def spread_evenly(labels: Any, share: float) -> Bools:
+    """Select a share of each class, rounded down, evenly over the order of its records.
+
+    Args:
+        labels: [N].
+        share: between 0 and 1.
+
+    Returns:
+        True where a record is selected, [N].
+
+    >>> spread_evenly(["a", "a", "b", "a", "a", "b"], 0.5).tolist()
+    [False, True, False, False, True, True]
+    """
+    _, codes = np.unique(np.asarray(labels).ravel(), return_inverse=True)
+    rank = np.zeros(len(codes))
+    for code in range(codes.max(initial=-1) + 1):
+        members = codes == code
+        rank[members] = np.arange(members.sum())
+    return np.asarray(np.floor((rank + 1) * share) > np.floor(rank * share))
+
+
+def _length(value: Any) -> int | None:
+    if hasattr(value, "shape"):
+        return int(value.shape[0]) if value.shape else None
+    return len(value) if isinstance(value, list | tuple) else None
+
+
+def measure_width(logits: Float64, otherwise: float) -> float:
+    """Cell width from logits: 2.5 times the median top gap, to 3 digits.
+
+    Args:
+        logits: [N, K].
+        otherwise: the width where there are no logits, one class, or mostly ties.
+
+    >>> measure_width(np.array([[1.234, 0.0], [0.0, 9.0], [-1.0, 0.0]]), 8.0)
+    3.08
+    """
+    if logits.shape[1] < 2 or not len(logits):
+        return otherwise
+    width = float(f"{GAPS * float(np.median(numerics.top_gaps(logits))):.3g}")
+    return width if width > 0 else otherwise
+
+
+def _fit_defense(
+    defense: Defense,
+    logits: Callable[[Any], Float64],
+    classes: npt.NDArray[Any],
+    train: Data,
+    held_out: Data | None,
+) -> Defense:
+    """Fit the defense to the classifier's outputs where there are held-out records."""
+    if len(classes) < 2:
+        return defense
+    if held_out is not None:
+        members = _outputs(logits, classes, train, 0, member=1)
+        others = _outputs(logits, classes, held_out, len(members.labels), member=0)
+        defense = defense.fit(View(members, others))
+    try:
+        defense(np.zeros((1, len(classes))), response.system_noise())
+    except NotFittedError as error:
+        raise InputError(
+            error.problem,
+            "Give it held-out records, fit(X, y, reference=(X_held_out, y_held_out)) or "
+            "DefendedClassifier(..., holdout=0.2); or pass one that is fitted already.",
+        ) from None
+    return defense
+
+
+def _outputs(
+    logits: Callable[[Any], Float64],
+    classes: npt.NDArray[Any],
+    data: Data,
+    first_id: int,
+    *,
+    member: int,
+) -> Outputs:
+    labels = np.asarray(data.labels).ravel()
+    trained = np.isin(labels, classes)
+    if not trained.all():
+        raise InputError(
+            f"A held-out record is of class {labels[~trained].tolist()[0]!r}.",
+            f"The classifier knows {len(classes)} classes: leave others out.",
+        )
+    return Outputs(
+        logits(data.inputs)[None, :, None],
+        np.searchsorted(classes, labels),
+        np.arange(len(labels)) + first_id,
+        np.full((1, len(labels)), member),
+    )

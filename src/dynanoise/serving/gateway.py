@@ -217,9 +217,9 @@ class Gateway:
         started = time.perf_counter()
         try:
             if values.size <= _AT_ONCE:
-                answer: Array = self.configuration.answer(values)
+                answer: Array = self.configuration.defend(values)
             else:
-                answer = await asyncio.to_thread(self.configuration.answer, values)
+                answer = await asyncio.to_thread(self.configuration.defend, values)
         except SecretError:
             log("no_secret", logging.ERROR)
             raise unavailable("no_secret", "The gateway is not ready.") from None

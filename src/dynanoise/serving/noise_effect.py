@@ -111,7 +111,7 @@ class Windows:
         if self._configuration.input == "probabilities":
             logits = numerics.favour(numerics.log_probabilities(logits), labels)
         defense = self._configuration.defense
-        watched = _Watched(self._configuration.source())
+        watched = _Watched(self._configuration.noise_source())
         defense(logits, watched)
         base = logits if watched.base is None else watched.base
         none = np.empty(0)

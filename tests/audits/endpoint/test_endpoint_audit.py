@@ -265,7 +265,7 @@ def test_two_keys_behind_one_address(trained: Trained) -> None:
     answers = []
     for secret in (SECRET, OTHER_SECRET):
         os.environ["DYNANOISE_KEY"] = secret
-        answers.append(Configuration.read(defense).answer(trained.logits))
+        answers.append(Configuration.read(defense).defend(trained.logits))
         del os.environ["DYNANOISE_KEY"]
     balancer = np.random.default_rng(0)
 

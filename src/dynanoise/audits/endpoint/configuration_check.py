@@ -15,7 +15,7 @@ from dynanoise.core import numerics
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.defenses.response import answer_logits
+from dynanoise.defenses.response import defend
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
@@ -139,7 +139,7 @@ def _beside(seen: Seen, configured: Configuration, own: Float64, seed: int) -> I
     if configured.defense.keeps_labels and moved:
         yield f"labels should stay, and {moved:,} of {len(own):,} are not the model's own"
     expected = [
-        float(answer_logits(configured.defense, _noise(configured, seed, draw), own).max(1).mean())
+        float(defend(own, configured.defense, _noise(configured, seed, draw)).max(1).mean())
         for draw in range(_TRIED)
     ]
     low, high = min(expected), max(expected)

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from dynanoise.core.errors import InputError
-from dynanoise.integrations.contents import digest_of
+from dynanoise.integrations.digests import fitted_digest
 
 X, Y = make_classification(60, n_classes=2, random_state=0)
 
@@ -54,8 +54,8 @@ def same(one: Any, other: Any) -> bool:
 
 @given(one=plain, other=plain)
 def test_values_and_digests_are_equal_together(one: Any, other: Any) -> None:
-    assert (digest_of(one) == digest_of(other)) == same(one, other)
-    assert digest_of(one) == digest_of(pickle.loads(pickle.dumps(one)))
+    assert (fitted_digest(one) == fitted_digest(other)) == same(one, other)
+    assert fitted_digest(one) == fitted_digest(pickle.loads(pickle.dumps(one)))
 
 
 @pytest.mark.parametrize(
@@ -74,28 +74,28 @@ def test_values_and_digests_are_equal_together(one: Any, other: Any) -> None:
 )
 def test_copies_agree_and_models_of_other_data_do_not(estimator: Any) -> None:
     fitted = clone(estimator).fit(X, Y)
-    digest = digest_of(fitted)
+    digest = fitted_digest(fitted)
     fitted.predict(X)
-    assert digest == digest_of(pickle.loads(pickle.dumps(fitted)))
-    assert digest == digest_of(clone(estimator).fit(X, Y))
+    assert digest == fitted_digest(pickle.loads(pickle.dumps(fitted)))
+    assert digest == fitted_digest(clone(estimator).fit(X, Y))
     flipped = Y.copy()
     flipped[0] = 1 - flipped[0]
-    assert digest != digest_of(clone(estimator).fit(X, flipped))
+    assert digest != fitted_digest(clone(estimator).fit(X, flipped))
 
 
 def test_one_bit_counts_and_the_layout_does_not() -> None:
     model = LogisticRegression().fit(X, Y)
-    digest = digest_of(model)
+    digest = fitted_digest(model)
     model.coef_ = np.asfortranarray(model.coef_).astype(">f8").astype("<f8")
     model.set_params(n_jobs=7, verbose=3)
-    assert digest_of(model) == digest
+    assert fitted_digest(model) == digest
     model.coef_[0, 3] = np.nextafter(model.coef_[0, 3], np.inf)
-    assert digest_of(model) != digest
+    assert fitted_digest(model) != digest
     wide = np.arange(12.0).reshape(3, 4)
-    assert digest_of(wide[:, ::2]) == digest_of(wide[:, ::2].copy(order="F"))
-    assert digest_of(wide) == digest_of(wide.astype(">f8"))
+    assert fitted_digest(wide[:, ::2]) == fitted_digest(wide[:, ::2].copy(order="F"))
+    assert fitted_digest(wide) == fitted_digest(wide.astype(">f8"))
     apart = {
-        digest_of(one) for one in (wide, wide.T, wide.ravel(), wide.astype("f4"), wide.tolist())
+        fitted_digest(one) for one in (wide, wide.T, wide.ravel(), wide.astype("f4"), wide.tolist())
     }
     assert len(apart) == 5
 
@@ -104,20 +104,21 @@ def test_what_lies_between_fields_does_not_count() -> None:
     kind = np.dtype([("a", "i1"), ("b", "f8")], align=True)
     one, other = (np.frombuffer(bytes([fill]) * 32, kind).copy() for fill in (1, 2))
     other["a"], other["b"] = one["a"], one["b"]
-    assert one.tobytes() != other.tobytes() and digest_of(one) == digest_of(other)
+    assert one.tobytes() != other.tobytes() and fitted_digest(one) == fitted_digest(other)
     other["a"][1] = 9
-    assert digest_of(one) != digest_of(other)
+    assert fitted_digest(one) != fitted_digest(other)
 
 
 def test_the_order_of_dictionaries_and_sets_does_not_count() -> None:
     names = [f"name {index}" for index in range(50)]
     forwards, backwards = ({name: [name] for name in order} for order in (names, names[::-1]))
-    assert digest_of(forwards) == digest_of(backwards)
-    assert digest_of(names) != digest_of(names[::-1])
+    assert fitted_digest(forwards) == fitted_digest(backwards)
+    assert fitted_digest(names) != fitted_digest(names[::-1])
     # In a set, the order of names is another one in every process.
-    code = (
-        f"from dynanoise.integrations.contents import digest_of; print(digest_of(set({names!r})))"
-    )
+    code = f"""
+from dynanoise.integrations.digests import fitted_digest
+print(fitted_digest(set({names!r})))
+"""
     found = [
         subprocess.run(
             [sys.executable, "-c", code],
@@ -133,9 +134,9 @@ def test_the_order_of_dictionaries_and_sets_does_not_count() -> None:
 def test_an_object_inside_itself_ends() -> None:
     ring: list[Any] = [1]
     ring.append(ring)
-    assert digest_of(ring) != digest_of([1, [1]])
+    assert fitted_digest(ring) != fitted_digest([1, [1]])
 
 
 def test_what_has_no_state_is_refused() -> None:
     with pytest.raises(InputError, match=r"lock.*weights="):
-        digest_of({"model": threading.Lock()})
+        fitted_digest({"model": threading.Lock()})
