@@ -16,12 +16,12 @@ import numpy.typing as npt
 import yaml
 
 from dynanoise.config.yaml import Section, read_section
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.registry import DEFENSES, meant
-from dynanoise.core.types import Defense, Floats, Noise
 from dynanoise.defenses import response, values
 from dynanoise.defenses.stored import Parts, put_together, taken_apart
 from dynanoise.noise.keyed import Keyed

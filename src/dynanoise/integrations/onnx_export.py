@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
-from dynanoise.core.types import Defense
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations import onnx_formulas, onnx_graph

@@ -11,9 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
-from dynanoise.core.types import Defense, Floats, Noise
+from dynanoise.core.numerics import Floats
 from dynanoise.defenses import parameters, response
 from dynanoise.integrations import onnx_graph
 from dynanoise.integrations.onnx_export import MARK

@@ -21,9 +21,10 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.types import Bools, Defense, Floats, Outputs, View
+from dynanoise.core.numerics import Bools, Float64, Floats
+from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest

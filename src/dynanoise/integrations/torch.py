@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.types import Defense, Noise
 from dynanoise.defenses import parameters, response
 from dynanoise.integrations.digests import weights_digest
 from dynanoise.noise.fresh import Fresh
