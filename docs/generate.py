@@ -224,7 +224,7 @@ def _between(text: str, name: str, parts: list[str]) -> str:
 def cluster_page() -> str:
     """docs/cluster.md with its tables made anew from the benchmarks' results."""
     text = (ROOT / "docs" / "cluster.md").read_text()
-    for name, make in (("million", _million), ("cluster", _cluster), ("stacked", _stacked)):
+    for name, make in (("million", _million), ("cluster", _cluster)):
         found = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
         lines, words = make(found)
         text = _between(text, name, [f"`{found['command']}`", _markdown(lines), words])
@@ -260,30 +260,6 @@ def _cluster(found: dict[str, Any]) -> tuple[list[list[str]], str]:
         f"Overhead of a task: {overhead['ms_overhead_a_task']} ms, the mean over "
         f"{overhead['tasks']} on one worker. {hardware['processor']}, {hardware['cores']} cores, "
         f"which driver, head and workers share; load before the run {hardware['load_before']}."
-    )
-    return lines, words
-
-
-def _stacked(found: dict[str, Any]) -> tuple[list[list[str]], str]:
-    heads = ["data", "architecture", "models", "alone, s", "stacked, s", "times as fast"]
-    heads += ["apart", "by a thread more", "two models"]
-    lines = [heads, [":--", ":--", *["--:"] * 7]]
-    for row in found["rows"]:
-        times = row["times_as_fast"]
-        median = sorted(times)[len(times) // 2]
-        cells = [row["preset"], row["model"], str(row["models"])]
-        cells += [str(row["seconds_alone"]), str(row["seconds_stacked"])]
-        cells.append(f"{median} [{min(times)}, {max(times)}]")
-        apart = ("of_logits", "by_another_thread", "of_two_models")
-        lines.append([*cells, *(f"{row[f'largest_difference_{name}']:g}" for name in apart)])
-    hardware = found["hardware"]
-    where = ", ".join(filter(None, [hardware.get("gpu"), hardware["processor"]]))
-    words = (
-        "One thread; least seconds, and the ratio of each round, its median with the least and "
-        "greatest. *Apart*: the largest difference of any logit between a model trained alone and "
-        "in a stack; beside it what two threads instead of one do to the first model alone, and "
-        f"two different models of the pool. {where}, {hardware['cores']} cores; load before the "
-        f"run {hardware['load_before']}."
     )
     return lines, words
 

@@ -266,7 +266,6 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
         (["--defense", "dynanose"], "no method 'dynanose'"),
         (["--attack", "liar"], "no attack 'liar'"),
         (["--workers", "0"], "workers is 0"),
-        (["--stack", "0"], "stack is 0"),
     ):
         found = run("bench", "digits", *arguments)
         assert found.exit_code == 2
@@ -294,9 +293,8 @@ def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.Mon
         "no target of this run. Train it first: `dynanoise bench digits --seeds 1" in before.stderr
     )
     bench = run("bench", "digits", "--seeds", "1", *FEW, "--attack", "loss", "--json")
-    monkeypatch.setattr(
-        "dynanoise.training.store.stored.train_and_answer", None
-    )  # training would fail
+    never = "dynanoise.training.execution.outputs.train_and_answer"
+    monkeypatch.setattr(never, None)  # training would fail
     out = tmp_path / "out"
     found = run(*arguments, "--out", str(out))
     assert found.exit_code == 0, found.stderr

@@ -19,11 +19,11 @@ from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402
 from dynanoise.evaluation.protocols import adaptive  # noqa: E402
 from dynanoise.evaluation.shadow_pool import judge_pool  # noqa: E402
+from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import FromStore, InProcess  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
 from dynanoise.training.pools import PoolSplit, pool_jobs, pool_of, pool_split  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
-from dynanoise.training.store import stored as module  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 
 NEAR = NearDuplicates(shifts=((0, 1), (-2, 0)), noise=(1, 8), draws=1)
@@ -108,9 +108,9 @@ def test_a_stored_model_answers_what_the_trained_one_would_have(
     tmp_path: Path, data: Data, split: PoolSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, plain = jobs(split)[0], jobs(split, near=None)[0]
-    at_once = module.stored(job, data, None)
+    at_once = module.outputs_of(job, data, None)
     store = Store(tmp_path)
-    module.stored(plain, data, store)
+    module.outputs_of(plain, data, store)
     with pytest.raises(MissingModelError):
         list(FromStore(store).run([job], data))
 
@@ -118,7 +118,7 @@ def test_a_stored_model_answers_what_the_trained_one_would_have(
         raise AssertionError("a stored model was trained again")
 
     monkeypatch.setattr(module, "train_and_answer", refuse)
-    later = module.stored(job, data, store)
+    later = module.outputs_of(job, data, store)
     assert at_once.near is not None and later.near is not None
     np.testing.assert_array_equal(at_once.near, later.near)
     np.testing.assert_array_equal(at_once.logits, later.logits)
@@ -129,7 +129,7 @@ def test_a_stored_model_answers_what_the_trained_one_would_have(
     np.testing.assert_array_equal(found.near, later.near)
     monkeypatch.undo()
     next(tmp_path.glob(f"??/{key(job, data)}/answers.npz")).write_bytes(b"damaged")
-    np.testing.assert_array_equal(module.stored(job, data, store).near, later.near)
+    np.testing.assert_array_equal(module.outputs_of(job, data, store).near, later.near)
 
 
 def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSplit) -> None:

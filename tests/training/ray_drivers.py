@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -23,17 +23,13 @@ from unittest import mock
 import numpy as np
 
 from dynanoise.benchmark.benchmark import Plan, bench
-from dynanoise.data.dataset import Data
 from dynanoise.report.io.results import to_json
-from dynanoise.training.execution import ray_watch, together
-from dynanoise.training.execution.executors import InProcess
+from dynanoise.training.execution import ray_cluster
 from dynanoise.training.execution.ray_cluster import RayCluster, connected
-from dynanoise.training.execution.together import Gain
 from dynanoise.training.jobs import Answers, Job
-from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
-from tests.training import noted, tiny
+from tests.training import noted
 from tests.training.ray_nodes import LONG, PATIENT, ROOT
 from tests.training.store.test_claims import until
 
@@ -135,8 +131,6 @@ def several(address: str, folder: str) -> dict[str, Any]:
             "lost": raised(partial(one, RayCluster(), lost)),
             "sent": sent(ray, folder),
             "versions": other_versions(job),
-            "stacked": stacked(folder),
-            "slots": [RayCluster(gpus=gpus).slots(job) for gpus in (None, 0.25)],
         }
 
 
@@ -165,22 +159,6 @@ def sent(ray: Any, folder: str) -> list[Any]:
     return [len(found), put.call_args_list == [mock.call(DATA)]]
 
 
-def stacked(folder: str) -> list[Any]:
-    """Whether models of two stacks are those of models alone; a node measures, as for a GPU."""
-    jobs = [replace(job, recipe=Plain(tiny.QUICK)) for job in noted.jobs(Path(folder), 4)]
-    gains: list[float] = []
-
-    def measured(alike: Sequence[Job], data: Data, store: Store | None, gain: Gain) -> bool:
-        gains.append(gain(alike, data))
-        return True
-
-    with mock.patch.object(together, "_worth_it", measured):
-        found = list(RayCluster(stack=None).run(jobs, DATA))
-    alone = InProcess().run(jobs, DATA)
-    apart = max(abs(a.logits - b.logits).max() for a, b in zip(found, alone, strict=True))
-    return [sum(one.stacked for one in found), float(apart), len(gains), gains[0] > 0]
-
-
 def other_versions(job: Job) -> list[str]:
     """What is raised if the driver has other versions than the nodes."""
     with mock.patch.object(importlib.metadata, "version", return_value="0.0"):
@@ -190,7 +168,7 @@ def other_versions(job: Job) -> list[str]:
 def waiting(address: str, folder: str) -> list[str]:
     """What is raised while a model that is held back is waited for, by an impatient driver."""
     held = noted.job(Path(folder), 1, held=True)
-    with mock.patch.object(ray_watch, "patience", return_value=2.0):
+    with mock.patch.object(ray_cluster, "patience", return_value=2.0):
         return raised(partial(one, RayCluster(address=address), held))
 
 

@@ -33,14 +33,12 @@ def bench(
     train: bool = True,
     keep: Keep | None = None,
     executor: Executor | None = None,
-    stack: int | None = 1,
 ) -> Iterator[Result]:
     """Trains and judges everything in a plan.
 
     The paper's protocol for seeds 0 .. seeds-1; protocols over a pool once, with seed 0: each model
     of the pool is the target there. The same plan, package versions and processor give the same
-    numbers, with or without a store and with any number of workers; where models are stacked, up to
-    rounding.
+    numbers, with or without a store and with any number of workers.
 
     Args:
         plan: what to run.
@@ -53,9 +51,7 @@ def bench(
         train: False to take every model from the store.
         keep: is shown what the results of pools are made of, see `audit.evidence.Gatherer`.
         executor: who trains, such as `training.ray_cluster.RayCluster`, with a store of its own;
-            ``store``, ``train`` and ``stack`` say nothing then. None for processes of this machine.
-        stack: how many small models are trained at once, see `training.together.arrange`, which
-            rounds differently.
+            ``store`` and ``train`` say nothing then. None for processes of this machine.
 
     Yields:
         results as they are made.
@@ -69,7 +65,7 @@ def bench(
     """
     require_torch()
     layout = layout_of(plan, data, folder)
-    trains = _executor(store, workers, train, stack) if executor is None else executor
+    trains = _executor(store, workers, train) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = trains.run(layout.jobs, layout.data)
     yield from layout.runs.records(answers, layout.stamp, progress)
@@ -90,7 +86,7 @@ def require_torch() -> None:
         )
 
 
-def _executor(store: Place | None, workers: int, train: bool, stack: int | None) -> Executor:
+def _executor(store: Place | None, workers: int, train: bool) -> Executor:
     from dynanoise.training.execution.executors import FromStore, InProcess, Processes
     from dynanoise.training.store.store import Store
 
@@ -99,4 +95,4 @@ def _executor(store: Place | None, workers: int, train: bool, stack: int | None)
         kept.sweep()
         if not train:
             return FromStore(kept)
-    return InProcess(kept, stack) if workers == 1 else Processes(workers, kept, stack)
+    return InProcess(kept) if workers == 1 else Processes(workers, kept)

@@ -1,10 +1,9 @@
-"""What a plan would cost, without running it."""
+"""The models that a plan would train and the disk space they need, without training any."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,32 +16,25 @@ from dynanoise.training.store.places import Place
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Job
 
+_ENTRY = 4096
+"""Bytes of a stored model besides weights and outputs, about."""
+
 
 @dataclass(frozen=True)
 class Needed:
-    """What one kind of models would take.
+    """Models of one kind that a plan needs.
 
     Attributes:
         kind: such as "pool, selena".
-        models: how many the plan asks for.
-        stored: how many of them seem to be stored; they are not read.
-        seconds: of those that are not, one after the other, estimated.
-        at_once: how many, or how many stacks, would be trained at the same time.
-        size: bytes of those that are not, in the store.
+        models: number of models in the plan.
+        stored: number of them that seem to be stored; they are not read.
+        size: bytes in the store of those that are not, about.
     """
 
     kind: str
     models: int
     stored: int
-    seconds: float
-    at_once: int
     size: int
-
-    @property
-    def hours(self) -> float:
-        """With so many at once."""
-        missing = self.models - self.stored
-        return self.seconds / min(self.at_once, max(1, missing)) / 3600
 
 
 def dry_run(
@@ -51,49 +43,59 @@ def dry_run(
     data: Data | None = None,
     folder: Path | None = None,
     store: Place | None = None,
-    at_once: Callable[[Job], int] = lambda job: 1,
-    stack: int | None = 1,
 ) -> Iterator[Needed]:
-    """What every kind of models in a plan would take; nothing is trained to the end or stored.
-
-    Time is measured in this process on a few steps of one model of each kind that is missing, and
-    covers training and answering, not attacks.
+    """Count the models of each kind in a plan; nothing is trained or stored.
 
     Args:
-        plan: what would be run.
-        data: where they are loaded already; None loads the preset's.
-        folder: where data sets are looked for first, see `training.sources`.
+        plan: the plan.
+        data: the data set where it is loaded already; None loads the preset's.
+        folder: where data sets are looked for first, see `data.sources`.
         store: where trained models would be looked for.
-        at_once: how many models, or stacks of them, would be trained at the same time.
-        stack: how many small models would be trained at once, see `training.together.arrange`.
+
+    Yields:
+        A count for each kind, in the order of training.
 
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
-        StoreError: if the store is no folder and cannot be asked.
+        StoreError: if a store at an address cannot be reached.
     """
     require_torch()
-    from dynanoise.training.execution.estimate import estimate, gain
-    from dynanoise.training.execution.together import arrange
     from dynanoise.training.store.store import Store, key
 
     layout = layout_of(plan, data, folder)
     kept = None if store is None else Store(store)
-    seen: set[str] = set()
+    counted: set[str] = set()
     for kind, jobs in layout.kinds.items():
-        room = at_once(jobs[0])
-        groups = arrange(jobs, layout.data, size=stack, slots=room, store=kept, gain=gain)
-        missing, found = [], 0
-        for job in chain.from_iterable(groups):
+        missing = []
+        for job in jobs:
             name = key(replace(job, further=None), layout.data)
-            # What another kind trains as well is there by then.
-            if name in seen or (kept is not None and name in kept):
-                found += 1
-            else:
+            # A model that another kind trains as well is there by then.
+            if name not in counted and (kept is None or name not in kept):
                 missing.append(job)
-            seen.add(name)
-        most = max(map(len, groups))
-        cost = estimate(missing, layout.data, stack=most)
-        if most > 1:
-            room = min(room, max(1, -(-len(missing) // most)))
-        yield Needed(kind, len(jobs), found, cost.seconds, room, cost.size)
+            counted.add(name)
+        size = stored_size(missing, layout.data)
+        yield Needed(kind, len(jobs), len(jobs) - len(missing), size)
+
+
+def stored_size(jobs: Sequence[Job], data: Data) -> int:
+    """Bytes of some models in a store, about: weights and outputs, float32.
+
+    Args:
+        jobs: of the same architecture; none is trained.
+        data: the data set.
+    """
+    from dynanoise.training.execution.outputs import built
+    from dynanoise.training.jobs import RANDOM_INPUTS
+
+    if not jobs:
+        return 0
+    model = built(jobs[0].model, data, jobs[0].seed)
+    weights = sum(value.nbytes for value in model.state_dict().values())
+    size = 0
+    for job in jobs:
+        queries = RANDOM_INPUTS + (len(data) if job.asked is None else len(job.asked))
+        near = 0 if job.further is None else len(job.further.ids) * len(job.further.near)
+        entries = 2 if near else 1
+        size += weights + 4 * data.classes * (queries + near) + entries * _ENTRY
+    return size

@@ -27,20 +27,18 @@ class Cluster(NamedTuple):
 
 
 class How(NamedTuple):
-    """How a plan is run, which makes no difference to its numbers but by rounding.
+    """How a plan is run, which makes no difference to its numbers.
 
     Attributes:
         store: of trained models, or None.
         workers: processes; None for one where a few brief models are trained, else as many as
             cores allow.
         cluster: trains instead of these processes, which then judge only.
-        stack: how many small models are trained at once, see `training.together.arrange`.
     """
 
     store: Place | None = None
     workers: int | None = None
     cluster: Cluster | None = None
-    stack: int | None = None
 
     def processes(self, plan: Plan) -> int:
         """How many."""
@@ -49,12 +47,8 @@ class How(NamedTuple):
         alone = (plan.preset.brief and plan.trained <= _FEW) or plan.device != "cpu"
         return 1 if alone else max(1, cores() // plan.preset.threads)
 
-    def executor(self, *, sweep: bool = True) -> RayCluster | None:
-        """The cluster; None for this machine.
-
-        Args:
-            sweep: its store first, of what killed runs left there.
-        """
+    def executor(self) -> RayCluster | None:
+        """The cluster, with a store free of what killed runs left there; None for this machine."""
         if self.cluster is None:
             return None
         from dynanoise.benchmark.benchmark import require_torch
@@ -66,9 +60,9 @@ class How(NamedTuple):
         from dynanoise.training.store.store import Store
 
         kept = None if self.store is None else Store(self.store)
-        if kept is not None and sweep:
+        if kept is not None:
             kept.sweep()
-        return RayCluster(kept, *self.cluster, stack=self.stack)
+        return RayCluster(kept, *self.cluster)
 
 
 def cores() -> int:

@@ -95,11 +95,9 @@ def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
 
 def _effort(said: Sequence[Answers]) -> dict[str, float]:
     """What training took, for results."""
-    stacked = sum(one.stacked for one in said)
     return {
         "seconds": round(sum(one.seconds for one in said), 1),
         "retries": sum(one.retries for one in said),
-        **({"stacked": stacked} if stacked else {}),
     }
 
 

@@ -113,13 +113,6 @@ def bench(
             "memory is large enough. Default: 1 with --device cuda."
         ),
     ] = None,
-    stack: Annotated[
-        int | None,
-        typer.Option(
-            help="Small models of one kind that are trained at once in the same operations, which "
-            "rounds differently. Default: 1; on a GPU 16 where a few steps show that to be faster."
-        ),
-    ] = None,
     store: StoreFolder = None,
     no_store: Annotated[
         bool, typer.Option("--no-store", help="Keep no models and use no stored ones.")
@@ -136,8 +129,7 @@ def bench(
         bool,
         typer.Option(
             "--dry-run",
-            help="Print how many models are missing, the hours they would take by a few steps of "
-            "each kind, and the disk they need; then stop.",
+            help="Print how many models are missing and the disk space they need; then stop.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results, not a table.")] = False,
@@ -156,8 +148,6 @@ def bench(
             raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
         if workers is not None and workers < 1:
             raise InputError(f"workers is {workers}.", "Use an integer of at least 1.")
-        if stack is not None and stack < 1:
-            raise InputError(f"stack is {stack}.", "Use 1 for one model at a time, or more.")
         if quick and size is not None:
             raise InputError(f"Both --quick and --size {size} were given.", "Leave one away.")
         if no_store and store is not None:
@@ -192,9 +182,9 @@ def bench(
                 device=device,
                 canaries=canaries,
             )
-            how = How(kept, workers, cluster, stack)
+            how = How(kept, workers, cluster)
             if dry_run:
-                terminal.show_needed(commands.needed(plan, loaded, data, how), as_json)
+                terminal.show_needed(commands.needed(plan, loaded, data, kept), as_json)
                 return
             with terminal.logged(log):
                 evidence = commands.run_plan(plan, loaded, out=folder, folder=data, how=how)
@@ -207,7 +197,7 @@ def bench(
             raise typer.Exit(1)
 
 
-ELSEWHERE = ("executor", "address", "gpus_per_model", "stack", "dry_run", "log")
+ELSEWHERE = ("executor", "address", "gpus_per_model", "dry_run", "log")
 """Options of where models are trained."""
 
 

@@ -119,21 +119,17 @@ def run_plan(
         "store": how.store,
         "workers": how.processes(plan),
         "executor": how.executor(),
-        "stack": how.stack,
     }
     seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
     with _at_work(f"{plan.name}, {seeds}", plan.steps, out) as advance:
         return gathered.evidence(list(bench(plan, advance, keep=gathered, **options)))
 
 
-def needed(plan: Plan, data: Data | None, folder: Path | None, how: How) -> list[Needed]:
-    """What a plan would take, see `audit.dry_run`."""
+def needed(plan: Plan, data: Data | None, folder: Path | None, store: Place | None) -> list[Needed]:
+    """The models that a plan needs, see `benchmark.dry_run`."""
     from dynanoise.benchmark.dry_run import dry_run
 
-    cluster = how.executor(sweep=False)
-    room = (lambda job: how.processes(plan)) if cluster is None else cluster.slots
-    options: dict[str, Any] = {"store": how.store, "at_once": room, "stack": how.stack}
-    return list(dry_run(plan, data=data, folder=folder, **options))
+    return list(dry_run(plan, data=data, folder=folder, store=store))
 
 
 def run_overhead(

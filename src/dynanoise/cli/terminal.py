@@ -205,39 +205,23 @@ def logged(path: Path | None) -> Iterator[None]:
 
 
 def show_needed(rows: Sequence[Needed], as_json: bool) -> None:
-    """Prints what a plan would take, with its sum."""
+    """Print the models that a plan needs, with their sum."""
     if as_json:
         import json
         from dataclasses import asdict
 
-        typer.echo(json.dumps([{**asdict(row), "hours": row.hours} for row in rows], indent=1))
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
         return
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("models for", "needed", "stored", "hours", "at once", "disk")
+    table = Table("models for", "needed", "stored", "disk")
     for row in rows:
-        numbers = row.models, row.stored, _hours(row.hours), row.at_once, size_of(row.size)
-        table.add_row(row.kind, *map(str, numbers))
+        table.add_row(row.kind, str(row.models), str(row.stored), size_of(row.size))
     models, stored = sum(row.models for row in rows), sum(row.stored for row in rows)
-    hours, size = sum(row.hours for row in rows), sum(row.size for row in rows)
-    table.add_row("all", str(models), str(stored), _hours(hours), "", size_of(size))
+    table.add_row("all", str(models), str(stored), size_of(sum(row.size for row in rows)))
     Console(width=None if sys.stdout.isatty() else WIDE).print(table)
-    typer.echo(
-        "Hours of training and answering, without attacks, by a few steps of each kind on this "
-        "machine. Nothing was stored."
-    )
-
-
-def _hours(hours: float) -> str:
-    """Hours for people.
-
-    >>> _hours(0.0), _hours(0.001), _hours(1.234), _hours(120.0)
-    ('0', '0.001', '1.2', '120')
-    """
-    if hours >= 100 or hours == 0:
-        return f"{hours:.0f}"
-    return f"{hours:.1f}" if hours >= 1 else f"{hours:.1g}"
+    typer.echo("Disk space is that of the models that are not stored. Nothing was stored.")
 
 
 def size_of(count: float) -> str:

@@ -80,8 +80,7 @@ class Result:
         hardware: processor, cores, memory, threads used.
         seconds: wall time of this step alone.
         training: of the models behind it: "seconds" their training and answering took together,
-            when that was done, "retries" after divergence, and how many were "stacked" where some
-            were (see `training.stacked`); empty where none was trained.
+            when that was done, and "retries" after divergence; empty where none was trained.
     """
 
     dataset: str

@@ -43,7 +43,7 @@ def worker_processes(
         if isinstance(error, BrokenProcessPool):
             raise WorkerError(
                 "A worker process died, as one does that the system ends where memory is short.",
-                "Use fewer workers, or smaller stacks; finished models are in the store, if any.",
+                "Use fewer workers; finished models are in the store, if any.",
             ) from error
         raise
     finally:

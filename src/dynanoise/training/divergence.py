@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,18 +19,6 @@ RETRIES = 2
 """How often a diverged model is trained again, each time with a third of the learning rate."""
 
 Result = TypeVar("Result")
-
-_checking: ContextVar[bool] = ContextVar("checking", default=True)
-
-
-@contextmanager
-def unchecked() -> Iterator[None]:
-    """Inside, models may be at chance: a few steps, to see how long they take, teach nothing."""
-    token = _checking.set(False)
-    try:
-        yield
-    finally:
-        _checking.reset(token)
 
 
 def chance(labels: Int64) -> float:
@@ -65,8 +51,6 @@ def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
     Raises:
         DivergedError: if they are not.
     """
-    if not _checking.get():
-        return
     remedy = "Train it longer, with a smaller learning_rate or a weaker defense."
     if not np.isfinite(logits).all():
         raise DivergedError(f"{name} diverged: its answers are not finite.", remedy)

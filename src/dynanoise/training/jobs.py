@@ -52,8 +52,6 @@ class Job:
         threads: of the processor; another number may round differently.
         device: where to train, "cpu" or "cuda".
         further: what the trained model is asked besides; no part of what determines the model.
-        stacked: trained with others in the same operations, see `stacked.fit`, which may round
-            differently.
     """
 
     name: str
@@ -66,7 +64,6 @@ class Job:
     threads: int = 1
     device: str = "cpu"
     further: Further | None = None
-    stacked: bool = False
 
     def __post_init__(self) -> None:
         if self.asked is None:
@@ -92,7 +89,6 @@ class Answers:
         near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
             where the job asks for none.
         node: of a cluster that gave these answers, for progress; "" for this machine.
-        stacked: as `Job.stacked`.
     """
 
     logits: Float32
@@ -102,7 +98,6 @@ class Answers:
     facts: Facts = field(default_factory=dict)
     near: Float32 | None = None
     node: str = ""
-    stacked: bool = False
 
 
 @dataclass(frozen=True, eq=False)

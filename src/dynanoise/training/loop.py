@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,50 +13,42 @@ from dynanoise.training.schedule import Schedule
 Loss = Callable[[Tensor, Tensor, int], Tensor]
 """From logits [b, K], targets [b, ...] and the epoch (from 0) to the scalar to minimise."""
 
-Mean = Callable[[Tensor], Tensor]
-"""From values [b], one a record, to the mean over the records that count."""
+
+def cross_entropy(logits: Tensor, targets: Tensor, epoch: int = 0) -> Tensor:
+    """Mean cross-entropy of labels int64 [b] or of probabilities [b, K], a scalar."""
+    # Reduced here, because torch's own mean rounds differently from this one.
+    return nn.functional.cross_entropy(logits, targets, reduction="none").mean()
 
 
-MeanLoss = Callable[[Tensor, Tensor, int, Mean], Tensor]
-"""A `Loss` made of means over the records, which it is told how to take.
+def fit_members(
+    material: Material,
+    schedule: Schedule,
+    *,
+    loss: Loss | None = None,
+    targets: Callable[[Tensor], Tensor] | None = None,
+) -> nn.Module:
+    """Train a fresh model on the members of ``material``.
 
-Without branches on values, so that it can be vectorised.
-"""
+    Args:
+        material: the data, the members and the model.
+        schedule: how long and how fast.
+        loss: what is minimised; None for `cross_entropy`.
+        targets: makes of the members' labels int64 [n] what the loss takes, [n, ...]; None leaves
+            the labels as they are.
 
-
-@dataclass(frozen=True)
-class Objective:
-    """All that a recipe adds to minibatch training.
-
-    Attributes:
-        loss: what is minimised.
-        targets: makes of labels int64 [n] what the loss takes, [n, ...].
+    Returns:
+        The model in evaluation mode, on the material's device.
     """
-
-    loss: MeanLoss
-    targets: Callable[[Tensor], Tensor]
-
-
-def as_they_are(labels: Tensor) -> Tensor:
-    """The labels, as targets."""
-    return labels
-
-
-def minimise(objective: Objective, schedule: Schedule, material: Material) -> nn.Module:
-    """A model in evaluation mode, trained on the members to minimise an objective."""
+    model = material.build()
+    inputs, labels = material.inputs(material.members), material.labels(material.members)
     return fit(
-        material.build(),
-        material.inputs(material.members),
-        objective.targets(material.labels(material.members)),
+        model,
+        inputs,
+        labels if targets is None else targets(labels),
         schedule,
         material.generator("order"),
-        loss=lambda logits, targets, epoch: objective.loss(logits, targets, epoch, torch.mean),
+        loss=loss or cross_entropy,
     )
-
-
-def cross_entropy(logits: Tensor, targets: Tensor, epoch: int, mean: Mean = torch.mean) -> Tensor:
-    """Mean cross-entropy of labels int64 [b] or of probabilities [b, K]."""
-    return mean(nn.functional.cross_entropy(logits, targets, reduction="none"))
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -65,17 +56,9 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
     Batch normalisation cannot train on a single record.
     """
-    yield from torch.randperm(count, generator=generator).split(size)[: batch_count(count, size)]
-
-
-def batch_count(count: int, size: int) -> int:
-    """How many `batches` there are.
-
-    >>> [batch_count(count, 8) for count in (1, 8, 9, 10)], batch_count(3, 1)
-    ([1, 1, 1, 2], 3)
-    """
-    alone = count % size == 1 and count > 1 < size
-    return -(-count // size) - alone
+    for rows in torch.randperm(count, generator=generator).split(size):
+        if len(rows) > 1 or min(count, size) == 1:
+            yield rows
 
 
 def optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

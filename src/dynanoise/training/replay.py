@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from dynanoise.core.numerics import Int64
 from dynanoise.data.dataset import Data
+from dynanoise.training.execution.outputs import built, rebuilt, train_and_store
 from dynanoise.training.jobs import Answers, Float32, Job
 from dynanoise.training.store.store import Store, key
-from dynanoise.training.store.stored import built, rebuilt, train_and_store
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers
     if store is not None and answers is not None:
         model = rebuilt(job, data, store)
     else:
-        (made,) = train_and_store([job], data, store)
+        made = train_and_store(job, data, store)
         model, answers = made.model, made.answers
     return Forward(model.eval().to(job.device), data, job.device), answers
 

@@ -9,6 +9,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +25,7 @@ from dynanoise.benchmark.benchmark import bench  # noqa: E402
 from dynanoise.core.errors import ClusterError, InputError  # noqa: E402
 from dynanoise.core.result import Result  # noqa: E402
 from dynanoise.report.io.results import from_json  # noqa: E402
-from dynanoise.training.execution import ray_cluster, ray_watch  # noqa: E402
+from dynanoise.training.execution import ray_cluster  # noqa: E402
 from dynanoise.training.execution.executors import InProcess  # noqa: E402
 from dynanoise.training.execution.ray_cluster import RayCluster  # noqa: E402
 from dynanoise.training.store.store import Store  # noqa: E402
@@ -150,12 +151,6 @@ def test_an_error_that_nobody_foresaw_reaches_the_driver(told: Any) -> None:
     assert told["lost"][0] == "IndexError"
 
 
-def test_stacks_are_tasks_and_a_node_measures_whether_they_pay(told: Any) -> None:
-    stacked, apart, measurements, faster = told["stacked"]
-    assert (stacked, measurements, faster) == (4, 1, True)
-    assert apart < 1e-4
-
-
 def test_data_are_sent_once(told: Any) -> None:
     assert told["sent"] == [3, True]
 
@@ -165,9 +160,16 @@ def test_other_versions_are_refused(told: Any) -> None:
     assert refused == "InputError" and "the driver dynanoise 0.0" in says
 
 
-def test_a_share_of_a_gpu_is_asked_for(told: Any) -> None:
-    """There is none here: what is asked for is seen in what is missing."""
-    assert told["slots"] == [2, 1]
+def test_a_share_of_a_gpu_is_requested(tmp_path: Path) -> None:
+    """There is none here: a task's options are compared."""
+    job = noted.job(tmp_path, 1)
+    assert RayCluster().needs(job) == {"num_cpus": 1, "num_gpus": 0.0, "max_retries": 5}
+    assert RayCluster().needs(replace(job, device="cuda"))["num_gpus"] == 1.0
+    assert RayCluster(gpus=0.25).needs(replace(job, threads=2)) == {
+        "num_cpus": 2,
+        "num_gpus": 0.25,
+        "max_retries": 5,
+    }
     with pytest.raises(InputError, match="gpus is -1"):
         RayCluster(gpus=-1)
 
@@ -175,7 +177,7 @@ def test_a_share_of_a_gpu_is_asked_for(told: Any) -> None:
 def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
     tmp_path: Path, folder: Path
 ) -> None:
-    usual = {ray_watch._EXIT: "60"}
+    usual = {ray_cluster._EXIT: "60"}
     nodes = Nodes(tmp_path / "cluster.err", workers=0)
     try:
         driver = Driver(tmp_path, "waiting", settings=usual, address=nodes.address, folder=folder)
@@ -204,7 +206,7 @@ def test_a_node_that_is_gone_is_named(caplog: pytest.LogCaptureFixture) -> None:
     both = [{"NodeID": f"{name}00000", "Alive": True, "NodeManagerHostname": "m"} for name in "ab"]
     context = SimpleNamespace(gcs_address="")
     fake = SimpleNamespace(nodes=lambda: both, get_runtime_context=lambda: context)
-    watch = ray_watch.Watch(fake)
+    watch = ray_cluster.Watch(fake)
     fake.nodes = lambda: [both[0], {**both[1], "Alive": False}]
     watch.look()
     assert caplog.messages == ["node m/b00000 is gone; what it was training is done elsewhere"]
@@ -213,10 +215,10 @@ def test_a_node_that_is_gone_is_named(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_head_that_is_silent_is_waited_for_half_as_long_as_ray_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv(ray_watch._EXIT, raising=False)
-    assert ray_watch.patience() == 30  # Ray's own limit is 60
-    monkeypatch.setenv(ray_watch._EXIT, "7")
-    assert ray_watch.patience() == 3.5
+    monkeypatch.delenv(ray_cluster._EXIT, raising=False)
+    assert ray_cluster.patience() == 30  # Ray's own limit is 60
+    monkeypatch.setenv(ray_cluster._EXIT, "7")
+    assert ray_cluster.patience() == 3.5
 
 
 def test_a_head_that_answers_again_is_forgiven_and_asked_nothing_meanwhile(
@@ -235,11 +237,11 @@ def test_a_head_that_answers_again_is_forgiven_and_asked_nothing_meanwhile(
         asked.append(head.now)
         return []
 
-    monkeypatch.setattr(ray_watch, "time", SimpleNamespace(monotonic=lambda: head.now))
-    monkeypatch.setattr(ray_watch, "knock", knock)
-    monkeypatch.setattr(ray_watch, "patience", lambda: 30.0)
+    monkeypatch.setattr(ray_cluster, "time", SimpleNamespace(monotonic=lambda: head.now))
+    monkeypatch.setattr(ray_cluster, "knock", knock)
+    monkeypatch.setattr(ray_cluster, "patience", lambda: 30.0)
     context = SimpleNamespace(gcs_address="head:6379")
-    watch = ray_watch.Watch(SimpleNamespace(nodes=nodes, get_runtime_context=lambda: context))
+    watch = ray_cluster.Watch(SimpleNamespace(nodes=nodes, get_runtime_context=lambda: context))
     for now, silent in ((110, True), (139, True), (150, False), (160, True), (189, True)):
         head.now, head.silent = now, silent
         watch.look()

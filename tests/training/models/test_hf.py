@@ -23,11 +23,11 @@ from dynanoise.core.registry import RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.subwords import Subwords  # noqa: E402
 from dynanoise.training import loop  # noqa: E402
+from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
 from dynanoise.training.models.hf import Hf  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from dynanoise.training.store.stored import stored  # noqa: E402
 from tests.training import build_hf  # noqa: E402
 from tests.training.build_hf import KINDS, SENTENCES  # noqa: E402
 
@@ -142,7 +142,7 @@ def test_a_head_of_other_classes_is_replaced_and_one_that_fits_kept(tmp_path: Pa
 
 def test_training_repeats_itself_learns_and_is_stored(tmp_path: Path, tiny: Path) -> None:
     data, store = data_of(tiny), Store(tmp_path / "store")
-    first = stored(job(tiny), data, store)
+    first = outputs_of(job(tiny), data, store)
     guesses = first.logits[:, 0].argmax(axis=1)
     assert (guesses == data.labels).mean() > 0.9
     again = train_and_answer(job(tiny), data)

@@ -22,12 +22,12 @@ fsspec = pytest.importorskip("fsspec", reason="addresses need: pip install 'dyna
 from dynanoise.core.errors import InputError, MissingExtraError, MissingModelError, StoreError  # noqa: E402
 from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
 from dynanoise.training.execution.executors import InProcess, Processes  # noqa: E402
+from dynanoise.training.execution.outputs import outputs_of, outputs_unless_claimed  # noqa: E402
 from dynanoise.training.jobs import Further  # noqa: E402
 from dynanoise.training.store import buckets  # noqa: E402
 from dynanoise.training.store.buckets import Bucket  # noqa: E402
 from dynanoise.training.store.places import place  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from dynanoise.training.store.stored import attempted, stored  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
 
@@ -63,8 +63,8 @@ def change(url: str, ending: str, content: bytes | None) -> None:
 
 def test_what_is_stored_is_found_again_with_the_same_bits(url: str, folder: Path) -> None:
     job = noted.job(folder, 1)
-    first = stored(job, DATA, Store(url))
-    again = stored(job, DATA, Store(url))
+    first = outputs_of(job, DATA, Store(url))
+    again = outputs_of(job, DATA, Store(url))
     assert same(first, again) and again.seconds == first.seconds
     assert len(noted.notes(folder, "ended")) == 1
     (entry,) = Store(url).entries()
@@ -89,7 +89,7 @@ def test_a_damaged_entry_is_trained_again(
 ) -> None:
     """Weights are looked at when they are read; that they are missing is seen before."""
     job = noted.job(folder, 1)
-    first = stored(job, DATA, Store(url))
+    first = outputs_of(job, DATA, Store(url))
     (content,) = (body for name, body in objects(url).items() if part in name.rpartition("/")[2])
     other = content[: len(content) // 2] + (b"\0" * 9 if damage == "other" else b"")
     change(url, part, None if damage is None else other)
@@ -102,7 +102,7 @@ def test_a_damaged_entry_is_trained_again(
                 Store(url).weights(key(job, DATA))
         assert Store(url).get(key(job, DATA)) is None
     assert "is damaged" in caplog.text and "trained again" in caplog.text
-    assert same(stored(job, DATA, Store(url)), first)
+    assert same(outputs_of(job, DATA, Store(url)), first)
     assert len(noted.notes(folder, "ended")) == 2
 
 
@@ -120,7 +120,7 @@ def test_an_entry_is_there_once_its_last_object_is(
 
     job, plain = noted.job(folder, 1), files.pipe_file
     monkeypatch.setattr(files, "pipe_file", counted)
-    stored(job, DATA, Store(bucket))
+    outputs_of(job, DATA, Store(bucket))
     monkeypatch.undo()
     kinds = [name.partition("-")[0] for name in written if len(name) < 60]
     assert kinds == ["answers", "model", "entry.json"]
@@ -136,7 +136,7 @@ def test_two_machines_that_write_the_same_entry_do_not_mix_their_parts(
     url: str, folder: Path
 ) -> None:
     job, store = noted.job(folder, 1), Store(url)
-    first = stored(job, DATA, store)
+    first = outputs_of(job, DATA, store)
     name = key(job, DATA)
     other = replace(first, logits=first.logits + 1)
     # As another processor's, whose roundings differ, in the midst of ours.
@@ -151,12 +151,12 @@ def test_the_folder_of_a_local_store_can_be_copied_to_a_bucket(
     bucket: str, tmp_path: Path, folder: Path
 ) -> None:
     job = noted.job(folder, 1)
-    first = stored(job, DATA, Store(tmp_path / "store"))
+    first = outputs_of(job, DATA, Store(tmp_path / "store"))
     files, root = fsspec.core.url_to_fs(bucket)
     for path in (tmp_path / "store").rglob("*"):
         if path.is_file():
             files.pipe_file(f"{root}/{path.relative_to(tmp_path / 'store')}", path.read_bytes())
-    assert same(stored(job, DATA, Store(bucket)), first)
+    assert same(outputs_of(job, DATA, Store(bucket)), first)
     assert Store(bucket).weights(key(job, DATA))
     assert len(noted.notes(folder, "ended")) == 1
 
@@ -166,11 +166,11 @@ def test_what_one_claims_no_other_trains(url: str, folder: Path) -> None:
     name = key(job, DATA)
     with store.claim(name, "theirs") as theirs:
         assert theirs
-        assert attempted([job], DATA, store, "ours") == [None]
+        assert outputs_unless_claimed(job, DATA, store, "ours") is None
         assert noted.notes(folder, "began") == []
         with store.claim(name, "theirs") as again:  # done again, because its machine died
             assert again
-    assert attempted([job], DATA, store, "ours") != [None]
+    assert outputs_unless_claimed(job, DATA, store, "ours") is not None
     assert not any("claims" in path for path in objects(url))
 
 
@@ -201,11 +201,11 @@ def test_further_answers_are_made_of_weights_that_were_damaged_and_trained_again
     bucket: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = noted.job(folder, 1)
-    stored(job, DATA, Store(bucket))
+    outputs_of(job, DATA, Store(bucket))
     change(bucket, "model-", b"nothing")
     asked = replace(job, further=Further(NearDuplicates(), np.arange(2)))
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="Only images"):
-        stored(asked, DATA, Store(bucket))
+        outputs_of(asked, DATA, Store(bucket))
     assert len(noted.notes(folder, "ended")) == 2
 
 
@@ -213,7 +213,7 @@ def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = noted.job(folder, 1)
-    first = stored(job, DATA, Store(bucket))
+    first = outputs_of(job, DATA, Store(bucket))
     before = objects(bucket)
 
     def refused(*arguments: Any, **options: Any) -> None:
@@ -235,7 +235,7 @@ def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
 def test_no_secret_is_in_what_is_shown_sent_or_stored(bucket: str, folder: Path) -> None:
     """Credentials are the file system's own business."""
     job, store = noted.job(folder, 1), Store(bucket)
-    stored(job, DATA, store)
+    outputs_of(job, DATA, store)
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     sent = pickle.dumps(store)
     everything = [repr(store).encode(), sent, *objects(bucket).values()]

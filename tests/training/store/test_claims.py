@@ -19,11 +19,17 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise[train]'")
 fcntl = pytest.importorskip("fcntl", reason="locks are POSIX")
 
-from dynanoise.training.execution.executors import InProcess  # noqa: E402
-from dynanoise.training.execution.tasks import Done, Task, in_order, perform, tasks_of  # noqa: E402
+from dynanoise.training.execution.executors import (  # noqa: E402
+    InProcess,
+    Task,
+    TaskResult,
+    in_order,
+    perform,
+    tasks_of,
+)
+from dynanoise.training.execution.outputs import outputs_unless_claimed  # noqa: E402
 from dynanoise.training.store import shelves  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from dynanoise.training.store.stored import attempted  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
 
@@ -46,9 +52,9 @@ def test_what_another_run_trains_is_left_to_it(tmp_path: Path, folder: Path) -> 
     job, store = noted.job(folder, 1), Store(tmp_path / "store")
     with store.claim(key(job, DATA), "theirs") as theirs:
         assert theirs
-        assert attempted([job], DATA, store, "ours") == [None]
+        assert outputs_unless_claimed(job, DATA, store, "ours") is None
     assert noted.notes(folder, "began") == [] and claims(tmp_path / "store") == []
-    assert attempted([job], DATA, store, "ours") != [None]
+    assert outputs_unless_claimed(job, DATA, store, "ours") is not None
     assert claims(tmp_path / "store") == []
 
 
@@ -94,20 +100,20 @@ def test_a_lock_is_of_the_file_that_others_see(
 
 def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
     """Until then somebody else has probably finished them."""
-    tasks = tasks_of([(job,) for job in noted.jobs(folder, 3)], None)
+    tasks = tasks_of(noted.jobs(folder, 3), None)
     assert len({task.owner for task in tasks}) == 3
     begun: list[tuple[str, bool]] = []
 
     def submit(task: Task) -> Task:
-        begun.append((task.name, task.patient))
+        begun.append((task.job.name, task.patient))
         return task
 
-    def result(future: Task, task: Task) -> Done:
-        if task.name == "model 0" and not future.patient:
-            return Done((None,))
+    def wait(future: Task, task: Task) -> TaskResult:
+        if task.job.name == "model 0" and not future.patient:
+            return TaskResult(None)
         return perform(future, DATA)
 
-    answers = list(in_order(tasks, submit, result))
+    answers = list(in_order(tasks, submit, wait))
     assert begun == [*((f"model {n}", False) for n in range(3)), ("model 0", True)]
     alone = list(InProcess().run(noted.jobs(folder, 3), DATA))
     assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
@@ -127,7 +133,7 @@ def test_in_one_process_too_they_come_last(
         there.append([key(job, DATA) in store for job in jobs])
         theirs.close()
 
-    monkeypatch.setattr("dynanoise.training.store.stored.time.sleep", waiting)
+    monkeypatch.setattr("dynanoise.training.execution.outputs.time.sleep", waiting)
     answers = list(InProcess(store).run(jobs, DATA))
     assert there == [[False, True, False, True]]
     assert len(noted.notes(folder, "began")) == 4

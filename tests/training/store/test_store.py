@@ -23,12 +23,12 @@ pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise
 from dynanoise.core.errors import UnknownNameError  # noqa: E402
 from dynanoise.core.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
+from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import InProcess, Processes  # noqa: E402
+from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Answers, Job, Trained, train_and_answer  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
-from dynanoise.training.store import stored as module  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from dynanoise.training.store.stored import stored  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -66,17 +66,17 @@ def never_train(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stored_model_is_found_again(
     tmp_path: Path, data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = stored(job(), data, Store(tmp_path))
+    first = outputs_of(job(), data, Store(tmp_path))
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("trained again")
 
     monkeypatch.setattr(module, "train_and_answer", refuse)
-    assert same(stored(job(), data, Store(tmp_path)), first)
+    assert same(outputs_of(job(), data, Store(tmp_path)), first)
     renamed = job(name="shadow 3")
-    assert same(stored(renamed, data, Store(tmp_path)), first)
+    assert same(outputs_of(renamed, data, Store(tmp_path)), first)
     with pytest.raises(AssertionError, match="trained again"):
-        stored(job(seed=2), data, Store(tmp_path))
+        outputs_of(job(seed=2), data, Store(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_other_data_and_other_versions_have_other_keys(
 
 def test_weights_are_stored_and_load_into_the_model(tmp_path: Path, data: Data) -> None:
     store = Store(tmp_path)
-    answers = stored(job(), data, store)
+    answers = outputs_of(job(), data, store)
     model = job().model.build(data.inputs.shape[1:], data.classes)
     model.load_state_dict(store.weights(key(job(), data)))
     with torch.inference_mode():
@@ -143,7 +143,7 @@ def test_a_damaged_entry_is_said_and_trained_again(
     tmp_path: Path, data: Data, caplog: pytest.LogCaptureFixture, part: str, damage: str
 ) -> None:
     store = Store(tmp_path)
-    first = stored(job(), data, store)
+    first = outputs_of(job(), data, store)
     path = tmp_path / key(job(), data)[:2] / key(job(), data) / part
     content = path.read_bytes()
     if damage == "flip":
@@ -156,7 +156,7 @@ def test_a_damaged_entry_is_said_and_trained_again(
     with caplog.at_level(logging.WARNING):
         assert store.get(key(job(), data)) is None
     assert "is damaged" in caplog.text and "trained again" in caplog.text
-    assert same(stored(job(), data, store), first)
+    assert same(outputs_of(job(), data, store), first)
     assert store.get(key(job(), data)) is not None
 
 
@@ -174,7 +174,7 @@ def test_a_full_disk_loses_nothing_but_the_storing(
     owner: Any = {"mkdir": Path, "savez": np, "rename": os}[where]
     monkeypatch.setattr(owner, where, full)
     with caplog.at_level(logging.WARNING):
-        answers = stored(job(), data, Store(tmp_path / "store"))
+        answers = outputs_of(job(), data, Store(tmp_path / "store"))
     monkeypatch.undo()
     assert same(answers, train_and_answer(job(), data).answers)
     assert "could not be stored" in caplog.text and "No space left" in caplog.text
@@ -184,7 +184,7 @@ def test_a_full_disk_loses_nothing_but_the_storing(
 def test_facts_and_retries_are_stored_with_the_model(tmp_path: Path, data: Data) -> None:
     selena = RECIPES.get("selena")(Schedule(epochs=20, learning_rate=1e-2), models=5, left_out=2)
     store = Store(tmp_path)
-    first = stored(job(recipe=selena, members=np.arange(200)), data, store)
+    first = outputs_of(job(recipe=selena, members=np.arange(200)), data, store)
     again = store.get(key(job(recipe=selena, members=np.arange(200)), data))
     assert again is not None
     assert same(first, again)
@@ -194,7 +194,7 @@ def test_facts_and_retries_are_stored_with_the_model(tmp_path: Path, data: Data)
 
 
 def test_nothing_in_the_store_is_pickle(tmp_path: Path, data: Data) -> None:
-    stored(job(), data, Store(tmp_path))
+    outputs_of(job(), data, Store(tmp_path))
     names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
     assert names == {"answers.npz", "model.safetensors", "entry.json"}
     for path in tmp_path.rglob("*.npz"):
@@ -205,7 +205,7 @@ def test_nothing_in_the_store_is_pickle(tmp_path: Path, data: Data) -> None:
 def test_listing_and_removing(tmp_path: Path, data: Data) -> None:
     store = Store(tmp_path)
     for seed in (1, 2):
-        stored(job(seed=seed), data, store)
+        outputs_of(job(seed=seed), data, store)
     entries = list(store.entries())
     assert {entry.key for entry in entries} == {key(job(seed=s), data) for s in (1, 2)}
     assert all(entry.size > 1000 for entry in entries)
@@ -221,7 +221,7 @@ def test_listing_and_removing(tmp_path: Path, data: Data) -> None:
 
 def test_what_killed_processes_left_is_swept(tmp_path: Path, data: Data) -> None:
     store = Store(tmp_path)
-    stored(job(), data, store)
+    outputs_of(job(), data, store)
     scratch = tmp_path / "ab" / ".unfinished-x"
     scratch.mkdir(parents=True)
     (scratch / "answers.npz").write_bytes(b"half")

@@ -1,56 +1,63 @@
-"""Who trains the jobs: this process, several on this machine, or nobody; see `ray_cluster`, too."""
+"""Executors, which train jobs: in this process, in several of this machine, or not at all.
+
+`ray_cluster.RayCluster` trains them on several machines.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from dynanoise.core.errors import MissingModelError
 from dynanoise.core.workers import begin, worker_processes
 from dynanoise.data.dataset import Data
-from dynanoise.training.execution.estimate import gain
-from dynanoise.training.execution.tasks import Done, Task, done_here, in_order, perform, tasks_of
-from dynanoise.training.execution.together import arrange, check
+from dynanoise.training.execution.outputs import (
+    outputs_of,
+    outputs_unless_claimed,
+    stored_outputs,
+)
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store.store import Store
-from dynanoise.training.store.stored import found, stored
+
+_PACKAGE = "dynanoise"
 
 
 @dataclass(frozen=True)
 class InProcess:
-    """One job after the other in this process, or one stack of jobs after the other.
+    """Trains one job after the other in this process.
 
     Args:
-        store: where finished models are kept and found; None to train always.
-        stack: how many small models are trained at once, see `together.arrange`.
-
-    Raises:
-        InputError: for a ``stack`` below 1.
+        store: where trained models are kept and found; None to train always.
     """
 
     store: Store | None = None
-    stack: int | None = 1
-
-    def __post_init__(self) -> None:
-        check(self.stack)
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
-        """See `Executor.run`."""
-        groups = arrange(jobs, data, size=self.stack, store=self.store, gain=gain)
-        tasks = tasks_of(groups, self.store)
-        done: dict[int, Sequence[Answers | None]] = {}
+        """See `Executor.run`.
+
+        Raises:
+            DivergedError: if training failed.
+            StoreError: if a store at an address cannot be reached.
+        """
+        tasks = tasks_of(jobs, self.store)
+        ahead: dict[int, Answers | None] = {}
         for number, task in enumerate(tasks):
-            found = done.pop(number) if number in done else done_here(task, data)
-            if None in found:  # before another run is waited for, all that is left is done
-                rest = enumerate(tasks[number + 1 :], number + 1)
-                done.update((at, done_here(one, data)) for at, one in rest if at not in done)
-            for job, answers in zip(task.jobs, found, strict=True):
-                yield answers or stored(job, data, self.store, task.owner)
+            outputs = ahead.pop(number) if number in ahead else _outputs(task, data)
+            if outputs is None:  # all other jobs first, and then the other run is waited for
+                for later in range(number + 1, len(tasks)):
+                    if later not in ahead:
+                        ahead[later] = _outputs(tasks[later], data)
+                outputs = outputs_of(task.job, data, self.store, task.owner)
+            yield outputs
 
 
 @dataclass(frozen=True)
 class FromStore:
-    """Trains nothing: every job's answers must be in a store.
+    """Trains nothing: the outputs of every job must be in a store.
 
     Args:
         store: where they are.
@@ -65,62 +72,182 @@ class FromStore:
             MissingModelError: for the first job that is not there.
         """
         for job in jobs:
-            answers = found(job, data, self.store)
-            if answers is None:
-                answers = found(replace(job, stacked=True), data, self.store)
-            if answers is None:
+            outputs = stored_outputs(job, data, self.store)
+            if outputs is None:
                 raise MissingModelError(
                     f"The store {self.store.root} has no {job.name} of this run.",
                     "Train it first, by `dynanoise bench` with the same preset, size, seeds, "
                     "device and store.",
                 )
-            yield answers
+            yield outputs
 
 
 @dataclass(frozen=True)
 class Processes:
-    """Several worker processes; each job trains in one of them.
+    """Trains each job in one of several worker processes.
 
     The numbers are those of `InProcess`: a job's result depends on its own thread count alone.
 
     Args:
-        workers: how many; with one thread a job, as many as there are cores.
-        store: as for `InProcess`. A worker stores its model itself, so that nothing finished is
+        workers: number of processes, >= 1; with one thread a job, as many as there are cores.
+        store: as for `InProcess`. A worker stores its model itself, so that no finished model is
             lost when the driver dies.
-        stack: how many small models a process trains at once, see `together.arrange`.
-
-    Raises:
-        InputError: for a ``stack`` below 1.
     """
 
     workers: int
     store: Store | None = None
-    stack: int | None = 1
-
-    def __post_init__(self) -> None:
-        check(self.stack)
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
-        """See `Executor.run`."""
-        groups = arrange(
-            jobs, data, size=self.stack, slots=self.workers, store=self.store, gain=gain
-        )
+        """See `Executor.run`.
+
+        Raises:
+            WorkerError: if a worker process died.
+            DivergedError: if training failed.
+            StoreError: if a store at an address cannot be reached.
+        """
         with worker_processes(self.workers, _begin, data) as pool:
             yield from in_order(
-                tasks_of(groups, self.store),
+                tasks_of(jobs, self.store),
                 lambda task: pool.submit(_perform, task),
                 lambda future, task: future.result(),
             )
 
 
-_given: list[Data] = []
-"""What a worker process received: once, not once for each job."""
+_received: list[Data] = []
+"""The data of a worker process: sent once, not once for each job."""
 
 
 def _begin(data: Data, parent: int) -> None:
-    _given.append(data)
+    _received.append(data)
     begin(parent)
 
 
-def _perform(task: Task) -> Done:
-    return perform(task, _given[0])
+def _perform(task: Task) -> TaskResult:
+    return perform(task, _received[0])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as another process does it, on this machine or another.
+
+    Attributes:
+        job: the model to train.
+        store: where trained models are kept and found, or None.
+        owner: of its claims: the same if the task is repeated because its machine died, so that it
+            does not wait for itself.
+        patient: True to wait where another run is training the model, False to give the job back.
+    """
+
+    job: Job
+    store: Store | None
+    owner: str
+    patient: bool = False
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """The result of a task.
+
+    Attributes:
+        outputs: of the job's model; None if another run is training it.
+        lines: log lines of the meantime: logger, level and text.
+    """
+
+    outputs: Answers | None
+    lines: tuple[tuple[str, int, str], ...] = ()
+
+
+def tasks_of(jobs: Iterable[Job], store: Store | None) -> list[Task]:
+    """A task for each job, with owners that no other run has."""
+    run = uuid.uuid4().hex
+    return [Task(job, store, f"{run} {number}") for number, job in enumerate(jobs)]
+
+
+def perform(task: Task, data: Data) -> TaskResult:
+    """Do a task in the calling process, and send back its log lines with the outputs.
+
+    Raises:
+        DivergedError: if training failed.
+        StoreError: if a store at an address cannot be reached.
+    """
+    with _collected() as lines:
+        outputs = _outputs(task, data)
+    return TaskResult(outputs, tuple(lines))
+
+
+def _outputs(task: Task, data: Data) -> Answers | None:
+    if task.patient:
+        return outputs_of(task.job, data, task.store, task.owner)
+    return outputs_unless_claimed(task.job, data, task.store, task.owner)
+
+
+def in_order(
+    tasks: list[Task],
+    submit: Callable[[Task], Any],
+    wait: Callable[[Any, Task], TaskResult],
+) -> Iterator[Answers]:
+    """Submit all tasks at once and yield their outputs in order.
+
+    A model that another run is training is queried after all others, so that two runs of the same
+    plan share the work.
+
+    Args:
+        tasks: the tasks.
+        submit: begins a task and returns a future.
+        wait: waits for the result of a future and its task.
+
+    Yields:
+        Outputs of each task's job.
+    """
+    pending = [submit(task) for task in tasks]
+    for number, task in enumerate(tasks):
+        result = wait(pending[number], task)
+        pending[number] = None  # a cluster can let go of what it holds for it
+        _log(result)
+        if result.outputs is None:
+            patient = replace(task, patient=True)
+            result = wait(submit(patient), patient)
+            _log(result)
+            assert result.outputs is not None
+        yield result.outputs
+
+
+def _log(result: TaskResult) -> None:
+    for name, level, text in result.lines:
+        logging.getLogger(name).log(level, "%s", text)
+
+
+class _Collector(logging.Handler):
+    def __init__(self, lines: list[tuple[str, int, str]]) -> None:
+        super().__init__(logging.INFO)
+        self.lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append((record.name, record.levelno, record.getMessage()))
+
+
+@contextmanager
+def _collected() -> Iterator[list[tuple[str, int, str]]]:
+    """Collect this package's log lines instead of showing them in this process.
+
+    After an error warnings are shown here, because only the error goes back to the driver.
+    """
+    logger = logging.getLogger(_PACKAGE)
+    lines: list[tuple[str, int, str]] = []
+    handler = _Collector(lines)
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    logger.setLevel(logging.INFO)
+    failed = True
+    try:
+        yield lines
+        failed = False
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
+        if failed:
+            for name, level, text in lines:
+                if level >= logging.WARNING:
+                    logging.getLogger(name).log(level, "%s", text)

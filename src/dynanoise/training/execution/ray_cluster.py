@@ -1,7 +1,7 @@
 """Jobs on a Ray cluster: each is a task that any node may do.
 
-Whoever reaches the ports of a cluster without token authentication can run code as its user, so a
-cluster belongs into a network of its own (docs/cluster.md).
+Anyone who reaches the ports of a cluster without token authentication can run code as its user, so
+a cluster belongs into a network of its own (docs/cluster.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -21,10 +21,7 @@ from typing import Any
 from dynanoise.core.errors import ClusterError, InputError
 from dynanoise.core.extras import require
 from dynanoise.data.dataset import Data
-from dynanoise.training.execution.estimate import gain
-from dynanoise.training.execution.ray_watch import Watch, knock
-from dynanoise.training.execution.tasks import Done, Task, in_order, perform, tasks_of
-from dynanoise.training.execution.together import arrange, check
+from dynanoise.training.execution.executors import Task, TaskResult, in_order, perform, tasks_of
 from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.store.store import Store
 
@@ -36,39 +33,38 @@ _ALIKE = ("dynanoise", "numpy", "torch")
 _LOOK = 2.0
 """Seconds between two looks at the cluster while a model is waited for."""
 
+_EXIT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+"""Ray's own setting: after so many seconds without its head, 60 unless set, it ends a process."""
+
 
 @dataclass(frozen=True)
 class RayCluster:
-    """Each job is a task of a Ray cluster, done again elsewhere if its node dies.
+    """Trains each job as a task of a Ray cluster, again on another node if its node dies.
 
     The numbers are those of `executors.InProcess` on the same kind of processor: a job's result
     depends on its own thread count alone. The data go to the cluster once. Nodes need the same
     versions of this package, torch and numpy, and a store that all of them reach.
 
-    A job asks for as many processor cores as it has threads.
+    A job requests as many processor cores as it has threads.
 
     Args:
         store: as for `executors.Processes`; a folder must be one that all nodes share.
         address: "HOST:PORT" of the head node. None: RAY_ADDRESS, else a cluster that runs on this
             machine, else one is started here for the run, with Ray's token authentication.
-        gpus: of a GPU for each model, such as 0.25 where four fit into its memory, which Ray does
-            not watch. None: one for jobs on "cuda", none for others.
-        retries: how often a job is done again after its node or process died; -1 without end.
-        stack: how many small models a task trains at once, see `together.arrange`; such a task
-            needs what one model needs.
+        gpus: share of a GPU for each model, >= 0, such as 0.25 where four fit into its memory,
+            which Ray does not watch. None: 1 for jobs on "cuda", 0 for others.
+        retries: number of times a job is repeated after its node or process died; -1 without end.
 
     Raises:
-        InputError: for a negative number of GPUs, fewer than -1 retries, or a ``stack`` below 1.
+        InputError: for a negative number of GPUs or fewer than -1 retries.
     """
 
     store: Store | None = None
     address: str | None = None
     gpus: float | None = None
     retries: int = 5
-    stack: int | None = 1
 
     def __post_init__(self) -> None:
-        check(self.stack)
         if (self.gpus is not None and not 0 <= self.gpus < float("inf")) or self.retries < -1:
             raise InputError(
                 f"gpus is {self.gpus} and retries {self.retries}.",
@@ -84,84 +80,57 @@ class RayCluster:
             InputError: if a node has other versions than this process.
             MissingExtraError: if ray is not installed.
         """
-        wanted = list(jobs)
+        jobs = list(jobs)
         stays = require("ray", "The executor ray").is_initialized()
         with connected(self.address) as ray:
-            self._warn(ray, wanted)
+            self._warn(ray, jobs)
             held = ray.put(data)
             versions = {name: metadata.version(name) for name in _ALIKE}
             remote = ray.remote(perform_on_node)
             begun: list[Any] = []
             watch = Watch(ray)
 
-            def needs(job: Job) -> dict[str, Any]:
-                return {
-                    "num_cpus": job.threads,
-                    "num_gpus": self._gpus(job),
-                    "max_retries": self.retries,
-                }
-
-            def measured(alike: Sequence[Job], data: Data) -> float:
-                measuring = ray.remote(gain).options(**needs(alike[0]))
-                return float(_result(ray, measuring.remote(alike, held), "a measurement", watch))
-
             def submit(task: Task) -> Any:
-                asked = remote.options(name=task.name, **needs(task.jobs[0]))
-                begun.append(asked.remote(task, held, versions))
+                options = remote.options(name=task.job.name, **self.needs(task.job))
+                begun.append(options.remote(task, held, versions))
                 return begun[-1]
 
-            def result(future: Any, task: Task) -> Done:
-                done: Done = _result(ray, future, task.name, watch)
+            def wait(future: Any, task: Task) -> TaskResult:
+                result: TaskResult = _result(ray, future, task.job.name, watch)
                 begun.remove(future)
                 watch.look()
-                return done
+                return result
 
-            groups = arrange(
-                wanted,
-                data,
-                size=self.stack,
-                slots=self._room(ray, wanted[0]) if wanted else 1,
-                store=self.store,
-                gain=measured,
-            )
             try:
-                yield from in_order(tasks_of(groups, self.store), submit, result)
+                yield from in_order(tasks_of(jobs, self.store), submit, wait)
             finally:
                 if stays:  # otherwise all ends with the connection
                     _cancel(ray, begun)
 
-    def _gpus(self, job: Job) -> float:
-        return self.gpus if self.gpus is not None else float(job.device != "cpu")
+    def needs(self, job: Job) -> dict[str, float]:
+        """Ray's options for a job's task: cores, GPUs and retries."""
+        gpus = self.gpus if self.gpus is not None else float(job.device != "cpu")
+        return {"num_cpus": job.threads, "num_gpus": gpus, "max_retries": self.retries}
 
     def _warn(self, ray: Any, jobs: list[Job]) -> None:
-        """Says what the cluster lacks at the moment; one that grows may have it later."""
+        """Name what the cluster lacks at the moment; one that grows may have it later."""
         have = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         for job in jobs[:1]:
-            needs = {"CPU": float(job.threads), "GPU": self._gpus(job)}
+            options = self.needs(job)
+            needs = {"CPU": float(options["num_cpus"]), "GPU": options["num_gpus"]}
             if not any(all(n.get(k, 0.0) >= v for k, v in needs.items()) for n in have):
                 log.warning(
                     "no node has %g cores and %g GPUs for a model; waiting until one joins",
                     *needs.values(),
                 )
 
-    def slots(self, job: Job) -> int:
-        """How many such jobs the cluster has room for at once, at least 1."""
-        with connected(self.address) as ray:
-            return self._room(ray, job)
-
-    def _room(self, ray: Any, job: Job) -> int:
-        room = 0.0
-        for node in ray.nodes():
-            if node["Alive"]:
-                have, gpus = node["Resources"], self._gpus(job)
-                fit = have.get("CPU", 0.0) // job.threads
-                room += min(fit, have.get("GPU", 0.0) / gpus // 1) if gpus else fit
-        return max(1, int(room))
-
 
 @contextmanager
 def connected(address: str | None) -> Iterator[Any]:
-    """The module `ray`, connected to a cluster; left as it was found.
+    """Connect to a cluster and yield the module `ray`; the connection is left as it was.
+
+    Args:
+        address: see `RayCluster`.
 
     Raises:
         ClusterError: if the cluster cannot be joined.
@@ -172,25 +141,25 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    told = address or os.environ.get("RAY_ADDRESS")
+    named = address or os.environ.get("RAY_ADDRESS")
     try:
         try:
-            knock(told)
-            ray.init(told or "auto", **quiet)
+            knock(named)
+            ray.init(named or "auto", **quiet)
         except ConnectionError:
-            if told:
+            if named:
                 raise
-            # Ray listens on all interfaces, and a new cluster asks for a token; without this that
+            # Ray listens on all interfaces, and a new cluster demands a token; without this that
             # would be a file, which others on the machine may be able to read.
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init("local", num_cpus=_cores(), include_dashboard=False, **quiet)
     except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(
-            f"There is no Ray cluster at {told or 'this machine'} ({str(error).splitlines()[0]}).",
+            f"There is no Ray cluster at {named or 'this machine'} ({str(error).splitlines()[0]}).",
             "Start one with `ray start --head`, or check the address.",
         ) from error
-    # It has no public setting: what Ray says of nodes that die would go to standard output, where
-    # Records go; `Watch` says it.
+    # There is no public setting: Ray's lines about nodes that die would go to standard output,
+    # where results go; `Watch` logs them.
     worker = require("ray._private.worker", "The executor ray")
     before = getattr(worker, "_worker_logs_enabled", True)
     worker._worker_logs_enabled = False
@@ -205,8 +174,13 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> Done:
-    """Does a task on a node, and says on which.
+def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> TaskResult:
+    """Do a task on a node, and name the node in its log lines and outputs.
+
+    Args:
+        task: the task.
+        data: the data set.
+        versions: of the driver's packages, by name.
 
     Raises:
         InputError: if this node has other versions than the driver.
@@ -217,10 +191,10 @@ def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> Done:
             f"The node {node()} has {_listed(here)}, the driver {_listed(versions)}.",
             "Install the same versions on all nodes.",
         )
-    done = perform(task, data)
-    said = tuple((name, level, f"node {node()}: {text}") for name, level, text in done.lines)
-    answers = (one if one is None else replace(one, node=node()) for one in done.answers)
-    return Done(tuple(answers), said)
+    result = perform(task, data)
+    lines = tuple((name, level, f"node {node()}: {text}") for name, level, text in result.lines)
+    outputs = result.outputs
+    return TaskResult(None if outputs is None else replace(outputs, node=node()), lines)
 
 
 @lru_cache(maxsize=1)
@@ -229,13 +203,13 @@ def _installed(names: tuple[str, ...]) -> dict[str, str]:
 
 
 def node() -> str:
-    """This machine's name and the beginning of Ray's name of the node, of which it may have more.
+    """This machine's name and the beginning of Ray's name of the node.
 
-    Without a cluster the machine's name alone.
+    A machine may have several nodes. Without a cluster it is the machine's name alone.
     """
     ray = require("ray", "The executor ray")
-    own = ray.get_runtime_context().get_node_id()[:6] if ray.is_initialized() else ""
-    return "/".join(filter(None, (socket.gethostname(), own)))
+    here = ray.get_runtime_context().get_node_id()[:6] if ray.is_initialized() else ""
+    return "/".join(filter(None, (socket.gethostname(), here)))
 
 
 def _listed(versions: dict[str, str]) -> str:
@@ -243,7 +217,7 @@ def _listed(versions: dict[str, str]) -> str:
 
 
 def _cancel(ray: Any, begun: list[Any]) -> None:
-    """Ends what is at work after an error or Ctrl-C.
+    """End the tasks at work after an error or Ctrl-C.
 
     Ray aborts a process that cancels a task whose result is just arriving ("Tried to complete task
     that was not pending"; ray-project/ray#54798 describes the race), so what has arrived is left
@@ -270,3 +244,80 @@ def _result(ray: Any, future: Any, name: str, watch: Watch) -> Any:
             f"The cluster could not finish {name} ({str(error).splitlines()[0]}).",
             "Look at its nodes; what was finished is stored, and the same command goes on there.",
         ) from error
+
+
+class Watch:
+    """Reports nodes that are gone since the last look, and a head that is; for one connection.
+
+    Ray ends a driver that cannot reach the head for a minute, by `_exit`: no exception, no
+    `finally`, one line on standard error. The clock is in its C++ core
+    (`gcs_rpc_client/rpc_client.h`) and cannot be caught, so the head is contacted here, and the
+    error is raised before it.
+
+    Args:
+        ray: the module, connected.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self.ray = ray
+        self.head = str(ray.get_runtime_context().gcs_address)
+        self.patience = patience()
+        self.silent_since: float | None = None
+        self.before, self.next = self._now(), 0.0
+
+    def _now(self) -> dict[str, str]:
+        nodes = (node for node in self.ray.nodes() if node["Alive"])
+        return {node["NodeID"]: node.get("NodeManagerHostname", "") for node in nodes}
+
+    def look(self) -> None:
+        """Warn of nodes that are gone; looks once a second at most.
+
+        Raises:
+            ClusterError: if the head has not responded for so long.
+        """
+        if time.monotonic() < self.next:
+            return
+        # Ray's requests to a head that is gone never come back: they wait for the end.
+        now = self._now() if self._responds() else self.before
+        self.next = time.monotonic() + 1.0
+        for name in self.before.keys() - now.keys():
+            log.warning(
+                "node %s/%s is gone; what it was training is done elsewhere",
+                self.before[name],
+                name[:6],
+            )
+        self.before = now
+
+    def _responds(self) -> bool:
+        since = time.monotonic()
+        try:
+            knock(self.head)
+        except OSError as error:
+            self.silent_since = since if self.silent_since is None else self.silent_since
+            silent = time.monotonic() - self.silent_since
+            if silent < self.patience:
+                return False
+            raise ClusterError(
+                f"The cluster's head at {self.head} has not answered for {silent:.0f} seconds "
+                f"({error}).",
+                "Start the cluster again; what was finished is stored, and the same command goes "
+                "on there.",
+            ) from error
+        self.silent_since = None
+        return True
+
+
+def patience() -> float:
+    """Seconds a head may be silent: half of those after which Ray ends the process."""
+    return float(os.environ.get(_EXIT) or 60) / 2
+
+
+def knock(address: str | None) -> None:
+    """Connect to HOST:PORT and close; Ray itself would wait for minutes.
+
+    Raises:
+        OSError: if the connection is refused; nothing is tried for another kind of address.
+    """
+    host, colon, port = (address or "").rpartition(":")
+    if colon and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()

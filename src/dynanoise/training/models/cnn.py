@@ -58,11 +58,6 @@ class Cnn:
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.models.cnn.Cnn"
 
-    @property
-    def stackable(self) -> bool:
-        """torch cannot vectorise group normalisation of images in channels-last memory."""
-        return self.norm == "batch"
-
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from uint8 [n, side, side, channels] to logits [n, classes]."""
         side, _, channels = shape

@@ -24,7 +24,6 @@ class Mlp:
     takes: ClassVar[str] = "numbers"
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.models.mlp.Mlp"
-    stackable: ClassVar[bool] = True
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from float32 [n, *shape] to logits [n, classes], torch's default weights.

@@ -47,7 +47,6 @@ class Text:
     takes: ClassVar[str] = "texts"
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.models.text.Text"
-    stackable: ClassVar[bool] = True
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         """A module from integer token ids [n, L] to logits [n, classes]."""

@@ -52,13 +52,7 @@ def soft_labels(labels: Tensor, confidence: float, classes: int) -> Tensor:
     return rows.scatter_(1, labels[:, None], confidence)
 
 
-def hamp_loss(
-    logits: Tensor,
-    soft: Tensor,
-    alpha: float,
-    scaling: Scaling,
-    mean: loop.Mean = torch.mean,
-) -> Tensor:
+def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> Tensor:
     """KL(soft || p) - alpha H(p) of one batch, a scalar (Chen & Pattabiraman 2024, section IV).
 
     Args:
@@ -67,7 +61,6 @@ def hamp_loss(
         alpha: weight of the entropy, averaged over the batch.
         scaling: "per_class" averages the KL terms over batch and classes, "per_batch" over the
             batch alone.
-        mean: over the records.
 
     >>> rows, soft = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     >>> for scaling in ("per_class", "per_batch"):  # ln 2 / 2 and ln 2
@@ -76,9 +69,8 @@ def hamp_loss(
     0.6931
     """
     log_probs = logits.log_softmax(dim=1)
-    entropy = mean(-(log_probs.exp() * log_probs).sum(dim=1))
-    # Written out: torch's kl_div cannot be vectorised.
-    divergence = mean((torch.xlogy(soft, soft) - soft * log_probs).sum(dim=1))
+    entropy = -(log_probs.exp() * log_probs).sum(dim=1).mean()
+    divergence = (torch.xlogy(soft, soft) - soft * log_probs).sum(dim=1).mean()
     scale = logits.shape[1] if scaling == "per_class" else 1
     return divergence / scale - alpha * entropy
 
@@ -120,20 +112,17 @@ class Hamp:
         if self.scaling not in ("per_class", "per_batch"):
             raise InputError(f"scaling is {self.scaling!r}.", "Use 'per_class' or 'per_batch'.")
 
-    def objective(self, classes: int) -> loop.Objective:
-        """What it minimises, which is how several models can be trained at once."""
+    def train(self, material: Material) -> nn.Module:
+        """A trained model in evaluation mode."""
+        classes = material.data.classes
 
-        def loss(logits: Tensor, soft: Tensor, epoch: int, mean: loop.Mean) -> Tensor:
-            return hamp_loss(logits, soft, self.alpha, self.scaling, mean)
+        def loss(logits: Tensor, soft: Tensor, epoch: int) -> Tensor:
+            return hamp_loss(logits, soft, self.alpha, self.scaling)
 
         def targets(labels: Tensor) -> Tensor:
             return soft_labels(labels, label_confidence(self.gamma, classes), classes)
 
-        return loop.Objective(loss, targets)
-
-    def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode."""
-        return loop.minimise(self.objective(material.data.classes), self.schedule, material)
+        return loop.fit_members(material, self.schedule, loss=loss, targets=targets)
 
 
 RECIPES = {"hamp": Hamp}

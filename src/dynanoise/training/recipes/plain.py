@@ -24,13 +24,9 @@ class Plain:
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.recipes.plain.Plain"
 
-    def objective(self, classes: int) -> loop.Objective:
-        """What it minimises, which is how several models can be trained at once."""
-        return loop.Objective(loop.cross_entropy, loop.as_they_are)
-
     def train(self, material: Material) -> nn.Module:
         """A trained model in evaluation mode."""
-        return loop.minimise(self.objective(material.data.classes), self.schedule, material)
+        return loop.fit_members(material, self.schedule)
 
 
 RECIPES = {"plain": Plain}

@@ -14,14 +14,7 @@ from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 
-def relaxed(
-    logits: Tensor,
-    labels: Tensor,
-    epoch: int,
-    alpha: float,
-    upper: float,
-    mean: loop.Mean = torch.mean,
-) -> Tensor:
+def relaxed(logits: Tensor, labels: Tensor, epoch: int, alpha: float, upper: float) -> Tensor:
     """The loss of one batch (Chen, Yu & Fritz, ICLR 2022, algorithm 1), a scalar.
 
     With L the batch's mean cross-entropy: even epochs |L - alpha|; odd epochs L where L > alpha,
@@ -35,7 +28,6 @@ def relaxed(
         epoch: counted from 0.
         alpha: the level, in nats, >= 0.
         upper: largest confidence of a soft label, in (0, 1].
-        mean: over the records.
 
     >>> rows, labels = torch.tensor([[2.0, 0.0]]), torch.tensor([0])
     >>> round(relaxed(rows, labels, 0, 1.0, 1.0).item(), 4)  # |0.1269 - 1|
@@ -43,7 +35,7 @@ def relaxed(
     >>> round(relaxed(rows, labels, 1, 1.0, 1.0).item(), 4)  # already right: -CE
     -0.1269
     """
-    level = loop.cross_entropy(logits, labels, epoch, mean)
+    level = loop.cross_entropy(logits, labels)
     if alpha == 0:
         # The same by the formula, except that a loss rounded to 0 would have the wrong gradient.
         return level
@@ -56,7 +48,7 @@ def relaxed(
     soft = others.expand_as(logits).scatter(1, labels[:, None], confidence)
     wrong = logits.argmax(dim=1) != labels
     flattening = -(soft * log_probs).sum(dim=1)
-    return torch.where(level > alpha, level, mean(wrong * flattening + own[:, 0]))
+    return torch.where(level > alpha, level, (wrong * flattening + own[:, 0]).mean())
 
 
 @dataclass(frozen=True)
@@ -89,17 +81,13 @@ class RelaxLoss:
                 "Use an alpha of 0 or more and an upper above 0 and at most 1.",
             )
 
-    def objective(self, classes: int) -> loop.Objective:
-        """What it minimises, which is how several models can be trained at once."""
-
-        def loss(logits: Tensor, labels: Tensor, epoch: int, mean: loop.Mean) -> Tensor:
-            return relaxed(logits, labels, epoch, self.alpha, self.upper, mean)
-
-        return loop.Objective(loss, loop.as_they_are)
-
     def train(self, material: Material) -> nn.Module:
         """A trained model in evaluation mode."""
-        return loop.minimise(self.objective(material.data.classes), self.schedule, material)
+
+        def loss(logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
+            return relaxed(logits, labels, epoch, self.alpha, self.upper)
+
+        return loop.fit_members(material, self.schedule, loss=loss)
 
 
 RECIPES = {"relaxloss": RelaxLoss}

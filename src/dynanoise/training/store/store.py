@@ -23,7 +23,6 @@ from safetensors.torch import load, save
 
 from dynanoise.core.errors import MissingModelError, UnknownNameError
 from dynanoise.data.dataset import Data
-from dynanoise.training.execution import stacked
 from dynanoise.training.jobs import Answers, Job, Trained
 from dynanoise.training.store.buckets import Bucket
 from dynanoise.training.store.places import Place, place
@@ -56,7 +55,6 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
         asked_further["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
     return {
         **asked_further,
-        **({"stacked": stacked.VERSION} if job.stacked else {}),
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),
@@ -177,7 +175,6 @@ class Store:
                     float(entry["seconds"]),
                     facts,
                     arrays.get("near"),
-                    stacked="stacked" in entry,
                 )
         except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
             self._discard(name, error)

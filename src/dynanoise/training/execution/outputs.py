@@ -1,0 +1,133 @@
+"""Outputs of a job's model: from the store, or of a model that is trained now."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from dynanoise.core.errors import MissingModelError
+from dynanoise.data.dataset import Data
+from dynanoise.training import facts
+from dynanoise.training.jobs import Answers, Job, Trained, ask_further, train_and_answer
+from dynanoise.training.store.store import Store, describe, key
+
+log = logging.getLogger(__name__)
+
+
+def outputs_of(job: Job, data: Data, store: Store | None, owner: str = "") -> Answers:
+    """Read the outputs of a job's model from the store, or train the model and store both.
+
+    A stored model is not trained again to be queried about near-duplicates: its weights are loaded.
+    A model that another run is training is waited for.
+
+    Args:
+        job: the model.
+        data: the data set.
+        store: where trained models are kept and found; None to train always.
+        owner: of the claims that are made, see `Store.claim`.
+
+    Raises:
+        DivergedError: if training failed.
+        StoreError: if a store at an address cannot be reached.
+    """
+    while True:
+        outputs = outputs_unless_claimed(job, data, store, owner)
+        if outputs is not None:
+            return outputs
+        assert store is not None
+        time.sleep(store.pause)
+
+
+def outputs_unless_claimed(
+    job: Job, data: Data, store: Store | None, owner: str = ""
+) -> Answers | None:
+    """The same as `outputs_of`, without waiting.
+
+    Returns:
+        None for a model that another run is training at the moment.
+    """
+    if store is None:
+        return _made(job, data, None)
+    outputs = stored_outputs(job, data, store)
+    if outputs is not None:
+        return outputs
+    with store.claim(key(replace(job, further=None), data), owner) as ours:
+        return _made(job, data, store) if ours else None
+
+
+def stored_outputs(job: Job, data: Data, store: Store) -> Answers | None:
+    """The outputs of a job's model if the store has all of them, those on near-duplicates too."""
+    outputs = store.get(key(replace(job, further=None), data))
+    if outputs is None or job.further is None:
+        return outputs
+    near = store.get(key(job, data))
+    return None if near is None else _joined(outputs, near)
+
+
+def _made(job: Job, data: Data, store: Store | None) -> Answers:
+    alone = replace(job, further=None)
+    # Once more: the run that held the claim before may have finished.
+    outputs = None if store is None else store.get(key(alone, data))
+    model: torch.nn.Module | None = None
+    if outputs is None:
+        trained = train_and_store(alone, data, store)
+        model, outputs = trained.model, trained.answers
+    if job.further is None:
+        return outputs
+    near = None if store is None else store.get(key(job, data))
+    if near is None:
+        if model is None:
+            assert store is not None
+            try:
+                model = rebuilt(alone, data, store)
+            except MissingModelError:  # its weights were damaged
+                trained = train_and_store(alone, data, store)
+                model, outputs = trained.model, trained.answers
+        near = ask_further(model, job, data)
+        if store is not None:
+            store.put(key(job, data), near, _about(job, data))
+    return _joined(outputs, near)
+
+
+def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
+    """Train a job's model, and store it where there is a store.
+
+    Raises:
+        DivergedError: if training failed.
+    """
+    trained = train_and_answer(job, data)
+    log.info("%s: trained in %.1f s", job.name, trained.answers.seconds)
+    if store is not None:
+        store.put(key(job, data), trained, _about(job, data))
+    return trained
+
+
+def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
+    """The stored model of a job, in evaluation mode, on the processor.
+
+    Raises:
+        UnknownNameError: if it is not stored.
+        MissingModelError: if its weights are damaged; they are removed.
+    """
+    fresh = built(job.model, data, job.seed)
+    return facts.load(fresh, store.weights(key(job, data))).eval()
+
+
+def built(architecture: Any, data: Data, seed: int) -> torch.nn.Module:
+    """An architecture with its initial weights, on the processor."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model: torch.nn.Module = architecture.build(data.inputs.shape[1:], data.classes)
+    return model
+
+
+def _about(job: Job, data: Data) -> dict[str, object]:
+    return {"job": job.name, "data set": data.name, **describe(job, data)}
+
+
+def _joined(outputs: Answers, near: Answers) -> Answers:
+    return replace(outputs, near=near.near, seconds=outputs.seconds + near.seconds)
