@@ -22,7 +22,7 @@ from dynanoise.evaluation.leave_one_out import answered, attack_pool
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.evaluation.single_model import _Attacker, halves
-from dynanoise.metrics.pooled import bootstrap
+from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed

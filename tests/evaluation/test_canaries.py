@@ -24,8 +24,8 @@ from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
 from dynanoise.evaluation.shadow_pool import judge_pool
+from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_one_run
-from dynanoise.metrics.pooled import PoolScores
 from dynanoise.training.schedule import Schedule
 
 IDS = np.arange(1000, 1600)

@@ -14,7 +14,7 @@ from dynanoise.evaluation.evidence import Gatherer, reliability, risk, score_edg
 from dynanoise.evaluation.paper_split import Finding
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.shadow_pool import judge_pool
-from dynanoise.metrics.pooled import PoolScores
+from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.utility import calibration_error
 from tests.build_evidence import pool_records

@@ -19,7 +19,7 @@ from dynanoise.evaluation.leave_one_out import answered, attack_pool, fitted_def
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.evaluation.shadow_pool import Memory, judge_pool
-from dynanoise.metrics.pooled import bootstrap
+from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.fresh import Fresh
 
 ATTACKS = ("modified_entropy", "lira_by_class")

@@ -22,7 +22,7 @@ from dynanoise.evaluation.leave_one_out import Answered, answered
 from dynanoise.evaluation.noise_streams import noise_of
 from dynanoise.evaluation.pool_files import PoolFiles, Slices, write
 from dynanoise.evaluation.shards import ShardScores, score_by_shards
-from dynanoise.metrics.pooled import PoolScores, bootstrap
+from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.roc import roc
 from tests.build_pool import pool_outputs
 

@@ -26,7 +26,7 @@ from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.shadow_pool import judge_pool
 from dynanoise.evaluation.single_model import judge_single, single_model
 from dynanoise.evaluation.subject import Subject, counts_of
-from dynanoise.metrics.pooled import FPRS
+from dynanoise.metrics.bootstrap import FPRS
 
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are asked for."""

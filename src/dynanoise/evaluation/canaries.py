@@ -9,8 +9,8 @@ import numpy as np
 from dynanoise.core.numerics import Int64
 from dynanoise.core.result import Metric
 from dynanoise.data.canaries import Canaries
+from dynanoise.metrics.bootstrap import FPRS, PoolScores, bootstrap
 from dynanoise.metrics.epsilon import epsilon_of_models
-from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
 
 LEAST = 10
 """Canaries below which an average over them would be that of a few records."""

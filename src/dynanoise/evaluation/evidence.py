@@ -14,7 +14,7 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.result import STRONGEST, AttackProtocol, Result
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.leave_one_out import Attacked
-from dynanoise.metrics.pooled import PoolScores
+from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import Roc
 from dynanoise.metrics.utility import BINS
 

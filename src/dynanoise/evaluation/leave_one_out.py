@@ -21,7 +21,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.responses import NoiseSource, observe, recover
-from dynanoise.metrics.pooled import PoolScores
+from dynanoise.metrics.bootstrap import PoolScores
 
 PSEUDO_TARGETS = 3
 """Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""

@@ -30,7 +30,7 @@ from dynanoise.evaluation.noise_streams import noise_of, with_noise
 from dynanoise.evaluation.paper_split import Finding, describe
 from dynanoise.evaluation.protocols import attacks_on
 from dynanoise.evaluation.responses import NoiseSource
-from dynanoise.metrics.pooled import Bootstrap, bootstrap
+from dynanoise.metrics.bootstrap import Bootstrap, bootstrap
 from dynanoise.metrics.utility import utility_metrics
 
 CELL_AND_LABEL = DynaNoise(0.0, 0.0, 1.0, keep_label=True)

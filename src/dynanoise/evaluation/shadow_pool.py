@@ -19,8 +19,8 @@ from dynanoise.evaluation.executors import Alone, Judges, tell
 from dynanoise.evaluation.measurement import Asked, Level, Measured, Progress, Task
 from dynanoise.evaluation.paper_split import Finding
 from dynanoise.metrics import intervals
-from dynanoise.metrics.midput import forms, gain
-from dynanoise.metrics.pooled import FPRS, Bootstrap, interval, resampled
+from dynanoise.metrics.bootstrap import FPRS, Bootstrap, percentile_interval, resample
+from dynanoise.metrics.midput import mean_gains, worst_case_gain
 
 Refused = Callable[[str, DynaNoiseError], None]
 """Called with an attack's name and why these models are too few for it."""
@@ -153,23 +153,25 @@ def _trade_off(before: Level, after: Level, pool: Pool) -> dict[str, Metric]:
 
         # The mean is over the same attacks on both sides; the strongest may be any of either.
         old, new = (rates("asr", level, names) for level in (before, after))
-        found = forms(old, new, drop)
+        found = mean_gains(old, new, drop)
         for rate, suffix in {"asr": "", **{name: f"_{name}" for name in tprs}}.items():
             old, new = (
                 rates(rate, level, [name for name in level.success if name != STRONGEST])
                 for level in (before, after)
             )
-            found[f"midput_oracle{suffix}"] = gain(old, new, drop)
+            found[f"midput_oracle{suffix}"] = worst_case_gain(old, new, drop)
             # The attacker's own choice on both sides, not the best of each in hindsight.
             old, new = (rates(rate, level, [STRONGEST]) for level in (before, after))
-            found[f"midput_worst_case{suffix}"] = gain(old, new, drop)
+            found[f"midput_worst_case{suffix}"] = worst_case_gain(old, new, drop)
         return found
 
     models, records = pool.examples.use.shape
-    drawn = np.array([w for w, _ in resampled(models, records, derive(pool.seed, "bootstrap"))])
+    drawn = np.array([w for w, _ in resample(models, records, derive(pool.seed, "bootstrap"))])
     point = at(
         lambda found: {name: np.array([value]) for name, value in found.point.items()},
         np.ones((1, models)),
     )
-    spread = at(lambda found: found.drawn, drawn)
-    return {name: interval(float(value[0]), spread[name]) for name, value in point.items()}
+    spread = at(lambda found: found.replicates, drawn)
+    return {
+        name: percentile_interval(float(value[0]), spread[name]) for name, value in point.items()
+    }

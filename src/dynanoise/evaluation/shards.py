@@ -25,8 +25,8 @@ from dynanoise.core.seeding import derive
 from dynanoise.core.workers import begin, worker_processes
 from dynanoise.evaluation.pool_files import Shards
 from dynanoise.evaluation.responses import undefended_shadows
-from dynanoise.metrics.pooled import FPRS
-from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS, roc
+from dynanoise.metrics.bootstrap import FPRS
+from dynanoise.metrics.roc import resolves, roc
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ class ShardScores:
     def metrics(self, fprs: Sequence[float] = FPRS) -> dict[str, float]:
         """``auc``, the mean over targets, and ``tpr@0.001`` and so on of all pairs together.
 
-        As `metrics.pooled.bootstrap` has them, without intervals. A TPR is left out if fewer than
-        10 non-members resolve it.
+        They equal those of `metrics.bootstrap.bootstrap`, without intervals. A TPR is left out if
+        fewer than 10 non-members resolve it.
         """
         areas = [
             roc(scores[kept], members[kept]).auc
@@ -60,7 +60,7 @@ class ShardScores:
         outside = self.scores[self.scored & ~self.members]
         outside.sort()
         for fpr in fprs:
-            if len(outside) * fpr >= RESOLVING_NON_MEMBERS - 1e-9:
+            if resolves(fpr, len(outside)):
                 allowed = int((fpr + 1e-12) * len(outside))
                 bar = outside[-allowed - 1] if allowed < len(outside) else -np.inf
                 found[f"tpr@{fpr:g}"] = float((inside > bar).mean())

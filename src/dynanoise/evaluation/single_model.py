@@ -22,8 +22,8 @@ from dynanoise.evaluation.leave_one_out import Attacked, own_threshold, ranks
 from dynanoise.evaluation.noise_streams import noise_of, with_noise
 from dynanoise.evaluation.paper_split import Finding, describe
 from dynanoise.evaluation.responses import observe, recover
+from dynanoise.metrics.bootstrap import FPRS, PoolScores, bootstrap
 from dynanoise.metrics.midput import midput
-from dynanoise.metrics.pooled import FPRS, PoolScores, bootstrap
 from dynanoise.metrics.utility import utility_metrics
 
 SINGLE_MODEL = "single_model"

@@ -1,1 +1,1 @@
-"""What a run is judged by: ROC, success at a threshold, MIDPUT, utility, intervals."""
+"""Metrics: scores and true membership become numbers with intervals."""

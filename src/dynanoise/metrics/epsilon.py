@@ -1,7 +1,7 @@
 """Lower bounds on the epsilon of differential privacy, from an attack's decisions.
 
-Each holds whatever the training does, at its level and against the attacker who decided: a small
-bound shows a weak attack or few records, never that the training is private.
+Each holds for any training, at its level of confidence: a small bound shows a weak attack or few
+records, never that the training is private.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def epsilon_lower_bound(
     delta: float = 0.0,
     level: float = LEVEL,
 ) -> float:
-    """What epsilon of (epsilon, delta)-DP is at least, from independent trials.
+    """Bound epsilon of (epsilon, delta)-DP from below, by independent trials.
 
     Under (epsilon, delta)-DP TPR <= e^epsilon FPR + delta and TNR <= e^epsilon FNR + delta
     (Kairouz, Oh & Viswanath 2015), so the bound is the larger of ln((TPR_lo - delta) / FPR_hi) and
@@ -31,9 +31,9 @@ def epsilon_lower_bound(
     TNR_lo is 1 - FPR_hi and FNR_hi is 1 - TPR_lo, so two one-sided Clopper-Pearson limits with half
     of the error each (Bonferroni) give all of them.
 
-    Valid for trials that are independent: one for each pair of a model and a canary where every
-    model was trained anew and has one canary, say, at a threshold fixed on other runs. The records
-    of one model share its training; for them see `epsilon_one_run`.
+    Valid for independent trials at a threshold fixed on other runs: for example one trial a model,
+    where every model was trained anew and has one canary. The records of one model share its
+    training; for them see `epsilon_one_run`.
 
     Args:
         true_positives: members called members, 0..members.
@@ -44,7 +44,7 @@ def epsilon_lower_bound(
         level: of confidence, in (0, 1).
 
     Returns:
-        >= 0.
+        The bound on epsilon, >= 0.
 
     Raises:
         InputError: for other numbers.
@@ -59,33 +59,33 @@ def epsilon_lower_bound(
     _check(level)
     if not 0 <= delta < 1:
         raise InputError(f"delta is {delta}.", "Use a number from 0 to below 1.")
-    # Half of the error on either side of a two-sided interval is what one limit takes.
-    told = proportion(true_positives, members, level).low or 0.0
-    alarm = proportion(false_positives, non_members, level).high or 1.0
-    ratios = (told - delta) / alarm, (1 - alarm - delta) / (1 - told)
+    # A two-sided interval has half of the error on either side: one limit's share.
+    tpr_low = proportion(true_positives, members, level).low or 0.0
+    fpr_high = proportion(false_positives, non_members, level).high or 1.0
+    ratios = (tpr_low - delta) / fpr_high, (1 - fpr_high - delta) / (1 - tpr_low)
     return float(np.log(max(*ratios, 1.0)))
 
 
 def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
-    """What epsilon of epsilon-DP is at least, from guesses about many records of one model.
+    """Bound epsilon of epsilon-DP from below, by guesses about many records of one model.
 
     Under epsilon-DP, where each record was put into the training data by a fair coin of its own,
     P[correct >= v] <= P[Binomial(guesses, e^epsilon / (1 + e^epsilon)) >= v] (Steinke, Nasr &
     Jagielski 2023, arXiv:2305.08846, the theorem for delta = 0). The bound is the epsilon at which
     the right side is 1 - level: the log-odds of the one-sided Clopper-Pearson limit.
 
-    The guesses may depend on the model's answers and on all that is independent of these records'
-    coins, but on no other guess's truth. Records may be passed over, whatever that is decided by,
-    as long as the truth does not enter. Neighbours differ by one record more or less.
+    The guesses may depend on the model's outputs and on anything independent of these records'
+    coins, but not on the truth of another guess. Records may be passed over for any reason but
+    their membership. Neighbouring data sets differ by one record more or less.
 
     Args:
         correct: 0..guesses.
-        guesses: >= 0; none say nothing.
+        guesses: >= 0; none give a bound of 0.
         level: of confidence, in (0, 1).
 
     Returns:
-        >= 0; at most ln(p / (1 - p)) with p = (1 - level)^(1 / guesses), for guesses that were all
-        correct.
+        The bound on epsilon, >= 0; at most ln(p / (1 - p)) with p = (1 - level)^(1 / guesses),
+        where all guesses are correct.
 
     Raises:
         InputError: for other numbers.
@@ -109,29 +109,29 @@ def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
 def epsilon_of_models(
     correct: Sequence[int], guesses: Sequence[int], level: float = LEVEL
 ) -> float:
-    """What epsilon is at least, from one run's guesses about each of several models.
+    """Bound epsilon from below, by guesses about many records of each of M models.
 
     Models that were attacked with the help of each other's membership are not one large run: two
     models that leak nothing can each be guessed by the other's coin, and are then right together
     half of the time. Nor do they count as independent. So every model has `epsilon_one_run` with
-    half of the error, and the bound is the median of these (of an even number the upper one). It
-    is wrong only if at least half of the models' bounds are, which has at most twice the error of
-    one whatever their dependence (by Markov's inequality; Rueger 1978). Their maximum, which is
-    larger, would need an M-th of the error each.
+    half of the error, and the bound is the median of these (of an even number the upper). It is
+    wrong only if at least half of the models' bounds are, which has at most twice the error of
+    a single bound however they depend on each other (by Markov's inequality; Rueger 1978). Their
+    maximum, which is larger, would need an M-th of the error each.
 
     Args:
-        correct: of each model.
-        guesses: of each model.
-        level: of confidence that the bound has, in (0, 1).
+        correct: [M], correct guesses about each model, 0..guesses.
+        guesses: [M], guesses about each model.
+        level: of confidence in the bound, in (0, 1).
 
     Returns:
-        >= 0.
+        The bound on epsilon, >= 0.
 
     Raises:
         InputError: for other numbers, or without a model.
 
-    >>> each = [round(epsilon_one_run(right, 100, 0.975), 3) for right in (60, 75, 80)]
-    >>> each, round(epsilon_of_models([80, 60, 75], [100, 100, 100]), 3)
+    >>> bounds = [round(epsilon_one_run(right, 100, 0.975), 3) for right in (60, 75, 80)]
+    >>> bounds, round(epsilon_of_models([80, 60, 75], [100, 100, 100]), 3)
     ([0.0, 0.634, 0.886], 0.634)
     """
     _check(level)
@@ -141,8 +141,8 @@ def epsilon_of_models(
             "Pass both for every model.",
         )
     bounds = sorted(
-        epsilon_one_run(int(right), int(all_of), (1 + level) / 2)
-        for right, all_of in zip(correct, guesses, strict=True)
+        epsilon_one_run(int(right), int(total), (1 + level) / 2)
+        for right, total in zip(correct, guesses, strict=True)
     )
     return bounds[len(bounds) // 2]
 

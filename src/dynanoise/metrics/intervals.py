@@ -1,4 +1,4 @@
-"""95% intervals, each with the situation it is valid in."""
+"""Confidence intervals, each with the conditions it is valid under."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
 
 LEVEL = 0.95
+"""The usual level of confidence."""
 
 
 def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
-    """A proportion with its Clopper-Pearson interval.
+    """Compute a proportion with its Clopper-Pearson interval.
 
     Valid for independent trials at a threshold fixed beforehand on *one* model. Pooled over
     models it is several times too narrow: records of one model share their training.
@@ -22,13 +23,19 @@ def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
     Args:
         hits: 0..trials.
         trials: >= 1.
-        level: of confidence.
+        level: of confidence, in (0, 1).
+
+    Returns:
+        hits / trials with its interval, all in [0, 1].
+
+    Raises:
+        InputError: for other numbers.
 
     >>> bool(np.isclose(proportion(0, 10).high, 1 - 0.025 ** (1 / 10)))  # closed form at 0
     True
     """
     if not 0 <= hits <= trials or trials < 1:
-        raise InputError(f"{hits} of {trials} is no proportion.", "Pass 0 <= hits <= trials.")
+        raise InputError(f"{hits} of {trials} is not a proportion.", "Pass 0 <= hits <= trials.")
     tail = (1 - level) / 2
     low = 0.0 if hits == 0 else float(special.betaincinv(hits, trials - hits + 1, tail))
     high = 1.0 if hits == trials else float(special.betaincinv(hits + 1, trials - hits, 1 - tail))
@@ -36,10 +43,17 @@ def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
 
 
 def balanced_accuracy(tpr: Metric, tnr: Metric) -> Metric:
-    """(TPR + TNR) / 2 with the interval that follows from the two rates' own intervals.
+    """Compute (TPR + TNR) / 2 with the interval that follows from those of the two rates.
 
     The square-and-add method (Newcombe, Statistics in Medicine 17, 1998, method 10), here over
     Clopper-Pearson limits; valid where those are.
+
+    Args:
+        tpr: in [0, 1], with or without an interval.
+        tnr: likewise.
+
+    Returns:
+        In [0, 1]; without an interval if a rate has none.
 
     >>> balanced_accuracy(Metric(0.8, 0.7, 0.9), Metric(0.6, 0.6, 0.6)).low.__round__(6)
     0.65
@@ -55,10 +69,20 @@ def balanced_accuracy(tpr: Metric, tnr: Metric) -> Metric:
 
 
 def mean(values: Sequence[float], level: float = LEVEL) -> Metric:
-    """The mean over independent runs with Student's t interval; no interval for one run.
+    """Compute the mean over independent runs with Student's t interval.
 
-    >>> found = mean([0.5, 0.6, 0.7])
-    >>> round(found.value, 4), round(found.low, 4), round(found.high, 4)
+    Args:
+        values: one for each run, at least one.
+        level: of confidence, in (0, 1).
+
+    Returns:
+        The mean; without an interval for a single run.
+
+    Raises:
+        InputError: if there is no value.
+
+    >>> metric = mean([0.5, 0.6, 0.7])
+    >>> round(metric.value, 4), round(metric.low, 4), round(metric.high, 4)
     (0.6, 0.3516, 0.8484)
     """
     array = np.asarray(values, dtype=np.float64)
@@ -73,15 +97,18 @@ def mean(values: Sequence[float], level: float = LEVEL) -> Metric:
 
 
 def median(values: Sequence[float], level: float = LEVEL) -> Metric:
-    """The median of independent repetitions, with an interval between two of the values.
+    """Compute the median of independent repetitions, with an interval between two of the values.
 
-    Exact for any continuous distribution, so a few repetitions that something disturbed do not
-    widen it (Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2). Below 6 values the
-    least and the greatest do not cover 95%, and there is no interval.
+    Exact for any continuous distribution, so a few disturbed repetitions do not widen it (Conover,
+    Practical Nonparametric Statistics, 3rd ed., section 3.2).
 
     Args:
-        values: at least one.
-        level: of confidence, which the interval has or exceeds.
+        values: one for each repetition, at least one.
+        level: of confidence, in (0, 1), which the interval has or exceeds.
+
+    Returns:
+        The median; without an interval below 6 values, of which the least and the greatest do not
+        cover 95%.
 
     Raises:
         InputError: if there is no value.

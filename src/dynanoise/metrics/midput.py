@@ -1,4 +1,4 @@
-"""MIDPUT: what a defense gains in privacy minus what it costs in accuracy."""
+"""MIDPUT: gain in privacy minus loss of accuracy of a defense (arXiv:2505.13362v2)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dynanoise.core.numerics import Float64
 
 @dataclass(frozen=True)
 class Midput:
-    """The trade-off of one defense, in units of accuracy; above 0 it gains more than it costs.
+    """MIDPUT of one defense and its stricter forms, in units of accuracy; above 0 is a net gain.
 
     Attributes:
         put: for each attack, (ASR before - ASR after) - (accuracy before - accuracy after).
         mean: the mean of ``put``: MIDPUT as published. Nothing is clipped: an accuracy gain
             counts, and so does an ASR below 0.5.
         leakage: the same with |ASR - 0.5| for ASR: an attack that is wrong more often than chance
-            leaks as much as one that is right.
+            leaks as much as an attack that is right.
         worst_case: max ASR before - max ASR after - accuracy drop: the defender faces the
             strongest attack, not the average one.
     """
@@ -37,13 +37,16 @@ def midput(
     accuracy_before: float,
     accuracy_after: float,
 ) -> Midput:
-    """MIDPUT (arXiv:2505.13362v2) and its two stricter forms.
+    """Compute MIDPUT (arXiv:2505.13362v2) and its two stricter forms.
 
     Args:
         success_before: ASR by attack, 0..1, without the defense.
-        success_after: the same attacks, with it.
+        success_after: ASR of the same attacks, with the defense.
         accuracy_before: of the model on test data, 0..1, without the defense.
-        accuracy_after: with it.
+        accuracy_after: with the defense.
+
+    Returns:
+        PUT by attack, and the three forms.
 
     Raises:
         InputError: if the attacks differ, or there are none, or a rate is not within 0..1.
@@ -67,32 +70,32 @@ def midput(
         "The accuracy before": accuracy_before,
         "The accuracy after": accuracy_after,
     }
-    for what, rate in rates.items():
+    for name, rate in rates.items():
         if not isinstance(rate, int | float | np.number) or not 0 <= rate <= 1:
-            raise InputError(f"{what} is {rate!r}.", "Pass rates from 0 to 1, not percentages.")
+            raise InputError(f"{name} is {rate!r}.", "Pass rates from 0 to 1, not percentages.")
     drop = accuracy_before - accuracy_after
     put = {name: success_before[name] - success_after[name] - drop for name in success_before}
     before, after = (
         np.array([rates[name] for name in put]) for rates in (success_before, success_after)
     )
-    found = forms(before, after, np.float64(drop))
-    worst = float(gain(before, after, np.float64(drop)))
-    return Midput(put, float(found["midput"]), float(found["midput_leakage"]), worst)
+    means = mean_gains(before, after, np.float64(drop))
+    worst = float(worst_case_gain(before, after, np.float64(drop)))
+    return Midput(put, float(means["midput"]), float(means["midput_leakage"]), worst)
 
 
-def forms(before: Float64, after: Float64, drop: Float64 | np.float64) -> dict[str, Float64]:
-    """The mean forms of MIDPUT, without checks, for many replicates at once.
+def mean_gains(before: Float64, after: Float64, drop: Float64 | np.float64) -> dict[str, Float64]:
+    """Compute the two mean forms of MIDPUT, without checks, for many replicates at once.
 
     Args:
-        before: success of each attack without the defense, [attacks, ...].
-        after: likewise with it.
-        drop: accuracy before minus accuracy after, [...].
+        before: float64 [attacks, ...], ASR of each attack without the defense.
+        after: float64 [attacks, ...], with the defense.
+        drop: float64 [...], accuracy before minus accuracy after.
 
     Returns:
         `Midput.mean` as ``midput`` and `Midput.leakage` as ``midput_leakage``, each [...].
 
-    >>> found = forms(np.array([0.6, 0.7]), np.array([0.5, 0.6]), np.float64(0.01))
-    >>> {name: round(float(value), 9) for name, value in found.items()}
+    >>> gains = mean_gains(np.array([0.6, 0.7]), np.array([0.5, 0.6]), np.float64(0.01))
+    >>> {name: round(float(value), 9) for name, value in gains.items()}
     {'midput': 0.09, 'midput_leakage': 0.09}
     """
     return {
@@ -101,12 +104,18 @@ def forms(before: Float64, after: Float64, drop: Float64 | np.float64) -> dict[s
     }
 
 
-def gain(before: Float64, after: Float64, drop: Float64 | np.float64) -> Float64:
-    """What the strongest attack loses minus what the model's accuracy loses, [...].
+def worst_case_gain(before: Float64, after: Float64, drop: Float64 | np.float64) -> Float64:
+    """Compute the worst-case form: loss of the strongest attack minus loss of accuracy.
 
     Args:
-        before: a rate of each attack without the defense, [attacks, ...].
-        after: likewise with it.
-        drop: accuracy before minus accuracy after, [...].
+        before: float64 [attacks, ...], a rate of each attack without the defense.
+        after: float64 [attacks, ...], with the defense.
+        drop: float64 [...], accuracy before minus accuracy after.
+
+    Returns:
+        float64 [...].
+
+    >>> float(worst_case_gain(np.array([0.6, 0.75]), np.array([0.5, 0.625]), np.float64(0.125)))
+    0.0
     """
     return np.asarray(before.max(axis=0) - after.max(axis=0) - drop)

@@ -1,4 +1,4 @@
-"""The ROC of membership scores; larger score = more likely a member."""
+"""ROC curves of membership scores; larger score = more likely a member."""
 
 from __future__ import annotations
 
@@ -11,17 +11,54 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, as_array
 
 RESOLVING_NON_MEMBERS = 10
-"""False positives that must be possible at an FPR for a TPR there to mean anything."""
+"""False positives that an FPR must allow for the TPR there to be reported."""
+
+
+def resolves(fpr: float, non_members: int) -> bool:
+    """Test whether the number of non-members resolves an FPR.
+
+    Args:
+        fpr: in (0, 1].
+        non_members: how many were scored.
+
+    Returns:
+        True if the FPR allows at least `RESOLVING_NON_MEMBERS` false positives.
+
+    >>> resolves(0.01, 1000), resolves(0.001, 1000)
+    (True, False)
+    """
+    return non_members * fpr >= RESOLVING_NON_MEMBERS - 1e-9
+
+
+def check_resolved(fpr: float, non_members: int, scored: str = "") -> None:
+    """Refuse an FPR that too few non-members resolve.
+
+    Args:
+        fpr: in (0, 1].
+        non_members: how many were scored.
+        scored: a word for messages that goes before "non-members", such as "scored ".
+
+    Raises:
+        TooFewRecordsError: if the FPR allows fewer than `RESOLVING_NON_MEMBERS` false positives.
+    """
+    if not resolves(fpr, non_members):
+        needed = int(np.ceil(RESOLVING_NON_MEMBERS / fpr - 1e-9))
+        raise TooFewRecordsError(
+            f"TPR at {fpr:g} FPR is not resolved by {non_members} {scored}non-members.",
+            f"Score at least {needed} non-members, or ask for a larger FPR.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
 class Roc:
-    """Points of the curve, from (0, 0) to (1, 1).
+    """Points of a ROC curve, from (0, 0) to (1, 1).
 
     Attributes:
-        fpr, tpr: float64 [P], non-decreasing; equal scores are one step.
-        thresholds: float64 [P]; point i calls "member" every score >= thresholds[i].
-        members, non_members: how many of each were scored.
+        fpr: float64 [P], non-decreasing; equal scores are one step.
+        tpr: float64 [P], likewise.
+        thresholds: float64 [P]; point i calls every score >= thresholds[i] a member.
+        members: how many members were scored.
+        non_members: how many non-members were scored.
     """
 
     fpr: Float64
@@ -36,25 +73,32 @@ class Roc:
         return float(np.trapezoid(self.tpr, self.fpr))
 
     def tpr_at(self, fpr: float) -> float:
-        """The greatest TPR of a threshold whose FPR is at most ``fpr``.
+        """Compute the greatest TPR of a threshold whose FPR is at most ``fpr``.
+
+        Args:
+            fpr: in (0, 1].
+
+        Returns:
+            In [0, 1].
 
         Raises:
-            TooFewRecordsError: if fewer than 10 non-members resolve this FPR.
+            InputError: if ``fpr`` is not in (0, 1].
+            TooFewRecordsError: if the FPR allows fewer than 10 false positives.
         """
         if not 0 < fpr <= 1:
             raise InputError(f"The FPR is {fpr}.", "Use a rate above 0 and up to 1.")
-        resolved = self.non_members * fpr
-        if resolved < RESOLVING_NON_MEMBERS - 1e-9:
-            needed = int(np.ceil(RESOLVING_NON_MEMBERS / fpr - 1e-9))
-            raise TooFewRecordsError(
-                f"TPR at {fpr:g} FPR is not resolved by {self.non_members} non-members.",
-                f"Score at least {needed} non-members, or ask for a larger FPR.",
-            )
+        check_resolved(fpr, self.non_members)
         return float(self.tpr[self.fpr <= fpr + 1e-12].max())
 
 
 def as_membership(members: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Membership as bool, from bool or from 0 and 1.
+    """Convert membership to bool.
+
+    Args:
+        members: booleans, or 0 and 1, of any shape.
+
+    Returns:
+        bool array of the same shape, True = member.
 
     Raises:
         InputError: for any other value, such as the -1 of hidden pairs.
@@ -63,17 +107,24 @@ def as_membership(members: npt.ArrayLike) -> npt.NDArray[np.bool_]:
     [True, False]
     """
     array = as_array(members, "membership")
-    strange = array[~np.isin(array, (0, 1))]
-    if strange.size:
+    unexpected = array[~np.isin(array, (0, 1))]
+    if unexpected.size:
         raise InputError(
-            f"Membership holds {strange.flat[0]!s}.",
+            f"Membership holds {unexpected.flat[0]!s}.",
             "Use True or 1 for members, False or 0 for non-members, and leave out hidden pairs.",
         )
     return array.astype(bool)
 
 
 def roc(scores: npt.ArrayLike, members: npt.ArrayLike) -> Roc:
-    """The ROC curve of scores [N] and membership [N] (bool or 0/1).
+    """Compute the ROC curve of membership scores.
+
+    Args:
+        scores: [N], larger = more likely a member.
+        members: [N], the true membership, bool or 0/1.
+
+    Returns:
+        The curve, with all N scores as thresholds; equal scores are one step.
 
     Raises:
         InputError: for NaN, other shapes or values, or if only one kind was scored.

@@ -1,4 +1,4 @@
-"""How well an attack's decisions and scores tell members from non-members."""
+"""Success of one attack on one model: rates of its decisions, and AUC."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from dynanoise.metrics.roc import roc
 
 
 def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:
-    """ASR, TPR, FPR and AUC of one attack on one model.
+    """Compute ASR, TPR, FPR and AUC of one attack on one model.
 
     Args:
         scores: [N], larger = more likely a member.
-        decisions: bool [N] at the attack's own threshold, fixed before the target was seen.
-        members: bool [N], the truth.
+        decisions: bool [N], True = member, at a threshold fixed without the target.
+        members: bool [N], the true membership.
 
     Returns:
         ``asr``: balanced accuracy of the decisions, 0.5 = chance, the paper's attack success rate;
         ``tpr`` and ``fpr`` of the decisions; all with 95% intervals for this one model.
-        ``auc``: of the scores, whatever the threshold.
+        ``auc`` of the scores, at no threshold and without an interval. All 0 to 1.
+
+    Raises:
+        InputError: for NaN, other shapes, or if only one kind was scored.
 
     >>> truth = np.array([True, True, False, False])
-    >>> found = attack_metrics([4, 3, 2, 1], np.array([True, False, False, False]), truth)
-    >>> found["asr"].value, found["auc"].value
+    >>> metrics = attack_metrics([4, 3, 2, 1], np.array([True, False, False, False]), truth)
+    >>> metrics["asr"].value, metrics["auc"].value
     (0.75, 1.0)
     """
     decisions, members = np.asarray(decisions, dtype=bool), np.asarray(members, dtype=bool)

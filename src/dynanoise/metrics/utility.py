@@ -1,4 +1,4 @@
-"""What a defense costs the people who use the model."""
+"""Utility of a defended model: accuracy, calibration and changed labels."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from dynanoise.core.result import Metric
 from dynanoise.metrics import intervals
 
 BINS = 15
-"""Of confidence, for the calibration error (Guo et al. 2017)."""
+"""Bins of confidence for the calibration error (Guo et al. 2017)."""
 
 
 def calibration_error(probs: Floats, labels: Int64, bins: int = BINS) -> float:
-    """Expected calibration error: the mean distance of confidence and accuracy, 0 to 1.
+    """Compute the expected calibration error: mean distance of confidence and accuracy.
 
-    Guo, Pleiss, Sun & Weinberger 2017, equation 3: answers are put into bins of equal width by
-    their largest entry; each bin counts with its share of answers.
+    Guo, Pleiss, Sun & Weinberger 2017, equation 3: predictions are put into bins of equal width by
+    their largest entry; each bin counts with its share of predictions.
 
     Args:
-        probs: answers [N, K], N >= 1.
-        labels: int64 [N].
+        probs: predictions [N, K], N >= 1, rows sum to 1.
+        labels: int64 [N], the true classes.
         bins: how many.
+
+    Returns:
+        In [0, 1]; 0 is perfectly calibrated.
 
     >>> calibration_error(np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1])).__round__(4)
     0.4
@@ -36,29 +39,29 @@ def calibration_error(probs: Floats, labels: Int64, bins: int = BINS) -> float:
 
 
 def utility_metrics(probs: Floats, logits: Floats, labels: Int64) -> dict[str, Metric]:
-    """Accuracy and calibration of the answers, and how often their label is not the model's own.
+    """Compute accuracy, calibration and label flips of defended predictions.
 
     Args:
-        probs: answers [N, K].
-        logits: the model's logits [N, K].
-        labels: int64 [N].
+        probs: defended predictions [N, K], rows sum to 1.
+        logits: the model's own logits [N, K].
+        labels: int64 [N], the true classes.
 
     Returns:
-        ``accuracy`` and ``label_flips``, shares of N with Clopper-Pearson intervals, of equal
-        largest entries the first counts; ``ece``, see `calibration_error`; ``nll``, the mean of
-        -ln p_y in nats.
+        ``accuracy``, and ``label_flips``: predictions whose label differs from that of the logits.
+        Both are shares of N with Clopper-Pearson intervals; of equal largest entries the first
+        counts. ``ece``, see `calibration_error`; ``nll``, the mean of -ln p_y in nats.
 
     >>> rows = np.array([[0.6, 0.4], [0.6, 0.4]])
-    >>> found = utility_metrics(rows, np.log([[0.6, 0.4], [0.4, 0.6]]), np.array([0, 0]))
-    >>> found["accuracy"].value, found["label_flips"].value
+    >>> metrics = utility_metrics(rows, np.log([[0.6, 0.4], [0.4, 0.6]]), np.array([0, 0]))
+    >>> metrics["accuracy"].value, metrics["label_flips"].value
     (1.0, 0.5)
     """
-    answered = probs.argmax(axis=-1)
-    own = logits.argmax(axis=-1)
+    predicted = probs.argmax(axis=-1)
+    undefended = logits.argmax(axis=-1)
     log_probs = numerics.log_probabilities(np.asarray(probs, dtype=np.float64))
     return {
-        "accuracy": intervals.proportion(int((answered == labels).sum()), len(labels)),
-        "label_flips": intervals.proportion(int((answered != own).sum()), len(labels)),
+        "accuracy": intervals.proportion(int((predicted == labels).sum()), len(labels)),
+        "label_flips": intervals.proportion(int((predicted != undefended).sum()), len(labels)),
         "ece": Metric(calibration_error(probs, labels)),
         "nll": Metric(-float(numerics.take_label(log_probs, labels).mean())),
     }

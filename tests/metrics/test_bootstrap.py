@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from dynanoise.core.errors import InputError
-from dynanoise.metrics.pooled import PoolScores, _Measure, bootstrap, interval
+from dynanoise.metrics.bootstrap import PoolScores, _WeightedMetrics, bootstrap, percentile_interval
 
 
 def made_up(
@@ -56,8 +56,8 @@ def test_weights_count_as_copies_do(drawn: tuple[int, ...], digits: int) -> None
         found.scored[rows][:, columns],
     )
     fprs = (0.03, 0.1, 1.0)
-    weighed = _Measure(found, fprs)(models[None].astype(float), records[None].astype(float))
-    plain = _Measure(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
+    weighed = _WeightedMetrics(found, fprs)(models[None].astype(float), records[None].astype(float))
+    plain = _WeightedMetrics(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
     assert weighed.keys() == {"asr", "auc", "tpr@0.03", "tpr@0.1", "tpr@1"}
     for name, value in plain.items():
         assert weighed[name] == pytest.approx(value, abs=1e-12), name
@@ -68,15 +68,16 @@ def test_a_model_without_members_does_not_count_in_a_replicate() -> None:
     found = made_up(models=3, records=400)
     records = np.random.default_rng(1).integers(0, 3, 400).astype(float)
     for drawn in (records * ~found.members[1], records * found.members[1]):
-        weighed = _Measure(found, (0.1,))(np.ones((1, 3)), drawn[None])
-        rest = _Measure(found, (0.1,))(np.array([[1.0, 0.0, 1.0]]), drawn[None])
+        weighed = _WeightedMetrics(found, (0.1,))(np.ones((1, 3)), drawn[None])
+        rest = _WeightedMetrics(found, (0.1,))(np.array([[1.0, 0.0, 1.0]]), drawn[None])
         for name, value in rest.items():
             assert weighed[name] == pytest.approx(value, abs=1e-12), name
             assert 0.2 < value < 1
     assert all(
-        np.isnan(value) for value in _Measure(found)(np.ones((1, 3)), drawn[None] * 0).values()
+        np.isnan(value)
+        for value in _WeightedMetrics(found)(np.ones((1, 3)), drawn[None] * 0).values()
     )
-    assert interval(0.5, np.array([np.nan, 0.25, 0.25])).low == 0.25
+    assert percentile_interval(0.5, np.array([np.nan, 0.25, 0.25])).low == 0.25
 
 
 def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
