@@ -13,8 +13,7 @@ import pytest
 from dynanoise.data import cache, images
 from dynanoise.data.cache import cached
 from dynanoise.data.dataset import Data
-from dynanoise.data.hub_layout import Decoding, decode
-from dynanoise.data.parts import Part, Rows
+from dynanoise.data.hub_layout import Decoding, Part, Rows, decode
 
 DATA = Data(
     "mine",

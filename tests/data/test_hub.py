@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import shutil
 import socket
 import sys
 import time
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from dynanoise.core.errors import DataFileError, MissingDataError, MissingExtraError
-from dynanoise.data import catalog, hub, online, sources
+from dynanoise.data import catalog, hub, sources
 from dynanoise.data.datasets.cifar10 import cifar10
 from tests.training.build_files import (
     SENTENCES,
@@ -48,7 +50,7 @@ def served(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return there[" ".join(names)]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    monkeypatch.setattr(online, "reachable", lambda: True)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     return there
 
 
@@ -88,7 +90,7 @@ def test_any_images(served: dict[str, Any], column: str) -> None:
 def test_a_changed_set_is_not_taken_from_the_cache(served: dict[str, Any]) -> None:
     for images in (IMAGES, IMAGES[::-1]):
         served["me/pets"] = datasets.DatasetDict(train=image_part(images, [0, 1, 1, 0, 1, 0]))
-        np.testing.assert_array_equal(hub.load("me/pets").inputs, images)
+        np.testing.assert_array_equal(catalog.load_from_hub("me/pets").inputs, images)
 
 
 def test_images_that_the_library_keeps_as_files(served: dict[str, Any], tmp_path: Path) -> None:
@@ -100,7 +102,7 @@ def test_images_that_the_library_keeps_as_files(served: dict[str, Any], tmp_path
     columns = {"image": [str(path) for path in paths], "label": ["dog", "cat"]}
     part = datasets.Dataset.from_dict(columns, features=features)
     served["me/pets"] = datasets.DatasetDict(train=part)
-    data = hub.load("me/pets")
+    data = catalog.load_from_hub("me/pets")
     np.testing.assert_array_equal(data.inputs, IMAGES[:2])
     assert data.labels.tolist() == [1, 0] and data.class_names == ("cat", "dog")
 
@@ -108,7 +110,7 @@ def test_images_that_the_library_keeps_as_files(served: dict[str, Any], tmp_path
 def test_rows_that_were_selected_or_shuffled(served: dict[str, Any]) -> None:
     """The library keeps such rows as positions in the whole table."""
     served["me/pets"] = datasets.DatasetDict(train=two_parts()["train"].select([3, 1]))
-    data = hub.load("me/pets")
+    data = catalog.load_from_hub("me/pets")
     np.testing.assert_array_equal(data.inputs, IMAGES[[3, 1]])
     assert data.class_names == ("cat", "dog")
     assert data.test_from is None
@@ -124,7 +126,7 @@ def test_any_texts(served: dict[str, Any], tmp_path: Path, column: str) -> None:
         }
         | {"test": datasets.Dataset.from_dict({column: ["hidden"], "label": [-1]})}
     )
-    data = hub.load("me/texts")
+    data = catalog.load_from_hub("me/texts")
     write_texts(tmp_path / "texts", parts)
     assert data.digest == catalog.load(str(tmp_path / "texts")).digest
     assert len(data) == 6 and data.test_from == 4 and data.vocabulary_size == 6
@@ -132,24 +134,79 @@ def test_any_texts(served: dict[str, Any], tmp_path: Path, column: str) -> None:
 
 def test_a_configuration(served: dict[str, Any]) -> None:
     served["me/many second"] = two_parts()
-    assert len(hub.load("me/many:second")) == 6
+    assert len(catalog.load_from_hub("me/many:second")) == 6
 
 
 def test_what_the_hub_has_not_got(served: dict[str, Any]) -> None:
     with pytest.raises(MissingDataError, match=r"'me/typo' .FileNotFoundError: Dataset 'me/typo'"):
-        hub.load("me/typo")
+        catalog.load_from_hub("me/typo")
     served["me/odd"] = datasets.DatasetDict(test=two_parts()["test"])
     with pytest.raises(MissingDataError, match="it has the parts test, and no train"):
-        hub.load("me/odd")
+        catalog.load_from_hub("me/odd")
     served["me/table"] = datasets.DatasetDict(train=datasets.Dataset.from_dict({"a": [1]}))
     with pytest.raises(DataFileError, match="train part of me/table has the columns a"):
-        hub.load("me/table")
+        catalog.load_from_hub("me/table")
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(MissingExtraError, match=r"me/pets.*pip install 'dynanoise\[data\]'"):
-        hub.load("me/pets")
+        catalog.load_from_hub("me/pets")
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The library's cache, on a machine that has no network."""
+
+    def no_network(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("the library was let out")
+
+    monkeypatch.setattr(socket, "create_connection", no_network)
+    monkeypatch.setattr(socket.socket, "connect", no_network)
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path)
+    return tmp_path
+
+
+def keep(cache: Path, configuration: str, images: np.ndarray) -> None:
+    """Prepare a data set of the hub as the library does after a download."""
+    files = {}
+    for part, rows in (("train", images[:4]), ("test", images[4:])):
+        path = cache / f"{configuration}-{part}.parquet"
+        image_part(rows, [0, 1, 1, 0][: len(rows)]).to_parquet(path)
+        files[part] = str(path)
+    importlib.import_module("datasets.packaged_modules.parquet.parquet").Parquet(
+        cache_dir=str(cache),
+        dataset_name="pets",
+        config_name=configuration,
+        hash="0" * 40,
+        data_files=files,
+    ).download_and_prepare()
+    # It calls folders so where the files come from the hub.
+    (prepared,) = (cache / "pets").glob(f"{configuration}-*")
+    shutil.move(prepared, cache / "me___pets" / configuration)
+
+
+def test_offline_the_librarys_cache_is_read(offline: Path) -> None:
+    keep(offline, "default", IMAGES)
+    data = catalog.load_from_hub("me/pets")
+    np.testing.assert_array_equal(data.inputs, IMAGES)
+    assert (data.test_from, data.class_names) == (4, ("cat", "dog"))
+    assert datasets.config.HF_HUB_OFFLINE is False
+    with pytest.raises(
+        MissingDataError, match=r"'me/dogs' \(ConnectionError: the hub is out of re"
+    ):
+        catalog.load_from_hub("me/dogs")
+
+
+def test_offline_a_configuration_is_chosen(offline: Path) -> None:
+    for configuration, images in (("first", IMAGES), ("second", IMAGES[::-1])):
+        keep(offline, configuration, images)
+    for configuration, images in (("first", IMAGES), ("second", IMAGES[::-1])):
+        data = catalog.load_from_hub(f"me/pets:{configuration}")
+        np.testing.assert_array_equal(data.inputs, images)
+    with pytest.raises(MissingDataError, match="the hub is out of reach"):
+        catalog.load_from_hub("me/pets:third")
 
 
 @pytest.mark.parametrize("hangs", [False, True])
@@ -166,7 +223,7 @@ def test_offline_it_fails_quickly_with_the_same_sentence(
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(socket, "create_connection", no_network)
-    monkeypatch.setattr(online, "PATIENCE", 0.1)
+    monkeypatch.setattr(hub, "PATIENCE", 0.1)
     monkeypatch.setattr("urllib.request.getproxies", dict)
     monkeypatch.setattr(sources, "folders", lambda folder: [])
     monkeypatch.setattr(datasets.config, "HF_CACHE_HOME", tmp_path)
@@ -177,5 +234,5 @@ def test_offline_it_fails_quickly_with_the_same_sentence(
         cifar10()
     assert len(asked) == 1  # once by us; the library was not let out
     with pytest.raises(MissingDataError, match="hub does not give the data set 'me/pets'"):
-        hub.load("me/pets")
+        catalog.load_from_hub("me/pets")
     assert datasets.config.HF_HUB_OFFLINE is False

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dynanoise.core.errors import DataFileError, InputError, MissingExtraError
-from dynanoise.data import catalog, image_folder
+from dynanoise.data import catalog, images
 from tests.training.build_files import encoded, pixels, write_images
 
 IMAGES = pixels(4)
@@ -26,7 +26,7 @@ def pets(tmp_path: Path) -> Path:
 def test_one_subfolder_a_class_in_sorted_order(pets: Path) -> None:
     (pets / ".DS_Store").write_text("hidden")
     (pets / "dog" / ".DS_Store").write_text("hidden")
-    data = image_folder.load(pets)
+    data = images.load_folder(pets)
     np.testing.assert_array_equal(data.inputs, IMAGES[[2, 3, 0, 1]])
     assert data.labels.tolist() == [0, 0, 1, 1] and data.class_names == ("cat", "dog")
     assert data.name == "pets" and data.test_from is None
@@ -34,12 +34,12 @@ def test_one_subfolder_a_class_in_sorted_order(pets: Path) -> None:
 
 
 def test_a_changed_image_is_not_taken_from_the_cache(pets: Path) -> None:
-    before = image_folder.load(pets)
+    before = images.load_folder(pets)
     (pets / "dog" / "a.png").write_bytes(encoded(IMAGES[3]))
-    np.testing.assert_array_equal(image_folder.load(pets).inputs[2], IMAGES[3])
-    assert image_folder.load(pets).digest != before.digest
+    np.testing.assert_array_equal(images.load_folder(pets).inputs[2], IMAGES[3])
+    assert images.load_folder(pets).digest != before.digest
     (pets / "dog" / "a.png").rename(pets / "cat" / "z.png")  # the same images in the same order
-    assert image_folder.load(pets).labels.tolist() == [0, 0, 0, 1]
+    assert images.load_folder(pets).labels.tolist() == [0, 0, 0, 1]
 
 
 def test_a_train_and_a_test_folder(pets: Path, tmp_path: Path) -> None:
@@ -49,11 +49,11 @@ def test_a_train_and_a_test_folder(pets: Path, tmp_path: Path) -> None:
     for index, name in enumerate(("cat", "dog")):
         (both / "val" / name).mkdir(parents=True)
         (both / "val" / name / "x.png").write_bytes(encoded(IMAGES[index]))
-    data = image_folder.load(both)
+    data = images.load_folder(both)
     assert data.test_from == 4 and data.labels.tolist() == [0, 0, 1, 1, 0, 1]
     (both / "val" / "cat").rename(both / "val" / "cow")
     with pytest.raises(DataFileError, match="differ in the classes cat, cow"):
-        image_folder.load(both)
+        images.load_folder(both)
 
 
 def test_images_are_resized_when_asked(pets: Path) -> None:
@@ -62,8 +62,8 @@ def test_images_are_resized_when_asked(pets: Path) -> None:
     wide[:, 10:20] = (10, 20, 30)
     (pets / "dog" / "wide.png").write_bytes(encoded(wide))
     with pytest.raises(DataFileError, match=r"wide\.png is 30 x 10 pixels and .*c\.png 8 x 8"):
-        image_folder.load(pets)
-    data = image_folder.load(pets, side=5)
+        images.load_folder(pets)
+    data = images.load_folder(pets, side=5)
     assert data.inputs.shape == (5, 5, 5, 3)
     middle = np.broadcast_to((10, 20, 30), (5, 5, 3))
     # Interpolation looks a pixel beyond the crop, where the picture is black.
@@ -81,7 +81,7 @@ def test_other_colours_become_rgb_and_photographs_are_turned_upright(tmp_path: P
     exif = turned.getexif()
     exif[0x0112] = 6  # the camera was held on its side
     turned.save(tmp_path / "b" / "turned.png", exif=exif)
-    data = image_folder.load(tmp_path)
+    data = images.load_folder(tmp_path)
     assert data.inputs.shape == (3, 2, 4, 3)
     assert data.inputs[0, 0, 0].tolist() == [1, 2, 3] and data.inputs[1, 0, 0].tolist() == [7] * 3
 
@@ -90,21 +90,21 @@ def test_other_colours_become_rgb_and_photographs_are_turned_upright(tmp_path: P
 def test_a_file_that_is_no_image_is_named(pets: Path, content: bytes) -> None:
     (pets / "dog" / "notes.png").write_bytes(content)
     with pytest.raises(DataFileError, match=r"pets/dog/notes\.png is not an image that can be re"):
-        image_folder.load(pets)
+        images.load_folder(pets)
 
 
 def test_folders_that_are_refused(pets: Path, tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="is not a folder"):
-        image_folder.load(tmp_path / "nowhere")
+        images.load_folder(tmp_path / "nowhere")
     with pytest.raises(DataFileError, match="has no sub-folders"):
-        image_folder.load(pets / "dog")
+        images.load_folder(pets / "dog")
     (pets / "empty").mkdir()
     with pytest.raises(DataFileError, match="empty holds no images"):
-        image_folder.load(pets)
+        images.load_folder(pets)
     (tmp_path / "one" / "only").mkdir(parents=True)
     (tmp_path / "one" / "only" / "a.png").write_bytes(encoded(IMAGES[0]))
     with pytest.raises(InputError, match="one has labels of one class only"):
-        image_folder.load(tmp_path / "one")
+        images.load_folder(tmp_path / "one")
 
 
 def test_a_folder_in_the_hubs_layout_is_recognised(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_a_folder_in_the_hubs_layout_is_recognised(tmp_path: Path) -> None:
 def test_without_pillow_the_extra_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r"pillow.*pip install 'dynanoise\[data\]'"):
-        image_folder.load(pets)
+        images.load_folder(pets)

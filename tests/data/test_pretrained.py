@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dynanoise.core.errors import DataFileError, MissingDataError, MissingExtraError
-from dynanoise.data import online, pretrained
+from dynanoise.data import hub, pretrained
 from tests.training import build_hf
 
 hub_library: Any = pytest.importorskip("huggingface_hub", reason="pip install 'dynanoise[hf]'")
@@ -36,7 +36,7 @@ class Served:
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
     there = Served({"me/tiny": build_hf.write(tmp_path / "tiny")}, tmp_path / "snapshots")
     monkeypatch.setattr(hub_library, "snapshot_download", there)
-    monkeypatch.setattr(online, "reachable", lambda: True)
+    monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.chdir(tmp_path)
     return there
 
@@ -70,7 +70,7 @@ def test_a_folder_goes_before_the_hub(served: Served, tmp_path: Path) -> None:
 def test_out_of_reach_only_what_was_fetched_is_looked_at(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(online, "reachable", lambda: False)
+    monkeypatch.setattr(hub, "reachable", lambda: False)
     pretrained.find("me/tiny")
     assert served.asked[0]["local_files_only"] is True
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.data.datasets.cifar10 import CIFAR10, cifar10
 from dynanoise.data.datasets.imagenet10 import imagenet10
 from dynanoise.data.datasets.sst2 import sst2
-from dynanoise.data.parts import Part
+from dynanoise.data.hub_layout import Part
 from tests.training.build_files import SENTENCES, TEST_SENTENCES, pixels, write_images, write_texts
 
 
@@ -30,7 +32,7 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def unasked(hub_id: str) -> list[Part]:
         raise AssertionError(f"the hub was asked for {hub_id}")
 
-    monkeypatch.setattr(hub, "parts", unasked)
+    monkeypatch.setattr(sources, "parts_of_hub", unasked)
     return work
 
 
@@ -82,7 +84,7 @@ def test_the_hub_is_asked_last(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         asked.append(hub_id)
         return found
 
-    monkeypatch.setattr(hub, "parts", parts)
+    monkeypatch.setattr(sources, "parts_of_hub", parts)
     assert cifar10().test_from == 4
     assert asked == ["uoft-cs/cifar10"]
 
@@ -92,7 +94,7 @@ def test_a_copy_of_the_hub_without_its_test_part_is_not_taken(
 ) -> None:
     put(tmp_path, 3)
     (train, _) = sources.local(CIFAR10, tmp_path)
-    monkeypatch.setattr(hub, "parts", lambda hub_id: [train])
+    monkeypatch.setattr(sources, "parts_of_hub", lambda hub_id: [train])
     with pytest.raises(MissingDataError, match="whose copy lacks one of train, test"):
         cifar10()
 
@@ -101,10 +103,13 @@ def test_a_copy_of_the_hub_without_its_test_part_is_not_taken(
 def test_a_missing_set_names_the_three_ways(
     monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def fails(hub_id: str) -> list[Part]:
+    def fails(name: str) -> None:
         raise error
 
-    monkeypatch.setattr(hub, "parts", fails)
+    monkeypatch.undo()
+    monkeypatch.setattr(sources, "folders", lambda folder: [])
+    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=fails))
     with pytest.raises(MissingDataError) as caught:
         cifar10()
     sentence = str(caught.value)
@@ -121,7 +126,7 @@ def test_a_missing_set_that_the_hub_has_not_got() -> None:
 
 def test_without_the_hubs_library_the_ways_are_named_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    monkeypatch.setitem(__import__("sys").modules, "datasets", None)
+    monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setattr(sources, "folders", lambda folder: [])
     with pytest.raises(MissingDataError, match=r"--data DIR .* pip install 'dynanoise\[data\]'"):
         cifar10()

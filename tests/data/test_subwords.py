@@ -14,7 +14,7 @@ import pytest
 from dynanoise.core.errors import DataFileError, MissingExtraError
 from dynanoise.data import cache, catalog, hub_layout
 from dynanoise.data.datasets.sst2 import sst2
-from dynanoise.data.subwords import Subwords
+from dynanoise.data.text import Subwords
 from tests.training import build_files, build_hf
 from tests.training.build_hf import KINDS, SENTENCES, SIZE
 

@@ -1,4 +1,4 @@
-"""No test touches the user's cache."""
+"""An S3 server for tests of stores at an address."""
 
 from __future__ import annotations
 
@@ -11,13 +11,6 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DYNANOISE_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -121,7 +121,7 @@ def _is_number(text: str) -> bool:
 
 
 def _parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from dynanoise.data.columns import parquet_columns
+    from dynanoise.data.tables import parquet_columns
 
     columns = parquet_columns(path)
     if not {"logits", "probs"} & set(columns):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 
-from dynanoise.core.errors import DataFileError
+from dynanoise.core.errors import DataFileError, MissingDataError
 from dynanoise.core.registry import DATASETS
-from dynanoise.data import hub, image_folder, tables
+from dynanoise.data import images, tables
 from dynanoise.data.dataset import Data
-from dynanoise.data.hub_layout import Decoding, decode
-from dynanoise.data.parts import from_files
+from dynanoise.data.hub import HubError
+from dynanoise.data.hub_layout import AS_PUBLISHED, Decoding, decode, parts_of_folder, parts_of_hub
 
 HUB = "hub:"
 
@@ -26,14 +26,14 @@ def load(
     """The data that ``what`` names.
 
     What fits first: a registered name; ``hub:OWNER/NAME``; a file, see `tables.load`; a folder
-    with ``train-*.parquet``, see `layout.decode`; a folder of images, see `image_folder.load`.
+    with ``train-*.parquet``, see `hub_layout.decode`; a folder of images, see `images.load_folder`.
 
     Args:
         what: the name.
         folder: where registered data sets are looked for first.
         side: of images that are not registered: resize to side x side.
         standardise: of tables: bring the columns to mean 0 and standard deviation 1.
-        tokenizer: of texts: the pretrained model whose tokenizer is used, see `checkpoints.find`.
+        tokenizer: of texts: the pretrained model whose tokenizer is used, see `pretrained.find`.
 
     Raises:
         UnknownNameError, DataFileError: if it is neither a registered name nor there.
@@ -47,20 +47,44 @@ def load(
         texts = tokenizer is not None and "tokenizer" in inspect.signature(loader).parameters
         named: Data = loader(folder, tokenizer=tokenizer) if texts else loader(folder)
         return named
-    how = Decoding(side=side, tokenizer=tokenizer)
+    decoding = Decoding(side=side, tokenizer=tokenizer)
     if what.startswith(HUB):
-        return hub.load(what.removeprefix(HUB), how)
+        return load_from_hub(what.removeprefix(HUB), decoding)
     path = Path(what)
     if path.is_file():
         return tables.load(path, standardise=standardise)
     if path.is_dir():
-        parts = from_files(path)
+        parts = parts_of_folder(path)
         if parts:
-            return decode(path.resolve().name, parts, how)
-        return image_folder.load(path, side)
+            return decode(path.resolve().name, parts, decoding)
+        return images.load_folder(path, side)
     if len(path.parts) < 2 and not path.suffix:
         DATASETS.get(what)  # raises, and suggests the closest name
     raise DataFileError(
         f"There is nothing at {what}.",
         f"Pass a registered name ({', '.join(DATASETS.names())}), a path, or {HUB}OWNER/NAME.",
     )
+
+
+def load_from_hub(hub_id: str, decoding: Decoding = AS_PUBLISHED) -> Data:
+    """Load a data set of the hub with image or img, or text or sentence, and label.
+
+    Its parts train, validation and test become one `Data`, see `hub_layout.decode`.
+
+    Args:
+        hub_id: "OWNER/NAME", or "OWNER/NAME:CONFIGURATION" where it has several.
+        decoding: see `Decoding`.
+
+    Raises:
+        MissingDataError: if the hub does not give it.
+        DataFileError: if it has another layout.
+        MissingExtraError: if `datasets` is not installed.
+    """
+    try:
+        parts = parts_of_hub(hub_id)
+    except HubError as error:
+        raise MissingDataError(
+            f"The hub does not give the data set {hub_id!r} ({error}).",
+            "Check its name and the connection, or pass a local folder of the same layout.",
+        ) from error
+    return decode(hub_id, parts, decoding)

@@ -1,85 +1,103 @@
-"""Data sets of the hub, through the `datasets` library."""
+"""Data sets of the Hugging Face hub, and whether the hub can be reached."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+import threading
+import urllib.request
 from typing import Any
-from unittest import mock
+from urllib.parse import urlsplit
 
-from dynanoise.core.errors import DynaNoiseError, MissingDataError
+from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.extras import require
-from dynanoise.data import online
-from dynanoise.data.dataset import Data
-from dynanoise.data.hub_layout import AS_PUBLISHED, Decoding, decode
-from dynanoise.data.parts import NAMES, Part, rows
+
+PATIENCE = 3.0
+"""Seconds after which a hub that does not respond counts as out of reach."""
 
 
-def load(hub_id: str, how: Decoding = AS_PUBLISHED) -> Data:
-    """Any data set of the hub with image or img, or text or sentence, and label.
+class HubError(Exception):
+    """A data set that the hub does not give; its text is the reason, in one line."""
 
-    Its parts train, validation and test become one `Data`, see `layout.decode`.
+
+def tables(hub_id: str) -> dict[str, Any]:
+    """Fetch the parts of a data set, as the library `datasets` prepares them.
+
+    Where the hub is out of reach, only the library's cache of earlier calls is read.
 
     Args:
-        hub_id: "owner/name", or "owner/name:configuration" where it has several.
-        how: see `Decoding`.
+        hub_id: "OWNER/NAME", or "OWNER/NAME:CONFIGURATION" where it has several.
+
+    Returns:
+        A ``pyarrow.Table`` for each part, such as "train"; images stay encoded.
 
     Raises:
-        MissingDataError: if the hub does not give it.
-        DataFileError: if it is laid out otherwise.
+        HubError: if it cannot be fetched, or has no part called train.
         MissingExtraError: if `datasets` is not installed.
     """
+    library = require("datasets", f"Fetching {hub_id} from the hub")
+    name, _, configuration = hub_id.partition(":")
     try:
-        found = parts(hub_id)
-    except DynaNoiseError:
+        if reachable():
+            parts = library.load_dataset(name, *([configuration] if configuration else []))
+        else:
+            parts = _cached(name, configuration)
+        if "train" not in parts:
+            raise ValueError(f"it has the parts {', '.join(map(str, parts))}, and no train")
+        # As Arrow the library leaves images encoded: decoding is the same for files and the hub.
+        return {str(part): parts[part].with_format("arrow")[:] for part in parts}
+    except MissingExtraError:
         raise
     except Exception as error:  # the library's and its HTTP client's errors have no common base
-        raise MissingDataError(
-            f"The hub does not give the data set {hub_id!r} ({online.reason(error)}).",
-            "Check its name and the connection, or pass a local folder of the same layout.",
-        ) from error
-    return decode(hub_id, found, how)
+        raise HubError(reason(error)) from error
 
 
-def parts(hub_id: str) -> list[Part]:
-    """The parts of a hub data set, the training part first.
+def _cached(name: str, configuration: str) -> Any:
+    """The newest version in the library's cache, read without a look at the network.
 
-    Where the hub is out of reach, only what the library has kept of earlier calls is looked at.
-
-    Raises:
-        MissingExtraError: if `datasets` is not installed.
-        Exception: whatever the library raises if it has not got it.
+    The library's switch for this, HF_HUB_OFFLINE, is for the whole process and read at its import.
     """
-    datasets = require("datasets", f"Fetching {hub_id} from the hub")
-    name, _, configuration = hub_id.partition(":")
-    reachable = online.reachable()
+    cache = require("datasets.packaged_modules.cache.cache", "Reading the cache of the hub")
     try:
-        with _offline(datasets, when=not reachable):
-            found = datasets.load_dataset(name, *([configuration] if configuration else []))
+        builder = cache.Cache(
+            repo_id=name,
+            dataset_name=name.rpartition("/")[2],
+            config_name=configuration or None,
+            version="auto",
+            hash="auto",
+        )
+        builder.download_and_prepare()
+        return builder.as_dataset()
     except Exception as error:
-        if reachable:
-            raise
         raise ConnectionError("the hub is out of reach") from error
-    if "train" not in found:
-        raise ValueError(f"it has the parts {', '.join(map(str, found))}, and no train")
-    return [_part(hub_id, part, found[part]) for part in NAMES if part in found]
 
 
-def _part(hub_id: str, name: str, part: Any) -> Part:
-    # As Arrow the library leaves images encoded: decoding is the same for files and the hub.
-    read = rows(part.with_format("arrow")[:], f"The {name} part of {hub_id}")
-    return Part(name, read.digest, lambda: read)
+def reason(error: Exception) -> str:
+    """The type and the first line of an error's text.
+
+    >>> reason(ValueError("no such name")), reason(OSError())
+    ('ValueError: no such name', 'OSError')
+    """
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
 
 
-@contextmanager
-def _offline(datasets: Any, when: bool) -> Iterator[None]:
-    """Keeps the library from the network; its own switch is only read when it is imported."""
-    if not when:
-        yield
-        return
-    constants = require("huggingface_hub.constants", "Fetching data")
-    with (
-        mock.patch.object(datasets.config, "HF_HUB_OFFLINE", True),
-        mock.patch.object(constants, "HF_HUB_OFFLINE", True),
-    ):
-        yield
+def reachable() -> bool:
+    """True if the hub responds within `PATIENCE`; its libraries would try for half a minute."""
+    if urllib.request.getproxies():
+        return True  # only the proxy may be able to resolve its name
+    endpoint = urlsplit(require("huggingface_hub.constants", "Fetching data").ENDPOINT)
+    address = (endpoint.hostname or "", endpoint.port or (80 if endpoint.scheme == "http" else 443))
+    responded: list[bool] = []
+
+    def connect() -> None:
+        try:
+            socket.create_connection(address, timeout=PATIENCE).close()
+            responded.append(True)
+        except OSError:
+            pass
+
+    # In a thread, because looking up a name has no timeout of its own.
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return bool(responded)

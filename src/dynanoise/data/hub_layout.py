@@ -1,30 +1,204 @@
-"""The hubs' layout to `Data`: parts of encoded images or sentences, decoded once."""
+"""Published data sets in the hub's layout: parts of encoded images or sentences, with labels."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from dynanoise.core.errors import DataFileError
-from dynanoise.data import images, labels, pretrained, subwords, text
+from dynanoise.core.extras import require
+from dynanoise.data import hub, images, pretrained, tables, text
 from dynanoise.data.cache import cached
 from dynanoise.data.dataset import Data
-from dynanoise.data.parts import Part, Rows
-from dynanoise.data.subwords import Subwords
-from dynanoise.data.text import Vocabulary
+from dynanoise.data.text import Subwords, Vocabulary
+
+NAMES = ("train", "validation", "test")
+"""Parts as the hub calls them, in the order of their rows in `Data`."""
+
+IMAGES = ("image", "img")
+TEXTS = ("sentence", "text")
 
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The contents of a part, not decoded.
+
+    Attributes:
+        kind: of the values.
+        values: encoded images (bytes) or sentences (str).
+        labels: whole numbers or texts; None or -1 where they are hidden.
+        class_names: as the publisher numbers them, or ().
+    """
+
+    kind: Literal["images", "texts"]
+    values: list[Any]
+    labels: list[Any]
+    class_names: tuple[str, ...]
+
+    @property
+    def hidden(self) -> bool:
+        """True if no row has a label, as in the test part of a competition."""
+        return all(label is None or label == -1 for label in self.labels)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all contents, 64 hexadecimal digits."""
+        about = json.dumps([self.kind, self.labels, self.class_names], default=str)
+        digest = hashlib.sha256(about.encode())
+        for value in self.values:
+            content = value.encode() if isinstance(value, str) else value
+            digest.update(f"{len(content)}:".encode())
+            digest.update(content)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part that can be recognised before it is read.
+
+    Attributes:
+        name: one of `NAMES`.
+        digest: SHA-256 of its source.
+        read: reads it.
+    """
+
+    name: str
+    digest: str
+    read: Callable[[], Rows]
+
+
+def parts_of_folder(folder: Path) -> list[Part]:
+    """Find the parts that lie in a folder as ``train-*.parquet`` and the like.
+
+    They lie in the folder itself or in one of its sub-folders, as the hub lays them out.
+
+    Returns:
+        The parts, the training part first; [] without one.
+
+    Raises:
+        DataFileError: later, when a part is read that is no parquet file of that layout.
+    """
+    if not folder.is_dir():
+        return []
+    subfolders = sorted(path for path in folder.iterdir() if path.is_dir())
+    for place in (folder, *subfolders):
+        files = {name: sorted(place.glob(f"{name}[-.]*parquet")) for name in NAMES}
+        if files["train"]:
+            return [_part_of_files(name, paths) for name, paths in files.items() if paths]
+    return []
+
+
+def _part_of_files(name: str, paths: list[Path]) -> Part:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+
+    def read() -> Rows:
+        parquet = require("pyarrow.parquet", "Reading parquet files")
+        arrow = require("pyarrow", "Reading parquet files")
+        try:
+            table = arrow.concat_tables([parquet.read_table(path) for path in paths])
+        except (OSError, ValueError) as error:  # Arrow's errors are one or the other
+            raise DataFileError(
+                f"{paths[0]} cannot be read as parquet ({type(error).__name__}).",
+                "Fetch it again.",
+            ) from error
+        return rows(table, str(paths[0]))
+
+    return Part(name, digest.hexdigest(), read)
+
+
+def parts_of_hub(hub_id: str) -> list[Part]:
+    """Fetch the parts of a data set of the hub, the training part first.
+
+    Args:
+        hub_id: see `hub.tables`.
+
+    Raises:
+        HubError: if the hub does not give it.
+        DataFileError: if it has another layout.
+        MissingExtraError: if `datasets` is not installed.
+    """
+    found = hub.tables(hub_id)
+
+    def part(name: str) -> Part:
+        read = rows(found[name], f"The {name} part of {hub_id}")
+        return Part(name, read.digest, lambda: read)
+
+    return [part(name) for name in NAMES if name in found]
+
+
+def rows(table: Any, where: str) -> Rows:
+    """Read the image or sentence column of an Arrow table, and its labels.
+
+    Args:
+        table: a ``pyarrow.Table`` with ``label`` and one of `IMAGES` (a struct of bytes and path,
+            or plain bytes) or `TEXTS`.
+        where: its name for messages.
+
+    Raises:
+        DataFileError: if a column is missing, or a row has no value.
+    """
+    columns = table.column_names
+    named = [name for name in (*IMAGES, *TEXTS) if name in columns]
+    if "label" not in columns or not named:
+        raise DataFileError(
+            f"{where} has the columns {', '.join(columns)}.",
+            "A data set of the hubs' layout has label, and image or img, or sentence or text.",
+        )
+    values = table.column(named[0]).to_pylist()
+    if named[0] in IMAGES:
+        values = [_content(value) for value in values]
+    expected: type = bytes if named[0] in IMAGES else str
+    odd = next((row for row, value in enumerate(values) if not isinstance(value, expected)), None)
+    if odd is not None:
+        raise DataFileError(
+            f"{where} has no {expected.__name__} in row {odd} of its column {named[0]}.",
+            "Fill it in or leave the row out.",
+        )
+    return Rows(
+        kind="images" if named[0] in IMAGES else "texts",
+        values=values,
+        labels=table.column("label").to_pylist(),
+        class_names=_class_names(table.schema.metadata),
+    )
+
+
+def _content(value: Any) -> Any:
+    """The bytes of an image, which the hub's library may leave in a file of its cache."""
+    if not isinstance(value, dict):
+        return value
+    content, path = value.get("bytes"), value.get("path")
+    if content is None and path is not None and Path(path).is_file():
+        return Path(path).read_bytes()
+    return content
+
+
+def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...]:
+    """Names that the hub's library writes beside the schema."""
+    try:
+        features = json.loads((metadata or {})[b"huggingface"])["info"]["features"]
+        return tuple(features["label"]["names"])
+    except (LookupError, ValueError, TypeError):
+        return ()
+
+
 @dataclass(frozen=True)
 class Decoding:
-    """How parts become arrays.
+    """Parameters of decoding parts to arrays.
 
     Attributes:
         side: of images: resize to side x side; None leaves them as they are.
-        least, most: of texts: how often a word of the vocabulary occurs at least, and how many
-            words are kept.
+        least: of texts: a word of the vocabulary occurs at least so often, >= 1.
+        most: of texts: number of words that are kept at most, >= 1.
         length: of texts: tokens of a record; None for 64 words, or up to 128 of a tokenizer's.
         tokenizer: of texts: the pretrained model whose tokenizer is used (see `pretrained.find`),
             instead of a vocabulary of the words of the training part.
@@ -39,36 +213,36 @@ class Decoding:
     @property
     def longest(self) -> int:
         """Tokens of a record at most."""
-        return self.length or (subwords.LENGTH if self.tokenizer else text.LENGTH)
+        return self.length or (text.SUBWORDS if self.tokenizer else text.WORDS)
 
     @property
     def key(self) -> dict[str, Any]:
-        """What decides the arrays besides the parts; a tokenizer's contents, not its place.
+        """All that decides the arrays besides the parts; a tokenizer's contents, not its place.
 
         Raises:
             DynaNoiseError: as `pretrained.find` does.
         """
-        chosen = {**asdict(self), "length": self.longest}
-        del chosen["tokenizer"]
+        parameters = {**asdict(self), "length": self.longest}
+        del parameters["tokenizer"]
         if self.tokenizer is None:
-            return chosen
+            return parameters
         folder = pretrained.find(self.tokenizer).folder
-        found = [pretrained.digest(folder, weights=False), pretrained.versions()]
-        return {**chosen, "tokenizer": found}
+        contents = [pretrained.digest(folder, weights=False), pretrained.versions()]
+        return {**parameters, "tokenizer": contents}
 
 
 AS_PUBLISHED = Decoding()
 
 
-def decode(name: str, parts: list[Part], how: Decoding = AS_PUBLISHED) -> Data:
-    """All labelled parts one after the other, the training part first.
+def decode(name: str, parts: list[Part], decoding: Decoding = AS_PUBLISHED) -> Data:
+    """Decode all labelled parts one after the other, or read them from the cache.
 
     A part whose labels are all hidden (missing or -1) is left out, and a log line says so.
 
     Args:
         name: for `Data`.
         parts: the training part first.
-        how: see `Decoding`.
+        decoding: see `Decoding`.
 
     Returns:
         Images uint8 [N, H, W, 3] or tokens int32 [N, L], as `Vocabulary` or `Subwords` encode them;
@@ -79,12 +253,12 @@ def decode(name: str, parts: list[Part], how: Decoding = AS_PUBLISHED) -> Data:
         MissingExtraError: if pyarrow or Pillow is not installed.
         DynaNoiseError: of `pretrained.find`, where a tokenizer is named.
     """
-    key = {"parts": [[part.name, part.digest] for part in parts], "how": how.key}
+    key = {"parts": [[part.name, part.digest] for part in parts], "how": decoding.key}
     # Sentences need no Pillow, but then this costs nothing: the extra brings both.
-    return cached(name, key | {"decoder": images.decoder()}, lambda: _decode(name, parts, how))
+    return cached(name, key | {"decoder": images.decoder()}, lambda: _decode(name, parts, decoding))
 
 
-def _decode(name: str, parts: list[Part], how: Decoding) -> Data:
+def _decode(name: str, parts: list[Part], decoding: Decoding) -> Data:
     read: list[Rows] = []
     for part in parts:
         rows = part.read()
@@ -97,24 +271,25 @@ def _decode(name: str, parts: list[Part], how: Decoding) -> Data:
     train = read[0]
     if any(rows.kind != train.kind for rows in read):
         raise DataFileError(f"{name} has parts of images and of texts.", "Give it one kind.")
-    numbers, found = labels.encode([label for rows in read for label in rows.labels], name)
-    names = found or train.class_names
+    numbers, names = tables.encode([label for rows in read for label in rows.labels], name)
+    names = names or train.class_names
     values = [value for rows in read for value in rows.values]
     vocabulary: Vocabulary | Subwords | None = None
     if train.kind == "images":
-        inputs = images.decode(values, len(values), lambda row: f"Row {row} of {name}", how.side)
+        side = decoding.side
+        inputs = images.decode(values, len(values), lambda row: f"Row {row} of {name}", side)
     else:
         vocabulary = (
-            Subwords.of(how.tokenizer)
-            if how.tokenizer
-            else Vocabulary.learn(train.values, least=how.least, most=how.most)
+            Subwords.of(decoding.tokenizer)
+            if decoding.tokenizer
+            else Vocabulary.learn(train.values, least=decoding.least, most=decoding.most)
         )
-        inputs = vocabulary.encode(values, how.longest)  # type: ignore[assignment]
+        inputs = vocabulary.encode(values, decoding.longest)  # type: ignore[assignment]
     return Data(
         name=name,
         inputs=inputs,
         labels=numbers,
-        classes=labels.count(numbers, names),
+        classes=tables.count_classes(numbers, names),
         test_from=len(train.values) if len(read) > 1 else None,
         vocabulary_size=vocabulary.size if vocabulary else None,
         class_names=names,

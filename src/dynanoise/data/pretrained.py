@@ -11,7 +11,7 @@ from typing import Any
 
 from dynanoise.core.errors import DataFileError, MissingDataError
 from dynanoise.core.extras import require
-from dynanoise.data import online
+from dynanoise.data import hub
 
 _TEXTS = ("*.json", "*.txt", "*.model")
 """Configurations, vocabularies and merges."""
@@ -64,12 +64,11 @@ def _from_hub(what: str) -> Checkpoint:
             revision=wanted or None,
             allow_patterns=[*_TEXTS, _WEIGHTS],
             ignore_patterns=["*/*"],
-            local_files_only=not online.reachable(),
+            local_files_only=not hub.reachable(),
         )
     except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise MissingDataError(
-            f"{what!r} is no folder, and the hub does not give such a model "
-            f"({online.reason(error)}).",
+            f"{what!r} is no folder, and the hub does not give such a model ({hub.reason(error)}).",
             "Check its name and the connection, or pass a folder that save_pretrained has written.",
         ) from error
     folder = Path(fetched)
@@ -220,7 +219,7 @@ def _named(name: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise DataFileError(
-            f"transformers cannot read {name} ({online.reason(error)}).",
+            f"transformers cannot read {name} ({hub.reason(error)}).",
             "Name a model that save_pretrained has written with its tokenizer and that needs no "
             "code of its own.",
         ) from error

@@ -11,11 +11,17 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from dynanoise.core.errors import DynaNoiseError, MissingDataError, MissingExtraError
-from dynanoise.data import hub, online
+from dynanoise.core.errors import MissingDataError, MissingExtraError
 from dynanoise.data.dataset import Data
-from dynanoise.data.hub_layout import AS_PUBLISHED, Decoding, decode
-from dynanoise.data.parts import Part, from_files
+from dynanoise.data.hub import HubError
+from dynanoise.data.hub_layout import (
+    AS_PUBLISHED,
+    Decoding,
+    Part,
+    decode,
+    parts_of_folder,
+    parts_of_hub,
+)
 
 SHARED = Path("../shared/data")
 """Looked in when it exists, relative to the current folder."""
@@ -71,7 +77,7 @@ def local(published: Published, folder: Path | None = None) -> list[Part]:
     for place in folders(folder):
         for name in published.folders:
             for candidate in (place / name, *([place] if place.resolve().name == name else [])):
-                parts = from_files(candidate)
+                parts = parts_of_folder(candidate)
                 if set(published.required) <= {part.name for part in parts}:
                     _log.info("%s is read from %s.", published.name, candidate)
                     return parts
@@ -92,13 +98,9 @@ def find(published: Published, folder: Path | None = None) -> list[Part]:
     if published.hub_id is None:
         raise missing(published, "")
     try:
-        parts = hub.parts(published.hub_id)
-    except MissingExtraError as error:
+        parts = parts_of_hub(published.hub_id)
+    except (MissingExtraError, HubError) as error:
         raise missing(published, f" ({error})") from error
-    except DynaNoiseError:
-        raise
-    except Exception as error:  # the library's and its HTTP client's errors have no common base
-        raise missing(published, f" ({online.reason(error)})") from error
     if not set(published.required) <= {part.name for part in parts}:
         raise missing(published, f" (whose copy lacks one of {', '.join(published.required)})")
     return parts
@@ -118,7 +120,9 @@ def missing(published: Published, because: str) -> MissingDataError:
     )
 
 
-def load(published: Published, folder: Path | None = None, how: Decoding = AS_PUBLISHED) -> Data:
+def load(
+    published: Published, folder: Path | None = None, decoding: Decoding = AS_PUBLISHED
+) -> Data:
     """A published data set from the first place that has it, decoded or from the cache.
 
     Raises:
@@ -126,4 +130,4 @@ def load(published: Published, folder: Path | None = None, how: Decoding = AS_PU
         MissingExtraError: if pyarrow or Pillow is not installed.
         DataFileError: if its files do not hold what they should.
     """
-    return decode(published.name, find(published, folder), how)
+    return decode(published.name, find(published, folder), decoding)

@@ -1,8 +1,9 @@
-"""A user's own table: inputs X and labels y from npz, csv or parquet."""
+"""Tables of a user: inputs and labels from npz, csv or parquet, and labels as class numbers."""
 
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
-from dynanoise.data import labels
+from dynanoise.core.numerics import Int64
 from dynanoise.data.dataset import Data
 
 LABELS = ("label", "target", "y")
@@ -56,14 +57,14 @@ def load(path: Path, *, standardise: bool = False) -> Data:
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
     inputs, raw = readers[path.suffix.lower()](path)
-    numbers, names = labels.encode(raw, str(path))
+    numbers, names = encode(raw, str(path))
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
     return Data(
         name=path.stem,
         inputs=standardised(inputs) if standardise and inputs.dtype != np.uint8 else inputs,
         labels=numbers,
-        classes=labels.count(numbers, names),
+        classes=count_classes(numbers, names),
         class_names=names,
     )
 
@@ -163,3 +164,117 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def parquet_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Every column by name.
+
+    Args:
+        path: of a file whose columns hold numbers, booleans, or lists of them, nested or not.
+
+    Returns:
+        [N] of a column of numbers, [N, ...] of a column of lists; what is missing is NaN.
+
+    Raises:
+        DataFileError: if it cannot be read, or a column holds something else or lists of several
+            lengths.
+        MissingExtraError: if pyarrow is not installed.
+    """
+    read = require("pyarrow.parquet", "Reading parquet files").read_table
+    try:
+        table = read(path)
+    except (OSError, ValueError) as error:  # Arrow's errors are one or the other
+        raise DataFileError(
+            f"{path} cannot be read as parquet ({str(error).splitlines()[0]}).", "Repair it."
+        ) from error
+    return {name: _nested(table.column(name), name, path) for name in table.column_names}
+
+
+def _nested(column: Any, name: str, path: Path) -> npt.NDArray[Any]:
+    shape = [len(column)]
+    flat = column.combine_chunks()
+    types = require("pyarrow", "Reading parquet files").types
+    while any(
+        check(flat.type) for check in (types.is_list, types.is_large_list, types.is_fixed_size_list)
+    ):
+        inner = flat.flatten()
+        count = len(inner) // len(flat) if len(flat) else 0
+        lengths = {len(one) if one is not None else -1 for one in flat.to_pylist()}
+        if len(lengths) > 1 or flat.null_count:
+            raise DataFileError(
+                f"The column {name!r} of {path} holds lists of {len(lengths)} lengths.",
+                "Give every record as many numbers.",
+            )
+        shape.append(count)
+        flat = inner
+    if not (types.is_integer(flat.type) or types.is_floating(flat.type)):
+        if types.is_boolean(flat.type):
+            flat = flat.cast("int8")
+        else:
+            raise DataFileError(
+                f"The column {name!r} of {path} holds {flat.type}.", "Give numbers."
+            )
+    values: npt.NDArray[Any] = flat.to_numpy(zero_copy_only=False)
+    return np.asarray(values).reshape(shape)
+
+
+def encode(labels: Sequence[Any] | npt.NDArray[Any], where: str) -> tuple[Int64, tuple[str, ...]]:
+    """Class numbers of labels, and what the classes are called.
+
+    Whole numbers stay as they are; texts are numbered in sorted order.
+
+    Args:
+        labels: [N], whole numbers (also as floats or booleans) or texts.
+        where: the file or data set, for messages.
+
+    Returns:
+        int64 [N], and the class names, () for numbers.
+
+    Raises:
+        DataFileError: if a label is missing or neither a text nor a whole number.
+
+    >>> encode(["dog", "cat", "dog"], "pets.csv")
+    (array([1, 0, 1]), ('cat', 'dog'))
+    >>> encode([0.0, 2.0], "table.csv")
+    (array([0, 2]), ())
+    """
+    values = np.asarray(labels)
+    if values.ndim != 1:
+        raise DataFileError(
+            f"The labels of {where} have the shape {values.shape}.", "Give one label a record."
+        )
+    if values.dtype.kind == "O":
+        missing = [row for row, label in enumerate(values) if label is None]
+        if missing:
+            raise DataFileError(
+                f"{where} has no label in row {missing[0]}.", "Give every record a label."
+            )
+    if values.dtype.kind in "biu":
+        return values.astype(np.int64), ()
+    if values.dtype.kind == "f":
+        odd = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
+        if len(odd):
+            raise DataFileError(
+                f"{where} has the label {values[odd[0]]} in row {odd[0]}.",
+                "Labels are class numbers from 0, or texts.",
+            )
+        return values.astype(np.int64), ()
+    if not all(isinstance(label, str) for label in values):
+        raise DataFileError(
+            f"The labels of {where} are of the type {type(values[0]).__name__}.",
+            "Labels are class numbers from 0, or texts.",
+        )
+    names, numbers = np.unique(values.astype(str), return_inverse=True)
+    return numbers.astype(np.int64), tuple(names.tolist())
+
+
+def count_classes(labels: Int64, class_names: tuple[str, ...]) -> int:
+    """How many classes there are: as many as have names, or else as labels differ.
+
+    With numbers 0, 1 and 3 that makes three classes, in which a label 3 is out of range; `Data`
+    refuses it, since a class without a record is more often a mistake than meant.
+
+    >>> count_classes(np.array([0, 1, 3]), ())
+    3
+    """
+    return len(class_names) or len(np.unique(labels))

@@ -21,7 +21,7 @@ torch: Any = pytest.importorskip("torch", reason="pip install 'dynanoise[train]'
 from dynanoise.core.errors import DataFileError, InputError  # noqa: E402
 from dynanoise.core.registry import RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
-from dynanoise.data.subwords import Subwords  # noqa: E402
+from dynanoise.data.text import Subwords  # noqa: E402
 from dynanoise.training import loop  # noqa: E402
 from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from dynanoise.core.errors import DataFileError, InputError
-from dynanoise.data import online
+from dynanoise.data import hub
 from dynanoise.data import pretrained as checkpoints
 from dynanoise.data.dataset import Data
-from dynanoise.data.subwords import Subwords
+from dynanoise.data.text import Subwords
 
 _AT_ONCE = 64
 """Texts of a question at once: a layer of DistilBERT makes 3,072 numbers of each token."""
@@ -152,7 +152,7 @@ class Hf:
         except (IndexError, RuntimeError, ValueError) as error:
             most = getattr(network.config, "max_position_embeddings", None)
             raise InputError(
-                f"hf:{self.name} cannot take texts of {shape[0]} tokens ({online.reason(error)}).",
+                f"hf:{self.name} cannot take texts of {shape[0]} tokens ({hub.reason(error)}).",
                 f"Cut them to fewer tokens{f'; it has {most} positions' if most else ''}.",
             ) from error
         return model
