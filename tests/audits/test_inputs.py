@@ -81,7 +81,7 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     ),
     "logits as probs": (
         {**without("logits"), "probs": arrays(1)["logits"]},
-        "which is no probability. Give probabilities, or call them",
+        "which is not a probability. Give probabilities, or call them",
     ),
     "probs as logits": (
         change(logits=probabilities(arrays(1))["probs"]),

@@ -88,7 +88,7 @@ def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
     ("header", "says"),
     [
         ("p0,p1,p3,label,member", "these columns of probabilities: p0, p1, p3."),
-        ("label,p0,p1,p2,member", "which is no probability. Give probabilities, or call them"),
+        ("label,p0,p1,p2,member", "which is not a probability. Give probabilities, or call them"),
         ("p0,p1,p2,member,label", "labels hold only 0 and 1, and member holds 2"),
         ("0.1,0.2,0.7,1,1", "The first line of"),
         ("p0,p0,p1,label,member", "has a column twice"),

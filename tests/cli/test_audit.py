@@ -101,7 +101,7 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         (["x.npz", "--defense", "dynanois"], "Did you mean 'dynanoise'?"),
         (["x.npz", "--defense", "dynanoise(sigma=1)"], "'dynanoise' has no parameter 'sigma'."),
         (["x.npz", "--defense", "dynanoise(1)"], "'dynanoise(1)' is no defense."),
-        (["x.npz", "--fail-if", "auc"], "'auc' is no condition."),
+        (["x.npz", "--fail-if", "auc"], "'auc' is not a condition."),
         (["x.npz", "--out", ""], "--out is empty."),
     ],
 )

@@ -1,4 +1,4 @@
-"""Conditions under which an audit fails, for continuous integration."""
+"""Conditions that fail an audit, for continuous integration."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.result import SERVED, STRONGEST, Metric, Result
-from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
+from dynanoise.metrics.roc import check_resolved
 
 _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[^\s<>]+)")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A metric of the strongest attack that is too large. Made by `parsed`.
+    """An upper limit on a metric of the strongest attack. Made by `parsed`.
 
     Attributes:
         metric: "auc", "asr" (balanced accuracy) or "tpr@X".
-        limit: fails where the upper end of the 95% interval is above it.
-        fpr: the X of tpr@X, in (0, 1]; None for the others.
+        limit: in [0, 1]; the audit fails if the upper end of the 95% interval is above it.
+        fpr: the X of tpr@X, in (0, 1]; None for other metrics.
     """
 
     metric: str
@@ -32,26 +32,26 @@ class Condition:
         return f"{self.metric}>{self.limit:g}"
 
     def check(self, non_members: int) -> None:
-        """Finds out before the work whether so many scored non-members resolve the metric.
+        """Refuse, before any attack runs, a metric that too few records resolve.
+
+        Args:
+            non_members: how many will be scored.
 
         Raises:
-            TooFewRecordsError: if fewer than 10 false positives are possible at the FPR.
+            TooFewRecordsError: if the FPR allows fewer than 10 false positives.
         """
-        if self.fpr is not None and non_members * self.fpr < RESOLVING_NON_MEMBERS - 1e-9:
-            raise TooFewRecordsError(
-                f"TPR at {self.fpr:g} FPR is not resolved by {non_members} scored non-members.",
-                f"Score at least {math.ceil(RESOLVING_NON_MEMBERS / self.fpr - 1e-9)}, or ask for "
-                "a larger FPR.",
-            )
+        if self.fpr is not None:
+            check_resolved(self.fpr, non_members, "scored ")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A condition and whether it holds.
+    """The outcome of a condition.
 
     Attributes:
-        holds: True if the audit fails by it.
-        sentence: says so, with the value, the interval and the query budget.
+        condition: the condition.
+        holds: True if it fails the audit.
+        sentence: the outcome in words, with value, interval, threat model and query budget.
     """
 
     condition: Condition
@@ -60,10 +60,16 @@ class Outcome:
 
 
 def parsed(text: str) -> Condition:
-    """A condition such as ``auc>0.6``, ``asr>0.55`` or ``tpr@0.001>0.01``.
+    """Parse a condition such as ``auc>0.6``, ``asr>0.55`` or ``tpr@0.001>0.01``.
+
+    Args:
+        text: METRIC>LIMIT.
+
+    Returns:
+        The condition.
 
     Raises:
-        InputError: if it is none, or a number is not between 0 and 1.
+        InputError: for another form, or a number that is not between 0 and 1.
 
     >>> parsed("tpr@0.001 > 0.01")
     Condition(metric='tpr@0.001', limit=0.01, fpr=0.001)
@@ -71,7 +77,7 @@ def parsed(text: str) -> Condition:
     match = _FORM.fullmatch(text.strip())
     if match is None:
         raise InputError(
-            f"{text!r} is no condition.",
+            f"{text!r} is not a condition.",
             "Write one such as 'auc>0.6', 'asr>0.55' or 'tpr@0.001>0.01'.",
         )
     limit = _share(match["limit"], text)
@@ -93,42 +99,46 @@ def _share(number: str, text: str) -> float:
     return value
 
 
-def outcome(condition: Condition, records: Sequence[Result]) -> Outcome:
-    """Whether a condition holds of the strongest attack, at any query budget that was tried.
+def outcome(condition: Condition, results: Sequence[Result]) -> Outcome:
+    """Check a condition on the strongest attack, at every query budget that was evaluated.
 
-    The answers it is about are those of the last method: defended ones, where a defense was
-    given. The upper end of the 95% interval counts, so that few records do not pass for good news.
+    It applies to the outputs of the last method: the defended ones, if there is a defense. The
+    upper end of the 95% interval counts, so that an audit does not pass for lack of records.
 
     Args:
-        condition: what must not be.
-        records: of one audit.
+        condition: the limit.
+        results: all results of one audit.
+
+    Returns:
+        The outcome, by the query budget with the largest upper end.
 
     Raises:
-        TooFewRecordsError: if these records do not resolve the metric.
+        TooFewRecordsError: if the records of the audit do not resolve the metric.
     """
-    last = records[-1].method
-    asked = [one for one in records if one.method == last and one.attack == STRONGEST]
+    last = results[-1].method
     worst: tuple[float, Metric, Result] | None = None
-    for record in asked:
-        metric = record.metrics.get(condition.metric)
+    for result in results:
+        if (result.method, result.attack) != (last, STRONGEST):
+            continue
+        metric = result.metrics.get(condition.metric)
         if metric is None:
-            condition.check(record.counts["scored_non_members"])
+            condition.check(result.counts["scored_non_members"])
             raise TooFewRecordsError(f"{condition.metric} was not measured.", "Score more records.")
         upper = metric.value if metric.high is None else metric.high
         if worst is None or upper > worst[0]:
-            worst = upper, metric, record
+            worst = upper, metric, result
     if worst is None:
         raise TooFewRecordsError(
             f"No attack could be run, so {condition.metric} is not known.",
             "Give more models or records.",
         )
-    upper, metric, record = worst
+    upper, metric, result = worst
     holds = upper > condition.limit
-    queries = record.threat.repeats
-    asks = "1 query" if queries == 1 else f"{queries} queries"
+    repeats = result.threat.repeats
+    queries = "1 query" if repeats == 1 else f"{repeats} queries"
     sentence = (
         f"{condition.metric} of the strongest attack on {_answers(last)} is {metric.value:.4g}, "
-        f"with the upper bound {upper:.4g} (95%, {record.threat.name}, {asks} a record), "
+        f"with the upper bound {upper:.4g} (95%, {result.threat.name}, {queries} a record), "
         f"{'above' if holds else 'not above'} {condition.limit:g}."
     )
     return Outcome(condition, holds, sentence)

@@ -1,4 +1,4 @@
-"""What a user gives for an audit: checked, so that no exchanged column becomes a finding."""
+"""Inputs of an audit, checked, so that no exchanged column becomes a finding."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ LEAST = 40
 """Members, and non-members, that each model needs: half of them may be known to the attacker."""
 
 SUMS_TO_ONE = 0.01
-"""How far a row of probabilities may be from 1, so that rounded and float16 ones are taken."""
+"""Allowed distance of a row of probabilities from 1, for rounded and float16 ones."""
 
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What M models said about N records. Made by `given_of`.
+    """Outputs of M models on N records, with membership. Made by `given_of`.
 
     Attributes:
-        name: what the data are called.
-        logits: float32 or float64 [M, N, K]; ln of probabilities where those were given.
-        labels: int64 [N], 0..K-1.
+        name: a name for the data.
+        logits: float32 or float64 [M, N, K]; ln of probabilities where those were passed.
+        labels: int64 [N], the true classes, 0..K-1.
         member: int8 [M, N]; 1 = trained on, 0 = not, -1 = unknown.
-        test_logits: [M, T, K], T = 0 where none were given: of records no model was trained on.
+        test_logits: [M, T, K], outputs on records that no model was trained on; T = 0 without any.
         test_labels: int64 [T].
     """
 
@@ -45,40 +45,46 @@ class Given:
 
     @property
     def models(self) -> int:
-        """M."""
+        """M, the number of models."""
         return len(self.logits)
 
     def pool(self, seed: int = 0) -> Pool:
-        """The same as a pool: half of the test data are its reference, drawn by the seed.
+        """Make a pool, with half of the test data, drawn by the seed, as its reference set.
 
         Where several models come without test data, the records that none of them was trained on
-        are the reference: no model has them as a member, so they could not be scored anyway.
+        are the reference set: no model has them as a member, so they could not be scored anyway.
+
+        Args:
+            seed: seed of the pool and of the draw.
+
+        Returns:
+            The pool; reference set and test data may be empty.
         """
         count, tests = len(self.labels), len(self.test_labels)
         ids = np.arange(count + tests)
         use = self.member
-        kept, outside = np.arange(count), np.zeros(0, dtype=np.int64)
+        scored, reference = np.arange(count), np.zeros(0, dtype=np.int64)
         order = np.random.default_rng(derive(seed, "test halves")).permutation(tests)
         if not tests and self.models > 1:
-            nobody = np.flatnonzero((use == 0).all(axis=0))
-            if len(nobody) >= LEAST_POPULATION:
-                kept, outside = np.setdiff1d(kept, nobody), nobody
+            outside = np.flatnonzero((use == 0).all(axis=0))
+            if len(outside) >= LEAST_POPULATION:
+                scored, reference = np.setdiff1d(scored, outside), outside
 
-        def of(rows: Int64, *, test: bool) -> Outputs:
+        def select(rows: Int64, *, test: bool) -> Outputs:
             logits, labels = (
                 (self.test_logits, self.test_labels) if test else (self.logits, self.labels)
             )
-            known = np.zeros((self.models, len(rows)), dtype=np.int8) if test else use[:, rows]
+            member = np.zeros((self.models, len(rows)), dtype=np.int8) if test else use[:, rows]
             offset = count if test else 0
-            return Outputs(logits[:, rows][:, :, None], labels[rows], ids[rows + offset], known)
+            return Outputs(logits[:, rows][:, :, None], labels[rows], ids[rows + offset], member)
 
-        reference, test = np.sort(order[: tests // 2]), np.sort(order[tests // 2 :])
+        first, second = np.sort(order[: tests // 2]), np.sort(order[tests // 2 :])
         digest = hashlib.sha256(np.ascontiguousarray(use).tobytes())
-        digest.update(f"{use.shape} {tests} {len(outside)} {seed}".encode())
+        digest.update(f"{use.shape} {tests} {len(reference)} {seed}".encode())
         return Pool(
-            examples=of(kept, test=False),
-            test=of(test, test=True),
-            reference=of(reference, test=True) if tests else of(outside, test=False),
+            examples=select(scored, test=False),
+            test=select(second, test=True),
+            reference=select(first, test=True) if tests else select(reference, test=False),
             seed=seed,
             split=digest.hexdigest(),
         )
@@ -95,44 +101,45 @@ def given_of(
     test_probs: npt.ArrayLike | None = None,
     test_labels: npt.ArrayLike | None = None,
 ) -> Given:
-    """Checks what belongs together.
+    """Check the arrays of an audit, one by one and together.
 
     Args:
-        name: what the data are called.
+        name: a name for the data.
         labels: [N], the true classes, 0..K-1.
         member: [N], or [M, N] for M models; 1 or True = the model was trained on the record, 0 or
             False = it was not, -1 = unknown.
         logits: float16 to float64 [N, K], or [M, N, K] for M models.
         probs: the same as probabilities, instead of logits; rows sum to 1 within 0.01.
-        test_logits: likewise of T records that no model was trained on.
+        test_logits: [T, K] or [M, T, K], on T records that no model was trained on.
         test_probs: the same as probabilities.
         test_labels: [T].
 
+    Returns:
+        The arrays in one form.
+
     Raises:
-        InputError: if something is missing, given twice, not finite, of a shape or range that does
+        InputError: if something is missing, passed twice, not finite, of a shape or range that does
             not fit, or looks exchanged with something else.
         TooFewRecordsError: if a model has fewer than 40 members or non-members.
 
     >>> rows = np.tile([[0.9, 0.1], [0.4, 0.6]], (40, 1))
-    >>> given = given_of("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40)
-    >>> given.models, given.logits.shape, given.logits[0, 0].round(4).tolist()
+    >>> inputs = given_of("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40)
+    >>> inputs.models, inputs.logits.shape, inputs.logits[0, 0].round(4).tolist()
     (1, (1, 80, 2), [-0.1054, -2.3026])
     """
-    said = _said(logits, probs, "")
-    if said is None:
-        raise InputError(
-            f"{name} holds neither logits nor probs.", "Give what the models answered."
-        )
-    models, records, classes = said.shape
+    outputs = _check_outputs(logits, probs, "")
+    if outputs is None:
+        raise InputError(f"{name} holds neither logits nor probs.", "Give the models' outputs.")
+    models, records, classes = outputs.shape
     if labels is None or member is None:
         raise InputError(
             f"{name} holds no {'labels' if labels is None else 'member'}.",
-            "Give the true classes as labels, and as member who was trained on what.",
+            "Give the true classes as labels, and the membership of every record as member.",
         )
-    _not_exchanged(said, np.asarray(labels), np.asarray(member))
-    truth = _labels(labels, records, classes, "labels")
-    use = _member(member, models, records)
-    test = _said(test_logits, test_probs, "test_")
+    _check_not_exchanged(outputs, np.asarray(labels), np.asarray(member))
+    truth = _check_labels(labels, records, classes, "labels")
+    use = _check_member(member, models, records)
+    test = _check_outputs(test_logits, test_probs, "test_")
     if (test is None) != (test_labels is None):
         raise InputError(
             "test_labels and test answers come one without the other.",
@@ -143,16 +150,16 @@ def given_of(
     else:
         check(
             (len(test), test.shape[2]) == (models, classes),
-            f"The test answers have shape {test.shape}, the others {said.shape}.",
+            f"The test answers have shape {test.shape}, the others {outputs.shape}.",
             "Ask the same models about the test data, with the same classes.",
         )
-        tested = _labels(test_labels, test.shape[1], classes, "test_labels")
-    _enough(use)
-    return Given(name, said, truth, use, test, tested)
+        tested = _check_labels(test_labels, test.shape[1], classes, "test_labels")
+    _check_enough(use)
+    return Given(name, outputs, truth, use, test, tested)
 
 
-def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
-    """Logits [M, N, K] of whichever was given."""
+def _check_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:
+    """Logits [M, N, K] from logits or probabilities; None without either."""
     if logits is None and probs is None:
         return None
     if logits is not None and probs is not None:
@@ -167,9 +174,9 @@ def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
             f"{kind} have shape {shape}.",
             "Give [N, K], or [M, N, K] for M models, with K >= 2 classes.",
         )
-    odd = ~np.isfinite(rows)
-    if odd.any():
-        where = tuple(int(i) for i in np.argwhere(odd)[0])
+    infinite = ~np.isfinite(rows)
+    if infinite.any():
+        where = tuple(int(i) for i in np.argwhere(infinite)[0])
         raise InputError(
             f"{kind} hold {rows[where]} for model {where[0]}, record {where[1]}, class {where[2]}.",
             "Give finite numbers, and leave out records that were not answered.",
@@ -184,9 +191,9 @@ def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
             )
         return rows if rows.dtype.itemsize >= 4 else rows.astype(np.float32)
     if rows.size and (rows.min() < 0 or rows.max() > 1 + SUMS_TO_ONE):
-        odd_one = rows.min() if rows.min() < 0 else rows.max()
+        value = rows.min() if rows.min() < 0 else rows.max()
         raise InputError(
-            f"{kind} hold {odd_one}, which is no probability.",
+            f"{kind} hold {value}, which is not a probability.",
             f"Give probabilities, or call them {prefix}logits; a label among p0 .. p{{K-1}} "
             "looks like this, too.",
         )
@@ -199,21 +206,22 @@ def _said(logits: Any, probs: Any, prefix: str) -> Floats | None:
     return numerics.log_probabilities(rows)
 
 
-def _whole(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
+def _as_integers(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
     """Integers, also from booleans and from floats without a fraction."""
     array = as_array(values, name)
-    odd = ~np.isfinite(array) | (array != np.round(array)) if array.dtype.kind == "f" else None
-    if odd is not None and odd.any():
-        where = tuple(int(i) for i in np.argwhere(odd)[0])
-        raise InputError(
-            f"{name} hold {array[where]} at {list(where)}.",
-            "Whole numbers belong there; is a column of probabilities in its place?",
-        )
+    if array.dtype.kind == "f":
+        fractional = ~np.isfinite(array) | (array != np.round(array))
+        if fractional.any():
+            where = tuple(int(i) for i in np.argwhere(fractional)[0])
+            raise InputError(
+                f"{name} hold {array[where]} at {list(where)}.",
+                "Whole numbers belong there; is a column of probabilities in its place?",
+            )
     return array.astype(np.int64)
 
 
-def _labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int64:
-    labels = _whole(values, name)
+def _check_labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int64:
+    labels = _as_integers(values, name)
     check(
         labels.shape == (records,),
         f"{name} have shape {labels.shape} for {records} records.",
@@ -233,8 +241,8 @@ def _labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int
     return labels
 
 
-def _member(values: npt.ArrayLike, models: int, records: int) -> Int8:
-    member = _whole(values, "member")
+def _check_member(values: npt.ArrayLike, models: int, records: int) -> Int8:
+    member = _as_integers(values, "member")
     if member.shape == (records,) and models == 1:
         member = member[None]
     check(
@@ -242,18 +250,20 @@ def _member(values: npt.ArrayLike, models: int, records: int) -> Int8:
         f"member has shape {member.shape} for {models} models and {records} records.",
         "Say of every model and record whether it was trained on it: [M, N], for one model [N].",
     )
-    odd = np.setdiff1d(member, (-1, 0, 1))
+    unexpected = np.setdiff1d(member, (-1, 0, 1))
     check(
-        odd.size == 0,
-        f"member holds {odd[0] if odd.size else None}.",
+        unexpected.size == 0,
+        f"member holds {unexpected[0] if unexpected.size else None}.",
         "Use 1 for trained on, 0 for not trained on, -1 for unknown.",
     )
     return member.astype(np.int8)
 
 
-def _not_exchanged(said: Floats, labels: npt.NDArray[Any], member: npt.NDArray[Any]) -> None:
-    """Labels and membership change places easily, and every number that follows is nonsense."""
-    if labels.shape != said.shape[1:2] or member.shape != labels.shape:
+def _check_not_exchanged(
+    outputs: Floats, labels: npt.NDArray[Any], member: npt.NDArray[Any]
+) -> None:
+    """Refuse labels and membership that changed places: every number after that is nonsense."""
+    if labels.shape != outputs.shape[1:2] or member.shape != labels.shape:
         return
     remedy = "Exchange the two."
     flags = bool(np.isin(labels, (0, 1)).all())
@@ -263,8 +273,8 @@ def _not_exchanged(said: Floats, labels: npt.NDArray[Any], member: npt.NDArray[A
             "labels and member look exchanged.",
             remedy,
         )
-    preferred = said[0].argmax(axis=-1)
-    right, other = (float(np.mean(preferred == values)) for values in (labels, member))
+    predicted = outputs[0].argmax(axis=-1)
+    right, other = (float(np.mean(predicted == values)) for values in (labels, member))
     if flags and other > right + 0.25:
         raise InputError(
             f"The model's answers agree with member in {other:.0%} of the records and with labels "
@@ -273,15 +283,14 @@ def _not_exchanged(said: Floats, labels: npt.NDArray[Any], member: npt.NDArray[A
         )
 
 
-def _enough(use: Int8) -> None:
-    for value, kind in ((1, "members"), (0, "non-members")):
+def _check_enough(use: Int8) -> None:
+    for value, kind, other in ((1, "members", "non-members"), (0, "non-members", "members")):
         counts = (use == value).sum(axis=1)
         model = int(counts.argmin())
         if counts[model] == 0:
-            everybody = "non-members" if value else "members"
             raise InputError(
                 f"Model {model} has no {kind} among {use.shape[1]} records.",
-                f"An audit compares both: all of them are {everybody} here, or unknown.",
+                f"An audit compares both: all of them are {other} here, or unknown.",
             )
         if counts[model] < LEAST:
             raise TooFewRecordsError(

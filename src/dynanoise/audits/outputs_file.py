@@ -1,9 +1,8 @@
-"""Files of what models said: npz, parquet and csv, read without running anything of theirs."""
+"""Files of model outputs: npz, parquet and csv, read without running code from them."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
@@ -15,16 +14,17 @@ import numpy.typing as npt
 
 from dynanoise.audits.inputs import Given, given_of
 from dynanoise.core.errors import DataFileError
+from dynanoise.core.registry import meant
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
-"""The arrays that a file may hold."""
+"""Arrays that a file may hold."""
 
 _ALIASES = {"label": "labels"}
 _COLUMN = re.compile(r"p(\d+)")
 
 
 def load(path: Path) -> Given:
-    """What models said, from a file.
+    """Read model outputs and membership from a file.
 
     Args:
         path: ``.npz`` with ``logits`` or ``probs`` ([N, K], or [M, N, K] for M models), ``labels``
@@ -34,9 +34,12 @@ def load(path: Path) -> Given:
             of M lists of K), ``labels`` and ``member`` (a number, or a list of M). ``.csv``, and
             parquet without such a column: columns p0 .. p{K-1}, label and member.
 
+    Returns:
+        The checked arrays, named after the file.
+
     Raises:
-        DataFileError: if the file cannot be read as such, or holds something unknown.
-        InputError: if what it holds does not fit together, see `given_of`.
+        DataFileError: if the file cannot be read as such, or holds an unknown name.
+        InputError: if its arrays do not fit together, see `given_of`.
         TooFewRecordsError: for a handful of records.
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
@@ -55,7 +58,7 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            _known(path, file.files, "arrays")
+            _check_names(path, file.files, "arrays")
             return {_ALIASES.get(name, name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DataFileError):
@@ -66,15 +69,15 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         ) from error
 
 
-def _known(path: Path, names: Iterable[str], what: str, known: tuple[str, ...] = NAMES) -> None:
-    """Refuses what is none of the names, so that a misspelled one is not silently left out."""
-    unknown = [name for name in names if name not in known and name not in _ALIASES]
+def _check_names(
+    path: Path, names: Iterable[str], kind: str, allowed: tuple[str, ...] = NAMES
+) -> None:
+    """Refuse unknown names, so that a misspelled name is not silently left out."""
+    unknown = [name for name in names if name not in allowed and name not in _ALIASES]
     if unknown:
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"Did you mean {close[0]!r}? " if close else ""
         raise DataFileError(
-            f"{path} holds the unknown {unknown[0]!r} among its {what}.",
-            f"{hint}Known: {', '.join(known)}.",
+            f"{path} holds the unknown {unknown[0]!r} among its {kind}.",
+            f"{meant(unknown[0], allowed)}Known: {', '.join(allowed)}.",
         )
 
 
@@ -108,7 +111,7 @@ def _csv(path: Path) -> dict[str, npt.NDArray[Any]]:
             f"{path} has {len(names)} column names and {rows.shape[1]} columns.",
             "Name every column.",
         )
-    rows = rows.reshape(-1, len(names))  # of nothing below the names, too
+    rows = rows.reshape(-1, len(names))  # also where no line follows the names
     return _flat(path, dict(zip(names, rows.T, strict=True)))
 
 
@@ -126,23 +129,23 @@ def _parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
     columns = parquet_columns(path)
     if not {"logits", "probs"} & set(columns):
         return _flat(path, columns)
-    _known(path, columns, "columns", ("logits", "probs", "labels", "member"))
+    _check_names(path, columns, "columns", ("logits", "probs", "labels", "member"))
     arrays = {_ALIASES.get(name, name): values for name, values in columns.items()}
     # One row a record in the file; models first in memory.
     for name in ("logits", "probs", "member"):
         if name in arrays:
-            of_models = arrays[name].ndim == (2 if name == "member" else 3)
-            arrays[name] = np.moveaxis(arrays[name], 1, 0) if of_models else arrays[name]
+            several = arrays[name].ndim == (2 if name == "member" else 3)
+            arrays[name] = np.moveaxis(arrays[name], 1, 0) if several else arrays[name]
     return arrays
 
 
 def _flat_names(path: Path, names: list[str]) -> list[str]:
-    """The columns of probabilities, in order; refuses other names and gaps."""
+    """Return the columns of probabilities, in order; refuse other names and gaps."""
     numbered = sorted(int(match[1]) for name in names if (match := _COLUMN.fullmatch(name)))
     others = [name for name in names if not _COLUMN.fullmatch(name)]
     if len(set(names)) < len(names):
         raise DataFileError(f"{path} has a column twice.", "Name every column once.")
-    _known(path, others, "columns", ("label", "member"))
+    _check_names(path, others, "columns", ("label", "member"))
     if numbered != list(range(len(numbered))) or len(numbered) < 2:
         shown = ", ".join(f"p{number}" for number in numbered) or "none"
         raise DataFileError(

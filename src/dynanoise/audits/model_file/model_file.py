@@ -1,4 +1,4 @@
-"""One model in a file, with tables of its members and of records it was not trained on."""
+"""A model in a file, queried with tables of its members and of non-members."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from dynanoise.audits.inputs import SUMS_TO_ONE, Given, given_of
 from dynanoise.core.errors import DataFileError, InputError, MissingExtraError
@@ -14,19 +15,22 @@ from dynanoise.core.numerics import Bools, Int64
 
 
 def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> Given:
-    """Asks the model about both tables.
+    """Query a model in a file with both tables.
 
     Args:
         model: ``.onnx``, or ``.safetensors`` with a factory.
-        factory: "package.module:function" that makes the torch model; None for ONNX.
-        members: a table (see `training.tables`) of records it was trained on, inputs as the model
+        factory: "package.module:function" that builds the torch model; None for ONNX.
+        members: a table (see `data.tables`) of records that the model was trained on, inputs as it
             takes them.
-        nonmembers: likewise of records it was not trained on.
+        nonmembers: the same of records that it was not trained on.
+
+    Returns:
+        The outputs on both, members first.
 
     Raises:
         DataFileError: if a file cannot be read, or the tables do not go together.
-        InputError: if what the model needs is missing, or its answers do not fit the labels.
-        MissingExtraError: if what reads the tables or asks the model is not installed.
+        InputError: if the factory is missing or superfluous, or the outputs do not fit the labels.
+        MissingExtraError: if a package that reads the tables or runs the model is not installed.
     """
     kind = model.suffix.lower()
     if kind not in {".onnx", ".safetensors"}:
@@ -39,18 +43,25 @@ def load(model: Path, factory: str | None, members: Path, nonmembers: Path) -> G
             "Weights in safetensors need one, --factory package.module:function; ONNX needs none.",
         )
     inputs, labels, member = records(members, nonmembers)
-    answers = _answers(model, factory, inputs)
-    said = {"probs" if probabilities(answers) else "logits": answers}
-    return given_of(model.stem, labels=labels, member=member, **said)
+    outputs = _query(model, factory, inputs)
+    kind = "probs" if probabilities(outputs) else "logits"
+    return given_of(model.stem, labels=labels, member=member, **{kind: outputs})
 
 
 def records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
-    """Inputs float32 [N, ...], labels [N] and membership [N] of both tables, members first.
+    """Read the tables of members and of non-members.
+
+    Args:
+        members: a table (see `data.tables`).
+        nonmembers: another with the same columns and classes.
+
+    Returns:
+        Inputs float32 [N, ...], labels int64 [N] and membership bool [N] of both, members first.
 
     Raises:
         DataFileError: if a file cannot be read, or the tables do not go together.
         InputError: if inputs are not float32.
-        MissingExtraError: if what reads the tables is not installed.
+        MissingExtraError: if a package that reads the tables is not installed.
     """
     from dynanoise.data import tables
 
@@ -81,28 +92,34 @@ def _shown(data: Any) -> str:
     return ", ".join(data.class_names) or "numbers"
 
 
-def _answers(model: Path, factory: str | None, inputs: Any) -> Any:
+def _query(model: Path, factory: str | None, inputs: Any) -> Any:
     if factory is None:
-        from dynanoise.audits.model_file.onnx import onnx_answers
+        from dynanoise.audits.model_file.onnx import query_onnx
 
-        return onnx_answers(model, inputs)
+        return query_onnx(model, inputs)
     for package in ("torch", "safetensors"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtraError(
-                f"Asking a torch model needs {package}, which is not installed.",
+                f"Querying a torch model needs {package}, which is not installed.",
                 "Install it with: pip install 'dynanoise[train]'",
             )
-    from dynanoise.audits.model_file.torch import torch_answers
+    from dynanoise.audits.model_file.torch import query_torch
 
-    return torch_answers(model, factory, inputs)
+    return query_torch(model, factory, inputs)
 
 
-def probabilities(answers: Any) -> bool:
-    """True if every row is positive and sums to 1, which rows of logits do not.
+def probabilities(outputs: npt.ArrayLike) -> bool:
+    """Tell probabilities from logits.
+
+    Args:
+        outputs: [..., K].
+
+    Returns:
+        True if every row is positive and sums to 1 within 0.01.
 
     >>> probabilities(np.array([[0.25, 0.75]])), probabilities(np.array([[1.0, -1.0]]))
     (True, False)
     """
-    rows = np.asarray(answers, dtype=np.float64)
+    rows = np.asarray(outputs, dtype=np.float64)
     sums = rows.sum(axis=-1)
     return bool(rows.min(initial=0.0) >= 0 and np.abs(sums - 1).max(initial=0.0) <= SUMS_TO_ONE)

@@ -1,4 +1,4 @@
-"""What an ONNX model answers."""
+"""Outputs of an ONNX model."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 
 BATCH = 256
-"""Records asked about at once."""
+"""Records in one call of the model."""
 
 
-def onnx_answers(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
-    """The model's output about every input, on the processor.
+def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
+    """Query an ONNX model with every input, on the processor.
 
     Args:
         path: of the model, with one input [batch, ...] of float32.
         inputs: float32 [N, ...], as the model takes them.
-        threads: of the processor.
+        threads: threads of the processor.
 
     Returns:
-        The first output that is a floating-point array with two axes, [N, K].
+        The first output that is a floating-point array with two axes, [N, K], K >= 2.
 
     Raises:
-        DataFileError: if it is no ONNX model, does not take these inputs, or has no such output.
+        DataFileError: if the file is not an ONNX model, or the model does not take these inputs or
+            has no such output.
         MissingExtraError: if onnxruntime is not installed.
     """
-    runtime = require("onnxruntime", "Asking an ONNX model")
+    runtime = require("onnxruntime", "Querying an ONNX model")
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # what it finds wrong is raised, too
+    options.log_severity_level = 3  # its warnings are errors that are raised as well
     try:
         session = runtime.InferenceSession(
             str(path), sess_options=options, providers=["CPUExecutionProvider"]
@@ -47,11 +48,12 @@ def onnx_answers(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) 
         ) from error
     takes = session.get_inputs()
     if len(takes) != 1 or takes[0].type != "tensor(float)":
-        shown = ", ".join(f"{one.name}: {one.type}" for one in takes)
+        shown = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in takes)
         raise DataFileError(
             f"{path} takes {shown}.", "Export a model with one input of float32, [batch, ...]."
         )
-    names = [one.name for one in session.get_outputs() if one.type.startswith("tensor(")]
+    tensors = [output for output in session.get_outputs() if output.type.startswith("tensor(")]
+    names = [output.name for output in tensors]
     parts: list[list[npt.NDArray[Any]]] = []
     try:
         for start in range(0, len(inputs), _batch(takes[0].shape)):
@@ -65,7 +67,9 @@ def onnx_answers(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) 
     for outputs in zip(*parts, strict=True):
         if outputs[0].ndim == 2 and outputs[0].dtype.kind == "f" and outputs[0].shape[1] > 1:
             return np.concatenate(outputs)
-    kinds = ", ".join(f"{one.name}: {one.type} {one.shape}" for one in session.get_outputs())
+    kinds = ", ".join(
+        f"{output.name}: {output.type} {output.shape}" for output in session.get_outputs()
+    )
     raise DataFileError(
         f"{path} has no output [batch, classes] of floating-point numbers, but {kinds}.",
         "Export logits or probabilities; from scikit-learn with zipmap off.",
@@ -73,7 +77,7 @@ def onnx_answers(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) 
 
 
 def _batch(shape: list[Any]) -> int:
-    """How many records the model takes at once: as many as it was exported for, if that is fixed.
+    """Records in one call: the batch size the model was exported for, if that is fixed.
 
     >>> _batch([None, 3]), _batch(["batch", 3]), _batch([1, 3])
     (256, 256, 1)

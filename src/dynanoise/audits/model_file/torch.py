@@ -1,4 +1,4 @@
-"""What a torch model answers, made by the user's own function, with weights of safetensors."""
+"""Outputs of a torch model: built by a function of the user, with weights from safetensors."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
 
 BATCH = 256
-"""Records asked about at once."""
+"""Records in one call of the model."""
 
 
-def torch_answers(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) -> Any:
-    """The model's output about every input, on the processor.
+def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) -> Any:
+    """Query a torch model with every input, on the processor.
 
     Args:
         weights: a safetensors file with the model's state.
-        factory: "package.module:function" of a function that makes the model, without arguments.
-            It is imported from the working folder or from what is installed, and runs: name only
+        factory: "package.module:function" of a function without arguments that builds the model.
+            It is imported from the working folder or an installed package, and runs: name only
             code you trust.
         inputs: float32 [N, ...], as the model takes them.
 
@@ -34,11 +34,11 @@ def torch_answers(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) 
         float64 [N, K].
 
     Raises:
-        InputError: if there is no such function, or it makes no torch module.
-        DataFileError: if the weights are not that model's, or it does not take these inputs.
+        InputError: if there is no such function, or it does not return a torch module.
+        DataFileError: if the weights do not fit the model, or it does not take these inputs.
         MissingExtraError: if safetensors is not installed.
     """
-    model = made(factory)
+    model = build_model(factory)
     load = require("safetensors.torch", "Reading the weights").load_file
     try:
         model.load_state_dict(load(weights))
@@ -55,20 +55,29 @@ def torch_answers(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) 
             for start in range(0, len(inputs), BATCH):
                 rows = np.ascontiguousarray(inputs[start : start + BATCH])
                 parts.append(model(torch.from_numpy(rows)).double().numpy())
-        answers = np.concatenate(parts)
+        outputs = np.concatenate(parts)
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise DataFileError(
             f"What {factory} makes does not answer inputs of shape {inputs.shape[1:]} "
             f"({str(error).strip().partition(chr(10))[0][:200]}).",
             "It takes float32 [batch, ...] and gives logits [batch, classes].",
         ) from error
-    return answers
+    return outputs
 
 
-def made(factory: str) -> nn.Module:
-    """The model that "package.module:function" makes.
+def build_model(factory: str) -> nn.Module:
+    """Call the function that builds the model.
 
-    >>> made("torch.nn:Identity")
+    Args:
+        factory: "package.module:function".
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: if there is no such function, or it does not return a torch module.
+
+    >>> build_model("torch.nn:Identity")
     Identity()
     """
     name, _, function = factory.partition(":")

@@ -53,13 +53,13 @@ export async function readFile(file, buffer) {
 export function givenOf(name, arrays) {
   const said = answersOf(arrays, "");
   if (said === null) {
-    throw new InputError(`${name} holds neither logits nor probs.`, "Give what the models answered.");
+    throw new InputError(`${name} holds neither logits nor probs.`, "Give the models' outputs.");
   }
   const { models, records, classes } = said;
   if (!arrays.labels || !arrays.member) {
     throw new InputError(
       `${name} holds no ${arrays.labels ? "member" : "labels"}.`,
-      "Give the true classes as labels, and as member who was trained on what.",
+      "Give the true classes as labels, and the membership of every record as member.",
     );
   }
   notExchanged(said, arrays.labels, arrays.member);
@@ -149,7 +149,7 @@ function answersOf(arrays, prefix) {
   }
   if (values.length && (seen.least < 0 || seen.most > 1 + SUMS_TO_ONE)) {
     throw new InputError(
-      `${kind} hold ${asFloat(seen.least < 0 ? seen.least : seen.most)}, which is no probability.`,
+      `${kind} hold ${asFloat(seen.least < 0 ? seen.least : seen.most)}, which is not a probability.`,
       `Give probabilities, or call them ${prefix}logits; a label among p0 .. p{K-1} looks like this, too.`,
     );
   }
