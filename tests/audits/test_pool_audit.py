@@ -11,7 +11,7 @@ import pytest
 
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, outcome, parsed
-from dynanoise.audits.pool_audit import Question, Subject, audited, steps
+from dynanoise.audits.pool_audit import Question, audited, steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.core.registry import DEFENSES
@@ -22,6 +22,7 @@ from dynanoise.evaluation.leave_one_out import answered, attack_pool
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.evaluation.single_model import _Attacker, halves
+from dynanoise.evaluation.subject import Subject
 from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh

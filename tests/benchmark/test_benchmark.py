@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +11,15 @@ import pytest
 from dynanoise.benchmark.benchmark import Plan
 from dynanoise.benchmark.preset import Size
 from dynanoise.benchmark.presets import PRESETS
+from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.errors import DynaNoiseError, InputError, UnknownNameError
 from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import AttackProtocol
-from dynanoise.defenses.temperature import undefended
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
+from dynanoise.noise.keyed import Keyed
 
 DIGITS = PRESETS["digits"]
 
@@ -48,14 +52,80 @@ def test_impossible_numbers_of_seeds_are_refused(seeds: Any) -> None:
     ("wrong", "says"),
     [
         ({"size": "huge"}, "There is no size 'huge'. Known: cpu"),
-        ({"methods": ("dynanose",)}, "no method 'dynanose'. Known: none, temperature"),
-        ({"attacks": ("liar",)}, "no attack 'liar'. Known: confidence, loss"),
+        (
+            {"methods": ("dynanose",)},
+            "no method 'dynanose'. Did you mean 'dynanoise'. Known: none, temperature",
+        ),
+        ({"attacks": ("liar",)}, "no attack 'liar'. Did you mean 'lira'. Known: confidence, loss"),
         ({"name": "digitz"}, "Did you mean 'digits'"),
     ],
 )
 def test_unknown_names_are_refused(wrong: dict[str, Any], says: str) -> None:
     with pytest.raises(UnknownNameError, match=says):
         Plan(**{"name": "digits", **wrong})
+
+
+def attacks_by_protocol(*attacks: str, **choices: Any) -> dict[str, tuple[str, ...]]:
+    plan = Plan("digits", methods=("temperature",), attacks=attacks, **choices)
+    return {one.name: one.attacks for one in plan.preset.protocols}
+
+
+def test_an_attack_with_other_parameters_is_run_where_the_usual_one_is() -> None:
+    text = "lira(variance=example)"
+    assert attacks_by_protocol(text) == {"adaptive": (text,), "adaptive_16": (text,)}
+    assert attacks_by_protocol("loss", text) == {
+        "paper": ("loss",),
+        "adaptive": (text,),
+        "adaptive_16": (text,),
+    }
+    assert attacks_by_protocol("loss(threshold=0.5)") == {"paper": ("loss(threshold=0.5)",)}
+
+
+def test_an_attack_of_no_protocol_is_run_wherever_it_can_be() -> None:
+    both, pools = "scale_aligned(attack=threshold)", "scale_aligned(attack=lira)"
+    assert attacks_by_protocol(both, protocols=("paper", "adaptive")) == {
+        "paper": (both,),
+        "adaptive": (both,),
+    }
+    assert attacks_by_protocol(pools, protocols=("paper", "adaptive")) == {"adaptive": (pools,)}
+
+
+def test_a_choice_of_which_nothing_is_left_is_refused() -> None:
+    with pytest.raises(InputError, match="No protocol that was chosen runs lira"):
+        Plan("digits", attacks=("lira",), protocols=("paper",))
+
+
+def test_any_registered_defense_or_recipe_is_a_method() -> None:
+    texts = ("dynanoise(base_variance=0.5)", "static", "relaxloss(alpha=1)+temperature")
+    rows = Plan("digits", methods=texts).preset.methods
+    assert [row.name for row in rows] == ["none", "static", texts[0], texts[2]]
+    assert rows[1] == DIGITS.methods[2]  # the preset's own, with its parameters
+    assert rows[2].defense == DynaNoise(base_variance=0.5) and rows[2].recipe == "plain"
+    assert rows[3].defense == Temperature() and rows[3].recipe == "relaxloss(alpha=1)"
+    size = DIGITS.size(None)
+    assert size.pool_models(rows[3].recipe) == 16 and size.pool_models("theirs") == 16
+
+
+def test_a_defense_yaml_is_a_method(tmp_path: Path) -> None:
+    path = tmp_path / "Mine.yaml"
+    Configuration(DynaNoise(0.1), Keyed(4.0, "m", "ab" * 32)).write(path)
+    row = Plan("digits", methods=(str(path),)).preset.methods[1]
+    assert row == Method("Mine.yaml", DynaNoise(0.1), cell_width=4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a+b+c", "'a+b+c' has 3 parts. Write DEFENSE, or RECIPE+DEFENSE."),
+        ("temperature+static", "There is no recipe 'temperature'."),
+        ("", "'' is no method. Write a name, or NAME(PARAMETER=VALUE, ...)."),
+        ("dynanoise_keyed(samples=2)", "The preset's method 'dynanoise_keyed' has no parameters."),
+    ],
+)
+def test_methods_of_another_form_are_refused(text: str, says: str) -> None:
+    with pytest.raises(DynaNoiseError) as caught:
+        Plan("digits", methods=(text,))
+    assert says in str(caught.value)
 
 
 def test_the_baseline_always_stays() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dynanoise.benchmark.presets import PRESETS
-from dynanoise.benchmark.schedules import SCHEDULES
+from dynanoise.benchmark.presets import PRESETS, SCHEDULES
 from dynanoise.core.registry import MODELS
 from dynanoise.training.schedule import Schedule
 

@@ -15,9 +15,10 @@ from scipy import integrate, stats
 import dynanoise as dn
 from docs.generate import ROOT
 from dynanoise.audits import outputs_file
-from dynanoise.audits.pool_audit import Question, Subject, audited
+from dynanoise.audits.pool_audit import Question, audited
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.sensitivity import entropy as sensitivity
+from dynanoise.evaluation.subject import Subject
 from dynanoise.metrics.roc import roc
 from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened

@@ -34,7 +34,8 @@ WITHOUT_POPULATION = [
 @pytest.fixture(params=WITHOUT_POPULATION)
 def attack(request: pytest.FixtureRequest) -> Attack:
     """Each registered attack that compares shadow models alone, and some with other parameters."""
-    return ATTACKS.build(request.param)
+    built: Attack = ATTACKS.build(request.param)
+    return built
 
 
 def test_planted_leakage_is_found(attack: Attack) -> None:

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 import dynanoise
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import parsed
-from dynanoise.audits.pool_audit import Question, Subject, audited
+from dynanoise.audits.pool_audit import Question, audited
 from dynanoise.cli import app
+from dynanoise.evaluation.subject import Subject
 from dynanoise.report.charts.drawn import NO_RELIABILITY, NO_RISKS
 from dynanoise.report.wording.audit import summaries_of
 from tests.build_audit import arrays, given

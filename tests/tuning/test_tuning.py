@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynanoise.audits.inputs import given_of
-from dynanoise.audits.pool_audit import Subject
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.outputs import Pool
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.evaluation.subject import Subject
 from dynanoise.tuning.objective import Judged, Objective, Utility
 from dynanoise.tuning.search import Limits, front, judges, reference_cells, search
 from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune

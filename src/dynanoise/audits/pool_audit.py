@@ -11,16 +11,16 @@ from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, Outcome, outcome
 from dynanoise.config.configuration import Configuration
-from dynanoise.core import spec
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
-from dynanoise.core.registry import DEFENSES
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation import provenance
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import Feasible, feasible
+from dynanoise.evaluation.methods import defended, is_file
 from dynanoise.evaluation.paper_split import Finding
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.shadow_pool import judge_pool
@@ -30,8 +30,6 @@ from dynanoise.metrics.bootstrap import FPRS
 
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are asked for."""
-
-_FILES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,11 @@ class Question:
         queries: budgets, each >= 1, for the attacker who repeats a query. Answers without a defense
             are the same every time, so that one query is all there is to them.
         fail_if: conditions of failure.
+        attacks: the attacks to run, as specifications; all of the protocol if empty.
 
     Raises:
-        InputError: for an impossible budget, or a defense that cannot be read.
-        UnknownNameError: if no defense is called so.
+        InputError: for an impossible budget, or a specification that cannot be read.
+        UnknownNameError: if there is no such defense or attack.
 
     >>> Question("temperature(temperature=4)").methods[1].defense
     Temperature(temperature=4.0)
@@ -59,8 +58,11 @@ class Question:
     defense: str | Defense | Configuration | None = None
     queries: tuple[int, ...] = QUERIES
     fail_if: tuple[Condition, ...] = ()
+    attacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for attack in self.attacks:
+            ATTACKS.build(attack)
         for count in self.queries:
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise InputError(f"A query budget is {count!r}.", "Use integers of at least 1.")
@@ -72,28 +74,12 @@ class Question:
     def methods(self) -> tuple[Method, ...]:
         """The undefended answers, and those behind the defense if there is one."""
         plain = Method("none", undefended())
-        asked = self.defense
-        if asked is None:
-            return (plain,)
-        if isinstance(asked, str) and asked.lower().endswith(_FILES):
-            asked = Configuration.read(asked)
-        if isinstance(asked, Configuration):
-            name = DEFENSES.name_of(type(asked.defense))
-            return plain, Method(name, asked.defense, cell_width=asked.cell_width)
-        if isinstance(asked, str):
-            name, made = spec.parse(asked, "defense").name, DEFENSES.build(asked)
-            if name == "none":
-                raise InputError(
-                    "The defense 'none' is no defense.",
-                    f"Known: {', '.join(one for one in DEFENSES.names() if one != 'none')}.",
-                )
-            return plain, Method(name, made)
-        return plain, Method(type(asked).__name__.lower(), asked)
+        return (plain,) if self.defense is None else (plain, defended(self.defense))
 
     @property
     def shown(self) -> str:
         """The defense as a command names it; of a file only its name."""
-        if isinstance(self.defense, str) and self.defense.lower().endswith(_FILES):
+        if isinstance(self.defense, str) and is_file(self.defense):
             return Path(self.defense).name
         return str(self.defense)
 
@@ -111,7 +97,7 @@ class Question:
 
 def steps(pool: Pool, question: Question) -> int:
     """How often `audited` calls its progress, at most."""
-    rows = len(feasible(pool).attacks) + 1 + (len(pool.test.labels) > 0)
+    rows = len(feasible(pool, question.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
     return len(question.budgets) * len(question.methods) * rows
 
 
@@ -139,7 +125,7 @@ def audited(
         TooFewRecordsError: if there are too few models or records, also for a condition.
         NotFittedError: if the defense must learn something that was not given.
     """
-    can = feasible(pool)
+    can = feasible(pool, question.attacks)
     needs = dict(can.needs)
 
     def refused(name: str, error: DynaNoiseError) -> None:

@@ -12,7 +12,6 @@ from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.stamp import Stamp
 from dynanoise.core.defense import Method
 from dynanoise.core.outputs import Pool
-from dynanoise.core.registry import RECIPES
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
@@ -86,7 +85,7 @@ def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     for model in models.values():
         compatibility.check(model, data)
     named_recipes = dict.fromkeys(kind.recipe for kind in kinds)
-    recipes = {name: RECIPES.get(name)(**size.recipes[name]) for name in named_recipes}
+    recipes = {name: size.recipe(name) for name in named_recipes}
     own = {kind.recipe: model for kind, model in models.items() if not kind.other}
     stamp = Stamp(plan, data.name, own, recipes)
     pools = Pools(plan, data, models, recipes)

@@ -1,4 +1,4 @@
-"""Presets for the user's own data, and for another model than a preset's."""
+"""Presets for data without one: the user's own, and registered data sets; and for other models."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from dynanoise.benchmark.preset import Preset, Size
 from dynanoise.benchmark.presets import (
     ARTIFACT_2026,
     NOISY_CNN,
+    SCHEDULES,
     controls,
     image_recipes,
     peers,
     plain_recipes,
 )
-from dynanoise.benchmark.schedules import SCHEDULES
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import InputError
-from dynanoise.core.registry import MODELS, PRESETS
+from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.registry import DATASETS, MODELS, PRESETS, meant
 from dynanoise.data import catalog
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
@@ -28,36 +28,41 @@ from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.evaluation.protocols import FOR_IMAGES
 from dynanoise.evaluation.protocols import USUAL as USUAL_PROTOCOLS
 from dynanoise.training import compatibility
-from dynanoise.training.architecture import tokenizer_of
+from dynanoise.training.architecture import HF, spec_of, tokenizer_of
+from dynanoise.training.schedule import Schedule
 
 USUAL = MappingProxyType({"numbers": "mlp", "images": "cnn", "texts": "text"})
 """The model for a kind of data where none is named."""
 
 LEAST = 60
-"""Records below which nothing could be said."""
+"""Fewest records of a benchmark."""
 
 _BRIEF = 5_000
-"""Rows of numbers up to which a model trains in a second or so."""
+"""Most rows of numbers on which a model trains in a second or so."""
 
 
 def own_preset(
     what: str, model: str | None = None, folder: Path | None = None
 ) -> tuple[Preset, Data]:
-    """What `bench` runs for a name that is no preset, or for a preset with another model.
+    """Make the preset of data that have none, or of a preset with another model.
 
-    Of data without a test part 60% are the pool, 15% the reference and 25% test data; where there
-    is one, 90% of the training part are the pool and the rest of it the reference. The methods
-    are those of the presets, DynaNoise with base variance 0.3, lambda 2 and temperature 10; without
-    keyed ones, whose cells must fit the models' logits.
+    Without a test part 60% of the data are the pool, 15% the reference and 25% test data; with one,
+    90% of the training part are the pool and the rest of it the reference. The methods are those
+    of the presets, DynaNoise with base variance 0.3, lambda 2 and temperature 10; without keyed
+    ones, whose cells must fit the models' logits.
 
     Args:
-        what: a preset, or whatever `training.anything.load` takes. Columns of tables are
-            standardised.
-        model: see `training.names.named`; None for the usual one of the kind of data.
+        what: the name of a preset, or data as `catalog.load` names them: a registered data set, a
+            path, hub:OWNER/NAME. Columns of tables are standardised.
+        model: a specification, see `training.architecture.named`; None for the usual model of the
+            kind of data.
         folder: where registered data sets are looked for first.
 
+    Returns:
+        The preset and the data.
+
     Raises:
-        UnknownNameError: for a plain word that is no preset, with the closest one.
+        UnknownNameError: for a plain word that is neither a preset nor a data set.
         DynaNoiseError: whatever loading raises; or if there are too few records.
     """
     tokenizer = None if model is None else tokenizer_of(model)
@@ -66,8 +71,13 @@ def own_preset(
         data = catalog.load(base.dataset, folder, tokenizer=tokenizer)
         sizes = {name: _resized(size, model or base.model) for name, size in base.sizes.items()}
         return _with(replace(base, sizes=sizes, brief=False), model or base.model, data), data
-    if what.isidentifier() and not Path(what).exists():
-        PRESETS.get(what)  # raises, and suggests the closest name
+    registered = catalog.registered_name(what)
+    if registered is None and what.isidentifier() and not Path(what).exists():
+        known = tuple(dict.fromkeys((*PRESETS.names(), *DATASETS.names())))
+        raise UnknownNameError(
+            f"There is no preset {what!r}.",
+            f"{meant(what, known)}Known: {', '.join(known)}; or a path, or hub:OWNER/NAME.",
+        )
     data = catalog.load(what, folder, standardise=True, tokenizer=tokenizer)
     kind = compatibility.kind(data)
     if model is None:
@@ -99,10 +109,12 @@ def own_preset(
 
 
 def _with(preset: Preset, model: str, data: Data) -> Preset:
+    """The preset with a model, and the parameters that the data give it."""
+    name, chosen = spec_of(model)
     parameters: dict[str, Any] = {}
-    if model == "text":
-        parameters = {"vocabulary": data.vocabulary_size, "width": 64}
-    variants = NOISY_CNN if model == "cnn" else {}
+    if name == "text":
+        parameters = {"vocabulary": data.vocabulary_size, "width": 64, **chosen}
+    variants = NOISY_CNN if name == "cnn" else {}
     return replace(
         preset, model=model, model_parameters=parameters, other_parameters={}, variants=variants
     )
@@ -118,23 +130,40 @@ def _resized(size: Size, model: str) -> Size:
 
 
 def recipes_of(model: str, models: int = 5, left_out: int = 2) -> Mapping[str, Mapping[str, Any]]:
-    """All recipes with the model's own schedule.
+    """Make the parameters of all recipes, with the schedule of a model.
 
     Args:
-        model: see `training.names.named`.
-        models: of SELENA.
-        left_out: likewise.
+        model: its specification.
+        models: sub-models of SELENA.
+        left_out: sub-models of SELENA that a record is left out of.
+
+    Returns:
+        By the recipe's name, its parameters by name.
+
+    Raises:
+        UnknownNameError: if there is no such model.
+        InputError: if a model of another package names no schedule and no kind of data.
 
     >>> recipes_of("mlp")["plain"]["schedule"].epochs
     100
     """
-    name = "hf" if tokenizer_of(model) is not None else model
-    if name not in SCHEDULES:
-        MODELS.get(name)  # raises for a name that is not there
-        raise InputError(
-            f"There is no schedule for the model {model!r}.", f"Known: {', '.join(SCHEDULES)}."
-        )
-    schedule = SCHEDULES[name]
+    schedule = _schedule_of(model)
     if schedule.optimizer == "sgd":
         return image_recipes(schedule, models, left_out)
     return plain_recipes(schedule, selena={"models": models, "left_out": left_out})
+
+
+def _schedule_of(model: str) -> Schedule:
+    """A model's own ``schedule``; or that of the usual model for the data that it ``takes``."""
+    name = HF.rstrip(":") if tokenizer_of(model) is not None else spec_of(model).name
+    if name in SCHEDULES:
+        return SCHEDULES[name]
+    kind = MODELS.get(name)
+    usual = USUAL.get(getattr(kind, "takes", ""), "")
+    schedule: Schedule | None = getattr(kind, "schedule", SCHEDULES.get(usual))
+    if schedule is None:
+        raise InputError(
+            f"There is no schedule for the model {name!r}.",
+            f"Give it an attribute schedule, or takes: {', '.join(USUAL)}.",
+        )
+    return schedule

@@ -52,6 +52,11 @@ class Plan:
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
             raise InputError(f"seeds is {self.seeds!r}.", "Use an integer of at least 1.")
+        if not self._chosen.protocols:
+            raise InputError(
+                f"No protocol that was chosen runs {' or '.join(self.attacks)}.",
+                "Choose other attacks, or leave --protocol out.",
+            )
         for protocol in self.preset.protocols:
             if protocol.threat.augmented and self.preset.near is None:
                 raise InputError(
@@ -146,7 +151,7 @@ class Plan:
                 continue
             for one in preset.judged(protocol, self.size):
                 for kind in (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)):
-                    needed[kind] = preset.size(self.size).models[kind.recipe]
+                    needed[kind] = preset.size(self.size).pool_models(kind.recipe) or 0
         return needed
 
     @property
@@ -179,7 +184,7 @@ class Plan:
         words = ["dynanoise", "bench", shlex.quote(self.name), "--seeds", str(self.seeds)]
         words += ["--model", shlex.quote(self.model)] if self.model else []
         words += ["--size", self.size] if self.size else []
-        words += [word for name in self.methods for word in ("--defense", name)]
+        words += [word for name in self.methods for word in ("--defense", shlex.quote(name))]
         words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
         words += [word for name in self.protocols for word in ("--protocol", name)]
         words += ["--canaries", str(self.canaries)] if self.canaries else []

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import UnknownNameError
+from dynanoise.core.registry import ATTACKS, RECIPES, meant
 from dynanoise.core.result import AttackProtocol, ThreatModel
+from dynanoise.core.spec import parse
 from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.evaluation.methods import method_of
 from dynanoise.evaluation.protocols import NAMES, USUAL, protocol_of
 
 
@@ -28,6 +31,32 @@ class Size:
     reference: int
     recipes: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, int] = field(default_factory=dict)
+
+    def recipe(self, text: str) -> Any:
+        """Make a recipe with the parameters of this size.
+
+        Args:
+            text: its registered name, or a specification whose parameters replace the size's. A
+                recipe that the size does not mention is given the schedule of "plain".
+
+        Raises:
+            UnknownNameError: if there is no such recipe.
+            InputError: if it has no such parameter, or does not take a value.
+        """
+        name, parameters = parse(text, "recipe")
+        known = RECIPES.parameters(name)
+        usual = self.recipes.get(name) or {
+            key: value for key, value in self.recipes["plain"].items() if key in known
+        }
+        return RECIPES.make(name, {**usual, **parameters})
+
+    def pool_models(self, recipe: str) -> int | None:
+        """Number of models that a pool has of a recipe; None if it is not run on a pool.
+
+        A recipe that the size does not mention has as many as "plain".
+        """
+        name = parse(recipe, "recipe").name
+        return self.models.get("plain" if name not in self.recipes else name)
 
 
 class Kind(NamedTuple):
@@ -104,7 +133,7 @@ class Preset:
         """The methods that a protocol judges at a size."""
         if protocol.design != "pool":
             return self.methods
-        models, threat = self.size(size).models, protocol.threat
+        chosen, threat = self.size(size), protocol.threat
         left_out = self.left_out if threat.augmented else ()
         baseline = self.methods[0]
         return tuple(
@@ -112,14 +141,15 @@ class Preset:
             for one in self.methods
             if one.name not in left_out
             and (not threat.key_known or one.cell_width is not None or one == baseline)
-            and one.recipe in models
-            and self.attackers(one.recipe, threat).recipe in models
+            and chosen.pool_models(one.recipe)
+            and chosen.pool_models(self.attackers(one.recipe, threat).recipe)
         )
 
     def parameters(self, kind: Kind) -> dict[str, Any]:
-        """Of the architecture of some models."""
+        """Parameters of the architecture of some models."""
         other = self.other_parameters if kind.other else {}
-        return {**self.model_parameters, **self.variants.get(kind.recipe, {}), **other}
+        variant = self.variants.get(parse(kind.recipe, "recipe").name, {})
+        return {**self.model_parameters, **variant, **other}
 
     def attackers(self, recipe: str, threat: ThreatModel) -> Kind:
         """The models of an attacker on a target that was trained by a recipe."""
@@ -134,48 +164,84 @@ class Preset:
         attacks: Sequence[str] = (),
         protocols: Sequence[str] = (),
     ) -> Preset:
-        """The same preset with fewer methods, attacks or protocols; all where none are named.
+        """Choose methods, attacks and protocols of the preset, or others; all where none are named.
 
         The baseline always stays: MIDPUT compares with it. Protocols are run in the order in which
-        they are named. A protocol of which no attack stays is
-        left out.
+        they are named. A protocol of which no attack stays is left out.
 
-        A protocol that the preset does not run by itself can be named as well, such as
-        "adaptive_64" (see `protocols.protocol_of`).
+        Args:
+            methods: names of the preset's methods; or of any defense or recipe that is registered,
+                as `method_of` reads them.
+            attacks: names of the protocols' attacks; or the specifications of any that are
+                registered. One with other parameters than the protocols' is run where those are;
+                one that no protocol names, wherever its threat model allows it.
+            protocols: names of the preset's protocols; or of any that `protocol_of` reads, such as
+                "adaptive_64".
 
         Raises:
-            UnknownNameError: for a name the preset does not have.
+            UnknownNameError: for a name that is not registered, with the closest one.
+            InputError: for a specification that cannot be read, or parameters that do not fit.
         """
-        known_protocols = {protocol.name: protocol for protocol in self.protocols}
-        for name in protocols:
-            further = protocol_of(name)
-            if further is not None:
-                known_protocols.setdefault(name, further)
-        every = dict.fromkeys(name for one in self.protocols for name in one.attacks)
-        for kind, wanted, known in (
-            ("method", methods, [method.name for method in self.methods]),
-            ("attack", attacks, list(every)),
-            ("protocol", protocols, list(known_protocols)),
-        ):
-            for name in wanted:
-                if name not in known:
-                    names = dict.fromkeys([*known, *(NAMES if kind == "protocol" else ())])
-                    raise UnknownNameError(
-                        f"This preset has no {kind} {name!r}.",
-                        f"Known: {', '.join(names)}.",
-                    )
         baseline, *others = self.methods
-        kept = tuple(other for other in others if not methods or other.name in methods)
-        chosen = [
-            replace(
-                protocol,
-                attacks=tuple(name for name in protocol.attacks if not attacks or name in attacks),
-            )
-            for protocol in (
-                map(known_protocols.__getitem__, dict.fromkeys(protocols))
-                if protocols
-                else self.protocols
-            )
-        ]
-        judged = tuple(protocol for protocol in chosen if protocol.attacks)
-        return replace(self, methods=(baseline, *kept), protocols=judged)
+        names = [method.name for method in self.methods]
+        further = [method_of(text, names) for text in dict.fromkeys(methods) if text not in names]
+        kept = [other for other in others if not methods or other.name in methods]
+        chosen = self._chosen(protocols)
+        if attacks:
+            every = dict.fromkeys(name for one in self.protocols for name in one.attacks)
+            for text in attacks:
+                _check_attack(text, tuple(every))
+            chosen = [replace(one, attacks=_attacks_of(one, attacks, every)) for one in chosen]
+        return replace(
+            self,
+            methods=(baseline, *kept, *further),
+            protocols=tuple(protocol for protocol in chosen if protocol.attacks),
+        )
+
+    def _chosen(self, names: Sequence[str]) -> Sequence[AttackProtocol]:
+        """Protocols of some names, all of the preset for none."""
+        protocols = {protocol.name: protocol for protocol in self.protocols}
+        for name in names:
+            protocol = protocols.get(name) or protocol_of(name)
+            if protocol is None:
+                known = tuple(dict.fromkeys((*protocols, *NAMES)))
+                raise UnknownNameError(
+                    f"There is no protocol {name!r}.",
+                    f"{meant(name, known)}Known: {', '.join(known)}.",
+                )
+            protocols[name] = protocol
+        return [protocols[name] for name in dict.fromkeys(names or protocols)]
+
+
+def _check_attack(text: str, known: Sequence[str]) -> None:
+    """Raises unless a text names an attack; the preset's attacks come first in the message."""
+    name = parse(text, "attack").name
+    if name not in ATTACKS.names():
+        known = tuple(dict.fromkeys((*known, *ATTACKS.names())))
+        raise UnknownNameError(
+            f"There is no attack {name!r}.", f"{meant(name, known)}Known: {', '.join(known)}."
+        )
+    ATTACKS.build(text)
+
+
+def _attacks_of(
+    protocol: AttackProtocol, attacks: Sequence[str], every: Collection[str]
+) -> tuple[str, ...]:
+    """Attacks of a protocol that are among the chosen ones, then chosen ones that it can run.
+
+    Args:
+        protocol: of the preset, or another one.
+        attacks: the chosen ones, as specifications.
+        every: attacks that the preset's protocols name.
+    """
+    kept = [name for name in protocol.attacks if name in attacks]
+    for text in dict.fromkeys(attacks):
+        name = parse(text, "attack").name
+        if text in kept or text in every:
+            continue
+        attack = ATTACKS.build(text)
+        alone = not attack.aligned and not attack.needs_population
+        fits = name in protocol.attacks if name in every else protocol.design == "pool" or alone
+        if fits:
+            kept.append(text)
+    return tuple(kept)

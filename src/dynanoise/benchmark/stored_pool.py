@@ -8,7 +8,7 @@ from dynanoise.benchmark.benchmark import require_torch
 from dynanoise.benchmark.preset import Kind
 from dynanoise.core.errors import MissingModelError
 from dynanoise.core.outputs import Pool
-from dynanoise.core.registry import PRESETS, RECIPES
+from dynanoise.core.registry import PRESETS
 from dynanoise.evaluation.subject import Subject
 from dynanoise.training.architecture import named
 from dynanoise.training.store.places import Place
@@ -49,7 +49,7 @@ def stored_pool(
     split = pool_split(data, chosen.pool, max(chosen.models.values()), chosen.reference, 0)
     parameters = preset.parameters(Kind(recipe))
     model = named(preset.model, **parameters)
-    trained = RECIPES.get(recipe)(**chosen.recipes[recipe])
+    trained = chosen.recipe(recipe)
     subject = Subject(data.name, preset.model, command, parameters, recipe, name)
     for near in dict.fromkeys((preset.near, None)):
         jobs = pool_jobs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -112,7 +113,7 @@ class Sweep:
             words += ["--values", ",".join(f"{value:g}" for value in self.values)]
         words += ["--seeds", str(self.seeds)]
         words += ["--size", self.size] if self.size else []
-        words += [word for name in self.attacks for word in ("--attack", name)]
+        words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
         words += ["--device", self.device] if self.device != "cpu" else []
         return " ".join(words)
 

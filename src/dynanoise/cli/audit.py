@@ -85,6 +85,14 @@ def audit(
             "Default: 1 and 16; of --url 1 and as often as the budget allows, at most 16."
         ),
     ] = None,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ATTACK",
+            help="Run this attack: NAME or NAME(PARAMETER=VALUE, ...), such as "
+            "'lira(variance=example)'; may be given again. Default: all that the data allow.",
+        ),
+    ] = None,
     fail_if: Annotated[
         list[str] | None,
         typer.Option(
@@ -115,9 +123,9 @@ def audit(
                 if outputs is not None:
                     raise InputError("Both a file of outputs and --url were given.", "Name one.")
                 server = url, api_key, 10_000 if budget is None else budget
-                result = _serve(server, asked, (defense, queries, fail_if), seed, folder)
+                result = _serve(server, asked, (defense, queries, attack, fail_if), seed, folder)
             else:
-                question = _question(defense, queries, fail_if)
+                question = _question(defense, queries, attack, fail_if)
                 result = _run(outputs, asked, question, seed=seed, out=folder)
         except TooFewRecordsError as error:
             typer.echo(f"Error: {error}", err=True)
@@ -135,7 +143,10 @@ def audit(
 
 
 def _question(
-    defense: str | None, queries: list[int] | None, fail_if: list[str] | None
+    defense: str | None,
+    queries: list[int] | None,
+    attacks: list[str] | None,
+    fail_if: list[str] | None,
 ) -> Question:
     if queries and defense is None:
         raise InputError(
@@ -146,7 +157,7 @@ def _question(
     from dynanoise.audits.pool_audit import QUERIES, Question
 
     conditions = tuple(parsed(text) for text in fail_if or ())
-    return Question(defense, tuple(queries or QUERIES), conditions)
+    return Question(defense, tuple(queries or QUERIES), conditions, tuple(attacks or ()))
 
 
 def _run(
@@ -167,6 +178,7 @@ def _run(
     if question.defense is not None:
         words += ["--defense", shlex.quote(question.shown)]
         words += [word for count in question.budgets for word in ("--queries", str(count))]
+    words += [word for one in question.attacks for word in ("--attack", shlex.quote(one))]
     words += [word for one in question.fail_if for word in ("--fail-if", shlex.quote(str(one)))]
     words += ["--seed", str(seed)] if seed else []
     subject = Subject(given.name, kind, " ".join(words))
@@ -177,7 +189,7 @@ def _run(
 def _serve(
     server: tuple[str, str | None, int],
     asked: tuple[Path | None, str | None, Path | None, Path | None],
-    how: tuple[str | None, list[int] | None, list[str] | None],
+    how: tuple[str | None, list[int] | None, list[str] | None, list[str] | None],
     seed: int,
     out: Path | None,
 ) -> AuditResult:
@@ -187,7 +199,7 @@ def _serve(
     from dynanoise.audits.endpoint.endpoint_audit import Wanted, audited_server
 
     (url, api_key, budget), (model, factory, members, nonmembers) = server, asked
-    defense, queries, fail_if = how
+    defense, queries, attacks, fail_if = how
     if members is None or nonmembers is None:
         raise InputError(
             "--url needs tables of records that the model was trained on and of others.",
@@ -209,6 +221,7 @@ def _serve(
         factory,
         tuple(parsed(text) for text in fail_if or ()),
         seed,
+        tuple(attacks or ()),
     )
     endpoint = Endpoint(url, budget, api_key)
     if out is not None:
@@ -221,6 +234,7 @@ def _serve(
     words += ["--model", shlex.quote(model.name)] if model else []
     words += ["--factory", shlex.quote(factory)] if factory else []
     words += ["--queries", str(wanted.queries)] if wanted.queries else []
+    words += [word for one in wanted.attacks for word in ("--attack", shlex.quote(one))]
     words += [word for one in wanted.fail_if for word in ("--fail-if", shlex.quote(str(one)))]
     words += ["--seed", str(seed)] if seed else []
     return audited_server(endpoint, wanted, " ".join(words), terminal.progress_bar)

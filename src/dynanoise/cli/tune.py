@@ -45,6 +45,14 @@ def tune(
     queries: Annotated[
         int, typer.Option(min=1, help="How often the attacker repeats a query, and averages.")
     ] = 16,
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ATTACK",
+            help="Judge settings by this attack: NAME or NAME(PARAMETER=VALUE, ...); may be given "
+            "again. Default: all that the models allow.",
+        ),
+    ] = None,
     max_accuracy_drop: Annotated[
         float, typer.Option(help="Accuracy that the defense may cost, 0.01 is one point.")
     ] = 0.01,
@@ -99,6 +107,7 @@ def tune(
             seed=seed,
             workers=workers or os.cpu_count() or 1,
             near=near,
+            attacks=tuple(attack or ()),
         )
         folder = terminal.folder_of(out)
         assert folder is not None
@@ -132,6 +141,7 @@ def _words(plan: TunePlan) -> list[str]:
     words += ["--max-nll", f"{plan.nll:g}"] if plan.nll is not None else []
     words += ["--max-ece", f"{plan.ece:g}"] if plan.ece is not None else []
     words += [] if plan.near else ["--no-near"]
+    words += [word for one in plan.attacks for word in ("--attack", shlex.quote(one))]
     return words + (["--seed", str(plan.seed)] if plan.seed else [])
 
 

@@ -44,7 +44,7 @@ def parse(text: str, kind: str = "component") -> Spec:
     {'attack': 'lira(variance=example, centre=median)'}
     """
     match = _FORM.fullmatch(text.strip())
-    pairs = [pair.partition("=") for pair in _split((match and match["parameters"]) or "")]
+    pairs = [pair.partition("=") for pair in split((match and match["parameters"]) or "")]
     keys = [key.strip() for key, _, _ in pairs]
     readable = all(map(str.isidentifier, keys)) and all(equals for _, equals, _ in pairs)
     if match is None or not readable:
@@ -56,10 +56,10 @@ def parse(text: str, kind: str = "component") -> Spec:
     return Spec(match["name"], dict(zip(keys, values, strict=True)))
 
 
-def _split(text: str) -> list[str]:
-    """Non-empty parts of a text between the commas outside brackets and quotes.
+def split(text: str, separator: str = ",") -> list[str]:
+    """Split a text at the separators outside brackets and quotes; empty parts are left out.
 
-    >>> _split("a=(1, 2), b='x, y', c=d(e=1, f=2),")
+    >>> split("a=(1, 2), b='x, y', c=d(e=1, f=2),")
     ['a=(1, 2)', " b='x, y'", ' c=d(e=1, f=2)']
     """
     parts, depth, quote = [""], 0, ""
@@ -68,7 +68,7 @@ def _split(text: str) -> list[str]:
             quote = "" if quote else letter
         elif not quote:
             depth += (letter in _OPENING) - (letter in _CLOSING)
-        if letter == "," and depth == 0 and not quote:
+        if letter == separator and depth == 0 and not quote:
             parts.append("")
         else:
             parts[-1] += letter

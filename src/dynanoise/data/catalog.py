@@ -1,18 +1,31 @@
-"""Data by whatever names them: a registered name, a path, or an id of the hub."""
+"""Data by name: a registered name with or without parameters, a path, or an id of the hub."""
 
 from __future__ import annotations
 
-import inspect
 from pathlib import Path
 
-from dynanoise.core.errors import DataFileError, MissingDataError
+from dynanoise.core.errors import DataFileError, InputError, MissingDataError
 from dynanoise.core.registry import DATASETS
+from dynanoise.core.spec import parse
 from dynanoise.data import images, tables
 from dynanoise.data.dataset import Data
 from dynanoise.data.hub import HubError
 from dynanoise.data.hub_layout import AS_PUBLISHED, Decoding, decode, parts_of_folder, parts_of_hub
 
 HUB = "hub:"
+
+
+def registered_name(what: str) -> str | None:
+    """Name of the registered data set that a specification is of; None for other data.
+
+    >>> registered_name("digits"), registered_name("digits.csv")
+    ('digits', None)
+    """
+    try:
+        name = parse(what).name
+    except InputError:  # a path with brackets in it
+        return None
+    return name if name in DATASETS.names() else None
 
 
 def load(
@@ -25,8 +38,9 @@ def load(
 ) -> Data:
     """The data that ``what`` names.
 
-    What fits first: a registered name; ``hub:OWNER/NAME``; a file, see `tables.load`; a folder
-    with ``train-*.parquet``, see `hub_layout.decode`; a folder of images, see `images.load_folder`.
+    What fits first: a registered name, or a specification "NAME(PARAMETER=VALUE, ...)" of it;
+    ``hub:OWNER/NAME``; a file, see `tables.load`; a folder with ``train-*.parquet``, see
+    `hub_layout.decode`; a folder of images, see `images.load_folder`.
 
     Args:
         what: the name.
@@ -42,11 +56,13 @@ def load(
     >>> load("digits").inputs.shape
     (1797, 64)
     """
-    if what in DATASETS.names():
-        loader = DATASETS.get(what)
-        texts = tokenizer is not None and "tokenizer" in inspect.signature(loader).parameters
-        named: Data = loader(folder, tokenizer=tokenizer) if texts else loader(folder)
-        return named
+    registered = registered_name(what)
+    if registered is not None:
+        context = {"folder": folder, "tokenizer": tokenizer}
+        taken = DATASETS.parameters(registered)
+        parameters = {**parse(what).parameters, **{k: v for k, v in context.items() if k in taken}}
+        data: Data = DATASETS.make(registered, parameters)
+        return data
     decoding = Decoding(side=side, tokenizer=tokenizer)
     if what.startswith(HUB):
         return load_from_hub(what.removeprefix(HUB), decoding)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dynanoise.attacks.title import title_of
@@ -29,8 +29,12 @@ class Feasible(NamedTuple):
     needs: Mapping[str, str]
 
 
-def feasible(pool: Pool) -> Feasible:
-    """Sorts the installed attacks of a protocol by whether these models are enough for them.
+def feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
+    """Sort attacks by whether these models are enough for them.
+
+    Args:
+        pool: the models' outputs.
+        attacks: specifications of the attacks; the installed ones of the protocol if empty.
 
     >>> import numpy as np
     >>> from dynanoise.audits.inputs import given_of
@@ -41,13 +45,11 @@ def feasible(pool: Pool) -> Feasible:
     >>> feasible(alone).needs["lira"].partition(":")[0]
     'LiRA needs shadow models'
     """
-    installed = ATTACKS.names()
     alone = pool.models == 1
     runs, needs = [], {}
-    for name in dict.fromkeys((*(SINGLE if alone else ()), *STRONG)):
-        if name not in installed:
-            continue
-        attack = ATTACKS.get(name)
+    usual = [*(SINGLE if alone else ()), *STRONG]
+    for name in dict.fromkeys(attacks or filter(ATTACKS.names().__contains__, usual)):
+        attack = ATTACKS.build(name)
         if alone and attack.aligned:
             needs[name] = (
                 f"{title_of(name)} needs shadow models: give the answers of several models, each "

@@ -1,55 +1,67 @@
-"""Models by whatever names them: a registered name, or hf: and a pretrained transformer."""
+"""Models by specification: a registered name, or hf: and a pretrained transformer."""
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Any
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import MODELS
+from dynanoise.core.spec import Spec, parse
 
 HF = "hf:"
 
 
 def named(text: str, **parameters: Any) -> Any:
-    """The model that ``text`` names.
+    """Make the model of a specification.
 
     Args:
-        text: a registered name, such as "cnn"; or "hf:" and what `checkpoints.find` finds, such as
-            "hf:distilbert-base-uncased".
-        parameters: of the model's dataclass; of hf, those of `Hf.named`.
+        text: a registered name with or without parameters, such as "cnn" or "cnn(width=32)"; or
+            "hf:" and what `checkpoints.find` finds, such as "hf:distilbert-base-uncased" or
+            "hf:distilbert-base-uncased(pretrained=False)".
+        parameters: further ones, which replace the text's.
 
     Raises:
-        UnknownNameError: if no model is called so.
+        UnknownNameError: if there is no such model.
         InputError: for a parameter that the model does not have, or an hf without a name.
         DynaNoiseError: whatever finding a pretrained model raises.
 
-    >>> named("mlp", hidden=(8,))
-    Mlp(hidden=(8,))
+    >>> named("mlp(hidden=(16,))"), named("mlp", hidden=(8,))
+    (Mlp(hidden=(16,)), Mlp(hidden=(8,)))
     """
+    name, own = spec_of(text)
     source = tokenizer_of(text)
-    if text == HF.rstrip(":") or source == "":
+    if name == HF.rstrip(":") or source == "":
         raise InputError(
             f"The model {text!r} names no transformer.",
             f"Add a folder or the hub's name of one: {HF}distilbert-base-uncased.",
         )
-    kind = MODELS.get(text if source is None else HF.rstrip(":"))
-    known = {field.name for field in fields(kind)}
-    if source is not None:
-        known &= {"pretrained"}
+    parameters = {**own, **parameters}
+    if source is None:
+        return MODELS.make(name, parameters)
     for parameter in parameters:
-        if parameter not in known:
+        if parameter != "pretrained":
             raise InputError(
-                f"The model {text!r} has no parameter {parameter!r}.",
-                f"Known: {', '.join(sorted(known)) or 'none'}.",
+                f"The model {name!r} has no parameter {parameter!r}.", "Known: pretrained."
             )
-    return kind(**parameters) if source is None else kind.named(source, **parameters)
+    return MODELS.get(HF.rstrip(":")).named(source, **parameters)
+
+
+def spec_of(text: str) -> Spec:
+    """Read the specification of a model.
+
+    >>> spec_of("hf:somebody's model").name
+    "hf:somebody's model"
+    """
+    if text.startswith(HF) and not text.endswith(")"):  # folders may have any name
+        return Spec(text, {})
+    return parse(text, "model")
 
 
 def tokenizer_of(text: str) -> str | None:
-    """Whose tokenizer the texts of a model need, for `anything.load`; None for their own words.
+    """Name of the tokenizer that a model's texts need, for `catalog.load`; None for no tokenizer.
 
     >>> tokenizer_of("hf:distilbert-base-uncased"), tokenizer_of("text")
     ('distilbert-base-uncased', None)
     """
-    return text.removeprefix(HF) if text.startswith(HF) else None
+    name = spec_of(text).name
+    return name.removeprefix(HF) if name.startswith(HF) else None

@@ -75,12 +75,13 @@ class Objective:
         pool: several models; answers about near-duplicates are not used.
         queries: Q >= 1.
         seed: of the draw.
+        attacks: specifications of the attacks to judge by; `QUICK` if empty.
 
     Raises:
         TooFewRecordsError: if the pool is too small for any attack, or has no test data.
     """
 
-    def __init__(self, pool: Pool, queries: int, seed: int) -> None:
+    def __init__(self, pool: Pool, queries: int, seed: int, attacks: Sequence[str] = ()) -> None:
         if not len(pool.test.labels) or not len(pool.reference.labels):
             raise TooFewRecordsError(
                 "There are no answers about test data to measure accuracy and likelihood on.",
@@ -103,7 +104,13 @@ class Objective:
         # What every setting would otherwise make anew: it depends on membership alone.
         self._roles = roles(self.pool, self.pool.seed)
         self._views = [self.pool.view(model) for model in range(pool.models)]
-        self.attacks = tuple(name for name in feasible(self.pool).attacks if name in QUICK)
+        feasible_attacks = feasible(self.pool, attacks).attacks
+        self.attacks = tuple(name for name in feasible_attacks if attacks or name in QUICK)
+        if not self.attacks:
+            raise TooFewRecordsError(
+                f"These models are not enough for {' or '.join(attacks or QUICK)}.",
+                "Give more models or records, or name other attacks.",
+            )
         plain, label = Method("none", undefended()), Method("label", CalibratedLabel())
         self.success, self.plain = self._success(plain), self._utility(plain)
         self.floor = self(label)

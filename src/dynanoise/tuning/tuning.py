@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
@@ -48,9 +49,11 @@ class TunePlan:
         seed: of records, search and noise.
         workers: processes.
         near: whether the best are also judged over near-duplicates, where there are any.
+        attacks: specifications of the attacks to judge by; the usual ones if empty.
 
     Raises:
-        InputError: for numbers outside these ranges.
+        InputError: for numbers outside these ranges, or a specification that cannot be read.
+        UnknownNameError: if there is no such attack.
     """
 
     trials: int = 1000
@@ -61,8 +64,11 @@ class TunePlan:
     seed: int = 0
     workers: int = 1
     near: bool = True
+    attacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for attack in self.attacks:
+            ATTACKS.build(attack)
         for name in ("trials", "queries", "workers"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -86,7 +92,7 @@ class TunePlan:
         budgets = dict.fromkeys((1, self.queries))
         near = self.near and pool.examples.inputs > 1
         found = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
-        can = feasible(pool.originals()).attacks
+        can = feasible(pool.originals(), self.attacks).attacks
         return tuple(replace(one, attacks=can) for one in found)
 
 
@@ -158,7 +164,7 @@ def tune(
             "There is one model, and its attacker needs others to learn from.",
             "Give answers of several models, each trained on its own random half of the records.",
         )
-    objective = Objective(pool, plan.queries, plan.seed)
+    objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
     limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)
     started = time.perf_counter()
     with judges(objective, plan.workers) as judge:

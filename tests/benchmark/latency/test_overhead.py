@@ -129,12 +129,12 @@ def test_records_say_what_was_timed(measured: tuple[dict[str, Result], list[str]
 def test_a_stored_model_is_not_trained_again(
     measured: tuple[dict[str, Result], list[str]], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dynanoise.training.store import stored
+    from dynanoise.training.execution import outputs
 
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a stored model was trained again")
 
-    monkeypatch.setattr(stored, "train_and_answer", refuse)
+    monkeypatch.setattr(outputs, "train_and_answer", refuse)
     monkeypatch.setattr(REGISTRY, "get", lambda name: DIGITS)
     plan = OverheadPlan("digits", methods=("smaller",), efforts={4: Effort(6, block=1e-4)})
     rows = overhead(plan, store=folder)

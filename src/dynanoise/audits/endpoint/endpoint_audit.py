@@ -26,6 +26,7 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Pool
+from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import SERVED, Result
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation import provenance
@@ -52,6 +53,7 @@ class Wanted:
         factory: for it, see `models_on_disk.load`.
         fail_if: conditions of failure.
         seed: of everything drawn.
+        attacks: the attacks to run, as specifications; all of the protocol if empty.
 
     Raises:
         InputError: if something does not fit together.
@@ -65,8 +67,11 @@ class Wanted:
     factory: str | None = None
     fail_if: tuple[Condition, ...] = ()
     seed: int = 0
+    attacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        for attack in self.attacks:
+            ATTACKS.build(attack)
         if self.queries is not None and self.queries < 1:
             raise InputError(f"A query budget is {self.queries}.", "Use at least 1.")
         if self.model is not None and self.configured is None:
@@ -125,9 +130,13 @@ def audited_server(
     )
     subject = Subject(given.name, "as served", command)
     pool, keep = given.pool(wanted.seed), Gatherer()
-    can = feasible(pool)
+    can = feasible(pool, wanted.attacks)
     found: list[Result] = []
-    question = None if local is None else Question(str(wanted.configured), _budgets(plan))
+    question = (
+        None
+        if local is None
+        else Question(str(wanted.configured), _budgets(plan), attacks=wanted.attacks)
+    )
     total = len(_budgets(plan)) * (len(can.attacks) + 1)
     total += 0 if local is None or question is None else steps(local.pool(wanted.seed), question)
     with bars(f"audit of {endpoint.name}", total) as progress:

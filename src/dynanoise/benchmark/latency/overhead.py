@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ class OverheadPlan:
         """The command line that makes such results."""
         words = ["dynanoise", "bench", OVERHEAD, "--on", self.on]
         words += ["--size", self.size] if self.size else []
-        words += [word for name in self.methods for word in ("--defense", name)]
+        words += [word for name in self.methods for word in ("--defense", shlex.quote(name))]
         words += ["--device", self.device] if self.device != "cpu" else []
         return " ".join(words)
 

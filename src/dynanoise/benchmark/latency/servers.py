@@ -14,8 +14,7 @@ from dynanoise.benchmark.preset import Kind, Preset, Size
 from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.numerics import Floats, Int64
 from dynanoise.core.outputs import Outputs
-from dynanoise.core.registry import DATASETS, RECIPES
-from dynanoise.data.dataset import Data
+from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
 from dynanoise.evaluation.noise_streams import noise_of
 from dynanoise.training.architecture import named
@@ -106,12 +105,12 @@ def prepare(
     from dynanoise.training.paper_split import paper_jobs, paper_run
     from dynanoise.training.store.store import Store
 
-    data: Data = DATASETS.get(preset.dataset)(folder)
+    data = catalog.load(preset.dataset, folder)
     split = split_of(data, size.pool, size.reference, seed)
     base = preset.methods[0].recipe
     needed = dict.fromkeys(method.recipe for method in preset.methods)
     architectures = {name: named(preset.model, **preset.parameters(Kind(name))) for name in needed}
-    recipe = RECIPES.get(base)(**size.recipes[base])
+    recipe = size.recipe(base)
     # The target's job of `bench`, so that one store serves both.
     (job,) = paper_jobs(
         split,

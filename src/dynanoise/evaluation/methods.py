@@ -1,0 +1,100 @@
+"""Methods, the rows of a table, from the text that names them on a command."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from dynanoise.config.configuration import Configuration
+from dynanoise.core import spec
+from dynanoise.core.defense import Defense, Method
+from dynanoise.core.errors import InputError, UnknownNameError
+from dynanoise.core.registry import DEFENSES, RECIPES, meant
+from dynanoise.defenses.temperature import undefended
+
+_FILES = (".yaml", ".yml")
+
+
+def is_file(text: str) -> bool:
+    """True if a text names a defense.yaml, by its ending."""
+    return text.lower().endswith(_FILES)
+
+
+def defended(defense: str | Defense | Configuration) -> Method:
+    """Make the method of an answer-time defense.
+
+    Args:
+        defense: a specification such as "temperature(temperature=4)", the path of a defense.yaml,
+            a `Configuration`, or a defense. Of a configuration the defense and the width of keyed
+            noise's cells count, not the secret.
+
+    Returns:
+        A method with the defense's registered name, and the recipe "plain".
+
+    Raises:
+        UnknownNameError: if there is no such defense.
+        InputError: if the text cannot be read, or names "none".
+
+    >>> defended("temperature(temperature=4)").defense
+    Temperature(temperature=4.0)
+    """
+    if isinstance(defense, str) and is_file(defense):
+        defense = Configuration.read(defense)
+    if isinstance(defense, Configuration):
+        name = DEFENSES.name_of(type(defense.defense))
+        return Method(name, defense.defense, cell_width=defense.cell_width)
+    if not isinstance(defense, str):
+        return Method(type(defense).__name__.lower(), defense)
+    name = spec.parse(defense, "defense").name
+    if name == "none":
+        raise InputError(
+            "The defense 'none' is no defense.",
+            f"Known: {', '.join(known for known in DEFENSES.names() if known != 'none')}.",
+        )
+    return Method(name, DEFENSES.build(defense))
+
+
+def method_of(text: str, known: Sequence[str] = ()) -> Method:
+    """Make a method from the text that names it.
+
+    Args:
+        text: the specification of a defense, "dynanoise(base_variance=0.5)"; the path of a
+            defense.yaml; the specification of a training recipe, "relaxloss(alpha=0.3)", for
+            models that answer without a defense; or both, "relaxloss(alpha=0.3)+temperature". A
+            name that is both a defense's and a recipe's is the defense's.
+        known: names of the preset's methods, for the message of the error.
+
+    Returns:
+        The method, called by the text; by the file's name where it is a path.
+
+    Raises:
+        UnknownNameError: if there is no such defense or recipe, with the closest name.
+        InputError: if the text cannot be read, or a parameter does not fit.
+
+    >>> method_of("relaxloss+temperature(temperature=4)").recipe
+    'relaxloss'
+    """
+    if is_file(text):
+        method = defended(text)
+        return Method(Path(text).name, method.defense, cell_width=method.cell_width)
+    text = text.strip()
+    parts = spec.split(text, "+") or [""]
+    names = [spec.parse(part, "method").name for part in parts]
+    if len(parts) > 2:
+        raise InputError(f"{text!r} has {len(parts)} parts.", "Write DEFENSE, or RECIPE+DEFENSE.")
+    defenses, recipes = DEFENSES.names(), RECIPES.names()
+    if len(parts) == 2:
+        expected = [("recipe", recipes), ("defense", defenses)]
+    else:
+        expected = [("method", tuple(dict.fromkeys((*known, *defenses, *recipes))))]
+    for name, (kind, there) in zip(names, expected, strict=True):
+        if name not in there:
+            raise UnknownNameError(
+                f"There is no {kind} {name!r}.", f"{meant(name, there)}Known: {', '.join(there)}."
+            )
+        if name not in (*defenses, *recipes):
+            raise InputError(f"The preset's method {name!r} has no parameters.", "Name it alone.")
+    if names[-1] not in defenses:
+        return Method(text, undefended(), recipe=text)
+    defense = DEFENSES.build(parts[-1])
+    return Method(text, defense, recipe=parts[0].strip()) if parts[1:] else Method(text, defense)
