@@ -26,11 +26,12 @@ from dynanoise.core.extras import require
 from dynanoise.core.files import write_json
 from dynanoise.core.registry import DATASETS, MODELS, RECIPES
 from dynanoise.data.dataset import Data
+from dynanoise.data.splits import pool_split
 from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.training.designs import pool_jobs
 from dynanoise.training.execution.executors import InProcess, Processes
 from dynanoise.training.execution.ray_cluster import RayCluster
 from dynanoise.training.jobs import Answers, Executor, Job
-from dynanoise.training.pools import pool_jobs, pool_split
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
 

@@ -46,9 +46,10 @@ def trained() -> Pool:
     """12 small networks on fair coins over 400 digits, about 2 seconds."""
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
     from dynanoise.data.datasets.digits import digits
+    from dynanoise.data.splits import pool_split
+    from dynanoise.training.designs import pool_jobs, pool_of
     from dynanoise.training.execution.executors import InProcess
     from dynanoise.training.models.mlp import Mlp
-    from dynanoise.training.pools import pool_jobs, pool_of, pool_split
     from dynanoise.training.recipes.plain import Plain
     from dynanoise.training.schedule import Schedule
 

@@ -16,13 +16,14 @@ from dynanoise.core.errors import InputError, MissingModelError  # noqa: E402
 from dynanoise.core.registry import MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
+from dynanoise.data.splits import PoolSplit, pool_split  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402
 from dynanoise.evaluation.protocols import adaptive  # noqa: E402
 from dynanoise.evaluation.shadow_pool import judge_pool  # noqa: E402
+from dynanoise.training.designs import pool_jobs, pool_of  # noqa: E402
 from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import FromStore, InProcess  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
-from dynanoise.training.pools import PoolSplit, pool_jobs, pool_of, pool_split  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 

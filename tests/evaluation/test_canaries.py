@@ -157,8 +157,8 @@ def small() -> Plan:
 
 def test_bench_with_canaries_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+    from dynanoise.data.splits import pool_split
     from dynanoise.training.execution.executors import InProcess
-    from dynanoise.training.pools import pool_split
 
     trained_on: list[Data] = []
 

@@ -15,8 +15,7 @@ from torch import nn
 
 from dynanoise.core.registry import MODELS
 from dynanoise.data.dataset import Data
-from dynanoise.training.jobs import Answers, Executor, Job
-from dynanoise.training.material import Material
+from dynanoise.training.jobs import Answers, Executor, Job, Material
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from tests.training import tiny

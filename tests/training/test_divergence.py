@@ -15,8 +15,7 @@ import torch
 
 from dynanoise.core.errors import DivergedError
 from dynanoise.training import divergence
-from dynanoise.training.jobs import Job, train_and_answer
-from dynanoise.training.material import Material
+from dynanoise.training.jobs import Job, Material, train_and_answer
 from dynanoise.training.recipes.dpsgd import DpSgd
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule

@@ -15,10 +15,10 @@ from dynanoise.core.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.splits import paper_split  # noqa: E402
 from dynanoise.metrics.roc import roc  # noqa: E402
+from dynanoise.training.designs import paper_jobs, paper_run  # noqa: E402
 from dynanoise.training.execution.executors import InProcess  # noqa: E402
 from dynanoise.training.jobs import Answers, Job  # noqa: E402
 from dynanoise.training.jobs import train_and_answer as train  # noqa: E402
-from dynanoise.training.paper_split import paper_jobs, paper_run  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 
 

@@ -14,7 +14,7 @@ from dynanoise.core.result import Result
 from dynanoise.data.dataset import Data
 from dynanoise.evaluation.evidence import Keep
 from dynanoise.evaluation.executors import several
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Executor

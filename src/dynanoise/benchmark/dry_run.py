@@ -11,7 +11,7 @@ from dynanoise.benchmark.benchmark import require_torch
 from dynanoise.benchmark.layouts import layout_of
 from dynanoise.benchmark.plan import Plan
 from dynanoise.data.dataset import Data
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Job

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from dynanoise.benchmark.plan import Plan
     from dynanoise.training.execution.ray_cluster import RayCluster
-    from dynanoise.training.store.places import Place
+    from dynanoise.training.store.storage import Place
 
 _FEW = 32
 """Brief models that are trained before other processes have started."""

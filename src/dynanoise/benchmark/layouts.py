@@ -115,7 +115,7 @@ class Runs:
         self, plan: Plan, data: Data, models: Mapping[str, Any], recipes: Mapping[str, Any]
     ) -> None:
         from dynanoise.data.splits import split_of
-        from dynanoise.training.paper_split import paper_jobs
+        from dynanoise.training.designs import paper_jobs
 
         self.plan, self.data = plan, data
         preset, size = plan.preset, plan.preset.size(plan.size)
@@ -140,7 +140,7 @@ class Runs:
         self, answers: Iterator[Answers], stamp: Stamp, progress: Progress
     ) -> Iterator[Result]:
         """Takes the answers to its jobs, in their order."""
-        from dynanoise.training.paper_split import paper_run
+        from dynanoise.training.designs import paper_run
 
         for seed, split in enumerate(self.splits):
             runs, training = {}, {}
@@ -179,7 +179,8 @@ class Pools:
     def __init__(
         self, plan: Plan, data: Data, models: Mapping[Kind, Any], recipes: Mapping[str, Any]
     ) -> None:
-        from dynanoise.training.pools import pool_jobs, pool_split
+        from dynanoise.data.splits import pool_split
+        from dynanoise.training.designs import pool_jobs
 
         self.plan, self.data = plan, data
         preset, size = plan.preset, plan.preset.size(plan.size)
@@ -215,7 +216,7 @@ class Pools:
         keep: Keep | None = None,
     ) -> Iterator[Result]:
         """Takes the answers to its jobs, in their order."""
-        from dynanoise.training.pools import pool_of
+        from dynanoise.training.designs import pool_of
 
         pools: dict[Kind, Pool] = {}
         training = {}

@@ -11,7 +11,7 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
 from dynanoise.evaluation.subject import Subject
 from dynanoise.training.architecture import named
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 
 def stored_pool(
@@ -39,8 +39,9 @@ def stored_pool(
     """
     require_torch()
     from dynanoise.data import catalog
+    from dynanoise.data.splits import pool_split
+    from dynanoise.training.designs import pool_jobs, pool_of
     from dynanoise.training.execution.executors import FromStore
-    from dynanoise.training.pools import pool_jobs, pool_of, pool_split
     from dynanoise.training.store.store import Store
 
     preset = PRESETS.get(name)

@@ -17,7 +17,7 @@ from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import Result
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.protocols import PAPER
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 PARAMETERS = {
     "base_variance": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dynanoise.core.evidence import Evidence
     from dynanoise.core.result import Result
     from dynanoise.data.dataset import Data
-    from dynanoise.training.store.places import Place
+    from dynanoise.training.store.storage import Place
     from dynanoise.training.store.store import Store
 
 StoreFolder = Annotated[
@@ -76,7 +76,7 @@ def store_folder(told: str | None) -> Place | None:
     Raises:
         InputError: for an address that names no bucket, or holds a secret.
     """
-    from dynanoise.training.store.places import place
+    from dynanoise.training.store.storage import place
 
     if told is not None:
         return place(told)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.seeding import derive
 from dynanoise.data.dataset import Data
 
@@ -144,3 +144,84 @@ def _dealt(ids: Int64, pool: int, reference: int) -> PaperSplit:
         ),
     )
     return PaperSplit(*(np.sort(part) for part in parts))
+
+
+@dataclass(frozen=True, eq=False)
+class PoolSplit:
+    """Disjoint record ids in ascending order, and who is trained on what.
+
+    Attributes:
+        pool: int64 [N], the records that models are trained on and attacked about.
+        use: int8 [M, N], 1 where a model is trained on a record, else 0.
+        reference: int64, known non-members of all models.
+        test: int64, what utility is measured on.
+    """
+
+    pool: Int64
+    use: Int8
+    reference: Int64
+    test: Int64
+
+    @property
+    def ids(self) -> Int64:
+        """All ids that play a part, in ascending order."""
+        return np.sort(np.concatenate([self.pool, self.reference, self.test]))
+
+    @property
+    def attacked(self) -> Int64:
+        """The ids of the pool and the reference, in ascending order."""
+        return np.sort(np.concatenate([self.pool, self.reference]))
+
+    @property
+    def digest(self) -> str:
+        """16 hexadecimal digits of SHA-256 over all of it."""
+        digest = hashlib.sha256()
+        for ids in (self.pool, self.reference, self.test):
+            digest.update(f"{len(ids)}:".encode() + ids.astype("<i8").tobytes())
+        digest.update(self.use.tobytes())
+        return digest.hexdigest()[:16]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many records and models play each part."""
+        return {
+            "pool": len(self.pool),
+            "models": len(self.use),
+            "reference": len(self.reference),
+            "test": len(self.test),
+        }
+
+
+def pool_split(data: Data, pool: int, models: int, reference: int, seed: int) -> PoolSplit:
+    """Records for a pool, and membership by a fair coin for every model and record.
+
+    Not "each record in exactly half of the models": then the other models' membership gives a
+    model's own away. The records are those of `split_of` with the same numbers and seed.
+
+    Args:
+        data: the data set.
+        pool: how many records, >= 10.
+        models: how many models, >= 2. More of them leave the membership of the first unchanged.
+        reference: how many known non-members.
+        seed: the run's seed.
+
+    Raises:
+        InputError: if the parts do not fit into the records, or models is below 2.
+
+    >>> from dynanoise.data.datasets.digits import digits
+    >>> split = pool_split(digits(), pool=600, models=4, reference=300, seed=0)
+    >>> split.counts
+    {'pool': 600, 'models': 4, 'reference': 300, 'test': 897}
+    >>> split.use.sum(axis=1).tolist(), np.bincount(split.use.sum(axis=0)).tolist()
+    ([293, 307, 288, 282], [48, 144, 228, 150, 30])
+    """
+    if models < 2:
+        raise InputError(f"models is {models}.", "Use a target and at least one shadow model.")
+    parts = split_of(data, pool, reference, seed)
+    attacked = [parts.members, parts.non_members, parts.shadow_members, parts.shadow_non_members]
+    ids = np.sort(np.concatenate(attacked))
+    coins = [
+        np.random.default_rng(derive(seed, "membership", model)).random(len(ids)) < 0.5
+        for model in range(models)
+    ]
+    return PoolSplit(ids, np.array(coins).astype(np.int8), parts.reference, parts.test)

@@ -1,9 +1,9 @@
-"""One model to train, as a value; and training it."""
+"""Jobs: one model to train, as a value; what its recipe trains from; and its outputs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor, nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
@@ -19,14 +20,68 @@ from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import Facts, facts_of
-from dynanoise.training.material import Material
 
 Float32 = npt.NDArray[np.float32]
+
+RANDOM_INPUTS = 100
+"""Number of random inputs that every model is queried on, for defenses that need them."""
+
+_NEAR_AT_ONCE = 64
+"""Near-duplicates in a batch of queries; fastest in bfloat16."""
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """Everything one training run may use.
+
+    Attributes:
+        build: makes a freshly initialised model, on the device, from torch's global generator,
+            which the job has seeded and restores afterwards. Call it as often as needed.
+        data: the data set; models take its raw inputs and do their own preprocessing.
+        members: int64 [n], ids of the records to train on.
+        reference: int64 [r], ids of known non-members, disjoint from members, test data and
+            everything that attacks are scored on.
+        seed: of this model.
+        device: where to train.
+    """
+
+    build: Callable[[], nn.Module]
+    data: Data
+    members: Int64
+    reference: Int64
+    seed: int
+    device: torch.device
+
+    def inputs(self, ids: Int64) -> Tensor:
+        """Raw inputs [len(ids), ...] on the device."""
+        return torch.from_numpy(self.data.inputs[ids]).to(self.device)
+
+    def labels(self, ids: Int64) -> Tensor:
+        """Labels int64 [len(ids)] on the device."""
+        return torch.from_numpy(self.data.labels[ids]).to(self.device)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """A processor generator for one purpose, such as "order"."""
+        return torch.Generator().manual_seed(derive(self.seed, purpose))
+
+
+class Recipe(Protocol):
+    """A way to train a model: a frozen dataclass of parameters, registered in ``RECIPES``.
+
+    Attributes:
+        version: raised whenever the recipe's results change, so that stored models of an older
+            version are not taken for its own.
+    """
+
+    version: Any
+
+    def train(self, material: Material) -> nn.Module:
+        """A trained model in evaluation mode, on the material's device."""
 
 
 @dataclass(frozen=True, eq=False)
 class Further:
-    """Further questions to a trained model.
+    """Further queries to a trained model.
 
     Attributes:
         near: which near-duplicates.
@@ -47,11 +102,12 @@ class Job:
         recipe: how to train it, such as `recipes.plain.Plain`.
         members, reference: int64 [n], ids to train on and ids of known non-members.
         seed: of the initial weights and the order of the records.
-        asked: int64 [n], ids in ascending order that the model is asked about, the members among
-            them; None for all of the data.
+        asked: int64 [n], ids in ascending order of the records that the model is queried on, the
+            members among them; None for all of the data.
         threads: of the processor; another number may round differently.
         device: where to train, "cpu" or "cuda".
-        further: what the trained model is asked besides; no part of what determines the model.
+        further: near-duplicates that the trained model is queried on as well; no part of what
+            determines the model.
     """
 
     name: str
@@ -75,20 +131,32 @@ class Job:
                 "Use np.unique of all ids that play a part.",
             )
 
+    def material(self, data: Data) -> Material:
+        """What the job's recipe trains from."""
+        device = torch.device(self.device)
+        return Material(
+            build=lambda: self.model.build(data.inputs.shape[1:], data.classes).to(device),
+            data=data,
+            members=self.members,
+            reference=self.reference,
+            seed=self.seed,
+            device=device,
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What one trained model said.
+    """Outputs of one trained model.
 
     Attributes:
-        logits: float32 [n, A, K], about every record it was asked about, in the order of ids.
-        random: float32 [R, K], about R random inputs (see `Data.random_inputs`).
-        retries: how often training diverged and was repeated (see `divergence.retrying`).
-        seconds: wall time of training and answering, when that was done.
-        facts: what the recipe says of the model besides, such as DP-SGD's epsilon (see `facts`).
-        near: float32 [m, A - 1, K], about the near-duplicates of the records of `Job.further`; None
-            where the job asks for none.
-        node: of a cluster that gave these answers, for progress; "" for this machine.
+        logits: float32 [n, A, K], on every record it was queried on, in the order of ids.
+        random: float32 [R, K], logits on R random inputs (see `Data.random_inputs`).
+        retries: number of times training diverged and was repeated (see `divergence.retrying`).
+        seconds: wall time of training and queries, when that was done.
+        facts: numbers that the recipe adds, such as DP-SGD's epsilon (see `facts`).
+        near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.further`;
+            None where the job has none.
+        node: of a cluster that trained the model, for progress; "" for this machine.
     """
 
     logits: Float32
@@ -102,9 +170,9 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """A trained model, on the processor, and its answers."""
+    """A trained model, on the processor, and its outputs."""
 
-    model: torch.nn.Module
+    model: nn.Module
     answers: Answers
 
 
@@ -112,12 +180,12 @@ class Executor(Protocol):
     """Runs jobs, possibly several at once."""
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
-        """The jobs' answers, in the order of the jobs."""
+        """Yield the outputs of the jobs' models, in the order of the jobs."""
 
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Sets torch's global generator and thread count, and gives them back as they were."""
+    """Set torch's global generator and thread count, and restore both afterwards."""
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -128,12 +196,8 @@ def isolated(seed: int, threads: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-RANDOM_INPUTS = 100
-"""Random inputs every model answers, for defenders who need them."""
-
-
 def train_and_answer(job: Job, data: Data) -> Trained:
-    """Train the job's model and ask it about the records and about random inputs.
+    """Train the job's model and query it on the records and on random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
 
@@ -153,53 +217,28 @@ def train_and_answer(job: Job, data: Data) -> Trained:
 def _attempt(job: Job, data: Data) -> Trained:
     """One training run, from the job's seed on."""
     with isolated(job.seed, job.threads):
-        return asked(job.recipe.train(material_of(job, data)), job, data)
+        model = job.recipe.train(job.material(data))
+        device = torch.device(job.device)
+        random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
+        ids = np.arange(len(data)) if job.asked is None else job.asked
+        inputs = torch.from_numpy(data.inputs[ids]).to(device)
+        outputs = Answers(
+            logits=loop.answer(model, inputs)[:, None].numpy(),
+            random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
+            facts=facts_of(model),
+        )
+        on_members = outputs.logits[np.searchsorted(ids, job.members), 0]
+        divergence.check("the model", on_members, data.labels[job.members])
+        return Trained(model.cpu(), outputs)
 
 
-def material_of(job: Job, data: Data) -> Material:
-    """What the job's recipe is given."""
-    device = torch.device(job.device)
-    return Material(
-        build=lambda: job.model.build(data.inputs.shape[1:], data.classes).to(device),
-        data=data,
-        members=job.members,
-        reference=job.reference,
-        seed=job.seed,
-        device=device,
-    )
+def ask_further(model: nn.Module, job: Job, data: Data) -> Answers:
+    """Query a trained model on the near-duplicates of its job.
 
-
-def asked(model: torch.nn.Module, job: Job, data: Data) -> Trained:
-    """A model that was just trained, asked about the records and about random inputs.
-
-    Raises:
-        DivergedError: if it is at chance on its members.
-    """
-    device = torch.device(job.device)
-    random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
-    ids = np.arange(len(data)) if job.asked is None else job.asked
-    inputs = torch.from_numpy(data.inputs[ids]).to(device)
-    answers = Answers(
-        logits=loop.answer(model, inputs)[:, None].numpy(),
-        random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
-        facts=facts_of(model),
-    )
-    own = answers.logits[np.searchsorted(ids, job.members), 0]
-    divergence.check("the model", own, data.labels[job.members])
-    return Trained(model.cpu(), answers)
-
-
-_FURTHER = 64
-"""Near-duplicates in a batch of questions; fastest in bfloat16."""
-
-
-def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
-    """What a trained model says about the near-duplicates that its job asks for.
-
-    In the precision it was trained in, which takes a fourth of the time where that is bfloat16.
+    It runs in the precision it was trained in, which takes a fourth of the time in bfloat16.
 
     Args:
-        model: on the processor, which it is left on.
+        model: on the processor, where it stays afterwards.
         job: with ``further``.
         data: the data set.
 
@@ -211,13 +250,17 @@ def ask_further(model: torch.nn.Module, job: Job, data: Data) -> Answers:
     device = torch.device(job.device)
     ids = job.further.ids
     with isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
-        asked = model.to(device)
-        said = [
-            loop.answer(asked, torch.from_numpy(np.ascontiguousarray(inputs)).to(device), _FURTHER)
+        on_device = model.to(device)
+        logits = [
+            loop.answer(
+                on_device,
+                torch.from_numpy(np.ascontiguousarray(inputs)).to(device),
+                _NEAR_AT_ONCE,
+            )
             for inputs in job.further.near.of(data.inputs[ids], ids)
         ]
         model.cpu()
     nothing = np.zeros((0, 1, data.classes), dtype=np.float32)
     seconds = round(time.perf_counter() - started, 1)
-    near = torch.stack(said, dim=1).numpy()
+    near = torch.stack(logits, dim=1).numpy()
     return Answers(nothing, nothing[:, 0], seconds=seconds, near=near)

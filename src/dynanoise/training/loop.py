@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
+
+if TYPE_CHECKING:
+    from dynanoise.training.jobs import Material
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]
 """From logits [b, K], targets [b, ...] and the epoch (from 0) to the scalar to minimise."""
@@ -89,6 +92,12 @@ def precision(device: torch.device, schedule: Schedule) -> torch.autocast:
     return torch.autocast(
         device.type, torch.bfloat16, enabled=schedule.bfloat16 and has_bfloat16(device)
     )
+
+
+def device_name(device: str) -> str:
+    """The name of a GPU, such as "NVIDIA H200"; ``device`` itself for others."""
+    kind = torch.device(device)
+    return torch.cuda.get_device_name(kind) if kind.type == "cuda" else device
 
 
 def has_bfloat16(device: torch.device) -> bool:

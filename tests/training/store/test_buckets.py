@@ -26,7 +26,7 @@ from dynanoise.training.execution.outputs import outputs_of, outputs_unless_clai
 from dynanoise.training.jobs import Further  # noqa: E402
 from dynanoise.training.store import buckets  # noqa: E402
 from dynanoise.training.store.buckets import Bucket  # noqa: E402
-from dynanoise.training.store.places import place  # noqa: E402
+from dynanoise.training.store.storage import place  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402

@@ -28,7 +28,7 @@ from dynanoise.training.execution.executors import (  # noqa: E402
     tasks_of,
 )
 from dynanoise.training.execution.outputs import outputs_unless_claimed  # noqa: E402
-from dynanoise.training.store import shelves  # noqa: E402
+from dynanoise.training.store import storage  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
@@ -91,10 +91,10 @@ def test_a_lock_is_of_the_file_that_others_see(
         lock(handle, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
-    ours = shelves._locked(path)
+    ours = storage._locked(path)
     assert ours is not None and os.path.samestat(os.fstat(ours), path.stat())
-    assert shelves._locked(path) is None
-    shelves._release(path, ours)
+    assert storage._locked(path) is None
+    storage._release(path, ours)
     assert not path.exists() and len(turns) == 3
 
 

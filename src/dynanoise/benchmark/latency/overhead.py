@@ -20,7 +20,7 @@ from dynanoise.evaluation import provenance
 from dynanoise.evaluation.noise_streams import with_noise
 from dynanoise.evaluation.paper_split import describe
 from dynanoise.metrics import intervals
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 NOBODY = ThreatModel(name="none", knows_defense=False)
 """Time and memory are no matter of an attacker."""

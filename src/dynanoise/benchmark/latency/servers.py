@@ -18,7 +18,7 @@ from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
 from dynanoise.evaluation.noise_streams import noise_of
 from dynanoise.training.architecture import named
-from dynanoise.training.store.places import Place
+from dynanoise.training.store.storage import Place
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def prepare(
         store: folder where trained models are kept and found again; None trains anew.
     """
     from dynanoise.training import replay
-    from dynanoise.training.paper_split import paper_jobs, paper_run
+    from dynanoise.training.designs import paper_jobs, paper_run
     from dynanoise.training.store.store import Store
 
     data = catalog.load(preset.dataset, folder)

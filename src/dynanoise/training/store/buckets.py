@@ -1,6 +1,6 @@
-"""A shelf at any address that fsspec opens: s3://, gs://, abfs:// and others.
+"""Storage at any address that fsspec opens: s3://, gs://, abfs:// and others.
 
-An entry is there once its `ENTRY` is, which is written last; an object store shows an object whole
+An entry is complete with its `ENTRY`, which is written last; an object store shows an object whole
 or not at all. The other parts carry their SHA-256 in their names, so that of two machines that
 write the same entry neither mixes its parts with the other's.
 """
@@ -21,7 +21,7 @@ from typing import Any
 
 from dynanoise.core.errors import MissingExtraError, StoreError
 from dynanoise.core.extras import require
-from dynanoise.training.store.shelves import ENTRY, Listed
+from dynanoise.training.store.storage import ENTRY, Listed
 
 log = logging.getLogger(__name__)
 
@@ -35,13 +35,13 @@ class Bucket:
     """Entries as objects under a common prefix.
 
     A claim is an object that says until when it holds, and is renewed as long as its owner lives.
-    It is told apart from others by clocks, so machines whose clocks differ by more than a quarter
+    Claims are compared by clocks, so machines whose clocks differ by more than a quarter
     of ``lease`` may train a model twice; so may one that was stopped for longer than it.
 
     Args:
-        url: "SCHEME://BUCKET/FOLDER", see `places.place`. Credentials and endpoints are the file
-            system's own settings, and stand nowhere here.
-        lease: seconds after which the claim of a machine that died is nobody's.
+        url: "SCHEME://BUCKET/FOLDER", see `storage.place`. Credentials and endpoints are the file
+            system's own settings and are not kept here.
+        lease: seconds after which the claim of a machine that died ends, > 0.
     """
 
     url: str
@@ -49,7 +49,7 @@ class Bucket:
 
     @property
     def pause(self) -> float:
-        """See `Shelf`."""
+        """See `Storage`."""
         return min(2.0, self.lease / 4)
 
     def _path(self, *parts: str) -> str:
@@ -60,14 +60,14 @@ class Bucket:
         return self._path(name[:2], name, f"{kind.stem}-{sha256[:16]}{kind.suffix}")
 
     def holds(self, name: str) -> bool:
-        """See `Shelf`."""
+        """See `Storage`."""
         return self.entry(name) is not None
 
     def entry(self, name: str) -> bytes | None:
-        """See `Shelf`.
+        """See `Storage`.
 
         Raises:
-            StoreError: if the store cannot be asked; so do all others here but `put`.
+            StoreError: if the store cannot be reached; so do all others here but `put`.
         """
         try:
             return self._read(self._path(name[:2], name, ENTRY))
@@ -75,20 +75,20 @@ class Bucket:
             return None
 
     def part(self, name: str, part: str, sha256: str) -> bytes:
-        """See `Shelf`. What was copied here from a folder has its name without the digest."""
+        """See `Storage`. A part that was copied here from a folder has no digest in its name."""
         try:
             return self._read(self._part(name, part, sha256))
         except FileNotFoundError:
             return self._read(self._path(name[:2], name, part))
 
     def fits(self, name: str, part: str, sha256: str) -> bool:
-        """See `Shelf`: by name alone, because a large part would have to be fetched."""
+        """See `Storage`: by name alone, because a large part would have to be fetched."""
         paths = self._part(name, part, sha256), self._path(name[:2], name, part)
         with self._reading() as files:
             return any(files.exists(path) for path in paths)
 
     def put(self, name: str, parts: Mapping[str, bytes]) -> bool:
-        """See `Shelf`.
+        """See `Storage`.
 
         Raises:
             OSError: if it cannot be written.
@@ -108,17 +108,16 @@ class Bucket:
         return True
 
     def remove(self, name: str) -> None:
-        """See `Shelf`. `ENTRY` goes first, so that nobody finds an entry without its parts."""
+        """See `Storage`. `ENTRY` goes first, so that no reader meets an entry without its parts."""
         with self._reading() as files:
             folder = self._path(name[:2], name)
-            found = sorted(files.find(folder), key=lambda path: not path.endswith(f"/{ENTRY}"))
-            for path in found:
+            paths = sorted(files.find(folder), key=lambda path: not path.endswith(f"/{ENTRY}"))
+            for path in paths:
                 self._remove(path)
 
     def entries(self) -> Iterator[Listed]:
-        """See `Shelf`."""
-        found = self._listed()
-        for name, parts in found.items():
+        """See `Storage`."""
+        for name, parts in self._listed().items():
             try:
                 text = self._read(self._path(name[:2], name, ENTRY)) if ENTRY in parts else None
             except FileNotFoundError:
@@ -128,7 +127,7 @@ class Bucket:
                 yield Listed(name, text, size, _made(parts[ENTRY]))
 
     def sweep(self, older_than: float) -> None:
-        """See `Shelf`."""
+        """See `Storage`."""
         for name, parts in self._listed().items():
             newest = max(map(_made, parts.values()))
             if ENTRY not in parts and 0 < newest < time.time() - older_than:
@@ -136,7 +135,7 @@ class Bucket:
 
     @contextmanager
     def claim(self, name: str, owner: str) -> Iterator[bool]:
-        """See `Shelf`."""
+        """See `Storage`."""
         path = self._path(_CLAIMS, f"{name}.json")
         if not self._taken(path, owner):
             yield False
@@ -156,7 +155,7 @@ class Bucket:
         return json.dumps({"owner": owner, "until": time.time() + self.lease}).encode()
 
     def _taken(self, path: str, owner: str) -> bool:
-        """True if the claim is ours now, or cannot be made at all."""
+        """True if the claim is this run's now, or cannot be made at all."""
         files = _files(self.url)
         for attempt in range(3):
             try:
@@ -168,17 +167,17 @@ class Bucket:
                 if theirs is None and attempt < 2:  # given back this moment
                     continue
                 if theirs is None:
-                    log.warning("nobody can be told what is trained here (%s)", _reason(error))
+                    log.warning("no claim can be made for what is trained (%s)", _reason(error))
                     return True
                 if theirs != owner and until > time.time():
                     return False
-                self._remove(path)  # of one who died, or of our own earlier attempt
+                self._remove(path)  # of a run that died, or of an earlier attempt
             else:
                 return True
         return False
 
     def _owner(self, path: str) -> tuple[str | None, float]:
-        """Whose claim it is, and until when; None if there is none."""
+        """The owner of a claim and the end of its lease; None if there is no claim."""
         try:
             claim = json.loads(_files(self.url).cat_file(path))
             return str(claim["owner"]), float(claim["until"])
@@ -206,8 +205,8 @@ class Bucket:
         return content
 
     def _listed(self) -> dict[str, dict[str, Any]]:
-        """What there is of each entry: its parts by name, oldest entries first."""
-        found: dict[str, dict[str, Any]] = {}
+        """The parts of each entry by name, with the file system's details of each."""
+        entries: dict[str, dict[str, Any]] = {}
         try:
             with self._reading() as files:
                 listed = files.find(self._path(), detail=True)
@@ -218,12 +217,12 @@ class Bucket:
         for path, about in listed.items():
             name, _, part = path.removeprefix(self._path()).lstrip("/")[3:].partition("/")
             if part and "/" not in part and len(name) == 64:
-                found.setdefault(name, {})[part] = about
-        return found
+                entries.setdefault(name, {})[part] = about
+        return entries
 
     @contextmanager
     def _reading(self) -> Iterator[Any]:
-        """The file system, whose errors become one that is not taken for damage."""
+        """The file system; its errors become a StoreError, which is not taken for damage."""
         try:
             yield _files(self.url)
         except (FileNotFoundError, StoreError, MissingExtraError):
@@ -245,7 +244,7 @@ def _reason(error: Exception) -> str:
 
 
 def _made(about: Mapping[str, Any]) -> float:
-    """When an object was written, in seconds since the epoch; 0 if nobody knows."""
+    """The time an object was written, in seconds since the epoch; 0 if it is unknown."""
     for name in ("LastModified", "last_modified", "mtime", "created", "updated"):
         value = about.get(name)
         if isinstance(value, datetime):
@@ -259,7 +258,7 @@ def _made(about: Mapping[str, Any]) -> float:
 def _opened(url: str) -> tuple[Any, str]:
     core = require("fsspec.core", f"The store {url}")
     try:
-        # Listings change under our feet.
+        # Other machines change listings at any time.
         files, root = core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         scheme = url.partition("://")[0]

@@ -25,8 +25,7 @@ from dynanoise.core.errors import MissingModelError, UnknownNameError
 from dynanoise.data.dataset import Data
 from dynanoise.training.jobs import Answers, Job, Trained
 from dynanoise.training.store.buckets import Bucket
-from dynanoise.training.store.places import Place, place
-from dynanoise.training.store.shelves import ENTRY, Folder, Shelf
+from dynanoise.training.store.storage import ENTRY, Folder, Place, Storage, place
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +110,7 @@ class Store:
 
     Args:
         root: the folder, made when something is first stored, or "s3://BUCKET/FOLDER" and the like,
-            see `places.place`.
+            see `storage.place`.
         lease: of claims at an address, see `buckets.Bucket`.
     """
 
@@ -122,26 +121,26 @@ class Store:
         object.__setattr__(self, "root", place(self.root))
 
     @property
-    def _shelf(self) -> Shelf:
+    def _storage(self) -> Storage:
         return Bucket(self.root, self.lease) if isinstance(self.root, str) else Folder(self.root)
 
     @property
     def pause(self) -> float:
         """Seconds between two looks whether somebody else has finished a model."""
-        return self._shelf.pause
+        return self._storage.pause
 
     def __contains__(self, name: str) -> bool:
         """True if something seems to be stored under a key; nothing is read, checked or removed."""
-        return self._shelf.holds(name)
+        return self._storage.holds(name)
 
     def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
-        """Tells others that a model is being trained, see `shelves.Shelf.claim`.
+        """Tells others that a model is being trained, see `storage.Storage.claim`.
 
         Args:
             name: its key.
             owner: of the claim; may take over what it claimed before.
         """
-        return self._shelf.claim(name, owner)
+        return self._storage.claim(name, owner)
 
     def get(self, name: str) -> Answers | None:
         """The answers stored under a key; None if there are none or they are damaged.
@@ -152,15 +151,15 @@ class Store:
         Raises:
             StoreError: if the store is no folder and cannot be asked.
         """
-        shelf = self._shelf
+        storage = self._storage
         try:
-            text = shelf.entry(name)
+            text = storage.entry(name)
             if text is None:
                 return None
             entry = json.loads(text)
-            content = _checked(shelf, name, _ANSWERS, entry["sha256"][_ANSWERS])
+            content = _checked(storage, name, _ANSWERS, entry["sha256"][_ANSWERS])
             for part, sha256 in entry["sha256"].items():
-                if part != _ANSWERS and not shelf.fits(name, part, sha256):
+                if part != _ANSWERS and not storage.fits(name, part, sha256):
                     raise ValueError(f"the checksum of {part} does not fit")
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 facts = {
@@ -182,7 +181,7 @@ class Store:
 
     def _discard(self, name: str, error: Exception) -> None:
         log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
-        self._shelf.remove(name)
+        self._storage.remove(name)
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """The stored state dictionary of a model, facts included; see `facts.load`.
@@ -193,10 +192,10 @@ class Store:
         """
         if self.get(name) is None:
             raise UnknownNameError(f"No model {name[:12]} is stored.", "See `dynanoise store ls`.")
-        shelf = self._shelf
+        storage = self._storage
         try:
-            sha256 = json.loads(shelf.entry(name) or b"{}")["sha256"][_WEIGHTS]
-            return load(_checked(shelf, name, _WEIGHTS, sha256))
+            sha256 = json.loads(storage.entry(name) or b"{}")["sha256"][_WEIGHTS]
+            return load(_checked(storage, name, _WEIGHTS, sha256))
         except (OSError, ValueError, LookupError) as error:
             self._discard(name, error)
             raise MissingModelError(
@@ -225,7 +224,7 @@ class Store:
                 "seconds": answers.seconds,
                 "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
             }
-            self._shelf.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})
+            self._storage.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})
         except OSError as error:
             log.warning("a trained model could not be stored (%s); the run goes on", error)
             return False
@@ -234,7 +233,7 @@ class Store:
     def entries(self) -> Iterator[Entry]:
         """What is stored, oldest first; unreadable entries are left out."""
         found = []
-        for listed in self._shelf.entries():
+        for listed in self._storage.entries():
             try:
                 found.append(Entry(listed.name, json.loads(listed.text), listed.size, listed.made))
             except ValueError:
@@ -257,7 +256,7 @@ class Store:
                 )
             chosen += fitting
         for name in chosen:
-            self._shelf.remove(name)
+            self._storage.remove(name)
         return chosen
 
     def sweep(self, older_than: float = 3600.0) -> None:
@@ -266,7 +265,7 @@ class Store:
         Raises:
             StoreError: if the store is no folder and cannot be asked.
         """
-        self._shelf.sweep(older_than)
+        self._storage.sweep(older_than)
 
 
 def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -280,8 +279,8 @@ def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return found
 
 
-def _checked(shelf: Shelf, name: str, part: str, sha256: str) -> bytes:
-    content = shelf.part(name, part, sha256)
+def _checked(storage: Storage, name: str, part: str, sha256: str) -> bytes:
+    content = storage.part(name, part, sha256)
     if _digest(content) != sha256:
         raise ValueError(f"the checksum of {part} does not fit")
     return content

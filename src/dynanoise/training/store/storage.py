@@ -1,4 +1,4 @@
-"""What a store stands on: entries that are there whole or not at all, and claims to make one."""
+"""Storage under a store: entries that are there whole or not at all, and claims to make one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
+from urllib.parse import unquote, urlsplit
+
+from dynanoise.core.errors import InputError
 
 try:
     import fcntl
@@ -19,9 +22,50 @@ except ImportError:  # not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 ENTRY = "entry.json"
-"""The part that makes an entry one; it names the others with their SHA-256."""
+"""The part that makes an entry complete; it names the others with their SHA-256."""
 
 _UNFINISHED, _CLAIM = ".unfinished-", ".claim-"
+
+Place = Path | str
+"""A folder, or an address that fsspec opens, such as "s3://bucket/models"."""
+
+
+def place(text: Place) -> Place:
+    """Read the place of a store.
+
+    Args:
+        text: a path, a file:// address, or "SCHEME://BUCKET/FOLDER".
+
+    Returns:
+        A folder for a path or a file:// address, an address without a final slash for others.
+
+    Raises:
+        InputError: if the address names no bucket or host, or holds a password, a key or a query,
+            which would appear in process lists and logs; the message shows none of it.
+
+    >>> place("s3://bucket/models/"), place("file:///tmp/models"), place("models")
+    ('s3://bucket/models', PosixPath('/tmp/models'), PosixPath('models'))
+    """
+    if isinstance(text, Path) or "://" not in text:
+        return Path(text)
+    try:
+        parts = urlsplit(text)
+        scheme, host = parts.scheme, parts.netloc
+    except ValueError:
+        scheme = host = ""
+    if scheme == "file" and host in ("", "localhost"):
+        return Path(unquote(parts.path))
+    if not scheme or "@" in text or "?" in text or "#" in text:
+        raise InputError(
+            "The store's address holds a name with a password, a key or a query."
+            if scheme
+            else "The store's address cannot be read.",
+            "Write SCHEME://BUCKET/FOLDER, and give credentials as the file system's own settings, "
+            "such as AWS_PROFILE or FSSPEC_S3.",
+        )
+    if not host or scheme == "file":
+        raise InputError(f"The store {text} names no bucket.", "Write SCHEME://BUCKET/FOLDER.")
+    return text.rstrip("/")
 
 
 class Listed(NamedTuple):
@@ -29,7 +73,7 @@ class Listed(NamedTuple):
 
     Attributes:
         name: its key.
-        text: of its `ENTRY`.
+        text: the contents of its `ENTRY`.
         size: bytes of all its parts.
         made: seconds since the epoch.
     """
@@ -40,42 +84,42 @@ class Listed(NamedTuple):
     made: float
 
 
-class Shelf(Protocol):
-    """Entries, each some named parts. Reading raises OSError where a part is missing."""
+class Storage(Protocol):
+    """Entries, each of some named parts. Reading raises OSError where a part is missing."""
 
     @property
     def pause(self) -> float:
-        """Seconds between two looks whether somebody else has finished."""
+        """Seconds between two looks for an entry that another run is making."""
 
     def holds(self, name: str) -> bool:
         """True if there seems to be such an entry; it may be damaged."""
 
     def entry(self, name: str) -> bytes | None:
-        """The text of `ENTRY`; None if there is no such entry."""
+        """The contents of `ENTRY`; None if there is no such entry."""
 
     def part(self, name: str, part: str, sha256: str) -> bytes:
-        """A part; the caller compares its digest."""
+        """The contents of a part; the caller compares the digest."""
 
     def fits(self, name: str, part: str, sha256: str) -> bool:
         """False if a part that is not read now is missing or damaged, as far as can be seen."""
 
     def put(self, name: str, parts: Mapping[str, bytes]) -> bool:
-        """Adds an entry, `ENTRY` among its parts; False if another one was first."""
+        """Add an entry, `ENTRY` among its parts; False if another one was first."""
 
     def remove(self, name: str) -> None:
-        """Removes an entry, if it can be."""
+        """Remove an entry, if it can be."""
 
     def entries(self) -> Iterator[Listed]:
         """All entries that can be read."""
 
     def sweep(self, older_than: float) -> None:
-        """Removes what was left unfinished longer than some seconds ago."""
+        """Remove what was left unfinished longer than some seconds ago."""
 
     def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
-        """Says to others that an entry is being made, for as long as the context lasts.
+        """Claim the making of an entry against other runs, for as long as the context lasts.
 
-        The context's value is False if somebody else says so already. Where nobody can be told it
-        is True: the worst that follows is a model that is trained twice.
+        The context's value is False if another run has the claim. Where no claim can be made it is
+        True: the worst that follows is a model that is trained twice.
         """
 
 
@@ -97,25 +141,25 @@ class Folder:
         return self.root / name[:2] / name
 
     def holds(self, name: str) -> bool:
-        """See `Shelf`."""
+        """See `Storage`."""
         return (self._folder(name) / ENTRY).is_file()
 
     def entry(self, name: str) -> bytes | None:
-        """See `Shelf`."""
+        """See `Storage`."""
         folder = self._folder(name)
         return (folder / ENTRY).read_bytes() if folder.exists() else None
 
     def part(self, name: str, part: str, sha256: str) -> bytes:
-        """See `Shelf`."""
+        """See `Storage`."""
         return (self._folder(name) / part).read_bytes()
 
     def fits(self, name: str, part: str, sha256: str) -> bool:
-        """See `Shelf`."""
+        """See `Storage`."""
         with (self._folder(name) / part).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == sha256
 
     def put(self, name: str, parts: Mapping[str, bytes]) -> bool:
-        """See `Shelf`."""
+        """See `Storage`."""
         folder = self._folder(name)
         folder.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=_UNFINISHED))
@@ -134,11 +178,11 @@ class Folder:
         return True
 
     def remove(self, name: str) -> None:
-        """See `Shelf`."""
+        """See `Storage`."""
         shutil.rmtree(self._folder(name), ignore_errors=True)
 
     def entries(self) -> Iterator[Listed]:
-        """See `Shelf`."""
+        """See `Storage`."""
         for path in self.root.glob(f"??/*/{ENTRY}"):
             try:
                 size = sum(part.stat().st_size for part in path.parent.iterdir())
@@ -147,7 +191,7 @@ class Folder:
                 continue
 
     def sweep(self, older_than: float) -> None:
-        """See `Shelf`."""
+        """See `Storage`."""
         for scratch in self.root.glob(f"??/{_UNFINISHED}*"):
             if _old(scratch, older_than):
                 shutil.rmtree(scratch, ignore_errors=True)
@@ -157,7 +201,7 @@ class Folder:
 
     @contextmanager
     def claim(self, name: str, owner: str) -> Iterator[bool]:
-        """See `Shelf`; the operating system knows the owner."""
+        """See `Storage`; the operating system knows the owner."""
         path = self.root / name[:2] / f"{_CLAIM}{name}"
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -185,7 +229,7 @@ def _locked(path: Path) -> int | None:
     """A handle that holds the lock of a file; None if another one holds it, or there are no locks.
 
     Raises:
-        OSError: if the file system does not say.
+        OSError: if the file system has no locks.
     """
     if fcntl is None:
         return None
@@ -193,7 +237,7 @@ def _locked(path: Path) -> int | None:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it before may have removed the file meanwhile.
+            # The process that held it before may have removed the file meanwhile.
             if os.path.samestat(os.fstat(handle), path.stat()):
                 return handle
         except FileNotFoundError:
