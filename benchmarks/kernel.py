@@ -29,14 +29,14 @@ from torch import Tensor
 
 from dynanoise.core.defense import Noise
 from dynanoise.core.files import write_json
-from dynanoise.defenses import compiled
+from dynanoise.defenses import kernel_outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation import provenance
 from dynanoise.metrics import intervals
-from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.fresh import SystemFresh
 from dynanoise.noise.kernel import threads
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.system import SystemFresh
+from dynanoise.noise.keys import ExperimentKey
 
 OUT = Path(__file__).parent.parent / "results" / "benchmarks" / "kernel.json"
 SHAPES = ("1x10", "100000x10", "10000x1000")
@@ -72,15 +72,19 @@ def numpy_floor(logits: npt.NDArray[np.float32], generator: np.random.Generator)
 
 def at_entry(logits: npt.NDArray[np.float32], noise: Noise) -> Answer:
     """The kernel without the public call around it; fresh noise with a key made before."""
-    entries, out = compiled.entries(), np.empty_like(logits)
+    entries, out = kernel_outputs.kernel_entries(), np.empty_like(logits)
     assert entries is not None, "the kernel needs numba: pip install 'dynanoise[fast]'"
     count, classes = logits.shape
     numbers: Any
     key: Any
     if isinstance(noise, Keyed):
-        entry, (numbers, key) = entries["keyed"], compiled._keyed(DEFENSE, noise, classes)
+        entry, (numbers, key) = (
+            entries["keyed"],
+            kernel_outputs.keyed_arguments(DEFENSE.kernel_setting, noise, classes),
+        )
     else:
-        entry, (numbers, _), key = entries["fresh_32"], DEFENSE.numbers, os.urandom(32)
+        entry, key = entries["fresh_32"], os.urandom(32)
+        numbers = DEFENSE.kernel_setting.fresh_numbers
     if logits.size <= threads.ENTRIES:
         return lambda: entry(logits, out, numbers, key, 0, count)
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dynanoise.metrics.roc import Roc as Roc
     from dynanoise.metrics.roc import roc as roc
     from dynanoise.noise.fresh import Fresh as Fresh
+    from dynanoise.noise.fresh import SystemFresh as SystemFresh
     from dynanoise.noise.keyed import Keyed as Keyed
-    from dynanoise.noise.system import SystemFresh as SystemFresh
 
 _HOMES = {
     "CalibratedLabel": "dynanoise.defenses.calibrated_label",
@@ -37,7 +37,7 @@ _HOMES = {
     "Result": "dynanoise.core.result",
     "Roc": "dynanoise.metrics.roc",
     "Static": "dynanoise.defenses.static",
-    "SystemFresh": "dynanoise.noise.system",
+    "SystemFresh": "dynanoise.noise.fresh",
     "Temperature": "dynanoise.defenses.temperature",
     "audit": "dynanoise.audits.estimator",
     "midput": "dynanoise.metrics.midput",

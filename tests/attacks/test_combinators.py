@@ -14,8 +14,8 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.responses import observe, observe_logits, recover
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 from tests.build_pool import pool_case, pool_outputs
 
 # --- scale_aligned -------------------------------------------------------------------------------

@@ -24,9 +24,9 @@ from dynanoise.evaluation.responses import NoiseSource, observe, recover
 from dynanoise.evaluation.single_model import _Attacker, halves
 from dynanoise.evaluation.subject import Subject
 from dynanoise.metrics.bootstrap import bootstrap
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 from dynanoise.report.render.pages import page_of
 from dynanoise.report.wording.audit import OUT_OF_SCOPE
 from tests.build_audit import given

@@ -20,10 +20,9 @@ from dynanoise.core.registry import DEFENSES
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import Secret
+from dynanoise.noise.keys import ExperimentKey, Secret
 from tests.contract.test_defenses import fitted
 from tests.noise.build_keyed import WEIGHTS
 

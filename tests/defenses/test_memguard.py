@@ -17,8 +17,8 @@ from threadpoolctl import threadpool_limits
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64
 from dynanoise.defenses import memguard
-from dynanoise.defenses.classifier import Classifier
 from dynanoise.defenses.memguard import MemGuard
+from dynanoise.defenses.memguard_classifier import Classifier
 from dynanoise.evaluation.paper_split import describe
 from dynanoise.noise.fresh import Fresh
 from tests import build

@@ -23,9 +23,9 @@ from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, attacks_o
 from dynanoise.evaluation.responses import NoiseSource, observe
 from dynanoise.evaluation.shadow_pool import Memory, judge_pool
 from dynanoise.evaluation.single_model import judge_single, single_model
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 from tests import build
 from tests.evaluation.test_leave_one_out import ATTACKS, made_up, threat
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.numerics import Float64
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 SECRET = "c0ffee" + "5a" * 28 + "17"
 """64 hexadecimal digits, as DYNANOISE_KEY has them."""

@@ -42,8 +42,7 @@ from dynanoise.core.errors import InputError, SecretError
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static
-from dynanoise.noise.experiment import ExperimentKey
-from dynanoise.noise.secrets import Secret
+from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.sklearn import DefendedClassifier
 
 SECRET = "5f" * 32

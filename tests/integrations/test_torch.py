@@ -21,9 +21,9 @@ from dynanoise.config.configuration import Configuration  # noqa: E402
 from dynanoise.core.errors import InputError, SecretError  # noqa: E402
 from dynanoise.defenses.dynanoise import DynaNoise  # noqa: E402
 from dynanoise.defenses.temperature import Temperature  # noqa: E402
-from dynanoise.noise.experiment import ExperimentKey  # noqa: E402
 from dynanoise.noise.fresh import Fresh  # noqa: E402
 from dynanoise.noise.keyed import Keyed  # noqa: E402
+from dynanoise.noise.keys import ExperimentKey  # noqa: E402
 from dynanoise.torch import Defended, weights_digest  # noqa: E402
 from tests import build  # noqa: E402
 from tests.integrations.build_deploy import SECRET, holds_secret, in_threads, keyed  # noqa: E402

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.numerics import Float64
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 WEIGHTS = "ab" * 32
 

@@ -22,8 +22,8 @@ from dynanoise.core.numerics import Float64
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import FARTHEST, Grid
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed, row_keys, setting
+from dynanoise.noise.keys import ExperimentKey
 from tests import build
 from tests.noise import reference
 from tests.noise.build_keyed import Raw, keyed, normals_of, rows

@@ -15,9 +15,9 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid
 from dynanoise.noise.chacha import Words, stream
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed, row_keys, setting
+from dynanoise.noise.keys import ExperimentKey
 from dynanoise.noise.normals import normals_v1, words_for
 from tests.noise.build_keyed import keyed, normals_of, rows
 

@@ -14,7 +14,7 @@ import pytest
 from scipy import stats
 
 from dynanoise.core.registry import NOISES
-from dynanoise.noise.system import SystemFresh
+from dynanoise.noise.fresh import SystemFresh
 
 
 def test_draws_are_normal_and_as_many_as_asked_for() -> None:

@@ -9,8 +9,8 @@ import pytest
 
 from dynanoise.core.numerics import centred, log_probabilities
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 from dynanoise.noise.subkey import key_id
 from tests.serving.build_served import (
     OTHER_SECRET,

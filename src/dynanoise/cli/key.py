@@ -25,7 +25,7 @@ def new(
     telling anything else of it.
     """
     with terminal.friendly():
-        from dynanoise.noise.secrets import new_secret, write_secret
+        from dynanoise.noise.keys import new_secret, write_secret
         from dynanoise.noise.subkey import key_id
 
         if out == "-":
@@ -50,7 +50,7 @@ def show_id(
 ) -> None:
     """Check a secret and print its key id, to compare replicas; never the secret."""
     with terminal.friendly():
-        from dynanoise.noise.secrets import Secret
+        from dynanoise.noise.keys import Secret
         from dynanoise.noise.subkey import key_id
 
         typer.echo(f"Key id: {key_id(Secret(reference).root())}")

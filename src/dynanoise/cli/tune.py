@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dynanoise.core.defense import Method
     from dynanoise.core.outputs import Pool
     from dynanoise.evaluation.subject import Subject
-    from dynanoise.noise.secrets import Secret
+    from dynanoise.noise.keys import Secret
     from dynanoise.tuning.tuning import Tuned, TunePlan
 
 NOTHING = 1
@@ -112,7 +112,7 @@ def tune(
         folder = terminal.folder_of(out)
         assert folder is not None
         terminal.writable(folder)
-        from dynanoise.noise.secrets import Secret
+        from dynanoise.noise.keys import Secret
 
         reference = Secret(key)  # found out before the work, not after it
         pool, subject = _models(source, preset, size, data, _words(plan))

@@ -22,10 +22,10 @@ from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.registry import DEFENSES, meant
-from dynanoise.defenses import response, values
-from dynanoise.defenses.stored import Parts, put_together, taken_apart
+from dynanoise.defenses import response
+from dynanoise.defenses.parameters import ByValue, Parts, from_parts, to_parts
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import DEFAULT, Secret
+from dynanoise.noise.keys import DEFAULT, Secret
 
 FRESH = "fresh"
 VERSION = 1
@@ -38,7 +38,7 @@ _Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, eq=False)
-class Configuration(values.ByValue):
+class Configuration(ByValue):
     """A defense, its noise, and the model output they apply to. Holds no secret.
 
     Args:
@@ -216,7 +216,7 @@ def _read_defense(section: Section, arrays: Mapping[str, Float64]) -> Defense:
             problem = f"{section.prefix}{array} is in the fitted file, too."
             raise section.error(array, problem, "Drop it.")
     del settings["name"]
-    return _with_line(section, lambda: put_together(Parts(name, settings, arrays)))
+    return _with_line(section, lambda: from_parts(Parts(name, settings, arrays)))
 
 
 def _read_noise(section: Section, folder: Path) -> str | Keyed:
@@ -269,7 +269,7 @@ def _read_arrays(top: Section, folder: Path) -> dict[str, Float64]:
 
 
 def _write(configuration: Configuration, path: Path) -> None:
-    parts, folder = taken_apart(configuration.defense), _folder(path)
+    parts, folder = to_parts(configuration.defense), _folder(path)
     settings: dict[str, Any] = {
         "version": VERSION,
         "defense": {"name": parts.name, **parts.parameters},

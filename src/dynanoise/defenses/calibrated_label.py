@@ -13,11 +13,11 @@ from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import View
-from dynanoise.defenses import values
+from dynanoise.defenses import parameters
 
 
 @dataclass(frozen=True, eq=False)
-class CalibratedLabel(values.ByValue):
+class CalibratedLabel(parameters.ByValue):
     """An answer that depends on the predicted class alone, with that class's held-out accuracy.
 
     `fit` counts, on the defender's known non-members, how often each predicted class was right:
@@ -52,7 +52,7 @@ class CalibratedLabel(values.ByValue):
     def __post_init__(self) -> None:
         if self.confidences is None:
             return
-        confidences = values.constant(self.confidences)
+        confidences = parameters.constant(self.confidences)
         inside = bool(((confidences > 0) & (confidences < 1)).all())
         if confidences.ndim != 1 or len(confidences) < 2 or not inside:
             raise InputError(

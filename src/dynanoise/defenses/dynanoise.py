@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -11,50 +12,53 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
-from dynanoise.core.defense import Noise
+from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import View
 from dynanoise.core.registry import SENSITIVITIES
-from dynanoise.defenses import compiled, exact, parameters
+from dynanoise.defenses import kernel_outputs, parameters
+from dynanoise.defenses.kernel_outputs import Setting
+from dynanoise.noise import portable
 from dynanoise.noise.keyed import Keyed
 
 MOST_SAMPLES = 2**32
-"""A stream's nonce, which counts the samples, has 32 bits."""
+"""The largest M: the nonce of a stream, which counts the samples, has 32 bits."""
 
 
 @dataclass(frozen=True)
 class DynaNoise:
-    """Noise that grows with the answer's sensitivity, then a tempered softmax.
+    """Gaussian noise on the logits that grows with the output's certainty, then a tempered softmax.
 
     For a row of logits z with K classes (arXiv:2505.13362v2, the three stages):
-    R = 1 - H(softmax(z)) / ln K; z~ = z + sigma n with n ~ N(0, I) and
-    sigma^2 = base_variance (1 + lambda_scale R); the answer is the mean of ``samples`` independent
-    softmax(z~ / temperature).
+
+    1. Sensitivity R = 1 - H(softmax(z)) / ln K, in [0, 1].
+    2. z~ = z + sigma n with n ~ N(0, I) and sigma^2 = base_variance (1 + lambda_scale R).
+    3. The output is the mean of ``samples`` independent softmax(z~ / temperature).
 
     ``base_variance=0`` is exactly softmax(z / T); ``lambda_scale=0`` is static Gaussian noise; with
-    one sample the temperature never changes the label. With ``keep_label`` the answer's largest
-    entry and that of the model's own label are exchanged: accuracy is exactly the model's.
+    one sample the temperature never changes the label. With ``keep_label`` the output's largest
+    entry and the entry of the model's own label are exchanged: accuracy is exactly the model's.
 
-    With `Keyed` noise z is the representative of the query's cell, and ``base_variance=0`` is
-    allowed: cells without noise. The representative may rank another class first, so that without
+    With `Keyed` noise z is the representative of the query's cell, and ``base_variance=0`` means
+    cells without noise. The representative may rank another class first, so that without
     ``keep_label`` labels move there, too.
 
-    Threat model: the paper's, an attacker who asks each query once and does not know of the
-    defense. One who knows the temperature undoes it, and with `Fresh` noise one who may repeat a
-    query averages the noise away; `Keyed` has its own threat model, with what it does not cover.
-    Whatever the noise, ``keep_label`` gives label-only attacks all they had before.
+    Threat model: the paper's, an attacker who sends each query once and does not know of the
+    defense. An attacker who knows the temperature undoes it. With `Fresh` noise, repeated queries
+    average the noise away; `Keyed` states its own threat model and its limits. Whatever the noise,
+    ``keep_label`` leaves label-only attacks as strong as without a defense.
+
+    The defaults are the CIFAR-10 setting of the PoPETs 2026 artifact.
 
     Args:
         base_variance: s0 >= 0, in squared logits.
-        lambda_scale: lambda >= 0, how much more noise a certain answer gets.
+        lambda_scale: lambda >= 0, how much more noise a certain output gets.
         temperature: T > 0.
-        samples: M from 1 to 2^32, draws averaged for one answer.
+        samples: M from 1 to 2^32, draws averaged for one output.
         sensitivity: a registered function into [0, 1]: "entropy" (the paper's),
             "max_probability" or "margin".
-        keep_label: whether the answer's label is always the model's own.
-
-    The defaults are the CIFAR-10 setting of the PoPETs 2026 artifact.
+        keep_label: True to keep the model's own label in every output.
 
     Raises:
         InputError: if a parameter is out of range, or the logits are not finite float32 or
@@ -97,28 +101,38 @@ class DynaNoise:
 
     @property
     def keeps_labels(self) -> bool:
-        """True if told to; without variance fresh noise keeps them too, but cells do not."""
+        """True with ``keep_label``. Without variance fresh noise keeps labels too; cells do not."""
         return self.keep_label
 
     @property
     def invertible(self) -> bool:
-        """True with one sample: the noise is the logits' own and averages to nothing.
+        """True with one sample: `undo` then gives the logits plus noise of mean 0.
 
-        Exchanged entries do not, so not with ``keep_label`` and noise.
+        The exchanged entries of ``keep_label`` are not undone, so not with it and noise.
         """
         return self.samples == 1 and not (self.keep_label and self.base_variance > 0)
 
     @property
     def repeatable(self) -> bool:
-        """True only without noise; with it as far as the noise's source repeats itself."""
+        """True only without noise; with noise, repetition is a property of the noise source."""
         return self.base_variance == 0
 
     def fit(self, view: View) -> Self:
-        """Itself: there is nothing to learn."""
+        """Return the defense unchanged: there is nothing to fit."""
         return self
 
     def variance(self, logits: npt.ArrayLike) -> Float64:
-        """sigma^2 [...] of each row of logits [..., K], within [s0, s0 (1 + lambda)]."""
+        """Compute the noise variance sigma^2 of each row.
+
+        Args:
+            logits: float32 or float64 [..., K].
+
+        Returns:
+            float64 [...], in squared logits, within [s0, s0 (1 + lambda)].
+
+        Raises:
+            InputError: as for the call.
+        """
         return self._variance(numerics.as_logits(logits)[0])
 
     def _variance(self, logits: Float64) -> Float64:
@@ -126,59 +140,81 @@ class DynaNoise:
         return self.base_variance * (1.0 + self.lambda_scale * sensitivity)
 
     def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """Probabilities [..., K] for float32 or float64 logits [..., K], in the same dtype.
+        """Compute defended probabilities.
 
-        Under `Keyed` and `SystemFresh` noise numba makes them where it is installed.
+        Under `Keyed` and `SystemFresh` noise the compiled kernel does, where numba is installed.
+
+        Args:
+            logits: float32 or float64 [..., K], finite, K >= 2.
+            noise: a noise source, such as ``SystemFresh()``.
+
+        Returns:
+            Probabilities [..., K] in the logits' dtype.
+
+        Raises:
+            InputError: for other logits, or if ``noise`` is not a noise source.
+            SecretError: if `Keyed` noise has no usable secret.
         """
-        made = compiled.answer(self, logits, noise)
-        return self.by_numpy(logits, noise) if made is None else made
+        outputs = self.by_kernel(logits, noise)
+        return self.by_numpy(logits, noise) if outputs is None else outputs
+
+    def by_kernel(self, logits: npt.ArrayLike, noise: Noise) -> Floats | None:
+        """Compute the same by the compiled kernel; None where it does not cover the call."""
+        if self.sensitivity != "entropy":
+            return None
+        return kernel_outputs.kernel_outputs(self.kernel_setting, logits, noise)
 
     def by_numpy(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """The same, by NumPy alone; keyed answers to the same bits."""
+        """Compute the same by NumPy alone; with `Keyed` noise to the same bits."""
         clean, dtype = numerics.as_logits(logits)
-        samples = self.samples if self.base_variance > 0 else 1
-        draws = self.samples if self.base_variance > 0 else 0
-        base, normals = parameters.noise_source(noise).draw(clean, draws, self.purpose)
+        setting = self.kernel_setting
+        base, normals = parameters.noise_source(noise).draw(clean, setting.draws, self.purpose)
         if type(noise) is Keyed and self.sensitivity == "entropy":
-            chosen = self.base_variance, self.lambda_scale, self.temperature
-            total, noisy = exact.mean_answer(base, normals, *chosen)
-            return self._finished(clean, total, noisy, dtype)
+            total, noisy = _portable_outputs(setting, base, normals)
+            return self._with_label(clean, total, noisy, dtype)
         # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
-        # get the same answer.
+        # get the same output.
         shifted = numerics.shift(base)
         sigma = np.sqrt(self._variance(base))[..., None]
         total = np.zeros_like(shifted)
-        for noisy in (shifted + sigma * normal for normal in normals) if draws else (shifted,):
+        for noisy in (
+            (shifted + sigma * normal for normal in normals) if setting.draws else (shifted,)
+        ):
             total += numerics.softmax(noisy, self.temperature)
         with np.errstate(under="ignore"):
-            total /= samples
-        return self._finished(clean, total, noisy, dtype)
+            total /= max(1, setting.draws)
+        return self._with_label(clean, total, noisy, dtype)
 
-    def _finished(
+    def _with_label(
         self, clean: Float64, total: Float64, noisy: Float64, dtype: np.dtype[Any]
     ) -> Floats:
-        """The answer with its label in place; ``noisy`` are the logits of the last draw."""
+        """The output in its dtype and with its label; ``noisy`` are the last draw's logits."""
         if self.keep_label:
-            own = clean.argmax(axis=-1)
-            answer = numerics.narrow(numerics.exchange_top(total, own), dtype)
-            return numerics.favour(answer, own)
-        answer = numerics.narrow(total, dtype)
-        return numerics.favour(answer, noisy.argmax(axis=-1)) if self._single else answer
-
-    @property
-    def _single(self) -> bool:
-        return self.samples == 1 or self.base_variance == 0
+            labels = clean.argmax(axis=-1)
+            outputs = numerics.narrow(numerics.exchange_top(total, labels), dtype)
+            return numerics.favour(outputs, labels)
+        outputs = numerics.narrow(total, dtype)
+        if self.kernel_setting.draws <= 1:
+            return numerics.favour(outputs, noisy.argmax(axis=-1))
+        return outputs
 
     @cached_property
-    def numbers(self) -> tuple[Float64, bool]:
-        """What the kernel is told of the parameters."""
-        return compiled.numbers_of(self)
+    def kernel_setting(self) -> Setting:
+        """The parameters as the kernel takes them."""
+        return Setting(
+            self.base_variance,
+            self.lambda_scale,
+            self.temperature,
+            self.samples if self.base_variance > 0 else 0,
+            self.keep_label,
+            self.purpose,
+        )
 
     @cached_property
     def purpose(self) -> str:
-        """What the noise is for: every parameter, for with another one keyed noise is other noise.
+        """Canonical text of every parameter: with other parameters keyed noise is other noise.
 
-        A parameter that is added later is left out while it has its default, or answers change.
+        A parameter that is added later is left out while it has its default, or outputs change.
         """
         return parameters.canonical(
             "dynanoise",
@@ -191,11 +227,103 @@ class DynaNoise:
         )
 
     def undo(self, log_probs: Float64) -> Float64:
-        """T ln p~, centred: for one sample exactly the noisy logits up to a constant.
+        """Compute T ln p, centred: for one sample exactly the noisy logits up to a constant.
 
-        With several samples an approximation: the mean over samples is taken of probabilities.
+        With several samples an approximation, because the mean is taken over probabilities.
+
+        Args:
+            log_probs: float64 [..., K], ln of the outputs.
+
+        Returns:
+            float64 [..., K].
         """
         return self.temperature * numerics.centred(log_probs)
+
+
+def compile_ahead(defense: Defense, noise: Noise, dtypes: Iterable[npt.DTypeLike]) -> bool:
+    """Compile the kernel now, without its message, instead of at the first outputs.
+
+    Args:
+        defense: any defense; only DynaNoise has a kernel.
+        noise: the noise source that will be used.
+        dtypes: of the logits that will come.
+
+    Returns:
+        True if the kernel computes the outputs of all these.
+
+    Raises:
+        SecretError: if `Keyed` noise has no usable secret.
+    """
+    if not isinstance(defense, DynaNoise) or kernel_outputs.kernel_entries() is None:
+        return False
+    kernel_outputs.announce_compiling(False)
+    rows = (np.zeros((1, 2), dtype) for dtype in dtypes)
+    return all(defense.by_kernel(row, noise) is not None for row in rows)
+
+
+# --- keyed outputs in NumPy, to the last bit as the kernel computes them --------------------------
+#
+# By the functions of `noise.portable`, sums in the order of the classes, and nothing else that is
+# not defined by IEEE 754: replicas agree on every machine, with or without numba.
+
+
+def _portable_outputs(setting: Setting, base: Float64, normals: Float64) -> tuple[Float64, Float64]:
+    """The mean of softmax((z + sigma n) / T) over the draws, and the last noisy logits.
+
+    Args:
+        setting: parameters of the defense.
+        base: float64 [..., K], representatives of cells.
+        normals: float64 [draws, ..., K].
+
+    >>> setting = Setting(0.0, 0.0, 1.0, 0, False, "doctest")
+    >>> _portable_outputs(setting, np.zeros((1, 2)), np.zeros((0, 1, 2)))[0].tolist()
+    [[0.5, 0.5]]
+    """
+    shifted = numerics.shift(base)
+    if not len(normals):
+        return _portable_softmax(shifted, setting.inverse_temperature), shifted
+    sigma = _portable_sigma(shifted, setting.base_variance, setting.lambda_scale)
+    total = None
+    for normal in normals:
+        noisy = shifted + sigma * normal
+        outputs = _portable_softmax(noisy, setting.inverse_temperature)
+        with np.errstate(under="ignore"):
+            total = outputs if total is None else total + outputs
+    assert total is not None
+    with np.errstate(under="ignore"):
+        return total / float(len(normals)), noisy
+
+
+def _portable_sigma(shifted: Float64, base_variance: float, lambda_scale: float) -> Float64:
+    """sigma = sqrt(s0 (1 + lambda R)) [..., 1] of rows [..., K] whose maximum is 0.
+
+    >>> _portable_sigma(np.array([[0.0, 0.0], [0.0, -900.0]]), 1.0, 3.0).tolist()
+    [[1.0], [2.0]]
+    """
+    weights = portable.exp(shifted)
+    total = _ordered_sums(weights)
+    with np.errstate(under="ignore"):
+        nats = portable.log(total) - _ordered_sums(weights * shifted) / total
+    uniform = portable.log(np.full(1, float(shifted.shape[-1])))
+    sensitivity = np.clip(1.0 - nats / uniform, 0.0, 1.0)
+    return np.asarray(np.sqrt(base_variance * (1.0 + lambda_scale * sensitivity)))
+
+
+def _portable_softmax(noisy: Float64, inverse_temperature: float) -> Float64:
+    """softmax(z / T) [..., K].
+
+    >>> _portable_softmax(np.array([0.0, -1e300]), 0.1).tolist()
+    [1.0, 0.0]
+    """
+    with np.errstate(over="ignore", under="ignore"):
+        tempered = (noisy - noisy.max(axis=-1, keepdims=True)) * inverse_temperature
+        weights: Float64 = portable.exp(tempered)
+        return weights * (1.0 / _ordered_sums(weights))
+
+
+def _ordered_sums(values: Float64) -> Float64:
+    """Sums over the last axis in its order, [..., 1]."""
+    return np.asarray(np.add.accumulate(values, axis=-1)[..., -1:])
 
 
 DEFENSES = {"dynanoise": DynaNoise}

@@ -14,11 +14,11 @@ from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import View
-from dynanoise.defenses import parameters, values
+from dynanoise.defenses import parameters
 
 
 @dataclass(frozen=True, eq=False)
-class HAMP(values.ByValue):
+class HAMP(parameters.ByValue):
     """The model's order of the classes, with the scores it gives to a random input.
 
     `fit` keeps the sorted probabilities of the model on the random inputs of ``view.random``. An
@@ -57,7 +57,7 @@ class HAMP(values.ByValue):
     def __post_init__(self) -> None:
         if self.scores is None:
             return
-        scores = values.constant(self.scores)
+        scores = parameters.constant(self.scores)
         good = scores.ndim == 2 and len(scores) > 0 and scores.shape[1] > 1
         good = good and bool((scores >= 0).all() and np.allclose(scores.sum(axis=-1), 1, atol=1e-9))
         if not good or (np.diff(scores, axis=-1) > 0).any():

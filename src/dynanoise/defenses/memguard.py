@@ -14,8 +14,8 @@ from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Bools, Float64, Floats, Int64
 from dynanoise.core.outputs import Outputs, View
-from dynanoise.defenses import classifier, parameters, values
-from dynanoise.defenses.classifier import Classifier, Masks
+from dynanoise.defenses import memguard_classifier, parameters
+from dynanoise.defenses.memguard_classifier import Classifier, Masks
 
 _LABEL = 10.0  # c2, the weight of keeping the label
 _STRENGTHS = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4, 1e5)  # c3, the weight of a small distortion
@@ -104,7 +104,7 @@ def _search(
 
 
 @dataclass(frozen=True, eq=False)
-class MemGuard(values.ByValue):
+class MemGuard(parameters.ByValue):
     """Moves each answer to where a membership classifier is undecided, and keeps its label.
 
     `fit` trains g, a K-256-128-64-1 network, to tell the members' sorted probabilities from the
@@ -171,8 +171,8 @@ class MemGuard(values.ByValue):
         for name, value in checked.items():
             object.__setattr__(self, name, value)
         if self.weights is not None:
-            fitted = values.constant(self.weights)
-            classifier.classes_of(fitted)
+            fitted = parameters.constant(self.weights)
+            memguard_classifier.classes_of(fitted)
             object.__setattr__(self, "weights", fitted)
 
     @property
@@ -188,7 +188,7 @@ class MemGuard(values.ByValue):
             return np.asarray(np.sort(numerics.softmax(logits), axis=-1)[:, ::-1])
 
         members, others = ranked(view.members), ranked(view.reference)
-        weights = classifier.train(members, others, self.seed, self.epochs)
+        weights = memguard_classifier.train(members, others, self.seed, self.epochs)
         return replace(self, weights=weights)
 
     def membership(self, logits: npt.ArrayLike) -> Float64:
@@ -262,7 +262,7 @@ class MemGuard(values.ByValue):
                 "MemGuard has not trained its membership classifier yet.",
                 "Call fit(view) with members and held-out non-members and use what it returns.",
             )
-        classes = classifier.classes_of(self.weights)
+        classes = memguard_classifier.classes_of(self.weights)
         if rows.shape[-1] != classes:
             raise InputError(
                 f"logits have shape {rows.shape}; MemGuard was fitted to {classes} classes.",

@@ -11,7 +11,7 @@ from dynanoise.core import numerics
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
-from dynanoise.noise.system import SystemFresh
+from dynanoise.noise.fresh import SystemFresh
 
 INPUTS = ("logits", "probabilities")
 """Kinds of model output that a defense can be put behind."""

@@ -8,9 +8,9 @@ from typing import Any
 from dynanoise.core.defense import Method
 from dynanoise.core.seeding import derive, derive_bytes
 from dynanoise.evaluation.responses import NoiseSource
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 
 def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> NoiseSource:

@@ -28,9 +28,8 @@ from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import DEFAULT, RootKey, Secret
+from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
 
 KEYED = "keyed"
 
@@ -85,7 +84,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from dynanoise.noise.experiment import ExperimentKey
+    >>> from dynanoise.noise.keys import ExperimentKey
     >>> X, y = load_iris(return_X_y=True)
     >>> model = LogisticRegression(max_iter=1000)
     >>> defended = DefendedClassifier(model, key=ExperimentKey(0)).fit(X, y)  # not secret

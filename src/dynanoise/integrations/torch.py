@@ -18,7 +18,7 @@ from dynanoise.defenses import parameters, response
 from dynanoise.integrations.digests import weights_digest
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import DEFAULT, RootKey
+from dynanoise.noise.keys import DEFAULT, RootKey
 
 _UNKNOWN_DIGEST = "00" * 32
 """Placeholder for a digest that is taken at the first output; no output is made with it."""

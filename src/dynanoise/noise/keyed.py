@@ -17,8 +17,8 @@ from dynanoise.core.numerics import Float64, Int64
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid, Int32, checked_width, encoded
 from dynanoise.noise.chacha import Words, stream
+from dynanoise.noise.keys import DEFAULT, RootKey, Secret
 from dynanoise.noise.normals import normals_v1, words_for
-from dynanoise.noise.secrets import DEFAULT, RootKey, Secret
 from dynanoise.noise.siphash import siphash128
 
 _BLOCKS = 1 << 13
@@ -56,7 +56,7 @@ class Keyed:
             than two classes.
         SecretError: when an answer is made and there is no usable secret.
 
-    >>> from dynanoise.noise.experiment import ExperimentKey
+    >>> from dynanoise.noise.keys import ExperimentKey
     >>> noise = Keyed(4.0, "doctest", "ab" * 32, ExperimentKey(0, "doctest"))
     >>> base, normals = noise.draw(np.array([[5.0, 0.0], [5.1, 0.1], [0.0, 5.0]]), 1, "doctest")
     >>> base.round(3).tolist()  # the first two rows share a cell

@@ -12,9 +12,9 @@ from typing import Any
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
-from dynanoise.defenses import compiled
+from dynanoise.defenses.dynanoise import compile_ahead
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import Pinned, Secret
+from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 
 THREAT_MODEL = (
@@ -177,7 +177,7 @@ def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
     limits = Limits(*asked.limits)
     model = _model(asked, configuration, limits.seconds)
     types = _types(configuration, model)
-    kernel = compiled.warm(configuration.defense, configuration.noise_source(), types)
+    kernel = compile_ahead(configuration.defense, configuration.noise_source(), types)
     named = _key_id(configuration)
     metrics = Metrics(named)
     windows = None if scrapers is None else Windows(configuration, metrics.tell)

@@ -13,10 +13,10 @@ from scipy import special, stats
 
 from dynanoise.core import numerics
 from dynanoise.core.numerics import Float64
-from dynanoise.defenses import compiled
+from dynanoise.defenses import kernel_outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.chacha import _quarter_rounds
-from dynanoise.noise.system import SystemFresh
+from dynanoise.noise.fresh import SystemFresh
 from tests.noise.build_keyed import rows
 from tests.noise.kernel.test_keyed import any_logits
 
@@ -57,11 +57,11 @@ def definition(defense: DynaNoise, row: Any, normals: Any) -> Float64:
 
 def answered(defense: DynaNoise, logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """By the kernel's fresh entry, under KEY."""
-    entries = compiled.entries()
+    entries = kernel_outputs.kernel_entries()
     assert entries is not None
     out = np.empty_like(logits)
     name = "fresh_32" if logits.dtype == np.float32 else "fresh_64"
-    assert entries[name](logits, out, defense.numbers[0], KEY, 0, len(logits))
+    assert entries[name](logits, out, defense.kernel_setting.fresh_numbers, KEY, 0, len(logits))
     return out
 
 
@@ -78,10 +78,10 @@ def test_rows_have_counters_of_their_own() -> None:
     defense, logits = DynaNoise(0.3, 2.0, 3.0), rows(65, 10).astype(np.float32)
     expected = definition(defense, logits[64].astype(float), [box_muller(chacha8(640))[:10]])
     np.testing.assert_allclose(answered(defense, logits)[64], expected, atol=1e-6)
-    entries = compiled.entries()
+    entries = kernel_outputs.kernel_entries()
     assert entries is not None
     out = np.empty_like(logits)
-    entries["fresh_32"](logits, out, defense.numbers[0], KEY, 64, 65)
+    entries["fresh_32"](logits, out, defense.kernel_setting.fresh_numbers, KEY, 64, 65)
     np.testing.assert_array_equal(out[64], answered(defense, logits)[64])
 
 
@@ -137,7 +137,7 @@ def test_without_noise_it_is_the_tempered_softmax(
 def test_what_float32_cannot_hold_is_left_to_numpy(temperature: float) -> None:
     logits = rows(20, 5).astype(np.float32)
     defense = DynaNoise(temperature=temperature)
-    assert compiled.answer(defense, logits, SystemFresh()) is None
+    assert defense.by_kernel(logits, SystemFresh()) is None
     answer = defense(logits, SystemFresh())
     np.testing.assert_allclose(answer.sum(axis=-1), 1, rtol=1e-6)
 

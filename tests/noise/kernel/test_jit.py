@@ -17,12 +17,11 @@ pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fa
 import numba
 from numba.core import caching, event
 
-from dynanoise.defenses import compiled
-from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.dynanoise import DynaNoise, compile_ahead
 from dynanoise.defenses.temperature import Temperature
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.kernel import entries, jit
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 
 def test_without_a_folder_to_write_in_it_is_compiled_all_the_same() -> None:
@@ -90,7 +89,7 @@ def test_a_service_without_stderr_compiles(monkeypatch: pytest.MonkeyPatch, stde
 def test_where_numba_does_not_compile_numpy_answers() -> None:
     code = """
 import numpy as np, dynanoise as dn
-from dynanoise.noise.experiment import ExperimentKey
+from dynanoise.noise.keys import ExperimentKey
 rows = np.array([[3.0, 1.0, 0.0]])
 for noise in (dn.SystemFresh(), dn.Keyed(4.0, "m", "ab" * 32, ExperimentKey(0))):
     assert dn.DynaNoise()(rows, noise).shape == (1, 3)
@@ -129,7 +128,7 @@ def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture
 def test_it_is_compiled_silently_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jit._announcement, "said", False)
     noise = Keyed(4.0, "m", "ab" * 32, ExperimentKey(0))
-    assert compiled.warm(DynaNoise(), noise, ("float32", "float64"))
+    assert compile_ahead(DynaNoise(), noise, ("float32", "float64"))
     assert jit._announcement.said
-    assert not compiled.warm(Temperature(), noise, ("float32",))
-    assert not compiled.warm(DynaNoise(sensitivity="margin"), noise, ("float32",))
+    assert not compile_ahead(Temperature(), noise, ("float32",))
+    assert not compile_ahead(DynaNoise(sensitivity="margin"), noise, ("float32",))

@@ -16,12 +16,12 @@ from scipy import special
 
 from dynanoise.core.errors import InputError, SecretError
 from dynanoise.core.numerics import Float64
-from dynanoise.defenses import compiled
+from dynanoise.defenses import kernel_outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.cells import Grid, encoded
+from dynanoise.noise.fresh import SystemFresh
 from dynanoise.noise.keyed import Keyed, row_keys
 from dynanoise.noise.siphash import siphash128
-from dynanoise.noise.system import SystemFresh
 from tests import build
 from tests.noise.build_keyed import keyed, rows
 from tests.noise.test_primitives import load
@@ -62,7 +62,7 @@ def test_the_kernel_and_numpy_agree_bit_for_bit(
     defense: DynaNoise, logits: npt.NDArray[Any], width: float
 ) -> None:
     noise = keyed(width)
-    found = compiled.answer(defense, logits, noise)
+    found = defense.by_kernel(logits, noise)
     assert found is not None and found.dtype == logits.dtype
     np.testing.assert_array_equal(found, defense.by_numpy(logits, noise))
 
@@ -94,7 +94,7 @@ def test_shapes_and_layouts_do_not_matter() -> None:
 def test_threads_of_a_call_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, defense, noise = rows(300), DynaNoise(), keyed()
     whole = defense(logits, noise)
-    monkeypatch.setattr(compiled, "_ALONE", 0)
+    monkeypatch.setattr(kernel_outputs, "_SINGLE_THREAD", 0)
     monkeypatch.setattr(threads, "ENTRIES", 10)
     for count in (1, 2, 3, 8, 500):
         monkeypatch.setattr(threads, "usable", lambda count=count: count)
@@ -108,7 +108,7 @@ def test_threads_of_a_call_change_nothing(monkeypatch: pytest.MonkeyPatch) -> No
 def test_eight_python_threads_with_threads_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, defense, noise = rows(800), DynaNoise(), keyed()
     whole = defense(logits, noise)
-    monkeypatch.setattr(compiled, "_ALONE", 0)
+    monkeypatch.setattr(kernel_outputs, "_SINGLE_THREAD", 0)
     monkeypatch.setattr(threads, "ENTRIES", 100)
     monkeypatch.setattr(threads, "usable", lambda: 3)
     with ThreadPoolExecutor(8) as pool:
@@ -218,7 +218,7 @@ def test_no_object_holds_what_is_derived(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DYNANOISE_KEY", "5c" * 32)
     noise, defense = Keyed(4.0, "tests", "ab" * 32), DynaNoise()
     defense(rows(3), noise)
-    numbers, words = compiled._keyed(defense, noise, 10)
+    numbers, words = kernel_outputs.keyed_arguments(defense.kernel_setting, noise, 10)
     seen = pickle.dumps((noise, defense)) + repr((noise, defense, vars(defense))).encode()
     for secret in (os.environ["DYNANOISE_KEY"].encode(), b"\x5c" * 32, words.tobytes()[:16]):
         assert secret not in seen
@@ -226,7 +226,7 @@ def test_no_object_holds_what_is_derived(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_settings_are_not_mixed_up_and_not_hoarded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_SETTINGS", 3)
+    monkeypatch.setattr(kernel_outputs, "_REMEMBERED", 3)
     logits = rows(2, 4)
     for _ in range(2):
         for seed in range(3):
@@ -235,7 +235,7 @@ def test_settings_are_not_mixed_up_and_not_hoarded(monkeypatch: pytest.MonkeyPat
                 np.testing.assert_array_equal(
                     defense(logits, noise), defense.by_numpy(logits, noise)
                 )
-                assert len(compiled._known) <= 3
+                assert len(kernel_outputs._derived) <= 3
 
 
 # --- what is refused, and what is not covered ----------------------------------------------------
@@ -273,10 +273,10 @@ def test_without_numba_and_for_other_settings_numpy_answers(
     logits = rows(5)
     with_it = DynaNoise()(logits, keyed())
     for defense in (DynaNoise(sensitivity="margin"), DynaNoise(sensitivity="max_probability")):
-        assert compiled.answer(defense, logits, keyed()) is None
+        assert defense.by_kernel(logits, keyed()) is None
         assert defense(logits, keyed()).shape == (5, 10)
-    monkeypatch.setattr(compiled, "entries", lambda: None)
-    assert compiled.answer(DynaNoise(), logits, keyed()) is None
+    monkeypatch.setattr(kernel_outputs, "kernel_entries", lambda: None)
+    assert DynaNoise().by_kernel(logits, keyed()) is None
     np.testing.assert_array_equal(DynaNoise()(logits, keyed()), with_it)
     assert DynaNoise()(logits, SystemFresh()).shape == (5, 10)
 
@@ -284,7 +284,7 @@ def test_without_numba_and_for_other_settings_numpy_answers(
 def test_the_grid_is_that_of_cells() -> None:
     """A wrong offset or label would still be somebody's cell: here they are looked at."""
     noise, defense, logits = keyed(2.0), DynaNoise(base_variance=0.0, temperature=2.0), rows(50, 6)
-    numbers, words = compiled._keyed(defense, noise, 6)
+    numbers, words = kernel_outputs.keyed_arguments(defense.kernel_setting, noise, 6)
     grid = Grid(2.0, numbers[4:])
     base = grid.representatives(grid.find(logits)[0])
     np.testing.assert_allclose(defense(logits, noise), special.softmax(base / 2, axis=-1))

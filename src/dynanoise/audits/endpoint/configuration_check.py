@@ -16,9 +16,9 @@ from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.response import defend
-from dynanoise.noise.experiment import ExperimentKey
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 _TRIED = 49
 """Draws of noise of the audit's own, between which the server's is expected."""

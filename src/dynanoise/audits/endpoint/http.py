@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from dynanoise.core.errors import InputError, SecretError
-from dynanoise.noise.secrets import Secret
+from dynanoise.noise.keys import Secret
 
 KEY = "env:DYNANOISE_API_KEY"
 """Where the API key is, unless somebody says otherwise; there it may be missing."""

@@ -15,7 +15,7 @@ import pytest
 from dynanoise.core.errors import InputError, SecretError
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keyed import Keyed
-from dynanoise.noise.secrets import Pinned, Secret, new_secret, write_secret
+from dynanoise.noise.keys import Pinned, Secret, new_secret, write_secret
 from dynanoise.noise.subkey import key_id
 
 KEY = "c0ffee" + "5a" * 29
