@@ -31,7 +31,7 @@ def csv(path: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float64, np.bool_])
 def test_npz(tmp_path: Path, dtype: Any) -> None:
-    data = tables.load(npz(tmp_path, X=X, y=np.array([0, 1, 1]).astype(dtype)))
+    data = tables.load_table(npz(tmp_path, X=X, y=np.array([0, 1, 1]).astype(dtype)))
     assert data.inputs.tolist() == X.tolist() and data.inputs.dtype == np.float32
     assert data.labels.tolist() == [0, 1, 1] and data.labels.dtype == np.int64
     assert (data.name, data.classes, data.class_names) == ("mine", 2, ())
@@ -39,7 +39,7 @@ def test_npz(tmp_path: Path, dtype: Any) -> None:
 
 def test_npz_of_images_stays_uint8(tmp_path: Path) -> None:
     images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
-    data = tables.load(npz(tmp_path, X=images, y=["dog", "cat"]))
+    data = tables.load_table(npz(tmp_path, X=images, y=["dog", "cat"]))
     np.testing.assert_array_equal(data.inputs, images)
     assert data.labels.tolist() == [1, 0] and data.class_names == ("cat", "dog")
 
@@ -54,7 +54,7 @@ def test_npz_of_images_stays_uint8(tmp_path: Path) -> None:
     ],
 )
 def test_csv_with_the_label_in_any_of_its_places(tmp_path: Path, text: str) -> None:
-    data = tables.load(csv(tmp_path, text))
+    data = tables.load_table(csv(tmp_path, text))
     assert data.inputs.tolist() == X.tolist()
     assert data.labels.tolist() == [0, 1, 1] and data.class_names == ("no", "yes")
 
@@ -63,7 +63,7 @@ def test_parquet(tmp_path: Path) -> None:
     path = tmp_path / "mine.parquet"
     columns = {"a": X[:, 0], "b": X[:, 1], "on": [True, False, True], "target": [1, 0, 2]}
     parquet.write_table(arrow.table(columns), path)
-    data = tables.load(path)
+    data = tables.load_table(path)
     assert data.inputs.tolist() == [[1, 2.5, 1], [3, -1, 0], [0, 7, 1]]
     assert data.labels.tolist() == [1, 0, 2] and data.classes == 3
 
@@ -72,7 +72,7 @@ def test_columns_are_standardised_when_asked(tmp_path: Path) -> None:
     """Against scikit-learn's scaler."""
     path = npz(tmp_path, X=np.column_stack([X, [5, 5, 5]]), y=[0, 1, 1])
     wanted = StandardScaler().fit_transform(np.column_stack([X, [5, 5, 5]]))
-    np.testing.assert_allclose(tables.load(path, standardise=True).inputs, wanted, atol=1e-6)
+    np.testing.assert_allclose(tables.load_table(path, standardise=True).inputs, wanted, atol=1e-6)
 
 
 def test_breast_cancer_is_standardised() -> None:
@@ -108,7 +108,7 @@ def test_breast_cancer_is_standardised() -> None:
 )
 def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, Any], says: str) -> None:
     with pytest.raises(DynaNoiseError, match=says):
-        tables.load(npz(tmp_path, **arrays))
+        tables.load_table(npz(tmp_path, **arrays))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, Any], says: s
 )
 def test_csv_that_is_refused(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(DynaNoiseError, match=says):
-        tables.load(csv(tmp_path, text))
+        tables.load_table(csv(tmp_path, text))
 
 
 @pytest.mark.parametrize("name", ["mine.npz", "mine.parquet"])
@@ -134,15 +134,15 @@ def test_unreadable_files_are_named(tmp_path: Path, name: str) -> None:
     for content in (b"", b"PK\x03\x04 no zip", b"garbage" * 100):
         path.write_bytes(content)
         with pytest.raises(DataFileError, match=f"{name} cannot be read as"):
-            tables.load(path)
+            tables.load_table(path)
     path.unlink()
     with pytest.raises(DataFileError, match=f"There is no file .*{name}"):
-        tables.load(path)
+        tables.load_table(path)
 
 
 def test_other_endings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"ends in \.txt"):
-        tables.load(tmp_path / "mine.txt")
+        tables.load_table(tmp_path / "mine.txt")
 
 
 def test_without_pyarrow_the_extra_is_named(
@@ -150,8 +150,8 @@ def test_without_pyarrow_the_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
     with pytest.raises(MissingExtraError, match=r"pyarrow.*pip install 'dynanoise\[data\]'"):
-        tables.load(csv(tmp_path, "a,label\n1,0\n2,1\n"))
-    assert tables.load(npz(tmp_path, X=X, y=[0, 1, 1])).classes == 2
+        tables.load_table(csv(tmp_path, "a,label\n1,0\n2,1\n"))
+    assert tables.load_table(npz(tmp_path, X=X, y=[0, 1, 1])).classes == 2
 
 
 def test_anything_finds_tables_and_names(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_anything_finds_tables_and_names(tmp_path: Path) -> None:
 
 def test_a_range_error_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError):
-        tables.load(npz(tmp_path, X=ONES, y=[0, 1, 2, 9]))
+        tables.load_table(npz(tmp_path, X=ONES, y=[0, 1, 2, 9]))

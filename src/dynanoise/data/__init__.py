@@ -1,1 +1,1 @@
-"""A name or a path becomes a data set and a split."""
+"""Data sets and splits: a name or a path becomes arrays."""

@@ -1,6 +1,6 @@
-"""Decoded arrays, kept in the user's cache folder so that they are decoded once.
+"""A cache of decoded arrays in the user's cache folder, so that they are decoded once.
 
-The cache is a convenience: whatever goes wrong with it costs time, never a run.
+An error of the cache costs time, never a run.
 """
 
 from __future__ import annotations
@@ -27,28 +27,30 @@ _log = logging.getLogger(__name__)
 
 
 def folder() -> Path:
-    """``DYNANOISE_CACHE``, else ``$XDG_CACHE_HOME/dynanoise``, else ``~/.cache/dynanoise``.
+    """The cache folder, which may not exist.
+
+    It is ``DYNANOISE_CACHE``, else ``$XDG_CACHE_HOME/dynanoise``, else ``~/.cache/dynanoise``.
 
     Raises:
         RuntimeError: if none is set and the user has no home.
     """
-    if told := os.environ.get("DYNANOISE_CACHE"):
-        return Path(told)
-    if shared := os.environ.get("XDG_CACHE_HOME"):
-        return Path(shared) / "dynanoise"
+    if path := os.environ.get("DYNANOISE_CACHE"):
+        return Path(path)
+    if path := os.environ.get("XDG_CACHE_HOME"):
+        return Path(path) / "dynanoise"
     return Path.home() / ".cache" / "dynanoise"
 
 
 def cached(name: str, key: Mapping[str, Any], make: Callable[[], Data]) -> Data:
-    """What ``make`` gives, from the cache where it is there and whole.
+    """Read a data set from the cache, or decode it and write it there.
+
+    A damaged or unwritable cache is logged as a warning, and the arrays are decoded.
 
     Args:
         name: of the data set, the beginning of the file's name.
         key: everything that determines the arrays, as JSON: hashes of the source files and the
             parameters of decoding.
-        make: decodes them.
-
-    A damaged or unwritable cache is logged as a warning, and the arrays are decoded.
+        make: decodes the data set.
     """
     body = json.dumps({"format": FORMAT, **key}, sort_keys=True)
     hashed = hashlib.sha256(body.encode()).hexdigest()[:32]
@@ -112,5 +114,5 @@ def _load(path: Path) -> Data:
         about["class_names"] = tuple(about["class_names"])
         data = Data(inputs=file["inputs"], labels=file["labels"], **about)
     if _digest(data) != text["digest"]:
-        raise ValueError("its digest is another one")
+        raise ValueError("its digest does not fit")
     return data

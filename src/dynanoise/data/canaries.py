@@ -1,4 +1,4 @@
-"""Canaries: mislabelled and atypical records, which models learn by heart if they learn any."""
+"""Canaries: mislabelled and atypical records, which models memorise first."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dynanoise.data.text import PADDING
 
 @dataclass(frozen=True, eq=False)
 class Canaries:
-    """Which records were changed, and how.
+    """Records that were changed to canaries.
 
     Attributes:
         mislabelled: int64 [n], ids in ascending order; they have another class's label.
@@ -34,7 +34,7 @@ class Canaries:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many of each kind."""
+        """Number of canaries of each kind, by the names of `Result.counts`."""
         return {
             "canaries_mislabelled": len(self.mislabelled),
             "canaries_atypical": len(self.atypical),
@@ -42,23 +42,24 @@ class Canaries:
 
 
 def plant(data: Data, ids: Int64, count: int, seed: int) -> tuple[Data, Canaries]:
-    """Turns some records into canaries, which stand for the records that leak most.
+    """Turn some records into canaries, which stand for the records that leak most.
 
-    An average over typical records says little about the few that are learned by heart (Aerni,
-    Zhang & Tramer 2024, arXiv:2404.17399). Half of the canaries, the larger one, get a label of
+    An average over typical records says little about the few that are memorised (Aerni, Zhang &
+    Tramer 2024, arXiv:2404.17399). Half of the canaries, the larger one, get a label of
     another class, drawn uniformly. The others become atypical: the mean of their input and that of
     another record of a different class, rounded where inputs are integers; of texts, the tokens of
-    the two alternating (see `alternating`). Their label is either record's, by a fair coin. What
-    they are made of are records as they were, the other one of the same ids; it stays where it is.
+    the two alternating (see `alternating`). Their label is either record's, by a fair coin. Both
+    records are taken from the data before any change, the other one from the same ids; the other
+    one is not changed.
 
     Args:
-        data: the data set, which stays as it is.
-        ids: int64 [N], which records may become canaries.
-        count: how many do, 1..N.
+        data: the data set, which is not changed.
+        ids: int64 [N], the records that may become canaries.
+        count: number of canaries, 1..N.
         seed: the run's seed.
 
     Returns:
-        The data with these records changed, under the same name, and which records these are.
+        The data with these records changed, under the same name, and the canaries.
 
     Raises:
         InputError: for another count, or if all of these records are of one class.
@@ -80,33 +81,36 @@ def plant(data: Data, ids: Int64, count: int, seed: int) -> tuple[Data, Canaries
     generator = np.random.default_rng(derive(seed, "canaries"))
     chosen = generator.choice(ids, count, replace=False)
     half = (count + 1) // 2
-    found = Canaries(np.sort(chosen[:half]), np.sort(chosen[half:]))
+    canaries = Canaries(np.sort(chosen[:half]), np.sort(chosen[half:]))
     inputs, labels = data.inputs.copy(), data.labels.copy()
     away = generator.integers(1, data.classes, half)
-    labels[found.mislabelled] = (labels[found.mislabelled] + away) % data.classes
-    for own in found.atypical:
-        other = generator.choice(ids[data.labels[ids] != data.labels[own]])
-        labels[own] = data.labels[generator.choice([own, other])]
-        inputs[own] = _mixed(data, own, other)
-    return replace(data, inputs=inputs, labels=labels), found
+    labels[canaries.mislabelled] = (labels[canaries.mislabelled] + away) % data.classes
+    for record in canaries.atypical:
+        other = generator.choice(ids[data.labels[ids] != data.labels[record]])
+        labels[record] = data.labels[generator.choice([record, other])]
+        inputs[record] = _mixed(data, record, other)
+    return replace(data, inputs=inputs, labels=labels), canaries
 
 
 def _mixed(data: Data, first: int, second: int) -> npt.NDArray[Any]:
-    """An input that looks like neither of two."""
-    one, two = data.inputs[first], data.inputs[second]
+    """The mean of two records' inputs, or their tokens by turns."""
+    a, b = data.inputs[first], data.inputs[second]
     if data.vocabulary_size is not None:
-        return alternating(one, two)
-    mean = (one.astype(np.float64) + two) / 2
-    rounded: npt.NDArray[Any] = np.rint(mean) if one.dtype.kind in "iu" else mean
-    return rounded.astype(one.dtype)
+        return alternating(a, b)
+    mean = (a.astype(np.float64) + b) / 2
+    rounded: npt.NDArray[Any] = np.rint(mean) if a.dtype.kind in "iu" else mean
+    return rounded.astype(a.dtype)
 
 
 def alternating(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The tokens of two texts by turns, then what is left of the longer one, cut to their length.
+    """The tokens of two texts by turns, then the rest of the longer one, cut to their length.
 
     Args:
         first: token ids [L], padded with 0.
-        second: likewise.
+        second: token ids [L], padded with 0.
+
+    Returns:
+        Token ids [L], padded with 0.
 
     >>> alternating(np.array([5, 6, 0, 0, 0]), np.array([7, 8, 9, 0, 0])).tolist()
     [5, 7, 6, 8, 9]

@@ -39,7 +39,7 @@ def load(
     """The data that ``what`` names.
 
     What fits first: a registered name, or a specification "NAME(PARAMETER=VALUE, ...)" of it;
-    ``hub:OWNER/NAME``; a file, see `tables.load`; a folder with ``train-*.parquet``, see
+    ``hub:OWNER/NAME``; a file, see `tables.load_table`; a folder with ``train-*.parquet``, see
     `hub_layout.decode`; a folder of images, see `images.load_folder`.
 
     Args:
@@ -68,7 +68,7 @@ def load(
         return load_from_hub(what.removeprefix(HUB), decoding)
     path = Path(what)
     if path.is_file():
-        return tables.load(path, standardise=standardise)
+        return tables.load_table(path, standardise=standardise)
     if path.is_dir():
         parts = parts_of_folder(path)
         if parts:

@@ -16,7 +16,7 @@ from dynanoise.core.numerics import Int64
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Inputs and labels of all records; a record's id is its row.
+    """Inputs and labels of all records. The id of a record is its row.
 
     Attributes:
         name: the registered name.
@@ -27,7 +27,11 @@ class Data:
         test_from: the first id of the official test part, where there is one; the records before
             it are the official training part.
         vocabulary_size: of texts: token ids lie in 0..vocabulary_size-1.
-        class_names: what each class is called, or () if nobody said.
+        class_names: the name of each class, or () where the source has none.
+
+    Raises:
+        InputError: if inputs and labels do not fit each other, there are no records or only one
+            class, a label, token or ``test_from`` is out of range, or a number is not finite.
     """
 
     name: str
@@ -77,11 +81,17 @@ class Data:
             )
 
     def random_inputs(self, count: int, seed: int) -> npt.NDArray[Any]:
-        """``count`` inputs drawn uniformly from the range of each input's position.
+        """Draw inputs that are unlike all records a model was trained on.
 
-        Integers (pixels, tokens) from their least to their greatest value in the whole data set,
-        numbers from the least to the greatest value of their column. They look like nothing the
-        model was trained on.
+        Integers (pixels, tokens) are uniform from the least to the greatest value in the whole data
+        set, numbers from the least to the greatest value of their column.
+
+        Args:
+            count: number of inputs, >= 0.
+            seed: of the generator.
+
+        Returns:
+            [count, ...] in the shape and dtype of the records' inputs.
         """
         generator = np.random.default_rng(seed)
         shape = (count, *self.inputs.shape[1:])
@@ -96,10 +106,10 @@ class Data:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all a model can see, 64 hexadecimal digits.
+        """SHA-256 of everything that a model can learn from, 64 hexadecimal digits.
 
-        That is inputs and labels with their shapes and dtypes, how many classes and tokens there
-        are, and where the test part begins; not what the set and its classes are called.
+        That is inputs and labels with their shapes and dtypes, the number of classes and of tokens,
+        and the beginning of the test part; not the names of the data set and its classes.
         """
         digest = hashlib.sha256()
         for array in (self.inputs, self.labels):

@@ -127,13 +127,13 @@ def parts_of_hub(hub_id: str) -> list[Part]:
         DataFileError: if it has another layout.
         MissingExtraError: if `datasets` is not installed.
     """
-    found = hub.tables(hub_id)
+    fetched = hub.tables(hub_id)
 
     def part(name: str) -> Part:
-        read = rows(found[name], f"The {name} part of {hub_id}")
+        read = rows(fetched[name], f"The {name} part of {hub_id}")
         return Part(name, read.digest, lambda: read)
 
-    return [part(name) for name in NAMES if name in found]
+    return [part(name) for name in NAMES if name in fetched]
 
 
 def rows(table: Any, where: str) -> Rows:
@@ -271,13 +271,13 @@ def _decode(name: str, parts: list[Part], decoding: Decoding) -> Data:
     train = read[0]
     if any(rows.kind != train.kind for rows in read):
         raise DataFileError(f"{name} has parts of images and of texts.", "Give it one kind.")
-    numbers, names = tables.encode([label for rows in read for label in rows.labels], name)
+    numbers, names = tables.class_numbers([label for rows in read for label in rows.labels], name)
     names = names or train.class_names
     values = [value for rows in read for value in rows.values]
     vocabulary: Vocabulary | Subwords | None = None
     if train.kind == "images":
         side = decoding.side
-        inputs = images.decode(values, len(values), lambda row: f"Row {row} of {name}", side)
+        inputs = images.decode_images(values, len(values), lambda row: f"Row {row} of {name}", side)
     else:
         vocabulary = (
             Subwords.of(decoding.tokenizer)

@@ -23,19 +23,19 @@ _TEST = ("test", "validation", "val")
 
 
 def decoder() -> str:
-    """What decides the pixels besides the files: Pillow's version brings its own JPEG decoder."""
+    """The decoder that decides the pixels of a file: Pillow and its version, for cache keys."""
     return f"pillow {require('PIL', 'Reading images').__version__}"
 
 
-def decode(
+def decode_images(
     images: Iterable[bytes], count: int, where: Callable[[int], str], side: int | None = None
 ) -> UInt8:
-    """Images in RGB, upright, of one size.
+    """Decode images to RGB, upright, of one size.
 
     Args:
         images: encoded as PNG, JPEG or anything else Pillow reads; colours are converted to RGB.
-        count: how many there are, >= 1.
-        where: from the position of an image to its name for messages.
+        count: number of images, >= 1.
+        where: makes the name for messages from the position of an image.
         side: if given, each image is cropped to its central square and resized to side x side
             (bicubic, antialiased); without it all must have the same size already.
 
@@ -43,7 +43,7 @@ def decode(
         uint8 [count, H, W, 3].
 
     Raises:
-        DataFileError: if something is not an image, or sizes differ.
+        DataFileError: if a file is not an image, or sizes differ.
         MissingExtraError: if Pillow is not installed.
     """
     require("PIL", "Reading images")
@@ -62,17 +62,17 @@ def decode(
             ) from error
         if side is not None and image.size != (side, side):
             image = ImageOps.fit(image, (side, side), method=Image.Resampling.BICUBIC)
-        one = np.asarray(image)
+        values = np.asarray(image)
         if pixels is None:
-            pixels = np.empty((count, *one.shape), dtype=np.uint8)
-        if one.shape != pixels.shape[1:]:
+            pixels = np.empty((count, *values.shape), dtype=np.uint8)
+        if values.shape != pixels.shape[1:]:
             height, width = pixels.shape[1:3]
             raise DataFileError(
-                f"{where(index)} is {one.shape[1]} x {one.shape[0]} pixels and {where(0)} "
+                f"{where(index)} is {values.shape[1]} x {values.shape[0]} pixels and {where(0)} "
                 f"{width} x {height}.",
                 "Give all images one size, or pass a side to resize them to.",
             )
-        pixels[index] = one
+        pixels[index] = values
     if pixels is None:
         raise DataFileError("There are no images.", "Give at least one of each class.")
     return pixels
@@ -87,24 +87,24 @@ def _files(folder: Path) -> list[_File]:
     """All files below the sub-folders of a folder, sorted."""
     if not folder.is_dir():
         raise DataFileError(f"{folder} is not a folder.", "Check the path.")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and _seen(path))
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and _visible(path))
     if not classes:
         raise DataFileError(f"{folder} has no sub-folders.", "Give it one for each class.")
-    found = []
+    labelled = []
     for each in classes:
-        files = [path for path in sorted(each.rglob("*")) if path.is_file() and _seen(path)]
+        files = [path for path in sorted(each.rglob("*")) if path.is_file() and _visible(path)]
         if not files:
             raise DataFileError(f"{each} holds no images.", "Fill it or take it away.")
-        found += [_File(path, each.name) for path in files]
-    return found
+        labelled += [_File(path, each.name) for path in files]
+    return labelled
 
 
-def _seen(path: Path) -> bool:
+def _visible(path: Path) -> bool:
     return not path.name.startswith(".")
 
 
 def load_folder(folder: Path, side: int | None = None) -> Data:
-    """Images of a folder with one sub-folder a class, in sorted order.
+    """Load the images of a folder with one sub-folder a class, in sorted order.
 
     A folder with ``train`` and one of ``test``, ``validation`` or ``val``, each with a sub-folder a
     class, gives the official test part too. Hidden files (``.DS_Store``) are passed over.
@@ -115,7 +115,7 @@ def load_folder(folder: Path, side: int | None = None) -> Data:
             must have one size.
 
     Returns:
-        Inputs uint8 [N, H, W, 3] in RGB; the classes are called what the sub-folders are.
+        Inputs uint8 [N, H, W, 3] in RGB; classes have the names of the sub-folders.
 
     Raises:
         DataFileError: if a file is not an image, sizes differ, a sub-folder is empty, or the two
@@ -136,7 +136,7 @@ def load_folder(folder: Path, side: int | None = None) -> Data:
     else:
         parts = [_files(folder)]
     files = [file for part in parts for file in part]
-    labels, class_names = tables.encode([file.label for file in files], str(folder))
+    labels, class_names = tables.class_numbers([file.label for file in files], str(folder))
     digest = hashlib.sha256()
     for file in files:
         relative = file.path.relative_to(folder).as_posix()
@@ -146,7 +146,7 @@ def load_folder(folder: Path, side: int | None = None) -> Data:
     def make() -> Data:
         return Data(
             name=folder.resolve().name,
-            inputs=decode(
+            inputs=decode_images(
                 (file.path.read_bytes() for file in files),
                 len(files),
                 lambda index: str(files[index].path),

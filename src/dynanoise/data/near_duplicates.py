@@ -1,4 +1,4 @@
-"""Inputs next to a record's own, which an attacker may ask about as well."""
+"""Near-duplicates: inputs close to a record's own, which an attacker may query as well."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ class NearDuplicates:
     """Shifted, mirrored and slightly noisy versions of an image.
 
     A defense that remembers a record, or draws its noise from it, meets these as other queries; a
-    model answers them much as it answers the record. 22 by default: the mirror image, six shifts
-    and their mirror images, and nine noisy versions.
+    model's outputs on them are close to those on the record. 22 by default: the mirror image, six
+    shifts and their mirror images, and nine noisy versions.
 
     Args:
-        shifts: by how many pixels (down, right) the image is moved; what is missing is reflected.
-        flip: True asks about the mirror image, and about the mirror image of each shift, too.
-        noise: how far a pixel is changed at most, in 1/255, by whole numbers drawn uniformly.
-        draws: noisy versions for each of these.
+        shifts: pixels (down, right) by which the image is moved; missing rows and columns are
+            reflected.
+        flip: True adds the mirror image, and the mirror image of each shift.
+        noise: the largest change of a pixel, in 1/255, by whole numbers drawn uniformly.
+        draws: number of noisy versions for each of these, >= 0.
         seed: of the noise, which depends on it and on the record's id alone, so that every model
-            is asked about the same inputs.
+            is queried on the same inputs.
 
     Raises:
-        InputError: for a noise outside 1..255, a negative number of draws, or nothing to ask.
+        InputError: for a noise outside 1..255, a negative number of draws, or no near-duplicate.
 
     >>> near = NearDuplicates()
     >>> len(near)
@@ -59,24 +60,24 @@ class NearDuplicates:
                 "Use whole numbers from 1 to 255 for noise, and 0 or more draws.",
             )
         if len(self) == 0:
-            raise InputError("There is no near-duplicate to ask.", "Name a shift, flip or noise.")
+            raise InputError("There is no near-duplicate to query.", "Name a shift, flip or noise.")
 
     def __len__(self) -> int:
         mirrored = 2 if self.flip else 1
         return mirrored * (len(self.shifts) + 1) - 1 + len(self.noise) * self.draws
 
     def of(self, images: npt.NDArray[Any], ids: Int64) -> Iterator[Pixels]:
-        """The near-duplicates of some records, one kind after the other.
+        """Make the near-duplicates of some records, one kind after the other.
 
         Args:
             images: uint8 [n, H, W, C].
-            ids: int64 [n], which record each is.
+            ids: int64 [n], the record of each image.
 
         Yields:
             uint8 [n, H, W, C], ``len(self)`` times.
 
         Raises:
-            InputError: if these are no images.
+            InputError: if the inputs are not images.
         """
         if images.dtype != np.uint8 or images.ndim != 4:
             raise InputError(
@@ -105,7 +106,7 @@ class NearDuplicates:
 
 
 def _shifted(images: Pixels, down: int, right: int) -> Pixels:
-    """Moved content; rows and columns that come in are the reflection of those next to them."""
+    """Images moved by some pixels; missing rows and columns are reflections of their neighbours."""
     for axis, by in ((1, down), (2, right)):
         if not by:
             continue

@@ -1,4 +1,4 @@
-"""Pretrained transformers: a folder, or a name on the hub, read without pickle or foreign code."""
+"""Pretrained transformers: a folder or a name on the hub, read without pickle or foreign code."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _WEIGHTS = "*.safetensors"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a pretrained model lies, and what is in it.
+    """The files of a pretrained model.
 
     Attributes:
-        name: a folder's own last name, without where it lies; or what the hub calls the model.
+        name: the last part of a folder's path, or the hub's name of the model.
         revision: "sha256:" and 64 hexadecimal digits over a folder's configuration, tokenizer and
             weights; the commit of a model of the hub.
-        folder: its files.
+        folder: its files on this machine.
     """
 
     name: str
@@ -35,13 +35,16 @@ class Checkpoint:
 
 
 def find(what: str) -> Checkpoint:
-    """The model that ``what`` names: a folder, else "NAME" or "NAME@REVISION" of the hub.
+    """Find a pretrained model: a folder, else "NAME" or "NAME@REVISION" of the hub.
 
     From the hub only safetensors, configurations and vocabularies are fetched, once; where it is
-    out of reach, what was fetched before is used.
+    out of reach, the copy of an earlier call is used.
+
+    Args:
+        what: the folder or the name.
 
     Raises:
-        MissingDataError: if it is no folder and the hub does not give it.
+        MissingDataError: if there is no such folder and the hub does not give the model.
         DataFileError: if there is no config.json.
         MissingExtraError: if transformers is not installed.
     """
@@ -84,7 +87,7 @@ def _configured(folder: Path, what: str) -> None:
 
 
 def revision(folder: Path) -> str:
-    """That of a model in a folder, see `Checkpoint`."""
+    """The revision of a model in a folder, see `Checkpoint`."""
     return f"sha256:{digest(folder)}"
 
 
@@ -93,23 +96,27 @@ def digest(folder: Path, *, weights: bool = True) -> str:
 
     Args:
         folder: of the model.
-        weights: False leaves those out: what decides how texts become tokens.
+        weights: False leaves the weights out, for the files that decide how texts become tokens.
     """
     patterns = (*_TEXTS, _WEIGHTS) if weights else _TEXTS
-    found = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern)}):
         with path.open("rb") as file:
-            found.update(
+            sha256.update(
                 f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode()
             )
-    return found.hexdigest()
+    return sha256.hexdigest()
 
 
 def check_weights(folder: Path, name: str) -> None:
-    """Raises unless the weights lie in the folder as safetensors.
+    """Check that the weights lie in a folder as safetensors.
+
+    Args:
+        folder: of the model.
+        name: of the model, for messages.
 
     Raises:
-        DataFileError: naming what lies there instead.
+        DataFileError: if there are none, naming a pickle that lies there instead.
     """
     if any(folder.glob(_WEIGHTS)):
         return
@@ -126,11 +133,17 @@ def check_weights(folder: Path, name: str) -> None:
 
 
 def classifier(folder: Path, name: str, classes: int, *, weights: bool) -> Any:
-    """A transformers model in evaluation mode, float32, with logits of so many classes.
+    """Load a transformers model in evaluation mode, float32.
 
-    What the weights lack, such as the classification head of a language model, comes from torch's
+    Weights that are missing, such as the classification head of a language model, come from torch's
     global generator; so does a head of another number of classes, and everything where ``weights``
     is False.
+
+    Args:
+        folder: of the model.
+        name: of the model, for messages.
+        classes: number of logits.
+        weights: False for random weights in the shape of config.json.
 
     Raises:
         DataFileError: if there is no such model, or the weights are another architecture's.
@@ -147,10 +160,10 @@ def classifier(folder: Path, name: str, classes: int, *, weights: bool) -> Any:
         )
     with _quiet(library), _named(name):
         if not weights:
-            made = library.AutoModelForSequenceClassification.from_config(
+            untrained = library.AutoModelForSequenceClassification.from_config(
                 config, dtype="float32", trust_remote_code=False
             )
-            return made.eval()
+            return untrained.eval()
         model, info = library.AutoModelForSequenceClassification.from_pretrained(
             folder,
             config=config,
@@ -165,11 +178,11 @@ def classifier(folder: Path, name: str, classes: int, *, weights: bool) -> Any:
 
 
 def _check_loaded(model: Any, info: dict[str, Any], name: str) -> None:
-    """transformers fills in what it does not find, were it everything."""
+    """Refuse weights of another architecture: transformers fills in all that it does not find."""
     prefix = f"{model.base_model_prefix}."
     lacking = {key for key in info["missing_keys"] if key.startswith(prefix)}
     other = {key for key, *_ in info["mismatched_keys"] if key.startswith(prefix)}
-    # What sums up the tokens belongs to the head: language models have none.
+    # The pooler belongs to the head: language models have none.
     odd = sorted(other | {key for key in lacking if "pooler" not in key})
     if odd:
         raise DataFileError(
@@ -180,7 +193,11 @@ def _check_loaded(model: Any, info: dict[str, Any], name: str) -> None:
 
 
 def tokenizer(folder: Path, name: str) -> Any:
-    """The tokenizer that lies beside a model.
+    """Load the tokenizer that lies beside a model.
+
+    Args:
+        folder: of the model.
+        name: of the model, for messages.
 
     Raises:
         DataFileError: if there is none that can be read.
@@ -188,20 +205,20 @@ def tokenizer(folder: Path, name: str) -> Any:
     """
     library = _library()
     with _quiet(library), _named(name):
-        found = library.AutoTokenizer.from_pretrained(
+        loaded = library.AutoTokenizer.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
     # Without the files of a tokenizer the library makes one that knows no words.
-    if len(found) <= len(found.all_special_ids):
+    if len(loaded) <= len(loaded.all_special_ids):
         raise DataFileError(
             f"There is no tokenizer beside {name}.",
             "Call save_pretrained on its tokenizer, too, with the same folder.",
         )
-    return found
+    return loaded
 
 
 def versions() -> str:
-    """What decides tokens and numbers besides a model's files."""
+    """The libraries that decide tokens and numbers besides a model's files, for keys."""
     return " ".join(
         f"{module.__name__} {module.__version__}"
         for module in (_library(), require("tokenizers", "Pretrained tokenizers"))
@@ -214,7 +231,7 @@ def _library() -> Any:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """The library's errors as one sentence; they have no common base."""
+    """Turn the library's errors, which have no common base, into one sentence."""
     try:
         yield
     except Exception as error:
@@ -227,7 +244,7 @@ def _named(name: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet(library: Any) -> Iterator[None]:
-    """Neither progress bars nor reports, which would break into the progress of a run."""
+    """Turn off progress bars and reports, which would break into the progress of a run."""
     logging = library.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -1,7 +1,7 @@
-"""Where published data sets come from.
+"""Sources of published data sets: folders, and then the hub.
 
-In this order: the folder that is passed, ``DYNANOISE_DATA``, ``../shared/data`` when it exists,
-and the hub, which is only asked when no folder has the set.
+The order is the folder that is passed, ``DYNANOISE_DATA``, ``../shared/data`` where it exists, and
+the hub, which is only contacted when no folder has the set.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from dynanoise.data.hub_layout import (
 )
 
 SHARED = Path("../shared/data")
-"""Looked in when it exists, relative to the current folder."""
+"""A folder of data sets that is used where it exists, relative to the current folder."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Published:
-    """A data set that somebody publishes in the hubs' layout.
+    """A data set that is published in the hub's layout.
 
     Attributes:
         name: the registered name.
-        folders: what its folder is called, the likeliest first.
-        hub_id: where the hub has it, or None.
-        required: its parts without which it counts as not there.
+        folders: possible names of its folder, the likeliest first.
+        hub_id: its id on the hub, or None.
+        required: parts without which a source does not count.
     """
 
     name: str
@@ -47,22 +47,23 @@ class Published:
 
 
 def folders(folder: Path | None = None) -> list[Path]:
-    """The local folders that are looked in, in order.
+    """The local folders of data sets, in the order in which they are tried.
 
     Args:
-        folder: the one that is passed, ``--data`` of the command line.
+        folder: the first one, ``--data`` of the command line.
 
     Raises:
         MissingDataError: if it or DYNANOISE_DATA is given and not a folder.
     """
     places = []
-    told = os.environ.get("DYNANOISE_DATA")
-    for said, place in (("--data", folder), ("DYNANOISE_DATA", Path(told) if told else None)):
+    variable = os.environ.get("DYNANOISE_DATA")
+    named = (("--data", folder), ("DYNANOISE_DATA", Path(variable) if variable else None))
+    for setting, place in named:
         if place is None:
             continue
         if not place.is_dir():
             raise MissingDataError(
-                f"{said} is {place}, which is not a folder.",
+                f"{setting} is {place}, which is not a folder.",
                 "Name the folder that holds the data sets' folders.",
             )
         places.append(place)
@@ -70,9 +71,9 @@ def folders(folder: Path | None = None) -> list[Path]:
 
 
 def local(published: Published, folder: Path | None = None) -> list[Part]:
-    """The parts of a data set in the first local folder that has it, or [].
+    """Find the parts of a data set in the first local folder that has it; [] without one.
 
-    Its files are looked for in ``FOLDER/NAME``, and in FOLDER itself if that is called so.
+    Its files lie in ``FOLDER/NAME``, or in FOLDER itself if that is its name.
     """
     for place in folders(folder):
         for name in published.folders:
@@ -81,16 +82,20 @@ def local(published: Published, folder: Path | None = None) -> list[Part]:
                 if set(published.required) <= {part.name for part in parts}:
                     _log.info("%s is read from %s.", published.name, candidate)
                     return parts
-        if place != SHARED:  # somebody named it
+        if place != SHARED:  # the user named it
             _log.warning("%s is not in %s; looking elsewhere.", published.name, place)
     return []
 
 
 def find(published: Published, folder: Path | None = None) -> list[Part]:
-    """The parts of a data set from the first place that has it, the training part first.
+    """Find the parts of a data set in the first source that has it, the training part first.
+
+    Args:
+        published: the data set.
+        folder: see `folders`.
 
     Raises:
-        MissingDataError: if no place has it.
+        MissingDataError: if no source has it.
     """
     parts = local(published, folder)
     if parts:
@@ -107,7 +112,12 @@ def find(published: Published, folder: Path | None = None) -> list[Part]:
 
 
 def missing(published: Published, because: str) -> MissingDataError:
-    """What to say when no place has a data set."""
+    """The error of a data set that no source has.
+
+    Args:
+        published: the data set.
+        because: the hub's reason in brackets, with a space before it, or "".
+    """
     third = (
         f"let it be fetched from the hub as {published.hub_id}{because}"
         if published.hub_id
@@ -120,13 +130,18 @@ def missing(published: Published, because: str) -> MissingDataError:
     )
 
 
-def load(
+def load_published(
     published: Published, folder: Path | None = None, decoding: Decoding = AS_PUBLISHED
 ) -> Data:
-    """A published data set from the first place that has it, decoded or from the cache.
+    """Load a published data set from the first source that has it, decoded or from the cache.
+
+    Args:
+        published: the data set.
+        folder: see `folders`.
+        decoding: see `Decoding`.
 
     Raises:
-        MissingDataError: if no place has it.
+        MissingDataError: if no source has it.
         MissingExtraError: if pyarrow or Pillow is not installed.
         DataFileError: if its files do not hold what they should.
     """

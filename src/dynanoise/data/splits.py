@@ -1,4 +1,4 @@
-"""Who plays which part: members, non-members, the attacker's records, data for utility."""
+"""Splits of a data set: members, non-members, the attacker's records, data for utility."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PaperSplit:
         members, non_members: of the target model.
         shadow_members, shadow_non_members: of the attacker's shadow models.
         reference: known non-members of every model, for defenders that must learn something.
-        test: what utility is measured on.
+        test: records that utility is measured on.
     """
 
     members: Int64
@@ -42,26 +42,26 @@ class PaperSplit:
 
     @property
     def ids(self) -> Int64:
-        """All ids that play a part, in ascending order."""
+        """Ids of all parts, in ascending order."""
         return np.sort(np.concatenate([getattr(self, part.name) for part in fields(self)]))
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many records play each part."""
+        """Number of records of each part."""
         return {part.name: len(getattr(self, part.name)) for part in fields(self)}
 
 
 def paper_split(records: int, pool: int, reference: int, seed: int) -> PaperSplit:
-    """A random split in the proportions of arXiv:2505.13362v2.
+    """Draw a random split in the proportions of arXiv:2505.13362v2.
 
     Of ``pool`` records 70% belong to the target (80% of them members) and 30% to the attacker
     (half of them the shadows' members). Of the others ``reference`` are known non-members and the
     rest are test data, so nothing that is scored is used for anything else.
 
     Args:
-        records: how many records there are.
-        pool: how many of them take part in the attack; >= 10.
-        reference: how many others are the defender's known non-members; >= 1.
+        records: number of records.
+        pool: number of them that take part in the attack, >= 10.
+        reference: number of others that are the defender's known non-members, >= 1.
         seed: the run's seed.
 
     Raises:
@@ -84,17 +84,17 @@ def paper_split(records: int, pool: int, reference: int, seed: int) -> PaperSpli
 def published_split(
     records: int, test_from: int, pool: int, reference: int, seed: int
 ) -> PaperSplit:
-    """`paper_split` of data with an official test part, which stays the test data.
+    """Draw a `paper_split` of data with an official test part, which stays the test data.
 
     The pool is drawn from the ids before ``test_from``. So is the reference where enough of them
     are left, because members come from there too; else it is taken from the test part.
 
     Args:
-        records: how many records there are.
+        records: number of records.
         test_from: the first id of the official test part.
-        pool: how many records before it take part in the attack; >= 10.
-        reference: how many records are the defender's known non-members; >= 1. What is left of the
-            test part is test data.
+        pool: number of records before it that take part in the attack, >= 10.
+        reference: number of records that are the defender's known non-members, >= 1. The rest of
+            the test part is test data.
         seed: the run's seed.
 
     Raises:
@@ -119,21 +119,31 @@ def published_split(
 
 
 def _ordered(records: int, test_from: int, before: int, seed: int) -> Int64:
-    """Ids as they are dealt out: ``before`` of the training part, then the whole test part."""
+    """Ids in the order of dealing: ``before`` of the training part, then the whole test part."""
     generator = np.random.default_rng(derive(seed, "split"))
     training = generator.permutation(test_from)[:before]
     return np.concatenate([training, test_from + generator.permutation(records - test_from)])
 
 
 def split_of(data: Data, pool: int, reference: int, seed: int) -> PaperSplit:
-    """`published_split` where the data have an official test part, `paper_split` elsewhere."""
+    """Draw `published_split` where the data have an official test part, else `paper_split`.
+
+    Args:
+        data: the data set.
+        pool: see `paper_split`.
+        reference: see `paper_split`.
+        seed: the run's seed.
+
+    Raises:
+        InputError: if the parts do not fit into the records.
+    """
     if data.test_from is None:
         return paper_split(len(data), pool, reference, seed)
     return published_split(len(data), data.test_from, pool, reference, seed)
 
 
 def _dealt(ids: Int64, pool: int, reference: int) -> PaperSplit:
-    """Deals shuffled ids out in the paper's proportions: the pool's first, test data last."""
+    """Deal out shuffled ids in the paper's proportions: the pool's first, test data last."""
     target = int(0.7 * pool)
     members = int(0.8 * target)
     shadow_members = (pool - target) // 2
@@ -148,13 +158,13 @@ def _dealt(ids: Int64, pool: int, reference: int) -> PaperSplit:
 
 @dataclass(frozen=True, eq=False)
 class PoolSplit:
-    """Disjoint record ids in ascending order, and who is trained on what.
+    """Disjoint record ids in ascending order, and the members of each model of a pool.
 
     Attributes:
         pool: int64 [N], the records that models are trained on and attacked about.
         use: int8 [M, N], 1 where a model is trained on a record, else 0.
         reference: int64, known non-members of all models.
-        test: int64, what utility is measured on.
+        test: int64, records that utility is measured on.
     """
 
     pool: Int64
@@ -164,7 +174,7 @@ class PoolSplit:
 
     @property
     def ids(self) -> Int64:
-        """All ids that play a part, in ascending order."""
+        """Ids of all parts, in ascending order."""
         return np.sort(np.concatenate([self.pool, self.reference, self.test]))
 
     @property
@@ -174,7 +184,7 @@ class PoolSplit:
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits of SHA-256 over all of it."""
+        """16 hexadecimal digits of SHA-256 over all parts and memberships."""
         digest = hashlib.sha256()
         for ids in (self.pool, self.reference, self.test):
             digest.update(f"{len(ids)}:".encode() + ids.astype("<i8").tobytes())
@@ -183,7 +193,7 @@ class PoolSplit:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many records and models play each part."""
+        """Number of records of each part, and of models."""
         return {
             "pool": len(self.pool),
             "models": len(self.use),
@@ -193,16 +203,17 @@ class PoolSplit:
 
 
 def pool_split(data: Data, pool: int, models: int, reference: int, seed: int) -> PoolSplit:
-    """Records for a pool, and membership by a fair coin for every model and record.
+    """Draw records for a pool, and membership by a fair coin for every model and record.
 
-    Not "each record in exactly half of the models": then the other models' membership gives a
-    model's own away. The records are those of `split_of` with the same numbers and seed.
+    A record is not in exactly half of the models, because then the membership of all other
+    models would give away that of the last one. The records are those of `split_of` with the same
+    numbers and seed.
 
     Args:
         data: the data set.
-        pool: how many records, >= 10.
-        models: how many models, >= 2. More of them leave the membership of the first unchanged.
-        reference: how many known non-members.
+        pool: number of records, >= 10.
+        models: number of models, >= 2. More of them leave the membership of the first unchanged.
+        reference: number of known non-members, >= 1.
         seed: the run's seed.
 
     Raises:

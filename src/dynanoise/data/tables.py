@@ -16,11 +16,17 @@ from dynanoise.core.numerics import Int64
 from dynanoise.data.dataset import Data
 
 LABELS = ("label", "target", "y")
-"""What the column of labels may be called; otherwise it is the last one."""
+"""Names of the column of labels; without one of them it is the last column."""
 
 
 def standardised(columns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """Each column with mean 0 and standard deviation 1, float32 [N, F]; a constant one is 0.
+    """Scale each column to mean 0 and standard deviation 1; a constant one becomes 0.
+
+    Args:
+        columns: numbers [N, F].
+
+    Returns:
+        float32 [N, F].
 
     >>> standardised(np.array([[1.0, 7.0], [3.0, 7.0]])).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]
@@ -31,13 +37,13 @@ def standardised(columns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return scaled.astype(np.float32)
 
 
-def load(path: Path, *, standardise: bool = False) -> Data:
-    """A table from a file.
+def load_table(path: Path, *, standardise: bool = False) -> Data:
+    """Load a table from a file.
 
     Args:
         path: ``.npz`` with arrays X and y; or ``.csv`` (with a line of column names) or
             ``.parquet`` whose column called label, target or y, or else the last one, is the
-            label. Class numbers count from 0; texts are numbered in sorted order.
+            label, see `class_numbers`.
         standardise: bring every column to mean 0 and standard deviation 1 over the whole file;
             images are left as they are.
 
@@ -57,7 +63,7 @@ def load(path: Path, *, standardise: bool = False) -> Data:
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
     inputs, raw = readers[path.suffix.lower()](path)
-    numbers, names = encode(raw, str(path))
+    numbers, names = class_numbers(raw, str(path))
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
     return Data(
@@ -97,7 +103,7 @@ def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
 
 
 def _narrow(inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    # What is too large for float32 becomes infinite, which `Data` refuses in words.
+    # A number too large for float32 becomes infinite, which `Data` refuses with its place.
     with np.errstate(over="ignore"):
         return inputs.astype(np.float32)
 
@@ -138,7 +144,7 @@ def _columns(path: Path, read: Any) -> tuple[npt.NDArray[Any], Any]:
 
 
 def _numbers(column: Any, where: str) -> npt.NDArray[Any]:
-    """Float64 [N]; what is missing becomes NaN, which `Data` refuses in words."""
+    """Numbers float64 [N]; a missing one becomes NaN, which `Data` refuses with its place."""
     types = require("pyarrow", "Reading tables").types
     kind = column.type
     if not any(
@@ -167,13 +173,14 @@ def _is_number(text: str) -> bool:
 
 
 def parquet_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Every column by name.
+    """Read every column of a parquet file.
 
     Args:
         path: of a file whose columns hold numbers, booleans, or lists of them, nested or not.
 
     Returns:
-        [N] of a column of numbers, [N, ...] of a column of lists; what is missing is NaN.
+        By name, [N] of a column of numbers and [N, ...] of a column of lists; a missing number is
+        NaN.
 
     Raises:
         DataFileError: if it cannot be read, or a column holds something else or lists of several
@@ -199,7 +206,7 @@ def _nested(column: Any, name: str, path: Path) -> npt.NDArray[Any]:
     ):
         inner = flat.flatten()
         count = len(inner) // len(flat) if len(flat) else 0
-        lengths = {len(one) if one is not None else -1 for one in flat.to_pylist()}
+        lengths = {-1 if row is None else len(row) for row in flat.to_pylist()}
         if len(lengths) > 1 or flat.null_count:
             raise DataFileError(
                 f"The column {name!r} of {path} holds lists of {len(lengths)} lengths.",
@@ -218,24 +225,24 @@ def _nested(column: Any, name: str, path: Path) -> npt.NDArray[Any]:
     return np.asarray(values).reshape(shape)
 
 
-def encode(labels: Sequence[Any] | npt.NDArray[Any], where: str) -> tuple[Int64, tuple[str, ...]]:
-    """Class numbers of labels, and what the classes are called.
-
-    Whole numbers stay as they are; texts are numbered in sorted order.
+def class_numbers(
+    labels: Sequence[Any] | npt.NDArray[Any], where: str
+) -> tuple[Int64, tuple[str, ...]]:
+    """Number the classes of labels; whole numbers stay, texts are numbered in sorted order.
 
     Args:
         labels: [N], whole numbers (also as floats or booleans) or texts.
         where: the file or data set, for messages.
 
     Returns:
-        int64 [N], and the class names, () for numbers.
+        Class numbers int64 [N], and the class names, () for numbers.
 
     Raises:
         DataFileError: if a label is missing or neither a text nor a whole number.
 
-    >>> encode(["dog", "cat", "dog"], "pets.csv")
+    >>> class_numbers(["dog", "cat", "dog"], "pets.csv")
     (array([1, 0, 1]), ('cat', 'dog'))
-    >>> encode([0.0, 2.0], "table.csv")
+    >>> class_numbers([0.0, 2.0], "table.csv")
     (array([0, 2]), ())
     """
     values = np.asarray(labels)
@@ -269,10 +276,14 @@ def encode(labels: Sequence[Any] | npt.NDArray[Any], where: str) -> tuple[Int64,
 
 
 def count_classes(labels: Int64, class_names: tuple[str, ...]) -> int:
-    """How many classes there are: as many as have names, or else as labels differ.
+    """Number of classes: that of the names, or else of different labels.
 
     With numbers 0, 1 and 3 that makes three classes, in which a label 3 is out of range; `Data`
-    refuses it, since a class without a record is more often a mistake than meant.
+    refuses it, since a class without a record is more often a mistake than intended.
+
+    Args:
+        labels: int64 [N].
+        class_names: or ().
 
     >>> count_classes(np.array([0, 1, 3]), ())
     3

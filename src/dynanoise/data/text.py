@@ -35,7 +35,7 @@ def words(sentence: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words with numbers from 2; 0 is padding and 1 any other word.
+    """Words numbered from 2; 0 is padding and 1 any other word.
 
     Attributes:
         known: the words in the order of their numbers.
@@ -56,12 +56,12 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, sentences: Iterable[str], *, least: int = 2, most: int = 20_000) -> Vocabulary:
-        """The most frequent words, the more frequent first and equally frequent ones sorted.
+        """Collect the most frequent words, in that order and equally frequent ones sorted.
 
         Args:
             sentences: of the training part alone, so that the test part stays unseen.
-            least: how often a word must occur, >= 1.
-            most: how many words are kept, >= 1.
+            least: number of times a word must occur, >= 1.
+            most: number of words that are kept at most, >= 1.
 
         Raises:
             InputError: if least or most is not positive.
@@ -74,13 +74,18 @@ class Vocabulary:
 
     @property
     def size(self) -> int:
-        """How many token ids there are, padding and the unknown word included."""
+        """Number of token ids, padding and the unknown word included."""
         return 2 + len(self.known)
 
     def encode(self, sentences: Sequence[str], length: int = WORDS) -> npt.NDArray[np.int32]:
-        """Token ids int32 [N, length], padded with 0 at the end.
+        """Encode sentences; one without a word becomes one unknown word, so that no row is empty.
 
-        A text without a word becomes one unknown word, so that no row is padding alone.
+        Args:
+            sentences: N of them.
+            length: tokens of each; a longer one is cut.
+
+        Returns:
+            Token ids int32 [N, length], padded with 0 at the end.
         """
         tokens = np.full((len(sentences), length), PADDING, dtype=np.int32)
         for row, sentence in enumerate(sentences):
@@ -101,26 +106,35 @@ class Subwords:
 
     @classmethod
     def of(cls, what: str) -> Subwords:
-        """The tokenizer of a pretrained model, see `pretrained.find`.
+        """Load the tokenizer of a pretrained model.
+
+        Args:
+            what: see `pretrained.find`.
 
         Raises:
             MissingDataError, DataFileError: if there is no such model or no tokenizer beside it.
             MissingExtraError: if transformers is not installed.
         """
-        found = pretrained.find(what)
-        return cls(pretrained.tokenizer(found.folder, found.name))
+        checkpoint = pretrained.find(what)
+        return cls(pretrained.tokenizer(checkpoint.folder, checkpoint.name))
 
     @property
     def size(self) -> int:
-        """How many token ids there are, padding included."""
+        """Number of token ids, padding included."""
         return 1 + len(self.tokenizer)
 
     def encode(self, sentences: Sequence[str], length: int = SUBWORDS) -> npt.NDArray[np.int32]:
-        """Token ids int32 [N, L] with the special tokens, padded with 0 at the end.
+        """Encode sentences with the tokenizer's special tokens.
 
-        L is what the longest text needs, at most ``length`` and what the tokenizer says its model
-        takes. A text without a token becomes one of the tokenizer's unknown or end tokens, so that
-        no row is padding alone.
+        A text without a token becomes one of the tokenizer's unknown or end tokens, so that no row
+        is padding alone.
+
+        Args:
+            sentences: N of them.
+            length: tokens of each at most; a longer one is cut, also to the model's own limit.
+
+        Returns:
+            Token ids int32 [N, L], padded with 0 at the end, as long as the longest text.
         """
         ids = self.tokenizer(
             list(sentences),
@@ -130,8 +144,8 @@ class Subwords:
             return_token_type_ids=False,
         )["input_ids"]
         special = (self.tokenizer.unk_token_id, self.tokenizer.eos_token_id, 0)
-        nothing = next(one for one in special if one is not None)
+        nothing = next(token for token in special if token is not None)
         tokens = np.full((len(ids), max(1, *map(len, ids))), PADDING, dtype=np.int32)
-        for row, found in enumerate(ids):
-            tokens[row, : max(1, len(found))] = np.add(found or [nothing], 1)
+        for row, encoded in enumerate(ids):
+            tokens[row, : max(1, len(encoded))] = np.add(encoded or [nothing], 1)
         return tokens

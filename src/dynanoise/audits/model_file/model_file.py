@@ -65,7 +65,7 @@ def records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
     """
     from dynanoise.data import tables
 
-    inside, outside = tables.load(members), tables.load(nonmembers)
+    inside, outside = tables.load_table(members), tables.load_table(nonmembers)
     if inside.inputs.shape[1:] != outside.inputs.shape[1:]:
         raise DataFileError(
             f"Records have the shape {inside.inputs.shape[1:]} in {members.name} and "

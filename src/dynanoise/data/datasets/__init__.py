@@ -1,1 +1,1 @@
-"""Data sets: one file each."""
+"""Registered data sets, one file each."""

@@ -11,7 +11,7 @@ from dynanoise.data.tables import standardised
 
 
 def breast_cancer(folder: Path | None = None) -> Data:
-    """The whole set, inputs float32 [569, 30], each column standardised over all of it.
+    """Load the whole set, inputs float32 [569, 30], each column standardised over all of it.
 
     Args:
         folder: not used; the data come with scikit-learn.

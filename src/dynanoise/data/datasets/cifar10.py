@@ -5,25 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynanoise.data.dataset import Data
-from dynanoise.data.sources import Published, load
+from dynanoise.data.sources import Published, load_published
 
 CIFAR10 = Published("cifar10", ("cifar10",), "uoft-cs/cifar10", ("train", "test"))
 
 
 def cifar10(folder: Path | None = None) -> Data:
-    """50,000 records for training and, from id 50,000 on, 10,000 for testing.
+    """Load 50,000 records for training and, from id 50,000 on, 10,000 for testing.
 
     Args:
-        folder: where it is looked for first, in ``cifar10``.
+        folder: first folder to look in, for ``cifar10``.
 
     Returns:
         Inputs uint8 [60000, 32, 32, 3] in RGB.
 
     Raises:
-        MissingDataError: if no place has it.
+        MissingDataError: if no source has it.
         MissingExtraError: if pyarrow or Pillow is not installed.
     """
-    return load(CIFAR10, folder)
+    return load_published(CIFAR10, folder)
 
 
 DATASETS = {"cifar10": cifar10}

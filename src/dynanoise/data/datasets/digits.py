@@ -10,7 +10,7 @@ from dynanoise.data.dataset import Data
 
 
 def digits(folder: Path | None = None) -> Data:
-    """The whole set, inputs float32 [1797, 64] within [0, 1].
+    """Load the whole set, inputs float32 [1797, 64] within [0, 1].
 
     Args:
         folder: not used; the data come with scikit-learn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynanoise.data.dataset import Data
-from dynanoise.data.sources import Published, load
+from dynanoise.data.sources import Published, load_published
 
 IMAGENET10 = Published(
     "imagenet10", ("imagenet10-64px", "imagenet10"), None, ("train", "validation")
@@ -13,19 +13,19 @@ IMAGENET10 = Published(
 
 
 def imagenet10(folder: Path | None = None) -> Data:
-    """5,000 records for training and, from id 5,000 on, ImageNet's 500 for validation as the test.
+    """Load 5,000 records for training and, from id 5,000 on, ImageNet's 500 for validation.
 
     Args:
-        folder: where it is looked for first, in ``imagenet10-64px`` or ``imagenet10``.
+        folder: first folder to look in, for ``imagenet10-64px`` or ``imagenet10``.
 
     Returns:
         Inputs uint8 [5500, 64, 64, 3] in RGB.
 
     Raises:
-        MissingDataError: if no place has it; the hub has no copy of these classes and this size.
+        MissingDataError: if no source has it; the hub has no copy of these classes and this size.
         MissingExtraError: if pyarrow or Pillow is not installed.
     """
-    return load(IMAGENET10, folder)
+    return load_published(IMAGENET10, folder)
 
 
 DATASETS = {"imagenet10": imagenet10}
