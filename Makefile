@@ -21,6 +21,7 @@ check: .venv/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m docs.wordlint
 	$(BIN)/python -m pytest --doctest-modules --doctest-glob='*.md' src README.md docs
 
 format: .venv/.dev

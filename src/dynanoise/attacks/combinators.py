@@ -185,7 +185,7 @@ def _without_cell_noise(outputs: Observation, mean: Float64, spread: float) -> O
     """Outputs without the part of their noise that cell-mates show.
 
     Args:
-        outputs: of one model, [N, A, K].
+        outputs: outputs [N, A, K] of one model.
         mean: centred clean logits of other models on the same records, [N, A, K].
         spread: the variance of one model's clean logits around that mean.
     """

@@ -120,8 +120,8 @@ class SharedMoments:
     """Moments behind the one standard deviation of all records, for in- and out-models.
 
     Attributes:
-        inside: of the in-models.
-        outside: of the out-models.
+        inside: moments of the in-models.
+        outside: moments of the out-models.
     """
 
     inside: Moments

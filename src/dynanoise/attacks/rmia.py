@@ -21,7 +21,7 @@ GRID = tuple(step / 10 for step in range(11))
 """Candidates for `a`."""
 
 PSEUDO_TARGETS = 4
-"""How many pseudo-targets `a` is chosen on."""
+"""Number of pseudo-targets that `a` is chosen on."""
 
 
 def log_mean(log_probs: Float64) -> Float64:

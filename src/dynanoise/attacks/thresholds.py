@@ -103,7 +103,7 @@ class Confidence(Attack):
     temperature of 10 a confidence above 0.9 needs a logit gap of about 44.
 
     Args:
-        threshold: of the confidence; 0.9 in the paper.
+        threshold: threshold on the confidence; 0.9 in the paper.
 
     >>> from dynanoise.evaluation.responses import observe_logits
     >>> fitted = Confidence().fit()
@@ -137,7 +137,7 @@ class Loss(Attack):
     the defense. Score: ln p_y in nats, at most 0; larger = more likely a member.
 
     Args:
-        threshold: of the loss, in nats; 0.5 in the paper.
+        threshold: threshold on the loss, in nats; 0.5 in the paper.
 
     >>> from dynanoise.evaluation.responses import observe_logits
     >>> fitted = Loss().fit()

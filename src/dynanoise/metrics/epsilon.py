@@ -41,7 +41,7 @@ def epsilon_lower_bound(
         false_positives: non-members called members, 0..non_members.
         non_members: trials with a non-member, >= 1.
         delta: in [0, 1).
-        level: of confidence, in (0, 1).
+        level: confidence level, in (0, 1).
 
     Returns:
         The bound on epsilon, >= 0.
@@ -81,7 +81,7 @@ def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
     Args:
         correct: 0..guesses.
         guesses: >= 0; none give a bound of 0.
-        level: of confidence, in (0, 1).
+        level: confidence level, in (0, 1).
 
     Returns:
         The bound on epsilon, >= 0; at most ln(p / (1 - p)) with p = (1 - level)^(1 / guesses),
@@ -122,7 +122,7 @@ def epsilon_of_models(
     Args:
         correct: [M], correct guesses about each model, 0..guesses.
         guesses: [M], guesses about each model.
-        level: of confidence in the bound, in (0, 1).
+        level: confidence level of the bound, in (0, 1).
 
     Returns:
         The bound on epsilon, >= 0.

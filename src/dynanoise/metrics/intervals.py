@@ -23,7 +23,7 @@ def proportion(hits: int, trials: int, level: float = LEVEL) -> Metric:
     Args:
         hits: 0..trials.
         trials: >= 1.
-        level: of confidence, in (0, 1).
+        level: confidence level, in (0, 1).
 
     Returns:
         hits / trials with its interval, all in [0, 1].
@@ -73,7 +73,7 @@ def mean(values: Sequence[float], level: float = LEVEL) -> Metric:
 
     Args:
         values: one for each run, at least one.
-        level: of confidence, in (0, 1).
+        level: confidence level, in (0, 1).
 
     Returns:
         The mean; without an interval for a single run.
@@ -104,7 +104,7 @@ def median(values: Sequence[float], level: float = LEVEL) -> Metric:
 
     Args:
         values: one for each repetition, at least one.
-        level: of confidence, in (0, 1), which the interval has or exceeds.
+        level: confidence level, in (0, 1), which the interval has or exceeds.
 
     Returns:
         The median; without an interval below 6 values, of which the least and the greatest do not

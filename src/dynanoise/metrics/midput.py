@@ -42,7 +42,7 @@ def midput(
     Args:
         success_before: ASR by attack, 0..1, without the defense.
         success_after: ASR of the same attacks, with the defense.
-        accuracy_before: of the model on test data, 0..1, without the defense.
+        accuracy_before: accuracy on test data, 0..1, without the defense.
         accuracy_after: with the defense.
 
     Returns:

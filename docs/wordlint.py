@@ -1,0 +1,207 @@
+"""Check the words of docstrings, comments, help texts, local names and docs pages.
+
+``make check`` runs it. It prints ``file:line: word: remedy`` for every word that docs/glossary.md
+replaces, and for openings and idioms that a reader has to decode. Only `CLEAN` is checked; with
+``--all`` the whole tree, with a count for each room.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+
+CLEAN = (
+    "src/dynanoise/attacks",
+    "src/dynanoise/metrics",
+    "docs/audit.md",
+    "docs/glossary.md",
+    "docs/protocol.md",
+)
+"""Files and folders that are held to the rules; it grows until it is `EVERYTHING`."""
+
+EVERYTHING = ("src/dynanoise", "docs", "README.md")
+
+OPENINGS = ("What", "Who", "Whoever", "Of", "As", "How", "Which", "Where")
+"""First words of a docstring or help text that make a clause, not a sentence or noun phrase."""
+
+ENTRIES = ("what", "who", "whoever", "of", "as")
+"""First words of an entry under Args, Attributes, Returns or Raises."""
+
+IDIOMS = {
+    r"nobody|somebody|anybody|everybody": "name the role: an attacker, a client, a model",
+    r"whoever|one who|who has": "name the role: 'an attacker with shadow models'",
+    r"(?<!there )(?:is|are|was|were) no (?!longer|more|less|better|worse|larger|smaller|later)": (
+        "write 'is not a ...' or 'there is no ...'"
+    ),
+    r"what (?:is|are|was|were|it is|they are) (?:asked|told|said)": "name it: query, output",
+    r"by heart": "write 'memorises'",
+}
+"""Regular expressions of idioms, and their remedies."""
+
+NAMES = frozenset(
+    ("one", "found", "said", "made", "own", "known", "asked", "told", "seen", "done", "given")
+    + ("shown", "wanted")
+)
+"""Local names that do not say what they hold."""
+
+_IDIOMS = [(re.compile(rf"\b(?:{idiom})", re.IGNORECASE), IDIOMS[idiom]) for idiom in IDIOMS]
+_ENTRY = re.compile(rf"^\s+[\w`, *]+: ({'|'.join(ENTRIES)})\b")
+_BOOLEANS = ("bool", "Bools")
+
+
+class Finding(NamedTuple):
+    """A word to replace.
+
+    Attributes:
+        path: the file, relative to the root.
+        line: line number, from 1.
+        word: the word or words.
+        remedy: the replacement, in a few words.
+    """
+
+    path: str
+    line: int
+    word: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.word!r}: {self.remedy}"
+
+
+def check_python(source: str, path: str = "sample.py") -> Iterator[Finding]:
+    r"""Check docstrings, help texts, comments and assigned names of a module.
+
+    Args:
+        source: the module's text.
+        path: the file's name in findings.
+
+    Yields:
+        The findings, in no particular order.
+
+    >>> [str(finding) for finding in check_python('def f(x):\n    "What x is."\n    one = x')]
+    ... # doctest: +NORMALIZE_WHITESPACE
+    ["sample.py:2: 'What': begin with a verb or a noun phrase",
+     "sample.py:3: 'one': name the value: scores, result, query, rows"]
+    """
+    tree = ast.parse(source)
+    for text, line, returns in _texts(tree):
+        for opening in _openings(text, returns):
+            yield Finding(path, line, opening, "begin with a verb or a noun phrase")
+        for offset, row in enumerate(text.splitlines()):
+            if row.lstrip().startswith((">>>", "...")):
+                continue
+            if match := _ENTRY.match(row):
+                yield Finding(path, line + offset, match[1], "begin the entry with a noun phrase")
+            yield from _idioms(row, path, line + offset)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield from _idioms(token.string, path, token.start[0])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in NAMES:
+            remedy = "name the value: scores, result, query, rows"
+            yield Finding(path, node.lineno, node.id, remedy)
+
+
+def check_page(text: str, path: str = "sample.md") -> Iterator[Finding]:
+    r"""Check the prose of a Markdown page; blocks of code are left out.
+
+    Args:
+        text: the page.
+        path: the file's name in findings.
+
+    Yields:
+        The findings, in order.
+
+    >>> [finding.line for finding in check_page("Somebody\n```\nnobody\n```\nby heart")]
+    [1, 5]
+    """
+    code = False
+    for number, row in enumerate(text.splitlines(), 1):
+        code ^= row.lstrip().startswith("```")
+        if not code:
+            yield from _idioms(row, path, number)
+
+
+def check_files(paths: Iterable[str]) -> list[Finding]:
+    """Check files and folders.
+
+    Args:
+        paths: relative to the root.
+
+    Returns:
+        The findings, by file and line.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+    """
+    findings: list[Finding] = []
+    for name in paths:
+        path = ROOT / name
+        files = [*path.rglob("*.py"), *path.rglob("*.md")] if path.is_dir() else [path]
+        for file in files:
+            check = check_page if file.suffix == ".md" else check_python
+            findings += check(file.read_text(), file.relative_to(ROOT).as_posix())
+    return sorted(findings)
+
+
+def _texts(tree: ast.Module) -> Iterator[tuple[str, int, str | None]]:
+    """Docstrings and help texts, their lines, and the return annotation of a function's."""
+    returns = {
+        id(node.body[0]): ast.unparse(node.returns) if node.returns else None
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            value, annotation = node.value, returns.get(id(node))
+        elif isinstance(node, ast.keyword) and node.arg == "help":
+            value, annotation = node.value, None
+        else:
+            continue
+        if isinstance(value, ast.Constant) and isinstance(value.value, str):
+            yield value.value, value.lineno, annotation
+
+
+def _openings(text: str, returns: str | None) -> Iterator[str]:
+    first = re.match(r"\w+", text.strip())
+    word = first[0] if first else ""
+    if word in OPENINGS or (word == "Whether" and returns not in _BOOLEANS):
+        yield word
+
+
+def _idioms(row: str, path: str, line: int) -> Iterator[Finding]:
+    for pattern, remedy in _IDIOMS:
+        for match in pattern.finditer(row):
+            yield Finding(path, line, match[0].strip(), remedy)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Print the findings.
+
+    Args:
+        arguments: empty, or ``--all``.
+
+    Returns:
+        The exit code: 1 if there is a finding.
+    """
+    everything = "--all" in arguments
+    findings = check_files(EVERYTHING if everything else CLEAN)
+    for finding in findings:
+        print(finding)
+    if everything:
+        rooms = Counter("/".join(finding.path.split("/")[:3]) for finding in findings)
+        print(*(f"{count:6} {room}" for room, count in rooms.most_common()), sep="\n")
+    return int(bool(findings))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
