@@ -47,10 +47,7 @@ IDIOMS = {
 }
 """Regular expressions of idioms, and their remedies."""
 
-NAMES = frozenset(
-    ("one", "found", "said", "made", "own", "known", "asked", "told", "seen", "done", "given")
-    + ("shown", "wanted")
-)
+NAMES = re.compile("one|found|said|made|own|known|asked|told|seen|done|given|shown|wanted")
 """Local names that do not say what they hold."""
 
 _IDIOMS = [(re.compile(rf"\b(?:{idiom})", re.IGNORECASE), IDIOMS[idiom]) for idiom in IDIOMS]
@@ -106,7 +103,11 @@ def check_python(source: str, path: str = "sample.py") -> Iterator[Finding]:
         if token.type == tokenize.COMMENT:
             yield from _idioms(token.string, path, token.start[0])
     for node in ast.walk(tree):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in NAMES:
+        if (
+            isinstance(node, ast.Name)
+            and isinstance(node.ctx, ast.Store)
+            and NAMES.fullmatch(node.id)
+        ):
             remedy = "name the value: scores, result, query, rows"
             yield Finding(path, node.lineno, node.id, remedy)
 
