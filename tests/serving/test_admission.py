@@ -53,8 +53,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def keys(files: dict[str, Path]) -> dict[str, str]:
-    made = {name: clients.add(files["clients"], name) for name in ("alice", "bob", "carol")}
-    return {**made, "prometheus": clients.add(files["scrapers"], "prometheus")}
+    made = {name: clients.add_client(files["clients"], name) for name in ("alice", "bob", "carol")}
+    return {**made, "prometheus": clients.add_client(files["scrapers"], "prometheus")}
 
 
 @pytest.fixture(scope="module")
@@ -220,7 +220,7 @@ def test_nothing_is_at_the_metrics_port_but_metrics(running: Running) -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "nobody said who may ask": (("--model", "{model}", "--defense", "{defense}"), "who may ask"),
+    "no clients": (("--model", "{model}", "--defense", "{defense}"), "which clients to serve"),
     "no model": (("--defense", "{defense}", "--no-auth"), "one model"),
     "two models": (
         ("--model", "{model}", "--upstream", "http://a", "--defense", "{defense}", "--no-auth"),
@@ -236,7 +236,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     ),
     "metrics for everybody": (
         ("--model", "{model}", "--defense", "{defense}", "--no-auth", "--metrics-port", "0"),
-        "who may see them",
+        "may read them",
     ),
     "no such clients": (
         ("--model", "{model}", "--defense", "{defense}", "--clients", "nowhere"),
@@ -383,7 +383,7 @@ def test_client_files(tmp_path: Path) -> None:
     key = done.stdout.strip()
     assert done.exit_code == 0 and re.fullmatch(r"alice\.[\w-]{43}", key)
     assert path.stat().st_mode & 0o777 == 0o600 and key[6:] not in path.read_text()
-    assert clients.Clients.read(path).named(key) == "alice"
+    assert clients.Clients.read(path).authenticate(key) == "alice"
     assert cli("key", "client", "alice", "--file", path).exit_code == 2
     assert cli("key", "client", "Alice Ä", "--file", path).exit_code == 2
     for text in ("", "# nobody\n", key, "alice sha256:00", "a sha256:" + "0" * 64 + " x"):
@@ -398,6 +398,6 @@ def test_a_client_gets_a_line_of_its_own(tmp_path: Path, last: str) -> None:
     """Behind a line without an end it would be part of that: of a comment, without a word."""
     path = tmp_path / "clients.txt"
     path.write_text(last)
-    key = clients.add(path, "bob")
-    assert clients.Clients.read(path).named(key) == "bob"
+    key = clients.add_client(path, "bob")
+    assert clients.Clients.read(path).authenticate(key) == "bob"
     assert path.read_text().startswith(last + "\n")

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dynanoise.oip.faults import Refused
-from dynanoise.serving.budgets import Budget, Budgets
+from dynanoise.serving.clients import Budget, Budgets
 
 PERIOD, TOTAL, BURST = 10.0, 12, 7
 

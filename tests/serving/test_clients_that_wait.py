@@ -80,7 +80,7 @@ class Stalled:
 
 def test_without_a_key_no_call_is_held_open(options: tuple[object, ...], tmp_path: Path) -> None:
     """Else a stranger could take all the calls there are."""
-    key = clients.add(tmp_path / "clients.txt", "alice")
+    key = clients.add_client(tmp_path / "clients.txt", "alice")
     with (
         gateway(*options, "--clients", tmp_path / "clients.txt") as running,
         channel(running) as hostile,
@@ -143,13 +143,15 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
             found.append(b"closed")
 
     async def serve() -> None:
-        gateway, _ = startup._gateway(
+        gateway, _ = startup.make_gateway(
             startup.Serving(
                 defense_file(tmp_path / "defense.yaml", digest(model)),
                 model,
                 fresh=True,
                 no_auth=True,
-                limits=(1 << 20, 1.0, 2),
+                max_body=1 << 20,
+                timeout=1.0,
+                concurrency=2,
             )
         )
         server = rpc.server(gateway)
@@ -165,7 +167,7 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
 
 def test_who_goes_away_has_paid(tmp_path: Path) -> None:
     """Else the model would work for nothing, as long as nobody waits for the end of it."""
-    key = (("x-api-key", clients.add(tmp_path / "clients.txt", "alice")),)
+    key = (("x-api-key", clients.add_client(tmp_path / "clients.txt", "alice")),)
     with plain_server() as plain:
         given = ("--upstream", plain.url, "--model-name", "linear", "--grpc-port", 0)
         access = ("--clients", tmp_path / "clients.txt", "--rate", 0, "--budget", 5)

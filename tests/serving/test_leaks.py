@@ -34,10 +34,10 @@ pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]
 from dynanoise.oip.faults import Refused
 from dynanoise.oip.tensors import Description, Spec, Tensor
 from dynanoise.serving import logs
-from dynanoise.serving.app import application
-from dynanoise.serving.budgets import Budget, Budgets
+from dynanoise.serving.clients import Budget, Budgets
 from dynanoise.serving.gateway import Gateway, Limits
-from dynanoise.serving.prometheus import Metrics
+from dynanoise.serving.http import application
+from dynanoise.serving.monitoring import Metrics
 
 TRACES = ("Traceback", 'File "', "line 1", "Error(", "raise ", ".py")
 
@@ -136,7 +136,7 @@ def log() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     root = logging.getLogger()
     before, level, raising = root.handlers[:], root.level, logging.raiseExceptions
-    logs.begin(stream)
+    logs.start_logging(stream)
     yield stream
     root.handlers[:] = before
     root.setLevel(level)

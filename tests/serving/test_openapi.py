@@ -23,9 +23,9 @@ EXAMPLES = int(os.environ.get("DYNANOISE_FUZZ", "10"))
 
 
 def test_it_describes_every_route_and_no_other() -> None:
-    from dynanoise.serving import app
+    from dynanoise.serving import http
 
-    routes: Any = app.application(None).routes  # type: ignore[arg-type]
+    routes: Any = http.application(None).routes  # type: ignore[arg-type]
     served = {(one.path, method.lower()) for one in routes for method in one.methods}
     said = {(path, method) for path, item in DESCRIPTION["paths"].items() for method in item}
     assert {one for one in served if one[1] != "head"} == said

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dynanoise.serving import clients, launch, startup
+from dynanoise.serving import clients, listeners, startup
 from tests.serving.build_served import (
     OTHER_SECRET,
     ROOT,
@@ -157,7 +157,7 @@ def test_it_listens_at_home_only(options: tuple[object, ...]) -> None:
 def test_a_port_that_is_taken_is_one_sentence(
     options: tuple[object, ...], option: str, tmp_path: Path
 ) -> None:
-    clients.add(tmp_path / "scrapers.txt", "prometheus")
+    clients.add_client(tmp_path / "scrapers.txt", "prometheus")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         given = [*map(str, options), "--port", "0", option, str(port)]
@@ -179,15 +179,15 @@ def test_a_port_that_is_taken_is_one_sentence(
 
 def test_a_listener_that_fails_is_a_failure(options: tuple[object, ...]) -> None:
     """It is not said to listen, and who started it is told."""
-    gateway, _ = startup._gateway(
+    gateway, _ = startup.make_gateway(
         startup.Serving(Path(str(options[3])), Path(str(options[1])), fresh=True, no_auth=True)
     )
     (port,) = free_ports(1)
     scrapers = clients.Clients({"prometheus": bytes(32)})
     # Bound twice, which the system allows until both listen.
-    twice = launch.Listeners(port=port, metrics_port=port, scrapers=scrapers)
+    twice = listeners.Listeners(port=port, metrics_port=port, scrapers=scrapers)
     with pytest.raises(SystemExit) as caught:
-        asyncio.run(launch._run(gateway, twice))
+        asyncio.run(listeners._run(gateway, twice))
     assert caught.value.code == 1
 
 

@@ -63,7 +63,7 @@ def test_the_application_of_the_file_under_examples(tmp_path: Path) -> None:
         pytest.skip("Ray Serve: pip install 'ray[serve]', or DYNANOISE_RAY_PYTHON names a python")
     model = onnx_file(tmp_path / "linear.onnx")
     defense = defense_file(tmp_path / "defense.yaml", digest(model))
-    key = clients.add(tmp_path / "clients.txt", "alice")
+    key = clients.add_client(tmp_path / "clients.txt", "alice")
     (port,) = free_ports(1)
     environment = {
         "PATH": os.environ["PATH"],

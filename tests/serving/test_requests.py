@@ -57,7 +57,7 @@ def read_or_refused(read: Any, *given: Any, inputs: bool = False) -> tuple[Tenso
 def test_any_request_is_read_or_refused(said: Any, header: str | None, rest: bytes) -> None:
     body = json.dumps(said).encode()
     for given_header, whole in ((header, body + rest), (str(len(body)), body + rest), (None, body)):
-        for tensor in read_or_refused(v2.parsed, whole, given_header, inputs=True):
+        for tensor in read_or_refused(v2.parse_request, whole, given_header, inputs=True):
             assert tensor.values.dtype == np.dtype(DTYPES[tensor.datatype])
 
 
@@ -66,7 +66,7 @@ def test_any_instances_are_read_or_refused(said: Any) -> None:
     for datatype in ("FP32", "INT8", "BYTES"):
         one = Description((Spec("x", datatype, (-1, 2)),), None, "")
         for body in (said, {"instances": said}, {"instances": [{"x": said}]}):
-            read_or_refused(v1.parsed, json.dumps(body).encode(), one)
+            read_or_refused(v1.parse, json.dumps(body).encode(), one)
 
 
 @given(st.data(), st.sampled_from(sorted(DTYPES)), st.booleans())
@@ -82,8 +82,8 @@ def test_what_is_written_is_read(data: Any, datatype: str, binary: bool) -> None
         if dtype.kind == "f":
             values = np.where(np.isfinite(values), values, np.asarray(0.1, dtype))
     sent = Tensor("x", datatype, values.reshape(2, 3))
-    body, header = v2.written([sent], {"id": "a"}, "inputs", binary)
-    (got,) = v2.parsed(body, header.get(v2.HEADER)).inputs
+    body, header = v2.write([sent], {"id": "a"}, "inputs", binary)
+    (got,) = v2.parse_request(body, header.get(v2.HEADER)).inputs
     np.testing.assert_array_equal(got.values, sent.values)
     assert got.values.dtype == sent.values.dtype
 
@@ -100,8 +100,10 @@ def test_no_request_takes_much_more_memory_than_it_has_bytes(datatype: str) -> N
     instances = Description((Spec("x", datatype, (-1,)),), None, "")
     tracemalloc.start()
     for shape in ([1, 8], [4001]):
-        assert not read_or_refused(v2.parsed, request(shape, data, datatype), None, inputs=True)
-    read_or_refused(v1.parsed, f'{{"instances":{data}}}'.encode(), instances)
+        assert not read_or_refused(
+            v2.parse_request, request(shape, data, datatype), None, inputs=True
+        )
+    read_or_refused(v1.parse, f'{{"instances":{data}}}'.encode(), instances)
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 4 << 20
@@ -120,13 +122,13 @@ def test_lists_that_are_no_array_do_not_reach_numpy(
         monkeypatch.setattr(np, name, reached)
     for shape in ([1, 8], [9], [9, 0], [9, 1]):
         data = f"[[1],{','.join([item] * 8)}]"
-        assert not read_or_refused(v2.parsed, request(shape, data), None, inputs=True)
+        assert not read_or_refused(v2.parse_request, request(shape, data), None, inputs=True)
 
 
 @pytest.mark.parametrize("shape", [[0, 2**39, 2**39], [2**39, 0, 2**39, 1]])
 def test_a_shape_of_nothing_can_be_too_large(shape: list[int]) -> None:
-    assert not read_or_refused(v2.parsed, request(shape, "[]"), None, inputs=True)
-    assert not read_or_refused(v2.parsed, request(shape, "[]", "BYTES"), None, inputs=True)
+    assert not read_or_refused(v2.parse_request, request(shape, "[]"), None, inputs=True)
+    assert not read_or_refused(v2.parse_request, request(shape, "[]", "BYTES"), None, inputs=True)
 
 
 def test_values_are_of_the_datatype_that_is_said() -> None:
@@ -166,11 +168,11 @@ def test_large_bodies_share_a_limit() -> None:
     """Whoever sends them; small ones come through all the same."""
     limits = Limits(body=1 << 20, at_once=8)
     gateway: Any = Gateway(None, None, None, None, limits, None)  # type: ignore[arg-type]
-    with gateway.held() as first, gateway.held() as second, gateway.held() as third:
+    with gateway.receiving() as first, gateway.receiving() as second, gateway.receiving() as third:
         assert first(600_000) == 600_000 and second(400_000) == 400_000
         assert third(60_000) == 60_000
         with pytest.raises(Refused) as caught:
             third(60_000)
         assert caught.value.status == 503 and caught.value.retry_after == 1
-    with gateway.held() as first:
+    with gateway.receiving() as first:
         assert first(1_000_000) == 1_000_000

@@ -68,8 +68,8 @@ def client(
     The key is printed, once. To revoke it, delete its line and restart the gateway.
     """
     with terminal.friendly():
-        from dynanoise.serving.clients import add
+        from dynanoise.serving.clients import add_client
 
-        key = add(file, name)
+        key = add_client(file, name)
         typer.echo(key)
         typer.echo(f"Added {name} to {file}. The key is shown only now.", err=True)

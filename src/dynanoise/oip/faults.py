@@ -1,4 +1,4 @@
-"""What a client is told when it gets no answer."""
+"""Refusals: errors of the protocol with a status, a reason and a text for the client."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass
 class Refused(Exception):
-    """A request that is not answered.
+    """A request without a response.
 
     Args:
-        status: of HTTP: 400, 401, 404, 413, 429, 500 or 503.
+        status: HTTP status: 400, 401, 404, 413, 429, 500 or 503.
         reason: one word for logs and metrics.
-        message: for the client; never an input, an output, a secret, or what another program said.
-        retry_after: seconds after which asking again makes sense.
+        message: for the client; never an input, an output, a secret or another program's text.
+        retry_after: seconds after which the client may try again.
 
     >>> str(Refused(429, "rate", "Too many queries.", 1.5))
     'Too many queries.'
@@ -29,20 +29,15 @@ class Refused(Exception):
 
 
 def bad(message: str) -> Refused:
-    """A request that breaks the protocol, or does not fit the model."""
+    """Refusal of a request that breaks the protocol, or does not fit the model."""
     return Refused(400, "request", message)
 
 
-def unknown(message: str) -> Refused:
-    """Something that is not served."""
-    return Refused(404, "unknown", message)
-
-
 def unavailable(reason: str, message: str) -> Refused:
-    """A model that cannot be asked now."""
+    """Refusal because the model or the gateway cannot respond now."""
     return Refused(503, reason, message, retry_after=1.0)
 
 
-def unusable(why: str) -> Refused:
-    """A model's answer that cannot be defended; only the log says why, in one word."""
-    return Refused(500, f"answer_{why}", "The model gave no usable answer.")
+def unusable(reason: str) -> Refused:
+    """Refusal because the model's output cannot be defended; the log has the reason, one word."""
+    return Refused(500, f"answer_{reason}", "The model gave no usable answer.")

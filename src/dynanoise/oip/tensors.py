@@ -1,4 +1,4 @@
-"""Tensors of the Open Inference Protocol: names, data types, and their two ways of travelling."""
+"""Tensors of the Open Inference Protocol: names, data types, values in JSON and as bytes."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ DTYPES: dict[str, npt.DTypeLike] = {
 }
 
 _MOST = 64
-"""Tensors in one request."""
+"""Most tensors in one request."""
 
 _LONGEST = 256
-"""Characters of a name or an id."""
+"""Most characters of a name or an id."""
 
 _DEEPEST = 16
-"""Axes a tensor may have."""
+"""Most axes of a tensor."""
 
 _LARGEST = 2**48
-"""Values that a shape may have room for, leaving out lengths of 0: NumPy's own limit is near."""
+"""Most values of a shape, leaving out lengths of 0: NumPy's own limit is near."""
 
 _VALUES: dict[str, set[type]] = {
     "b": {bool},
@@ -50,12 +50,12 @@ _VALUES: dict[str, set[type]] = {
     "f": {int, float},
     "O": {str, bytes},
 }
-"""Which values may stand for a kind of tensor."""
+"""Types of JSON values by kind of tensor."""
 
 
 @dataclass(frozen=True, eq=False)
 class Tensor:
-    """A named array and its data type in the protocol's words; BYTES are objects of `bytes`."""
+    """A named array and its data type in the protocol's terms; BYTES are objects of `bytes`."""
 
     name: str
     datatype: str
@@ -64,12 +64,12 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a model takes or gives.
+    """Specification of an input or output of a model.
 
     Args:
-        name: of the tensor.
+        name: name of the tensor.
         datatype: a name of `DTYPES`, or another that only some servers know.
-        shape: -1 stands for any length.
+        shape: lengths of the axes; -1 stands for any length.
     """
 
     name: str
@@ -77,56 +77,56 @@ class Spec:
     shape: tuple[int, ...]
 
     def accepts(self, datatype: str, shape: Sequence[int]) -> bool:
-        """Whether an array of that type and shape is one of these.
+        """Whether an array of that type and shape fits.
 
         >>> Spec("x", "FP32", (-1, 3)).accepts("FP32", (5, 3))
         True
         """
         same = datatype == self.datatype and len(shape) == len(self.shape)
         return same and all(
-            asked in (-1, given) for asked, given in zip(self.shape, shape, strict=True)
+            expected in (-1, length) for expected, length in zip(self.shape, shape, strict=True)
         )
 
-    def said(self) -> dict[str, Any]:
-        """As metadata."""
+    def metadata(self) -> dict[str, Any]:
+        """The specification as in the model's metadata."""
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
 def check_counts(inputs: int, outputs: int) -> None:
-    """Refuses a request without an input, or with more than 64 inputs or outputs."""
+    """Refuse a request without an input, or with more than 64 inputs or outputs."""
     if not 0 < inputs <= _MOST:
         raise bad(f"The request needs a list of inputs, at most {_MOST}.")
     if outputs > _MOST:
         raise bad(f"outputs must be a list of at most {_MOST}.")
 
 
-def checked_name(name: Any, what: str = "input") -> str:
-    """A name from a request, or "output" of an answer.
+def check_name(name: Any, what: str = "input") -> str:
+    """Check the name of an input or output.
 
     Raises:
-        Refused: if it is no text of 1 to 256 characters.
+        Refused: unless it is text of 1 to 256 characters.
     """
     if not isinstance(name, str) or not 0 < len(name) <= _LONGEST:
         raise bad(f"An {what} has no name of at most {_LONGEST} characters.")
     return name
 
 
-def checked_id(said: Any) -> str | None:
-    """The id of a request, None if it has none.
+def check_id(request_id: Any) -> str | None:
+    """Check the id of a request, None if it has none.
 
     Raises:
-        Refused: if it is no text of at most 256 characters.
+        Refused: unless it is text of at most 256 characters.
     """
-    if said is not None and (not isinstance(said, str) or len(said) > _LONGEST):
+    if request_id is not None and (not isinstance(request_id, str) or len(request_id) > _LONGEST):
         raise bad(f"The id must be text of at most {_LONGEST} characters.")
-    return said
+    return request_id
 
 
-def checked_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """A shape from a request, all of its lengths at least 0.
+def check_shape(name: str, shape: Any) -> tuple[int, ...]:
+    """Check the shape of a tensor: a list of integers of at least 0.
 
     Raises:
-        Refused: if it is none, has more than 16 axes, or is larger than any tensor.
+        Refused: for anything else, more than 16 axes, or more values than any tensor has.
     """
     if not isinstance(shape, list | tuple) or len(shape) > _DEEPEST:
         raise bad(f"The shape of input {name!r} must be a list of at most {_DEEPEST} lengths.")
@@ -145,10 +145,11 @@ def _dtype(name: str, datatype: Any) -> np.dtype[Any]:
 
 
 def from_values(name: str, datatype: Any, shape: tuple[int, ...], data: Any) -> Tensor:
-    """A tensor whose values came as JSON or as lists, flat or nested, in row-major order.
+    """Make a tensor from lists, flat or nested, in row-major order.
 
     Raises:
-        Refused: if they are of another type or count, do not fit into the type, or are not finite.
+        Refused: if the values are of another type or number, do not fit into the type, or are not
+            finite.
 
     >>> from_values("x", "FP32", (2, 1), [1, 2.5]).values.tolist()
     [[1.0], [2.5]]
@@ -166,10 +167,10 @@ def from_values(name: str, datatype: Any, shape: tuple[int, ...], data: Any) -> 
 
 
 def _flat(name: str, data: Any, most: int) -> list[Any]:
-    """The values of lists in lists, those of one level all of one length.
+    """Flatten lists in lists, those of one level all of one length.
 
-    NumPy would find out, too, but of some data makes arrays that are thousands of times as large:
-    what it gets has been counted, and is of one kind.
+    NumPy would check that, too, but makes arrays thousands of times as large of some data: so the
+    values are counted first, and are of one kind.
     """
     if not isinstance(data, list):
         raise bad(f"The data of input {name!r} are no list.")
@@ -180,7 +181,7 @@ def _flat(name: str, data: Any, most: int) -> list[Any]:
         if not level or type(level[0]) is not list:
             return level
         length = len(level[0])
-        if not all(type(one) is list and len(one) == length for one in level):
+        if not all(type(row) is list and len(row) == length for row in level):
             raise bad(f"The data of input {name!r} are no regular array.")
         level = list(chain.from_iterable(level))
     raise bad(f"The data of input {name!r} are nested deeper than {_DEEPEST} lists.")
@@ -189,7 +190,7 @@ def _flat(name: str, data: Any, most: int) -> list[Any]:
 def _array(name: str, dtype: np.dtype[Any], flat: list[Any]) -> Array:
     if dtype.kind == "O":
         values = np.empty(len(flat), object)
-        values[:] = [one.encode() if isinstance(one, str) else one for one in flat]
+        values[:] = [text.encode() if isinstance(text, str) else text for text in flat]
         return values
     if dtype.kind == "f":
         with np.errstate(over="ignore"):  # beyond the type is infinite, and refused as such
@@ -201,10 +202,10 @@ def _array(name: str, dtype: np.dtype[Any], flat: list[Any]) -> Array:
 
 
 def from_bytes(name: str, datatype: Any, shape: tuple[int, ...], raw: bytes) -> Tensor:
-    """A tensor whose values came as bytes, little-endian, in row-major order.
+    """Make a tensor from bytes, little-endian, in row-major order.
 
     Raises:
-        Refused: if there are too many or too few, or they are not finite.
+        Refused: if there are too many or too few values, or they are not finite.
 
     >>> from_bytes("x", "INT16", (1, 2), bytes([1, 0, 0, 1])).values.tolist()
     [[1, 256]]
@@ -230,10 +231,10 @@ def _texts(name: str, raw: bytes) -> Array:
     from tritonclient.utils import deserialize_bytes_tensor
 
     try:
-        found: Array = deserialize_bytes_tensor(raw)
+        texts: Array = deserialize_bytes_tensor(raw)
     except Exception:  # of struct, for lengths that do not fit
         raise bad(f"Input {name!r} is of BYTES and is cut short.") from None
-    return found
+    return texts
 
 
 def _finite(name: str, values: Array) -> Array:
@@ -243,7 +244,7 @@ def _finite(name: str, values: Array) -> Array:
 
 
 def to_bytes(values: Array) -> bytes:
-    """The values as they travel in binary.
+    """Write values as bytes.
 
     >>> to_bytes(np.array([1.0], np.float32)).hex()
     '0000803f'
@@ -257,14 +258,14 @@ def to_bytes(values: Array) -> bytes:
 
 
 def to_values(values: Array) -> Any:
-    """The values as they travel in JSON, flat: an array that orjson writes, or a list of text.
+    """Convert values for JSON: a flat array that orjson writes, or a list of text.
 
     Raises:
-        Refused: if bytes are no text.
+        Refused: if BYTES are no text in UTF-8.
     """
     if values.dtype.kind == "O":
         try:
-            return [one.decode() for one in values.ravel()]
+            return [text.decode() for text in values.ravel()]
         except UnicodeDecodeError:
             raise bad("BYTES that are no UTF-8 can only be passed on in binary.") from None
     if values.dtype == np.float16:
@@ -274,12 +275,12 @@ def to_values(values: Array) -> Any:
 
 @dataclass(frozen=True)
 class Description:
-    """A model's metadata.
+    """Metadata of a model.
 
     Args:
-        inputs: what it takes; empty if its server does not say.
-        output: the tensor that is defended; None if its server does not say.
-        platform: in the protocol's words, such as "onnxruntime_onnx".
+        inputs: specifications of its inputs; empty if its server does not list them.
+        output: the output to defend; None if its server does not list outputs.
+        platform: in the protocol's terms, such as "onnxruntime_onnx".
     """
 
     inputs: tuple[Spec, ...]
@@ -293,5 +294,5 @@ class Description:
         >>> Description((Spec("x", "FP32", (-1, 3)),), Spec("y", "FP32", (-1, 2)), "").batched
         True
         """
-        several = any(one.shape[:1] == (-1,) for one in self.inputs)
-        return several and self.output is not None and self.output.shape[:1] == (-1,)
+        batched = any(spec.shape[:1] == (-1,) for spec in self.inputs)
+        return batched and self.output is not None and self.output.shape[:1] == (-1,)

@@ -1,4 +1,4 @@
-"""Requests and answers of the Open Inference Protocol (version 2) over HTTP.
+"""Requests and responses of the Open Inference Protocol (version 2) over HTTP.
 
 JSON, with or without the binary tensor extension: the header Inference-Header-Content-Length says
 where the JSON ends and the tensors' bytes begin, one after the other.
@@ -16,9 +16,9 @@ from dynanoise.oip.faults import bad
 from dynanoise.oip.tensors import (
     Tensor,
     check_counts,
-    checked_id,
-    checked_name,
-    checked_shape,
+    check_id,
+    check_name,
+    check_shape,
     from_bytes,
     from_values,
     to_bytes,
@@ -28,18 +28,18 @@ from dynanoise.oip.tensors import (
 HEADER = "Inference-Header-Content-Length"
 EXTENSIONS = ("binary_tensor_data",)
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
-"""Parameters that would make the answer another thing than the defended tensor."""
+"""Parameters that would turn the response into something else than the defended tensor."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks.
+    """A request of a client.
 
     Args:
         inputs: of the model.
-        id: given back with the answer.
-        outputs: names of those it wants; empty for all there are.
-        binary: whether the answer goes out as bytes.
+        id: returned with the response.
+        outputs: names of the requested outputs; empty for all.
+        binary: whether the response has its values as bytes.
     """
 
     inputs: tuple[Tensor, ...]
@@ -48,8 +48,8 @@ class Request:
     binary: bool = False
 
 
-def parsed(body: bytes, header: str | None) -> Request:
-    """The request in a body.
+def parse_request(body: bytes, header: str | None) -> Request:
+    """Parse a request.
 
     Args:
         body: JSON, and bytes behind it if there is a header.
@@ -58,26 +58,32 @@ def parsed(body: bytes, header: str | None) -> Request:
     Raises:
         Refused: with 400, if it breaks the protocol.
 
-    >>> asked = parsed(b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[2]}]}', None)
-    >>> asked.inputs[0].values.tolist()
+    >>> body = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[2]}]}'
+    >>> parse_request(body, None).inputs[0].values.tolist()
     [2.0]
     """
-    said, rest = _split(body, header)
-    parameters = _parameters(said, "The request")
-    given = said.get("inputs")
-    given = given if isinstance(given, list) else []
-    check_counts(len(given), 0)
-    tensors, start = [], 0
-    for one in given:
-        tensor, start = _tensor(one, rest, start, "input")
-        tensors.append(tensor)
-    if start != len(rest):
+    content, rest = _split(body, header)
+    parameters = _parameters(content, "The request")
+    inputs = content.get("inputs")
+    inputs = inputs if isinstance(inputs, list) else []
+    check_counts(len(inputs), 0)
+    tensors, end = _tensors(inputs, rest, "input")
+    if end != len(rest):
         raise bad("The request holds bytes behind its last tensor.")
-    if len({one.name for one in tensors}) < len(tensors):
+    if len({tensor.name for tensor in tensors}) < len(tensors):
         raise bad("An input is given twice.")
-    name = checked_id(said.get("id"))
-    names, binary = _outputs(said.get("outputs"), parameters.get("binary_data_output") is True)
-    return Request(tuple(tensors), name, names, binary)
+    request_id = check_id(content.get("id"))
+    names, binary = _outputs(content.get("outputs"), parameters.get("binary_data_output") is True)
+    return Request(tensors, request_id, names, binary)
+
+
+def _tensors(items: Sequence[Any], rest: bytes, what: str) -> tuple[tuple[Tensor, ...], int]:
+    """The tensors, and where their bytes end."""
+    tensors, start = [], 0
+    for item in items:
+        tensor, start = _tensor(item, rest, start, what)
+        tensors.append(tensor)
+    return tuple(tensors), start
 
 
 def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
@@ -89,38 +95,38 @@ def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
         if length > len(body):
             raise bad(f"{HEADER} is longer than the body.")
     try:
-        said = orjson.loads(body[:length])
+        content = orjson.loads(body[:length])
     except orjson.JSONDecodeError:  # its message quotes the body
         raise bad("The body is no valid JSON.") from None
-    if not isinstance(said, dict):
+    if not isinstance(content, dict):
         raise bad("The body must be a JSON object.")
-    return said, body[length:]
+    return content, body[length:]
 
 
-def _parameters(of: dict[str, Any], what: str) -> dict[str, Any]:
-    found = of.get("parameters")
-    if found is None:  # pydantic's servers and clients write null for what is not there
+def _parameters(item: dict[str, Any], what: str) -> dict[str, Any]:
+    parameters = item.get("parameters")
+    if parameters is None:  # pydantic's servers and clients write null for missing values
         return {}
-    if not isinstance(found, dict):
+    if not isinstance(parameters, dict):
         raise bad(f"{what} has parameters that are no JSON object.")
     for name in _REFUSED:
-        if name in found:
+        if name in parameters:
             raise bad(f"{what} asks for {name}, which is not served.")
-    return found
+    return parameters
 
 
-def _tensor(one: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
-    if not isinstance(one, dict):
+def _tensor(item: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
+    if not isinstance(item, dict):
         raise bad(f"An {what} is no JSON object.")
-    name = checked_name(one.get("name"), what)
-    shape = checked_shape(name, one.get("shape"))
-    size = _parameters(one, f"{what.capitalize()} {name!r}").get("binary_data_size")
+    name = check_name(item.get("name"), what)
+    shape = check_shape(name, item.get("shape"))
+    size = _parameters(item, f"{what.capitalize()} {name!r}").get("binary_data_size")
     if size is None:
-        if one.get("data") is None:
+        if item.get("data") is None:
             raise bad(f"{what.capitalize()} {name!r} has no data.")
-        return from_values(name, one.get("datatype"), shape, one["data"]), start
+        return from_values(name, item.get("datatype"), shape, item["data"]), start
     if (
-        one.get("data") is not None
+        item.get("data") is not None
         or isinstance(size, bool)
         or not isinstance(size, int)
         or size < 0
@@ -129,53 +135,56 @@ def _tensor(one: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
     if start + size > len(rest):
         raise bad(f"{what.capitalize()} {name!r} is longer than what is left of the body.")
     raw = rest[start : start + size]
-    return from_bytes(name, one.get("datatype"), shape, raw), start + size
+    return from_bytes(name, item.get("datatype"), shape, raw), start + size
 
 
-def _outputs(given: Any, binary: bool) -> tuple[tuple[str, ...], bool]:
-    if given is None:
+def _outputs(items: Any, binary: bool) -> tuple[tuple[str, ...], bool]:
+    """Names of the requested outputs, and whether they are requested as bytes."""
+    if items is None:
         return (), binary
-    if not isinstance(given, list):
+    if not isinstance(items, list):
         raise bad("outputs must be a list.")
-    check_counts(1, len(given))
+    check_counts(1, len(items))
     names = []
-    for one in given:
-        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+    for item in items:
+        if not isinstance(item, dict) or not isinstance(item.get("name"), str):
             raise bad("An output has no name.")
-        wanted = _parameters(one, "An output").get("binary_data", binary)
-        if not isinstance(wanted, bool):
+        binary = _parameters(item, "An output").get("binary_data", binary)
+        if not isinstance(binary, bool):
             raise bad("binary_data must be true or false.")
-        binary = wanted
-        names.append(one["name"])
+        names.append(item["name"])
     return tuple(names), binary
 
 
-def written(
+def write(
     tensors: Sequence[Tensor], head: dict[str, Any], key: str, binary: bool
 ) -> tuple[bytes, dict[str, str]]:
-    """A body with tensors, and its headers.
+    """Write a request or a response.
 
     Args:
-        tensors: the answer, or a request's inputs.
-        head: what else the JSON holds.
-        key: "outputs" or "inputs".
+        tensors: inputs of a request, or outputs of a response.
+        head: other entries of the JSON object.
+        key: "inputs" or "outputs".
         binary: whether values travel as bytes.
+
+    Returns:
+        The body and its headers.
     """
-    listed: list[dict[str, Any]] = []
+    items: list[dict[str, Any]] = []
     raw: list[bytes] = []
     for tensor in tensors:
-        said: dict[str, Any] = {
+        item: dict[str, Any] = {
             "name": tensor.name,
             "datatype": tensor.datatype,
             "shape": list(tensor.values.shape),
         }
         if binary:
             raw.append(to_bytes(tensor.values))
-            said["parameters"] = {"binary_data_size": len(raw[-1])}
+            item["parameters"] = {"binary_data_size": len(raw[-1])}
         else:
-            said["data"] = to_values(tensor.values)
-        listed.append(said)
-    text = orjson.dumps({**head, key: listed}, option=orjson.OPT_SERIALIZE_NUMPY)
+            item["data"] = to_values(tensor.values)
+        items.append(item)
+    text = orjson.dumps({**head, key: items}, option=orjson.OPT_SERIALIZE_NUMPY)
     if not binary:
         return text, {"Content-Type": "application/json"}
     headers = {"Content-Type": "application/octet-stream", HEADER: str(len(text))}
@@ -183,26 +192,27 @@ def written(
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What an upstream server says: its outputs, and of which version."""
+class Response:
+    """A response of a server: its outputs, and the model's version if it names one."""
 
     outputs: tuple[Tensor, ...]
     version: str | None
 
 
-def answered(body: bytes, header: str | None) -> Answer:
-    """The outputs in a server's answer.
+def parse_response(body: bytes, header: str | None) -> Response:
+    """Parse a server's response.
+
+    Args:
+        body: JSON, and bytes behind it if there is a header.
+        header: `Inference-Header-Content-Length`, or None.
 
     Raises:
-        Refused: if it is no answer of the protocol, or holds values that are not finite.
+        Refused: if it breaks the protocol, or holds values that are not finite.
     """
-    said, rest = _split(body, header)
-    given = said.get("outputs")
-    if not isinstance(given, list) or not given:
+    content, rest = _split(body, header)
+    items = content.get("outputs")
+    if not isinstance(items, list) or not items:
         raise bad("There are no outputs.")
-    tensors, start = [], 0
-    for one in given:
-        tensor, start = _tensor(one, rest, start, "output")
-        tensors.append(tensor)
-    version = said.get("model_version")
-    return Answer(tuple(tensors), version if isinstance(version, str) and version else None)
+    tensors, _ = _tensors(items, rest, "output")
+    version = content.get("model_version")
+    return Response(tensors, version if isinstance(version, str) and version else None)

@@ -1,4 +1,8 @@
-"""The way of a query through the gateway, whatever protocol it came by."""
+"""The gateway: a request, the model, its logits, the defense, and the response.
+
+Both protocols, `serving.http` and `serving.grpc`, parse a request and call `Gateway.infer`; the
+defense is that of `defense.yaml`, the same object as in every wrapper.
+"""
 
 from __future__ import annotations
 
@@ -15,28 +19,26 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Spec, Tensor
-from dynanoise.serving.backends.backend import Model, check, queries, rows
-from dynanoise.serving.budgets import Budgets
-from dynanoise.serving.clients import ANYONE, Clients, presented
+from dynanoise.serving.backends.model import Model, check, count_queries, count_rows
+from dynanoise.serving.clients import ANYONE, Budgets, Clients, key_in
 from dynanoise.serving.logs import log
-from dynanoise.serving.noise_effect import Windows
-from dynanoise.serving.prometheus import Metrics
+from dynanoise.serving.monitoring import Metrics, Windows
 
-_AT_ONCE = 4096
-"""Numbers of an output that are defended in the event loop; larger ones go to a thread."""
+_IN_LOOP = 4096
+"""Largest number of values that are defended in the event loop; more go to a thread."""
 
 _SMALL = 64 << 10
-"""Bytes of a body that are taken whatever else arrives."""
+"""Bytes of a body that are accepted however many others arrive."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all together, may take.
+    """Limits of one request, and of all together.
 
     Args:
         body: bytes of a request.
-        seconds: for a model's answer, and for a body to arrive.
-        at_once: requests that are worked on; more are told to come again.
+        seconds: for the model's output, and for a body to arrive.
+        at_once: requests that are worked on at the same time; further ones are refused.
     """
 
     body: int = 16 << 20
@@ -45,22 +47,25 @@ class Limits:
 
     @property
     def arriving(self) -> int:
-        """Bytes of large bodies that are under way together: 8 of the largest at the defaults."""
+        """Bytes of large bodies that may arrive at the same time: 8 of the largest by default."""
         return max(1, self.at_once // 8) * self.body
 
 
 class Gateway:
-    """A model, its defense, and who may ask it how much. One event loop at a time.
+    """A model, its defense, its clients and their budgets. For one event loop at a time.
 
     Args:
-        model: that answers.
-        configuration: what its answers pass through.
-        clients: None if anyone may ask.
-        budgets: of each client.
-        limits: of requests.
-        metrics: where numbers go.
-        windows: where what noise does is collected; None if nobody looks.
+        model: computes the outputs.
+        configuration: of the defense.
+        clients: clients with API keys; None to serve anyone.
+        budgets: query budgets of the clients.
+        limits: limits of requests.
+        metrics: counters and histograms.
+        windows: collector of the noise's effects; None without a metrics listener.
         forward_authorization: whether the upstream gets the clients' Authorization.
+
+    Attributes:
+        draining: whether the gateway is about to end.
     """
 
     def __init__(
@@ -82,26 +87,29 @@ class Gateway:
 
     @property
     def noise(self) -> dict[str, str]:
-        """What clients are told of it: whether it repeats, and under which key."""
-        named = self.metrics.key_id
-        return {"noise": "keyed", "key_id": named} if named else {"noise": "fresh"}
+        """The noise in the metadata: "keyed" with the id of the key, or "fresh"."""
+        key_id = self.metrics.key_id
+        return {"noise": "keyed", "key_id": key_id} if key_id else {"noise": "fresh"}
 
-    def client(self, authorization: str | None, own: str | None) -> str:
-        """Who asks, by the headers Authorization and X-API-Key.
+    def authenticate(self, authorization: str | None, api_key: str | None) -> str:
+        """Find the client of a request by its headers Authorization and X-API-Key.
 
-        Where Authorization goes on to the upstream it is never taken for an API key.
+        Where Authorization is forwarded to the upstream, it is never taken for an API key.
+
+        Returns:
+            The client's name.
 
         Raises:
             Refused: with 401.
         """
         if self._clients is None:
             return ANYONE
-        return self._clients.named(presented(None if self._forward else authorization, own))
+        return self._clients.authenticate(key_in(None if self._forward else authorization, api_key))
 
-    def versioned(self, name: str, version: str | None) -> None:
-        """Refuses another model, and another version of this one.
+    def check_model(self, name: str, version: str | None) -> None:
+        """Refuse another model, and another version of this one.
 
-        Another version's answers under the same key would show which records moved between cells.
+        Outputs of another version under the same key would show which records moved between cells.
 
         Raises:
             Refused: with 404.
@@ -109,16 +117,16 @@ class Gateway:
         if name != self.model.name or version not in (None, "", self.model.version):
             raise Refused(404, "unknown", "There is no such model.")
 
-    async def described(self) -> Description:
-        """The model's metadata, with the defended output alone, as it goes out."""
-        found = await self.model.describe()
-        if found.output is None or found.output.datatype != "FP16":
-            return found
-        output = Spec(found.output.name, "FP32", found.output.shape)
-        return Description(found.inputs, output, found.platform)
+    async def describe(self) -> Description:
+        """Return the model's metadata with the defended output alone, in the type of responses."""
+        description = await self.model.describe()
+        if description.output is None or description.output.datatype != "FP16":
+            return description
+        output = Spec(description.output.name, "FP32", description.output.shape)
+        return Description(description.inputs, output, description.platform)
 
     async def ready(self) -> bool:
-        """Whether a query would be answered now."""
+        """Whether a query would get a response now."""
         return not self.draining and self._has_secret() and await self.model.ready()
 
     def _has_secret(self) -> bool:
@@ -132,27 +140,27 @@ class Gateway:
         return True
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[Callable[[int], int]]:
-        """Counts the bytes of a body that arrives, and of all that do, until it is there.
+    def receiving(self) -> Iterator[Callable[[int], int]]:
+        """Count the bytes of a body that arrives, and of all such bodies, until it is complete.
 
         Yields:
-            To be told of more bytes; gives those of this body so far. Above 64 KiB it refuses with
-            503 where bodies under way take too much memory, whoever they are of.
+            A function that adds bytes and returns the number of this body so far. Above 64 KiB it
+            refuses with 503 where all bodies together take too much memory.
         """
-        mine = 0
+        received = 0
 
-        def hold(more: int) -> int:
-            nonlocal mine
-            mine += more
-            self._arriving += more
-            if mine > _SMALL and self._arriving > self.limits.arriving:
+        def count(size: int) -> int:
+            nonlocal received
+            received += size
+            self._arriving += size
+            if received > _SMALL and self._arriving > self.limits.arriving:
                 raise unavailable("busy", "The gateway is busy.")
-            return mine
+            return received
 
         try:
-            yield hold
+            yield count
         finally:
-            self._arriving -= mine
+            self._arriving -= received
 
     async def infer(
         self,
@@ -161,16 +169,19 @@ class Gateway:
         outputs: Sequence[str] = (),
         authorization: str | None = None,
     ) -> Tensor:
-        """The defended answer.
+        """Run the model and defend its output.
 
         Args:
-            client: who pays for it.
-            inputs: as they came.
-            outputs: names that the client wants; only the defended one is served.
-            authorization: of the client.
+            client: name of the client whose budget is charged.
+            inputs: tensors of the request.
+            outputs: names of the requested outputs; only the defended one is served.
+            authorization: header of the request.
+
+        Returns:
+            Defended probabilities under the output's name, FP32 or FP64.
 
         Raises:
-            Refused: if there is none; a client that got none, and waited for it, has not paid.
+            Refused: if there is no response; a client that waited for it is not charged.
         """
         if self._busy >= self.limits.at_once:
             raise unavailable("busy", "The gateway is busy.")
@@ -188,64 +199,68 @@ class Gateway:
         authorization: str | None,
     ) -> Tensor:
         description = await self.model.describe()
-        output = description.output
-        known = output.name if output else self.configuration.output
-        for name in outputs:
-            if name != known:
-                raise bad(f"Output {name[:256]!r} is not served.")
-        if not all(one.values.size for one in inputs):
+        self._check_outputs(outputs, description)
+        if not all(tensor.values.size for tensor in inputs):
             raise bad("The request holds no record.")
         check(description, inputs)
-        paid = queries(description, inputs)
-        booked = [(paid, self._budgets.spend(client, paid))]
+        queries = count_queries(description, inputs)
+        charges = [(queries, self._budgets.spend(client, queries))]
         try:
             started = time.perf_counter()
             raw = await self.model.infer(inputs, authorization if self._forward else None)
             self.metrics.upstream.observe(time.perf_counter() - started)
-            values = _usable(raw, description, paid, self.configuration.class_axis)
-            more = rows(values, self.configuration.class_axis) - paid
-            if more > 0:
-                booked.append((more, self._budgets.spend(client, more)))
-            answer = await self._defended(values)
+            logits = _check_raw(raw, description, queries, self.configuration.class_axis)
+            extra = count_rows(logits, self.configuration.class_axis) - queries
+            if extra > 0:
+                charges.append((extra, self._budgets.spend(client, extra)))
+            probs = await self._defend(logits)
         except Exception:  # not where the client went away, for the model has worked
-            for count, period in booked:
+            for count, period in charges:
                 self._budgets.give_back(client, count, period)
             raise
-        return Tensor(raw.name, "FP64" if answer.dtype == np.float64 else "FP32", answer)
+        return Tensor(raw.name, "FP64" if probs.dtype == np.float64 else "FP32", probs)
 
-    async def _defended(self, values: Array) -> Array:
+    def _check_outputs(self, names: Sequence[str], description: Description) -> None:
+        output = description.output
+        served = output.name if output else self.configuration.output
+        for name in names:
+            if name != served:
+                raise bad(f"Output {name[:256]!r} is not served.")
+
+    async def _defend(self, logits: Array) -> Array:
         started = time.perf_counter()
         try:
-            if values.size <= _AT_ONCE:
-                answer: Array = self.configuration.defend(values)
+            if logits.size <= _IN_LOOP:
+                probs: Array = self.configuration.defend(logits)
             else:
-                answer = await asyncio.to_thread(self.configuration.defend, values)
+                probs = await asyncio.to_thread(self.configuration.defend, logits)
         except SecretError:
             log("no_secret", logging.ERROR)
             raise unavailable("no_secret", "The gateway is not ready.") from None
-        except DynaNoiseError:  # its words quote the model's answer
+        except DynaNoiseError:  # its text quotes the model's output
             raise unusable("values") from None
         self.metrics.defense.observe(time.perf_counter() - started)
-        if self._windows is not None and answer.size:
-            taken = self._windows.add(values, answer)
-            if taken:
-                asyncio.get_running_loop().run_in_executor(None, self._windows.complete, taken)
-        return answer
+        if self._windows is not None and probs.size:
+            complete = self._windows.add(logits, probs)
+            if complete:
+                loop = asyncio.get_running_loop()
+                loop.run_in_executor(None, self._windows.complete, complete)
+        return probs
 
 
-def _usable(raw: Tensor, description: Description, asked: int, axis: int) -> Array:
-    """The output as an array that can be defended; one of half precision in single."""
+def _check_raw(raw: Tensor, description: Description, queries: int, axis: int) -> Array:
+    """The model's output as an array that can be defended; half precision as single."""
     values = raw.values
     if values.dtype == np.float16:
         values = values.astype(np.float32)
     if values.dtype not in (np.float32, np.float64) or not values.ndim:
         raise unusable("type")
     if description.batched:
-        if len(values) != asked:
+        if len(values) != queries:
             raise unusable("count")
-        records = True
-    else:  # a number for each record, of a model that nothing is known of
-        records = description.output is None and values.shape == (asked,)
-    if records and axis in (0, -values.ndim):
+        counts_records = True
+    else:  # one number for each record, of a model without metadata
+        counts_records = description.output is None and values.shape == (queries,)
+    if counts_records and axis in (0, -values.ndim):
         raise unusable("axis")
     return values

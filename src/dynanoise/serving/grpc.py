@@ -1,7 +1,7 @@
 """The gateway over gRPC: the inference calls of the protocol, and no others.
 
-Messages are those of the protocol's published definition, as the package tritonclient carries it.
-Its further calls, such as loading a model, sharing memory or tracing, do not exist here.
+Messages are those of the protocol's published definition, from the package tritonclient. Its
+further calls, such as loading a model, sharing memory or tracing, do not exist here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import (
     Tensor,
     check_counts,
-    checked_id,
-    checked_name,
-    checked_shape,
+    check_id,
+    check_name,
+    check_shape,
     from_bytes,
     from_values,
     to_bytes,
@@ -41,8 +41,8 @@ _CODES = {
     503: grpc.StatusCode.UNAVAILABLE,
 }
 
-_LEFT = 499
-"""For metrics, where HTTP has no status: the client went away before there was an answer."""
+_CLIENT_LEFT = 499
+"""Status in metrics for a client that left before the response; HTTP has none."""
 
 _CONTENTS = {
     "BOOL": "bool_contents",
@@ -63,25 +63,25 @@ _REFUSED = ("classification", "shared_memory_region", "sequence_id")
 
 _AGE = 300.0
 """Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
-takes no answer end with it, and in no other way."""
+takes no response end with it, and in no other way."""
 
 _STREAMS = 128
-"""Calls of one connection."""
+"""Most calls of one connection at the same time."""
 
 _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 
 def server(gateway: Gateway) -> Any:
-    """A gRPC server without a port."""
+    """Make a gRPC server without a port."""
     calls, room = _Calls(gateway), asyncio.Semaphore(4 * gateway.limits.at_once)
     handlers = {
-        # To clients one message each way; a server of such calls would not run before the message
-        # is there, and so not ask for a key, nor for how long it waits.
+        # To clients one message each way. A server of such calls would run only when the message
+        # is complete, and so could neither authenticate before nor limit the time.
         name: grpc.stream_stream_rpc_method_handler(
-            _answered(gateway, name, call, free, room),
+            _handler(gateway, name, call, public, room),
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
-        for name, call, free in (
+        for name, call, public in (
             ("ServerLive", calls.live, True),
             ("ServerReady", calls.ready, True),
             ("ServerMetadata", calls.server, False),
@@ -90,7 +90,7 @@ def server(gateway: Gateway) -> Any:
             ("ModelInfer", calls.infer, False),
         )
     }
-    made = grpc.aio.server(
+    rpc = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", gateway.limits.body),
             ("grpc.so_reuseport", 0),
@@ -98,54 +98,58 @@ def server(gateway: Gateway) -> Any:
             ("grpc.max_connection_age_ms", round(1000 * _AGE)),
             ("grpc.max_connection_age_grace_ms", round(1000 * gateway.limits.seconds) + 5000),
         ),
-        # No limit for all calls together: a stranger could use it up.
+        # No limit for all calls together: a client without a key could use it up.
     )
     service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers)
-    made.add_generic_rpc_handlers((service,))
-    return made
+    rpc.add_generic_rpc_handlers((service,))
+    return rpc
 
 
-def _answered(gateway: Gateway, name: str, call: _Call, free: bool, room: asyncio.Semaphore) -> Any:
+def _handler(
+    gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
+) -> Any:
     kind = getattr(messages, f"{name}Request")
 
-    async def answered(stream: Any, context: Any) -> None:
+    async def respond(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
         started, client = time.perf_counter(), None
         try:
-            request = kind()  # of free calls it is empty, and not waited for
-            if not free:
-                client = gateway.client(headers.get("authorization"), headers.get("x-api-key"))
-                request = _parsed(kind, await _message(context, gateway.limits.seconds, room))
+            request = kind()  # of public calls it is empty, and not waited for
+            if not public:
+                client = gateway.authenticate(
+                    headers.get("authorization"), headers.get("x-api-key")
+                )
+                request = _parse(kind, await _receive(context, gateway.limits.seconds, room))
             response = await call(request, client or "", headers)
-        except Refused as refused:
-            failed = refused
+        except Refused as error:
+            refused = error
         except asyncio.CancelledError:
-            gateway.metrics.requests.labels(f"grpc_{name}", _LEFT).inc()
+            gateway.metrics.requests.labels(f"grpc_{name}", _CLIENT_LEFT).inc()
             log("cancelled", route=name, client=client)
             raise
-        except Exception as error:  # whatever it was, its words stay here
+        except Exception as error:  # its text may quote values
             log("failed", logging.ERROR, route=name, exception=type(error).__name__)
-            failed = Refused(500, "internal", "The gateway failed.")
+            refused = Refused(500, "internal", "The gateway failed.")
         else:
             gateway.metrics.requests.labels(f"grpc_{name}", 200).inc()
             if name == "ModelInfer":
-                spent = round(1000 * (time.perf_counter() - started), 2)
-                log("answered", route=name, client=client, milliseconds=spent)
+                milliseconds = round(1000 * (time.perf_counter() - started), 2)
+                log("answered", route=name, client=client, milliseconds=milliseconds)
             await context.write(response)
             return
-        gateway.metrics.requests.labels(f"grpc_{name}", failed.status).inc()
-        gateway.metrics.refused(failed.reason)
-        log("refused", route=name, client=client, status=failed.status, reason=failed.reason)
-        trailing = ()
-        if failed.retry_after is not None:
-            wait = str(max(1, round(1000 * failed.retry_after)))
-            trailing = (("grpc-retry-pushback-ms", wait),)  # type: ignore[assignment]
-        await context.abort(_CODES[failed.status], str(failed), trailing)
+        gateway.metrics.requests.labels(f"grpc_{name}", refused.status).inc()
+        gateway.metrics.count_refusal(refused.reason)
+        log("refused", route=name, client=client, status=refused.status, reason=refused.reason)
+        trailing: tuple[tuple[str, str], ...] = ()
+        if refused.retry_after is not None:
+            wait = str(max(1, round(1000 * refused.retry_after)))
+            trailing = (("grpc-retry-pushback-ms", wait),)
+        await context.abort(_CODES[refused.status], str(refused), trailing)
 
-    return answered
+    return respond
 
 
-async def _message(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
+async def _receive(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
     if room.locked():
         raise unavailable("busy", "The gateway is busy.")
     try:
@@ -153,13 +157,13 @@ async def _message(context: Any, seconds: float, room: asyncio.Semaphore) -> byt
             body = await context.read()
     except TimeoutError:
         raise bad("The request did not arrive in time.") from None
-    if not isinstance(body, bytes):  # the end of a stream without any
+    if not isinstance(body, bytes):  # the end of an empty stream
         raise bad("The request was cut short.")
     return body
 
 
-def _parsed(kind: Any, body: bytes) -> Any:
-    # Here and not by grpc, whose words about an unreadable message are not ours.
+def _parse(kind: Any, body: bytes) -> Any:
+    # Here and not by grpc, whose text about an unreadable message may quote it.
     try:
         return kind.FromString(body)
     except DecodeError:
@@ -167,7 +171,7 @@ def _parsed(kind: Any, body: bytes) -> Any:
 
 
 class _Calls:
-    """What the calls answer."""
+    """Handlers of the calls."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
@@ -182,27 +186,28 @@ class _Calls:
         return messages.ServerMetadataResponse(name="dynanoise", version=version("dynanoise"))
 
     async def model_ready(self, request: Any, client: str, headers: dict[str, str]) -> Any:
-        self._gateway.versioned(request.name, request.version)
+        self._gateway.check_model(request.name, request.version)
         return messages.ModelReadyResponse(ready=await self._gateway.ready())
 
     async def metadata(self, request: Any, client: str, headers: dict[str, str]) -> Any:
-        self._gateway.versioned(request.name, request.version)
-        found, model = await self._gateway.described(), self._gateway.model
+        self._gateway.check_model(request.name, request.version)
+        description, model = await self._gateway.describe(), self._gateway.model
+        outputs = [description.output] if description.output else []
         tensor = messages.ModelMetadataResponse.TensorMetadata
         return messages.ModelMetadataResponse(
             name=model.name,
             versions=[] if model.version is None else [model.version],
-            platform=found.platform,
-            inputs=[tensor(**one.said()) for one in found.inputs],
-            outputs=[tensor(**one.said()) for one in ([found.output] if found.output else [])],
+            platform=description.platform,
+            inputs=[tensor(**spec.metadata()) for spec in description.inputs],
+            outputs=[tensor(**spec.metadata()) for spec in outputs],
         )
 
     async def infer(self, request: Any, client: str, headers: dict[str, str]) -> Any:
-        self._gateway.versioned(request.model_name, request.model_version)
-        checked_id(request.id)
+        self._gateway.check_model(request.model_name, request.model_version)
+        check_id(request.id)
         check_counts(len(request.inputs), len(request.outputs))
         names = _outputs(request)
-        answer = await self._gateway.infer(
+        output = await self._gateway.infer(
             client, _inputs(request), names, headers.get("authorization")
         )
         model = self._gateway.model
@@ -210,18 +215,18 @@ class _Calls:
             model_name=model.name, model_version=model.version or "", id=request.id
         )
         response.outputs.add(
-            name=answer.name, datatype=answer.datatype, shape=list(answer.values.shape)
+            name=output.name, datatype=output.datatype, shape=list(output.values.shape)
         )
-        response.raw_output_contents.append(to_bytes(answer.values))
+        response.raw_output_contents.append(to_bytes(output.values))
         return response
 
 
 def _outputs(request: Any) -> list[str]:
-    for one in (request, *request.inputs, *request.outputs):
+    for part in (request, *request.inputs, *request.outputs):
         for name in _REFUSED:
-            if name in one.parameters:
+            if name in part.parameters:
                 raise bad(f"The request asks for {name}, which is not served.")
-    return [one.name for one in request.outputs]
+    return [output.name for output in request.outputs]
 
 
 def _inputs(request: Any) -> tuple[Tensor, ...]:
@@ -229,16 +234,16 @@ def _inputs(request: Any) -> tuple[Tensor, ...]:
     if raw and len(raw) != len(request.inputs):
         raise bad("The request needs as many raw contents as inputs, or none.")
     tensors = []
-    for number, one in enumerate(request.inputs):
-        checked_name(one.name)
-        shape = checked_shape(one.name, list(one.shape))
+    for number, item in enumerate(request.inputs):
+        check_name(item.name)
+        shape = check_shape(item.name, list(item.shape))
         if raw:
-            tensors.append(from_bytes(one.name, one.datatype, shape, raw[number]))
+            tensors.append(from_bytes(item.name, item.datatype, shape, raw[number]))
             continue
-        if one.datatype not in _CONTENTS:
-            raise bad(f"Input {one.name!r} can only travel as raw contents.")
-        values = list(getattr(one.contents, _CONTENTS[one.datatype]))
-        tensors.append(from_values(one.name, one.datatype, shape, values))
-    if len({one.name for one in tensors}) < len(tensors):
+        if item.datatype not in _CONTENTS:
+            raise bad(f"Input {item.name!r} can only travel as raw contents.")
+        values = list(getattr(item.contents, _CONTENTS[item.datatype]))
+        tensors.append(from_values(item.name, item.datatype, shape, values))
+    if len({tensor.name for tensor in tensors}) < len(tensors):
         raise bad("An input is given twice.")
     return tuple(tensors)

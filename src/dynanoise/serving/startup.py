@@ -1,4 +1,4 @@
-"""From what a user asks of `dynanoise serve` to a running gateway."""
+"""Start of the gateway: the options of `dynanoise serve`, checked, and the gateway they make."""
 
 from __future__ import annotations
 
@@ -13,210 +13,258 @@ from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
 from dynanoise.defenses.dynanoise import compile_ahead
-from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 
 THREAT_MODEL = (
     "Fresh noise: an attacker who may repeat a query averages the noise away, at a rate of one "
-    "over the number of repeats. Covered is only one who asks each query once."
+    "over the number of repeats. Covered is only an attacker with one query a record."
 )
 
 
 @dataclass(frozen=True)
 class Serving:
-    """Everything that `dynanoise serve` can be told, with the same defaults.
+    """Options of `dynanoise serve`, with the same names and defaults.
 
     Args:
         defense: a defense.yaml.
         model: an ONNX file, or None.
-        upstream: URL of a server, or None.
-        name: of the model; None for the file's.
-        version: of the model; None for none.
-        fresh: whether fresh noise was asked for.
-        clients: file of clients; None for anyone.
-        no_auth: whether anyone was asked for.
-        budget: rate, burst, total and period of `Budget`.
-        host: to listen at.
-        ports: HTTP, gRPC and metrics; None for none.
-        scrapers: file of those who may see metrics.
-        limits: body, seconds and requests at once of `Limits`.
-        threads: of an ONNX model.
-        drain: seconds.
-        forward_authorization: to the upstream.
-        binary: tensors to the upstream as bytes.
+        upstream: URL of a server of the Open Inference Protocol, or None.
+        model_name: name of the model; None for that of the ONNX file without its ending.
+        model_version: the only version that is served; None for none.
+        fresh: whether to use fresh noise instead of the configured keyed noise.
+        clients: file of clients with API keys; None to serve anyone.
+        no_auth: whether to serve anyone; all share one budget.
+        rate: queries a second of one client; 0 sets no limit.
+        burst: queries of one client at once.
+        budget: queries of one client in one period; 0 sets no limit.
+        period: seconds of a period.
+        host: address to listen at.
+        port: for HTTP; 0 takes any that is free.
+        grpc_port: for gRPC; None for none.
+        metrics_port: for Prometheus metrics; None for none.
+        metrics_clients: file of clients that may read the metrics.
+        max_body: bytes of a request.
+        timeout: seconds for a request to arrive, and for the model's output.
+        concurrency: requests worked on at once.
+        threads: threads of the processor, for an ONNX model.
+        drain: seconds of not being ready before listening ends.
+        upstream_binary: send the upstream bytes, even if it does not list the extension.
+        forward_authorization: pass the clients' Authorization to the upstream; API keys are then
+            X-API-Key.
 
     Raises:
-        InputError: if something does not fit together, or is out of range.
+        InputError: if options contradict each other, or a value is out of range.
     """
 
     defense: Path
     model: Path | None = None
     upstream: str | None = None
-    name: str | None = None
-    version: str | None = None
+    model_name: str | None = None
+    model_version: str | None = None
     fresh: bool = False
     clients: Path | None = None
     no_auth: bool = False
-    budget: tuple[float, int, int, float] = (100.0, 1000, 1_000_000, 86_400.0)
+    rate: float = 100.0
+    burst: int = 1000
+    budget: int = 1_000_000
+    period: float = 86_400.0
     host: str = "127.0.0.1"
-    ports: tuple[int, int | None, int | None] = (8080, None, None)
-    scrapers: Path | None = None
-    limits: tuple[int, float, int] = (16 << 20, 30.0, 64)
+    port: int = 8080
+    grpc_port: int | None = None
+    metrics_port: int | None = None
+    metrics_clients: Path | None = None
+    max_body: int = 16 << 20
+    timeout: float = 30.0
+    concurrency: int = 64
     threads: int = 1
     drain: float = 0.0
+    upstream_binary: bool = False
     forward_authorization: bool = False
-    binary: bool = False
 
     def __post_init__(self) -> None:
-        if (self.model is None) == (self.upstream is None):
-            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
-        if self.upstream is not None and self.name is None:
-            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
+        self._check_model()
         if self.no_auth == (self.clients is not None):
             raise InputError(
-                "It is not clear who may ask.", "Pass either --clients FILE or --no-auth."
+                "It is not clear which clients to serve.",
+                "Pass either --clients FILE or --no-auth.",
             )
-        if (self.ports[2] is None) != (self.scrapers is None):
+        if (self.metrics_port is None) != (self.metrics_clients is None):
             raise InputError(
-                "Metrics need a port and who may see them.",
+                "Metrics need a port and a file of clients that may read them.",
                 "Pass both --metrics-port and --metrics-clients, or neither.",
             )
-        if (self.forward_authorization or self.binary) and self.upstream is None:
+        ports = (self.port, self.grpc_port, self.metrics_port)
+        if any(port is not None and not 0 <= port < 1 << 16 for port in ports):
+            raise InputError(f"A port of {ports} is none.", "Ports go from 0 to 65535.")
+        fixed = [port for port in ports if port]
+        if len(set(fixed)) < len(fixed):
+            raise InputError(f"A port of {ports} is there twice.", "Each protocol needs one.")
+        self._check_limits()
+
+    def _check_model(self) -> None:
+        if (self.model is None) == (self.upstream is None):
+            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
+        if self.upstream is not None and self.model_name is None:
+            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
+        if (self.forward_authorization or self.upstream_binary) and self.upstream is None:
             raise InputError(
                 "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
             )
-        for what, said in (("name", self.name), ("version", self.version)):
-            if said is not None and (not said or "/" in said or not said.isprintable()):
+        for what, text in (("name", self.model_name), ("version", self.model_version)):
+            if text is not None and (not text or "/" in text or not text.isprintable()):
                 raise InputError(
-                    f"The model's {what} is {said!r}.", "It is part of a path: one word without /."
+                    f"The model's {what} is {text!r}.", "It is part of a path: one word without /."
                 )
-        if any(port is not None and not 0 <= port < 1 << 16 for port in self.ports):
-            raise InputError(f"A port of {self.ports} is none.", "Ports go from 0 to 65535.")
-        named = [port for port in self.ports if port]
-        if len(set(named)) < len(named):
-            raise InputError(f"A port of {self.ports} is there twice.", "Each protocol needs one.")
-        rate, burst, total, period = self.budget
-        body, seconds, at_once = self.limits
-        finite = all(map(math.isfinite, (rate, period, seconds, self.drain)))
-        low = burst < 1 or min(rate, total, self.drain) < 0 or min(period, seconds) <= 0
-        if low or not finite:
+
+    def _check_limits(self) -> None:
+        finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))
+        low = self.burst < 1 or min(self.rate, self.budget, self.drain) < 0
+        if low or min(self.period, self.timeout) <= 0 or not finite:
             raise InputError(
                 "A limit is out of range.",
                 "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
                 "and none is infinite.",
             )
-        if min(at_once, self.threads, body) < 1:
+        if min(self.concurrency, self.threads, self.max_body) < 1:
             raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
 
 
-def configured(path: Path, fresh: bool) -> Configuration:
-    """The configuration, with keyed noise and a usable key, unless fresh noise was asked for.
+def read_configuration(path: Path, fresh: bool) -> Configuration:
+    """Read a configuration with keyed noise and a usable key, or make its noise fresh.
 
     The key is looked up here and once: one that changed under a running gateway would make its
-    metrics lie, and replicas answer under different keys.
+    metrics wrong, and replicas respond under different keys.
+
+    Args:
+        path: a defense.yaml.
+        fresh: whether fresh noise was requested.
 
     Raises:
-        InputError: if the file is not usable, or names fresh noise and nobody asked for it.
+        InputError: if the file is not usable, or has fresh noise and none was requested.
         SecretError: if there is no usable secret.
     """
-    found = Configuration.read(path)
+    configuration = Configuration.read(path)
     if fresh:
-        return replace(found, noise=FRESH)
-    if not isinstance(found.noise, Keyed):
+        return replace(configuration, noise=FRESH)
+    noise = configuration.keyed_noise
+    if noise is None:
         raise InputError(
             f"{path.name} says noise: fresh, which repeated queries average away.",
-            "Write keyed noise into it (docs/gateway.md), or ask for this: --noise fresh.",
+            "Write keyed noise into it (docs/gateway.md), or request it: --noise fresh.",
         )
-    assert isinstance(found.noise.key, Secret)
-    return replace(found, noise=replace(found.noise, key=Pinned(found.noise.key.reference)))
+    assert isinstance(noise.key, Secret)
+    return replace(configuration, noise=replace(noise, key=Pinned(noise.key.reference)))
 
 
-def application(asked: Serving) -> Any:
-    """The gateway's ASGI application, for a server or framework that mounts it.
+def application(options: Serving) -> Any:
+    """Make the gateway's ASGI application, for a server or framework that mounts it.
 
-    Listeners, metrics and drain are that server's business, and so are logs: events are records of
+    Listeners, metrics and drain are left to that server, and so are logs: events are records of
     the logger "dynanoise.gateway" with their fields in ``fields``.
 
+    Args:
+        options: of `dynanoise serve`.
+
     Raises:
-        InputError: if something does not fit together.
+        InputError: if the options do not fit together.
         SecretError: if there is no usable secret.
         MissingExtraError: if a package of the extra ``serve`` is missing.
     """
-    gateway, _ = _gateway(asked)
-    from dynanoise.serving.app import application as mounted
+    gateway, _ = make_gateway(options)
+    from dynanoise.serving.http import application as http_application
 
-    return mounted(gateway)
+    return http_application(gateway)
 
 
-def serve(asked: Serving) -> None:
-    """Serves until told to end; errors as of `application`."""
-    if asked.ports[1] is not None:
+def serve(options: Serving) -> None:
+    """Serve until the process gets SIGTERM or SIGINT; errors as of `application`."""
+    if options.grpc_port is not None:
         require("tritonclient.grpc", "Serving over gRPC")
-    gateway, scrapers = _gateway(asked, logs=True)
-    from dynanoise.serving.launch import Listeners, run
+    gateway, scrapers = make_gateway(options, logs=True)
+    from dynanoise.serving.listeners import Listeners, run
 
-    port, grpc_port, metrics_port = asked.ports
-    run(gateway, Listeners(asked.host, port, grpc_port, metrics_port, scrapers, asked.drain))
+    listeners = Listeners(
+        options.host,
+        options.port,
+        options.grpc_port,
+        options.metrics_port,
+        scrapers,
+        options.drain,
+    )
+    run(gateway, listeners)
 
 
-def _gateway(asked: Serving, logs: bool = False) -> tuple[Any, Any]:
-    """The gateway, and who may see its metrics."""
+def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
+    """Make the gateway.
+
+    Args:
+        options: of `dynanoise serve`.
+        logs: whether to send all logs of the process to standard error.
+
+    Returns:
+        The `Gateway`, and the `Clients` that may read its metrics or None.
+    """
     for package in ("orjson", "starlette", "uvicorn", "prometheus_client"):
         require(package, "Serving")
-    from dynanoise.serving.budgets import Budget, Budgets
-    from dynanoise.serving.clients import Clients
+    from dynanoise.serving.clients import Budget, Budgets, Clients
     from dynanoise.serving.gateway import Gateway, Limits
-    from dynanoise.serving.logs import begin, log
-    from dynanoise.serving.noise_effect import Windows
-    from dynanoise.serving.prometheus import Metrics
+    from dynanoise.serving.logs import start_logging
+    from dynanoise.serving.monitoring import Metrics, Windows
 
-    configuration = configured(asked.defense, asked.fresh)
-    clients = None if asked.clients is None else Clients.read(asked.clients)
-    scrapers = None if asked.scrapers is None else Clients.read(asked.scrapers)
-    limits = Limits(*asked.limits)
-    model = _model(asked, configuration, limits.seconds)
-    types = _types(configuration, model)
-    kernel = compile_ahead(configuration.defense, configuration.noise_source(), types)
-    named = _key_id(configuration)
-    metrics = Metrics(named)
-    windows = None if scrapers is None else Windows(configuration, metrics.tell)
+    configuration = read_configuration(options.defense, options.fresh)
+    clients = None if options.clients is None else Clients.read(options.clients)
+    scrapers = None if options.metrics_clients is None else Clients.read(options.metrics_clients)
+    model = _model(options, configuration)
+    noise = configuration.noise_source()
+    kernel = compile_ahead(configuration.defense, noise, _dtypes(configuration, model))
+    metrics = Metrics(_key_id(configuration))
+    windows = None if scrapers is None else Windows(configuration, metrics.add_window)
+    budget = Budget(options.rate, options.burst, options.budget, options.period)
     if logs:
-        begin()
+        start_logging()
     gateway = Gateway(
         model,
         configuration,
         clients,
-        Budgets(Budget(*asked.budget)),
-        limits,
+        Budgets(budget),
+        Limits(options.max_body, options.timeout, options.concurrency),
         metrics,
         windows,
-        asked.forward_authorization,
+        options.forward_authorization,
     )
+    _log_start(gateway, options, kernel)
+    return gateway, scrapers
+
+
+def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:
+    """Log the settings, and every weakness of the deployment."""
+    from dynanoise.serving.logs import log
+
+    key, model = gateway.metrics.key_id, gateway.model
     log(
         "starting",
         model=model.name,
-        defense=type(configuration.defense).__name__,
-        noise="keyed" if named else FRESH,
-        key_id=named or None,
+        defense=type(gateway.configuration.defense).__name__,
+        noise="keyed" if key else FRESH,
+        key_id=key or None,
         compiled=kernel,
     )
-    if not named:
+    if not key:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
     elif getattr(model, "external", False):
         # Another version of them would need another digest, and nothing here would notice.
         log("weakness", logging.WARNING, weakness="weights_not_checked")
     if getattr(model, "batch_dependent", False):
         log("weakness", logging.WARNING, weakness="batch_dependent")
-    if clients is None:
+    if options.no_auth:
         log("weakness", logging.WARNING, weakness="no_auth")
-    if not _loopback(asked.host):
-        log("weakness", logging.WARNING, weakness="no_tls", host=asked.host)
-    return gateway, scrapers
+    if not _is_loopback(options.host):
+        log("weakness", logging.WARNING, weakness="no_tls", host=options.host)
 
 
-def _types(configuration: Configuration, model: Any) -> tuple[str, ...]:
-    """What the defense is given: of probabilities it takes logarithms in double precision."""
+def _dtypes(configuration: Configuration, model: Any) -> tuple[str, ...]:
+    """Dtypes of the logits: of probabilities the logarithms are in double precision."""
     if configuration.input == "probabilities":
         return ("float64",)
     output = getattr(model, "output", None)
@@ -226,52 +274,52 @@ def _types(configuration: Configuration, model: Any) -> tuple[str, ...]:
 
 
 def _key_id(configuration: Configuration) -> str:
-    noise = configuration.noise
-    if not isinstance(noise, Keyed):
+    noise = configuration.keyed_noise
+    if noise is None:
         return ""
     assert not isinstance(noise.key, str)
     return key_id(noise.key.root())
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
 
 
-def _model(asked: Serving, configuration: Configuration, seconds: float) -> Any:
-    if asked.model is None:
+def _model(options: Serving, configuration: Configuration) -> Any:
+    if options.model is None:
         require("aiohttp", "Serving a model of an upstream")
         from dynanoise.serving.backends.upstream import Upstream
 
-        assert asked.upstream is not None
-        assert asked.name is not None
+        assert options.upstream is not None
+        assert options.model_name is not None
         return Upstream(
-            asked.upstream,
-            asked.name,
-            asked.version,
+            options.upstream,
+            options.model_name,
+            options.model_version,
             configuration.output,
-            asked.binary,
-            connections=asked.limits[2],
-            limit=seconds,
+            options.upstream_binary,
+            connections=options.concurrency,
+            limit=options.timeout,
         )
     from dynanoise.serving.backends.onnx import OnnxModel
 
-    made = OnnxModel(
-        asked.model,
-        asked.name or asked.model.stem,
-        asked.version,
+    model = OnnxModel(
+        options.model,
+        options.model_name or options.model.stem,
+        options.model_version,
         configuration.output,
-        asked.threads,
-        seconds,
+        options.threads,
+        options.timeout,
         configuration.class_axis,
     )
-    noise = configuration.noise
-    if isinstance(noise, Keyed) and noise.weights != made.digest and not made.external:
+    noise = configuration.keyed_noise
+    if noise is not None and noise.weights != model.digest and not model.external:
         raise InputError(
-            f"{asked.defense.name} was written for other weights than {asked.model} holds: two "
-            "models must not share a key's noise.",
-            f"If this is the model, write noise.weights: {made.digest}",
+            f"{options.defense.name} was written for other weights than {options.model} holds: "
+            "two models must not share a key's noise.",
+            f"If this is the model, write noise.weights: {model.digest}",
         )
-    return made
+    return model

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from typer.testing import CliRunner, Result
 
-from dynanoise.audits.endpoint.client import Announced
+from dynanoise.audits.endpoint.client import Metadata
 from dynanoise.audits.endpoint.endpoint_audit import _output as served_output
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
@@ -167,8 +167,8 @@ def test_what_is_said_of_a_server_that_is_as_configured(
     text = " ".join(found.stdout.split())
     assert "Of 600 records 600 were asked, by 1,264 of 4,000 queries." in text
     assert (
-        "Repeated answers are identical to the last bit: 600 records were asked 2 times, and 16 of "
-        "them 4 times more, alone in their requests." in text
+        "Repeated answers are identical to the last bit: 600 records were queried 2 times, and 16 "
+        "of them 4 times more, alone in their requests." in text
     )
     assert "Answers are probabilities." in text
     assert "The server offers logits; it names the key " in text
@@ -240,7 +240,7 @@ def test_a_client_with_a_key(trained: Trained, tmp_path: Path) -> None:
     from dynanoise.serving import clients
 
     file = tmp_path / "clients.txt"
-    key = clients.add(file, "auditor")
+    key = clients.add_client(file, "auditor")
     held = tmp_path / "auditor.key"
     held.touch(0o600)
     held.write_text(key)
@@ -273,7 +273,7 @@ def test_two_keys_behind_one_address(trained: Trained) -> None:
         return np.stack([answers[balancer.integers(2)][int(row[0])] for row in rows])
 
     inputs = np.arange(600.0)[:, None]
-    found = query_plan.answers(ask, inputs, query_plan.planned(600, 5000, 4), seed=0)
+    found = query_plan.run_plan(ask, inputs, query_plan.plan_queries(600, 5000, 4), seed=0)
     assert not found.constant and max(found.different.tolist()) == 2
     assert found.passes.shape == (4, 600, 3)
 
@@ -282,7 +282,7 @@ def test_which_output_is_asked_for(trained: Trained) -> None:
     """The configured one; or the only one, by its name, for some servers else answer labels."""
 
     def asked(outputs: tuple[str, ...], configured: str | None = None) -> str | None:
-        announced = Announced(("x", "FP32", (-1, 10)), outputs, False, None)
+        announced = Metadata(("x", "FP32", (-1, 10)), outputs, False, None)
         if configured is None:
             return served_output(announced, None)
         path = trained.defense("output", output=configured)

@@ -1,4 +1,4 @@
-"""What a server does to its answers, as its clients see it, and whether it was told to."""
+"""A check of a server's outputs: properties that any client sees, and a configuration's."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.audits.endpoint.client import Announced
-from dynanoise.audits.endpoint.http import printable
-from dynanoise.audits.endpoint.query_plan import ALONE, Answers
+from dynanoise.audits.endpoint.client import Metadata, printable
+from dynanoise.audits.endpoint.query_plan import ALONE, RepeatedOutputs
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
 from dynanoise.core.numerics import Float64, Floats
@@ -20,140 +19,144 @@ from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 
-_TRIED = 49
-"""Draws of noise of the audit's own, between which the server's is expected."""
+_DRAWS = 49
+"""Draws of the audit's own noise, whose range the server's confidence must be in."""
 
-_OWN = 1e-3
-"""Probabilities this near to the model's own were not defended."""
+_UNDEFENDED = 1e-3
+"""Largest distance of undefended probabilities from the model's own."""
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """What was seen of a server.
+class ServerOutputs:
+    """Outputs of a server.
 
     Attributes:
-        announced: its metadata.
-        answers: about the records.
-        log_probs: float64 [Q, N, K], ln of them.
-        probabilities: whether they are such; if not, they were taken for logits.
+        metadata: of the model.
+        repeated: outputs of repeated queries.
+        log_probs: float64 [Q, N, K], ln of the outputs' probabilities.
+        probabilities: whether the outputs are probabilities; if not, they count as logits.
     """
 
-    announced: Announced
-    answers: Answers
+    metadata: Metadata
+    repeated: RepeatedOutputs
     log_probs: Float64
     probabilities: bool
 
 
-def described(seen: Seen) -> list[str]:
-    """A sentence for each thing that could be seen without knowing what should be."""
-    said = [_repeats(seen.answers)]
-    if seen.probabilities:
-        said.append("Answers are probabilities.")
+def describe_outputs(server: ServerOutputs) -> list[str]:
+    """Describe a server without knowing its configuration, a sentence for each property."""
+    sentences = [_describe_repeats(server.repeated)]
+    if server.probabilities:
+        sentences.append("Answers are probabilities.")
     else:
-        said.append("Answers are no probabilities: raw logits are what an attacker likes most.")
-    names = ", ".join(map(printable, seen.announced.outputs))
-    key = seen.announced.key_id
-    noise = {None: "", "": "; it says that its noise is fresh"}.get(
+        sentences.append("Answers are no probabilities: raw logits help an attacker most.")
+    names = ", ".join(map(printable, server.metadata.outputs))
+    key = server.metadata.key_id
+    noise = {None: "", "": "; it reports fresh noise"}.get(
         key, f"; it names the key {printable(key or '')}"
     )
     if names:
-        said.append(f"The server offers {names}{noise}.")
-    return said
+        sentences.append(f"The server offers {names}{noise}.")
+    return sentences
 
 
-def _repeats(answers: Answers) -> str:
-    passes, probed = len(answers.passes), len(answers.probed)
-    asked = (
-        f"{answers.passes.shape[1]:,} records were asked {passes} time{'s' * (passes > 1)}, and "
+def _describe_repeats(repeated: RepeatedOutputs) -> str:
+    passes, probed = len(repeated.passes), len(repeated.probed)
+    queried = (
+        f"{repeated.passes.shape[1]:,} records were queried {passes} time{'s' * (passes > 1)}, and "
         f"{probed} of them {ALONE} times more, alone in their requests"
     )
-    if answers.constant:
-        how = "identical to the last bit" if answers.identical else "alike up to rounding"
-        return f"Repeated answers are {how}: {asked}. Averaging finds nothing to average."
-    most, of = int(answers.different.max(initial=0)), passes + ALONE
-    if most <= of // 2:
+    if repeated.constant:
+        same = "identical to the last bit" if repeated.identical else "the same up to rounding"
+        return f"Repeated answers are {same}: {queried}. There is nothing to average."
+    most, total = int(repeated.different.max(initial=0)), passes + ALONE
+    if most <= total // 2:
         return (
-            f"Repeated answers are {most} different ones: {asked}. So many keys, models or caches "
-            "answer in turn, and so many answers an attacker averages."
+            f"Repeated answers are {most} different ones: {queried}. So many keys, models or "
+            "caches respond in turn, and so many answers an attacker averages."
         )
-    return f"Repeated answers differ: {asked}. Noise is new each time, and averaging removes it."
+    return f"Repeated answers differ: {queried}. Noise is new each time, and averaging removes it."
 
 
-def differences(
-    seen: Seen, configured: Configuration, own: Floats | None, seed: int
+def find_differences(
+    server: ServerOutputs, configuration: Configuration, logits: Floats | None, seed: int
 ) -> Iterator[str]:
-    """How the answers are not what a configuration says.
+    """Find differences between a server and the configuration it should follow.
 
     Args:
-        seen: the server.
-        configured: what it should do.
-        own: the model's own logits [N, K], where they are known.
-        seed: of the noise that it is compared with.
+        server: outputs of the server.
+        configuration: the expected configuration.
+        logits: the model's own logits [N, K], where they are known.
+        seed: of the noise that the server's is compared with.
+
+    Yields:
+        A clause for each difference.
     """
-    defense, keyed = configured.defense, isinstance(configured.noise, Keyed)
-    constant = seen.answers.constant
-    if not seen.probabilities:
+    defense, keyed = configuration.defense, configuration.keyed_noise is not None
+    constant = server.repeated.constant
+    if not server.probabilities:
         yield "a defense answers probabilities, and these are none"
     if keyed and not constant:
         yield "keyed noise repeats its answers, and these differ"
     if not keyed and constant and not defense.repeatable:
         yield "fresh noise is new in every answer, and these repeat: a cache or a key is in the way"
-    if keyed and seen.announced.key_id == "":
+    if keyed and server.metadata.key_id == "":
         yield "the noise should be keyed, and the server says that it is fresh"
-    extra = [one for one in seen.announced.outputs if one != configured.output]
-    if configured.output is not None and extra:
-        yield f"the server offers {', '.join(map(printable, extra))} beside {configured.output}"
+    extra = [name for name in server.metadata.outputs if name != configuration.output]
+    if configuration.output is not None and extra:
+        yield f"the server offers {', '.join(map(printable, extra))} beside {configuration.output}"
     if not keyed and not constant and isinstance(defense, DynaNoise) and defense.invertible:
-        yield from _variance(seen, defense)
-    if own is not None:
-        yield from _beside(seen, configured, own.astype(np.float64), seed)
+        yield from _compare_variance(server, defense)
+    if logits is not None:
+        yield from _compare_with_model(server, configuration, logits.astype(np.float64), seed)
 
 
-def _variance(seen: Seen, defense: DynaNoise) -> Iterator[str]:
-    """The variance between answers, which the configuration bounds."""
-    undone = defense.undo(seen.log_probs)
+def _compare_variance(server: ServerOutputs, defense: DynaNoise) -> Iterator[str]:
+    """The variance between repeated outputs, which the configuration bounds."""
+    undone = defense.undo(server.log_probs)
     count, records, classes = undone.shape
     if count < 2:
         return
     freedom = (count - 1) * records * (classes - 1)
-    found = float(((undone - undone.mean(axis=0)) ** 2).sum() / freedom)
+    variance = float(((undone - undone.mean(axis=0)) ** 2).sum() / freedom)
     low = defense.base_variance
     high = low * (1 + defense.lambda_scale)
     slack = 0.05 + 4 * np.sqrt(2 / freedom)
-    if not low * (1 - slack) <= found <= high * (1 + slack):
+    if not low * (1 - slack) <= variance <= high * (1 + slack):
         yield (
-            f"the variance of the noise is {found:.3g} squared logits, and should be between "
+            f"the variance of the noise is {variance:.3g} squared logits, and should be between "
             f"{low:.3g} and {high:.3g}"
         )
 
 
-def _beside(seen: Seen, configured: Configuration, own: Float64, seed: int) -> Iterator[str]:
-    """Answers beside those that the configuration gives under the audit's own noise."""
-    first = np.exp(seen.log_probs[0])
-    if np.abs(first - numerics.softmax(own)).max(initial=0.0) <= _OWN:
+def _compare_with_model(
+    server: ServerOutputs, configuration: Configuration, logits: Float64, seed: int
+) -> Iterator[str]:
+    """Outputs beside those of the same model and defense under the audit's own noise."""
+    first = np.exp(server.log_probs[0])
+    if np.abs(first - numerics.softmax(logits)).max(initial=0.0) <= _UNDEFENDED:
         yield "the answers are the model's own: nothing defends them"
         return
-    ranked = np.sort(own, axis=1)
-    clear = ranked[:, -1] - ranked[:, -2] > _OWN  # others may be told apart by rounding
-    moved = int(((first.argmax(axis=1) != own.argmax(axis=1)) & clear).sum())
-    if configured.defense.keeps_labels and moved:
-        yield f"labels should stay, and {moved:,} of {len(own):,} are not the model's own"
-    expected = [
-        float(defend(own, configured.defense, _noise(configured, seed, draw)).max(1).mean())
-        for draw in range(_TRIED)
-    ]
-    low, high = min(expected), max(expected)
-    found = float(first.max(axis=1).mean())
+    ranked = np.sort(logits, axis=1)
+    clear = ranked[:, -1] - ranked[:, -2] > _UNDEFENDED  # rounding may decide the others
+    moved = int(((first.argmax(axis=1) != logits.argmax(axis=1)) & clear).sum())
+    if configuration.defense.keeps_labels and moved:
+        yield f"labels should stay, and {moved:,} of {len(logits):,} are not the model's own"
+    draws = [_confidence(logits, configuration, seed, draw) for draw in range(_DRAWS)]
+    low, high = min(draws), max(draws)
+    confidence = float(first.max(axis=1).mean())
     slack = (high - low) + 1e-3
-    if not low - slack <= found <= high + slack:
+    if not low - slack <= confidence <= high + slack:
         yield (
-            f"the mean confidence is {found:.4f}, and {low:.4f} to {high:.4f} under {_TRIED} "
+            f"the mean confidence is {confidence:.4f}, and {low:.4f} to {high:.4f} under {_DRAWS} "
             "draws of noise as configured"
         )
 
 
-def _noise(configured: Configuration, seed: int, draw: int) -> Keyed | Fresh:
-    if configured.cell_width is None:
-        return Fresh(derive(seed, "as configured", draw))
-    key = ExperimentKey(seed, "as configured", draw)
-    return Keyed(configured.cell_width, "as configured", "00" * 32, key)
+def _confidence(logits: Float64, configuration: Configuration, seed: int, draw: int) -> float:
+    """Mean confidence under one draw of the audit's own noise."""
+    noise: Keyed | Fresh = Fresh(derive(seed, "as configured", draw))
+    if configuration.cell_width is not None:
+        key = ExperimentKey(seed, "as configured", draw)
+        noise = Keyed(configuration.cell_width, "as configured", "00" * 32, key)
+    return float(defend(logits, configuration.defense, noise).max(1).mean())

@@ -13,9 +13,12 @@ import numpy as np
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, outcome
 from dynanoise.audits.endpoint import query_plan
-from dynanoise.audits.endpoint.client import BATCH, Announced, Endpoint
-from dynanoise.audits.endpoint.configuration_check import Seen, described, differences
-from dynanoise.audits.endpoint.http import printable
+from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
+from dynanoise.audits.endpoint.configuration_check import (
+    ServerOutputs,
+    describe_outputs,
+    find_differences,
+)
 from dynanoise.audits.inputs import LEAST, Given, given_of
 from dynanoise.audits.model_file.model_file import load, probabilities, records
 from dynanoise.audits.pool_audit import Question, audited, steps
@@ -105,8 +108,8 @@ def audited_server(
     """
     configured = None if wanted.configured is None else Configuration.read(wanted.configured)
     inputs, labels, member = records(wanted.members, wanted.nonmembers)
-    plan = query_plan.planned(len(labels), endpoint.budget, wanted.queries)
-    rows = query_plan.chosen(member, plan.records, wanted.seed)
+    plan = query_plan.plan_queries(len(labels), endpoint.budget, wanted.queries)
+    rows = query_plan.choose_records(member, plan.records, wanted.seed)
     inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
     if min(inside, outside) < LEAST:
         raise TooFewRecordsError(
@@ -126,7 +129,7 @@ def audited_server(
         endpoint.name,
         labels=labels[rows],
         member=member[rows],
-        **{"probs" if seen.probabilities else "logits": seen.answers.passes[0]},
+        **{"probs" if seen.probabilities else "logits": seen.repeated.passes[0]},
     )
     subject = Subject(given.name, "as served", command)
     pool, keep = given.pool(wanted.seed), Gatherer()
@@ -149,7 +152,7 @@ def audited_server(
     own = None if local is None else local.logits[0]
     not_so = tuple(
         f"Not as configured: {one}."
-        for one in (differences(seen, configured, own, wanted.seed) if configured else ())
+        for one in (find_differences(seen, configured, own, wanted.seed) if configured else ())
     )
     asked = (
         f"Of {len(labels):,} records {len(rows):,} were asked, by {endpoint.spent:,} of "
@@ -158,7 +161,7 @@ def audited_server(
     as_said = (
         () if configured is None or not_so else ("Nothing was seen that is not as configured.",)
     )
-    notes = (asked, *described(seen), *not_so, *as_said, *can.needs.values())
+    notes = (asked, *describe_outputs(seen), *not_so, *as_said, *can.needs.values())
     notes += tuple(one.sentence for one in outcomes)
     return AuditResult(keep.evidence([*found, *answered], notes), outcomes, not_so)
 
@@ -183,13 +186,13 @@ def _seen(
     configured: Configuration | None,
     seed: int,
     progress: Callable[[str], None],
-) -> Seen:
-    announced = endpoint.announced()
+) -> ServerOutputs:
+    announced = endpoint.metadata()
     output = _output(announced, configured)
     axis = -1 if configured is None else configured.class_axis
 
     def ask(rows: Any) -> Any:
-        values = endpoint.ask(announced, rows, output, progress)
+        values = endpoint.query(announced, rows, output, progress)
         if values.ndim != 2 or not -2 <= axis < 2:
             raise InputError(
                 f"An answer has the shape {list(values.shape)}.",
@@ -198,15 +201,15 @@ def _seen(
         return values if axis in (-1, 1) else values.T
 
     try:
-        answers = query_plan.answers(ask, endpoint.fits(announced, inputs), plan, seed)
+        answers = query_plan.run_plan(ask, endpoint.convert(announced, inputs), plan, seed)
     finally:
         endpoint.close()
     sums_to_one = probabilities(answers.passes.reshape(-1, answers.passes.shape[-1]))
     made = numerics.log_probabilities if sums_to_one else numerics.log_softmax
-    return Seen(announced, answers, made(answers.passes.astype(np.float64)), sums_to_one)
+    return ServerOutputs(announced, answers, made(answers.passes.astype(np.float64)), sums_to_one)
 
 
-def _output(announced: Announced, configured: Configuration | None) -> str | None:
+def _output(announced: Metadata, configured: Configuration | None) -> str | None:
     name = None if configured is None else configured.output
     if name is None and len(announced.outputs) == 1:
         return announced.outputs[0]  # some servers answer something else, unless asked for it
@@ -223,7 +226,7 @@ class _Known:
     """What is known when the attacks begin."""
 
     pool: Pool
-    seen: Seen
+    seen: ServerOutputs
     plan: query_plan.Plan
     configured: Configuration | None
     fail_if: tuple[Condition, ...]
@@ -263,5 +266,5 @@ class _Known:
             self.plan.queries,
             ask,
             numerics.centred if self.configured is None else self.configured.defense.undo,
-            constant=self.seen.answers.constant,
+            constant=self.seen.repeated.constant,
         )

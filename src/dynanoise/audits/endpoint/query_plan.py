@@ -1,4 +1,4 @@
-"""Spends a budget of queries on records: all once, all again, and again where that tells more."""
+"""A plan for a budget of queries: all records once, again, and further if outputs differ."""
 
 from __future__ import annotations
 
@@ -13,33 +13,32 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
 
-USUAL = 16
-"""Answers to each query that are aimed at, where nobody says how many."""
+QUERIES = 16
+"""Queries of each record by default, if the budget allows."""
 
 PROBED = 16
-"""Records that are asked alone, several times each."""
+"""Number of records that are queried alone, several times each."""
 
 ALONE = 4
-"""How often."""
+"""Queries of each record that is queried alone."""
 
-ALIKE = 1e-5
-"""Probabilities that differ by no more came from one computation, rounded otherwise."""
+SAME = 1e-5
+"""Largest difference of probabilities that rounding explains."""
 
 Array = npt.NDArray[Any]
 
-
-Ask = Callable[[Array], Array]
-"""Gives answers [n, K] about records [n, ...]."""
+Query = Callable[[Array], Array]
+"""A model: records [n, ...] to outputs [n, K]."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked.
+    """A plan of queries.
 
     Attributes:
-        records: how many.
-        queries: how often each, at most.
-        probed: how many of them are asked alone as well, `ALONE` times.
+        records: number of records.
+        queries: queries of each record, at most.
+        probed: number of records that are queried alone as well, `ALONE` times.
     """
 
     records: int
@@ -47,47 +46,47 @@ class Plan:
     probed: int
 
     def requests(self, batch: int) -> int:
-        """How many requests, at most, with so many records in each."""
+        """Number of requests, at most, with ``batch`` records in each."""
         return -(-self.records // batch) * self.queries + self.probed * ALONE
 
 
-def planned(records: int, budget: int, queries: int | None) -> Plan:
-    """What a budget is spent on.
+def plan_queries(records: int, budget: int, queries: int | None) -> Plan:
+    """Plan how to spend a budget.
 
-    How often each record is asked is given, and then as many records are asked as the budget
-    reaches; or it is not, and then all records are, as long as each can be asked twice.
+    With ``queries``, the plan has as many records as the budget allows. Without, it has all
+    records, as long as each can be queried twice.
 
     Args:
-        records: that there are.
-        budget: in queries.
-        queries: of each record, or None.
+        records: number of records available.
+        budget: number of queries.
+        queries: queries of each record, or None.
 
     Raises:
-        InputError: if the budget is not enough for anything.
+        InputError: if the budget is not enough for any record.
 
-    >>> planned(600, 10_000, None)
+    >>> plan_queries(600, 10_000, None)
     Plan(records=600, queries=16, probed=16)
-    >>> planned(2_000, 10_000, None), planned(2_000, 10_000, 64).records
+    >>> plan_queries(2_000, 10_000, None), plan_queries(2_000, 10_000, 64).records
     (Plan(records=2000, queries=4, probed=16), 155)
     """
     probed = min(PROBED, records, budget // (4 * ALONE))
     left = budget - probed * ALONE
-    asked = min(records, left // (queries or 2))
-    if asked < 1:
+    count = min(records, left // (queries or 2))
+    if count < 1:
         raise InputError(f"The budget is {budget}.", "Allow some queries for each record.")
-    return Plan(asked, queries or max(1, min(USUAL, left // asked)), min(probed, asked))
+    return Plan(count, queries or max(1, min(QUERIES, left // count)), min(probed, count))
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What was answered.
+class RepeatedOutputs:
+    """Outputs of repeated queries.
 
     Attributes:
-        passes: [Q, N, K], about every record; the first one, and as many more as told more.
-        alone: [ALONE, n, K], about records that were asked alone.
-        probed: int64 [n], which records these are.
-        constant: whether all answers about a record were alike, up to rounding.
-        identical: whether they were so to the last bit.
+        passes: [Q, N, K], of every record; only one pass if repeated outputs are the same.
+        alone: [ALONE, n, K], of the records that were queried alone.
+        probed: int64 [n], indices of these records.
+        constant: whether all outputs of a record are the same, up to rounding.
+        identical: whether they are the same to the last bit.
     """
 
     passes: Array
@@ -98,54 +97,63 @@ class Answers:
 
     @property
     def different(self) -> Int64:
-        """How many different answers each probed record got, int64 [n]."""
-        together = np.concatenate([self.passes[:, self.probed], self.alone])
-        return np.array([len(np.unique(one, axis=0)) for one in together.swapaxes(0, 1)], np.int64)
+        """Number of different outputs of each probed record, int64 [n]."""
+        together = np.concatenate([self.passes[:, self.probed], self.alone]).swapaxes(0, 1)
+        return np.array([len(np.unique(outputs, axis=0)) for outputs in together], np.int64)
 
 
-def answers(ask: Ask, inputs: Array, plan: Plan, seed: int) -> Answers:
-    """Asks as planned; stops asking again where answers repeat themselves.
+def run_plan(query: Query, inputs: Array, plan: Plan, seed: int) -> RepeatedOutputs:
+    """Query a model as planned, without repeats that cannot differ.
 
-    Records come in another order each time, so that other ones stand beside them in a request.
+    Records come in another order each time, so that others stand beside them in a request.
 
     Args:
-        ask: the model.
+        query: the model.
         inputs: [N, ...], as many as planned.
-        plan: how often.
-        seed: of the orders.
+        plan: number of queries.
+        seed: seed of the orders.
     """
     generator = np.random.default_rng(derive(seed, "orders of asking"))
-    first = _shuffled(ask, inputs, generator)
+    first = _shuffled(query, inputs, generator)
     probed = np.sort(generator.permutation(len(inputs))[: plan.probed])
     alone = np.empty((ALONE, len(probed), *first.shape[1:]), first.dtype)
     for repeat in range(ALONE):
         for place, row in enumerate(probed):
-            alone[repeat, place] = ask(inputs[row : row + 1])[0]
+            alone[repeat, place] = query(inputs[row : row + 1])[0]
     passes = [first]
     if plan.queries > 1:
-        passes.append(_shuffled(ask, inputs, generator))
+        passes.append(_shuffled(query, inputs, generator))
     spread = max(_spread(first[None, probed], alone), _spread(first[None], np.stack(passes)))
-    constant = spread <= ALIKE
-    passes += [_shuffled(ask, inputs, generator) for _ in range(2, 1 if constant else plan.queries)]
-    return Answers(np.stack(passes), alone, probed, constant, spread == 0)
+    constant = spread <= SAME
+    further = range(2, 1 if constant else plan.queries)
+    passes += [_shuffled(query, inputs, generator) for _ in further]
+    return RepeatedOutputs(np.stack(passes), alone, probed, constant, spread == 0)
 
 
-def _shuffled(ask: Ask, inputs: Array, generator: np.random.Generator) -> Array:
+def _shuffled(query: Query, inputs: Array, generator: np.random.Generator) -> Array:
     order = generator.permutation(len(inputs))
-    found = ask(inputs[order])
-    back = np.empty_like(found)
-    back[order] = found
-    return back
+    shuffled = query(inputs[order])
+    outputs = np.empty_like(shuffled)
+    outputs[order] = shuffled
+    return outputs
 
 
 def _spread(first: Array, others: Array) -> float:
     return float(np.abs(others - first).max(initial=0.0))
 
 
-def chosen(member: Sequence[bool] | npt.NDArray[np.bool_], count: int, seed: int) -> Int64:
-    """Positions of so many records, members and others in about their shares, drawn and sorted.
+def choose_records(member: Sequence[bool] | npt.NDArray[np.bool_], count: int, seed: int) -> Int64:
+    """Draw records, members and non-members in about their shares.
 
-    >>> chosen([True] * 6 + [False] * 6, 4, seed=0).tolist()
+    Args:
+        member: whether each record is a member, [N].
+        count: number of records to draw.
+        seed: seed of the draw.
+
+    Returns:
+        Sorted indices.
+
+    >>> choose_records([True] * 6 + [False] * 6, 4, seed=0).tolist()
     [0, 1, 7, 10]
     """
     truth = np.asarray(member, bool)

@@ -34,26 +34,26 @@ _TYPES = {
 
 
 class OnnxModel:
-    """A session of ONNX Runtime, asked from a few threads, for the defended output alone.
+    """A session of ONNX Runtime that computes the defended output alone, in a few threads.
 
     Args:
-        path: of the model.
-        name: under which it is served.
-        version: what clients may call it; None for the plain name only.
-        output: the tensor that is defended; None where there is one only.
-        threads: of the processor, for one answer.
-        limit: seconds that an answer may take; then it is stopped.
-        class_axis: of the output.
+        path: the ONNX file.
+        name: name under which it is served.
+        version: the version that clients may name; None for the plain name only.
+        output: name of the output to defend; None where there is one only.
+        threads: threads of the processor for one query.
+        limit: seconds that a query may take; then it is stopped.
+        class_axis: axis of the classes in the output.
 
     Attributes:
-        digest: SHA-256 of the file, in hexadecimal digits.
-        output: the tensor that is defended.
-        external: whether weights lie in other files, which the digest does not cover.
+        digest: SHA-256 of the file, 64 hexadecimal digits.
+        output: the output to defend.
+        external: whether weights are in other files, which the digest does not cover.
         batch_dependent: whether it is quantized by the range of all records of a request, so that
-            a record has another answer beside others.
+            the output for a record depends on the others.
 
     Raises:
-        InputError: if it is no ONNX model, or has no such output, or that no such axis.
+        InputError: if it is no ONNX model, or has no such output or axis.
         MissingExtraError: if onnxruntime is not installed.
     """
 
@@ -69,7 +69,7 @@ class OnnxModel:
     ) -> None:
         self.name, self.version = name, version
         self._runtime = require("onnxruntime", "Serving an ONNX model")
-        self._session = _session(self._runtime, path, threads)
+        self._session = _open(self._runtime, path, threads)
         self._limit = limit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="model")
         content = path.read_bytes()
@@ -78,19 +78,14 @@ class OnnxModel:
         # the digest of the graph's file then says nothing about them.
         self.external = b"\n\x08location\x12" in content
         self.batch_dependent = b"DynamicQuantize" in content  # the beginning of its operators
-        found = _chosen(self._session.get_outputs(), output, path)
-        self.output = _spec(found, path)
-        self._described = Description(
-            tuple(_spec(one, path) for one in self._session.get_inputs()),
-            self.output,
-            "onnxruntime_onnx",
-        )
-        self._names = [found.name]
-        _check_axis(self._described, self.output.shape, class_axis, path)
+        self.output = _spec(_choose_output(self._session.get_outputs(), output, path), path)
+        inputs = tuple(_spec(info, path) for info in self._session.get_inputs())
+        self._description = Description(inputs, self.output, "onnxruntime_onnx")
+        _check_axis(self._description, self.output, class_axis, path)
 
     async def describe(self) -> Description:
-        """Its metadata."""
-        return self._described
+        """See `Model.describe`."""
+        return self._description
 
     async def ready(self) -> bool:
         """True: it was loaded before the gateway began to listen."""
@@ -100,7 +95,7 @@ class OnnxModel:
         """See `Model.infer`."""
         options = self._runtime.RunOptions()
         options.log_severity_level = 4  # its messages may quote values
-        feed = {one.name: _fed(one) for one in inputs}
+        feed = {tensor.name: _feed(tensor) for tensor in inputs}
         loop = asyncio.get_running_loop()
         task = loop.run_in_executor(self._pool, self._run, feed, options)
         try:
@@ -108,24 +103,24 @@ class OnnxModel:
         except TimeoutError:
             options.terminate = True
             raise unavailable("slow", "The model did not answer in time.") from None
-        except asyncio.CancelledError:  # nobody waits for it any more
+        except asyncio.CancelledError:  # the client went away
             options.terminate = True
             raise
         except Refused:
             raise
         except Exception:  # its errors have no base class of their own, and may quote values
             raise bad("The model does not take these inputs.") from None
-        return Tensor(self._names[0], self.output.datatype, values)
+        return Tensor(self.output.name, self.output.datatype, values)
 
     def _run(self, feed: dict[str, Array], options: Any) -> Any:
-        return self._session.run(self._names, feed, options)
+        return self._session.run([self.output.name], feed, options)
 
     async def close(self) -> None:
-        """Waits for answers under way."""
+        """Wait for queries under way."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def _session(runtime: Any, path: Path, threads: int) -> Any:
+def _open(runtime: Any, path: Path, threads: int) -> Any:
     if not path.is_file():
         raise InputError(f"There is no file {path}.", "Pass an ONNX model to --model.")
     options = runtime.SessionOptions()
@@ -143,56 +138,54 @@ def _session(runtime: Any, path: Path, threads: int) -> Any:
         ) from None
 
 
-def _chosen(outputs: Sequence[Any], name: str | None, path: Path) -> Any:
-    known = [one.name for one in outputs]
+def _choose_output(outputs: Sequence[Any], name: str | None, path: Path) -> Any:
+    names = [info.name for info in outputs]
     if name is None and len(outputs) > 1:
         raise InputError(
-            f"{path} has {len(outputs)} outputs, {', '.join(known)}.",
+            f"{path} has {len(outputs)} outputs, {', '.join(names)}.",
             "Say in defense.yaml which is defended, output: NAME; the others are dropped.",
         )
-    for one in outputs:
-        if name in (None, one.name):
-            if one.type not in ("tensor(float)", "tensor(double)", "tensor(float16)"):
+    for info in outputs:
+        if name in (None, info.name):
+            if info.type not in ("tensor(float)", "tensor(double)", "tensor(float16)"):
                 raise InputError(
-                    f"Output {one.name} of {path} is a {one.type}.",
+                    f"Output {info.name} of {path} is a {info.type}.",
                     "Export logits or probabilities as floats; from scikit-learn with zipmap off.",
                 )
-            return one
+            return info
     raise InputError(
-        f"{path} has no output {name!r}.", f"Name one in defense.yaml: {', '.join(known)}."
+        f"{path} has no output {name!r}.", f"Name one in defense.yaml: {', '.join(names)}."
     )
 
 
-def _check_axis(
-    described: Description, shape: tuple[int, ...], class_axis: int, path: Path
-) -> None:
+def _check_axis(description: Description, output: Spec, class_axis: int, path: Path) -> None:
+    shape = output.shape
     if not shape:  # not known
         return
-    there = -len(shape) <= class_axis < len(shape)
-    records = described.batched and class_axis in (0, -len(shape))
-    if not there or records or shape[class_axis] == 1:
-        name = "" if described.output is None else described.output.name
+    exists = -len(shape) <= class_axis < len(shape)
+    counts_records = description.batched and class_axis in (0, -len(shape))
+    if not exists or counts_records or shape[class_axis] == 1:
         raise InputError(
-            f"class_axis is {class_axis}, and {name} of {path} has shape {list(shape)}.",
+            f"class_axis is {class_axis}, and {output.name} of {path} has shape {list(shape)}.",
             "Name the axis that counts its classes, at least 2 of them; -1 is the last. An axis "
             "of length -1 in front counts records.",
         )
 
 
-def _spec(one: Any, path: Path) -> Spec:
-    if one.type not in _TYPES:
+def _spec(info: Any, path: Path) -> Spec:
+    if info.type not in _TYPES:
         raise InputError(
-            f"{one.name} of {path} is a {one.type}.", f"Served are {', '.join(_TYPES.values())}."
+            f"{info.name} of {path} is a {info.type}.", f"Served are {', '.join(_TYPES.values())}."
         )
-    shape = tuple(length if isinstance(length, int) else -1 for length in one.shape or ())
-    return Spec(one.name, _TYPES[one.type], shape)
+    shape = tuple(length if isinstance(length, int) else -1 for length in info.shape or ())
+    return Spec(info.name, _TYPES[info.type], shape)
 
 
-def _fed(tensor: Tensor) -> Array:
+def _feed(tensor: Tensor) -> Array:
     if tensor.datatype != "BYTES":
         return np.ascontiguousarray(tensor.values)
     try:
-        texts = [one.decode() for one in tensor.values.ravel()]
+        texts = [text.decode() for text in tensor.values.ravel()]
     except UnicodeDecodeError:
         raise bad(f"Input {tensor.name!r} is no text in UTF-8.") from None
     values = np.empty(len(texts), object)

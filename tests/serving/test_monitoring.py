@@ -13,7 +13,7 @@ from dynanoise.config.configuration import Configuration
 from tests.serving.build_served import SECRET, defense_file
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
-from dynanoise.serving.noise_effect import Window, Windows
+from dynanoise.serving.monitoring import Window, Windows
 
 
 def entropy(row: npt.NDArray[Any]) -> float:

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("uvicorn", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]'")
-from dynanoise.serving import connection, launch
+from dynanoise.serving import listeners
 from tests.serving.build_served import wait_until
 
 LARGE = 8 << 20
@@ -38,11 +38,11 @@ Served = tuple[int, Callable[[], int]]
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A port, and how many connections are open there."""
-    monkeypatch.setattr(connection, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(connection, "TAKEN_SECONDS", 1.0)
-    monkeypatch.setattr(launch, "_IDLE", 2)
-    server = launch._server(app, 1.0)
-    listener = launch.bound("127.0.0.1", 0)
+    monkeypatch.setattr(listeners, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 1.0)
+    monkeypatch.setattr(listeners, "_IDLE", 2)
+    server = listeners.HttpServer(app, 1.0)
+    listener = listeners.bind("127.0.0.1", 0)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
     thread.start()
     assert wait_until(lambda: server.started)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dynanoise.oip import v1, v2
 from dynanoise.oip.faults import Refused, bad
-from dynanoise.serving.budgets import seconds
+from dynanoise.serving.clients import retry_after
 from dynanoise.serving.gateway import Gateway
 from dynanoise.serving.logs import log
 
@@ -27,7 +27,7 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 
 def application(gateway: Gateway) -> Starlette:
-    """What a server runs, or another ASGI application mounts."""
+    """Make the ASGI application, for a server or for another application that mounts it."""
     pages = _Pages(gateway)
     model = "/v2/models/{model}"
     routes = [
@@ -35,7 +35,7 @@ def application(gateway: Gateway) -> Starlette:
         _route("/v2/health/ready", pages.ready, gateway, "ready"),
         _route("/v2", pages.server, gateway, "server"),
         _route("/v1/models", pages.models_v1, gateway, "models"),
-        _route("/v1/models/{model}", pages.model_v1, gateway, "ready"),
+        _route("/v1/models/{model}", pages.model_ready, gateway, "ready"),
         _route("/v1/models/{model}:predict", pages.predict, gateway, "predict", "POST"),
     ]
     for path in (model, model + "/versions/{version}"):
@@ -48,67 +48,65 @@ def application(gateway: Gateway) -> Starlette:
     routes.sort(key=lambda route: ":predict" not in route.path)
 
     async def missing(request: Request, error: Exception) -> Response:
-        return _refusal(
-            gateway, Refused(404, "unknown", "There is no such page."), request, "other"
-        )
+        return _refuse(gateway, Refused(404, "unknown", "There is no such page."), request, "other")
 
     app = Starlette(
         routes=routes,
         exception_handlers={HTTPException: missing},
         middleware=[Middleware(OneLength)],
     )
-    # To the Host of the request, which anybody may have put there.
+    # A redirect would go to the request's Host, which any client can forge.
     app.router.redirect_slashes = False
     return app
 
 
 class OneLength:
-    """Refuses requests with two lengths, which another server on the way may end elsewhere."""
+    """Middleware that refuses requests with two lengths, of which a proxy may use the other."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers 400, and ends the connection, or lets the request through."""
+        """Respond with 400 and end the connection, or pass the request on."""
         if scope["type"] == "http":
             names = {name for name, _ in scope["headers"]}
             if b"content-length" in names and b"transfer-encoding" in names:
-                said = {"error": "The request has two lengths."}
-                await JSONResponse(said, 400, {"Connection": "close"})(scope, receive, send)
+                content = {"error": "The request has two lengths."}
+                await JSONResponse(content, 400, {"Connection": "close"})(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
 def _route(path: str, page: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
-    async def answered(request: Request) -> Response:
+    async def respond(request: Request) -> Response:
         started = time.perf_counter()
         try:
             response = await page(request)
         except Refused as refused:
-            return _refusal(gateway, refused, request, name)
+            return _refuse(gateway, refused, request, name)
         except ClientDisconnect:
-            return _refusal(gateway, bad("The request was cut short."), request, name)
-        except Exception as error:  # whatever it was, its words stay here
+            return _refuse(gateway, bad("The request was cut short."), request, name)
+        except Exception as error:  # its text may quote values
             log("failed", logging.ERROR, route=name, exception=type(error).__name__)
             failed = Refused(500, "internal", "The gateway failed.")
-            return _refusal(gateway, failed, request, name)
+            return _refuse(gateway, failed, request, name)
         gateway.metrics.requests.labels(name, response.status_code).inc()
         if name in ("infer", "predict"):
-            spent = round(1000 * (time.perf_counter() - started), 2)
-            log("answered", route=name, client=_client(request), milliseconds=spent)
-        return _draining(gateway, response)
+            milliseconds = round(1000 * (time.perf_counter() - started), 2)
+            log("answered", route=name, client=_client(request), milliseconds=milliseconds)
+        return _close_if_draining(gateway, response)
 
-    return Route(path, answered, methods=[method], name=name)
+    return Route(path, respond, methods=[method], name=name)
 
 
 def _client(request: Request) -> str | None:
-    found: str | None = getattr(request.state, "client", None)
-    return found
+    name: str | None = getattr(request.state, "client", None)
+    return name
 
 
-def _refusal(gateway: Gateway, refused: Refused, request: Request, route: str) -> Response:
+def _refuse(gateway: Gateway, refused: Refused, request: Request, route: str) -> Response:
     gateway.metrics.requests.labels(route, refused.status).inc()
-    gateway.metrics.refused(refused.reason)
+    gateway.metrics.count_refusal(refused.reason)
     log(
         "refused",
         route=route,
@@ -118,37 +116,37 @@ def _refusal(gateway: Gateway, refused: Refused, request: Request, route: str) -
     )
     headers = {}
     if refused.retry_after is not None:
-        headers["Retry-After"] = seconds(refused.retry_after)
+        headers["Retry-After"] = retry_after(refused.retry_after)
     if refused.status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     if refused.status in (401, 413):
-        headers["Connection"] = "close"  # what is left of the body is not read
+        headers["Connection"] = "close"  # the rest of the body is not read
     response = JSONResponse({"error": str(refused)}, refused.status, headers)
-    return _draining(gateway, response)
+    return _close_if_draining(gateway, response)
 
 
-def _draining(gateway: Gateway, response: Response) -> Response:
-    """Tells clients of a gateway that is about to end to connect anew, elsewhere."""
+def _close_if_draining(gateway: Gateway, response: Response) -> Response:
+    """A gateway that is about to end lets clients connect anew, to another one."""
     if gateway.draining:
         response.headers["Connection"] = "close"
     return response
 
 
 class _Pages:
-    """What the routes answer."""
+    """Handlers of the routes."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    def _admitted(self, request: Request) -> str:
+    def _authenticate(self, request: Request) -> str:
         headers = request.headers
-        own = headers.get("x-api-key")
-        request.state.client = self._gateway.client(headers.get("authorization"), own)
-        return str(request.state.client)
+        name = self._gateway.authenticate(headers.get("authorization"), headers.get("x-api-key"))
+        request.state.client = name
+        return name
 
-    def _model(self, request: Request) -> None:
-        found = request.path_params
-        self._gateway.versioned(found["model"], found.get("version"))
+    def _check_model(self, request: Request) -> None:
+        parameters = request.path_params
+        self._gateway.check_model(parameters["model"], parameters.get("version"))
 
     async def _body(self, request: Request) -> bytes:
         limits = self._gateway.limits
@@ -158,11 +156,11 @@ class _Pages:
         if size.isdigit() and int(size[:20]) > limits.body:
             raise _too_large(limits.body)
         parts: list[bytes] = []
-        with self._gateway.held() as hold:
+        with self._gateway.receiving() as count:
             try:
                 async with asyncio.timeout(limits.seconds):
                     async for part in request.stream():
-                        if hold(len(part)) > limits.body:
+                        if count(len(part)) > limits.body:
                             raise _too_large(limits.body)
                         parts.append(part)
             except TimeoutError:
@@ -177,65 +175,63 @@ class _Pages:
         return JSONResponse({"ready": ready}, 200 if ready else 503)
 
     async def server(self, request: Request) -> Response:
-        self._admitted(request)
-        said = {"name": "dynanoise", "version": version("dynanoise")}
-        return JSONResponse({**said, "extensions": list(v2.EXTENSIONS)})
+        self._authenticate(request)
+        content = {"name": "dynanoise", "version": version("dynanoise")}
+        return JSONResponse({**content, "extensions": list(v2.EXTENSIONS)})
 
     async def metadata(self, request: Request) -> Response:
-        self._admitted(request)
-        self._model(request)
-        found = await self._gateway.described()
-        model = self._gateway.model
-        said: dict[str, Any] = {
+        self._authenticate(request)
+        self._check_model(request)
+        description = await self._gateway.describe()
+        model, output = self._gateway.model, description.output
+        content: dict[str, Any] = {
             "name": model.name,
             "versions": [] if model.version is None else [model.version],
-            "platform": found.platform,
-            "inputs": [one.said() for one in found.inputs],
-            "outputs": [] if found.output is None else [found.output.said()],
-            # So that a client that keeps answers, and an audit, can tell keys apart.
+            "platform": description.platform,
+            "inputs": [spec.metadata() for spec in description.inputs],
+            "outputs": [] if output is None else [output.metadata()],
+            # So that a client that keeps responses, and an audit, can tell keys apart.
             "properties": self._gateway.noise,
         }
-        return JSONResponse(said)
+        return JSONResponse(content)
 
     async def model_ready(self, request: Request) -> Response:
-        self._admitted(request)
-        self._model(request)
+        self._authenticate(request)
+        self._check_model(request)
         ready = await self._gateway.ready()
-        said = {"name": self._gateway.model.name, "ready": ready}
-        return JSONResponse(said, 200 if ready else 503)
+        content = {"name": self._gateway.model.name, "ready": ready}
+        return JSONResponse(content, 200 if ready else 503)
 
     async def models_v1(self, request: Request) -> Response:
-        self._admitted(request)
+        self._authenticate(request)
         return JSONResponse({"models": [self._gateway.model.name]})
 
-    async def model_v1(self, request: Request) -> Response:
-        return await self.model_ready(request)
-
     async def infer(self, request: Request) -> Response:
-        client = self._admitted(request)
-        self._model(request)
-        asked = v2.parsed(await self._body(request), request.headers.get(v2.HEADER.lower()))
-        answer = await self._gateway.infer(
-            client, asked.inputs, asked.outputs, request.headers.get("authorization")
+        client = self._authenticate(request)
+        self._check_model(request)
+        header = request.headers.get(v2.HEADER.lower())
+        query = v2.parse_request(await self._body(request), header)
+        output = await self._gateway.infer(
+            client, query.inputs, query.outputs, request.headers.get("authorization")
         )
         model = self._gateway.model
         head = {"model_name": model.name}
         if model.version is not None:
             head["model_version"] = model.version
-        if asked.id is not None:
-            head["id"] = asked.id
-        body, headers = v2.written([answer], head, "outputs", asked.binary)
+        if query.id is not None:
+            head["id"] = query.id
+        body, headers = v2.write([output], head, "outputs", query.binary)
         return Response(body, headers=headers)
 
     async def predict(self, request: Request) -> Response:
-        client = self._admitted(request)
-        self._model(request)
+        client = self._authenticate(request)
+        self._check_model(request)
         body = await self._body(request)
-        inputs = v1.parsed(body, await self._gateway.described())
-        answer = await self._gateway.infer(
+        inputs = v1.parse(body, await self._gateway.describe())
+        output = await self._gateway.infer(
             client, inputs, authorization=request.headers.get("authorization")
         )
-        return Response(v1.written(answer), media_type="application/json")
+        return Response(v1.write(output), media_type="application/json")
 
 
 def _too_large(limit: int) -> Refused:

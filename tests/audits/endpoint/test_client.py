@@ -104,7 +104,7 @@ def endpoint(server: Any, script: Scripted, budget: int = 1000) -> Endpoint:
 def ask(server: Any, script: Scripted, rows: int = 3, budget: int = 1000) -> Any:
     one = endpoint(server, script, budget)
     try:
-        return one.ask(one.announced(), np.zeros((rows, 2), np.float32))
+        return one.query(one.metadata(), np.zeros((rows, 2), np.float32))
     finally:
         one.close()
 
@@ -138,7 +138,7 @@ def test_it_waits_as_it_is_told(server: Any) -> None:
         ([(200, b"<html>", {})], "is not the protocol's"),
         ([(200, {"outputs": []}, {})], "is not the protocol's"),
         ([lambda rows: good(rows, data=[0.5] * (2 * rows - 1))], "is not the protocol's"),
-        ([lambda rows: good(rows + 1)], "3 records were answered by float32 [4, 2]"),
+        ([lambda rows: good(rows + 1)], "The output for 3 records is float32 [4, 2]"),
         ([lambda rows: good(rows, datatype="INT32", data=[1] * 2 * rows)], "needs numbers"),
     ],
 )
@@ -163,15 +163,15 @@ def test_models_that_are_not_asked(server: Any, metadata: Any, says: str) -> Non
 
 def test_records_that_do_not_fit(server: Any) -> None:
     one = endpoint(server, Scripted(good))
-    known = one.announced()
+    known = one.metadata()
     with pytest.raises(InputError, match=r"Records have the shape \(3,\)"):
-        one.fits(known, np.zeros((5, 3), np.float32))
+        one.convert(known, np.zeros((5, 3), np.float32))
     whole = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [-1, 2]}]}
     integers = endpoint(server, Scripted(good, metadata=whole))
-    known = integers.announced()
-    assert integers.fits(known, np.array([[1.0, 2.0]], np.float32)).dtype == np.int64
+    known = integers.metadata()
+    assert integers.convert(known, np.array([[1.0, 2.0]], np.float32)).dtype == np.int64
     with pytest.raises(InputError, match="hold fractions"):
-        integers.fits(known, np.array([[1.5, 2.0]], np.float32))
+        integers.convert(known, np.array([[1.5, 2.0]], np.float32))
     one.close()
     integers.close()
 
@@ -182,14 +182,14 @@ def test_the_budget_is_kept(server: Any) -> None:
         ask(server, script, 65, budget=64)
     assert script.asked == []
     for records, budget, queries in ((600, 10_000, None), (50, 170, 3), (7, 20, None), (5, 5, 1)):
-        plan = query_plan.planned(records, budget, queries)
+        plan = query_plan.plan_queries(records, budget, queries)
         spent: list[int] = []
 
         def answer(rows: Any, spent: list[int] = spent) -> Any:
             spent.append(len(rows))
             return np.random.default_rng(len(spent)).random((len(rows), 2))
 
-        query_plan.answers(answer, np.zeros((plan.records, 2)), plan, seed=0)
+        query_plan.run_plan(answer, np.zeros((plan.records, 2)), plan, seed=0)
         assert sum(spent) <= budget
         assert sum(spent) == plan.records * plan.queries + plan.probed * query_plan.ALONE
 

@@ -1,0 +1,91 @@
+"""The interface of a model behind the gateway, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from dynanoise.oip.faults import bad
+from dynanoise.oip.tensors import Array, Description, Tensor
+
+
+class Model(Protocol):
+    """A model that computes logits or probabilities.
+
+    Attributes:
+        name: name under which it is served.
+        version: the only version that is served; None where there are none.
+    """
+
+    name: str
+    version: str | None
+
+    async def describe(self) -> Description:
+        """Return the model's metadata.
+
+        Raises:
+            Refused: if they are not available now.
+        """
+
+    async def ready(self) -> bool:
+        """Whether the model can run now."""
+
+    async def infer(self, inputs: Sequence[Tensor], authorization: str | None) -> Tensor:
+        """Compute the output to defend; it must not leave the gateway undefended.
+
+        Args:
+            inputs: tensors that fit the description.
+            authorization: header of the client's request, if it is to be forwarded.
+
+        Raises:
+            Refused: if there is no usable output.
+        """
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+
+
+def check(description: Description, inputs: Sequence[Tensor]) -> None:
+    """Refuse inputs that do not fit the model.
+
+    Raises:
+        Refused: with 400, naming the first that does not fit.
+    """
+    if not description.inputs:
+        return
+    missing = {spec.name: spec for spec in description.inputs}
+    for tensor in inputs:
+        spec = missing.pop(tensor.name, None)
+        if spec is None:
+            raise bad(f"The model has no input {tensor.name!r}.")
+        if not spec.accepts(tensor.datatype, tensor.values.shape):
+            raise bad(
+                f"Input {tensor.name!r} is {tensor.datatype} {list(tensor.values.shape)}; the "
+                f"model takes {spec.datatype} {list(spec.shape)}."
+            )
+    if missing:
+        raise bad(f"The model needs the input {next(iter(missing))!r}, too.")
+
+
+def count_queries(description: Description, inputs: Sequence[Tensor]) -> int:
+    """Count the records of a request: the longest first axis of variable length, or 1.
+
+    >>> import numpy as np
+    >>> from dynanoise.oip.tensors import Spec
+    >>> description = Description((Spec("x", "FP32", (-1, 3)),), None, "")
+    >>> count_queries(description, [Tensor("x", "FP32", np.zeros((5, 3)))])
+    5
+    """
+    batched = {spec.name for spec in description.inputs if spec.shape[:1] == (-1,)}
+    lengths = [
+        len(tensor.values)
+        for tensor in inputs
+        if tensor.values.ndim and (tensor.name in batched or not description.inputs)
+    ]
+    return max([1, *lengths])
+
+
+def count_rows(values: Array, axis: int) -> int:
+    """Count the rows of an output: its size without the class axis."""
+    classes = values.shape[axis] if -values.ndim <= axis < values.ndim else 0
+    return values.size // classes if classes else 0

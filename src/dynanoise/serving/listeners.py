@@ -1,0 +1,378 @@
+"""Listeners of a gateway: HTTP connections with time limits, and an end that loses no request."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from dynanoise.core.errors import InputError
+from dynanoise.serving.clients import Clients
+from dynanoise.serving.gateway import Gateway
+from dynanoise.serving.http import OneLength, application
+from dynanoise.serving.logs import log
+
+HEAD_SECONDS = 10.0
+"""Time for the head of a request to arrive, from the connection or the first byte on, and for the
+rest of a request that has its response."""
+
+HEAD_BYTES = 64 << 10
+"""Largest head of a request."""
+
+TAKEN_SECONDS = 20.0
+"""Time in which a client must take 16 KiB of a response, or the rest of it."""
+
+_TAKEN_BYTES = 16 << 10
+
+_ACCEPTED = 64
+"""Connections that are accepted before they are counted."""
+
+_LAST_CALL = 1.0
+"""Seconds for which open connections may bring another request after the listener is closed."""
+
+_QUIET = 0.25
+"""Seconds without a connection after which the last call ends."""
+
+_ATTACHED = 0.05
+"""Seconds in which an accepted connection is ready to be read."""
+
+_SWITCH = 1e-4
+"""Seconds after which a thread gives way to another that waits."""
+
+_BACKLOG = 2048
+"""Connections that the system holds ready."""
+
+_IDLE = 15
+"""Seconds after which a connection without requests is closed."""
+
+
+def max_connections() -> int:
+    """Connections of one listener: half of the files that the process may open, at least 1.
+
+    The others are for the upstream, gRPC and the rest: where a process has none left, asyncio
+    tries, and complains, thousands of times a second.
+    """
+    if sys.platform == "win32":
+        return 1 << 15
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return 1 << 15 if soft == resource.RLIM_INFINITY else max(1, soft // 2)
+
+
+class Connection(H11Protocol):
+    """A connection that ends when a request does not arrive, or a response is not taken, in time.
+
+    The time of a request's body, until the response, is the gateway's own limit.
+    """
+
+    _head_timer: asyncio.TimerHandle | None = None
+    _taken_timer: asyncio.TimerHandle | None = None
+    _state: Any = None
+    _left = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """Start the time of a head; refuse a connection too many."""
+        super().connection_made(transport)
+        if len(self.connections) > max_connections():
+            transport.abort()
+            return
+        self._start_head_timer()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep the time running while a head, or the rest of a request, is incomplete."""
+        super().data_received(data)
+        state = self.conn.their_state
+        if state is not h11.IDLE and not self._has_rest():
+            self._stop_head_timer()
+        elif self._head_timer is None or state is not self._state:
+            self._start_head_timer()
+
+    def on_response_complete(self) -> None:
+        """Start the time of the request's rest, and of the client to take the response."""
+        super().on_response_complete()
+        if self._has_rest():
+            self._start_head_timer()
+        if self.transport.is_closing():
+            self._start_taken_timer()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection."""
+        super().timeout_keep_alive_handler()
+        self._start_taken_timer()
+
+    def pause_writing(self) -> None:
+        """Start the time in which the client must take what was written."""
+        super().pause_writing()
+        self._start_taken_timer()
+
+    def resume_writing(self) -> None:
+        """Stop that time, unless the connection is closing."""
+        super().resume_writing()
+        if self._taken_timer is not None and not self.transport.is_closing():
+            self._taken_timer.cancel()
+            self._taken_timer = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop all times."""
+        self._stop_head_timer()
+        if self._taken_timer is not None:
+            self._taken_timer.cancel()
+        super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP, in the form of the protocol's errors."""
+        body = b'{"error":"The request is no valid HTTP."}'
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            (b"connection", b"close"),
+        ]
+        try:
+            for event in (
+                h11.Response(status_code=400, headers=headers, reason=b"Bad Request"),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:  # a response is under way already
+            pass
+        self._close()
+
+    def _has_rest(self) -> bool:
+        """Whether a request has its response and still arrives."""
+        complete = self.cycle is not None and self.cycle.response_complete
+        return complete and self.conn.their_state is h11.SEND_BODY
+
+    def _start_head_timer(self) -> None:
+        self._stop_head_timer()
+        self._state = self.conn.their_state
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._close)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _close(self) -> None:
+        self._head_timer = None
+        if not self.transport.is_closing():
+            self.transport.close()
+        self._start_taken_timer()
+
+    def _start_taken_timer(self) -> None:
+        """A closed connection stays open until its client has taken all, which may be never."""
+        left = self.transport.get_write_buffer_size()
+        if left and self._taken_timer is None:
+            self._left = left
+            self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken)
+
+    def _check_taken(self) -> None:
+        self._taken_timer = None
+        if self.transport.get_write_buffer_size() > max(0, self._left - _TAKEN_BYTES):
+            self.transport.abort()
+        else:
+            self._start_taken_timer()
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Addresses of a gateway, and how it ends.
+
+    Args:
+        host: an address of this machine.
+        port: for HTTP; 0 takes any that is free.
+        grpc_port: for gRPC; None for none.
+        metrics_port: for metrics; None for none.
+        scrapers: clients that may read the metrics.
+        drain: seconds between a signal to end, when the gateway reports that it is not ready, and
+            the end of listening.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int | None = None
+    metrics_port: int | None = None
+    scrapers: Clients | None = None
+    drain: float = 0.0
+
+
+class HttpServer(uvicorn.Server):
+    """A uvicorn server that leaves signals alone and ends without a lost connection.
+
+    Args:
+        app: an ASGI application.
+        seconds: that a response may take at the end.
+    """
+
+    def __init__(self, app: Any, seconds: float) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=Connection,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=_IDLE,
+                timeout_graceful_shutdown=int(seconds) + 5,
+                h11_max_incomplete_event_size=HEAD_BYTES,
+                backlog=_ACCEPTED,
+            )
+        )
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none: `run` does."""
+        yield
+
+    async def stop_listening(self, listener: socket.socket) -> None:
+        """Close the listener, and take over connections that the system has accepted for it.
+
+        To close it alone would reset them, when their clients may have sent a request already.
+        """
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener.fileno())
+        await asyncio.sleep(_ATTACHED)  # connections that are just being made have an open server
+        accepted = []
+        with contextlib.suppress(OSError):
+            while True:
+                accepted.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        for connection in accepted:
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._connection, connection)
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, {})
+
+    def is_idle(self) -> bool:
+        """Whether no connection is open."""
+        return not self.server_state.connections and not self.server_state.tasks
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Bind a socket that does not listen yet.
+
+    Raises:
+        InputError: if the address is not available.
+    """
+    try:
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, protocol, _, address = addresses[0]
+        # With the protocol named: asyncio sends small responses without delay only then.
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+        except OSError:
+            listener.close()
+            raise
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"{host} port {port} cannot be listened at ({error}).", "Choose another address."
+        ) from None
+    return listener
+
+
+def run(gateway: Gateway, listeners: Listeners) -> None:
+    """Serve until the process gets SIGTERM or SIGINT.
+
+    Raises:
+        InputError: if an address cannot be listened at.
+        SystemExit: with 1, if a listener failed.
+    """
+    # The model's threads and the event loop hand the interpreter to each other for every request;
+    # at Python's 5 ms each would wait that long for the other.
+    sys.setswitchinterval(_SWITCH)
+    asyncio.run(_run(gateway, listeners))
+
+
+async def _run(gateway: Gateway, listeners: Listeners) -> None:
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    http = HttpServer(application(gateway), gateway.limits.seconds)
+    sockets = [bind(listeners.host, listeners.port)]
+    servers, tasks = [http], [asyncio.create_task(http.serve(sockets[:1]))]
+    ports = {"port": sockets[0].getsockname()[1]}
+    if listeners.metrics_port is not None and listeners.scrapers is not None:
+        metrics = HttpServer(OneLength(gateway.metrics.application(listeners.scrapers)), 1.0)
+        sockets.append(bind(listeners.host, listeners.metrics_port))
+        ports["metrics_port"] = sockets[1].getsockname()[1]
+        servers.append(metrics)
+        tasks.append(asyncio.create_task(metrics.serve(sockets[1:])))
+    rpc = None
+    if listeners.grpc_port is not None:
+        rpc, ports["grpc_port"] = await _start_grpc(gateway, listeners.host, listeners.grpc_port)
+    while not all(server.started for server in servers):
+        if any(task.done() for task in tasks):
+            break
+        await asyncio.sleep(0.01)
+    else:
+        for listener in sockets:
+            listener.listen(_BACKLOG)
+        log("listening", host=listeners.host, **ports)
+    waiting = asyncio.create_task(end.wait())
+    await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    await _drain(gateway, listeners.drain, servers, sockets[0], rpc)
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    failed = any(result is not None for result in ended)
+    for listener in sockets:  # of a server that did not start
+        listener.close()
+    await gateway.model.close()
+    log("ended", logging.ERROR if failed else logging.INFO)
+    if failed:
+        raise SystemExit(1)
+
+
+async def _start_grpc(gateway: Gateway, host: str, port: int) -> tuple[Any, int]:
+    from dynanoise.serving.grpc import server
+
+    rpc = server(gateway)
+    try:
+        bound = rpc.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    except RuntimeError:
+        raise InputError(
+            f"{host} port {port} cannot be listened at.", "Choose another address."
+        ) from None
+    await rpc.start()
+    return rpc, bound
+
+
+async def _drain(
+    gateway: Gateway, drain: float, servers: list[HttpServer], listener: socket.socket, rpc: Any
+) -> None:
+    """Report not ready, close the listener, and respond to the requests that were accepted."""
+    gateway.draining = True
+    log("draining", seconds=drain)
+    await asyncio.sleep(drain)
+    http = servers[0]
+    await http.stop_listening(listener)
+    stopping = None if rpc is None else asyncio.create_task(rpc.stop(gateway.limits.seconds + 5))
+    quiet = 0
+    for _ in range(int(_LAST_CALL / 0.05)):
+        quiet = quiet + 1 if http.is_idle() else 0
+        if quiet * 0.05 > _QUIET:
+            break
+        await asyncio.sleep(0.05)
+    for server in servers:
+        server.should_exit = True
+    if stopping is not None:
+        await stopping
