@@ -33,22 +33,22 @@ def scaled(seen: Observation, factor: float) -> Observation:
 @pytest.mark.parametrize("attack", ["threshold", "learned", "label_only"])
 @pytest.mark.parametrize("factor", [0.1, 3.0])
 def test_a_temperature_makes_no_difference(attack: str, factor: float) -> None:
-    seen, _, shadows = pool_case(0)
+    target, _, shadows = pool_case(0)
     fitted = ScaleAligned(attack).fit(shadows)
     np.testing.assert_allclose(
-        fitted.score(scaled(seen, factor)), fitted.score(seen), rtol=1e-6, atol=1e-6
+        fitted.score(scaled(target, factor)), fitted.score(target), rtol=1e-6, atol=1e-6
     )
 
 
 def test_the_attack_sees_the_shadow_models_median_gap() -> None:
     """By the definition, and only of pairs that are shown."""
-    seen, _, shadows = pool_case(1)
-    shown = shadows.use >= 0
-    rows = np.stack([one.log_probs[:, 0] for one in shadows.observed])
-    factor = np.median(gaps(rows)[shown]) / np.median(gaps(seen.log_probs[:, 0]))
-    expected = ATTACKS.build("threshold").fit(shadows).score(scaled(seen, factor))
-    np.testing.assert_allclose(ScaleAligned().fit(shadows).score(seen), expected, atol=1e-9)
-    assert not np.allclose(ATTACKS.build("threshold").fit(shadows).score(seen), expected)
+    target, _, shadows = pool_case(1)
+    visible = shadows.use >= 0
+    rows = np.stack([model.log_probs[:, 0] for model in shadows.observed])
+    factor = np.median(gaps(rows)[visible]) / np.median(gaps(target.log_probs[:, 0]))
+    expected = ATTACKS.build("threshold").fit(shadows).score(scaled(target, factor))
+    np.testing.assert_allclose(ScaleAligned().fit(shadows).score(target), expected, atol=1e-9)
+    assert not np.allclose(ATTACKS.build("threshold").fit(shadows).score(target), expected)
 
 
 def test_decisions_and_alignment_are_the_attack_s() -> None:
@@ -69,14 +69,14 @@ def test_answers_without_a_gap_stay_as_they_are() -> None:
 
 def test_the_population_moves_with_the_answers() -> None:
     """Attacks that compare with known non-members see both on one scale."""
-    seen, _, _ = pool_case(4)
+    target, _, _ = pool_case(4)
     population = observe_logits(np.array([[2.0, 0.0, 1.0, -1.0]]), [0])
-    moved = _rescaled(replace(seen, population=population), 2.0)
+    moved = _rescaled(replace(target, population=population), 2.0)
     assert moved.population is not None
     np.testing.assert_allclose(numerics.top_gaps(moved.population.log_probs[:, 0]), [2.0])
     np.testing.assert_allclose(moved.undo(np.array([[1.0, 3.0]])), [[-2.0, 2.0]])
     np.testing.assert_allclose(
-        gaps(moved.log_probs[:, 0]), 2 * gaps(seen.log_probs[:, 0]), atol=1e-9
+        gaps(moved.log_probs[:, 0]), 2 * gaps(target.log_probs[:, 0]), atol=1e-9
     )
 
 
@@ -89,7 +89,7 @@ def behind_keys(
     """A target and shadows behind much noise in few cells, each with a key of its own."""
     outputs = pool_outputs(seed, count=600, inputs=inputs, classes=classes)
     defense = DynaNoise(9.0, 0.0, 1.0)
-    seen = tuple(
+    target = tuple(
         recover(
             observe(
                 defense,
@@ -105,7 +105,7 @@ def behind_keys(
     )
     use = outputs.use[1:]
     masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
-    return seen[0], ShadowObservations(seen[1:], masked, outputs.select(models=slice(1, None)))
+    return target[0], ShadowObservations(target[1:], masked, outputs.select(models=slice(1, None)))
 
 
 def by_definition(seen: Observation, clean: Float64, spread: float) -> Float64:
@@ -124,52 +124,52 @@ def by_definition(seen: Observation, clean: Float64, spread: float) -> Float64:
 
 
 def test_the_noise_of_a_cell_is_its_records_mean_residual() -> None:
-    seen, shadows = behind_keys(0)
+    target, shadows = behind_keys(0)
     learned = CellMates().fit(shadows).learned
     clean = shadows.clean.logits.astype(np.float64)
     expected = ATTACKS.build("lira").fit(_without(shadows, learned.spread))
-    cleared = by_definition(seen, clean, learned.spread)
-    theirs = replace(seen, log_probs=numerics.log_softmax(cleared)[:, None])
+    cleared = by_definition(target, clean, learned.spread)
+    theirs = replace(target, log_probs=numerics.log_softmax(cleared)[:, None])
     np.testing.assert_allclose(
-        CellMates().fit(shadows).score(seen), expected.score(theirs), rtol=1e-6, atol=1e-8
+        CellMates().fit(shadows).score(target), expected.score(theirs), rtol=1e-6, atol=1e-8
     )
 
 
 def _without(shadows: ShadowObservations, spread: float) -> ShadowObservations:
     clean = shadows.clean.logits.astype(np.float64)
-    seen = tuple(
+    target = tuple(
         replace(
-            one,
+            outputs,
             log_probs=numerics.log_softmax(
-                by_definition(one, np.delete(clean, model, axis=0), spread)
+                by_definition(outputs, np.delete(clean, model, axis=0), spread)
             )[:, None],
         )
-        for model, one in enumerate(shadows.observed)
+        for model, outputs in enumerate(shadows.observed)
     )
-    return ShadowObservations(seen, shadows.use, shadows.clean)
+    return ShadowObservations(target, shadows.use, shadows.clean)
 
 
 def test_it_takes_most_of_the_shared_noise_away() -> None:
     """The error against the clean answer."""
-    seen, shadows = behind_keys(1)
-    noisy = numerics.centred(seen.log_probs)[:, 0]
+    target, shadows = behind_keys(1)
+    noisy = numerics.centred(target.log_probs)[:, 0]
     learned = CellMates().fit(shadows).learned
     clean = shadows.clean.logits.astype(np.float64)
-    cleared = by_definition(seen, clean, learned.spread)
+    cleared = by_definition(target, clean, learned.spread)
     outputs = pool_outputs(1, count=600, classes=2)
     truth = numerics.centred(outputs.logits[0, :, 0].astype(np.float64))
     # The place within a cell is lost, up to half its width: that much remains of any estimate.
-    before, after = (float(np.sqrt(np.mean((one - truth) ** 2))) for one in (noisy, cleared))
+    before, after = (float(np.sqrt(np.mean((model - truth) ** 2))) for model in (noisy, cleared))
     assert before > 1, (before, after)
     assert after < 0.75 * before, (before, after)
 
 
 def test_answers_that_nobody_shares_stay_as_they_are() -> None:
-    seen, _, shadows = pool_case(2)
-    assert len(np.unique(number_cells(seen))) == len(seen.labels)
+    target, _, shadows = pool_case(2)
+    assert len(np.unique(number_cells(target))) == len(target.labels)
     np.testing.assert_allclose(
-        CellMates("lira").fit(shadows).score(seen),
-        ATTACKS.build("lira").fit(shadows).score(seen),
+        CellMates("lira").fit(shadows).score(target),
+        ATTACKS.build("lira").fit(shadows).score(target),
         rtol=1e-9,
         atol=1e-9,
     )
@@ -179,11 +179,11 @@ def test_answers_that_nobody_shares_stay_as_they_are() -> None:
 def test_decisions_behind_cell_mates_are_the_attack_s(attack: str) -> None:
     _, _, shadows = pool_case(3)
     scores = np.array([-1e-9, 0.0, 1e-9])
-    own = ATTACKS.build(attack).fit(shadows).decide(scores)
-    np.testing.assert_array_equal(CellMates(attack).fit(shadows).decide(scores), own)
+    expected = ATTACKS.build(attack).fit(shadows).decide(scores)
+    np.testing.assert_array_equal(CellMates(attack).fit(shadows).decide(scores), expected)
 
 
 def test_near_duplicates_are_cell_mates_too() -> None:
-    seen, shadows = behind_keys(4, inputs=3)
-    assert number_cells(seen).shape == (3 * 600,)
-    assert CellMates().fit(shadows).score(seen).shape == (600,)
+    target, shadows = behind_keys(4, inputs=3)
+    assert number_cells(target).shape == (3 * 600,)
+    assert CellMates().fit(shadows).score(target).shape == (600,)

@@ -35,47 +35,50 @@ def by_definition(seen: Observation, shadows: ShadowObservations, rows: Floats) 
 
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_scores_equal_the_definition(inputs: int) -> None:
-    seen, _, shadows = pool_case(0, count=60, inputs=inputs)
+    target, _, shadows = pool_case(0, count=60, inputs=inputs)
     # Behind a defense that turns every second answer around, clean and defended counts differ.
     turned = tuple(
-        replace(one, log_probs=np.where(one.ids[:, None, None] % 2, one.log_probs, -one.log_probs))
-        for one in shadows.observed
+        replace(
+            model,
+            log_probs=np.where(model.ids[:, None, None] % 2, model.log_probs, -model.log_probs),
+        )
+        for model in shadows.observed
     )
     shadows = replace(shadows, observed=turned)
-    defended = np.stack([one.log_probs for one in turned])
+    defended = np.stack([model.log_probs for model in turned])
     clean = shadows.clean.logits
     cases: list[tuple[LabelOnly, Floats]] = [
         (LabelOnly(), defended),
         (LabelOnly("clean"), clean),
     ]
     for attack, rows in cases:
-        scores = attack.fit(shadows).score(seen)
-        expected = by_definition(seen, shadows, rows)
+        scores = attack.fit(shadows).score(target)
+        expected = by_definition(target, shadows, rows)
         np.testing.assert_allclose(scores, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_records_without_shadow_models_score_nothing_and_are_no_members() -> None:
-    seen, _, shadows = pool_case(1)
+    target, _, shadows = pool_case(1)
     hidden = shadows.use.copy()
     hidden[:, :5] = -1
     fitted = LabelOnly().fit(replace(shadows, use=hidden))
-    scores = fitted.score(seen)
+    scores = fitted.score(target)
     assert (scores[:5] == 0).all()
     assert not fitted.decide(scores)[:5].any()
 
 
 def test_nothing_but_the_largest_entry_counts() -> None:
-    seen, _, shadows = pool_case(2)
-    sharper = replace(seen, log_probs=5 * seen.log_probs)
+    target, _, shadows = pool_case(2)
+    sharper = replace(target, log_probs=5 * target.log_probs)
     fitted = LabelOnly().fit(shadows)
-    np.testing.assert_array_equal(fitted.score(seen), fitted.score(sharper))
+    np.testing.assert_array_equal(fitted.score(target), fitted.score(sharper))
 
 
 def test_another_number_of_near_duplicates_is_refused() -> None:
-    seen, _, _ = pool_case(3, inputs=2)
+    target, _, _ = pool_case(3, inputs=2)
     _, _, shadows = pool_case(3)
     with pytest.raises(InputError, match="2 inputs"):
-        LabelOnly().fit(shadows).score(seen)
+        LabelOnly().fit(shadows).score(target)
 
 
 def test_wrong_parameters_and_layouts_are_refused() -> None:
@@ -88,14 +91,14 @@ def test_wrong_parameters_and_layouts_are_refused() -> None:
 
 def test_the_gap_attack_has_half_the_generalisation_gap() -> None:
     """0.5 + (train accuracy - test accuracy) / 2."""
-    seen, truth, shadows = pool_case(4, leak=2.0)
-    right = seen.log_probs[:, 0].argmax(axis=-1) == seen.labels
+    target, truth, shadows = pool_case(4, leak=2.0)
+    right = target.log_probs[:, 0].argmax(axis=-1) == target.labels
     fitted = Gap().fit(shadows)
-    scores = fitted.score(seen)
-    found = attack_metrics(scores, fitted.decide(scores), truth)
+    scores = fitted.score(target)
+    metrics = attack_metrics(scores, fitted.decide(scores), truth)
     expected = 0.5 + (right[truth].mean() - right[~truth].mean()) / 2
-    assert found["asr"].value == pytest.approx(expected)
-    assert found["auc"].value == pytest.approx(expected)
+    assert metrics["asr"].value == pytest.approx(expected)
+    assert metrics["auc"].value == pytest.approx(expected)
 
 
 def test_the_gap_attack_calls_correct_answers_members() -> None:

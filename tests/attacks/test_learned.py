@@ -30,15 +30,15 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
-    found = membership.slots(shadows.use)
-    phi = np.stack([statistics.compute(one, "scaled_logit")[:, 0] for one in shadows.observed])
-    inside, outside = found.take(phi)
-    own = statistics.compute(target, "scaled_logit")[found.rows, 0]
+    slots = membership.slots(shadows.use)
+    phi = np.stack([statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observed])
+    inside, outside = slots.take(phi)
+    value = statistics.compute(target, "scaled_logit")[slots.rows, 0]
     densities = [
-        stats.norm.logpdf(own, part.mean(axis=0), (part - part.mean(axis=0)).std())
+        stats.norm.logpdf(value, part.mean(axis=0), (part - part.mean(axis=0)).std())
         for part in (inside, outside)
     ]
-    return found.spread(densities[0] - densities[1], len(target.labels))
+    return slots.spread(densities[0] - densities[1], len(target.labels))
 
 
 @pytest.fixture(scope="module")
@@ -64,14 +64,14 @@ def leave_one_out(
     trained: Pool, defense: Defense
 ) -> Iterator[tuple[Observation, ShadowObservations, Bools, Bools]]:
     """Every model as the target: its answers, its shadows, who has shadows, and the truth."""
-    seen = []
+    observed = []
     for model in range(trained.models):
 
         def noise(purpose: str, model: int = model) -> Fresh:
             return Fresh(derive(0, purpose, model))
 
-        made = observe(defense, trained.examples, noise, model=model, aware=True)
-        seen.append(recover(made))
+        answered = observe(defense, trained.examples, noise, model=model, aware=True)
+        observed.append(recover(answered))
     for target in range(trained.models):
         others = [model for model in range(trained.models) if model != target]
         use = trained.examples.use[others]
@@ -79,8 +79,13 @@ def leave_one_out(
             use, membership.shadows_an_example(use), derive(0, target)
         )
         clean = trained.examples.select(models=others)
-        shadows = ShadowObservations(tuple(seen[model] for model in others), masked, clean)
-        yield seen[target], shadows, membership.eligible(masked), trained.examples.use[target] == 1
+        shadows = ShadowObservations(tuple(observed[model] for model in others), masked, clean)
+        yield (
+            observed[target],
+            shadows,
+            membership.eligible(masked),
+            trained.examples.use[target] == 1,
+        )
 
 
 @pytest.mark.parametrize("defense", [undefended(), DynaNoise(0.3, 2.0, 10.0)])
@@ -91,13 +96,13 @@ def test_it_is_at_least_as_strong_as_lira_on_trained_models(
     lira: list[tuple[float, float]] = []
     for target, shadows, scored, truth in leave_one_out(trained, defense):
         fitted = Learned().fit(shadows)
-        for found, scores in (
+        for series, scores in (
             (ours, fitted.score(target)),
             (lira, simple_lira(target, shadows)),
         ):
             decisions = fitted.decide(scores)[scored]
             metrics = attack_metrics(scores[scored], decisions, truth[scored])
-            found.append((metrics["auc"].value, metrics["asr"].value))
+            series.append((metrics["auc"].value, metrics["asr"].value))
     gain = np.array(ours) - np.array(lira)
     # AUC and balanced accuracy, over the same targets.
     assert (gain.mean(axis=0) > 0).all()
@@ -106,26 +111,26 @@ def test_it_is_at_least_as_strong_as_lira_on_trained_models(
 
 def test_features_against_their_definition() -> None:
     """The first signal's columns, record by record; every number finite."""
-    seen, _, shadows = pool_case(0, count=80)
-    found = membership.slots(shadows.use)
-    rows = comparison_features(seen, shadows, found)
-    assert rows.shape[0] == len(found.rows)
+    target, _, shadows = pool_case(0, count=80)
+    slots = membership.slots(shadows.use)
+    rows = comparison_features(target, shadows, slots)
+    assert rows.shape[0] == len(slots.rows)
     assert np.isfinite(rows).all()
     inside, outside = [], []
-    for record in found.rows:
+    for record in slots.rows:
         answered = [
-            (use, statistics.scaled_logit(one.log_probs[record], one.labels[[record]])[0])
-            for one, use in zip(shadows.observed, shadows.use[:, record], strict=True)
+            (use, statistics.scaled_logit(model.log_probs[record], model.labels[[record]])[0])
+            for model, use in zip(shadows.observed, shadows.use[:, record], strict=True)
         ]
         inside.append([value for use, value in answered if use == 1])
         outside.append([value for use, value in answered if use == 0])
     a, b = np.array(inside), np.array(outside)
-    own = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)[found.rows]
-    np.testing.assert_allclose(rows[:, 0], own)
-    np.testing.assert_allclose(rows[:, 1], own - a.mean(axis=1))
-    np.testing.assert_allclose(rows[:, 2], own - b.mean(axis=1))
+    phi = statistics.scaled_logit(target.log_probs[:, 0], target.labels)[slots.rows]
+    np.testing.assert_allclose(rows[:, 0], phi)
+    np.testing.assert_allclose(rows[:, 1], phi - a.mean(axis=1))
+    np.testing.assert_allclose(rows[:, 2], phi - b.mean(axis=1))
     densities = [
-        stats.norm.logpdf(own, part.mean(axis=1), (part - part.mean(axis=1, keepdims=True)).std())
+        stats.norm.logpdf(phi, part.mean(axis=1), (part - part.mean(axis=1, keepdims=True)).std())
         for part in (a, b)
     ]
     np.testing.assert_allclose(rows[:, 3], np.clip(densities[0] - densities[1], -30, 30))
@@ -137,7 +142,7 @@ def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models()
     _, _, shadows = pool_case(1)
     k = membership.slots(shadows.use).k
     learned = Learned(draws=3).fit(shadows).learned
-    assert [found.k for _, found in learned.draws] == 3 * [k - 1]
+    assert [slots.k for _, slots in learned.draws] == 3 * [k - 1]
     drawn = [use.use for use, _ in learned.draws]
     assert (drawn[0] != drawn[1]).any()
 
@@ -152,10 +157,10 @@ def test_rows_are_limited() -> None:
 
 
 def test_records_without_shadow_models_score_nothing() -> None:
-    seen, _, shadows = pool_case(3)
+    target, _, shadows = pool_case(3)
     hidden = shadows.use.copy()
     hidden[:, :5] = -1
-    scores = Learned().fit(replace(shadows, use=hidden)).score(seen)
+    scores = Learned().fit(replace(shadows, use=hidden)).score(target)
     assert (scores[:5] == 0).all()
     assert (scores[5:] != 0).all()
 
@@ -164,8 +169,8 @@ def test_near_duplicates_help() -> None:
     """Seven noisy inputs of a record tell more than one."""
     aucs = []
     for inputs in (1, 7):
-        seen, truth, shadows = pool_case(4, leak=1.0, inputs=inputs)
-        aucs.append(roc(Learned().fit(shadows).score(seen), truth).auc)
+        target, truth, shadows = pool_case(4, leak=1.0, inputs=inputs)
+        aucs.append(roc(Learned().fit(shadows).score(target), truth).auc)
     assert aucs[1] > aucs[0]
 
 

@@ -95,15 +95,15 @@ def test_symmetric_shadows_tell_nothing(variance: str) -> None:
 def test_both_gaussians_of_a_case_that_is_not_symmetric() -> None:
     """Means 5 and 2, sd 1 and 3: in and out exchanged, or either sd, would show."""
     shadows = two_classes([[[4.0]], [[6.0]], [[-1.0]], [[5.0]]], halves(1))
-    seen = target_of([[5.5]])
+    target = target_of([[5.5]])
     expected = stats.norm.logpdf(5.5, 5, 1) - stats.norm.logpdf(5.5, 2, 3)
     for variance in ("example", "residual"):
-        scores = Lira(variance=variance).fit(shadows).score(seen)
+        scores = Lira(variance=variance).fit(shadows).score(target)
         np.testing.assert_allclose(scores, [expected], rtol=1e-9)
-    raw = Lira(variance="raw").fit(shadows).score(seen)
+    raw = Lira(variance="raw").fit(shadows).score(target)
     expected = stats.norm.logpdf(5.5, 5, 1) - stats.norm.logpdf(5.5, 2, 1)
     np.testing.assert_allclose(raw, [expected], rtol=1e-9)
-    upper = Lira("offline_one_sided").fit(shadows).score(seen)
+    upper = Lira("offline_one_sided").fit(shadows).score(target)
     np.testing.assert_allclose(upper, [-np.log(stats.norm.sf(5.5, 2, 3))], rtol=1e-9)
 
 
@@ -158,27 +158,27 @@ def by_hand(lira: Lira, phi: Float64, use: npt.NDArray[np.int8], target: Float64
 def scaled(observed: Observation) -> Float64:
     """ln p_y - ln sum of the others, [N, A], from probabilities."""
     p = np.exp(observed.log_probs)
-    own = np.take_along_axis(p, observed.labels[:, None, None], axis=-1)[..., 0]
-    others: Float64 = np.log(own) - np.log(p.sum(axis=-1) - own)
+    p_y = np.take_along_axis(p, observed.labels[:, None, None], axis=-1)[..., 0]
+    others: Float64 = np.log(p_y) - np.log(p.sum(axis=-1) - p_y)
     return others
 
 
 @pytest.mark.parametrize(("mode", "centre", "variance"), VARIANTS)
 def test_every_variant_equals_its_definition(mode: str, centre: str, variance: str) -> None:
-    seen, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40, inputs=3)
+    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40, inputs=3)
     use = shadows.use.copy()
     use[:, 5] = -1  # an example without shadow models
     lira = Lira(mode, centre, variance)
-    scores = lira.fit(ShadowObservations(shadows.observed, use, shadows.clean)).score(seen)
-    phi = np.stack([scaled(one) for one in shadows.observed])
+    scores = lira.fit(ShadowObservations(shadows.observed, use, shadows.clean)).score(target)
+    phi = np.stack([scaled(model) for model in shadows.observed])
     assert (use[:, 0] == 1).sum() >= 3  # mean and median differ
-    np.testing.assert_allclose(scores, by_hand(lira, phi, use, scaled(seen)), rtol=1e-8)
+    np.testing.assert_allclose(scores, by_hand(lira, phi, use, scaled(target)), rtol=1e-8)
     assert scores[5] == 0
 
 
 def test_variants_differ() -> None:
-    seen, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40)
-    scores = {tuple(Lira(*variant).fit(shadows).score(seen).round(9)) for variant in VARIANTS}
+    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40)
+    scores = {tuple(Lira(*variant).fit(shadows).score(target).round(9)) for variant in VARIANTS}
     assert len(scores) == len(VARIANTS) == 18
 
 
@@ -196,8 +196,8 @@ def test_another_statistic() -> None:
     np.testing.assert_allclose(
         hinge.score(target_of([[5.5]])), phi.score(target_of([[5.5]])), rtol=1e-9
     )
-    seen, _, four = build.pool_target_and_shadows(1, 2.0, count=40)
-    assert (Lira(statistic="hinge").fit(four).score(seen) != Lira().fit(four).score(seen)).any()
+    target, _, four = build.pool_target_and_shadows(1, 2.0, count=40)
+    assert (Lira(statistic="hinge").fit(four).score(target) != Lira().fit(four).score(target)).any()
 
 
 @pytest.mark.parametrize("mode", ["offline_one_sided", "offline_two_sided"])

@@ -19,49 +19,50 @@ from tests import build
 def test_it_equals_a_regression_on_signals_computed_another_way() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    seen, _, shadows = build.target_and_shadows(0, 2.0, models=2)
+    observed, _, shadows = build.target_and_shadows(0, 2.0, models=2)
 
     def signals(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
         p = special.softmax(rows, axis=-1)
         n = np.arange(len(p))
-        own, masked = p[n, y], rows.copy()
+        p_y, masked = p[n, y], rows.copy()
         masked[n, y] = -np.inf
         terms = p * np.log1p(-p)
-        modified = (1 - own) * np.log(own) + terms.sum(axis=1) - terms[n, y]
+        modified = (1 - p_y) * np.log(p_y) + terms.sum(axis=1) - terms[n, y]
         return np.column_stack(
             [
                 p.max(axis=1),
                 p.argmax(axis=1) == y,
                 -stats.entropy(p, axis=1),
                 rows[n, y] - masked.max(axis=1),
-                np.log(own),
+                np.log(p_y),
                 modified,
-                special.logit(own),
+                special.logit(p_y),
             ]
         )
 
-    pooled = np.concatenate([signals(one.log_probs[:, 0], one.labels) for one in shadows.observed])
+    models = [signals(model.log_probs[:, 0], model.labels) for model in shadows.observed]
+    pooled = np.concatenate(models)
     mean, sd = pooled.mean(axis=0), pooled.std(axis=0)
     labels = np.tile(shadows.observed[0].labels, 2)
     design = np.column_stack([(pooled - mean) / sd, labels[:, None] == np.arange(4)])
     direct = LogisticRegression(tol=1e-8, max_iter=10_000).fit(design, shadows.use.ravel())
-    target = (signals(seen.log_probs[:, 0], seen.labels) - mean) / sd
+    target = (signals(observed.log_probs[:, 0], observed.labels) - mean) / sd
     expected = direct.decision_function(
-        np.column_stack([target, seen.labels[:, None] == np.arange(4)])
+        np.column_stack([target, observed.labels[:, None] == np.arange(4)])
     )
-    scores = MultiShadow().fit(shadows).score(seen)
+    scores = MultiShadow().fit(shadows).score(observed)
     np.testing.assert_allclose(scores, expected, atol=0.02)
     assert set(SIGNALS) == set(STATISTICS.names())
 
 
 def test_every_shadow_model_is_learned_from() -> None:
     """The first shadow model leaks nothing; the others do."""
-    seen, truth, shadows = build.target_and_shadows(1, 3.0)
+    target, truth, shadows = build.target_and_shadows(1, 3.0)
     first = build.target_and_shadows(2, 0.0)[0]
     silent = replace(shadows, observed=(replace(first, labels=shadows.clean.labels),) * 3)
-    assert roc(MultiShadow().fit(shadows).score(seen), truth).auc > 0.9
+    assert roc(MultiShadow().fit(shadows).score(target), truth).auc > 0.9
     mixed = replace(shadows, observed=(silent.observed[0], *shadows.observed[1:]))
-    assert roc(MultiShadow().fit(mixed).score(seen), truth).auc > 0.9
+    assert roc(MultiShadow().fit(mixed).score(target), truth).auc > 0.9
 
 
 def test_the_class_moves_the_threshold() -> None:
@@ -77,13 +78,13 @@ def test_the_class_moves_the_threshold() -> None:
 
 
 def test_rows_are_limited_and_drawn_by_the_seed() -> None:
-    seen, _, shadows = build.target_and_shadows(3, 2.0)
+    target, _, shadows = build.target_and_shadows(3, 2.0)
     few, again, other = (
-        MultiShadow(rows=200, seed=seed).fit(shadows).score(seen) for seed in (0, 0, 1)
+        MultiShadow(rows=200, seed=seed).fit(shadows).score(target) for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(few, again)
     assert not np.array_equal(few, other)
-    assert not np.array_equal(few, MultiShadow().fit(shadows).score(seen))
+    assert not np.array_equal(few, MultiShadow().fit(shadows).score(target))
     with pytest.raises(InputError, match=r"rows is 1"):
         MultiShadow(rows=1)
     lopsided = observe_shadow_logits(np.zeros((1, 50, 2)), np.zeros(50, int), [[1] + 49 * [0]])
@@ -93,12 +94,12 @@ def test_rows_are_limited_and_drawn_by_the_seed() -> None:
 
 def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
     """Whatever the last of five shadow models answers changes no score, only the estimate."""
-    seen, _, shadows = build.target_and_shadows(3, 2.0, models=5)
+    target, _, shadows = build.target_and_shadows(3, 2.0, models=5)
     other = build.target_and_shadows(4, 0.0)[0]
     last = replace(other, labels=shadows.clean.labels)
     changed = replace(shadows, observed=(*shadows.observed[:4], last))
     fitted, again = MultiShadow().fit(shadows), MultiShadow().fit(changed)
-    np.testing.assert_array_equal(fitted.score(seen), again.score(seen))
+    np.testing.assert_array_equal(fitted.score(target), again.score(target))
     (scores, members), apart = fitted.held_out() or ([], []), again.held_out()
     assert apart is not None and len(scores) == (shadows.use[4] >= 0).sum()
     np.testing.assert_array_equal(members, shadows.use[4][shadows.use[4] >= 0] == 1)

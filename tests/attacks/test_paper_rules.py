@@ -24,8 +24,8 @@ def test_confidence_calls_a_member_above_nine_tenths(top: float, member: bool) -
     shadows = build.target_and_shadows(0, 1.0, classes=2)[2]
     fitted = Confidence().fit(shadows)
     assert fitted.decide(np.array([top])).tolist() == [member]
-    seen = observe_logits(np.log([[1 - top, top]]), [0])
-    assert fitted.score(seen)[0] == pytest.approx(top)
+    target = observe_logits(np.log([[1 - top, top]]), [0])
+    assert fitted.score(target)[0] == pytest.approx(top)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_loss_calls_a_member_below_half_a_nat(own: float, member: bool) -> None:
 
 
 def test_at_temperature_10_a_confidence_above_nine_tenths_needs_a_gap_of_44() -> None:
-    """Why an attack success of 0.5 is no proof: ten classes, one of them ahead by the gap."""
+    """Success of 0.5 does not prove protection: ten classes, one of them ahead by the gap."""
     rows = np.zeros((2, 10))
     rows[:, 0] = [43.9, 44.0]
     tempered = special.softmax(rows / 10, axis=-1).max(axis=-1)
@@ -57,10 +57,10 @@ def test_at_temperature_10_a_confidence_above_nine_tenths_needs_a_gap_of_44() ->
 def test_best_threshold_equals_trying_all(pairs: list[tuple[int, bool]]) -> None:
     scores = np.array([float(score) for score, _ in pairs])
     members = np.array([member for _, member in pairs])
-    found = best_threshold(scores, members)
+    threshold = best_threshold(scores, members)
     accuracy = {t: np.mean((scores >= t) == members) for t in np.unique(scores)}
-    assert accuracy[found] == max(accuracy.values())
-    assert found == max(t for t, a in accuracy.items() if a == max(accuracy.values()))
+    assert accuracy[threshold] == max(accuracy.values())
+    assert threshold == max(t for t, a in accuracy.items() if a == max(accuracy.values()))
 
 
 @pytest.mark.parametrize("attack", [Entropy(), ModifiedEntropy()])
@@ -68,7 +68,7 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
     attack: Entropy | ModifiedEntropy,
 ) -> None:
     """The published search: for each class the smallest entropy t of greatest accuracy."""
-    seen, _, shadows = build.target_and_shadows(3, 2.0, count=200)
+    target, _, shadows = build.target_and_shadows(3, 2.0, count=200)
     log_probs = shadows.observed[0].log_probs[:, 0]
     labels, members = shadows.observed[0].labels, shadows.use[0] == 1
 
@@ -76,13 +76,13 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
         p = np.exp(rows)
         if isinstance(attack, Entropy):
             return stats.entropy(p, axis=-1), rows.argmax(axis=-1)
-        own = p[np.arange(len(p)), y]
+        p_y = p[np.arange(len(p)), y]
         terms = p * np.log1p(-p)
         others = terms.sum(axis=-1) - terms[np.arange(len(p)), y]
-        return -(1 - own) * np.log(own) - others, y
+        return -(1 - p_y) * np.log(p_y) - others, y
 
     values, classes = raw(log_probs, labels)
-    target_values, target_classes = raw(seen.log_probs[:, 0], seen.labels)
+    target_values, target_classes = raw(target.log_probs[:, 0], target.labels)
     expected = np.zeros(len(target_values), dtype=bool)
     margins = np.zeros(len(target_values))
     for label in range(4):
@@ -94,7 +94,7 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
         margins[chosen] = threshold - target_values[chosen]
         expected[chosen] = target_values[chosen] <= threshold
     fitted = attack.fit(shadows)
-    scores = fitted.score(seen)
+    scores = fitted.score(target)
     np.testing.assert_allclose(scores, margins, atol=1e-9)
     np.testing.assert_array_equal(fitted.decide(scores), expected)
     # The thresholds are shadow members' own values: an answer exactly there is a member.
@@ -105,15 +105,15 @@ def test_entropy_uses_the_predicted_class_and_modified_entropy_the_true_one() ->
     """Thresholds differ by class; one answer predicted as 0, labelled 1, uses the right one."""
     probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.45, 0.55], [0.4, 0.6]])
     shadows = observe_shadow_logits(np.log(probs)[None], [0, 0, 1, 1], [[1, 0, 1, 0]])
-    seen = observe_logits(np.log([[0.7, 0.3]]), [1])
+    target = observe_logits(np.log([[0.7, 0.3]]), [1])
     entropy = Entropy().fit(shadows)
     assert entropy.learned[0] == pytest.approx(-stats.entropy([0.9, 0.1]))
-    assert entropy.score(seen)[0] == pytest.approx(
+    assert entropy.score(target)[0] == pytest.approx(
         stats.entropy([0.9, 0.1]) - stats.entropy([0.7, 0.3])
     )
     modified = ModifiedEntropy().fit(shadows)
-    own = -modified.learned[1]
-    assert modified.score(seen)[0] == pytest.approx(own - (-2 * 0.7 * np.log(0.3)))
+    p_y = -modified.learned[1]
+    assert modified.score(target)[0] == pytest.approx(p_y - (-2 * 0.7 * np.log(0.3)))
 
 
 @pytest.mark.parametrize("attack", [Entropy(), ModifiedEntropy()])
@@ -148,29 +148,29 @@ def test_shadow_features_are_the_five_of_the_paper() -> None:
         [0.7, stats.entropy(p), -0.3 * np.log(0.7) - 0.2 * np.log(0.8) - 0.1 * np.log(0.9)],
         [0.5, stats.entropy(q), -0.7 * np.log(0.3) - 0.2 * np.log(0.8) - 0.5 * np.log(0.5)],
     ]
-    found = output_features(np.log(probs), labels)
-    np.testing.assert_allclose(found[:, :3], expected, rtol=1e-12)
-    np.testing.assert_allclose(found[:, 3], [0.7, 0.3], rtol=1e-12)
-    np.testing.assert_allclose(found[:, 4], -np.log([0.7, 0.3]), rtol=1e-12)
+    features = output_features(np.log(probs), labels)
+    np.testing.assert_allclose(features[:, :3], expected, rtol=1e-12)
+    np.testing.assert_allclose(features[:, 3], [0.7, 0.3], rtol=1e-12)
+    np.testing.assert_allclose(features[:, 4], -np.log([0.7, 0.3]), rtol=1e-12)
 
 
 def test_shadow_features_are_clamped_at_1e_12() -> None:
-    found = output_features(np.log(np.maximum([[1.0, 0.0]], 1e-300)), np.array([1]))
-    assert found[0, 3] == pytest.approx(1e-12)
-    assert found[0, 4] == pytest.approx(12 * np.log(10))
+    features = output_features(np.log(np.maximum([[1.0, 0.0]], 1e-300)), np.array([1]))
+    assert features[0, 3] == pytest.approx(1e-12)
+    assert features[0, 4] == pytest.approx(12 * np.log(10))
 
 
 def test_shadow_equals_scikit_learn_on_the_first_shadow_alone() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    seen, _, shadows = build.target_and_shadows(5, 2.0)
+    observed, _, shadows = build.target_and_shadows(5, 2.0)
     first = shadows.observed[0]
     direct = LogisticRegression(max_iter=1000).fit(
         output_features(first.log_probs[:, 0], first.labels), shadows.use[0]
     )
     fitted = Shadow().fit(shadows)
-    target = output_features(seen.log_probs[:, 0], seen.labels)
-    scores = fitted.score(seen)
+    target = output_features(observed.log_probs[:, 0], observed.labels)
+    scores = fitted.score(observed)
     np.testing.assert_allclose(special.expit(scores), direct.predict_proba(target)[:, 1])
     np.testing.assert_array_equal(fitted.decide(scores), direct.predict(target) == 1)
 
@@ -182,7 +182,7 @@ def brute_force_lira(
     probs: Float64, labels: np.ndarray, members: np.ndarray
 ) -> dict[int, tuple[float, ...]]:
     """(in mean, in sd, out mean, out sd) for each class, by statistics.stdev's definition."""
-    found = {}
+    features = {}
     for label in range(probs.shape[-1]):
         sides = []
         for truth in (True, False):
@@ -192,18 +192,18 @@ def brute_force_lira(
                 if y == label and m == truth
             ]
             sides += [np.mean(losses), max(np.std(losses, ddof=1), 1e-6)]
-        found[label] = tuple(sides)
-    return found
+        features[label] = tuple(sides)
+    return features
 
 
 def test_lira_by_class_equals_its_definition() -> None:
-    seen, _, shadows = build.target_and_shadows(8, 2.0, count=120)
-    probs = np.concatenate([np.exp(one.log_probs[:, 0]) for one in shadows.observed])
-    labels = np.concatenate([one.labels for one in shadows.observed])
+    observed, _, shadows = build.target_and_shadows(8, 2.0, count=120)
+    probs = np.concatenate([np.exp(model.log_probs[:, 0]) for model in shadows.observed])
+    labels = np.concatenate([model.labels for model in shadows.observed])
     fits = brute_force_lira(probs, labels, shadows.use.ravel() == 1)
-    target = np.exp(seen.log_probs[:, 0])
+    target = np.exp(observed.log_probs[:, 0])
     expected = []
-    for p, y in zip(target, seen.labels, strict=True):
+    for p, y in zip(target, observed.labels, strict=True):
         in_mean, in_sd, out_mean, out_sd = fits[int(y)]
         loss = -np.log(np.clip(p[y], 1e-12, 1 - 1e-12))
         expected.append(
@@ -211,19 +211,19 @@ def test_lira_by_class_equals_its_definition() -> None:
         )
     fitted = LiraByClass().fit(shadows)
     assert fitted.learned.sign == 1
-    np.testing.assert_allclose(fitted.score(seen), expected, rtol=1e-8)
-    np.testing.assert_array_equal(fitted.decide(fitted.score(seen)), np.array(expected) > 0)
+    np.testing.assert_allclose(fitted.score(observed), expected, rtol=1e-8)
+    np.testing.assert_array_equal(fitted.decide(fitted.score(observed)), np.array(expected) > 0)
 
 
 def test_lira_uses_as_many_shadows_as_it_says() -> None:
-    seen, _, shadows = build.target_and_shadows(9, 2.0, models=4)
-    three, one = (LiraByClass(n).fit(shadows).score(seen) for n in (3, 1))
+    target, _, shadows = build.target_and_shadows(9, 2.0, models=4)
+    three, model = (LiraByClass(n).fit(shadows).score(target) for n in (3, 1))
     changed = np.concatenate(
         [shadows.clean.logits[:3], shadows.clean.logits[3:] + 5.0 * np.eye(4)[0]]
     )
     other = observe_shadow_logits(changed[:, :, 0], shadows.clean.labels, shadows.use)
-    np.testing.assert_array_equal(LiraByClass(3).fit(other).score(seen), three)
-    assert not np.array_equal(one, three)
+    np.testing.assert_array_equal(LiraByClass(3).fit(other).score(target), three)
+    assert not np.array_equal(model, three)
 
 
 @pytest.mark.parametrize("inverted", [False, True])

@@ -29,10 +29,10 @@ def own(observed: Observation) -> Float64:
 
 def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Float64:
     """The definition: all pairs of a record and a known non-member, in probabilities."""
-    known = [one.population for one in (seen, *shadows.observed)]
-    target_z, *each_z = (own(one) for one in known if one is not None)
+    population = [model.population for model in (seen, *shadows.observed)]
+    target_z, *each_z = (own(model) for model in population if model is not None)
     mean_z = np.mean(each_z, axis=0)
-    each_x = np.stack([own(one) for one in shadows.observed])
+    each_x = np.stack([own(model) for model in shadows.observed])
 
     def expected(mean_in: Float64 | float, mean_out: Float64) -> Float64:
         if not attack.offline:
@@ -58,12 +58,12 @@ def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Fl
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) -> None:
     attack = replace(attack, gamma=gamma)
-    seen, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
+    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
     use = shadows.use.copy()
     use[:, 3] = -1  # a record without shadow models
     shadows = ShadowObservations(shadows.observed, use, shadows.clean)
-    scores = attack.fit(shadows).score(seen)
-    expected = by_pairs(attack, seen, shadows)
+    scores = attack.fit(shadows).score(target)
+    expected = by_pairs(attack, target, shadows)
     assert scores[3] == 0 and len(np.unique(scores)) > 10
     np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
 
@@ -77,21 +77,21 @@ def test_shares_with_ties_equal_counting_pairs(x: list[int], z: list[int], log_g
     """Ratios are whole powers of e, so that many pairs lie exactly at gamma."""
     gamma = float(np.exp(log_gamma))
     assert np.log(gamma) == log_gamma  # else ties would be none
-    found = share_exceeded(np.array(x, float), np.array(z, float), gamma)
+    shares = share_exceeded(np.array(x, float), np.array(z, float), gamma)
     pairs = np.array(x)[:, None] - np.array(z) > log_gamma
-    np.testing.assert_array_equal(found, pairs.mean(axis=1))
+    np.testing.assert_array_equal(shares, pairs.mean(axis=1))
 
 
 def test_a_tie_at_gamma_is_not_exceeded() -> None:
     """Every model says the same of everything: r_x = r_z = 1."""
     shadows = observe_shadow_logits(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
-    known = observe_logits(np.zeros((4, 2)), [0, 0, 1, 1])
-    own = tuple(replace(one, population=known) for one in shadows.observed)
-    seen = replace(shadows.observed[0], population=known)
+    population = observe_logits(np.zeros((4, 2)), [0, 0, 1, 1])
+    models = tuple(replace(model, population=population) for model in shadows.observed)
+    target = replace(shadows.observed[0], population=population)
     for gamma, share in ((1.0, 0.0), (0.99, 1.0)):
-        fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observed=own))
+        fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observed=models))
         assert fitted.learned.threshold == share
-        assert fitted.score(seen).tolist() == [share] * 3
+        assert fitted.score(target).tolist() == [share] * 3
 
 
 def test_probabilities_that_underflow_are_still_compared() -> None:
@@ -102,23 +102,23 @@ def test_probabilities_that_underflow_are_still_compared() -> None:
         return np.array([[[log_p, 0.0]]])
 
     def seen(of: float, about_known: float) -> Observation:
-        known = replace(observe_logits(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
-        return replace(shadows.observed[0], log_probs=sure(of), population=known)
+        population = replace(observe_logits(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
+        return replace(shadows.observed[0], log_probs=sure(of), population=population)
 
-    own = tuple(seen(-900, -900) for _ in range(2))
-    fitted = Rmia().fit(replace(shadows, observed=own))
+    models = tuple(seen(-900, -900) for _ in range(2))
+    fitted = Rmia().fit(replace(shadows, observed=models))
     assert fitted.score(seen(-800, -850)).tolist() == [1.0]
     assert fitted.score(seen(-800, -750)).tolist() == [0.0]
 
 
 def test_the_score_grows_with_the_probability_of_the_class() -> None:
-    seen, _, shadows = build.pool_target_and_shadows(2, 1.0, count=80)
+    target, _, shadows = build.pool_target_and_shadows(2, 1.0, count=80)
     fitted = Rmia().fit(shadows)
-    scores = fitted.score(seen)
-    raised = seen.log_probs.copy()
-    rows = np.arange(len(seen.labels))
-    raised[rows, 0, seen.labels] *= 0.5
-    assert (fitted.score(replace(seen, log_probs=raised)) >= scores).all()
+    scores = fitted.score(target)
+    raised = target.log_probs.copy()
+    rows = np.arange(len(target.labels))
+    raised[rows, 0, target.labels] *= 0.5
+    assert (fitted.score(replace(target, log_probs=raised)) >= scores).all()
 
 
 @pytest.mark.parametrize("a", [0.0, 0.3, 1.0])
@@ -129,45 +129,45 @@ def test_the_offline_mean(a: float) -> None:
 
 
 def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
-    seen, _, shadows = build.pool_target_and_shadows(3, 1.0, shadow_leak=1.0, count=150)
+    target, _, shadows = build.pool_target_and_shadows(3, 1.0, shadow_leak=1.0, count=150)
     attack = Rmia(offline=True, seed=5)
     fitted = attack.fit(shadows)
     means = []
     for a in GRID:
-        found = []
+        aucs = []
         for played in pseudo_targets(shadows, PSEUDO_TARGETS, seed=5):
             scores = replace(attack, a=a).fit(played.shadows).score(played.target)
-            found.append(roc(scores[played.scored], played.members[played.scored]).auc)
-        means.append(np.mean(found))
+            aucs.append(roc(scores[played.scored], played.members[played.scored]).auc)
+        means.append(np.mean(aucs))
     assert fitted.learned.a == GRID[int(np.argmax(means))]
     assert max(means) - min(means) > 0.005  # there is something to choose
     fixed = replace(attack, a=fitted.learned.a).fit(shadows)
-    np.testing.assert_array_equal(fixed.score(seen), fitted.score(seen))
+    np.testing.assert_array_equal(fixed.score(target), fitted.score(target))
 
 
 def test_offline_uses_no_in_model() -> None:
-    seen, _, shadows = build.pool_target_and_shadows(4, 1.0, count=80)
+    target, _, shadows = build.pool_target_and_shadows(4, 1.0, count=80)
     changed = []
-    for one, use in zip(shadows.observed, shadows.use, strict=True):
-        rows = one.log_probs.copy()
+    for model, use in zip(shadows.observed, shadows.use, strict=True):
+        rows = model.log_probs.copy()
         rows[use != 0] = np.log(0.25)
-        changed.append(replace(one, log_probs=rows))
+        changed.append(replace(model, log_probs=rows))
     fitted = [
         Rmia(offline=True, a=0.3).fit(some)
         for some in (shadows, replace(shadows, observed=tuple(changed)))
     ]
-    np.testing.assert_array_equal(fitted[0].score(seen), fitted[1].score(seen))
+    np.testing.assert_array_equal(fitted[0].score(target), fitted[1].score(target))
 
 
 def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
     """Halves of the shadows say 0.2 and 0.6 of z: r_z is 0.5 and 1.5, and 1 / 0.5 > 1.9."""
     shadows = observe_shadow_logits(np.zeros((2, 1, 2)), [0], [[1], [0]])
-    own = tuple(
-        replace(one, population=observe_logits(np.log([[p, 1 - p]]), [0]))
-        for one, p in zip(shadows.observed, (0.2, 0.6), strict=True)
+    models = tuple(
+        replace(model, population=observe_logits(np.log([[p, 1 - p]]), [0]))
+        for model, p in zip(shadows.observed, (0.2, 0.6), strict=True)
     )
     for gamma, share in ((0.5, 1.0), (1.9, 0.5), (2.1, 0.0)):
-        fitted = Rmia(gamma=gamma).fit(replace(shadows, observed=own))
+        fitted = Rmia(gamma=gamma).fit(replace(shadows, observed=models))
         assert fitted.learned.threshold == share
         assert fitted.decide(np.array([share, share + 0.01])).tolist() == [False, True]
 
@@ -179,17 +179,17 @@ def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
 
 
 def test_a_population_is_needed_and_the_same_for_all() -> None:
-    seen, _, shadows = build.pool_target_and_shadows(5, 1.0, count=40)
+    target, _, shadows = build.pool_target_and_shadows(5, 1.0, count=40)
     fitted = Rmia().fit(shadows)
     with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
-        fitted.score(replace(seen, population=None))
-    assert seen.population is not None
-    fewer = build.reordered(seen.population, np.arange(50))
+        fitted.score(replace(target, population=None))
+    assert target.population is not None
+    fewer = build.reordered(target.population, np.arange(50))
     with pytest.raises(InputError, match="about the same population"):
-        fitted.score(replace(seen, population=fewer))
-    moved = build.reordered(seen.population, np.arange(100)[::-1])
+        fitted.score(replace(target, population=fewer))
+    moved = build.reordered(target.population, np.arange(100)[::-1])
     with pytest.raises(InputError, match="about the same population"):
-        fitted.score(replace(seen, population=moved))
+        fitted.score(replace(target, population=moved))
 
     def with_first(population: Observation | None) -> ShadowObservations:
         first = replace(shadows.observed[0], population=population)

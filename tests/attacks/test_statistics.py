@@ -36,7 +36,7 @@ def test_values(rows: Float64, data: st.DataObject) -> None:
     labels = np.array([data.draw(st.integers(0, rows.shape[1] - 1)) for _ in rows])
     probs = special.softmax(rows, axis=-1)
     log_probs = special.log_softmax(rows, axis=-1)
-    own = probs[np.arange(len(rows)), labels]
+    p_y = probs[np.arange(len(rows)), labels]
 
     def found(name: str) -> Float64:
         signal: Float64 = STATISTICS.get(name)(log_probs, labels)
@@ -44,18 +44,18 @@ def test_values(rows: Float64, data: st.DataObject) -> None:
         return signal
 
     np.testing.assert_allclose(found("confidence"), probs.max(axis=-1), rtol=1e-12)
-    np.testing.assert_allclose(np.exp(found("loss")), own, rtol=1e-9)
+    np.testing.assert_allclose(np.exp(found("loss")), p_y, rtol=1e-9)
     np.testing.assert_allclose(-found("entropy"), stats.entropy(probs, axis=-1), atol=1e-10)
     np.testing.assert_array_equal(found("correctness"), log_probs.argmax(axis=-1) == labels)
-    middling = (own > 1e-6) & (own < 1 - 1e-6)
+    middling = (p_y > 1e-6) & (p_y < 1 - 1e-6)
     np.testing.assert_allclose(
-        found("scaled_logit")[middling], special.logit(own[middling]), rtol=1e-6, atol=1e-9
+        found("scaled_logit")[middling], special.logit(p_y[middling]), rtol=1e-6, atol=1e-9
     )
 
 
 def test_statistics_are_kept_with_the_answers_and_not_with_a_changed_copy() -> None:
-    seen = observe_logits(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
-    first = compute(seen, "loss")
-    assert compute(seen, "loss") is first and not first.flags.writeable
-    changed = replace(seen, log_probs=seen.log_probs[::-1])
+    target = observe_logits(np.log([[0.9, 0.1], [0.2, 0.8]]), [0, 0])
+    first = compute(target, "loss")
+    assert compute(target, "loss") is first and not first.flags.writeable
+    changed = replace(target, log_probs=target.log_probs[::-1])
     np.testing.assert_array_equal(compute(changed, "loss"), first[::-1])

@@ -42,18 +42,18 @@ def test_class_thresholds_equal_trying_all(
     both = bool(members.any() and not members.all())
     if balanced and not both:
         return
-    found = class_thresholds(scores, members, labels, 4, balanced=balanced)
+    thresholds = class_thresholds(scores, members, labels, 4, balanced=balanced)
     overall = best_by_trying(scores, members, balanced)
     assert best_threshold(scores, members, balanced=balanced) == overall
     for label in range(4):
-        own = labels == label
-        tells = own.any() and (not balanced or 0 < members[own].sum() < own.sum())
-        expected = best_by_trying(scores[own], members[own], balanced) if tells else overall
-        assert found[label] == expected
+        records = labels == label
+        tells = records.any() and (not balanced or 0 < members[records].sum() < records.sum())
+        expected = best_by_trying(scores[records], members[records], balanced) if tells else overall
+        assert thresholds[label] == expected
 
 
 def test_balance_counts_rates_and_not_records() -> None:
-    """Nine members and one non-member: plain accuracy calls everybody a member."""
+    """Nine members and one non-member: plain accuracy calls all of them members."""
     scores = np.array([1.0, 2, 3, 4, 5, 6, 7, 8, 9, 3.5])
     members = np.arange(10) < 9
     assert best_threshold(scores, members) == 1.0
@@ -67,14 +67,14 @@ def test_all_shadow_models_and_only_what_is_shown() -> None:
     logits[1, :, 0] = [2.0, 0.5, -9.0]
     use = np.array([[1, 0, 1], [1, 0, -1]])
     fitted = Threshold("hinge").fit(observe_shadow_logits(logits, [0, 0, 0], use))
-    seen = observe_logits([[2.0, 0.0], [1.99, 0.0]], [0, 0])
-    scores = fitted.score(seen)
+    target = observe_logits([[2.0, 0.0], [1.99, 0.0]], [0, 0])
+    scores = fitted.score(target)
     np.testing.assert_allclose(scores, [0.0, -0.01], atol=1e-12)
     assert fitted.decide(scores).tolist() == [True, False]
 
 
 def test_the_attack_s_thresholds_are_balanced() -> None:
-    """Nine members and one non-member, as above: plain accuracy would take everybody."""
+    """Nine members and one non-member, as above: plain accuracy would take all of them."""
     logits = np.zeros((1, 10, 2))
     logits[0, :, 0] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 3.5]
     fitted = Threshold("hinge").fit(observe_shadow_logits(logits, [0] * 10, [[1] * 9 + [0]]))
@@ -82,19 +82,19 @@ def test_the_attack_s_thresholds_are_balanced() -> None:
 
 
 def test_the_true_class_s_threshold_applies() -> None:
-    seen, _, shadows = pool_case(0)
+    target, _, shadows = pool_case(0)
     fitted = Threshold().fit(shadows)
-    scores = fitted.score(seen)
-    phi = statistics.scaled_logit(seen.log_probs[:, 0], seen.labels)
-    shown = shadows.use >= 0
+    scores = fitted.score(target)
+    phi = statistics.scaled_logit(target.log_probs[:, 0], target.labels)
+    visible = shadows.use >= 0
     for label in range(4):
         pairs = [
             (value, use == 1)
-            for one, uses, show in zip(shadows.observed, shadows.use, shown, strict=True)
+            for model, uses, show in zip(shadows.observed, shadows.use, visible, strict=True)
             for value, use, y, s in zip(
-                statistics.scaled_logit(one.log_probs[:, 0], one.labels),
+                statistics.scaled_logit(model.log_probs[:, 0], model.labels),
                 uses,
-                one.labels,
+                model.labels,
                 show,
                 strict=True,
             )
@@ -103,24 +103,24 @@ def test_the_true_class_s_threshold_applies() -> None:
         expected = best_by_trying(
             np.array([value for value, _ in pairs]), np.array([member for _, member in pairs]), True
         )
-        own = seen.labels == label
-        np.testing.assert_allclose(scores[own], phi[own] - expected, atol=1e-12)
+        records = target.labels == label
+        np.testing.assert_allclose(scores[records], phi[records] - expected, atol=1e-12)
 
 
 def test_signals_are_averaged_over_a_records_inputs() -> None:
-    seen, _, shadows = pool_case(0, inputs=3)
-    scores = Threshold().fit(shadows).score(seen)
-    assert scores.shape == seen.labels.shape
+    target, _, shadows = pool_case(0, inputs=3)
+    scores = Threshold().fit(shadows).score(target)
+    assert scores.shape == target.labels.shape
     fitted = Threshold().fit(shadows)
-    inputs = [statistics.scaled_logit(seen.log_probs[:, one], seen.labels) for one in range(3)]
-    np.testing.assert_allclose(scores, np.mean(inputs, axis=0) - fitted.learned[seen.labels])
+    inputs = [statistics.scaled_logit(target.log_probs[:, i], target.labels) for i in range(3)]
+    np.testing.assert_allclose(scores, np.mean(inputs, axis=0) - fitted.learned[target.labels])
 
 
 @pytest.mark.parametrize("name", ["confidence", "entropy", "loss", "modified_entropy"])
 def test_other_signals(name: str) -> None:
-    seen, _, shadows = pool_case(1)
-    scores = Threshold(name).fit(shadows).score(seen)
-    signal = statistics.compute(seen, name)[:, 0]
+    target, _, shadows = pool_case(1)
+    scores = Threshold(name).fit(shadows).score(target)
+    signal = statistics.compute(target, name)[:, 0]
     for label in range(4):
-        own = seen.labels == label
-        assert np.ptp(signal[own] - scores[own]) < 1e-9
+        records = target.labels == label
+        assert np.ptp(signal[records] - scores[records]) < 1e-9

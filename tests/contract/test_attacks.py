@@ -49,8 +49,8 @@ def pool_with_population(seed: int) -> Case:
     target, truth, shadows = pool_case(seed)
     population = undefended_shadows(pool_outputs(1000 + seed, leak=0.0, count=100)).observed
     target, *others = (
-        replace(model, population=known)
-        for model, known in zip((target, *shadows.observed), population, strict=True)
+        replace(model, population=reference)
+        for model, reference in zip((target, *shadows.observed), population, strict=True)
     )
     return target, truth, replace(shadows, observed=tuple(others))
 
@@ -122,7 +122,7 @@ def test_constant_outputs_beside_leaking_shadows_score_chance(attack: Attack) ->
 
 
 def test_a_record_s_shadows_do_not_give_the_target_away(attack: Attack) -> None:
-    """As sure of every record's class, beside a pool that leaks: AUC 0.5 over 20 pools."""
+    """Equally sure of every record's class, beside a pool that leaks: AUC 0.5 over 20 pools."""
     if not attack.aligned:
         pytest.skip("shadows of other records: see the test before")
     excess, variance = 0.0, 0.0
@@ -157,8 +157,8 @@ def test_models_with_one_output_score_chance(attack: Attack, same_records: bool)
     def constant(observed: Observation) -> Observation:
         rows = np.broadcast_to(np.log([0.4, 0.3, 0.2, 0.1]), observed.log_probs.shape)
         labels = np.zeros_like(observed.labels)
-        known = None if observed.population is None else constant(observed.population)
-        return replace(observed, log_probs=rows, labels=labels, population=known)
+        population = None if observed.population is None else constant(observed.population)
+        return replace(observed, log_probs=rows, labels=labels, population=population)
 
     clean = replace(
         shadows.clean,
@@ -214,7 +214,7 @@ def one_hot(observed: Observation) -> npt.NDArray[np.float64]:
 
 @pytest.mark.parametrize("same_records", [False, True])
 def test_saturated_outputs_give_finite_scores(attack: Attack, same_records: bool) -> None:
-    """Of the target, and of target and shadow models."""
+    """Saturated are the target's outputs, and then those of the shadow models as well."""
     target, _, shadows = (pool_with_population if same_records else of_its_kind(attack))(6)
     saturated = tuple(
         replace(model, log_probs=np.where(model.log_probs > np.log(0.5), 0.0, -708.0))

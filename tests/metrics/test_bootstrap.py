@@ -16,18 +16,18 @@ def made_up(
     generator = np.random.default_rng(seed)
     members = generator.random((models, records)) < 0.5
     # Rounded, so that there are ties; records and models have effects of their own.
-    own = generator.normal(0, 1, records) + generator.normal(0, 0.3, (models, 1))
-    scores = np.round(own + leak * members + generator.normal(0, 1, members.shape), 1)
+    effects = generator.normal(0, 1, records) + generator.normal(0, 0.3, (models, 1))
+    scores = np.round(effects + leak * members + generator.normal(0, 1, members.shape), 1)
     return PoolScores(scores, scores > 0.4, members, generator.random(members.shape) >= hidden)
 
 
 def test_points_equal_scikit_learns() -> None:
-    found = made_up()
-    metrics = bootstrap(found, seed=0, replicates=10).metrics
-    kept = [(found.scores[m][k], found.members[m][k], found.decisions[m][k])
-            for m, k in enumerate(found.scored)]  # fmt: skip
+    pool = made_up()
+    metrics = bootstrap(pool, seed=0, replicates=10).metrics
+    kept = [(pool.scores[m][k], pool.members[m][k], pool.decisions[m][k])
+            for m, k in enumerate(pool.scored)]  # fmt: skip
     aucs = [roc_auc_score(truth, scores) for scores, truth, _ in kept]
-    success = [balanced_accuracy_score(truth, said) for _, truth, said in kept]
+    success = [balanced_accuracy_score(truth, decided) for _, truth, decided in kept]
     assert metrics["auc"].value == pytest.approx(np.mean(aucs), abs=1e-12)
     assert metrics["asr"].value == pytest.approx(np.mean(success), abs=1e-12)
     big = made_up(models=8, records=400, hidden=0)
@@ -41,22 +41,22 @@ def test_points_equal_scikit_learns() -> None:
 @pytest.mark.parametrize("digits", [1, 9])  # with and without ties
 def test_weights_count_as_copies_do(drawn: tuple[int, ...], digits: int) -> None:
     """A replicate equals the metrics of the pool with records and models repeated."""
-    made = made_up(models=3, records=400)
+    base = made_up(models=3, records=400)
     generator = np.random.default_rng(1)
     models, records = np.array(drawn), generator.integers(0, 3, 400)
     # The last model's scores are the smallest: where it alone is drawn, the largest count nothing.
-    noise = generator.normal(0, 0.1, made.scores.shape).round(digits)
-    scores = made.scores + noise - np.array([[0.0], [0.0], [9.0]])
-    found = PoolScores(scores, made.decisions, made.members, made.scored)
+    noise = generator.normal(0, 0.1, base.scores.shape).round(digits)
+    scores = base.scores + noise - np.array([[0.0], [0.0], [9.0]])
+    pool = PoolScores(scores, base.decisions, base.members, base.scored)
     rows, columns = np.repeat(np.arange(3), models), np.repeat(np.arange(400), records)
     copied = PoolScores(
-        found.scores[rows][:, columns],
-        found.decisions[rows][:, columns],
-        found.members[rows][:, columns],
-        found.scored[rows][:, columns],
+        pool.scores[rows][:, columns],
+        pool.decisions[rows][:, columns],
+        pool.members[rows][:, columns],
+        pool.scored[rows][:, columns],
     )
     fprs = (0.03, 0.1, 1.0)
-    weighed = _WeightedMetrics(found, fprs)(models[None].astype(float), records[None].astype(float))
+    weighed = _WeightedMetrics(pool, fprs)(models[None].astype(float), records[None].astype(float))
     plain = _WeightedMetrics(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
     assert weighed.keys() == {"asr", "auc", "tpr@0.03", "tpr@0.1", "tpr@1"}
     for name, value in plain.items():
@@ -65,17 +65,17 @@ def test_weights_count_as_copies_do(drawn: tuple[int, ...], digits: int) -> None
 
 def test_a_model_without_members_does_not_count_in_a_replicate() -> None:
     """Nor one without non-members; without any model there is nothing to say."""
-    found = made_up(models=3, records=400)
+    pool = made_up(models=3, records=400)
     records = np.random.default_rng(1).integers(0, 3, 400).astype(float)
-    for drawn in (records * ~found.members[1], records * found.members[1]):
-        weighed = _WeightedMetrics(found, (0.1,))(np.ones((1, 3)), drawn[None])
-        rest = _WeightedMetrics(found, (0.1,))(np.array([[1.0, 0.0, 1.0]]), drawn[None])
+    for drawn in (records * ~pool.members[1], records * pool.members[1]):
+        weighed = _WeightedMetrics(pool, (0.1,))(np.ones((1, 3)), drawn[None])
+        rest = _WeightedMetrics(pool, (0.1,))(np.array([[1.0, 0.0, 1.0]]), drawn[None])
         for name, value in rest.items():
             assert weighed[name] == pytest.approx(value, abs=1e-12), name
             assert 0.2 < value < 1
     assert all(
         np.isnan(value)
-        for value in _WeightedMetrics(found)(np.ones((1, 3)), drawn[None] * 0).values()
+        for value in _WeightedMetrics(pool)(np.ones((1, 3)), drawn[None] * 0).values()
     )
     assert percentile_interval(0.5, np.array([np.nan, 0.25, 0.25])).low == 0.25
 
@@ -94,12 +94,12 @@ def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
 
 def test_records_that_models_share_widen_the_interval() -> None:
     """One record of great weight in every model is one trial, not as many as there are models."""
-    found = made_up(16, 100, hidden=0)
-    narrow = bootstrap(found, 0).metrics["auc"]
+    pool = made_up(16, 100, hidden=0)
+    narrow = bootstrap(pool, 0).metrics["auc"]
     generator = np.random.default_rng(0)
     hard = np.where(generator.random(100) < 0.5, 2.0, -2.0)  # leaks for half of the records only
-    scores = found.scores + hard * found.members
-    leaks = PoolScores(scores, scores > 0, found.members, found.scored)
+    scores = pool.scores + hard * pool.members
+    leaks = PoolScores(scores, scores > 0, pool.members, pool.scored)
     wide = bootstrap(leaks, 0).metrics["auc"]
     assert narrow.low is not None and narrow.high is not None
     assert wide.low is not None and wide.high is not None
@@ -107,8 +107,8 @@ def test_records_that_models_share_widen_the_interval() -> None:
 
 
 def test_wrong_parts_are_refused() -> None:
-    found = made_up()
+    pool = made_up()
     with pytest.raises(InputError, match="shapes"):
-        PoolScores(found.scores, found.decisions[:2], found.members, found.scored)
+        PoolScores(pool.scores, pool.decisions[:2], pool.members, pool.scored)
     with pytest.raises(InputError, match="only members or only non-members"):
-        PoolScores(found.scores, found.decisions, found.members | True, found.scored)
+        PoolScores(pool.scores, pool.decisions, pool.members | True, pool.scored)

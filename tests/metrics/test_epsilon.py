@@ -16,7 +16,7 @@ from dynanoise.metrics.epsilon import epsilon_lower_bound, epsilon_of_models, ep
 def searched(fits: Callable[[float], bool]) -> float:
     """The largest epsilon on a fine grid that the data rule out."""
     grid = np.arange(0, 8, 1e-3)
-    ruled_out = [one for one in grid if not fits(one)]
+    ruled_out = [epsilon for epsilon in grid if not fits(epsilon)]
     return float(max(ruled_out, default=0.0))
 
 
@@ -38,9 +38,9 @@ def test_two_sided_bound_equals_a_search_over_scipys_limits(
         right = two_sided.high * most + delta >= low
         return bool(right and (1 - low) * most + delta >= 1 - two_sided.high)
 
-    found = epsilon_lower_bound(told, members, alarms, others, delta, level)
-    assert found == pytest.approx(searched(fits), abs=2e-3)
-    assert found > 0.05
+    bound = epsilon_lower_bound(told, members, alarms, others, delta, level)
+    assert bound == pytest.approx(searched(fits), abs=2e-3)
+    assert bound > 0.05
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,11 @@ def test_one_run_bound_equals_a_search_over_binomial_tails(
         rate = np.exp(epsilon) / (1 + np.exp(epsilon))
         return bool(binom.sf(correct - 1, guesses, rate) > 1 - level)
 
-    found = epsilon_one_run(correct, guesses, level)
-    assert found == pytest.approx(searched(fits), abs=2e-3)
-    rate = np.exp(found) / (1 + np.exp(found))
+    bound = epsilon_one_run(correct, guesses, level)
+    assert bound == pytest.approx(searched(fits), abs=2e-3)
+    rate = np.exp(bound) / (1 + np.exp(bound))
     tail = binomtest(correct, guesses, rate, alternative="greater").pvalue
-    assert found == 0 or tail == pytest.approx(1 - level)
+    assert bound == 0 or tail == pytest.approx(1 - level)
 
 
 def test_zero_at_chance_and_below() -> None:
@@ -76,7 +76,7 @@ def test_one_run_covers_randomized_response_exactly(epsilon: float) -> None:
         holds = np.array([epsilon_one_run(int(v), guesses) <= epsilon for v in counts])
         covered = binom.pmf(counts, guesses, rate)[holds].sum()
         assert covered >= 0.95
-    assert covered < 0.97  # and it is no wider than it must be
+    assert covered < 0.97  # and it is not wider than it must be
     many = epsilon_one_run(round(rate * 10**6), 10**6)
     assert epsilon - 0.01 < many <= epsilon
 
@@ -87,10 +87,10 @@ def test_two_sided_covers_randomized_response(epsilon: float, delta: float) -> N
     generator = np.random.default_rng(0)
     rate = delta + (1 - delta) * np.exp(epsilon) / (1 + np.exp(epsilon))
     trials = 300
-    told, quiet = generator.binomial(trials, rate, (2, 1000))
+    hits, quiet = generator.binomial(trials, rate, (2, 1000))
     bounds = np.array([
         epsilon_lower_bound(int(t), trials, int(trials - q), trials, delta)
-        for t, q in zip(told, quiet, strict=True)
+        for t, q in zip(hits, quiet, strict=True)
     ])  # fmt: skip
     assert (bounds <= epsilon).mean() >= 0.95
     right = round(rate * 10**6)
@@ -101,7 +101,7 @@ def test_two_sided_covers_randomized_response(epsilon: float, delta: float) -> N
 
 
 def test_the_median_of_models_holds_whatever_their_dependence() -> None:
-    """Where all models err together, the median errs as one; the maximum errs too often."""
+    """If all models err together, the median errs as one; the maximum errs too often."""
     generator = np.random.default_rng(1)
     epsilon, guesses, models = 1.0, 100, 9
     rate = np.exp(epsilon) / (1 + np.exp(epsilon))

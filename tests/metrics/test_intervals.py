@@ -18,10 +18,10 @@ from dynanoise.metrics import intervals
 @given(st.integers(1, 300).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_proportion_equals_scipys_exact_interval(case: tuple[int, int]) -> None:
     hits, trials = case
-    found = intervals.proportion(hits, trials)
+    metric = intervals.proportion(hits, trials)
     exact = stats.binomtest(hits, trials).proportion_ci(0.95, method="exact")
-    assert found.value == hits / trials
-    assert [found.low, found.high] == pytest.approx([exact.low, exact.high])
+    assert metric.value == hits / trials
+    assert [metric.low, metric.high] == pytest.approx([exact.low, exact.high])
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(-1, 5), (6, 5), (0, 0)])
@@ -32,9 +32,9 @@ def test_impossible_proportions_are_named(hits: int, trials: int) -> None:
 
 @given(st.lists(st.floats(-1, 1), min_size=2, max_size=30).filter(lambda x: np.std(x) > 1e-6))
 def test_mean_equals_scipys_t_interval(values: list[float]) -> None:
-    found = intervals.mean(values)
+    metric = intervals.mean(values)
     low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    assert [found.low, found.high] == pytest.approx([low, high])
+    assert [metric.low, metric.high] == pytest.approx([low, high])
 
 
 def test_one_value_has_no_interval_and_none_is_refused() -> None:
@@ -50,11 +50,11 @@ def test_balanced_accuracy_covers_the_truth(tpr: float, tnr: float) -> None:
     covered = 0
     for _ in range(2000):
         hits, rejections = generator.binomial(84, [tpr, tnr])
-        found = intervals.balanced_accuracy(
+        metric = intervals.balanced_accuracy(
             intervals.proportion(int(hits), 84), intervals.proportion(int(rejections), 84)
         )
-        assert found.low is not None and found.high is not None
-        covered += found.low <= (tpr + tnr) / 2 <= found.high
+        assert metric.low is not None and metric.high is not None
+        covered += metric.low <= (tpr + tnr) / 2 <= metric.high
     assert covered >= 0.95 * 2000 - 3 * np.sqrt(2000 * 0.95 * 0.05)
 
 
@@ -70,12 +70,12 @@ def test_the_medians_interval_covers_95_percent_and_no_narrower_one_does(count: 
         inside = range(inner, count - inner + 1)
         return float(sum(math.comb(count, below) for below in inside) / 2**count)
 
-    found = intervals.median(list(map(float, np.random.default_rng(0).permutation(count))))
-    assert found.low is not None and found.high is not None
-    inner = int(found.low) + 1  # the values are their own ranks, from 0
-    assert found.high == count - inner
+    metric = intervals.median(list(map(float, np.random.default_rng(0).permutation(count))))
+    assert metric.low is not None and metric.high is not None
+    inner = int(metric.low) + 1  # the values are their own ranks, from 0
+    assert metric.high == count - inner
     assert coverage(inner) >= 0.95 > coverage(inner + 1)
-    assert found.value == (count - 1) / 2
+    assert metric.value == (count - 1) / 2
 
 
 def test_a_disturbed_repetition_hardly_moves_the_median() -> None:

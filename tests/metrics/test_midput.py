@@ -29,36 +29,36 @@ def published(row: str) -> tuple[dict[str, float], float]:
 def test_published_check_values() -> None:
     before, accuracy = published("none")
     after, after_accuracy = published("dynanoise")
-    found = midput(before, after, accuracy, after_accuracy)
-    assert found.put["confidence"] == pytest.approx(0.1042)
-    assert found.mean == pytest.approx(0.0972, abs=5e-5)
-    assert found.worst_case == pytest.approx(0.6387 - 0.5342 - 0.0068)
+    result = midput(before, after, accuracy, after_accuracy)
+    assert result.put["confidence"] == pytest.approx(0.1042)
+    assert result.mean == pytest.approx(0.0972, abs=5e-5)
+    assert result.worst_case == pytest.approx(0.6387 - 0.5342 - 0.0068)
 
 
 def test_the_undefended_model_scores_0() -> None:
     before, accuracy = published("none")
-    found = midput(before, before, accuracy, accuracy)
-    assert (found.mean, found.leakage, found.worst_case) == (0, 0, 0)
+    result = midput(before, before, accuracy, accuracy)
+    assert (result.mean, result.leakage, result.worst_case) == (0, 0, 0)
 
 
 def test_nothing_is_clipped() -> None:
     """An accuracy gain counts, and so does an ASR below 0.5; the leakage form sees through it."""
-    found = midput({"a": 0.6}, {"a": 0.4}, 0.7, 0.75)
-    assert found.mean == pytest.approx(0.25)
-    assert found.leakage == pytest.approx(0.05)
+    result = midput({"a": 0.6}, {"a": 0.4}, 0.7, 0.75)
+    assert result.mean == pytest.approx(0.25)
+    assert result.leakage == pytest.approx(0.05)
 
 
 def test_the_worst_case_is_over_attacks_not_within_one() -> None:
-    found = midput({"a": 0.7, "b": 0.6}, {"a": 0.5, "b": 0.65}, 0.8, 0.79)
-    assert found.worst_case == pytest.approx(0.7 - 0.65 - 0.01)
-    assert found.mean == pytest.approx((0.2 - 0.05) / 2 - 0.01)
+    result = midput({"a": 0.7, "b": 0.6}, {"a": 0.5, "b": 0.65}, 0.8, 0.79)
+    assert result.worst_case == pytest.approx(0.7 - 0.65 - 0.01)
+    assert result.mean == pytest.approx((0.2 - 0.05) / 2 - 0.01)
 
 
 @given(RATES, st.floats(0, 1), st.floats(0, 1))
 def test_forms_agree_with_sums_written_out(
     rates: dict[str, tuple[float, float]], before: float, after: float
 ) -> None:
-    found = midput(
+    result = midput(
         {name: pair[0] for name, pair in rates.items()},
         {name: pair[1] for name, pair in rates.items()},
         before,
@@ -66,9 +66,9 @@ def test_forms_agree_with_sums_written_out(
     )
     drop = before - after
     count = len(rates)
-    assert found.mean == pytest.approx(sum(b - a for b, a in rates.values()) / count - drop)
+    assert result.mean == pytest.approx(sum(b - a for b, a in rates.values()) / count - drop)
     leaks = sum(abs(b - 0.5) - abs(a - 0.5) for b, a in rates.values())
-    assert found.leakage == pytest.approx(leaks / count - drop)
+    assert result.leakage == pytest.approx(leaks / count - drop)
 
 
 @pytest.mark.parametrize(("before", "after"), [({}, {}), ({"a": 0.5}, {"b": 0.5})])

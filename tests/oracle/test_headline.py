@@ -17,13 +17,13 @@ def summary(twenty_seeds: list[Result]) -> Summary:
 def test_the_undefended_confidence_attack_beats_chance_with_its_whole_interval(
     summary: Summary,
 ) -> None:
-    found = summary.spread("none", "confidence", "asr").interval
-    assert found.low is not None and found.low > 0.5
+    spread = summary.spread("none", "confidence", "asr").interval
+    assert spread.low is not None and spread.low > 0.5
 
 
 def test_dynanoise_brings_it_to_chance(summary: Summary) -> None:
-    found = summary.spread("dynanoise", "confidence", "asr")
-    assert abs(found.mean - 0.5) <= 0.03
+    spread = summary.spread("dynanoise", "confidence", "asr")
+    assert abs(spread.mean - 0.5) <= 0.03
 
 
 def test_temperature_alone_costs_exactly_nothing(summary: Summary) -> None:
@@ -39,8 +39,8 @@ def test_the_models_leak_because_they_are_overfitted(summary: Summary) -> None:
 
 def test_every_undefended_attack_beats_chance(summary: Summary) -> None:
     for attack in summary.attacks:
-        found = summary.spread("none", attack, "asr").interval
-        assert found.low is not None and found.low > 0.5, attack
+        spread = summary.spread("none", attack, "asr").interval
+        assert spread.low is not None and spread.low > 0.5, attack
 
 
 def test_the_sentence_says_how_much_temperature_alone_gives(summary: Summary) -> None:
