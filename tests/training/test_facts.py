@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="training needs torch: pip install 'dynanois
 import torch
 
 from dynanoise.core.registry import MODELS
-from dynanoise.training.facts import attach, facts_of, load
+from dynanoise.training.facts import attach, facts_of, load_state
 from dynanoise.training.jobs import Job, train_and_answer
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.recipes.selena import Selena
@@ -30,7 +30,7 @@ def test_facts_come_back_as_they_were_and_answers_stay() -> None:
 
 def test_they_are_stored_and_loaded_with_the_weights() -> None:
     model = attach(tiny.network(), {"epsilon": 1 / 3})
-    copy = load(tiny.network(), model.state_dict())
+    copy = load_state(tiny.network(), model.state_dict())
     assert tiny.same_weights(model, copy) and facts_of(copy) == facts_of(model)
     with pytest.raises(RuntimeError, match="fact_epsilon"):
         tiny.network().load_state_dict(model.state_dict())
@@ -38,7 +38,7 @@ def test_they_are_stored_and_loaded_with_the_weights() -> None:
 
 def test_a_model_of_another_architecture_is_still_refused() -> None:
     with pytest.raises(RuntimeError, match="Missing key"):
-        load(tiny.network(), attach(tiny.linear(), {"epsilon": 1.0}).state_dict())
+        load_state(tiny.network(), attach(tiny.linear(), {"epsilon": 1.0}).state_dict())
 
 
 def test_a_jobs_answers_tell_them() -> None:

@@ -1,4 +1,4 @@
-"""Worker processes: how they begin, and that they end."""
+"""Worker processes, which end with the process that started them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from dynanoise.core.errors import WorkerError
 def worker_processes(
     count: int, initializer: Callable[..., None], *initial: Any
 ) -> Iterator[ProcessPoolExecutor]:
-    """Processes that are ended on leaving, at once where an error is the reason.
+    """Start worker processes and end them on leaving, at once after an error.
 
     Args:
-        count: how many.
+        count: number of processes, >= 1.
         initializer: called in each with ``initial`` and this process's id; it calls `begin`.
-        initial: what each receives once.
+        initial: values that are sent to each once.
+
+    Yields:
+        The pool.
 
     Raises:
         WorkerError: if one of them died.
@@ -42,7 +45,7 @@ def worker_processes(
             worker.terminate()
         if isinstance(error, BrokenProcessPool):
             raise WorkerError(
-                "A worker process died, as one does that the system ends where memory is short.",
+                "A worker process died, as the system ends processes where memory is short.",
                 "Use fewer workers; finished models are in the store, if any.",
             ) from error
         raise
@@ -51,7 +54,7 @@ def worker_processes(
 
 
 def begin(parent: int) -> None:
-    """Leaves Ctrl-C to the driver, and ends this worker when the driver is gone.
+    """Leave Ctrl-C to the driver, and end this worker when the driver is gone.
 
     Args:
         parent: the driver's process id.
@@ -61,7 +64,7 @@ def begin(parent: int) -> None:
 
 
 def _leave_with(parent: int) -> None:
-    """Ends this worker when its driver is gone, however it died."""
+    """End this worker when its driver is gone, by whatever cause."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)

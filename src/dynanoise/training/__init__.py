@@ -1,1 +1,1 @@
-"""From data to trained models to `Outputs`; the only room that imports torch."""
+"""Training: data become trained models, and these `Outputs`; the only room that trains."""

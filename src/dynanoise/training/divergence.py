@@ -1,4 +1,4 @@
-"""Training that came to nothing is noticed, tried again with smaller steps, and never kept."""
+"""Divergence: a model at chance is trained again with smaller steps, and never kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dynanoise.core.numerics import Int64
 _LOG = logging.getLogger(__name__)
 
 RETRIES = 2
-"""How often a diverged model is trained again, each time with a third of the learning rate."""
+"""Number of times a diverged model is trained again, each with a third of the learning rate."""
 
 Result = TypeVar("Result")
 
@@ -24,8 +24,8 @@ Result = TypeVar("Result")
 def chance(labels: Int64) -> float:
     """The accuracy that a model must exceed to have learnt anything, possibly 1 or more.
 
-    The share s of the largest class, which a constant answer reaches, and three standard deviations
-    of a binomial, sqrt(s (1 - s) / n).
+    It is the share s of the largest class, which a constant prediction reaches, plus three standard
+    deviations of a binomial proportion, sqrt(s (1 - s) / n).
 
     Args:
         labels: int64 [n], n >= 1.
@@ -38,22 +38,22 @@ def chance(labels: Int64) -> float:
 
 
 def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
-    """Raises unless the answers are finite and better than chance.
+    """Check that a model's outputs are finite and its accuracy is better than chance.
 
     Where `chance` is 1 or more (a single class, or very few records) no accuracy could exceed it,
-    so there only answers that are not finite are refused.
+    so only outputs that are not finite are refused.
 
     Args:
         name: of the model, for the message.
-        logits: float [n, K], its answers about what it was trained on.
+        logits: float [n, K], outputs on the records it was trained on.
         labels: int64 [n], the true classes.
 
     Raises:
-        DivergedError: if they are not.
+        DivergedError: if an output is not finite or the accuracy is at chance.
     """
     remedy = "Train it longer, with a smaller learning_rate or a weaker defense."
     if not np.isfinite(logits).all():
-        raise DivergedError(f"{name} diverged: its answers are not finite.", remedy)
+        raise DivergedError(f"{name} diverged: its outputs are not finite.", remedy)
     accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance(labels)
     if accuracy <= bound < 1:
         raise DivergedError(
@@ -64,16 +64,19 @@ def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
 
 
 def retrying(name: str, recipe: Any, attempt: Callable[[Any], Result]) -> tuple[Result, int]:
-    """What ``attempt`` gives, and how often it had to be repeated.
+    """Train with a recipe, again with smaller steps where training diverges.
 
     Args:
         name: of the job.
-        recipe: what to try first. A further try has a third of the learning rate of its
-            ``schedule``; a recipe without one is tried once.
-        attempt: trains with a recipe; raises DivergedError if that comes to nothing.
+        recipe: of the first attempt. Each further one has a third of the learning rate of its
+            ``schedule``; a recipe without a schedule has one attempt.
+        attempt: trains with a recipe; raises DivergedError if that fails.
+
+    Returns:
+        The value of ``attempt``, and the number of repetitions.
 
     Raises:
-        DivergedError: if the last try did so too, naming the job and the learning rates tried.
+        DivergedError: if the last attempt fails, naming the job and the learning rates tried.
     """
     rates: list[float] = []
     while True:

@@ -1,4 +1,4 @@
-"""What a recipe found out besides the weights, kept and stored with the model."""
+"""Facts: numbers of a training run that are kept and stored with the model's weights."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from torch import Tensor, nn
 _PREFIX = "fact_"
 
 Facts = dict[str, npt.NDArray[Any]]
-"""Names and arrays, such as the epsilon of `recipes.dpsgd.DpSgd`."""
+"""Arrays by name, such as the epsilon of `recipes.dpsgd.DpSgd`."""
 
 
 def attach(model: nn.Module, facts: Mapping[str, npt.ArrayLike]) -> nn.Module:
-    """Registers each fact as a buffer of ``model``, in place, and returns the model.
+    """Register each fact as a buffer of a model.
 
-    Buffers are part of ``state_dict()``, so whatever stores the weights stores the facts. They take
-    no part in an answer. ``model.half()`` would round those that are not integers.
+    Buffers are part of ``state_dict()``, so facts are stored with the weights. They have no part in
+    outputs. ``model.half()`` would round those that are not integers.
 
     Args:
-        model: a trained model.
+        model: a trained model, changed in place.
         facts: numbers or arrays by name; numbers become arrays of no axis, floats float64.
 
-    >>> told = facts_of(attach(nn.Linear(2, 2), {"epsilon": 1.5}))
-    >>> {name: value.item() for name, value in told.items()}
+    Returns:
+        The model.
+
+    >>> facts = facts_of(attach(nn.Linear(2, 2), {"epsilon": 1.5}))
+    >>> {name: value.item() for name, value in facts.items()}
     {'epsilon': 1.5}
     """
     for name, value in facts.items():
@@ -36,7 +39,7 @@ def attach(model: nn.Module, facts: Mapping[str, npt.ArrayLike]) -> nn.Module:
 
 
 def facts_of(model: nn.Module) -> Facts:
-    """The facts attached to ``model``; none for a plain one."""
+    """The facts that are attached to a model; {} for none."""
     return {
         name.removeprefix(_PREFIX): buffer.cpu().numpy()
         for name, buffer in model.named_buffers(recurse=False)
@@ -44,17 +47,20 @@ def facts_of(model: nn.Module) -> Facts:
     }
 
 
-def load(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
-    """Loads a stored ``state_dict()`` with its facts into a freshly built ``model``.
+def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
+    """Load a stored ``state_dict()`` with its facts into a freshly built model.
 
     A fresh model has no facts, so ``load_state_dict`` alone refuses a state that has some.
 
     Args:
-        model: of the architecture that was stored; changed in place and returned.
-        state: what ``state_dict()`` gave.
+        model: of the stored architecture, changed in place.
+        state: the model's ``state_dict()``.
+
+    Returns:
+        The model.
 
     >>> stored = attach(nn.Linear(2, 2), {"steps": 3}).state_dict()
-    >>> facts_of(load(nn.Linear(2, 2), stored))["steps"].item()
+    >>> facts_of(load_state(nn.Linear(2, 2), stored))["steps"].item()
     3
     """
     for name, value in state.items():

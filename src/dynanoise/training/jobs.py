@@ -223,8 +223,8 @@ def _attempt(job: Job, data: Data) -> Trained:
         ids = np.arange(len(data)) if job.asked is None else job.asked
         inputs = torch.from_numpy(data.inputs[ids]).to(device)
         outputs = Answers(
-            logits=loop.answer(model, inputs)[:, None].numpy(),
-            random=loop.answer(model, torch.from_numpy(random).to(device)).numpy(),
+            logits=loop.predict(model, inputs)[:, None].numpy(),
+            random=loop.predict(model, torch.from_numpy(random).to(device)).numpy(),
             facts=facts_of(model),
         )
         on_members = outputs.logits[np.searchsorted(ids, job.members), 0]
@@ -252,7 +252,7 @@ def ask_further(model: nn.Module, job: Job, data: Data) -> Answers:
     with isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
         on_device = model.to(device)
         logits = [
-            loop.answer(
+            loop.predict(
                 on_device,
                 torch.from_numpy(np.ascontiguousarray(inputs)).to(device),
                 _NEAR_AT_ONCE,

@@ -1,4 +1,4 @@
-"""Minibatch training with the data in memory: what all recipes share."""
+"""Minibatch training with the data in memory, shared by all recipes."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def fit_members(
         material: the data, the members and the model.
         schedule: how long and how fast.
         loss: what is minimised; None for `cross_entropy`.
-        targets: makes of the members' labels int64 [n] what the loss takes, [n, ...]; None leaves
-            the labels as they are.
+        targets: makes the loss's targets [n, ...] of the members' labels int64 [n]; None for the
+            labels themselves.
 
     Returns:
         The model in evaluation mode, on the material's device.
@@ -55,9 +55,17 @@ def fit_members(
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Positions 0..count-1 in random order, ``size`` at a time; a last batch of 1 is left out.
+    """Yield positions 0..count-1 in random order; a last batch of 1 is left out.
 
     Batch normalisation cannot train on a single record.
+
+    Args:
+        count: number of records.
+        size: records of a batch, >= 1.
+        generator: decides the order.
+
+    Yields:
+        Positions int64 [b], b <= ``size``.
     """
     for rows in torch.randperm(count, generator=generator).split(size):
         if len(rows) > 1 or min(count, size) == 1:
@@ -65,7 +73,7 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
 
 def optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """The schedule's optimizer over all of the model's parameters."""
+    """Make the schedule's optimizer over all of a model's parameters."""
     rate, decay = schedule.learning_rate, schedule.weight_decay
     if schedule.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
@@ -77,7 +85,13 @@ def optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
 def steps_scheduler(
     steps: torch.optim.Optimizer, schedule: Schedule, count: int
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """To be stepped after each of the optimizer's steps over ``count`` records an epoch."""
+    """Make the scheduler that is stepped after each step of the optimizer.
+
+    Args:
+        steps: the optimizer.
+        schedule: of the training.
+        count: records of an epoch.
+    """
     if not schedule.one_cycle:
         return torch.optim.lr_scheduler.ConstantLR(steps, factor=1.0, total_iters=0)
     total = schedule.epochs * max(1, -(-count // schedule.batch))
@@ -118,15 +132,18 @@ def fit(
     *,
     loss: Loss = cross_entropy,
 ) -> nn.Module:
-    """Trains ``model`` in place and returns it in evaluation mode.
+    """Train a model.
 
     Args:
-        model: from inputs [b, ...] to logits [b, K].
+        model: from inputs [b, ...] to logits [b, K]; changed in place.
         inputs: raw inputs [n, ...] on the model's device.
-        targets: whatever the loss takes, [n, ...], on the same device.
+        targets: the loss's targets [n, ...], on the same device.
         schedule: how long and how fast.
         generator: decides the order of the records.
         loss: see `Loss`.
+
+    Returns:
+        The model in evaluation mode.
     """
     model.train()
     device = inputs.device
@@ -144,20 +161,23 @@ def fit(
     return model.eval()
 
 
-_ANSWERED_AT_ONCE = 1 << 19
-"""Input numbers in a batch of questions: more images at once leave the processor's cache."""
+_AT_ONCE = 1 << 19
+"""Input numbers in a batch of queries: more images at once leave the processor's cache."""
 
 
-def answer(model: nn.Module, inputs: Tensor, batch: int | None = None) -> Tensor:
-    """Logits float32 [n, K] of a model in evaluation mode, on the processor.
+def predict(model: nn.Module, inputs: Tensor, batch: int | None = None) -> Tensor:
+    """Compute the logits of a model in evaluation mode.
 
     Args:
         model: from inputs [b, ...] to logits [b, K].
         inputs: raw inputs [n, ...] on the model's device.
         batch: records at once; None for 64 to 1024, by their size.
+
+    Returns:
+        Logits float32 [n, K], on the processor.
     """
     if batch is None:
-        batch = min(1024, max(64, _ANSWERED_AT_ONCE // max(1, inputs[:1].numel())))
+        batch = min(1024, max(64, _AT_ONCE // max(1, inputs[:1].numel())))
     with torch.inference_mode():
         parts = [model(part).float().cpu() for part in inputs.split(batch)]
     return torch.cat(parts)

@@ -1,4 +1,4 @@
-"""Trained models that can be asked again, as a server would ask them."""
+"""Trained models that are queried again, as a server queries them."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from dynanoise.training.store.store import Store, key
 
 @dataclass(frozen=True, eq=False)
 class Forward:
-    """From raw inputs to logits, nothing else: what every answer begins with.
+    """The forward pass from raw inputs to logits, with which every query begins.
 
     Args:
         model: in evaluation mode, on the device.
-        data: where the raw inputs are.
+        data: the raw inputs.
         device: "cpu" or "cuda".
 
     >>> import numpy as np
@@ -44,36 +44,48 @@ class Forward:
         return torch.from_numpy(self.data.inputs[ids])
 
     def __call__(self, inputs: Tensor) -> Float32:
-        """Logits float32 [b, K] of raw inputs [b, ...], all at once; back in main memory."""
+        """Compute logits of raw inputs, all at once.
+
+        Args:
+            inputs: raw inputs [b, ...].
+
+        Returns:
+            float32 [b, K], in main memory.
+        """
         with torch.inference_mode():
             logits: Float32 = self.model(inputs.to(self.device)).float().cpu().numpy()
         return logits
 
 
 def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers]:
-    """A job's model and what it said, from the store where it is there, else trained now.
+    """Load a job's model and its outputs from the store, or train it now.
+
+    Args:
+        job: the model.
+        data: the data set.
+        store: where trained models are kept and found, or None.
 
     Raises:
-        DivergedError: if training came to nothing.
+        DivergedError: if training failed.
     """
     name = key(job, data)
     answers = None if store is None else store.get(name)
     if store is not None and answers is not None:
         model = rebuilt(job, data, store)
     else:
-        made = train_and_store(job, data, store)
-        model, answers = made.model, made.answers
+        result = train_and_store(job, data, store)
+        model, answers = result.model, result.answers
     return Forward(model.eval().to(job.device), data, job.device), answers
 
 
 def untrained(architecture: Any, data: Data, seed: int, device: str = "cpu") -> Forward:
-    """An architecture with its initial weights, which answers as fast as a trained one."""
+    """Build an architecture with its initial weights, which is as fast as a trained one."""
     return Forward(built(architecture, data, seed).eval().to(device), data, device)
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many threads for torch, and for NumPy's BLAS, inside; as before afterwards."""
+    """Set the threads of torch and of NumPy's BLAS, and restore them afterwards."""
     before = torch.get_num_threads()
     with threadpool_limits(count):
         torch.set_num_threads(count)

@@ -1,4 +1,4 @@
-"""How long and how fast to train; without torch, so that presets can name it."""
+"""Schedules of training; without torch, so that presets can name them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from dynanoise.core.errors import InputError
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long and how fast to train.
+    """The length and the step sizes of a training run.
 
     Args:
         epochs: passes over the members, >= 1.
         batch: records a step, >= 1.
-        learning_rate: the (peak) step size.
+        learning_rate: the (peak) step size, > 0.
         optimizer: "adam", or "sgd" with Nesterov momentum 0.9.
         weight_decay: L2 penalty.
         one_cycle: rise to the learning rate over the first quarter of the steps and fall to 0 by
             the last (Smith & Topin 2018), instead of a constant step.
         bfloat16: autocast where processor or GPU has it. Faster on images, other roundings.
+
+    Raises:
+        InputError: for a value outside its range.
     """
 
     epochs: int = 100

@@ -82,14 +82,14 @@ def test_it_answers_as_the_library_does_with_its_own_inputs(tmp_path: Path, kind
     theirs.pop("token_type_ids", None)
     with torch.inference_mode():
         expected = model.network(**theirs).logits
-    answered = loop.answer(model, tokens)
+    answered = loop.predict(model, tokens)
     torch.testing.assert_close(answered, expected)
     assert expected.std(dim=0).min() > 0.05  # else everything would be close
     longer = torch.nn.functional.pad(tokens, (0, 5))
-    torch.testing.assert_close(loop.answer(model, longer), expected)
-    assert torch.isfinite(loop.answer(model, torch.zeros_like(tokens))).all()
+    torch.testing.assert_close(loop.predict(model, longer), expected)
+    assert torch.isfinite(loop.predict(model, torch.zeros_like(tokens))).all()
     many = tokens.repeat(30, 1)  # answered in several parts
-    torch.testing.assert_close(loop.answer(model, many), expected.repeat(30, 1))
+    torch.testing.assert_close(loop.predict(model, many), expected.repeat(30, 1))
 
 
 def test_the_head_is_the_seeds_and_the_rest_the_folders(tiny: Path) -> None:
@@ -150,7 +150,7 @@ def test_training_repeats_itself_learns_and_is_stored(tmp_path: Path, tiny: Path
     weights = store.weights(key(job(tiny), data))
     rebuilt = seeded(Hf.named(str(tiny)), 5)
     rebuilt.load_state_dict(weights)
-    answered = loop.answer(rebuilt, torch.from_numpy(data.inputs)).numpy()
+    answered = loop.predict(rebuilt, torch.from_numpy(data.inputs)).numpy()
     np.testing.assert_array_equal(answered, first.logits[:, 0])
 
 

@@ -24,7 +24,7 @@ def pixels(count: int, side: int, seed: int = 0) -> Any:
 def test_the_cnn_takes_both_sizes_with_either_normalisation(side: int, norm: str) -> None:
     torch.manual_seed(0)
     model = MODELS.get("cnn")(norm=norm).build((side, side, 3), 7)
-    assert loop.answer(model.eval(), pixels(5, side)).shape == (5, 7)
+    assert loop.predict(model.eval(), pixels(5, side)).shape == (5, 7)
     assert 400_000 < sum(p.numel() for p in model.parameters()) < 600_000
     batch_norms = [m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     assert bool(batch_norms) == (norm == "batch")
@@ -34,7 +34,7 @@ def test_the_cnn_takes_both_sizes_with_either_normalisation(side: int, norm: str
 def test_alexnet_enlarges_what_is_too_small(side: int) -> None:
     torch.manual_seed(0)
     model = MODELS.get("alexnet")().build((side, side, 3), 10).eval()
-    assert loop.answer(model, pixels(2, side)).shape == (2, 10)
+    assert loop.predict(model, pixels(2, side)).shape == (2, 10)
 
 
 def test_images_are_normalised_channels_last() -> None:
@@ -53,11 +53,11 @@ def test_text_ignores_padding_and_knows_unknown_words() -> None:
     model = MODELS.get("text")(vocabulary=10, width=4).build((6,), 2).eval()
     short = torch.tensor([[3, 4, 0, 0, 0, 0]], dtype=torch.int32)
     longer = torch.tensor([[3, 4, 0, 0, 0, 0, 0, 0]], dtype=torch.int32)
-    torch.testing.assert_close(loop.answer(model, short), loop.answer(model, longer))
+    torch.testing.assert_close(loop.predict(model, short), loop.predict(model, longer))
     beyond = torch.tensor([[3, 99, 0, 0, 0, 0]], dtype=torch.int32)
     unknown = torch.tensor([[3, 1, 0, 0, 0, 0]], dtype=torch.int32)
-    torch.testing.assert_close(loop.answer(model, beyond), loop.answer(model, unknown))
-    assert torch.isfinite(loop.answer(model, torch.zeros_like(short))).all()
+    torch.testing.assert_close(loop.predict(model, beyond), loop.predict(model, unknown))
+    assert torch.isfinite(loop.predict(model, torch.zeros_like(short))).all()
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
@@ -70,7 +70,7 @@ def test_the_cnn_learns_colours(bfloat16: bool) -> None:
     model = MODELS.get("cnn")(width=8).build((32, 32, 3), 3)
     schedule = Schedule(4, 16, 0.05, "sgd", one_cycle=True, bfloat16=bfloat16)
     loop.fit(model, images, labels, schedule, torch.Generator().manual_seed(0))
-    assert (loop.answer(model, images).argmax(1) == labels).float().mean() > 0.9
+    assert (loop.predict(model, images).argmax(1) == labels).float().mean() > 0.9
 
 
 def test_one_cycle_ends_at_zero_and_peaks_at_the_learning_rate() -> None:

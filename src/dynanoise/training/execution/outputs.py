@@ -114,7 +114,7 @@ def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
         MissingModelError: if its weights are damaged; they are removed.
     """
     fresh = built(job.model, data, job.seed)
-    return facts.load(fresh, store.weights(key(job, data))).eval()
+    return facts.load_state(fresh, store.weights(key(job, data))).eval()
 
 
 def built(architecture: Any, data: Data, seed: int) -> torch.nn.Module:

@@ -1,1 +1,1 @@
-"""Model architectures: one file each."""
+"""Model architectures, one file each."""

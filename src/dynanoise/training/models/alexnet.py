@@ -43,7 +43,7 @@ class Alexnet:
     stored_as: ClassVar[str] = "dynanoise.training.models.alexnet.Alexnet"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A module from uint8 [n, side, side, channels] to logits [n, classes]."""
+        """Build a module from uint8 [n, side, side, channels] to logits [n, classes]."""
         enlarged = [] if shape[0] == self.side else [Enlarge(self.side)]
         return nn.Sequential(
             Normalise(),

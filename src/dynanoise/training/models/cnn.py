@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 _MEAN, _SD = 0.4733, 0.2516
-"""Of natural images in [0, 1], all channels together (CIFAR-10's); fixed, so nothing is learned."""
+"""Mean and deviation of CIFAR-10's images in [0, 1], all channels together; they are fixed."""
 
 
 class Normalise(nn.Module):
-    """From uint8 [b, H, W, C] to float [b, C, H, W] with about zero mean and unit deviation.
+    """Normalisation of uint8 [b, H, W, C] to float [b, C, H, W], about mean 0 and deviation 1.
 
     The permutation of contiguous rows is channels-last memory, which convolutions like best.
     """
@@ -25,14 +25,14 @@ class Normalise(nn.Module):
 
 
 class Residual(nn.Module):
-    """Adds its layers' output to their input."""
+    """A block that adds its layers' output to their input."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.layers = nn.Sequential(*layers)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Features plus what the layers make of them."""
+        """Features [b, C, H, W] plus the layers' output."""
         added: Tensor = features + self.layers(features)
         return added
 
@@ -59,7 +59,7 @@ class Cnn:
     stored_as: ClassVar[str] = "dynanoise.training.models.cnn.Cnn"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A module from uint8 [n, side, side, channels] to logits [n, classes]."""
+        """Build a module from uint8 [n, side, side, channels] to logits [n, classes]."""
         side, _, channels = shape
         width = self.width
         # Pooled at once: full-size convolutions would take half of the time.

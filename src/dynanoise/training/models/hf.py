@@ -1,4 +1,4 @@
-"""Any sequence classifier of the transformers library, such as the paper's DistilBERT."""
+"""Sequence classifiers of the transformers library, such as the paper's DistilBERT."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from dynanoise.data.dataset import Data
 from dynanoise.data.text import Subwords
 
 _AT_ONCE = 64
-"""Texts of a question at once: a layer of DistilBERT makes 3,072 numbers of each token."""
+"""Texts in a batch of queries: a layer of DistilBERT makes 3,072 numbers of each token."""
 
 
 class Classifier(nn.Module):
-    """From token ids [b, L] of `Subwords` to logits [b, K].
+    """A network from token ids [b, L] of `Subwords` to logits [b, K].
 
     Args:
         network: of transformers.
-        padding: the id that it takes for padding.
+        padding: its padding id.
         counted: True to number the positions here, for each text.
     """
 
@@ -35,16 +35,20 @@ class Classifier(nn.Module):
         self.counted = counted
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Logits; what a text gets does not depend on the padding behind it."""
+        """Compute logits [b, K]; those of a text do not depend on the padding behind it.
+
+        Args:
+            tokens: int [b, L].
+        """
         if not self.training and len(tokens) > _AT_ONCE:
             return torch.cat([self(part) for part in tokens.split(_AT_ONCE)])
         present = tokens != 0
         ids = torch.where(present, tokens - 1, self.padding).long()
-        given = {"input_ids": ids, "attention_mask": present.long()}
+        arguments = {"input_ids": ids, "attention_mask": present.long()}
         if self.counted:
             positions = torch.arange(tokens.shape[1], device=tokens.device)
-            given["position_ids"] = positions.expand(tokens.shape)
-        logits: Tensor = self.network(**given).logits
+            arguments["position_ids"] = positions.expand(tokens.shape)
+        logits: Tensor = self.network(**arguments).logits
         return logits
 
 
@@ -52,16 +56,17 @@ class Classifier(nn.Module):
 class Hf:
     """A pretrained transformer with a fresh classification head, all of it trained.
 
-    Made by `named`, which finds the files. `dataclasses.asdict` has what determines the model and
-    not where it lies, so that neither the keys of stored models nor results depend on that.
+    Made by `named`, which finds the files. `dataclasses.asdict` has the parameters that determine
+    the model and not the place of its files, on which keys of stored models and results must not
+    depend.
 
     A head that comes with the weights and has the right number of classes is kept. Name a model
-    that has not been trained on the data: otherwise every target and shadow knows all records.
+    that has not been trained on the data: otherwise all records are members of every model.
 
     Args:
-        name: a folder's own name, or the hub's name of the model.
+        name: the last part of a folder's path, or the hub's name of the model.
         revision: see `pretrained.Checkpoint`.
-        pretrained: False for random weights in the shape that config.json says.
+        pretrained: False for random weights in the shape of config.json.
         place: the folder of its files on this machine.
     """
 
@@ -78,7 +83,7 @@ class Hf:
 
     @classmethod
     def named(cls, what: str, *, pretrained: bool = True) -> Hf:
-        """The model of a folder or of the hub, with what lies there now.
+        """Make the model of a folder or of the hub, with the files that are there now.
 
         Args:
             what: a folder that save_pretrained has written, or "NAME" or "NAME@REVISION" of the
@@ -86,18 +91,18 @@ class Hf:
             pretrained: see `Hf`.
 
         Raises:
-            MissingDataError: if it is no folder and the hub does not give it.
-            DataFileError: if it has no config.json, or no safetensors where it is to have weights.
+            MissingDataError: if there is no such folder and the hub does not give the model.
+            DataFileError: if it has no config.json, or no safetensors for pretrained weights.
             MissingExtraError: if transformers is not installed.
         """
-        found = checkpoints.find(what)
+        checkpoint = checkpoints.find(what)
         if pretrained:
-            checkpoints.check_weights(found.folder, found.name)
-        return cls(found.name, found.revision, pretrained, str(found.folder))
+            checkpoints.check_weights(checkpoint.folder, checkpoint.name)
+        return cls(checkpoint.name, checkpoint.revision, pretrained, str(checkpoint.folder))
 
     @property
     def folder(self) -> Path:
-        """Where its files are.
+        """The folder of its files.
 
         Raises:
             InputError: if it was not made by `named`.
@@ -109,16 +114,14 @@ class Hf:
 
     @property
     def version(self) -> str:
-        """Its own, and those of the libraries, which decide the numbers too."""
+        """The version of this class and those of the libraries, which decide the numbers too."""
         return f"1, {checkpoints.versions()}"
 
     def check(self, data: Data) -> None:
-        """Raises unless the data are texts as this model's tokenizer makes tokens of them.
-
-        It is known by how many tokens there are.
+        """Check that texts were encoded by this model's tokenizer, by the number of its tokens.
 
         Raises:
-            InputError: if they are other tokens.
+            InputError: if the data set has another number of tokens.
         """
         size = Subwords(checkpoints.tokenizer(self.folder, self.name)).size
         if data.vocabulary_size != size:
@@ -129,9 +132,13 @@ class Hf:
             )
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A module from token ids int32 [n, L] of its `Subwords` to logits [n, classes].
+        """Build a module from token ids int32 [n, L] of its `Subwords` to logits [n, classes].
 
-        What the weights lack comes from torch's global generator, which the caller seeds.
+        Weights that are missing come from torch's global generator, which the caller seeds.
+
+        Args:
+            shape: (L,).
+            classes: number of logits.
 
         Raises:
             InputError: if texts of L tokens are too long for it.
@@ -159,18 +166,18 @@ class Hf:
 
 
 def _padding(network: Any, folder: Path, name: str) -> int:
-    """The network's padding id; any token where it has none, as it is hidden by the mask."""
+    """The padding id of a network; any token where it has none, as the mask hides it."""
     if network.config.pad_token_id is None:
         theirs = checkpoints.tokenizer(folder, name)
-        known = (theirs.pad_token_id, theirs.eos_token_id, 0)
-        # Networks that answer at the last token look for it by this id.
-        network.config.pad_token_id = next(one for one in known if one is not None)
+        ids = (theirs.pad_token_id, theirs.eos_token_id, 0)
+        # Networks with their output at the last token look for it by this id.
+        network.config.pad_token_id = next(token for token in ids if token is not None)
     padding: int = network.config.pad_token_id
     return padding
 
 
 def _counts(network: nn.Module) -> bool:
-    """True if positions are 0, 1, ..., and not counted in a way of the network's own.
+    """True if positions are 0, 1, ..., and the network does not count them otherwise.
 
     Networks number them once for all texts of a batch, so DP-SGD, which needs the gradient of each
     text alone, has none of these embeddings unless they are numbered for each.

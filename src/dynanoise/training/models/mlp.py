@@ -26,7 +26,7 @@ class Mlp:
     stored_as: ClassVar[str] = "dynanoise.training.models.mlp.Mlp"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A module from float32 [n, *shape] to logits [n, classes], torch's default weights.
+        """Build a module from float32 [n, *shape] to logits [n, classes], torch's default weights.
 
         The weights come from torch's global generator, which the caller seeds and restores.
         """

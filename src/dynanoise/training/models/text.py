@@ -1,4 +1,4 @@
-"""Trained word embeddings, averaged, and a small network: a text classifier for a processor."""
+"""A text classifier for a processor: trained word embeddings, averaged, and a small network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class MeanEmbedding(nn.Module):
-    """From token ids [b, L], 0 = padding, to the mean embedding of the other tokens [b, D].
+    """The mean embedding [b, D] of token ids [b, L] other than padding, which is 0.
 
     Ids beyond the vocabulary count as 1, the unknown word.
     """
@@ -22,9 +22,9 @@ class MeanEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The mean embedding; zero for an empty text."""
-        known = torch.where(tokens < self.vocabulary, tokens, torch.ones_like(tokens)).long()
-        present = (known != 0).sum(dim=1, keepdim=True).clamp(min=1)
-        mean: Tensor = self.table(known).sum(dim=1) / present
+        ids = torch.where(tokens < self.vocabulary, tokens, torch.ones_like(tokens)).long()
+        present = (ids != 0).sum(dim=1, keepdim=True).clamp(min=1)
+        mean: Tensor = self.table(ids).sum(dim=1) / present
         return mean
 
 
@@ -33,7 +33,7 @@ class Text:
     """Mean embedding, one hidden layer with dropout, one linear layer.
 
     Args:
-        vocabulary: how many token ids have embeddings of their own.
+        vocabulary: number of token ids with an embedding each.
         width: of the embeddings and the hidden layer.
         dropout: share of hidden values left out in training.
 
@@ -49,7 +49,7 @@ class Text:
     stored_as: ClassVar[str] = "dynanoise.training.models.text.Text"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """A module from integer token ids [n, L] to logits [n, classes]."""
+        """Build a module from integer token ids [n, L] to logits [n, classes]."""
         return nn.Sequential(
             MeanEmbedding(self.vocabulary, self.width),
             nn.Linear(self.width, self.width),

@@ -1,1 +1,1 @@
-"""How a model is trained: one file a recipe."""
+"""Recipes: ways to train a model, one file each."""

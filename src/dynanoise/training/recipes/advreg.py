@@ -20,7 +20,7 @@ JOINED = {"cifar": (256, 128, 64), "purchase": (512, 256, 128, 64)}
 
 
 class Inference(nn.Module):
-    """h(z, y): how likely logits z about a record of label y are those of a member.
+    """The inference model h(z, y): the probability that logits z on label y are a member's.
 
     A branch K-1024-512-64 for the logits, one K-128-64 for the one-hot label, and a joined part
     that ends in one unit (Nasr et al. 2018). Weights are normal with standard deviation
@@ -46,11 +46,14 @@ class Inference(nn.Module):
         self.joined = nn.Sequential(*list(_layers((128, *joined, 1), generator))[:-1])
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """[b], ln h - ln(1 - h): the sigmoid of it is h.
+        """Compute ln h - ln(1 - h), of which h is the sigmoid.
 
         Args:
             logits: float32 [b, K].
             labels: int64 [b].
+
+        Returns:
+            [b].
         """
         one_hot = nn.functional.one_hot(labels, self.classes).to(logits.dtype)
         both = torch.cat([self.of_logits(logits), self.of_label(one_hot)], dim=1)
@@ -72,14 +75,14 @@ def _layers(widths: tuple[int, ...], generator: torch.Generator) -> nn.Sequentia
 
 
 class Adversary:
-    """The inference model together with what it learns from.
+    """The inference model with the records it is trained on.
 
     Args:
         inference: h.
         members, reference: inputs and labels of known members and non-members.
         rate: Adam's step.
         batch: records of either kind a step.
-        generator: decides which.
+        generator: draws them.
         schedule: of the defended model, for its precision.
     """
 
@@ -102,9 +105,9 @@ class Adversary:
         self.steps = torch.optim.Adam(inference.parameters(), lr=rate, fused=True)
 
     def step(self, model: nn.Module) -> None:
-        """One step of h up its gain; ``model`` keeps its weights, its statistics and its mode."""
-        known, others = self._some(self.members), self._some(self.reference)
-        inputs, labels = torch.cat([known[0], others[0]]), torch.cat([known[1], others[1]])
+        """Make one step of h up its gain; ``model`` keeps its weights, statistics and mode."""
+        members, others = self._drawn(self.members), self._drawn(self.reference)
+        inputs, labels = torch.cat([members[0], others[0]]), torch.cat([members[1], others[1]])
         training = model.training
         model.eval()  # batch normalisation would otherwise learn from the reference
         with torch.no_grad(), loop.precision(inputs.device, self.schedule):
@@ -119,11 +122,18 @@ class Adversary:
         self.steps.step()
 
     def gain(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean of ln h over members: what the defended model lowers; h gets no gradient."""
+        """Compute the mean of ln h over members, which the defended model lowers.
+
+        The inference model gets no gradient.
+
+        Args:
+            logits: [b, K].
+            labels: int64 [b].
+        """
         self.inference.requires_grad_(False)
         return nn.functional.logsigmoid(self.inference(logits, labels)).mean()
 
-    def _some(self, records: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def _drawn(self, records: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         inputs, labels = records
         chosen = torch.randperm(len(labels), generator=self.generator)[: self.batch]
         chosen = chosen.to(labels.device)
@@ -171,7 +181,10 @@ class AdvReg:
             raise InputError(f"joined is {self.joined!r}.", "Use 'cifar' or 'purchase'.")
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode.
+        """Train a model on the members against an inference model.
+
+        Returns:
+            The model in evaluation mode.
 
         Raises:
             InputError: if the reference is empty or shares records with the members.

@@ -1,4 +1,4 @@
-"""DP-SGD by Opacus: clipped gradients of single records, with noise, and what they promise."""
+"""DP-SGD by Opacus: clipped gradients of single records with noise, and their epsilon."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ class DpSgd:
     Abadi et al., "Deep Learning with Differential Privacy", CCS 2016, algorithm 1, with Opacus'
     per-record gradients. A step takes each member with probability batch / n and divides the noisy
     sum by ``schedule.batch``; an epoch has ceil(n / batch) steps. The schedule's optimizer gets the
-    noisy gradient ("adam" keeps the promise as well: it looks at nothing else). Its ``bfloat16`` is
+    noisy gradient ("adam" has the same guarantee, as it uses nothing else). Its ``bfloat16`` is
     not used: gradients of single records are taken in float32.
 
     The returned model is the plain module and carries facts (see `training.facts`): "epsilon",
     "delta" (1 / n), "noise_multiplier", "sampling_rate" and "steps". Epsilon is for adding or
     removing one member, by the accountant of Renyi differential privacy, and for this one training
     run: parameters chosen by looking at other runs, and a retry after divergence, are not counted.
-    The noise comes from torch's ordinary generator, so that the run repeats: it measures what noise
-    does, and is no cryptographic protection.
+    The noise comes from torch's ordinary generator, so that the run repeats: it measures the effect
+    of noise and is not cryptographically secure.
 
     Args:
         schedule: how long and how fast; ``batch`` is the expected batch.
         noise_multiplier: standard deviation of the noise in units of the clipping norm, >= 0. The
-            default is the high-utility setting: it promises next to nothing (epsilon in the
-            hundreds or more) and yet blunts attacks, the baseline that defenses without a promise
-            have to beat (Aerni, Zhang & Tramer 2024). About 1 for a promise that means something.
+            default is the high-utility setting: its guarantee is next to nothing (epsilon in the
+            hundreds or more) and yet it weakens attacks, the baseline that defenses without a
+            guarantee have to beat (Aerni, Zhang & Tramer 2024). About 1 for a useful guarantee.
         max_grad_norm: the L2 norm that a record's gradient is clipped to, > 0.
 
     Raises:
@@ -60,7 +60,10 @@ class DpSgd:
             )
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode, with its facts.
+        """Train a model on the members.
+
+        Returns:
+            The model in evaluation mode, with its facts.
 
         Raises:
             MissingExtraError: if Opacus is not installed.
@@ -99,7 +102,7 @@ class DpSgd:
                     nn.functional.cross_entropy(logits, labels[rows], reduction="sum").backward()
                     noisy.step()
                 except (AttributeError, RuntimeError) as error:
-                    # What Opacus cannot do shows in the first step; memory may run out in any.
+                    # A model that Opacus cannot take fails in the first step; memory in any.
                     if step or isinstance(error, torch.OutOfMemoryError):
                         raise
                     raise _unfit(error) from error
@@ -118,14 +121,14 @@ class DpSgd:
 
 
 def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta: float) -> float:
-    """The epsilon of that many steps at ``delta``, by Opacus' RDP accountant.
+    """Compute the epsilon of a number of steps, by Opacus' RDP accountant.
 
     Mironov, Talwar & Zhang 2019 (arXiv:1908.10530) for the sampled Gaussian mechanism.
 
     Args:
-        noise_multiplier: >= 0; infinite epsilon without noise.
+        noise_multiplier: >= 0; epsilon is infinite without noise.
         sampling_rate: probability that a record is in a batch, in (0, 1].
-        steps: how many batches.
+        steps: number of batches.
         delta: at most 1 / n, in (0, 1).
 
     >>> round(epsilon(1.0, 0.01, 1000, delta=1e-5), 4)
@@ -134,7 +137,7 @@ def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta:
     accountant = _opacus().accountants.RDPAccountant()
     accountant.history.append((noise_multiplier, sampling_rate, steps))
     with warnings.catch_warnings():
-        # Said where epsilon is very large or small: the bound holds, only not tightly.
+        # A warning for very large or small epsilon: the bound holds, only not tightly.
         warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)
         return float(accountant.get_epsilon(delta=delta))
 
@@ -154,17 +157,17 @@ def _opacus() -> Any:
 def _unfit(error: Exception) -> InputError:
     return InputError(
         f"Opacus takes no per-record gradients of this model: {error}",
-        "Use layers that it knows and that keep no state of the records they have seen.",
+        "Use layers that it supports and that keep no state of the records.",
     )
 
 
 def _on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
-    """A generator of the same seed where the gradients are."""
+    """Make a generator of the same seed on the device of the gradients."""
     return torch.Generator(device).manual_seed(generator.initial_seed())
 
 
 def _refuse_mixing(model: nn.Module) -> None:
-    """Batch normalisation makes one record's gradient depend on the others', unboundedly."""
+    """Refuse batch normalisation: one record's gradient depends on the others', without bound."""
     for name, module in model.named_modules():
         mixes = isinstance(module, nn.modules.batchnorm._BatchNorm)
         remembers = isinstance(module, nn.modules.instancenorm._InstanceNorm) and (
@@ -173,7 +176,7 @@ def _refuse_mixing(model: nn.Module) -> None:
         if mixes or remembers:
             raise InputError(
                 f"{name or 'The model'} is {type(module).__name__}, which mixes the records of a "
-                "batch: DP-SGD could promise nothing.",
+                "batch: DP-SGD would have no guarantee.",
                 "Use the architecture without batch normalisation, or nn.GroupNorm instead.",
             )
 

@@ -18,7 +18,7 @@ Scaling = Literal["per_class", "per_batch"]
 
 
 def label_confidence(gamma: float, classes: int) -> float:
-    """The p for which a label of p on y and (1-p)/(K-1) elsewhere has entropy gamma ln K.
+    """Compute the p for which a label of p on y and (1-p)/(K-1) elsewhere has entropy gamma ln K.
 
     Args:
         gamma: in [0, 1]; 0 gives a hard label, 1 a uniform one.
@@ -41,7 +41,15 @@ def label_confidence(gamma: float, classes: int) -> float:
 
 
 def soft_labels(labels: Tensor, confidence: float, classes: int) -> Tensor:
-    """float32 [b, K]: ``confidence`` on the label, the rest spread evenly.
+    """Make soft labels: ``confidence`` on the label, the rest spread evenly.
+
+    Args:
+        labels: int64 [b].
+        confidence: in [1 / K, 1].
+        classes: K >= 2.
+
+    Returns:
+        float32 [b, K].
 
     >>> soft_labels(torch.tensor([1]), 0.5, 3).tolist()
     [[0.25, 0.5, 0.25]]
@@ -53,7 +61,7 @@ def soft_labels(labels: Tensor, confidence: float, classes: int) -> Tensor:
 
 
 def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> Tensor:
-    """KL(soft || p) - alpha H(p) of one batch, a scalar (Chen & Pattabiraman 2024, section IV).
+    """Compute KL(soft || p) - alpha H(p) of one batch (Chen & Pattabiraman 2024, section IV).
 
     Args:
         logits: [b, K].
@@ -61,6 +69,9 @@ def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> T
         alpha: weight of the entropy, averaged over the batch.
         scaling: "per_class" averages the KL terms over batch and classes, "per_batch" over the
             batch alone.
+
+    Returns:
+        A scalar.
 
     >>> rows, soft = torch.tensor([[0.0, 0.0]]), torch.tensor([[1.0, 0.0]])
     >>> for scaling in ("per_class", "per_batch"):  # ln 2 / 2 and ln 2
@@ -77,20 +88,20 @@ def hamp_loss(logits: Tensor, soft: Tensor, alpha: float, scaling: Scaling) -> T
 
 @dataclass(frozen=True)
 class Hamp:
-    """Training on labels of high entropy, with a reward for answers of high entropy.
+    """Training on labels of high entropy, with a reward for outputs of high entropy.
 
     Chen & Pattabiraman, "Overconfidence is a Dangerous Thing: Mitigating Membership Inference
     Attacks by Enforcing Less Confident Prediction", NDSS 2024. The other half, which replaces the
-    answers' values, is a defense at answer time.
+    outputs' values, is the defense `defenses.hamp.HAMP`.
 
     Args:
-        schedule: how long and how fast. With "per_class" the loss is K times smaller, which Adam
-            does not feel but SGD does: the authors step by 0.5.
+        schedule: how long and how fast. With "per_class" the loss is K times smaller, which
+            changes the steps of SGD and not of Adam: the authors step by 0.5.
         gamma: entropy of the soft labels as a share of ln K, in [0, 1).
         alpha: weight of the entropy reward, >= 0.
-        scaling: "per_class", the authors': KL averaged over the batch and the classes, which is
-            what the published alpha belongs to; or "per_batch", that of DynaNoise's artifact,
-            which makes the reward K times weaker.
+        scaling: "per_class", the authors': KL averaged over the batch and the classes, to which the
+            published alpha belongs; or "per_batch", that of DynaNoise's artifact, which makes the
+            reward K times weaker.
 
     Raises:
         InputError: for a parameter outside its range.
@@ -107,13 +118,13 @@ class Hamp:
         if not (0 <= self.gamma < 1 and self.alpha >= 0):
             raise InputError(
                 f"gamma is {self.gamma} and alpha {self.alpha}.",
-                "Use a gamma from 0 to below 1, where labels say nothing, and no negative alpha.",
+                "Use a gamma from 0 to below 1, where labels are uniform, and no negative alpha.",
             )
         if self.scaling not in ("per_class", "per_batch"):
             raise InputError(f"scaling is {self.scaling!r}.", "Use 'per_class' or 'per_batch'.")
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode."""
         classes = material.data.classes
 
         def loss(logits: Tensor, soft: Tensor, epoch: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Plain training: cross-entropy, nothing else."""
+"""Plain training by cross-entropy."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Plain:
     stored_as: ClassVar[str] = "dynanoise.training.recipes.plain.Plain"
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode."""
         return loop.fit_members(material, self.schedule)
 
 

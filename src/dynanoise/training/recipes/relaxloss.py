@@ -15,7 +15,7 @@ from dynanoise.training.schedule import Schedule
 
 
 def relaxed(logits: Tensor, labels: Tensor, epoch: int, alpha: float, upper: float) -> Tensor:
-    """The loss of one batch (Chen, Yu & Fritz, ICLR 2022, algorithm 1), a scalar.
+    """Compute the loss of one batch (Chen, Yu & Fritz, ICLR 2022, algorithm 1), a scalar.
 
     With L the batch's mean cross-entropy: even epochs |L - alpha|; odd epochs L where L > alpha,
     else the mean of [wrong] CE(z, soft) - CE(z, y), where soft has min(p_y, upper) on y and the
@@ -42,13 +42,13 @@ def relaxed(logits: Tensor, labels: Tensor, epoch: int, alpha: float, upper: flo
     if epoch % 2 == 0:
         return (level - alpha).abs()
     log_probs = logits.log_softmax(dim=1)
-    own = log_probs.gather(1, labels[:, None])
-    confidence = own.exp().clamp(max=upper)
+    on_label = log_probs.gather(1, labels[:, None])
+    confidence = on_label.exp().clamp(max=upper)
     others = (1 - confidence) / (logits.shape[1] - 1)
     soft = others.expand_as(logits).scatter(1, labels[:, None], confidence)
     wrong = logits.argmax(dim=1) != labels
     flattening = -(soft * log_probs).sum(dim=1)
-    return torch.where(level > alpha, level, (wrong * flattening + own[:, 0]).mean())
+    return torch.where(level > alpha, level, (wrong * flattening + on_label[:, 0]).mean())
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RelaxLoss:
             )
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode."""
 
         def loss(logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
             return relaxed(logits, labels, epoch, self.alpha, self.upper)

@@ -1,4 +1,4 @@
-"""SELENA: a student distilled from sub-models that never saw the example they answer about."""
+"""SELENA: a student distilled from sub-models' outputs on records that they were not trained on."""
 
 from __future__ import annotations
 
@@ -18,10 +18,19 @@ from dynanoise.training.schedule import Schedule
 
 
 def partition(count: int, models: int, left_out: int, generator: torch.Generator) -> Tensor:
-    """Which sub-model sees which example: bool [models, count].
+    """Draw the records that each sub-model is trained on.
 
-    Each example is left out of exactly ``left_out`` sub-models, drawn uniformly and independently,
-    so a sub-model sees about count (1 - left_out / models) examples.
+    Each record is left out of exactly ``left_out`` sub-models, drawn uniformly and independently,
+    so a sub-model is trained on about count (1 - left_out / models) records.
+
+    Args:
+        count: number of records.
+        models: number of sub-models.
+        left_out: number of sub-models that a record is left out of.
+        generator: of the draws.
+
+    Returns:
+        bool [models, count], True where a sub-model is trained on a record.
 
     >>> seen = partition(4, 5, 2, torch.Generator().manual_seed(0))
     >>> seen.shape, seen.sum(0).tolist()
@@ -35,54 +44,56 @@ def partition(count: int, models: int, left_out: int, generator: torch.Generator
 def split_ai(
     train: Callable[[int, Tensor], nn.Module], inputs: Tensor, labels: Tensor, seen: Tensor
 ) -> Tensor:
-    """The mean softmax of the sub-models that never saw an example, float32 [n, K].
+    """Average the outputs of the sub-models that were not trained on a record (Split-AI).
 
-    A sub-model teaches only what it did not see, in evaluation mode, and is then let go: one is in
-    memory at a time.
+    A sub-model is queried in evaluation mode and then released: one is in memory at a time.
 
     Args:
-        train: from a sub-model's number and the positions int64 [m] it may see to the sub-model.
+        train: trains a sub-model, from its number and the positions int64 [m] of its records.
         inputs: [n, ...].
         labels: int64 [n], to notice a sub-model that learnt nothing.
         seen: bool [models, n], see `partition`.
 
+    Returns:
+        The mean softmax float32 [n, K], on the device of ``inputs``.
+
     Raises:
-        DivergedError: for a sub-model at chance on the examples it was trained on.
+        DivergedError: for a sub-model at chance on the records it was trained on.
     """
-    answers: Tensor | None = None
-    for number, its in enumerate(seen):
-        own, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (its, ~its))
-        teacher = train(number, own).eval()
+    total: Tensor | None = None
+    for number, members in enumerate(seen):
+        rows, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (members, ~members))
+        teacher = train(number, rows).eval()
         divergence.check(
             f"sub-model {number}",
-            loop.answer(teacher, inputs[own]).numpy(),
-            labels[own].cpu().numpy(),
+            loop.predict(teacher, inputs[rows]).numpy(),
+            labels[rows].cpu().numpy(),
         )
         if len(unseen) == 0:
             continue
-        said = loop.answer(teacher, inputs[unseen]).softmax(dim=1)
-        if answers is None:
-            answers = torch.zeros(len(inputs), said.shape[1])
-        answers[unseen.cpu()] += said
-    assert answers is not None  # every example is left out of at least one
-    return (answers / (~seen).sum(dim=0)[:, None]).to(inputs.device)
+        outputs = loop.predict(teacher, inputs[unseen]).softmax(dim=1)
+        if total is None:
+            total = torch.zeros(len(inputs), outputs.shape[1])
+        total[unseen.cpu()] += outputs
+    assert total is not None  # every record is left out of at least one
+    return (total / (~seen).sum(dim=0)[:, None]).to(inputs.device)
 
 
 @dataclass(frozen=True)
 class Selena:
-    """Split-AI's sub-models teach a student, which alone is returned.
+    """A student distilled from Split-AI's sub-models, which are not kept.
 
     Tang et al., "Mitigating Membership Inference Attacks by Self-Distillation Through a Novel
-    Ensemble Architecture", USENIX Security 2022. The student sees the members' inputs and the
-    sub-models' answers, no true label and no other data; no epoch is selected by test accuracy.
+    Ensemble Architecture", USENIX Security 2022. The student is trained on the members' inputs and
+    the sub-models' outputs, no true label and no other data; no epoch is selected by test accuracy.
 
-    The returned model carries the map as the fact "seen" (see `training.facts`): bool
-    [models, n], whether a sub-model saw the member at that position of ``material.members``.
+    The returned model carries the fact "seen" (see `training.facts`): bool [models, n], True where
+    a sub-model was trained on the member at that position of ``material.members``.
 
     Args:
         schedule: of every sub-model and of the student.
         models: K, the number of sub-models.
-        left_out: L, how many of them never see a given member, 1 <= L < K.
+        left_out: L, the number of sub-models that a member is left out of, 1 <= L < K.
 
     Raises:
         InputError: unless 1 <= ``left_out`` < ``models``.
@@ -103,7 +114,15 @@ class Selena:
             )
 
     def train(self, material: Material) -> nn.Module:
-        """The student in evaluation mode."""
+        """Train the sub-models and the student.
+
+        Returns:
+            The student in evaluation mode.
+
+        Raises:
+            InputError: if a sub-model has no members.
+            DivergedError: for a sub-model at chance on its members.
+        """
         inputs, labels = material.inputs(material.members), material.labels(material.members)
         seen = partition(len(inputs), self.models, self.left_out, material.generator("left out"))
         if not seen.any(dim=1).all():
@@ -126,8 +145,8 @@ class Selena:
                     material.generator(f"order of sub-model {number}"),
                 )
 
-        answers = split_ai(train_one, inputs, labels, seen)
-        loop.fit(student, inputs, answers, self.schedule, material.generator("order"))
+        soft = split_ai(train_one, inputs, labels, seen)
+        loop.fit(student, inputs, soft, self.schedule, material.generator("order"))
         attach(student, {"seen": seen.numpy()})
         return student
 

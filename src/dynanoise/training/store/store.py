@@ -1,8 +1,7 @@
-"""Trained models and what they said, kept under a hash of everything that determines them.
+"""A store of trained models and their outputs, under a hash of everything that determines them.
 
-An entry appears whole or not at all, so a run that was killed at any moment finds every model that
-was finished and nothing that was not. No pickle: weights are safetensors, answers npz, the
-description JSON.
+An entry appears whole or not at all, so a run that was killed at any moment finds every finished
+model and no other. No pickle: weights are safetensors, outputs npz, the description JSON.
 """
 
 from __future__ import annotations
@@ -34,9 +33,9 @@ _FACT = "fact_"
 
 
 def describe(job: Job, data: Data) -> dict[str, Any]:
-    """Everything that determines a job's answers, as JSON can hold it.
+    """Everything that determines a job's outputs, as JSON can hold it.
 
-    The name of the job is not among it: the same model in another part is the same model.
+    The name of the job is not part of it: the same model in another role is the same model.
     """
 
     def component(value: Any) -> dict[str, Any]:
@@ -49,11 +48,11 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
     def ids(values: Any) -> str:
         return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
 
-    asked_further: dict[str, Any] = {}
+    near: dict[str, Any] = {}
     if job.further is not None:
-        asked_further["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
+        near["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
     return {
-        **asked_further,
+        **near,
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),
@@ -93,7 +92,7 @@ class Entry:
 
     Attributes:
         key: its hash.
-        description: what `describe` said, with "job", "data set" and "seconds" for people.
+        description: see `describe`, with "job", "data set" and "seconds" for people.
         size: bytes on disk.
         made: seconds since the epoch.
     """
@@ -126,7 +125,7 @@ class Store:
 
     @property
     def pause(self) -> float:
-        """Seconds between two looks whether somebody else has finished a model."""
+        """Seconds between two looks for a model that another run is training."""
         return self._storage.pause
 
     def __contains__(self, name: str) -> bool:
@@ -134,22 +133,22 @@ class Store:
         return self._storage.holds(name)
 
     def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
-        """Tells others that a model is being trained, see `storage.Storage.claim`.
+        """Claim a model against other runs while it is trained, see `storage.Storage.claim`.
 
         Args:
             name: its key.
-            owner: of the claim; may take over what it claimed before.
+            owner: of the claim; it may take over its own earlier claim.
         """
         return self._storage.claim(name, owner)
 
     def get(self, name: str) -> Answers | None:
-        """The answers stored under a key; None if there are none or they are damaged.
+        """Read the outputs stored under a key; None if there are none or they are damaged.
 
         A damaged entry (a checksum does not fit, a part is missing) is logged and removed, so that
         it is trained again.
 
         Raises:
-            StoreError: if the store is no folder and cannot be asked.
+            StoreError: if a store at an address cannot be reached.
         """
         storage = self._storage
         try:
@@ -184,7 +183,7 @@ class Store:
         self._storage.remove(name)
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
-        """The stored state dictionary of a model, facts included; see `facts.load`.
+        """Read the state dictionary of a model, facts included; see `facts.load_state`.
 
         Raises:
             UnknownNameError: if nothing is stored under the key.
@@ -202,12 +201,20 @@ class Store:
                 f"The stored model {name[:12]} was damaged.", "Train it again."
             ) from error
 
-    def put(self, name: str, made: Trained | Answers, description: dict[str, Any]) -> bool:
-        """Stores a model and its answers, or further answers alone; True if it is there afterwards.
+    def put(self, name: str, result: Trained | Answers, description: dict[str, Any]) -> bool:
+        """Store a model with its outputs, or outputs on near-duplicates alone.
 
-        A store that is full or cannot be written is logged and loses nothing but the storing.
+        A store that is full or cannot be written is logged, and the run goes on.
+
+        Args:
+            name: the key.
+            result: the model or the outputs.
+            description: see `describe`.
+
+        Returns:
+            True if the entry is there afterwards.
         """
-        answers = made.answers if isinstance(made, Trained) else made
+        answers = result.answers if isinstance(result, Trained) else result
         facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
         arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
         if answers.near is not None:
@@ -216,8 +223,8 @@ class Store:
             file = io.BytesIO()
             np.savez(file, **arrays)
             parts = {_ANSWERS: file.getvalue()}
-            if isinstance(made, Trained):
-                parts[_WEIGHTS] = save(_apart(made.model.state_dict()))
+            if isinstance(result, Trained):
+                parts[_WEIGHTS] = save(_apart(result.model.state_dict()))
             entry = {
                 **description,
                 "retries": answers.retries,
@@ -231,17 +238,22 @@ class Store:
         return True
 
     def entries(self) -> Iterator[Entry]:
-        """What is stored, oldest first; unreadable entries are left out."""
-        found = []
+        """All stored models, oldest first; unreadable entries are left out."""
+        entries = []
         for listed in self._storage.entries():
             try:
-                found.append(Entry(listed.name, json.loads(listed.text), listed.size, listed.made))
+                entries.append(
+                    Entry(listed.name, json.loads(listed.text), listed.size, listed.made)
+                )
             except ValueError:
                 continue
-        yield from sorted(found, key=lambda entry: entry.made)
+        yield from sorted(entries, key=lambda entry: entry.made)
 
     def remove(self, prefixes: Iterable[str]) -> list[str]:
-        """Removes the entries whose keys begin with one of the prefixes; their keys.
+        """Remove the entries whose keys begin with one of the prefixes.
+
+        Returns:
+            The keys of the removed entries.
 
         Raises:
             UnknownNameError: if a prefix fits no entry; nothing is removed then.
@@ -260,23 +272,26 @@ class Store:
         return chosen
 
     def sweep(self, older_than: float = 3600.0) -> None:
-        """Removes what killed processes left unfinished longer than some seconds ago.
+        """Remove what killed processes left unfinished longer than some seconds ago.
+
+        Args:
+            older_than: seconds.
 
         Raises:
-            StoreError: if the store is no folder and cannot be asked.
+            StoreError: if a store at an address cannot be reached.
         """
         self._storage.sweep(older_than)
 
 
 def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Tensors in order, of which none shares memory with another: safetensors refuses those."""
-    found: dict[str, torch.Tensor] = {}
-    seen: set[int] = set()
+    """Copy tensors that share memory with an earlier one, which safetensors refuses."""
+    apart: dict[str, torch.Tensor] = {}
+    places: set[int] = set()
     for name, value in state.items():
         place = value.untyped_storage().data_ptr()
-        found[name] = value.clone().contiguous() if place in seen else value.contiguous()
-        seen.add(place)
-    return found
+        apart[name] = value.clone().contiguous() if place in places else value.contiguous()
+        places.add(place)
+    return apart
 
 
 def _checked(storage: Storage, name: str, part: str, sha256: str) -> bytes:
