@@ -23,7 +23,7 @@ class Scalar:
 
     Attributes:
         value: text, a number, a boolean or None.
-        text: as it is written, so that a model called 1.10 does not become 1.1.
+        text: the value as written, so that a model called 1.10 does not become 1.1.
         line: in the file, from 1.
     """
 
@@ -38,7 +38,7 @@ class Section:
 
     Attributes:
         file: name of the file in messages.
-        prefix: of its names in messages, "noise." or nothing.
+        prefix: prefix of its names in messages, "noise." or nothing.
         line: first line, from 1.
         entries: values and sections by name.
     """

@@ -36,7 +36,7 @@ def read_model(path: Path) -> tuple[Any, bytes]:
         The ModelProto, and the bytes of its file.
 
     Raises:
-        DataFileError: if it is no ONNX model.
+        DataFileError: if it is not an ONNX model.
         MissingExtraError: if onnx is not installed.
     """
     onnx = require("onnx", "Reading an ONNX model")
@@ -227,9 +227,9 @@ class Tensor:
 
     Attributes:
         name: in the graph.
-        kind: its element type, of onnx.TensorProto.
-        dims: of each axis, a size, a name, or None where nothing is known.
-        axis: of the classes, from 0.
+        kind: element type, a number of onnx.TensorProto.
+        dims: size or name of each axis; None where nothing is known.
+        axis: axis of the classes, from 0.
     """
 
     name: str
@@ -264,7 +264,7 @@ def find_output(model: Any, path: Path, output: str | None, class_axis: int, kin
         kind: "logits" or "probabilities", as declared by the user.
 
     Raises:
-        DataFileError: if it is no tensor of floating-point numbers, its number of classes is
+        DataFileError: if it is not a tensor of floating-point numbers, its number of classes is
             unknown or 1, or the node that makes it contradicts the declared kind.
         InputError: if there is none of that name, several to choose from, or no such axis.
     """

@@ -40,7 +40,7 @@ class DefendedSession:
         output: with ``defense``, name of the output with the logits; None for the only one.
         class_axis: with ``defense``, axis of its classes.
         input: with ``defense``, kind of that output, "logits" or "probabilities".
-        providers: of ONNX Runtime; by default the processor.
+        providers: providers of ONNX Runtime; by default the processor.
         options: onnxruntime.SessionOptions.
 
     Raises:

@@ -79,8 +79,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         defense_: the fitted defense.
         noise_: "fresh", or the `Keyed` noise with cell width, name and digest.
         classes_: class labels, [K].
-        n_features_in_: as in the classifier.
-        feature_names_in_: as in the classifier, if it has them.
+        n_features_in_: number of features of the classifier.
+        feature_names_in_: names of the classifier's features, if it has them.
 
     >>> from sklearn.datasets import load_iris
     >>> from sklearn.linear_model import LogisticRegression

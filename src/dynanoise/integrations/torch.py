@@ -109,8 +109,8 @@ class Defended(nn.Module):
         get the old noise.
 
         Args:
-            module: as for `Defended`.
-            defense: as for `Defended`.
+            module: a module, see `Defended`.
+            defense: the defense, fitted where it must be.
             cell_width: width of the cells, in logits.
             model: the model's name.
             key: a reference to the root secret, never the secret.
@@ -126,8 +126,8 @@ class Defended(nn.Module):
         """Wrap a module with the defense, noise and output of a configuration.
 
         Args:
-            module: as for `Defended`. If it returns a tuple, wrap it by hand: the output of a
-                configuration is a name.
+            module: a module, see `Defended`. If it returns a tuple, wrap it by hand: the output of
+                a configuration is a name.
             configuration: a `Configuration`, or the path of a `defense.yaml`.
         """
         config = Configuration.of(configuration)
@@ -148,8 +148,8 @@ class Defended(nn.Module):
         """Compute defended probabilities.
 
         Args:
-            args: of the wrapped module.
-            kwargs: of the wrapped module.
+            args: arguments of the wrapped module.
+            kwargs: arguments of the wrapped module.
 
         Returns:
             Probabilities of the shape, dtype and device of the module's logits, detached.
@@ -298,7 +298,7 @@ def narrow_probs(probs: torch.Tensor, dtype: torch.dtype, axis: int = -1) -> tor
 
     Args:
         probs: float32 or float64.
-        dtype: of the result.
+        dtype: dtype of the result.
         axis: axis of the classes.
 
     >>> narrow_probs(torch.tensor([[0.3331, 0.3332, 0.3333]]), torch.bfloat16).argmax().item()

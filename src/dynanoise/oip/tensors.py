@@ -261,7 +261,7 @@ def to_values(values: Array) -> Any:
     """Convert values for JSON: a flat array that orjson writes, or a list of text.
 
     Raises:
-        Refused: if BYTES are no text in UTF-8.
+        Refused: if BYTES are not text in UTF-8.
     """
     if values.dtype.kind == "O":
         try:

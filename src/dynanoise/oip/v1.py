@@ -17,7 +17,7 @@ def parse(body: bytes, description: Description) -> tuple[Tensor, ...]:
     Args:
         body: ``{"instances": [...]}``, each of them the input's values, or an object with the
             values of every input.
-        description: of the model, with the types of the inputs.
+        description: metadata of the model, with the types of the inputs.
 
     Returns:
         A tensor for each input.

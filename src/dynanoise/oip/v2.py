@@ -36,7 +36,7 @@ class Request:
     """A request of a client.
 
     Args:
-        inputs: of the model.
+        inputs: tensors.
         id: returned with the response.
         outputs: names of the requested outputs; empty for all.
         binary: whether the response has its values as bytes.

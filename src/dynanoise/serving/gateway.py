@@ -56,7 +56,7 @@ class Gateway:
 
     Args:
         model: computes the outputs.
-        configuration: of the defense.
+        configuration: defense, noise and output.
         clients: clients with API keys; None to serve anyone.
         budgets: query budgets of the clients.
         limits: limits of requests.

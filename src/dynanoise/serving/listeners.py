@@ -131,7 +131,7 @@ class Connection(H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP, in the form of the protocol's errors."""
+        """Refuse a request that is not HTTP, in the form of the protocol's errors."""
         body = b'{"error":"The request is no valid HTTP."}'
         headers = [
             (b"content-type", b"application/json"),

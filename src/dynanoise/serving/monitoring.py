@@ -172,7 +172,7 @@ class Windows:
     window and the last request; an attacker who reads the process's memory has the secret as well.
 
     Args:
-        configuration: of the defense.
+        configuration: defense, noise and output.
         report: called with each complete window.
         size: queries in one window.
     """
@@ -191,7 +191,7 @@ class Windows:
         """Add rows.
 
         Args:
-            outputs: of the model, with classes along the configured axis.
+            outputs: outputs of the model, with classes along the configured axis.
             probs: defended probabilities of the same shape.
 
         Returns:

@@ -164,7 +164,7 @@ def application(options: Serving) -> Any:
     the logger "dynanoise.gateway" with their fields in ``fields``.
 
     Args:
-        options: of `dynanoise serve`.
+        options: options of `dynanoise serve`.
 
     Raises:
         InputError: if the options do not fit together.
@@ -199,7 +199,7 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     """Make the gateway.
 
     Args:
-        options: of `dynanoise serve`.
+        options: options of `dynanoise serve`.
         logs: whether to send all logs of the process to standard error.
 
     Returns:

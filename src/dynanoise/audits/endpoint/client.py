@@ -73,7 +73,7 @@ class Endpoint:
         spent: number of queries spent.
 
     Raises:
-        InputError: if the URL is no model's, or the key cannot be read.
+        InputError: if the URL is not that of a model, or the key cannot be read.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class Endpoint:
         """Convert records to the data type of the model.
 
         Args:
-            metadata: of the model.
+            metadata: metadata of the model.
             inputs: records [N, ...].
 
         Raises:
@@ -174,7 +174,7 @@ class Endpoint:
         """Query the model, in requests of as many records as the server takes.
 
         Args:
-            metadata: of the model.
+            metadata: metadata of the model.
             inputs: records [n, ...], from `convert`.
             output: name of an output; None where there is one only.
             progress: called after each request.

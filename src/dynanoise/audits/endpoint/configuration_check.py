@@ -31,7 +31,7 @@ class ServerOutputs:
     """Outputs of a server.
 
     Attributes:
-        metadata: of the model.
+        metadata: metadata of the model.
         repeated: outputs of repeated queries.
         log_probs: float64 [Q, N, K], ln of the outputs' probabilities.
         probabilities: whether the outputs are probabilities; if not, they count as logits.
@@ -87,7 +87,7 @@ def find_differences(
         server: outputs of the server.
         configuration: the expected configuration.
         logits: the model's own logits [N, K], where they are known.
-        seed: of the noise that the server's is compared with.
+        seed: seed of the noise that the server's is compared with.
 
     Yields:
         A clause for each difference.

@@ -53,7 +53,7 @@ class OnnxModel:
             the output for a record depends on the others.
 
     Raises:
-        InputError: if it is no ONNX model, or has no such output or axis.
+        InputError: if it is not an ONNX model, or has no such output or axis.
         MissingExtraError: if onnxruntime is not installed.
     """
 

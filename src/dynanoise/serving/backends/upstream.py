@@ -31,7 +31,7 @@ class Upstream:
     """A model behind another server, whose texts and errors never reach a client.
 
     Args:
-        url: of the server, http or https, without credentials.
+        url: address of the server, http or https, without credentials.
         name: name of the model there, and here.
         version: the version queried there, and the only one served here; None for the server's
             choice.
@@ -41,7 +41,7 @@ class Upstream:
         limit: seconds that a response may take.
 
     Raises:
-        InputError: if it is no plain URL.
+        InputError: if it is not a plain URL.
     """
 
     def __init__(
