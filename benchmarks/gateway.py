@@ -1,13 +1,12 @@
-"""What the defense costs behind the gateway: requests a second and latencies under load.
+"""Cost of the defense in the gateway: requests a second and latencies under load.
 
     apt-get install wrk
     python benchmarks/gateway.py
 
-Two gateways before the same ONNX model, one with the defense and one whose answers are undefended
-(defense none), each in a process of its own; load from a further process, wrk, which keeps
-connections open and asks about one record at a time, first one gateway and then the other, in
-turns, so that both see the same machine. Then both stand as proxies before a third gateway that
-serves the model, and that one is also asked directly.
+Two gateways in front of the same ONNX model, with the defense and without (defense none), each in a
+process of its own. The load comes from a further process, wrk, which keeps connections open and
+sends one record at a time, to the two gateways in turns, so that both see the same machine. Then
+both are proxies in front of a third gateway that serves the model and also gets queries directly.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ MODES = ("onnx", "upstream")
 
 
 def model_file(path: Path, width: int) -> Path:
-    """A network with two hidden layers of so many units: the wider, the slower."""
+    """Write a network with two hidden layers of ``width`` units: the wider, the slower."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -64,7 +63,7 @@ def model_file(path: Path, width: int) -> Path:
         "network",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", FEATURES])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", CLASSES])],
-        [numpy_helper.from_array(one, f"w{number}") for number, one in enumerate(weights)],
+        [numpy_helper.from_array(array, f"w{number}") for number, array in enumerate(weights)],
     )
     onnx.save(
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path
@@ -73,21 +72,21 @@ def model_file(path: Path, width: int) -> Path:
 
 
 def defense_file(path: Path, model: Path, defended: bool) -> Path:
-    """DynaNoise with keyed noise, or no defense."""
+    """Write a defense.yaml: DynaNoise with keyed noise, or no defense."""
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     keyed = {"name": "keyed", "cell_width": 4.0, "model": "benchmark", "weights": digest}
-    said = {
+    settings = {
         "version": 1,
         "defense": {"name": "dynanoise" if defended else "none"},
         "noise": keyed if defended else {"name": "fresh"},
     }
-    path.write_text(yaml.safe_dump(said))
+    path.write_text(yaml.safe_dump(settings))
     return path
 
 
 @contextlib.contextmanager
 def gateway(folder: Path, *arguments: object) -> Iterator[int]:
-    """A gateway in a process of its own, which logs into a file; gives its port."""
+    """Run a gateway in a process of its own, which logs into a file; yields its port."""
     command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0", "--no-auth"]
     command += ["--rate", "0", "--budget", "0", "--concurrency", "256", *map(str, arguments)]
     with tempfile.NamedTemporaryFile("w+", dir=folder, suffix=".log") as log:
@@ -97,13 +96,13 @@ def gateway(folder: Path, *arguments: object) -> Iterator[int]:
         try:
             while True:
                 lines = Path(log.name).read_text().splitlines()
-                said = [json.loads(line) for line in lines if '"listening"' in line]
-                if said:
+                events = [json.loads(line) for line in lines if '"listening"' in line]
+                if events:
                     break
                 if process.poll() is not None:
                     raise RuntimeError(f"The gateway did not start: {lines}")
                 time.sleep(0.05)
-            yield said[0]["port"]
+            yield events[0]["port"]
         finally:
             process.terminate()
             process.wait(30)
@@ -111,12 +110,12 @@ def gateway(folder: Path, *arguments: object) -> Iterator[int]:
 
 @dataclass
 class Load:
-    """What wrk saw of one gateway, over all turns.
+    """Measurements of wrk for one gateway, over all turns.
 
     Attributes:
-        seconds: of load.
-        errors: requests that got no answer, or another status than 200.
-        counts: how often each latency occurred, in microseconds.
+        seconds: duration of the load.
+        errors: number of requests without a response, or with another status than 200.
+        counts: number of responses by latency in microseconds.
     """
 
     seconds: float = 0.0
@@ -124,7 +123,13 @@ class Load:
     counts: Counter[int] = field(default_factory=Counter)
 
     def add(self, port: int, model: str, seconds: int, clients: int) -> float:
-        """Asks for some seconds, with so many clients at once.
+        """Send queries for some seconds.
+
+        Args:
+            port: port of the gateway.
+            model: name of the model.
+            seconds: duration.
+            clients: number of clients at the same time.
 
         Returns:
             Milliseconds at the median of this turn.
@@ -132,13 +137,13 @@ class Load:
         script = Path(__file__).with_name("_gateway_load.lua")
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"]
         command += ["-s", str(script), f"http://127.0.0.1:{port}", "--", model, str(FEATURES)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
-        found = json.loads(done.stdout.splitlines()[-1])
-        self.seconds += found["microseconds"] / 1e6
-        self.errors += sum(found["errors"].values())
-        one = Counter(dict(found["latencies"]))
-        self.counts += one
-        return percentile(one, 50)
+        wrk = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
+        turn = json.loads(wrk.stdout.splitlines()[-1])
+        self.seconds += turn["microseconds"] / 1e6
+        self.errors += sum(turn["errors"].values())
+        latencies = Counter(dict(turn["latencies"]))
+        self.counts += latencies
+        return percentile(latencies, 50)
 
     def summary(self) -> dict[str, Any]:
         """Requests a second, milliseconds at the median and the 99th percentile, failures."""
@@ -153,21 +158,21 @@ class Load:
 
 
 def percentile(counts: Mapping[int, int], percent: float) -> float:
-    """Milliseconds below which a share of the latencies lies.
+    """Compute a percentile of latencies, in milliseconds.
 
     >>> percentile({1000: 98, 5000: 2}, 50), percentile({1000: 98, 5000: 2}, 99)
     (1.0, 5.0)
     """
-    total, seen = sum(counts.values()), 0
+    total, below = sum(counts.values()), 0
     for value in sorted(counts):
-        seen += counts[value]
-        if 100 * seen >= percent * total:
+        below += counts[value]
+        if 100 * below >= percent * total:
             return value / 1000
-    raise RuntimeError("Nothing was answered in a turn; make turns longer.")
+    raise RuntimeError("A turn had no response; make turns longer.")
 
 
 def model_ms(path: Path) -> float:
-    """Milliseconds of one answer of the model alone, the median of 50 on one thread."""
+    """Measure one query of the model alone, in milliseconds: median of 50 on one thread."""
     runtime = require("onnxruntime", "Measuring a model")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -181,10 +186,10 @@ def model_ms(path: Path) -> float:
     return round(1000 * float(np.median(times)), 3)
 
 
-def measured(
-    width: int, upstream: bool, chosen: argparse.Namespace, folder: Path
+def measure(
+    width: int, upstream: bool, options: argparse.Namespace, folder: Path
 ) -> list[dict[str, Any]]:
-    """Rows for one model, with the ratio of the medians."""
+    """Measure one model; a row for each number of clients, with the ratio of the medians."""
     model = model_file(folder / f"m{width}.onnx", width)
     alone, rows = model_ms(model), []
     with contextlib.ExitStack() as stack:
@@ -199,19 +204,21 @@ def measured(
             source = ("--upstream", url, "--model-name", model.stem)
         ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended))
         ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed))
-        for clients in chosen.clients:
-            found = {way: Load() for way in ports}
+        for clients in options.clients:
+            loads = {way: Load() for way in ports}
             ratios = []
-            for port in ports.values() if chosen.seconds >= 30 else ():
+            for port in ports.values() if options.seconds >= 30 else ():
                 Load().add(port, model.stem, 1, clients)  # to warm up
-            for turn in range(chosen.turns):
+            for turn in range(options.turns):
                 order = list(ports)[:: 1 if turn % 2 else -1]
-                each = max(1, chosen.seconds // chosen.turns)
-                took = {way: found[way].add(ports[way], model.stem, each, clients) for way in order}
-                ratios.append(round(took["defended"] / took["undefended"], 4))
+                each = max(1, options.seconds // options.turns)
+                medians = {
+                    way: loads[way].add(ports[way], model.stem, each, clients) for way in order
+                }
+                ratios.append(round(medians["defended"] / medians["undefended"], 4))
             row: dict[str, Any] = {"mode": "upstream" if upstream else "onnx", "width": width}
             row |= {"model_ms": alone, "clients": clients}
-            row |= {way: got.summary() for way, got in found.items()}
+            row |= {way: load.summary() for way, load in loads.items()}
             row["p50_ratio"] = round(row["defended"]["p50_ms"] / row["undefended"]["p50_ms"], 4)
             row["p50_ratio_of_each_turn"] = ratios
             rows.append(row)
@@ -220,7 +227,7 @@ def measured(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures and writes the result."""
+    """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/gateway.json"))
     parser.add_argument("--widths", type=int, default=[16, 5120], nargs="+", help="hidden units")
@@ -228,29 +235,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=int, default=60, help="of load on each gateway")
     parser.add_argument("--turns", type=int, default=6, help="parts that the load comes in")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     if shutil.which("wrk") is None:
-        parser.error("wrk is not there: apt-get install wrk")
+        parser.error("wrk is not installed: apt-get install wrk")
     before = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [
             row
-            for mode in chosen.modes
-            for width in chosen.widths
-            for row in measured(width, mode == "upstream", chosen, Path(folder))
+            for mode in options.modes
+            for width in options.widths
+            for row in measure(width, mode == "upstream", options, Path(folder))
         ]
-    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)  # noqa: S607
-    given = [f"--widths {' '.join(map(str, chosen.widths))}"]
-    given += [f"--clients {' '.join(map(str, chosen.clients))}"]
-    given += [f"--seconds {chosen.seconds}", f"--turns {chosen.turns}"]
-    given += [f"--modes {' '.join(chosen.modes)}"]
-    found = {
-        "command": " ".join(["python benchmarks/gateway.py", *given]),
-        "versions": {**versions(), "wrk": said.stdout.split("[")[0].strip()},
+    version = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)  # noqa: S607
+    words = [f"--widths {' '.join(map(str, options.widths))}"]
+    words += [f"--clients {' '.join(map(str, options.clients))}"]
+    words += [f"--seconds {options.seconds}", f"--turns {options.turns}"]
+    words += [f"--modes {' '.join(options.modes)}"]
+    result = {
+        "command": " ".join(["python benchmarks/gateway.py", *words]),
+        "versions": {**versions(), "wrk": version.stdout.split("[")[0].strip()},
         "hardware": {**hardware(), "load_before": before},
         "rows": rows,
     }
-    sys.stdout.write(write_json(chosen.out, found))
+    sys.stdout.write(write_json(options.out, result))
 
 
 if __name__ == "__main__":

@@ -4,8 +4,8 @@
     export DYNANOISE_KEY="$(cat dynanoise.key)"
     serve run examples.ray_serve:app
 
-What it serves stands in the environment: DYNANOISE_MODEL, DYNANOISE_DEFENSE and DYNANOISE_CLIENTS
-name files. Every replica counts its own query budgets; all answer alike, for they share the key.
+The environment variables DYNANOISE_MODEL, DYNANOISE_DEFENSE and DYNANOISE_CLIENTS name files. Every
+replica counts its own query budgets; their outputs are the same, for they share the key.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from dynanoise.serving.startup import Serving, application
 
 
 def gateway() -> Any:
-    """The gateway's ASGI application; made in every replica."""
+    """Make the gateway's ASGI application, in every replica."""
     return application(
         Serving(
             defense=Path(os.environ["DYNANOISE_DEFENSE"]),
