@@ -106,8 +106,8 @@ def pool_target_and_shadows(
     kept = equal_numbers(use, shadows_an_example(use), seed)
     chosen = np.flatnonzero(eligible(kept))
     everybody = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
-    known = undefended_shadows(everybody.select(examples=slice(count, None))).observed
-    seen = undefended_shadows(everybody.select(examples=chosen)).observed
+    known = undefended_shadows(everybody.select(examples=slice(count, None))).observations
+    seen = undefended_shadows(everybody.select(examples=chosen)).observations
     target, *others = (
         replace(one, population=population) for one, population in zip(seen, known, strict=True)
     )
@@ -137,7 +137,7 @@ def reordered(observed: Observation, order: npt.NDArray[Any]) -> Observation:
 def reordered_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> ShadowObservations:
     """Shadow models that answered the same records in another order."""
     return ShadowObservations(
-        tuple(reordered(seen, order) for seen in shadows.observed),
+        tuple(reordered(seen, order) for seen in shadows.observations),
         shadows.use[:, order],
         shadows.clean.select(examples=order),
     )

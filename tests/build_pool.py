@@ -43,7 +43,7 @@ def case_of(
     masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
     kept = np.flatnonzero(membership.eligible(masked))
     outputs = outputs.select(examples=kept)
-    seen = undefended_shadows(outputs).observed
+    seen = undefended_shadows(outputs).observations
     clean = outputs.select(models=slice(1, None))
     return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)
 

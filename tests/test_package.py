@@ -38,8 +38,8 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
         rows = generator.normal(0, 1, (6, 60, 2)) + 2.0 * use[:, :, None] * [1, 0]
         shadows = observe_shadow_logits(rows, [0] * 60, use)
         known = observe_logits(np.log([[0.5, 0.5]]), [0])
-        own = tuple(replace(seen, population=known) for seen in shadows.observed)
-        shadows = replace(shadows, observed=own)
+        own = tuple(replace(seen, population=known) for seen in shadows.observations)
+        shadows = replace(shadows, observations=own)
         target = replace(observe_logits(rows[0], [0] * 60), population=known)
         for name in ATTACKS.names():
             assert ATTACKS.get(name)().fit(shadows).score(target).shape == (60,)

@@ -82,15 +82,15 @@ def test_a_pool_s_parts_are_of_the_same_models() -> None:
 def test_an_attacker_has_no_membership_and_one_answer() -> None:
     assert not {"use", "members"} & set(Observation.__dataclass_fields__)
     seen = build.target_and_shadows(0, 1.0)[0]
-    with pytest.raises(QueryBudgetError, match="asked for 3 further answers"):
-        seen.ask(3)
+    with pytest.raises(QueryBudgetError, match="repeated each query 3 times"):
+        seen.repeat(3)
 
 
 def test_shadow_rows_of_one_kind_are_refused() -> None:
     """The first shadow model alone is what three of the attacks learn from."""
     shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
     use = np.stack([np.ones(10), np.zeros(10)]).astype(np.int8)
-    with pytest.raises(InputError, match="first 1 shadow models are about 10 members and 0 non-"):
+    with pytest.raises(InputError, match="first 1 shadow models are on 10 members and 0 non-"):
         replace(shadows, use=use).rows(models=1)
     assert len(replace(shadows, use=use).rows()[0]) == 20
 
@@ -101,6 +101,6 @@ def test_hidden_pairs_are_left_out_of_the_rows() -> None:
     use[0, :4] = -1
     log_probs, labels, members = replace(shadows, use=use).rows()
     assert len(log_probs) == len(labels) == len(members) == 16
-    np.testing.assert_array_equal(labels[:6], shadows.observed[0].labels[4:])
+    np.testing.assert_array_equal(labels[:6], shadows.observations[0].labels[4:])
     np.testing.assert_array_equal(members[:6], use[0, 4:] == 1)
     assert len(replace(shadows, use=use).rows(models=1)[0]) == 6

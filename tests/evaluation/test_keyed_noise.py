@@ -79,7 +79,7 @@ def test_256_queries_need_one_answer(calls: list[Any]) -> None:
     rows = build.outputs()
     seen = observe(DynaNoise(), rows, noise(0, "target"), repeats=256)
     assert seen.constant
-    further = np.concatenate(list(seen.ask(255)), axis=1)
+    further = np.concatenate(list(seen.repeat(255)), axis=1)
     assert len(calls) == 1
     np.testing.assert_array_equal(further, np.broadcast_to(seen.log_probs, further.shape))
     again = DynaNoise()(rows.logits[0].astype(np.float64), noise(0, "target")("another purpose"))

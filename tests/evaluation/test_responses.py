@@ -37,7 +37,7 @@ def test_further_answers_come_in_chunks_of_consecutive_examples(
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
     rows = build.outputs(examples=40, classes=3)
     seen = observe(Temperature(2), rows, noise, repeats=5)
-    chunks = list(seen.ask(4))
+    chunks = list(seen.repeat(4))
     assert all(chunk.shape[0] == 4 and chunk.shape[2:] == (1, 3) for chunk in chunks)
     assert all(chunk[0].size <= max(numbers, 3) for chunk in chunks)
     joined = np.concatenate(chunks, axis=1)
@@ -52,36 +52,36 @@ def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", 50)
     defense = DynaNoise(samples=samples)
     seen = observe(defense, build.outputs(examples=40), noise, repeats=6)
-    most = np.concatenate(list(seen.ask(5)), axis=1)
+    most = np.concatenate(list(seen.repeat(5)), axis=1)
     for count in range(1, 6):
-        fewer = np.concatenate(list(seen.ask(count)), axis=1)
+        fewer = np.concatenate(list(seen.repeat(count)), axis=1)
         np.testing.assert_array_equal(fewer, most[:count])
     everything = np.concatenate([most, seen.log_probs[None]])
     assert len(np.unique(everything.reshape(6, -1), axis=0)) == 6
     # No normals are used for two examples either: equal logits get answers of their own.
     same = build.outputs(examples=40)
     same = replace(same, logits=np.zeros_like(same.logits))
-    answers = np.concatenate(list(observe(defense, same, noise, repeats=6).ask(5)), axis=1)
+    answers = np.concatenate(list(observe(defense, same, noise, repeats=6).repeat(5)), axis=1)
     assert len(np.unique(answers.reshape(-1, 3), axis=0)) == 5 * 40
 
 
 def test_the_budget_holds_and_is_stated() -> None:
     seen = observe(DynaNoise(), build.outputs(), noise, repeats=3)
-    assert seen.repeats == 3
+    assert seen.query_budget == 3
     for count in (0, 3, 4):
         with pytest.raises(QueryBudgetError, match=f"asked for {count} .* allows 2"):
-            seen.ask(count)
+            seen.repeat(count)
 
 
 def test_no_records_give_no_answers() -> None:
     seen = observe(DynaNoise(), build.outputs().select(examples=slice(0, 0)), noise, repeats=3)
     assert seen.log_probs.shape == (0, 1, 3)
-    assert list(seen.ask(2)) == []
+    assert list(seen.repeat(2)) == []
 
 
 def test_a_single_answer_allows_no_repeats() -> None:
     with pytest.raises(QueryBudgetError, match="allows 0"):
-        observe(DynaNoise(), build.outputs(), noise).ask(1)
+        observe(DynaNoise(), build.outputs(), noise).repeat(1)
 
 
 def test_repeats_average_fresh_noise_away() -> None:
@@ -92,7 +92,7 @@ def test_repeats_average_fresh_noise_away() -> None:
     truth -= truth.mean(axis=-1, keepdims=True)
     seen = observe(defense, rows, noise, repeats=65)
     once = defense.undo(seen.log_probs[:, 0]) - truth
-    often = np.concatenate([defense.undo(chunk).mean(axis=0) for chunk in seen.ask(64)])[:, 0]
+    often = np.concatenate([defense.undo(chunk).mean(axis=0) for chunk in seen.repeat(64)])[:, 0]
     ratio = np.sqrt(np.mean(once**2) / np.mean((often - truth) ** 2))
     assert ratio == pytest.approx(8, rel=0.1)
 
@@ -103,7 +103,7 @@ def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
         [DynaNoise()] * 3, rows, lambda model: lambda purpose: noise(f"shadow {model} {purpose}")
     )
     np.testing.assert_array_equal(shadows.use, rows.use)
-    for model, seen in enumerate(shadows.observed):
+    for model, seen in enumerate(shadows.observations):
         expected = DynaNoise()(
             rows.logits[model].astype(np.float64), noise(f"shadow {model} first")
         )
@@ -115,5 +115,5 @@ def test_undefended_shadows_are_the_models_own_answers() -> None:
     seen = undefended_shadows(rows)
     probs = np.exp(rows.logits[1].astype(np.float64))
     np.testing.assert_allclose(
-        np.exp(seen.observed[1].log_probs), probs / probs.sum(-1, keepdims=True), rtol=1e-12
+        np.exp(seen.observations[1].log_probs), probs / probs.sum(-1, keepdims=True), rtol=1e-12
     )

@@ -157,7 +157,7 @@ class Attack(ABC):
                 "The shadow models' outputs hold no members or no non-members.",
                 "Give every attack shadow outputs of both kinds.",
             )
-        return FittedAttack(self, self.learn(shadows), shadows.observed[0])
+        return FittedAttack(self, self.learn(shadows), shadows.observations[0])
 
     @final
     def fit_part(self, shadows: ShadowObservations, gathered: Any) -> FittedAttack:
@@ -170,7 +170,7 @@ class Attack(ABC):
         Returns:
             The attack, ready to score these records.
         """
-        return FittedAttack(self, self.learn_part(shadows, gathered), shadows.observed[0])
+        return FittedAttack(self, self.learn_part(shadows, gathered), shadows.observations[0])
 
 
 @final

@@ -60,7 +60,7 @@ class ScaleAligned(Attack):
         """Fit the attack, and compute the shadow models' median top gap."""
         gaps = [
             numerics.top_gaps(model.log_probs[use >= 0, 0])
-            for model, use in zip(shadows.observed, shadows.use, strict=True)
+            for model, use in zip(shadows.observations, shadows.use, strict=True)
         ]
         gap = float(np.median(np.concatenate(gaps)))
         return _Scale(registry.ATTACKS.build(self.attack).fit(shadows), gap)
@@ -147,7 +147,7 @@ class CellMates(Attack):
         spread = float(np.mean([np.var(gap) for gap in gaps]))
         without = tuple(
             _without_cell_noise(model, other / max(1, models - 1), spread)
-            for model, other in zip(shadows.observed, others, strict=True)
+            for model, other in zip(shadows.observations, others, strict=True)
         )
         fitted = registry.ATTACKS.build(self.attack).fit(
             ShadowObservations(without, shadows.use, shadows.clean)

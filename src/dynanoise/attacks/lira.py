@@ -278,7 +278,9 @@ class Lira(Attack):
         return SharedMoments(*map(Moments.of, residuals))
 
     def _values(self, shadows: ShadowObservations) -> Float64:
-        return np.stack([statistics.compute(model, self.statistic) for model in shadows.observed])
+        return np.stack(
+            [statistics.compute(model, self.statistic) for model in shadows.observations]
+        )
 
     def _variance(self, slots: Slots) -> str:
         return self.variance if slots.k > 1 else "raw"

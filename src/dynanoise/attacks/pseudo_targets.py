@@ -79,7 +79,7 @@ class LeaveOneOut:
         """
         member = models.use[self.target]
         return PseudoTarget(
-            target=models.observed[self.target],
+            target=models.observations[self.target],
             shadows=self.shadows(models),
             members=member == 1,
             scored=(member >= 0) & membership.eligible(self.use),
@@ -173,5 +173,5 @@ def select_models(
     before = shadows.positions
     positions = tuple(model if before is None else before[model] for model in models)
     return ShadowObservations(
-        tuple(shadows.observed[model] for model in models), use, shadows.asked, positions
+        tuple(shadows.observations[model] for model in models), use, shadows.outputs, positions
     )

@@ -119,14 +119,14 @@ def mean_probabilities(
         InputError: if a model has no population, or another than the first model's.
     """
     slots = shadows.slots
-    populations = [require_population(model, title) for model in shadows.observed]
+    populations = [require_population(model, title) for model in shadows.observations]
     same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
     check(
         same,
         "The shadow models answered different known non-members.",
         "Ask all models about the same population.",
     )
-    values = np.stack([statistics.compute(model, "loss") for model in shadows.observed])
+    values = np.stack([statistics.compute(model, "loss") for model in shadows.observations])
     if offline:
         records = log_mean(values[slots.outside, slots.rows])
     else:
@@ -193,8 +193,8 @@ class Rmia(Attack):
     ...     return np.log([[x, 1 - x] for x in p])
     >>> references = [observe_logits(two(*p), [0, 0]) for p in [(0.5, 0.2), (0.5, 0.6), (0.5, 0.5)]]
     >>> shadows = observe_shadow_logits([two(0.9), two(0.6)], labels=[0], use=[[1], [0]])
-    >>> observed = [replace(o, population=z) for o, z in zip(shadows.observed, references)]
-    >>> fitted = Rmia().fit(replace(shadows, observed=tuple(observed)))
+    >>> observed = [replace(o, population=z) for o, z in zip(shadows.observations, references)]
+    >>> fitted = Rmia().fit(replace(shadows, observations=tuple(observed)))
     >>> target = observe_logits(two(0.99), labels=[0])
     >>> fitted.score(replace(target, population=references[2])).tolist()
     [0.0]

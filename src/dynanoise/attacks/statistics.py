@@ -181,12 +181,12 @@ def compute_shadows(shadows: ShadowObservations, name: str, *, clean: bool = Fal
     >>> compute_shadows(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
     """
-    models = range(len(shadows.observed))
+    models = range(len(shadows.observations))
     return np.stack([compute(_outputs(shadows, model, clean), name) for model in models])
 
 
 def _outputs(shadows: ShadowObservations, model: int, clean: bool) -> Observation:
-    defended = shadows.observed[model]
+    defended = shadows.observations[model]
     if not clean:
         return defended
     # Kept beside the defended outputs of the same model, which all targets of a pool share.
@@ -213,6 +213,6 @@ def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64
     ([0.7], [1], [True])
     """
     visible = shadows.use >= 0
-    labels = np.broadcast_to(shadows.observed[0].labels, visible.shape)
+    labels = np.broadcast_to(shadows.observations[0].labels, visible.shape)
     values = compute_shadows(shadows, name).mean(axis=2)
     return values[visible], labels[visible], shadows.use[visible] == 1

@@ -12,63 +12,86 @@ from dynanoise.core.outputs import View
 
 
 class Noise(Protocol):
-    """Where randomness comes from. An argument, never global."""
+    """A source of randomness, passed to every call of a defense; there is no global one."""
 
     @property
     def repeatable(self) -> bool:
-        """True if the same call always draws the same, so that answers repeat themselves."""
+        """True if equal calls draw equal noise, so that outputs repeat."""
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits to go on with, and standard normals for them.
+        """Draw standard normals for logits.
 
         Args:
-            logits: [..., K].
-            draws: how many independent normals for each logit; 0 where only the base is needed.
-            purpose: the defense with all its parameters, and which use it makes of its noise where
-                there are several. Keyed noise enters it in its subkey, because two settings with
-                the same normals give the logits back.
+            logits: float64 [..., K].
+            draws: number of independent normals for each logit; 0 where only the base is needed.
+            purpose: canonical text of the defense with all its parameters, and of the use where a
+                defense uses its noise in several ways. Keyed noise derives its subkey from it,
+                because two settings with equal normals would reveal the logits.
 
         Returns:
-            base [..., K]: the logits themselves for fresh noise, the cell's representative for
-            keyed noise; everything after the draw is computed from it.
-            normals [draws, ..., K].
+            base: float64 [..., K], from which the output is computed: the logits themselves for
+                fresh noise, the cell's representative for keyed noise.
+            normals: float64 [draws, ..., K].
         """
 
 
 @runtime_checkable
 class Defense(Protocol):
-    """Logits to probabilities at answer time: a frozen dataclass of parameters."""
+    """A map from logits to probabilities at answer time: a frozen dataclass with a pure call."""
 
     @property
     def keeps_labels(self) -> bool:
-        """True if the answer's largest entry is always the model's own, whatever the noise."""
+        """True if the output's largest entry is the model's own label under any noise."""
 
     @property
     def invertible(self) -> bool:
-        """True if what `undo` gives is, on average over fresh noise, the centred logits."""
+        """True if `undo` gives, on average over fresh noise, the centred logits."""
 
     @property
     def repeatable(self) -> bool:
-        """True if the same query gets the same answer every time, even with fresh noise."""
+        """True if equal queries get equal outputs, even with fresh noise."""
 
     def fit(self, view: View) -> Defense:
-        """What the defender learns first about one model; itself where there is nothing."""
+        """Fit to one model; return a fitted copy, or the defense itself without anything to fit.
+
+        Args:
+            view: the outputs that the defender of this model may use.
+        """
 
     def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """Probabilities [..., K] for logits [..., K], in the logits' dtype."""
+        """Compute defended probabilities.
+
+        Args:
+            logits: float32 or float64 [..., K], finite, K >= 2.
+            noise: the source of randomness.
+
+        Returns:
+            Probabilities [..., K] in the logits' dtype.
+
+        Raises:
+            InputError: for other logits.
+            NotFittedError: if the defense must be fitted first.
+        """
 
     def undo(self, log_probs: Float64) -> Float64:
-        """What an informed attacker recovers of the logits, centred, from ln of the answers."""
+        """Recover from outputs all that an attacker who knows the defense can of the logits.
+
+        Args:
+            log_probs: ln of the outputs, float64 [..., K].
+
+        Returns:
+            float64 [..., K], rows of mean 0.
+        """
 
 
 @dataclass(frozen=True)
 class Method:
-    """A row of a comparison: how the model is trained and how it answers.
+    """A row of a comparison: a training recipe and a defense at answer time.
 
     Attributes:
-        name: what the row is called.
-        defense: how it answers.
-        recipe: how it is trained.
+        name: title of the row.
+        defense: the defense of the outputs.
+        recipe: name of the training recipe.
         cell_width: of keyed noise, in logits; None for fresh noise.
     """
 

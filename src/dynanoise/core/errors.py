@@ -1,10 +1,14 @@
-"""The exceptions a user can meet. Each says what is wrong and what to do about it."""
+"""The exceptions a user can meet; each message states the problem and a remedy."""
 
 from __future__ import annotations
 
 
 class DynaNoiseError(Exception):
     """Base class of every error the package raises on purpose.
+
+    Args:
+        problem: a sentence that states what is wrong, with the value.
+        remedy: a sentence that states what to do.
 
     >>> str(DynaNoiseError("temperature is 0.0.", "Use a value above 0."))
     'temperature is 0.0. Use a value above 0.'
@@ -20,33 +24,33 @@ class DynaNoiseError(Exception):
 
 
 class InputError(DynaNoiseError, ValueError):
-    """An array or a parameter is not what the call needs."""
+    """An array or a parameter does not fit the call."""
 
 
 class UnknownNameError(DynaNoiseError, LookupError):
-    """No component of that kind has that name."""
+    """A name is not registered for that kind of component."""
 
     # LookupError's subclass KeyError would quote the message; this keeps it a sentence.
 
 
 class MissingExtraError(DynaNoiseError, ImportError):
-    """The call needs a package that is not installed."""
+    """A package that the call needs is not installed."""
 
 
 class NotFittedError(DynaNoiseError, RuntimeError):
-    """The component must learn something from held-out data before it can answer."""
+    """A component must be fitted to held-out data before it computes outputs."""
 
 
 class SecretError(DynaNoiseError, RuntimeError):
-    """A secret is missing, unfit, or open to others. No message shows any part of it."""
+    """A secret is missing, malformed, or readable by others. No message shows any part of it."""
 
 
 class QueryBudgetError(DynaNoiseError, RuntimeError):
-    """An attack asked for more answers than its threat model allows."""
+    """An attack sent more queries than its threat model allows."""
 
 
 class TooFewRecordsError(DynaNoiseError, ValueError):
-    """The data are too few to resolve the metric, so a number would mislead."""
+    """There are too few records to resolve a metric, so that a number would mislead."""
 
 
 class ResultsFileError(DynaNoiseError, ValueError):
@@ -54,27 +58,27 @@ class ResultsFileError(DynaNoiseError, ValueError):
 
 
 class MissingDataError(DynaNoiseError, LookupError):
-    """No place that was looked in has the data set."""
+    """A data set is in none of the searched places."""
 
 
 class MissingModelError(DynaNoiseError, LookupError):
-    """A model that should not be trained is not in the store."""
+    """A model is not in the store, and training is not allowed."""
 
 
 class DataFileError(DynaNoiseError, ValueError):
-    """A file or a published data set does not hold what it should."""
+    """A file or a published data set does not have the expected contents."""
 
 
 class DivergedError(DynaNoiseError, RuntimeError):
-    """Training ended with a model no better than guessing."""
+    """Training ended with a model at chance accuracy."""
 
 
 class StoreError(DynaNoiseError, RuntimeError):
-    """The store of trained models cannot be asked."""
+    """The store of trained models cannot be reached."""
 
 
 class ClusterError(DynaNoiseError, RuntimeError):
-    """A cluster cannot be joined, or could not finish what it was given."""
+    """A cluster cannot be joined, or did not finish its tasks."""
 
 
 class WorkerError(DynaNoiseError, RuntimeError):
@@ -82,6 +86,17 @@ class WorkerError(DynaNoiseError, RuntimeError):
 
 
 def check(condition: bool, problem: str, remedy: str) -> None:
-    """Raises InputError with both sentences unless the condition holds."""
+    """Raise an InputError unless a condition holds.
+
+    Args:
+        condition: True if the input is good.
+        problem: a sentence that states what is wrong.
+        remedy: a sentence that states what to do.
+
+    Raises:
+        InputError: if the condition is False.
+
+    >>> check(1 > 0, "Not raised.", "Nothing to do.")
+    """
     if not condition:
         raise InputError(problem, remedy)

@@ -1,4 +1,4 @@
-"""Packages that only some data, models and deployments need."""
+"""Optional packages, imported where they are needed, and the extras that install them."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ _PACKAGES = {
 }
 
 _SILENT = {
-    # From 1.31 on it reports its use to its maker and writes an identifier into the home folder.
+    # From 1.31 on it sends usage data to its vendor and writes an identifier to the home folder.
     "onnxruntime": {"ORT_DISABLE_TELEMETRY": "1"},
-    # It reports its use to its maker.
+    # It sends usage data to its vendor.
     "ray": {"RAY_USAGE_STATS_ENABLED": "0"},
-    # The core of gRPC writes to standard error what it thinks of its peers, past all logging.
+    # The core of gRPC writes to standard error, past all logging.
     "tritonclient": {"GRPC_VERBOSITY": "NONE"},
 }
-"""What must be in the environment before a package is imported, so that it tells nobody."""
+"""Environment variables set before a package is imported, against usage reports and messages."""
 
 
 def require(module: str, purpose: str) -> Any:
-    """The imported module, of one of the extras.
+    """Import a module of an optional package.
 
     Args:
-        module: its name, "pyarrow.parquet".
-        purpose: the beginning of a sentence, "Reading parquet files".
+        module: full name of the module, such as "pyarrow.parquet".
+        purpose: subject of the error message, such as "Reading parquet files".
+
+    Returns:
+        The module.
 
     Raises:
         MissingExtraError: if its package is not installed.

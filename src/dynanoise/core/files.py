@@ -1,4 +1,4 @@
-"""Files are whole or not there."""
+"""Writing files atomically: a file appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,10 +10,14 @@ from typing import Any
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Writes a file by way of a temporary one beside it, which an interruption removes.
+    """Write a file through a temporary one beside it, which an interruption removes.
+
+    Args:
+        path: of the file; replaced if it exists.
+        content: all bytes of the file.
 
     Raises:
-        OSError: if it cannot be written; ``path`` is then what it was before.
+        OSError: if it cannot be written; ``path`` is then unchanged.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -30,7 +34,14 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
 
 def write_json(path: Path, value: Any) -> str:
-    """Writes JSON for people, making folders where they are missing; returns its text.
+    """Write indented JSON, and make the folders above it.
+
+    Args:
+        path: of the file; replaced if it exists.
+        value: anything that ``json.dumps`` takes.
+
+    Returns:
+        The text of the file.
 
     Raises:
         OSError: if it cannot be written.

@@ -1,7 +1,7 @@
-"""Formulas on rows of logits and of log-probabilities; the only place that knows an epsilon.
+"""Array types, and formulas on rows of logits and log-probabilities.
 
-Everything here is float64 inside, works on the last axis of arrays of any leading shape, and never
-writes to its input.
+The formulas compute in float64, work on the last axis (K classes) of arrays of any leading shape,
+and never write to their input, except where a docstring says so. All epsilons are defined here.
 """
 
 from __future__ import annotations
@@ -20,20 +20,31 @@ Bools = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 
 TINY = float(np.finfo(np.float64).tiny)
-"""The smallest normal float64, about 2.2e-308: what a probability of 0 counts as in a logarithm."""
+"""Smallest normal float64, about 2.2e-308; stands for a probability of 0 inside logarithms."""
 
 SMALLEST_SD = 1e-6
-"""The least standard deviation a fitted Gaussian has, for values that are all equal; in nats."""
+"""Smallest standard deviation of a fitted Gaussian, in nats; for values that are all equal."""
 
 _LOWEST = float(np.finfo(np.float64).min)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    """An array of numbers or booleans.
+    """Convert values to an array of numbers or booleans.
+
+    Args:
+        values: anything that ``numpy.asarray`` takes.
+        name: of the array in messages.
+
+    Returns:
+        An array of any shape, of a boolean, integer or floating dtype; not a copy where the values
+        are an array already.
 
     Raises:
-        InputError: if it cannot be made one: ragged lists, text, tensors that need a gradient.
+        InputError: for ragged lists, text, and tensors that need a gradient.
+
+    >>> as_array([1, 2], "scores").dtype.kind
+    'i'
     """
     try:
         array = np.asarray(values)
@@ -50,11 +61,15 @@ def as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
 
 
 def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.dtype[Any]]:
-    """Checked logits as float64, and the dtype they came in.
+    """Check logits and convert them to float64.
 
     Args:
-        values: float32 or float64, shape [..., K] with K >= 2.
-        name: what to call the array in messages.
+        values: float32 or float64 [..., K] with K >= 2, finite.
+        name: of the array in messages.
+
+    Returns:
+        logits: float64 [..., K], a copy.
+        dtype: of the values that were passed.
 
     Raises:
         InputError: for another dtype, no axis, fewer than two classes, NaN or infinity.
@@ -90,7 +105,13 @@ def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.
 
 
 def shift(logits: Float64) -> Float64:
-    """Logits minus their row's maximum: at most 0, finite for any finite float64 input.
+    """Subtract each row's maximum: values at most 0, finite for every finite float64 input.
+
+    Args:
+        logits: float64 [..., K].
+
+    Returns:
+        float64 [..., K].
 
     >>> shift(np.array([1e308, -1e308])).tolist()
     [0.0, -1.7976931348623157e+308]
@@ -102,7 +123,14 @@ def shift(logits: Float64) -> Float64:
 
 
 def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
-    """softmax(z / T), shape [..., K].
+    """Compute softmax(z / T).
+
+    Args:
+        logits: float64 [..., K].
+        temperature: T > 0.
+
+    Returns:
+        Probabilities, float64 [..., K].
 
     >>> softmax(np.log([1.0, 3.0])).round(12).tolist()
     [0.25, 0.75]
@@ -116,7 +144,13 @@ def softmax(logits: Float64, temperature: float = 1.0) -> Float64:
 
 
 def top_gaps(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """How far the largest entry is ahead of the second, in logits: [..., K] to [...].
+    """Compute the difference between the largest and the second largest entry of each row.
+
+    Args:
+        rows: logits [..., K], K >= 2.
+
+    Returns:
+        [...], in logits, >= 0.
 
     >>> top_gaps(np.array([[3.0, 1.0, 0.5]])).tolist()
     [2.0]
@@ -126,7 +160,11 @@ def top_gaps(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def narrow(probs: Float64, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """A copy in the caller's dtype; what is too small for it becomes subnormal or 0.
+    """Copy probabilities to another floating dtype; values too small for it become 0 or subnormal.
+
+    Args:
+        probs: float64 of any shape.
+        dtype: float32 or float64.
 
     >>> narrow(np.array([1.0, 1e-60]), np.dtype(np.float32)).tolist()
     [1.0, 0.0]
@@ -136,15 +174,18 @@ def narrow(probs: Float64, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 def favour(probs: npt.NDArray[Any], winners: Int64) -> npt.NDArray[Any]:
-    """The same rows, with ``winners`` as their argmax even where rounding made a tie.
+    """Make ``winners`` the argmax of each row, also where rounding made a tie.
 
     A temperature brings probabilities closer than one unit in the last place: float32 logits
-    [1, 1.0000001] at T = 10 round to equal answers, and the label would move to the first entry.
-    The winner of such a row is raised by one unit in the last place.
+    [1, 1.0000001] at T = 10 round to equal probabilities, and the label would move to the first
+    entry. The winner of such a row is raised to one unit in the last place above the maximum.
 
     Args:
-        probs: [..., K], changed in place.
-        winners: int64 [...].
+        probs: float32 or float64 [..., K], changed in place.
+        winners: int64 [...], in 0..K-1.
+
+    Returns:
+        ``probs``.
 
     >>> favour(np.float32([[0.5, 0.5]]), np.array([1])).argmax().item()
     1
@@ -159,11 +200,14 @@ def favour(probs: npt.NDArray[Any], winners: Int64) -> npt.NDArray[Any]:
 
 
 def exchange_top(probs: Float64, winners: Int64) -> Float64:
-    """The same rows with the winner's entry and the largest one exchanged.
+    """Exchange the winner's entry of each row with the largest one.
 
     Args:
-        probs: [..., K], changed in place. Of several largest entries the first is meant.
-        winners: int64 [...].
+        probs: float64 [..., K], changed in place. Of several largest entries the first counts.
+        winners: int64 [...], in 0..K-1.
+
+    Returns:
+        ``probs``.
 
     >>> exchange_top(np.array([[0.2, 0.7, 0.1]]), np.array([0])).tolist()
     [[0.7, 0.2, 0.1]]
@@ -175,7 +219,14 @@ def exchange_top(probs: Float64, winners: Int64) -> Float64:
 
 
 def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
-    """ln softmax(z / T), shape [..., K], finite.
+    """Compute ln softmax(z / T), finite for all finite logits.
+
+    Args:
+        logits: float64 [..., K].
+        temperature: T > 0.
+
+    Returns:
+        float64 [..., K], in nats, <= 0.
 
     >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
     [0.25, 0.75]
@@ -187,7 +238,13 @@ def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
 
 
 def centred(log_probs: Float64) -> Float64:
-    """Rows minus their mean: what log-probabilities tell of logits, shape [..., K].
+    """Subtract each row's mean: the logits that log-probabilities determine, up to a constant.
+
+    Args:
+        log_probs: float64 [..., K].
+
+    Returns:
+        float64 [..., K].
 
     >>> centred(np.array([[1.0, 3.0]])).tolist()
     [[-1.0, 1.0]]
@@ -197,10 +254,13 @@ def centred(log_probs: Float64) -> Float64:
 
 
 def entropy(log_probs: Float64) -> Float64:
-    """Shannon entropy -sum p ln p in nats, shape [...], within [0, ln K].
+    """Compute the Shannon entropy -sum p ln p.
 
     Args:
-        log_probs: ln p, rows that sum to 1 after exponentiation.
+        log_probs: ln p, float64 [..., K]; rows sum to 1 after exponentiation.
+
+    Returns:
+        float64 [...], in nats, within [0, ln K].
 
     >>> bool(np.isclose(entropy(np.log([0.5, 0.5])), np.log(2)))
     True
@@ -211,7 +271,13 @@ def entropy(log_probs: Float64) -> Float64:
 
 
 def log_probabilities(probs: npt.ArrayLike) -> Float64:
-    """ln max(p, tiny): the logits of an answer that is already probabilities.
+    """Compute ln max(p, tiny), the logits that stand for probabilities.
+
+    Args:
+        probs: [..., K], within [0, 1].
+
+    Returns:
+        float64 [..., K], finite.
 
     >>> log_probabilities([1.0, 0.0]).round(1).tolist()
     [0.0, -708.4]
@@ -220,14 +286,28 @@ def log_probabilities(probs: npt.ArrayLike) -> Float64:
 
 
 def clip_log_probabilities(log_probs: Float64, smallest: float = 1e-12) -> Float64:
-    """ln of p clamped to [smallest, 1 - smallest], as the paper's artifact clamps it."""
+    """Clamp log-probabilities so that p stays within [smallest, 1 - smallest].
+
+    The DynaNoise artifact clamps this way before its entropy features.
+
+    Args:
+        log_probs: float64 of any shape.
+        smallest: probability, in (0, 1/2).
+
+    >>> clip_log_probabilities(np.array([-100.0]), 0.25).round(4).tolist()
+    [-1.3863]
+    """
     return np.asarray(np.clip(log_probs, np.log(smallest), np.log1p(-smallest)))
 
 
 def take_label(values: Float64, labels: Int64) -> Float64:
-    """The entry of each row's label: values [N, K], labels [N] in 0..K-1, result [N]."""
-    taken: Float64 = np.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
-    return taken
+    """Take the entry of each row's label: values [N, K], labels [N] in 0..K-1, result [N].
+
+    >>> take_label(np.array([[0.1, 0.9], [0.4, 0.6]]), np.array([1, 0])).tolist()
+    [0.9, 0.4]
+    """
+    entries: Float64 = np.take_along_axis(values, labels[:, None], axis=-1)[:, 0]
+    return entries
 
 
 def _without_label(values: Float64, labels: Int64) -> Float64:
@@ -238,18 +318,29 @@ def _without_label(values: Float64, labels: Int64) -> Float64:
 
 
 def logsumexp(values: Float64) -> Float64:
-    """ln sum exp over the last axis, shape [...]."""
+    """Compute ln sum exp over the last axis, [..., K] to [...].
+
+    >>> float(logsumexp(np.log([1.0, 3.0])).round(12)) == round(float(np.log(4)), 12)
+    True
+    """
     top = values.max(axis=-1, keepdims=True)
     with np.errstate(under="ignore"):
         return np.asarray(top[..., 0] + np.log(np.exp(values - top).sum(axis=-1)))
 
 
 def scaled_logit(logits: Float64, labels: Int64) -> Float64:
-    """phi = z_y - ln sum_{i != y} exp z_i = ln p_y - ln(1 - p_y), shape [N].
+    """Compute phi = z_y - ln sum_{i != y} exp z_i = ln p_y - ln(1 - p_y).
 
-    The statistic of LiRA (Carlini et al. 2022, section IV-C). Computed from logits or from
-    log-probabilities, which differ by a constant a row, so it does not saturate where p_y rounds
-    to 1 (beyond a gap of 36 in float64, of 17 in float32).
+    The statistic of LiRA (Carlini et al., IEEE S&P 2022, section IV-C). Logits and
+    log-probabilities give the same result, because they differ by a constant in each row. So it
+    does not saturate where p_y rounds to 1 (beyond a gap of 36 in float64, of 17 in float32).
+
+    Args:
+        logits: float64 [N, K], logits or log-probabilities.
+        labels: int64 [N], in 0..K-1.
+
+    Returns:
+        float64 [N], in nats.
 
     >>> float(scaled_logit(np.array([[50.0, 0.0]]), np.array([0]))[0])
     50.0
@@ -258,7 +349,14 @@ def scaled_logit(logits: Float64, labels: Int64) -> Float64:
 
 
 def hinge(logits: Float64, labels: Int64) -> Float64:
-    """z_y - max_{i != y} z_i, shape [N].
+    """Compute the hinge statistic z_y - max_{i != y} z_i.
+
+    Args:
+        logits: float64 [N, K].
+        labels: int64 [N], in 0..K-1.
+
+    Returns:
+        float64 [N], in logits; negative where the label is not the top class.
 
     >>> float(hinge(np.array([[2.0, 0.5, -1.0]]), np.array([0]))[0])
     1.5
@@ -281,10 +379,17 @@ def _log_complement(log_probs: Float64) -> Float64:
 
 
 def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
-    """-(1 - p_y) ln p_y - sum_{i != y} p_i ln(1 - p_i) in nats, shape [N], >= 0.
+    """Compute the modified entropy -(1 - p_y) ln p_y - sum_{i != y} p_i ln(1 - p_i).
 
-    Song & Mittal, USENIX Security 2021, equation (6). Small when the answer is sure of the true
-    label, large when it is sure of another.
+    Song & Mittal, USENIX Security 2021, equation (6). Small where the output is certain of the
+    true label, large where it is certain of another.
+
+    Args:
+        log_probs: ln p, float64 [N, K].
+        labels: int64 [N], the true classes, in 0..K-1.
+
+    Returns:
+        float64 [N], in nats, >= 0.
 
     >>> rows = np.log([[0.9, 0.1], [0.1, 0.9]])
     >>> modified_entropy(rows, np.array([0, 0])).round(4).tolist()
@@ -292,6 +397,6 @@ def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
     """
     log_complement = _log_complement(log_probs)
     with np.errstate(under="ignore"):
-        own = np.exp(take_label(log_complement, labels)) * take_label(log_probs, labels)
+        true_class = np.exp(take_label(log_complement, labels)) * take_label(log_probs, labels)
         terms = np.exp(log_probs) * log_complement
-    return np.asarray(-own - (terms.sum(axis=-1) - take_label(terms, labels)))
+    return np.asarray(-true_class - (terms.sum(axis=-1) - take_label(terms, labels)))

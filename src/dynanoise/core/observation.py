@@ -1,4 +1,4 @@
-"""What an attacker holds: answers of the target, and of models of its own."""
+"""Outputs as an attacker sees them: of the target model, and of its own shadow models."""
 
 from __future__ import annotations
 
@@ -15,37 +15,38 @@ from dynanoise.core.numerics import Bools, Float64, Int8, Int64, centred
 from dynanoise.core.outputs import Outputs
 
 
-def _ask_once(count: int) -> Iterator[Float64]:
+def _single_query(count: int) -> Iterator[Float64]:
     raise QueryBudgetError(
-        f"The attack asked for {count} further answers to each query; one answer is all there is.",
+        f"The attack repeated each query {count} times; its query budget is 1.",
         "Use a threat model with more repeats.",
     )
 
 
 @dataclass(frozen=True, eq=False)
 class Observation:
-    """What an attacker holds on one model: never membership, which stays with the harness.
+    """Outputs of one model, as an attacker sees them; without membership.
 
     Attributes:
         labels: int64 [N], the true classes.
-        ids: int64 [N].
-        log_probs: float64 [N, A, K], ln of the defended answers.
-        repeats: answers the threat model allows to each query, these included.
-        ask: ``ask(Q)`` gives Q further answers to every query, in chunks [Q, n, A, K] of
-            consecutive examples; it raises QueryBudgetError for more than ``repeats - 1``.
-        undo: what the attacker can make of ln of the answers, [..., K]: `Defense.undo` for one
-            who knows the defense, else only centring.
-        constant: True if further answers would be the same again.
-        population: the same model's answers about known non-members, where the attacker has some.
-        memo: what was computed from these answers once, by name; statistics keep themselves here.
-            A copy made by `dataclasses.replace` starts with nothing.
+        ids: int64 [N], positions of the records in the data set.
+        log_probs: float64 [N, A, K], ln of the (defended) outputs.
+        query_budget: outputs that the threat model allows for each query, these included, >= 1.
+        repeat: ``repeat(Q)`` yields Q further outputs of every query, in chunks
+            [Q, n, A, K] of consecutive records; it raises QueryBudgetError for more than
+            ``query_budget - 1``.
+        undo: from ln of outputs [..., K] to the attacker's estimate of the logits [..., K]:
+            `Defense.undo` for an attacker who knows the defense, else centring.
+        constant: True if repeated queries give the same outputs again.
+        population: outputs of the same model on known non-members; None without any.
+        memo: intermediate values by name, which `attacks.statistics` keeps here. A copy made by
+            `dataclasses.replace` starts empty.
     """
 
     labels: Int64
     ids: Int64
     log_probs: Float64
-    repeats: int = 1
-    ask: Callable[[int], Iterator[Float64]] = field(default=_ask_once, repr=False)
+    query_budget: int = 1
+    repeat: Callable[[int], Iterator[Float64]] = field(default=_single_query, repr=False)
     undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
     constant: bool = False
     population: Observation | None = field(default=None, repr=False)
@@ -59,66 +60,71 @@ class Observation:
 
 @dataclass(frozen=True, eq=False)
 class ShadowObservations:
-    """What an attacker holds on models of its own: answers, and who was trained on.
+    """Outputs of an attacker's shadow models, with their membership.
 
     Attributes:
-        observed: one `Observation` for each shadow model, as the attacker expects the target to
-            answer: behind the same defense if the attacker knows of it, else undefended.
-        use: int8 [M, N]; 1 = in, 0 = out, -1 = hidden.
-        asked: undefended outputs in which the shadow models' are.
-        positions: of the shadow models among ``asked``; None for all, in their order.
+        observations: one `Observation` for each of S shadow models, as the attacker expects the
+            target's outputs: behind the same defense if it is known, else undefended.
+        use: int8 [S, N]; 1 = in, 0 = out, -1 = hidden.
+        outputs: undefended outputs that contain the shadow models'.
+        positions: of the shadow models in ``outputs``; None for all, in their order.
     """
 
-    observed: tuple[Observation, ...]
+    observations: tuple[Observation, ...]
     use: Int8
-    asked: Outputs
+    outputs: Outputs
     positions: tuple[int, ...] | None = None
 
     @cached_property
     def slots(self) -> Slots:
-        """The k in- and k out-models of each example that has shadows.
+        """The k in- and k out-models of each record that has shadow models.
 
         Raises:
-            InputError: if examples have different numbers of them.
+            InputError: if records have different numbers of them.
         """
         return slots(self.use)
 
     @property
     def clean(self) -> Outputs:
-        """The shadow models' undefended outputs, copied out only when an attack wants them."""
+        """The shadow models' undefended outputs, copied on access."""
         if self.positions is None:
-            return self.asked
-        return self.asked.select(models=list(self.positions))
+            return self.outputs
+        return self.outputs.select(models=list(self.positions))
 
     @property
     def ids(self) -> Int64:
-        """Which records they are about, int64 [N]."""
-        return self.asked.ids
+        """Positions of the records in the data set, int64 [N]."""
+        return self.outputs.ids
 
     @property
     def classes(self) -> int:
         """K, the number of classes."""
-        return self.asked.classes
+        return self.outputs.classes
 
     def rows(self, models: int | None = None) -> tuple[Float64, Int64, Bools]:
-        """Answers about original inputs pooled over the first ``models`` shadows (all if None).
+        """Pool the outputs on original inputs over shadow models.
+
+        Args:
+            models: use only the first ones; None for all.
 
         Returns:
-            log_probs [R, K], labels [R] and membership [R] of all pairs that are not hidden.
+            log_probs: float64 [R, K], of all pairs of model and record that are not hidden.
+            labels: int64 [R].
+            members: bool [R].
 
         Raises:
-            InputError: if they are all members, or all non-members.
+            InputError: if all pairs are members, or all are non-members.
         """
-        chosen = list(zip(self.observed, self.use, strict=True))[:models]
-        members = np.concatenate([use[use >= 0] == 1 for _, use in chosen])
+        pairs = list(zip(self.observations, self.use, strict=True))[:models]
+        members = np.concatenate([use[use >= 0] == 1 for _, use in pairs])
         check(
             bool(members.any() and not members.all()),
-            f"The answers of the first {len(chosen)} shadow models are about {members.sum()} "
+            f"The outputs of the first {len(pairs)} shadow models are on {members.sum()} "
             f"members and {(~members).sum()} non-members.",
             "Give every shadow model both kinds.",
         )
         return (
-            np.concatenate([seen.log_probs[use >= 0, 0] for seen, use in chosen]),
-            np.concatenate([seen.labels[use >= 0] for seen, use in chosen]),
+            np.concatenate([shadow.log_probs[use >= 0, 0] for shadow, use in pairs]),
+            np.concatenate([shadow.labels[use >= 0] for shadow, use in pairs]),
             members,
         )

@@ -23,20 +23,26 @@ def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Outputs:
-    """What M models said about N examples.
+    """Logits of M models on N records, with the records' labels and membership.
 
     The arrays are read-only views, not copies: leave the originals unchanged.
 
     Attributes:
-        logits: float32 or float64 [M, N, A, K]; A distinct inputs for each example (0 is the
-            original, the rest augmentations), K classes. Repeats of a query are never an axis:
-            they are asked for.
-        labels: int64 [N], the true class, 0..K-1.
-        ids: int64 [N], which record of the data set, without repetition.
-        use: int8 [M, N]; 1 = the model was trained on the example, 0 = it was not, -1 = hidden.
+        logits: float32 or float64 [M, N, A, K], finite: A distinct inputs for each record (0 is
+            the original, the rest augmentations), K >= 2 classes. Repeated queries are no axis.
+        labels: int64 [N], the true classes, in 0..K-1.
+        ids: int64 [N], positions of the records in the data set, each once.
+        use: int8 [M, N]; 1 = the model was trained on the record, 0 = it was not, -1 = hidden.
 
     Raises:
         InputError: if shapes, dtypes or ranges do not fit together.
+
+    >>> logits = np.zeros((2, 3, 1, 10), np.float32)
+    >>> outputs = Outputs(logits, np.arange(3), np.arange(3), np.zeros((2, 3), int))
+    >>> outputs.models, outputs.inputs, outputs.classes
+    (2, 1, 10)
+    >>> outputs.select(models=[1], examples=[0, 2]).logits.shape
+    (1, 2, 1, 10)
     """
 
     logits: Floats
@@ -102,7 +108,7 @@ class Outputs:
 
     @property
     def inputs(self) -> int:
-        """A, the number of inputs for each example."""
+        """A, the number of inputs for each record."""
         return int(self.logits.shape[2])
 
     @property
@@ -117,7 +123,16 @@ class Outputs:
         examples: Any = slice(None),
         inputs: slice = slice(None),
     ) -> Self:
-        """The same outputs for some models, examples (index arrays, masks or slices) and inputs."""
+        """Select models, records and inputs.
+
+        Args:
+            models: index array, mask or slice over M.
+            examples: index array, mask or slice over N.
+            inputs: slice over A.
+
+        Returns:
+            Outputs of the selected models on the selected records.
+        """
         return replace(
             self,
             logits=self.logits[models][:, examples, inputs],
@@ -129,13 +144,13 @@ class Outputs:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """What the defender of one model may learn from. Never the non-members that are scored.
+    """Outputs of one model that its defender may fit to; never of non-members that are scored.
 
     Attributes:
-        members: the one model's answers about its members, M = 1.
-        reference: its answers about the defender's known non-members, M = 1, disjoint from
-            everything that is scored.
-        random: its logits about random inputs, [R, K]; None where nobody asked.
+        members: outputs on the model's members, M = 1.
+        reference: outputs on the defender's known non-members, M = 1, disjoint from every record
+            that is scored.
+        random: logits on random inputs, [R, K]; None without any.
     """
 
     members: Outputs
@@ -145,20 +160,21 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Everything one measurement needs from the trained models.
+    """Outputs of one target model and of the attacker's shadow models.
 
-    In the paper's protocol the shadows' ids are disjoint from the target's; leave-one-out over a
-    pool shares them.
+    In the paper's protocol the shadow models' ids are disjoint from the target's; leave-one-out
+    over a pool shares them.
 
     Attributes:
-        target: the attacked model's answers about members and non-members, M = 1.
-        shadows: the attacker's models about their members and non-members, M = S.
-        test: the target's answers about data for utility, M = 1.
-        reference: known non-members answered by the target (model 0) and the shadows, M = 1 + S.
-        seed: the seed the run was made from.
-        split: a hash of which record played which part; another one for another target of a pool,
-            because noise is drawn from the seed and it.
-        random: logits about random inputs, of the target and the shadows, [1 + S, R, K].
+        target: outputs of the target model on members and non-members, M = 1.
+        shadows: outputs of the shadow models on their members and non-members, M = S.
+        test: outputs of the target model on data for utility, M = 1.
+        reference: outputs of the target (model 0) and the shadow models on known non-members,
+            M = 1 + S.
+        seed: the run's seed.
+        split: a hash of the parts that the records play. It differs between the targets of a pool,
+            because noise is drawn from the seed and the split.
+        random: logits of the target and the shadow models on random inputs, [1 + S, R, K].
     """
 
     target: Outputs
@@ -170,7 +186,7 @@ class Run:
     random: Floats | None = None
 
     def view(self, model: int) -> View:
-        """The defender's view of the target (0) or of shadow ``model - 1``."""
+        """Take the defender's view of the target (0) or of shadow model ``model - 1``."""
         outputs = self.target if model == 0 else self.shadows.select(models=[model - 1])
         members = outputs.select(examples=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]
@@ -179,20 +195,20 @@ class Run:
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """What M models said about one pool of N examples, and what the defender and the attacker have.
+    """Outputs of M models on one pool of N records; each model is the target once.
 
     Attributes:
-        examples: M models, N examples; ``use`` says who was trained on what. A pair that is hidden
-            (-1) is neither scored nor counts as an in- or out-model.
-        test: data for utility, the same for all models, M models.
-        reference: known non-members of all models: the defender's, and the attacker's population.
-            Either may be empty: nothing is then said of utility, or nobody compares with it.
-        seed: the seed the pool was made from.
-        split: a hash of which record played which part.
-        random: logits about random inputs, [M, R, K]; None where nobody asked.
+        examples: outputs on the pool, M models, N records. A pair of model and record that is
+            hidden (``use`` -1) is not scored and counts as neither an in- nor an out-model.
+        test: outputs on data for utility, M models; empty where utility is not measured.
+        reference: outputs on known non-members of all models, which are the defender's reference
+            set and the attacker's population, M models; may be empty.
+        seed: the pool's seed.
+        split: a hash of the parts that the records play.
+        random: logits on random inputs, [M, R, K]; None without any.
 
     Raises:
-        InputError: if the parts are not of the same models.
+        InputError: if the parts have different numbers of models.
     """
 
     examples: Outputs
@@ -216,7 +232,7 @@ class Pool:
         return self.examples.models
 
     def first(self, models: int) -> Pool:
-        """The same pool with its first models only."""
+        """Take the pool of the first ``models`` models."""
         if models == self.models:
             return self
         return replace(
@@ -228,7 +244,7 @@ class Pool:
         )
 
     def originals(self) -> Pool:
-        """The same pool without answers about near-duplicates."""
+        """Take the pool without outputs on near-duplicates."""
         if self.examples.inputs == self.reference.inputs == 1:
             return self
         return replace(
@@ -238,7 +254,7 @@ class Pool:
         )
 
     def view(self, model: int) -> View:
-        """What the defender of one model may learn from: nothing about near-duplicates."""
+        """Take the defender's view of one model, without outputs on near-duplicates."""
         outputs = self.examples.select(models=[model], inputs=slice(1))
         members = outputs.select(examples=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]

@@ -8,15 +8,18 @@ from dynanoise.core.errors import InputError
 
 
 def derive(seed: int, *path: str | int) -> int:
-    """A 64-bit seed for one purpose of a run.
+    """Derive a 64-bit seed for one purpose of a run.
 
-    The value is the first 8 bytes of SHA-256 over the length-prefixed seed and path, so it is the
-    same on every machine and release, and neighbouring seeds or paths share nothing. These seeds
-    repeat experiments; they protect no secret.
+    The value is the first 8 bytes of SHA-256 over the length-prefixed seed and path: the same on
+    every machine and release, and unrelated for neighbouring seeds or paths. These seeds repeat
+    experiments; they protect no secret.
 
     Args:
         seed: the run's seed, >= 0.
-        path: what the stream is for, for example ``"model", "target"``.
+        path: the purpose, for example ``"model", "target"``.
+
+    Returns:
+        An integer in 0..2^64 - 1.
 
     Raises:
         InputError: if ``seed`` is negative or not an integer.
@@ -30,7 +33,17 @@ def derive(seed: int, *path: str | int) -> int:
 
 
 def derive_bytes(seed: int, *path: str | int) -> bytes:
-    """The whole of what `derive` shortens, 32 bytes; as public as the seed.
+    """Derive the whole SHA-256 digest that `derive` shortens; as public as the seed.
+
+    Args:
+        seed: as for `derive`.
+        path: as for `derive`.
+
+    Returns:
+        32 bytes.
+
+    Raises:
+        InputError: as for `derive`.
 
     >>> int.from_bytes(derive_bytes(0, "split")[:8], "big") == derive(0, "split")
     True

@@ -106,8 +106,8 @@ def _behind(run: Run, method: Method, repeats: int) -> ShadowObservations:
         lambda model: _noise(run, method, f"shadow {model}"),
         repeats=repeats,
     )
-    known = tuple(recover(one, repeats) for one in shadows.observed)
-    return replace(shadows, observed=known)
+    known = tuple(recover(one, repeats) for one in shadows.observations)
+    return replace(shadows, observations=known)
 
 
 def _fit_attacks(protocol: AttackProtocol, shadows: ShadowObservations) -> dict[str, FittedAttack]:

@@ -49,7 +49,7 @@ def observe(
     >>> nobody = np.zeros((1, 5), int)
     >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), nobody)
     >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4, aware=True)
-    >>> [chunk.shape for chunk in seen.ask(3)]
+    >>> [chunk.shape for chunk in seen.repeat(3)]
     [(3, 5, 1, 2)]
     """
     logits = outputs.logits[model].astype(np.float64)
@@ -106,7 +106,7 @@ def recover(observed: Observation, queries: int = 1) -> Observation:
     total = observed.undo(observed.log_probs)
     if queries > 1 and not observed.constant:
         sums, start = np.zeros_like(total), 0
-        for chunk in observed.ask(queries - 1):
+        for chunk in observed.repeat(queries - 1):
             stop = start + chunk.shape[1]
             sums[start:stop] = observed.undo(chunk).sum(axis=0)
             start = stop
@@ -170,4 +170,6 @@ def observe_logits(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:
     [[[-1.3863, -0.2877]]]
     """
     rows = np.asarray(logits, dtype=np.float64)[None]
-    return observe_shadow_logits(rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)).observed[0]
+    return observe_shadow_logits(
+        rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)
+    ).observations[0]

@@ -152,9 +152,11 @@ def _part(plan: _Plan, examples: slice) -> _Part:
     outputs = plan.shards.part(examples)
     everyone = undefended_shadows(outputs)
     if plan.population is not None:
-        known = undefended_shadows(plan.population).observed
-        seen = [replace(one, population=z) for one, z in zip(everyone.observed, known, strict=True)]
-        everyone = replace(everyone, observed=tuple(seen))
+        known = undefended_shadows(plan.population).observations
+        seen = [
+            replace(one, population=z) for one, z in zip(everyone.observations, known, strict=True)
+        ]
+        everyone = replace(everyone, observations=tuple(seen))
     roles = []
     for target in plan.targets:
         others = tuple(model for model in range(len(outputs.use)) if model != target)
@@ -195,7 +197,7 @@ def _score(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> tuple[Float
     for place, target in enumerate(plan.targets):
         if kept[place].any():
             fitted = plan.attack.fit_part(part.shadows(place), gathered[place])
-            scores[place] = fitted.score(part.everyone.observed[target])
+            scores[place] = fitted.score(part.everyone.observations[target])
     return scores, kept
 
 
