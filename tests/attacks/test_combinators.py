@@ -44,7 +44,7 @@ def test_the_attack_sees_the_shadow_models_median_gap() -> None:
     """By the definition, and only of pairs that are shown."""
     target, _, shadows = pool_case(1)
     visible = shadows.use >= 0
-    rows = np.stack([model.log_probs[:, 0] for model in shadows.observed])
+    rows = np.stack([model.log_probs[:, 0] for model in shadows.observations])
     factor = np.median(gaps(rows)[visible]) / np.median(gaps(target.log_probs[:, 0]))
     expected = ATTACKS.build("threshold").fit(shadows).score(scaled(target, factor))
     np.testing.assert_allclose(ScaleAligned().fit(shadows).score(target), expected, atol=1e-9)
@@ -144,7 +144,7 @@ def _without(shadows: ShadowObservations, spread: float) -> ShadowObservations:
                 by_definition(outputs, np.delete(clean, model, axis=0), spread)
             )[:, None],
         )
-        for model, outputs in enumerate(shadows.observed)
+        for model, outputs in enumerate(shadows.observations)
     )
     return ShadowObservations(target, shadows.use, shadows.clean)
 

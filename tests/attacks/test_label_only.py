@@ -42,9 +42,9 @@ def test_scores_equal_the_definition(inputs: int) -> None:
             model,
             log_probs=np.where(model.ids[:, None, None] % 2, model.log_probs, -model.log_probs),
         )
-        for model in shadows.observed
+        for model in shadows.observations
     )
-    shadows = replace(shadows, observed=turned)
+    shadows = replace(shadows, observations=turned)
     defended = np.stack([model.log_probs for model in turned])
     clean = shadows.clean.logits
     cases: list[tuple[LabelOnly, Floats]] = [

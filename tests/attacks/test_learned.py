@@ -31,7 +31,7 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
     slots = membership.slots(shadows.use)
-    phi = np.stack([statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observed])
+    phi = np.stack([statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observations])
     inside, outside = slots.take(phi)
     value = statistics.compute(target, "scaled_logit")[slots.rows, 0]
     densities = [
@@ -120,7 +120,7 @@ def test_features_against_their_definition() -> None:
     for record in slots.rows:
         answered = [
             (use, statistics.scaled_logit(model.log_probs[record], model.labels[[record]])[0])
-            for model, use in zip(shadows.observed, shadows.use[:, record], strict=True)
+            for model, use in zip(shadows.observations, shadows.use[:, record], strict=True)
         ]
         inside.append([value for use, value in answered if use == 1])
         outside.append([value for use, value in answered if use == 0])

@@ -34,7 +34,7 @@ def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> ShadowObservations:
 def target_of(phi: npt.ArrayLike) -> Observation:
     """One model, phi [N, A]."""
     values = np.asarray(phi, dtype=np.float64)[None]
-    return two_classes(values, np.zeros(values.shape[:2], int)).observed[0]
+    return two_classes(values, np.zeros(values.shape[:2], int)).observations[0]
 
 
 def halves(count: int, k: int = 2) -> npt.NDArray[np.int8]:
@@ -169,8 +169,8 @@ def test_every_variant_equals_its_definition(mode: str, centre: str, variance: s
     use = shadows.use.copy()
     use[:, 5] = -1  # an example without shadow models
     lira = Lira(mode, centre, variance)
-    scores = lira.fit(ShadowObservations(shadows.observed, use, shadows.clean)).score(target)
-    phi = np.stack([scaled(model) for model in shadows.observed])
+    scores = lira.fit(ShadowObservations(shadows.observations, use, shadows.clean)).score(target)
+    phi = np.stack([scaled(model) for model in shadows.observations])
     assert (use[:, 0] == 1).sum() >= 3  # mean and median differ
     np.testing.assert_allclose(scores, by_hand(lira, phi, use, scaled(target)), rtol=1e-8)
     assert scores[5] == 0

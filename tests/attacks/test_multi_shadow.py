@@ -40,10 +40,10 @@ def test_it_equals_a_regression_on_signals_computed_another_way() -> None:
             ]
         )
 
-    models = [signals(model.log_probs[:, 0], model.labels) for model in shadows.observed]
+    models = [signals(model.log_probs[:, 0], model.labels) for model in shadows.observations]
     pooled = np.concatenate(models)
     mean, sd = pooled.mean(axis=0), pooled.std(axis=0)
-    labels = np.tile(shadows.observed[0].labels, 2)
+    labels = np.tile(shadows.observations[0].labels, 2)
     design = np.column_stack([(pooled - mean) / sd, labels[:, None] == np.arange(4)])
     direct = LogisticRegression(tol=1e-8, max_iter=10_000).fit(design, shadows.use.ravel())
     target = (signals(observed.log_probs[:, 0], observed.labels) - mean) / sd
@@ -59,9 +59,9 @@ def test_every_shadow_model_is_learned_from() -> None:
     """The first shadow model leaks nothing; the others do."""
     target, truth, shadows = build.target_and_shadows(1, 3.0)
     first = build.target_and_shadows(2, 0.0)[0]
-    silent = replace(shadows, observed=(replace(first, labels=shadows.clean.labels),) * 3)
+    silent = replace(shadows, observations=(replace(first, labels=shadows.clean.labels),) * 3)
     assert roc(MultiShadow().fit(shadows).score(target), truth).auc > 0.9
-    mixed = replace(shadows, observed=(silent.observed[0], *shadows.observed[1:]))
+    mixed = replace(shadows, observations=(silent.observations[0], *shadows.observations[1:]))
     assert roc(MultiShadow().fit(mixed).score(target), truth).auc > 0.9
 
 
@@ -97,7 +97,7 @@ def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
     target, _, shadows = build.target_and_shadows(3, 2.0, models=5)
     other = build.target_and_shadows(4, 0.0)[0]
     last = replace(other, labels=shadows.clean.labels)
-    changed = replace(shadows, observed=(*shadows.observed[:4], last))
+    changed = replace(shadows, observations=(*shadows.observations[:4], last))
     fitted, again = MultiShadow().fit(shadows), MultiShadow().fit(changed)
     np.testing.assert_array_equal(fitted.score(target), again.score(target))
     (scores, members), apart = fitted.held_out() or ([], []), again.held_out()

@@ -69,8 +69,8 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
 ) -> None:
     """The published search: for each class the smallest entropy t of greatest accuracy."""
     target, _, shadows = build.target_and_shadows(3, 2.0, count=200)
-    log_probs = shadows.observed[0].log_probs[:, 0]
-    labels, members = shadows.observed[0].labels, shadows.use[0] == 1
+    log_probs = shadows.observations[0].log_probs[:, 0]
+    labels, members = shadows.observations[0].labels, shadows.use[0] == 1
 
     def raw(rows: Float64, y: np.ndarray) -> tuple[Float64, np.ndarray]:
         p = np.exp(rows)
@@ -164,7 +164,7 @@ def test_shadow_equals_scikit_learn_on_the_first_shadow_alone() -> None:
     from sklearn.linear_model import LogisticRegression
 
     observed, _, shadows = build.target_and_shadows(5, 2.0)
-    first = shadows.observed[0]
+    first = shadows.observations[0]
     direct = LogisticRegression(max_iter=1000).fit(
         output_features(first.log_probs[:, 0], first.labels), shadows.use[0]
     )
@@ -198,8 +198,8 @@ def brute_force_lira(
 
 def test_lira_by_class_equals_its_definition() -> None:
     observed, _, shadows = build.target_and_shadows(8, 2.0, count=120)
-    probs = np.concatenate([np.exp(model.log_probs[:, 0]) for model in shadows.observed])
-    labels = np.concatenate([model.labels for model in shadows.observed])
+    probs = np.concatenate([np.exp(model.log_probs[:, 0]) for model in shadows.observations])
+    labels = np.concatenate([model.labels for model in shadows.observations])
     fits = brute_force_lira(probs, labels, shadows.use.ravel() == 1)
     target = np.exp(observed.log_probs[:, 0])
     expected = []

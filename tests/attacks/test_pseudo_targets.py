@@ -18,16 +18,16 @@ from tests.build_pool import pool_case
 def test_a_pseudo_target_is_never_its_own_shadow() -> None:
     _, _, shadows = pool_case(0)
     played = list(pseudo_targets(shadows, count=9))
-    assert len(played) == len(shadows.observed)
+    assert len(played) == len(shadows.observations)
     assert len({id(pseudo.target) for pseudo in played}) == 9
     for pseudo in played:
-        others = {id(model) for model in pseudo.shadows.observed}
+        others = {id(model) for model in pseudo.shadows.observations}
         assert len(others) == 8
         assert id(pseudo.target) not in others
         answered = pseudo.shadows.clean.logits
         assert answered.shape[0] == pseudo.shadows.use.shape[0] == 8
-        for model, logits in zip(pseudo.shadows.observed, answered, strict=True):
-            index = [id(target) for target in shadows.observed].index(id(model))
+        for model, logits in zip(pseudo.shadows.observations, answered, strict=True):
+            index = [id(target) for target in shadows.observations].index(id(model))
             np.testing.assert_array_equal(logits, shadows.clean.logits[index])
 
 
@@ -35,7 +35,7 @@ def test_membership_is_the_model_s_own_and_known_only_where_shown() -> None:
     _, _, shadows = pool_case(1)
     k = membership.slots(shadows.use).k
     for pseudo in pseudo_targets(shadows, count=9):
-        index = [id(model) for model in shadows.observed].index(id(pseudo.target))
+        index = [id(model) for model in shadows.observations].index(id(pseudo.target))
         member = shadows.use[index]
         np.testing.assert_array_equal(pseudo.members, member == 1)
         assert not pseudo.scored[member < 0].any()

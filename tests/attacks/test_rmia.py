@@ -29,10 +29,10 @@ def own(observed: Observation) -> Float64:
 
 def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Float64:
     """The definition: all pairs of a record and a known non-member, in probabilities."""
-    population = [model.population for model in (seen, *shadows.observed)]
+    population = [model.population for model in (seen, *shadows.observations)]
     target_z, *each_z = (own(model) for model in population if model is not None)
     mean_z = np.mean(each_z, axis=0)
-    each_x = np.stack([own(model) for model in shadows.observed])
+    each_x = np.stack([own(model) for model in shadows.observations])
 
     def expected(mean_in: Float64 | float, mean_out: Float64) -> Float64:
         if not attack.offline:
@@ -61,7 +61,7 @@ def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) ->
     target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
     use = shadows.use.copy()
     use[:, 3] = -1  # a record without shadow models
-    shadows = ShadowObservations(shadows.observed, use, shadows.clean)
+    shadows = ShadowObservations(shadows.observations, use, shadows.clean)
     scores = attack.fit(shadows).score(target)
     expected = by_pairs(attack, target, shadows)
     assert scores[3] == 0 and len(np.unique(scores)) > 10
@@ -86,10 +86,10 @@ def test_a_tie_at_gamma_is_not_exceeded() -> None:
     """Every model says the same of everything: r_x = r_z = 1."""
     shadows = observe_shadow_logits(np.zeros((2, 3, 2)), [0, 1, 0], [[1, 1, 1], [0, 0, 0]])
     population = observe_logits(np.zeros((4, 2)), [0, 0, 1, 1])
-    models = tuple(replace(model, population=population) for model in shadows.observed)
-    target = replace(shadows.observed[0], population=population)
+    models = tuple(replace(model, population=population) for model in shadows.observations)
+    target = replace(shadows.observations[0], population=population)
     for gamma, share in ((1.0, 0.0), (0.99, 1.0)):
-        fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observed=models))
+        fitted = Rmia(offline=True, a=1, gamma=gamma).fit(replace(shadows, observations=models))
         assert fitted.learned.threshold == share
         assert fitted.score(target).tolist() == [share] * 3
 
@@ -103,10 +103,10 @@ def test_probabilities_that_underflow_are_still_compared() -> None:
 
     def seen(of: float, about_known: float) -> Observation:
         population = replace(observe_logits(np.zeros((1, 2)), [0]), log_probs=sure(about_known))
-        return replace(shadows.observed[0], log_probs=sure(of), population=population)
+        return replace(shadows.observations[0], log_probs=sure(of), population=population)
 
     models = tuple(seen(-900, -900) for _ in range(2))
-    fitted = Rmia().fit(replace(shadows, observed=models))
+    fitted = Rmia().fit(replace(shadows, observations=models))
     assert fitted.score(seen(-800, -850)).tolist() == [1.0]
     assert fitted.score(seen(-800, -750)).tolist() == [0.0]
 
@@ -148,13 +148,13 @@ def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
 def test_offline_uses_no_in_model() -> None:
     target, _, shadows = build.pool_target_and_shadows(4, 1.0, count=80)
     changed = []
-    for model, use in zip(shadows.observed, shadows.use, strict=True):
+    for model, use in zip(shadows.observations, shadows.use, strict=True):
         rows = model.log_probs.copy()
         rows[use != 0] = np.log(0.25)
         changed.append(replace(model, log_probs=rows))
     fitted = [
         Rmia(offline=True, a=0.3).fit(some)
-        for some in (shadows, replace(shadows, observed=tuple(changed)))
+        for some in (shadows, replace(shadows, observations=tuple(changed)))
     ]
     np.testing.assert_array_equal(fitted[0].score(target), fitted[1].score(target))
 
@@ -164,10 +164,10 @@ def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
     shadows = observe_shadow_logits(np.zeros((2, 1, 2)), [0], [[1], [0]])
     models = tuple(
         replace(model, population=observe_logits(np.log([[p, 1 - p]]), [0]))
-        for model, p in zip(shadows.observed, (0.2, 0.6), strict=True)
+        for model, p in zip(shadows.observations, (0.2, 0.6), strict=True)
     )
     for gamma, share in ((0.5, 1.0), (1.9, 0.5), (2.1, 0.0)):
-        fitted = Rmia(gamma=gamma).fit(replace(shadows, observed=models))
+        fitted = Rmia(gamma=gamma).fit(replace(shadows, observations=models))
         assert fitted.learned.threshold == share
         assert fitted.decide(np.array([share, share + 0.01])).tolist() == [False, True]
 
@@ -192,8 +192,8 @@ def test_a_population_is_needed_and_the_same_for_all() -> None:
         fitted.score(replace(target, population=moved))
 
     def with_first(population: Observation | None) -> ShadowObservations:
-        first = replace(shadows.observed[0], population=population)
-        return replace(shadows, observed=(first, *shadows.observed[1:]))
+        first = replace(shadows.observations[0], population=population)
+        return replace(shadows, observations=(first, *shadows.observations[1:]))
 
     with pytest.raises(InputError, match="there are none"):
         Rmia().fit(with_first(None))

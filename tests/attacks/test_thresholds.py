@@ -90,7 +90,7 @@ def test_the_true_class_s_threshold_applies() -> None:
     for label in range(4):
         pairs = [
             (value, use == 1)
-            for model, uses, show in zip(shadows.observed, shadows.use, visible, strict=True)
+            for model, uses, show in zip(shadows.observations, shadows.use, visible, strict=True)
             for value, use, y, s in zip(
                 statistics.scaled_logit(model.log_probs[:, 0], model.labels),
                 uses,

@@ -47,12 +47,12 @@ def attack(request: pytest.FixtureRequest) -> Attack:
 def pool_with_population(seed: int) -> Case:
     """A target that leaks 3 and shadow models on the same easy and hard records, 10 models."""
     target, truth, shadows = pool_case(seed)
-    population = undefended_shadows(pool_outputs(1000 + seed, leak=0.0, count=100)).observed
+    population = undefended_shadows(pool_outputs(1000 + seed, leak=0.0, count=100)).observations
     target, *others = (
         replace(model, population=reference)
-        for model, reference in zip((target, *shadows.observed), population, strict=True)
+        for model, reference in zip((target, *shadows.observations), population, strict=True)
     )
-    return target, truth, replace(shadows, observed=tuple(others))
+    return target, truth, replace(shadows, observations=tuple(others))
 
 
 def of_its_kind(attack: Attack) -> Callable[[int], Case]:
@@ -165,8 +165,8 @@ def test_models_with_one_output_score_chance(attack: Attack, same_records: bool)
         logits=np.zeros_like(shadows.clean.logits),
         labels=np.zeros_like(shadows.clean.labels),
     )
-    models = tuple(map(constant, shadows.observed))
-    fitted = attack.fit(replace(shadows, observed=models, asked=clean, positions=None))
+    models = tuple(map(constant, shadows.observations))
+    fitted = attack.fit(replace(shadows, observations=models, asked=clean, positions=None))
     assert roc(fitted.score(constant(target)), truth).auc == 0.5
 
 
@@ -201,8 +201,8 @@ def test_arrays_are_not_written_to(attack: Attack, same_records: bool) -> None:
             population=population,
         )
 
-    models = tuple(frozen(shadow) for shadow in shadows.observed)
-    read_only = replace(shadows, observed=models, use=build.read_only(shadows.use))
+    models = tuple(frozen(shadow) for shadow in shadows.observations)
+    read_only = replace(shadows, observations=models, use=build.read_only(shadows.use))
     attack.fit(read_only).score(frozen(target))
 
 
@@ -218,10 +218,10 @@ def test_saturated_outputs_give_finite_scores(attack: Attack, same_records: bool
     target, _, shadows = (pool_with_population if same_records else of_its_kind(attack))(6)
     saturated = tuple(
         replace(model, log_probs=np.where(model.log_probs > np.log(0.5), 0.0, -708.0))
-        for model in shadows.observed
+        for model in shadows.observations
     )
-    for models in (shadows.observed, saturated):
-        fitted = attack.fit(replace(shadows, observed=models))
+    for models in (shadows.observations, saturated):
+        fitted = attack.fit(replace(shadows, observations=models))
         assert np.isfinite(fitted.score(replace(target, log_probs=one_hot(target)))).all()
 
 
