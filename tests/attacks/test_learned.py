@@ -31,7 +31,9 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
     slots = membership.slots(shadows.use)
-    phi = np.stack([statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observations])
+    phi = np.stack(
+        [statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observations]
+    )
     inside, outside = slots.take(phi)
     value = statistics.compute(target, "scaled_logit")[slots.rows, 0]
     densities = [

@@ -166,7 +166,7 @@ def test_models_with_one_output_score_chance(attack: Attack, same_records: bool)
         labels=np.zeros_like(shadows.clean.labels),
     )
     models = tuple(map(constant, shadows.observations))
-    fitted = attack.fit(replace(shadows, observations=models, asked=clean, positions=None))
+    fitted = attack.fit(replace(shadows, observations=models, outputs=clean, positions=None))
     assert roc(fitted.score(constant(target)), truth).auc == 0.5
 
 
