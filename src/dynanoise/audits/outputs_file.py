@@ -147,9 +147,9 @@ def _flat_names(path: Path, names: list[str]) -> list[str]:
         raise DataFileError(f"{path} has a column twice.", "Name every column once.")
     _check_names(path, others, "columns", ("label", "member"))
     if numbered != list(range(len(numbered))) or len(numbered) < 2:
-        shown = ", ".join(f"p{number}" for number in numbered) or "none"
+        columns = ", ".join(f"p{number}" for number in numbered) or "none"
         raise DataFileError(
-            f"{path} has these columns of probabilities: {shown}.",
+            f"{path} has these columns of probabilities: {columns}.",
             "Give one for each of K classes, p0 to p{K-1}, beside label and member.",
         )
     return [f"p{number}" for number in numbered]

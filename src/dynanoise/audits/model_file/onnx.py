@@ -19,7 +19,7 @@ def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) ->
     """Query an ONNX model with every input, on the processor.
 
     Args:
-        path: of the model, with one input [batch, ...] of float32.
+        path: file of a model with one input [batch, ...] of float32.
         inputs: float32 [N, ...], as the model takes them.
         threads: threads of the processor.
 
@@ -48,9 +48,9 @@ def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) ->
         ) from error
     takes = session.get_inputs()
     if len(takes) != 1 or takes[0].type != "tensor(float)":
-        shown = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in takes)
+        kinds = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in takes)
         raise DataFileError(
-            f"{path} takes {shown}.", "Export a model with one input of float32, [batch, ...]."
+            f"{path} takes {kinds}.", "Export a model with one input of float32, [batch, ...]."
         )
     tensors = [output for output in session.get_outputs() if output.type.startswith("tensor(")]
     names = [output.name for output in tensors]
