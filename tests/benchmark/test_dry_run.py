@@ -28,6 +28,7 @@ from tests.training import tiny
 PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
 
 
+@pytest.mark.behaviour
 def test_models_are_counted_by_kind_and_stored_ones_are_found(tmp_path: Path) -> None:
     (before,) = dry_run(PLAN, store=tmp_path / "store")
     assert (before.kind, before.models, before.stored) == ("paper, plain", 8, 0)
@@ -61,6 +62,7 @@ def test_the_size_is_that_of_the_stored_entry(tmp_path: Path) -> None:
     assert stored_size([job, job], data) == 2 * stored_size([job], data)
 
 
+@pytest.mark.behaviour
 def test_a_damaged_entry_is_left_alone(tmp_path: Path) -> None:
     list(bench(PLAN, store=tmp_path))
     damaged = next(tmp_path.glob("??/*/answers.npz"))
@@ -84,6 +86,7 @@ def run(*words: str) -> Any:
     return CliRunner().invoke(app, ["bench", "digits", "--protocol", "paper", *words])
 
 
+@pytest.mark.behaviour
 def test_the_command_prints_a_table_or_json(tmp_path: Path) -> None:
     words = ("--defense", "dynanoise", "--dry-run", "--store", str(tmp_path / "store"))
     shown = run(*words)
@@ -94,6 +97,7 @@ def test_the_command_prints_a_table_or_json(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.behaviour
 def test_a_log_has_a_line_for_each_model(tmp_path: Path) -> None:
     words = ("--seeds", "1", "--defense", "dynanoise", "--no-store")
     log = tmp_path / "train.log"

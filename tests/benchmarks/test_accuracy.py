@@ -13,6 +13,7 @@ from dynanoise.data import sources
 from dynanoise.data.datasets.sst2 import SST2
 
 
+@pytest.mark.behaviour
 def test_a_model_is_trained_and_tested() -> None:
     if not sources.local(SST2):
         pytest.skip("sst2 is in no local folder")

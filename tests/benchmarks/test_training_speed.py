@@ -53,6 +53,7 @@ def test_the_faster_has_the_larger_ratio() -> None:
     assert speeds["plain"]["value"] <= 100 / 0.02 and speeds["dynanoise"]["low"] is not None
 
 
+@pytest.mark.behaviour
 def test_everything_is_measured_and_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -133,6 +133,7 @@ def test_a_stored_model_answers_what_the_trained_one_would_have(
     np.testing.assert_array_equal(module.outputs_of(job, data, store).near, later.near)
 
 
+@pytest.mark.behaviour
 def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSplit) -> None:
     plain = list(InProcess().run(jobs(split, near=None), data))
     asked = list(InProcess().run(jobs(split), data))

@@ -19,6 +19,7 @@ from dynanoise.data.datasets.sst2 import SST2
 from dynanoise.training.jobs import Job, train_and_answer
 
 
+@pytest.mark.behaviour
 def test_the_text_model_learns_sst2_in_seconds() -> None:
     """From its 6,920 training sentences, as the preset trains it."""
     if not sources.local(SST2):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 import uuid
 from collections.abc import Iterator
 
 import pytest
+
+from tests.training.waiting import until
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +28,7 @@ def s3() -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        _wait_for(address, server)
+        until(lambda: _responds(address, server))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("AWS_ENDPOINT_URL", address)
             patch.setenv("AWS_ACCESS_KEY_ID", "testing")
@@ -51,12 +52,10 @@ def bucket(s3: str) -> str:
     return f"s3://{name}/models"
 
 
-def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        try:
-            with urllib.request.urlopen(address, timeout=5):
-                return
-        except OSError:
-            assert server.poll() is None, "the S3 server ended"
-            time.sleep(0.1)
-    raise AssertionError("the S3 server does not answer")
+def _responds(address: str, server: subprocess.Popen[bytes]) -> bool:
+    assert server.poll() is None, "the S3 server ended"
+    try:
+        with urllib.request.urlopen(address, timeout=60):
+            return True
+    except OSError:
+        return False

@@ -30,8 +30,8 @@ from dynanoise.training.jobs import Answers, Job
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
 from tests.training import noted
-from tests.training.ray_nodes import LONG, PATIENT, ROOT
-from tests.training.store.test_claims import until
+from tests.training.ray_nodes import PATIENT
+from tests.training.waiting import LONG, ROOT, until
 
 DATA = noted.data()
 PLAN = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))

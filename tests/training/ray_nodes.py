@@ -16,10 +16,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-ROOT = Path(__file__).parents[2]
-
-LONG = 600.0
-"""Seconds after which a test gives up, on a machine that does other work."""
+from tests.training.waiting import ROOT
 
 PATIENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),

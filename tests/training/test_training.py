@@ -95,6 +95,7 @@ def test_threads_are_given_back_after_an_error(data: Data) -> None:
     assert torch.get_num_threads() == threads
 
 
+@pytest.mark.behaviour
 def test_training_learns_its_members(data: Data) -> None:
     """100 epochs fit 200 digits perfectly; one epoch does not."""
     members = np.arange(200)

@@ -64,6 +64,7 @@ def numbers(records: list[Result]) -> list[Any]:
     return [(row.method, row.attack, row.seed, row.split, row.metrics) for row in records]
 
 
+@pytest.mark.process
 def test_a_node_that_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
     """Its model is trained on another one; what was finished is not trained again."""
     store = tmp_path / "store"
@@ -88,6 +89,7 @@ def test_a_node_that_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, fol
     assert len(list(Store(store).entries())) == 5
 
 
+@pytest.mark.process
 def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     nodes: Nodes, bucket: str, tmp_path: Path, folder: Path
 ) -> None:
@@ -136,25 +138,30 @@ def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
     return ends_the_others(Driver(room, "several", address=nodes.address, folder=room), room)
 
 
+@pytest.mark.process
 def test_an_error_ends_what_else_is_at_work(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
     driver = Driver(tmp_path, "wrong_among_others", address=nodes.address, folder=folder)
     error, says = ends_the_others(driver, folder)
     assert error == "DivergedError" and "model 1" in says
 
 
+@pytest.mark.process
 def test_an_error_ends_what_else_is_at_work_where_the_connection_stays(told: Any) -> None:
     error, says = told["hopeless"]
     assert error == "DivergedError" and "model 1" in says
 
 
+@pytest.mark.process
 def test_an_error_that_nobody_foresaw_reaches_the_driver(told: Any) -> None:
     assert told["lost"][0] == "IndexError"
 
 
+@pytest.mark.process
 def test_data_are_sent_once(told: Any) -> None:
     assert told["sent"] == [3, True]
 
 
+@pytest.mark.process
 def test_other_versions_are_refused(told: Any) -> None:
     refused, says = told["versions"]
     assert refused == "InputError" and "the driver dynanoise 0.0" in says
@@ -174,6 +181,7 @@ def test_a_share_of_a_gpu_is_requested(tmp_path: Path) -> None:
         RayCluster(gpus=-1)
 
 
+@pytest.mark.process
 def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
     tmp_path: Path, folder: Path
 ) -> None:

@@ -140,6 +140,7 @@ def test_a_head_of_other_classes_is_replaced_and_one_that_fits_kept(tmp_path: Pa
     assert fresh[0].shape == (4, 16) and not torch.equal(*fresh)
 
 
+@pytest.mark.behaviour
 def test_training_repeats_itself_learns_and_is_stored(tmp_path: Path, tiny: Path) -> None:
     data, store = data_of(tiny), Store(tmp_path / "store")
     first = outputs_of(job(tiny), data, store)

@@ -61,6 +61,7 @@ def test_text_ignores_padding_and_knows_unknown_words() -> None:
 
 
 @pytest.mark.parametrize("bfloat16", [False, True])
+@pytest.mark.behaviour
 def test_the_cnn_learns_colours(bfloat16: bool) -> None:
     """Red, green and blue images, told apart after a few steps."""
     torch.manual_seed(0)

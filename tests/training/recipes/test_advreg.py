@@ -90,6 +90,7 @@ def test_a_constant_inference_model_gives_no_gradient() -> None:
     assert logits.grad is not None and not logits.grad.any()
 
 
+@pytest.mark.behaviour
 def test_the_inference_model_learns_who_is_a_member() -> None:
     """From a model whose answers give it away; the gain then tends to ln 1."""
     members = torch.tensor([[3.0, 0.0, 0.0]]).repeat(20, 1), torch.zeros(20, dtype=torch.int64)

@@ -78,6 +78,7 @@ def test_entropy_is_rewarded() -> None:
     assert reward(flatter) < reward(logits)
 
 
+@pytest.mark.behaviour
 def test_training_makes_answers_less_sure_and_keeps_them_right() -> None:
     long = Schedule(epochs=40, batch=16, learning_rate=1e-2)
     given = tiny.material()

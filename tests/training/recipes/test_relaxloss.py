@@ -78,6 +78,7 @@ def test_at_level_0_a_loss_that_rounds_to_0_still_descends(epoch: int) -> None:
     assert logits.grad[0, 1].item() == pytest.approx(exp(-20), rel=1e-6)
 
 
+@pytest.mark.behaviour
 def test_training_holds_the_loss_at_the_level() -> None:
     long = Schedule(epochs=60, batch=16, learning_rate=1e-2)
     given = tiny.material()

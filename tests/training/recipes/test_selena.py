@@ -162,6 +162,7 @@ def test_the_same_material_gives_the_same_student() -> None:
     assert tiny.same_weights(SMALL.train(tiny.material()), SMALL.train(tiny.material()))
 
 
+@pytest.mark.behaviour
 def test_the_student_is_right_and_in_evaluation_mode() -> None:
     given = tiny.material(tiny.unruly)
     student = SMALL.train(given)

@@ -10,6 +10,7 @@ import time
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from dynanoise.training.store.storage import place  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
+from tests.training.waiting import until  # noqa: E402
 
 JOB, DATA = noted.job(Path("/nowhere"), 1), noted.data()
 
@@ -41,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-@pytest.fixture(params=["memory", "s3"])
+@pytest.fixture(params=["memory", pytest.param("s3", marks=pytest.mark.process)])
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "memory":
         return f"memory://{uuid.uuid4().hex}/models"
@@ -106,6 +108,7 @@ def test_a_damaged_entry_is_trained_again(
     assert len(noted.notes(folder, "ended")) == 2
 
 
+@pytest.mark.process
 def test_an_entry_is_there_once_its_last_object_is(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +150,7 @@ def test_two_machines_that_write_the_same_entry_do_not_mix_their_parts(
     assert content <= set(objects(url))
 
 
+@pytest.mark.process
 def test_the_folder_of_a_local_store_can_be_copied_to_a_bucket(
     bucket: str, tmp_path: Path, folder: Path
 ) -> None:
@@ -174,21 +178,29 @@ def test_what_one_claims_no_other_trains(url: str, folder: Path) -> None:
     assert not any("claims" in path for path in objects(url))
 
 
-def test_the_claim_of_a_machine_that_died_runs_out(bucket: str) -> None:
-    shelf = Bucket(bucket, lease=0.4)
-    claim = shelf.claim("a" * 64, "theirs")
+@pytest.mark.process
+def test_a_claim_is_renewed_and_that_of_a_machine_that_died_runs_out(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock is made up, and renewals are waited for."""
+    clock = SimpleNamespace(now=1000.0)
+    monkeypatch.setattr(buckets, "time", SimpleNamespace(time=lambda: clock.now))
+    storage = Bucket(bucket, lease=0.4)
+    files, root = fsspec.core.url_to_fs(bucket, use_listings_cache=False)
+    path = f"{root}/claims/{'a' * 64}.json"
+    claim = storage.claim("a" * 64, "theirs")
     assert claim.__enter__()
-    time.sleep(0.8)  # renewed meanwhile
-    with shelf.claim("a" * 64, "ours") as ours:
+    clock.now = 2000.0  # the first lease is over by then
+    until(lambda: json.loads(files.cat_file(path))["until"] > clock.now)
+    with storage.claim("a" * 64, "ours") as ours:
         assert not ours
-    files, root = fsspec.core.url_to_fs(bucket)
-    dead = json.dumps({"owner": "theirs", "until": time.time() - 1}).encode()
     claim.__exit__(None, None, None)
-    files.pipe_file(f"{root}/claims/{'a' * 64}.json", dead)
-    with shelf.claim("a" * 64, "ours") as ours:
+    files.pipe_file(path, json.dumps({"owner": "theirs", "until": clock.now - 1}).encode())
+    with storage.claim("a" * 64, "ours") as ours:
         assert ours
 
 
+@pytest.mark.process
 def test_workers_share_a_store_at_an_address(bucket: str, folder: Path) -> None:
     jobs = noted.jobs(folder, 3)
     first = list(Processes(2, Store(bucket)).run(jobs, DATA))
@@ -197,6 +209,7 @@ def test_workers_share_a_store_at_an_address(bucket: str, folder: Path) -> None:
     assert len(noted.notes(folder, "ended")) == 3
 
 
+@pytest.mark.process
 def test_further_answers_are_made_of_weights_that_were_damaged_and_trained_again(
     bucket: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -209,6 +222,7 @@ def test_further_answers_are_made_of_weights_that_were_damaged_and_trained_again
     assert len(noted.notes(folder, "ended")) == 2
 
 
+@pytest.mark.process
 def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -232,6 +246,7 @@ def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
         Store("s3://never-made/models").sweep()
 
 
+@pytest.mark.process
 def test_no_secret_is_in_what_is_shown_sent_or_stored(bucket: str, folder: Path) -> None:
     """Credentials are the file system's own business."""
     job, store = noted.job(folder, 1), Store(bucket)

@@ -7,8 +7,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -32,9 +30,9 @@ from dynanoise.training.store import storage  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.training import noted  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
+from tests.training.waiting import LONG, ROOT, until  # noqa: E402
 
 DATA = noted.data()
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -162,25 +160,22 @@ def start(folder: Path, store: Path, held: str = "held") -> subprocess.Popen[str
     )
 
 
-def until(condition: Callable[[], object], seconds: float = 180.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.05)
-
-
+@pytest.mark.process
 def test_two_runs_at_once_train_every_model_once(tmp_path: Path, folder: Path) -> None:
     store = tmp_path / "store"
     runs = [start(folder, store) for _ in range(2)]
     until(lambda: noted.notes(folder, "began"))
     (folder / "go").touch()
-    said = [run.communicate(timeout=120)[0].split() for run in runs]
+    said = [run.communicate(timeout=LONG)[0].split() for run in runs]
     assert len(said[0]) == 4 and said[0] == said[1]
     assert len(noted.notes(folder, "began")) == len(noted.notes(folder, "ended")) == 4
 
 
-def test_a_killed_run_leaves_its_model_to_the_next(tmp_path: Path, folder: Path) -> None:
-    """At once: the lock of a dead process is nobody's."""
+@pytest.mark.process
+def test_a_killed_run_leaves_its_model_to_the_next(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once: the lock of a dead process is free, and nothing is waited for."""
     store = tmp_path / "store"
     killed = start(folder, store)
     until(lambda: noted.notes(folder, "began"))
@@ -189,9 +184,13 @@ def test_a_killed_run_leaves_its_model_to_the_next(tmp_path: Path, folder: Path)
     (folder / "go").touch()
     jobs = noted.jobs(folder, 4, held=True)
     assert claims(store)
-    started = time.monotonic()
+
+    def waiting(seconds: float) -> None:
+        raise AssertionError("a model was waited for")
+
+    monkeypatch.setattr("dynanoise.training.execution.outputs.time.sleep", waiting)
     answers = list(InProcess(Store(store)).run(jobs, DATA))
-    assert time.monotonic() - started < 60
+    monkeypatch.undo()
     free = [replace(job, recipe=replace(job.recipe, held=False)) for job in jobs]
     assert all(same(a, b) for a, b in zip(answers, InProcess().run(free, DATA), strict=True))
     assert claims(store) == []

@@ -29,6 +29,7 @@ from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Answers, Job, Trained, train_and_answer  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
+from tests.training.waiting import LONG, ROOT, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +234,7 @@ def test_what_killed_processes_left_is_swept(tmp_path: Path, data: Data) -> None
     assert len(list(store.entries())) == 1
 
 
+@pytest.mark.process
 def test_processes_give_the_numbers_of_one_process(tmp_path: Path, data: Data) -> None:
     jobs = [job(seed=seed) for seed in range(4)]
     alone = list(InProcess().run(jobs, data))
@@ -241,11 +243,14 @@ def test_processes_give_the_numbers_of_one_process(tmp_path: Path, data: Data) -
     assert len(list(Store(tmp_path).entries())) == 4
 
 
+@pytest.mark.process
 def test_an_error_in_a_worker_reaches_the_driver(data: Data) -> None:
     with pytest.raises(IndexError):
         list(Processes(2).run([job(), job(members=np.array([10**6]))], data))
 
 
+@pytest.mark.process
+@pytest.mark.behaviour
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """kill -9 in the middle: the rerun trains only what was missing and gives the same table."""
@@ -254,63 +259,66 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         from pathlib import Path
         from dynanoise.benchmark.benchmark import Plan, bench
         from dynanoise.report.io.results import to_json
+        from dynanoise.training.execution.executors import Processes
+        from dynanoise.training.store.store import Store
+        from tests.training.noted import Holding
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
-            plan = Plan("digits", int(sys.argv[1]), None, ("dynanoise",), (), ("paper",))
-            run = bench(plan, done, store=Path({str(tmp_path)!r}), workers=2)
+            plan = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))
+            executor = Holding(Processes(2, Store(Path({str(tmp_path / "store")!r}))), {{notes}}, 2)
+            run = bench(plan, done, executor=executor)
             sys.stdout.write(to_json(list(run)))
-    """)
+    """).replace("{notes}", f"Path({str(tmp_path)!r})")
     script = tmp_path / "run.py"
     script.write_text(code)
+    store = Store(tmp_path / "store")
 
-    def start(seeds: int) -> subprocess.Popen[str]:
+    def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(script), str(seeds)],
+            [sys.executable, str(script)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
         )
 
-    killed = start(3)
+    killed = start()
     assert killed.stderr is not None
     finished = [killed.stderr.readline() for _ in range(2)]
+    assert finished == ["seed 0: target\n", "seed 0: shadow 0\n"]
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
-    assert finished == ["seed 0: target\n", "seed 0: shadow 0\n"]
-    deadline = time.monotonic() + 10
-    while children_of(script) and time.monotonic() < deadline:
-        time.sleep(0.2)
-    assert not children_of(script), "workers outlived their driver"
-    kept = {entry.key: entry.made for entry in Store(tmp_path).entries()}
-    # Workers may finish what was handed to them before they notice: seven at most.
-    assert 2 <= len(kept) < 12
+    until(lambda: not children_of(tmp_path))  # workers do not outlive their driver
+    kept = {entry.key: entry.made for entry in store.entries()}
+    assert len(kept) == 2  # the others are held back until now
 
-    resumed = start(3)
-    out, _ = resumed.communicate(timeout=120)
+    (tmp_path / "go").touch()
+    resumed = start()
+    out, _ = resumed.communicate(timeout=LONG)
     assert resumed.returncode == 0
-    now = {entry.key: entry.made for entry in Store(tmp_path).entries()}
-    assert len(now) == 12
+    now = {entry.key: entry.made for entry in store.entries()}
+    assert len(now) == 8
     assert all(now[name] == made for name, made in kept.items())  # none was trained again
 
     from dynanoise.benchmark.benchmark import Plan, bench
-
-    rows = list(bench(Plan("digits", 3, None, ("dynanoise",), (), ("paper",))))
-    fresh = [(row.method, row.attack, row.seed, row.metrics) for row in rows]
     from dynanoise.report.io.results import from_json
 
+    rows = list(bench(Plan("digits", 2, None, ("dynanoise",), (), ("paper",))))
+    fresh = [(row.method, row.attack, row.seed, row.metrics) for row in rows]
     assert [(r.method, r.attack, r.seed, r.metrics) for r in from_json(out)] == fresh
     json.loads(out)
 
 
-def children_of(script: Path) -> list[str]:
-    """Command lines of running processes that serve the script."""
-    found = []
+def children_of(folder: Path) -> list[str]:
+    """Command lines of running worker processes that were started in a folder."""
+    workers = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            environment = (path.parent / "cwd").readlink()
+            started_in = (path.parent / "cwd").readlink()
         except OSError:
             continue
-        if "multiprocessing" in line and "spawn_main" in line and environment == Path.cwd():
-            found.append(line)
-    return found
+        if "multiprocessing" in line and "spawn_main" in line and started_in == folder:
+            workers.append(line)
+    return workers
