@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dynanoise.cli.terminal import saved
+from dynanoise.cli.folder import write_results
 from dynanoise.report.io.results import save
 from dynanoise.report.io.samples import files
 from tests.build_evidence import evidence
@@ -61,7 +61,7 @@ def test_no_report_of_an_earlier_run_stays_without_matplotlib(
     (tmp_path / "report.html").write_text("old")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     made = evidence(queries=(1,))
-    assert saved(list(made.records), tmp_path, made)
+    assert write_results(list(made.records), tmp_path, made)
     assert "No report.html" in capsys.readouterr().err
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["report.md", "results.json", "samples.npz"]

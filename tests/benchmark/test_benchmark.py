@@ -154,7 +154,15 @@ def test_only_an_aware_attacker_has_shadows_of_every_recipe(
 
 
 def test_the_command_names_what_is_not_the_default() -> None:
-    plan = Plan("digits", 2, "cpu", ("static",), ("loss", "shadow"), ("paper",), "cuda")
+    plan = Plan(
+        "digits",
+        2,
+        size="cpu",
+        methods=("static",),
+        attacks=("loss", "shadow"),
+        protocols=("paper",),
+        device="cuda",
+    )
     assert plan.command == (
         "dynanoise bench digits --seeds 2 --size cpu --defense static --attack loss "
         "--attack shadow --protocol paper --device cuda"

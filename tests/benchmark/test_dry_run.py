@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
+
 from dynanoise.benchmark.benchmark import Plan, bench
 from dynanoise.benchmark.dry_run import Needed, dry_run, stored_size
-from dynanoise.benchmark.execution import Cluster, How
+from dynanoise.benchmark.execution import Execution, Executor
 from dynanoise.cli import app
-from dynanoise.cli.commands import needed
 from dynanoise.core.registry import MODELS, RECIPES
 from dynanoise.training.execution.outputs import outputs_of
 from dynanoise.training.jobs import Job
@@ -76,10 +76,9 @@ def test_what_killed_runs_left_is_swept_by_runs_alone(tmp_path: Path) -> None:
     left = tmp_path / "00" / ".unfinished-model"
     left.mkdir(parents=True)
     os.utime(left, (0, 0))
-    how = How(store=tmp_path, cluster=Cluster(None, None))
-    (found,) = needed(PLAN, None, None, how.store)
+    (found,) = dry_run(PLAN, store=tmp_path)
     assert found.models == 8 and left.exists()
-    assert how.executor() is not None and not left.exists()
+    assert Execution(executor=Executor.ray).cluster(tmp_path) is not None and not left.exists()
 
 
 def run(*words: str) -> Any:

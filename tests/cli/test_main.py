@@ -124,6 +124,7 @@ def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
     assert as_json.stdout == (tmp_path / "results.json").read_text()
     markdown = run("show", "--markdown", str(tmp_path / "results.json"))
     assert markdown.stdout.startswith("|  | Test acc. |")
+    assert run("show", str(tmp_path)).stdout == table.stdout  # the folder does as well
 
 
 def made_up_run(monkeypatch: pytest.MonkeyPatch) -> None:

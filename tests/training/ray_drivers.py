@@ -34,7 +34,7 @@ from tests.training.ray_nodes import PATIENT
 from tests.training.waiting import LONG, ROOT, until
 
 DATA = noted.data()
-PLAN = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))
+PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
 
 
 class Driver:

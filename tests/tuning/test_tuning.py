@@ -190,7 +190,7 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
 
 
 def test_nothing_is_recommended_that_costs_too_much() -> None:
-    _, found, _ = tuned(lambda plan: replace(plan, nll=0.0))
+    _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0))
     assert found.chosen is None and not found.finalists
     assert {one.method for one in found.records} == {NONE, LABEL}
 

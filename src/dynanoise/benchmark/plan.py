@@ -1,53 +1,49 @@
-"""What a benchmark run shall do, checked before any work."""
+"""Plans of benchmark runs: a preset and the user's choices, checked before any work."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import Any
 
+from dynanoise.benchmark.options import BenchOptions
 from dynanoise.benchmark.preset import Kind, Preset
 from dynanoise.core.errors import InputError
+from dynanoise.core.options import command_line
 from dynanoise.core.registry import PRESETS
+from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.evaluation.protocols import attacks_on
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to run, checked.
+class Plan(BenchOptions):
+    """The work of a benchmark run, checked before any of it.
 
     Args:
-        name: a registered preset.
-        seeds: how many independent repetitions, >= 1; each draws its own records and weights.
+        name: a registered preset, or what ``own`` was made of.
+        seeds: number of independent repetitions, >= 1; each draws its own records and weights.
+        model: the model to train instead of the preset's, for the command; see ``own``.
         size: of the preset; None for its default.
-        methods: rows to run beside the baseline; all if empty.
-        attacks: columns to run; all if empty.
-        protocols: ways to judge to run; all if empty.
+        methods, attacks, protocols: the rows, columns and protocols to run, see `Preset.only`; all
+            of the preset if empty.
+        canaries: number of records of the pool that become canaries, see `data.canaries`; with
+            any, only protocols over a pool are run.
         device: where to train, "cpu" or "cuda".
-        model: what to train instead of the preset's own model, for the command; see `own`.
-        own: what to run instead of the registered preset of that name.
-        canaries: how many records of the pool become canaries, see `training.canaries`; with any,
-            only protocols over a pool are run.
+        own: the preset to run instead of the registered one.
 
     Raises:
-        UnknownNameError: for a name that is not there.
+        UnknownNameError: for a name that is not registered.
         InputError: for an impossible number of seeds or canaries, or a protocol that cannot be run.
 
     >>> Plan("digits", seeds=1, attacks=("loss",)).command
     'dynanoise bench digits --seeds 1 --attack loss'
     """
 
-    name: str
     seeds: int = 3
-    size: str | None = None
-    methods: tuple[str, ...] = ()
-    attacks: tuple[str, ...] = ()
-    protocols: tuple[str, ...] = ()
-    device: str = "cpu"
-    model: str | None = None
+    _: KW_ONLY
     own: Preset | None = None
-    canaries: int = 0
 
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
@@ -181,12 +177,37 @@ class Plan:
     @property
     def command(self) -> str:
         """The command line that makes the same numbers."""
-        words = ["dynanoise", "bench", shlex.quote(self.name), "--seeds", str(self.seeds)]
-        words += ["--model", shlex.quote(self.model)] if self.model else []
-        words += ["--size", self.size] if self.size else []
-        words += [word for name in self.methods for word in ("--defense", shlex.quote(name))]
-        words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
-        words += [word for name in self.protocols for word in ("--protocol", name)]
-        words += ["--canaries", str(self.canaries)] if self.canaries else []
-        words += ["--device", self.device] if self.device != "cpu" else []
-        return " ".join(words)
+        return command_line("dynanoise bench", self, kind=BenchOptions)
+
+
+def plan_of(
+    options: BenchOptions, *, quick: bool = False, folder: Path | None = None
+) -> tuple[Plan, Data | None]:
+    """Make the plan of a user's options.
+
+    Args:
+        options: whose name is a preset, a registered data set, or data of the user's own.
+        quick: the size "quick", where there is one, and one seed unless the options name a number.
+        folder: where data sets are looked for first.
+
+    Returns:
+        The plan, and the data where they had to be loaded to make it.
+
+    Raises:
+        UnknownNameError, InputError: as of `Plan`, and of `own_preset`.
+    """
+    if not options.name:
+        raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
+    if quick and options.size is not None:
+        raise InputError(f"Both --quick and --size {options.size} were given.", "Leave one away.")
+    own, data = None, None
+    if options.model is not None or options.name not in PRESETS.names():
+        from dynanoise.benchmark.own_data import own_preset
+
+        own, data = own_preset(options.name, options.model, folder)
+    seeds = 1 if quick else Plan.seeds
+    changes: dict[str, Any] = {"seeds": seeds if options.seeds is None else options.seeds}
+    if quick:
+        preset = own or PRESETS.get(options.name)
+        changes["size"] = "quick" if "quick" in preset.sizes else None
+    return Plan(**{**vars(options), **changes}, own=own), data

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dynanoise.benchmark.benchmark import Plan, Progress, bench
+from dynanoise.benchmark.options import SweepOptions
 from dynanoise.benchmark.preset import Preset
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, MissingModelError, UnknownNameError
+from dynanoise.core.options import command_line
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import Result
 from dynanoise.defenses.dynanoise import DynaNoise
@@ -31,47 +31,24 @@ alone; 10 is the artifact's temperature for CIFAR-10.
 """
 
 
-def numbers(text: str) -> tuple[float, ...]:
-    """Numbers separated by commas.
-
-    >>> numbers("0,0.5, 2")
-    (0.0, 0.5, 2.0)
-    """
-    try:
-        found = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        found = ()
-    if not found or not all(map(math.isfinite, found)):
-        raise InputError(f"The values are {text!r}.", "Pass numbers separated by commas: 0,0.5,2.")
-    return found
-
-
 @dataclass(frozen=True)
-class Sweep:
-    """What to vary, and over which stored models.
+class Sweep(SweepOptions):
+    """The parameter to vary and the stored models, checked before any work.
 
     Args:
         parameter: of `DynaNoise`: "base_variance", "lambda_scale" or "temperature"; the others
             stay as the preset has them.
         preset: a registered name.
-        values: what the parameter becomes, one after the other; None for `PARAMETERS`.
+        values: of the parameter, one after the other; None for `PARAMETERS`.
         seeds, size, attacks, device: as for `Plan`.
 
     Raises:
-        UnknownNameError: for a name that is not there.
+        UnknownNameError: for a name that is not registered.
         InputError: for a value that the parameter cannot take, or that comes twice.
 
     >>> Sweep("temperature", values=(1, 10)).command
     'dynanoise sweep temperature digits --values 1,10 --seeds 3'
     """
-
-    parameter: str
-    preset: str = "digits"
-    values: tuple[float, ...] | None = None
-    seeds: int = 3
-    size: str | None = None
-    attacks: tuple[str, ...] = ()
-    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.parameter not in PARAMETERS:
@@ -102,20 +79,18 @@ class Sweep:
         )
         own = replace(preset, methods=(baseline, *rows), protocols=(PAPER,))
         return Plan(
-            self.preset, self.seeds, self.size, attacks=self.attacks, device=self.device, own=own
+            self.preset,
+            self.seeds,
+            size=self.size,
+            attacks=self.attacks,
+            device=self.device,
+            own=own,
         )
 
     @property
     def command(self) -> str:
         """The command line that makes the same numbers."""
-        words = ["dynanoise", "sweep", self.parameter, self.preset]
-        if self.values is not None:
-            words += ["--values", ",".join(f"{value:g}" for value in self.values)]
-        words += ["--seeds", str(self.seeds)]
-        words += ["--size", self.size] if self.size else []
-        words += [word for name in self.attacks for word in ("--attack", shlex.quote(name))]
-        words += ["--device", self.device] if self.device != "cpu" else []
-        return " ".join(words)
+        return command_line("dynanoise sweep", self)
 
 
 def sweep(
@@ -143,7 +118,13 @@ def sweep(
         for record in bench(plan.plan, progress, folder=folder, store=store, train=False):
             yield replace(record, command=plan.command)
     except MissingModelError as error:
-        first = Plan(plan.preset, plan.seeds, plan.size, ("dynanoise",), device=plan.device)
+        first = Plan(
+            plan.preset,
+            plan.seeds,
+            size=plan.size,
+            methods=("dynanoise",),
+            device=plan.device,
+        )
         raise MissingModelError(
             error.problem, f"Train it first: `{first.command}`, with the same --store if any."
         ) from error

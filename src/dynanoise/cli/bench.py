@@ -1,221 +1,210 @@
-"""The command `dynanoise bench`: its arguments, and what it runs."""
+"""`dynanoise bench`."""
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynanoise.benchmark.execution import Cluster, How
-from dynanoise.cli import commands, terminal
-from dynanoise.cli.commands import StoreFolder
-from dynanoise.core.errors import InputError
+from dynanoise.benchmark.execution import Execution
+from dynanoise.benchmark.options import BenchOptions, OverheadOptions
+from dynanoise.cli import terminal
+from dynanoise.cli.folder import Out, write_results
+from dynanoise.cli.options import refuse
+from dynanoise.cli.store import place_of
+from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.options import Option
+from dynanoise.core.result import OVERHEAD
 
-Out = Annotated[
-    str | None,
-    typer.Option(metavar="DIR", help="Folder for the files it writes; made if it is not there."),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(help="How large: cpu, paper or quick; the preset's first size if not given."),
-]
-Attacks = Annotated[
-    list[str] | None, typer.Option(help="A column to run; may be given again. Default: all.")
-]
-Device = Annotated[str, typer.Option(help="Where to train, cpu or cuda.")]
-DataFolder = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Folder with the data sets, before other places."),
-]
+if TYPE_CHECKING:
+    from dynanoise.benchmark.dry_run import Needed
+    from dynanoise.benchmark.plan import Plan
+    from dynanoise.core.evidence import Evidence
+    from dynanoise.core.result import Result
+    from dynanoise.data.dataset import Data
+    from dynanoise.training.store.storage import Place
 
-
-class Executors(StrEnum):
-    """Who trains."""
-
-    local = "local"
-    ray = "ray"
+_OF_TRAINING = ("executor", "address", "gpus_per_model", "workers")
+_OF_PLANS = ("seeds", "model", "attacks", "protocols", "canaries")
 
 
 def bench(
-    context: typer.Context,
-    preset: Annotated[
-        str | None,
-        typer.Argument(
-            metavar="PRESET|DATA",
-            help="What to run; see --list. Or data of your own: a table (npz, csv, parquet), a "
-            "folder of images or of parquet files, hub:OWNER/NAME. Or: overhead.",
-        ),
-    ] = None,
-    on: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PRESET", help="With overhead: whose answers to time. Default: cifar10."
-        ),
-    ] = None,
-    out: Out = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            help="What to train: mlp, cnn, alexnet, text or hf:NAME_OR_FOLDER. Default: the "
-            "preset's, or what fits the data."
-        ),
-    ] = None,
-    seeds: Annotated[
-        int | None, typer.Option(help="Independent repetitions. Default: 3, with --quick 1.")
-    ] = None,
-    size: Size = None,
+    options: BenchOptions,
+    overhead: OverheadOptions,
+    execution: Execution,
+    *,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Minutes instead of hours: --size quick, one seed.")
+        bool, Option("Run for minutes instead of hours: --size quick, one seed.")
     ] = False,
-    method: Annotated[
-        list[str] | None,
-        typer.Option("--defense", help="A row to run; may be given again. Default: all."),
-    ] = None,
-    attack: Attacks = None,
-    protocol: Annotated[
-        list[str] | None,
-        typer.Option(help="paper, adaptive or adaptive_16; may be given again. Default: all."),
-    ] = None,
-    canaries: Annotated[
-        int,
-        typer.Option(
-            help="Records of the pool to mislabel or to mix with others, half each: those that "
-            "leak most. Without the paper's protocol. Default: none.",
-            show_default=False,
-        ),
-    ] = 0,
-    device: Device = "cpu",
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            help="Models trained at once, each in a process of its own. Default: as many as there "
-            "are cores, one where models train in a second."
-        ),
-    ] = None,
-    executor: Annotated[
-        Executors,
-        typer.Option(help="Who trains: processes of this machine, or the nodes of a Ray cluster."),
-    ] = Executors.local,
-    address: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            help="Head node of the Ray cluster. Default: RAY_ADDRESS, a cluster that runs on this "
-            "machine, or one that is started here for the run.",
-        ),
-    ] = None,
-    gpus_per_model: Annotated[
-        float | None,
-        typer.Option(
-            help="Of a Ray node's GPU for each model: 0.25 trains four at once on it, if its "
-            "memory is large enough. Default: 1 with --device cuda."
-        ),
-    ] = None,
-    store: StoreFolder = None,
-    no_store: Annotated[
-        bool, typer.Option("--no-store", help="Keep no models and use no stored ones.")
-    ] = False,
-    data: DataFolder = None,
-    log: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Adds a line for each model as it is trained: when, where, how long.",
-        ),
-    ] = None,
     dry_run: Annotated[
         bool,
-        typer.Option(
-            "--dry-run",
-            help="Print how many models are missing and the disk space they need; then stop.",
-        ),
+        Option("Print how many models are missing and the disk space they need; then stop."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print results, not a table.")] = False,
-    listed: Annotated[bool, typer.Option("--list", help="Name the presets and stop.")] = False,
+    out: Out = None,
+    log: Annotated[
+        Path | None,
+        Option(
+            "File that gets a line for each model as it is trained: when, where, how long.",
+            metavar="FILE",
+        ),
+    ] = None,
+    as_json: Annotated[bool, Option("Print results as JSON.", flag="--json")] = False,
+    listed: Annotated[bool, Option("List the presets and stop.", flag="--list")] = False,
 ) -> None:
-    """Train, attack and defend models on real data, and print what it gains and costs.
+    """Train, attack and defend models on real data, and print leakage and utility.
 
-    Progress goes to standard error, the result to standard output. Trained models are kept: a run
-    that was stopped goes on where it was, and answer-time defenses never train anything again.
+    Progress goes to standard error, the results to standard output. Trained models are stored: a
+    run that was stopped continues, and answer-time defenses never train anything again.
     """
-    with terminal.friendly():
-        if listed:
-            terminal.list_presets()
-            return
-        if preset is None:
-            raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
-        if workers is not None and workers < 1:
-            raise InputError(f"workers is {workers}.", "Use an integer of at least 1.")
-        if quick and size is not None:
-            raise InputError(f"Both --quick and --size {size} were given.", "Leave one away.")
-        if no_store and store is not None:
-            raise InputError("Both --store and --no-store were given.", "Leave one away.")
-        cluster = _cluster(context, executor, address, gpus_per_model)
-        folder = terminal.folder_of(out)
-        kept = None if no_store else commands.store_folder(store)
-        evidence = None
-        if preset == "overhead":
-            _refuse(
-                context,
-                (*("seeds", "attack", "protocol", "canaries", "workers", "model"), *ELSEWHERE),
-                "overhead trains one model and attacks nobody",
-            )
-            from dynanoise.benchmark.latency.overhead import OverheadPlan
-
-            chosen = "quick" if quick else size
-            timed = OverheadPlan(on or "cifar10", chosen, tuple(method or ()), device)
-            records = commands.run_overhead(timed, out=folder, folder=data, store=kept)
+    if listed:
+        _list_presets()
+        return
+    place = None if execution.no_store else place_of(execution.store)
+    evidence = None
+    if options.name == OVERHEAD:
+        why = "overhead trains one model and attacks nothing"
+        refuse(options, _OF_PLANS, why)
+        refuse(execution, _OF_TRAINING, why)
+        if dry_run or log is not None:
+            option = "--dry-run" if dry_run else "--log"
+            raise InputError(f"{option} does not fit here: {why}.", "Leave it out.")
+        results = _run_overhead(overhead, quick, execution.data, place, out)
+    else:
+        refuse(overhead, ("on",), f"{options.name} is a preset itself")
+        if execution.executor == "local":
+            refuse(execution, ("address", "gpus_per_model"), "it belongs to --executor ray")
         else:
-            _refuse(context, ("on",), f"{preset} is a preset itself")
-            plan, loaded = commands.plan_of(
-                preset,
-                model,
-                data,
-                quick=quick,
-                seeds=seeds,
-                size=size,
-                methods=tuple(method or ()),
-                attacks=tuple(attack or ()),
-                protocols=tuple(protocol or ()),
-                device=device,
-                canaries=canaries,
-            )
-            how = How(kept, workers, cluster)
-            if dry_run:
-                terminal.show_needed(commands.needed(plan, loaded, data, kept), as_json)
-                return
-            with terminal.logged(log):
-                evidence = commands.run_plan(plan, loaded, out=folder, folder=data, how=how)
-            records = list(evidence.records)
+            refuse(execution, ("workers",), "the cluster's cores and GPUs say how many models fit")
+        from dynanoise.benchmark.plan import plan_of
+
+        plan, data = plan_of(options, quick=quick, folder=execution.data)
+        if dry_run:
+            from dynanoise.benchmark.dry_run import dry_run as count
+
+            needed = list(count(plan, data=data, folder=execution.data, store=place))
+            _print_needed(needed, as_json)
+            return
+        with _log_to(log):
+            evidence = _run(plan, data, execution, place, out)
+        results = list(evidence.records)
+    try:
+        written = out is None or write_results(results, out, evidence)
+    finally:
+        terminal.print_results(results, as_json)
+    if not written:
+        raise typer.Exit(1)
+
+
+def _run(
+    plan: Plan, data: Data | None, execution: Execution, place: Place | None, out: Path | None
+) -> Evidence:
+    """Run a plan behind a progress bar."""
+    from dynanoise.benchmark.benchmark import bench as run
+    from dynanoise.evaluation.evidence import Gatherer
+
+    gathered = Gatherer()
+    cluster = execution.cluster(place)
+    seeds = f"{plan.seeds} seed{'' if plan.seeds == 1 else 's'}"
+    with terminal.working(f"{plan.name}, {seeds}", plan.steps, out) as advance:
+        results = run(
+            plan,
+            advance,
+            data=data,
+            folder=execution.data,
+            store=place,
+            workers=execution.processes(plan),
+            executor=cluster,
+            keep=gathered,
+        )
+        return gathered.evidence(list(results))
+
+
+def _run_overhead(
+    options: OverheadOptions,
+    quick: bool,
+    folder: Path | None,
+    place: Place | None,
+    out: Path | None,
+) -> list[Result]:
+    """Time a preset's methods behind a progress bar."""
+    from dynanoise.benchmark.latency import overhead
+
+    size = "quick" if quick else options.size
+    plan = overhead.OverheadPlan(**{**vars(options), "size": size})
+    with terminal.working(f"overhead on {plan.on}", plan.steps, out) as advance:
+        return overhead.overhead(plan, advance, folder=folder, store=place)
+
+
+def _list_presets() -> None:
+    """Print a line for each preset, and for each data set without one."""
+    from dynanoise.core.registry import DATASETS, PRESETS
+
+    for name in PRESETS.names():
         try:
-            written = folder is None or terminal.saved(records, folder, evidence)
-        finally:
-            terminal.show(records, as_json)
-        if not written:
-            raise typer.Exit(1)
+            description = PRESETS.get(name).description
+        except DynaNoiseError as error:
+            description = str(error)
+        typer.echo(f"{name}: {description}")
+    for name in DATASETS.names():
+        if name not in PRESETS.names():
+            typer.echo(f"{name}: a data set, with the usual model for its kind of data")
+    typer.echo("overhead: time and memory of every method's predictions, on the preset of --on")
 
 
-ELSEWHERE = ("executor", "address", "gpus_per_model", "dry_run", "log")
-"""Options of where models are trained."""
+def _print_needed(rows: Sequence[Needed], as_json: bool) -> None:
+    """Print the models that a plan needs, with their sum."""
+    if as_json:
+        import json
+        from dataclasses import asdict
+
+        typer.echo(json.dumps([asdict(row) for row in rows], indent=1))
+        return
+    from rich.table import Table
+
+    table = Table("models for", "needed", "stored", "disk")
+    for row in rows:
+        table.add_row(row.kind, str(row.models), str(row.stored), terminal.size_text(row.size))
+    models, stored, size = (
+        sum(getattr(row, name) for row in rows) for name in ("models", "stored", "size")
+    )
+    table.add_row("all", str(models), str(stored), terminal.size_text(size))
+    terminal.console().print(table)
+    typer.echo("Disk space is that of the models that are not stored. Nothing was stored.")
 
 
-def _cluster(
-    context: typer.Context, executor: Executors, address: str | None, gpus: float | None
-) -> Cluster | None:
-    """The cluster that was asked for, after a look whether it can be used; None for none."""
-    if executor is Executors.local:
-        _refuse(context, ("address", "gpus_per_model"), "it belongs to --executor ray")
-        return None
-    _refuse(context, ("workers",), "the cluster's cores and GPUs say how many models fit")
-    return Cluster(address, gpus)
+@contextmanager
+def _log_to(path: Path | None) -> Iterator[None]:
+    """Add the package's log to a file; to none for None.
 
+    Raises:
+        InputError: if the file cannot be written.
+    """
+    if path is None:
+        yield
+        return
+    import logging
 
-def _refuse(context: typer.Context, names: tuple[str, ...], why: str) -> None:
-    """Says that a given option would do nothing."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            option = name.replace("_", "-")
-            raise InputError(f"--{option} does not fit here: {why}.", "Leave it out.")
+    try:
+        handler = logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror}).", "Pass another file to --log."
+        ) from error
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger = logging.getLogger("dynanoise")
+    before = logger.level
+    logger.setLevel(logging.INFO)
+    # Without this a logger that has a handler shows warnings nowhere else.
+    handlers = [handler, *filter(None, [logging.lastResort])]
+    for each in handlers:
+        logger.addHandler(each)
+    try:
+        yield
+    finally:
+        for each in handlers:
+            logger.removeHandler(each)
+        logger.setLevel(before)
+        handler.close()

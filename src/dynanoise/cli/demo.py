@@ -1,4 +1,4 @@
-"""The command `dynanoise demo`: the web page on this machine."""
+"""`dynanoise demo`: the web page on this machine."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Annotated
 
 import typer
 
-from dynanoise.cli import terminal
+from dynanoise.cli.folder import read_folder
+from dynanoise.core.errors import InputError
+from dynanoise.core.options import Option
 
 
 def demo(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of 127.0.0.1; 0 takes any that is free.")
-    ] = 8765,
-    browser: Annotated[bool, typer.Option(help="Open the page in the browser.")] = True,
+    *,
+    port: Annotated[int, Option("Port of 127.0.0.1; 0 takes any that is free.")] = 8765,
+    browser: Annotated[bool, Option("Open the page in the browser.")] = True,
     out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR", help="Write the page's files there instead, for any static host."
+        Path | None,
+        Option(
+            "Folder to write the page's files into instead, for any static host.",
+            metavar="DIR",
+            read=read_folder,
         ),
     ] = None,
 ) -> None:
@@ -27,26 +30,25 @@ def demo(
 
     The page works offline: it is served to this machine alone and makes no other request.
     """
-    with terminal.friendly():
-        from dynanoise.web import server
+    from dynanoise.web import server
 
-        folder = terminal.folder_of(out)
-        if folder is not None:
-            _write(folder)
-            return
-        with server.server(port) as running:
-            address = f"http://{server.HOST}:{running.server_port}/"
-            typer.echo(f"The page is at {address} (Ctrl-C ends it).")
-            if browser:
-                import webbrowser
+    if not 0 <= port < 1 << 16:
+        raise InputError(f"--port is {port}.", "Ports go from 0 to 65535.")
+    if out is not None:
+        _write(out)
+        return
+    with server.server(port) as running:
+        address = f"http://{server.HOST}:{running.server_port}/"
+        typer.echo(f"The page is at {address} (Ctrl-C ends it).")
+        if browser:
+            import webbrowser
 
-                webbrowser.open(address)
-            with suppress(KeyboardInterrupt):  # its usual end
-                running.serve_forever()
+            webbrowser.open(address)
+        with suppress(KeyboardInterrupt):  # its usual end
+            running.serve_forever()
 
 
 def _write(folder: Path) -> None:
-    from dynanoise.core.errors import InputError
     from dynanoise.core.files import write_atomically
     from dynanoise.web import server
 

@@ -1,4 +1,4 @@
-"""The command `dynanoise export`: a defense into an ONNX graph."""
+"""`dynanoise export`: a defense into an ONNX graph."""
 
 from __future__ import annotations
 
@@ -7,93 +7,86 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynanoise.cli import terminal
 from dynanoise.core.errors import InputError
+from dynanoise.core.options import Option
 
 if TYPE_CHECKING:
     from dynanoise.core.defense import Defense
 
 
 def export(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="An ONNX classifier.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", metavar="FILE", help="The ONNX file to write.")
-    ],
+    model: Annotated[Path, Option("ONNX classifier.", metavar="MODEL", argument=True)],
+    *,
+    out: Annotated[Path, Option("ONNX file to write.", short="-o", metavar="FILE")],
     defense: Annotated[
         str,
-        typer.Option(
+        Option(
+            "Defense to put in: dynanoise or temperature, NAME or NAME(PARAMETER=VALUE, ...), such "
+            "as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10, keep_label=True)'; "
+            "or a defense.yaml, which holds the other options, too.",
             metavar="DEFENSE",
-            help="dynanoise or temperature, with parameters where they are not the usual ones: "
-            "'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10, keep_label=True)'; or a "
-            "defense.yaml, which says all the rest, too.",
         ),
     ] = "dynanoise",
     noise: Annotated[
         str | None,
-        typer.Option(
-            help="fresh, the default; keyed noise cannot be in a graph without its secret."
-        ),
+        Option("Noise of the defense: fresh. Keyed noise cannot be in a graph without its secret."),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
+        Option(
+            "The model's output with the logits, or a tensor inside. Default: the only one.",
             metavar="NAME",
-            help="The model's output with the logits, or a tensor inside. Default: the only one.",
         ),
     ] = None,
     class_axis: Annotated[
-        int | None,
-        typer.Option(help="Which axis of that output counts the classes. Default: -1, the last."),
+        int | None, Option("Axis of the classes in that output. Default: -1, the last.")
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(
-            "--input", help="What that output holds: logits or probabilities. Default: logits."
-        ),
+        Option("Values of that output: logits or probabilities. Default: logits.", flag="--input"),
     ] = None,
 ) -> None:
     """Put a defense into an ONNX model: its only output is then defended probabilities.
 
     The graph draws nothing. The server supplies standard normals as an input, new ones for each
-    answer and never from the client; `dynanoise.onnx.DefendedSession` does that.
+    prediction and never from the client; `dynanoise.onnx.DefendedSession` does that.
     """
-    with terminal.friendly():
-        options = {"noise": noise, "output": output, "class_axis": class_axis, "input": kind}
-        chosen, place = _chosen(defense, {k: v for k, v in options.items() if v is not None})
-        from dynanoise.integrations import onnx_export
+    options = {"noise": noise, "output": output, "class_axis": class_axis, "input": kind}
+    chosen, place = _defense_of(defense, {k: v for k, v in options.items() if v is not None})
+    from dynanoise.integrations import onnx_export
 
-        made = onnx_export.export(model, out, chosen, **place)
-        typer.echo(f"Wrote {out}: {made.setting}.")
-        dropped = f"; dropped: {', '.join(made.dropped)}" if made.dropped else ""
-        typer.echo(f"Output: {made.output}, float32{dropped}.")
-        if made.noise is not None:
-            shape = ", ".join(map(str, made.noise_shape))
-            typer.echo(
-                f"Noise: the server supplies {made.noise}, float32 [{shape}], standard normals, "
-                "new ones for each answer."
-            )
-            typer.echo(
-                "Threat model: an attacker who asks each query once. Fresh noise is averaged away "
-                "by who may repeat a query."
-            )
-        else:
-            typer.echo("There is no noise in it: who knows the temperature undoes it.")
-        typer.echo("Who has the file has the undefended model.")
+    exported = onnx_export.export(model, out, chosen, **place)
+    typer.echo(f"Wrote {out}: {exported.setting}.")
+    dropped = f"; dropped: {', '.join(exported.dropped)}" if exported.dropped else ""
+    typer.echo(f"Output: {exported.output}, float32{dropped}.")
+    if exported.noise is not None:
+        shape = ", ".join(map(str, exported.noise_shape))
+        typer.echo(
+            f"Noise: the server supplies {exported.noise}, float32 [{shape}], standard normals, "
+            "new ones for each prediction."
+        )
+        typer.echo(
+            "Threat model: an attacker who queries each input once. Fresh noise is averaged away "
+            "by repeated queries."
+        )
+    else:
+        typer.echo("There is no noise in it: an attacker who knows the temperature undoes it.")
+    typer.echo("The file holds the undefended model as well.")
 
 
-def _chosen(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, Any]]:
-    """The defense, and where it applies."""
+def _defense_of(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, Any]]:
+    """Make the defense, and find the values it applies to."""
     if text.lower().endswith((".yaml", ".yml")):
         from dynanoise.config.configuration import Configuration
 
         if options:
             raise InputError(
                 f"--{next(iter(options)).replace('_', '-')} was given beside {text}.",
-                "Leave it out: the file says it.",
+                "Leave it out: the file names it.",
             )
-        said = Configuration.read(text)
-        _check_noise("fresh" if said.cell_width is None else "keyed")
-        return said.defense, said.placement
+        configuration = Configuration.read(text)
+        _check_noise("fresh" if configuration.cell_width is None else "keyed")
+        return configuration.defense, configuration.placement
     from dynanoise.core.registry import DEFENSES
     from dynanoise.core.spec import parse
 
@@ -108,7 +101,7 @@ def _check_noise(noise: str) -> None:
         raise InputError(
             "Keyed noise cannot be exported: the graph would have to hold its secret.",
             "Serve the model as it is with dynanoise.onnx.DefendedSession(model, dn.Keyed(...), "
-            "defense=...), which answers outside the graph.",
+            "defense=...), which defends outside the graph.",
         )
     if noise != "fresh":
         raise InputError(f"--noise is {noise!r}.", "Use fresh.")

@@ -1,4 +1,4 @@
-"""The command `dynanoise key`: root secrets of keyed noise."""
+"""`dynanoise key`: root secrets of keyed noise, and API keys."""
 
 from __future__ import annotations
 
@@ -7,69 +7,67 @@ from typing import Annotated
 
 import typer
 
-from dynanoise.cli import terminal
+from dynanoise.cli.options import command
+from dynanoise.core.options import Option
 
 app = typer.Typer(help="Make and name the secrets of keyed noise.", no_args_is_help=True)
 
 
-@app.command()
+@command(app)
 def new(
     out: Annotated[
-        str,
-        typer.Option(metavar="FILE", help="A file that is not there yet; - prints the secret."),
+        str, Option("File to make, which must not exist; - prints the secret.", metavar="FILE")
     ] = "dynanoise.key",
 ) -> None:
     """Make a secret of 32 random bytes, in a file that only its owner can read.
 
-    It is written as 64 hexadecimal digits and shown nowhere else. The key id names it without
-    telling anything else of it.
+    It is written as 64 hexadecimal digits and shown nowhere else. The key id names the secret and
+    reveals nothing else of it.
     """
-    with terminal.friendly():
-        from dynanoise.noise.keys import new_secret, write_secret
-        from dynanoise.noise.subkey import key_id
+    from dynanoise.noise.keys import new_secret, write_secret
+    from dynanoise.noise.subkey import key_id
 
-        if out == "-":
-            secret = new_secret()
-            typer.echo(secret)
-            typer.echo(f"Key id: {key_id(bytes.fromhex(secret))}", err=True)
-            return
-        path = Path(out)
-        typer.echo(f"Key id: {write_secret(path)}")
-        typer.echo(f"Wrote {path}, which only you can read. All replicas of a model share it.")
-        typer.echo(f"By file:        file:{path.absolute()}")
-        typer.echo(f'By environment: export DYNANOISE_KEY="$(cat {path})", then env:DYNANOISE_KEY')
-        typer.echo("Keep it out of repositories, images and logs, and keep a copy: answers under a")
-        typer.echo("lost secret cannot be made again. Rotate it only when it may be known.")
+    if out == "-":
+        secret = new_secret()
+        typer.echo(secret)
+        typer.echo(f"Key id: {key_id(bytes.fromhex(secret))}", err=True)
+        return
+    path = Path(out)
+    typer.echo(f"Key id: {write_secret(path)}")
+    typer.echo(f"Wrote {path}, which only you can read. All replicas of a model share it.")
+    typer.echo(f"By file:        file:{path.absolute()}")
+    typer.echo(f'By environment: export DYNANOISE_KEY="$(cat {path})", then env:DYNANOISE_KEY')
+    typer.echo("Keep it out of repositories, images and logs, and keep a copy: predictions under a")
+    typer.echo("lost secret cannot be made again. Rotate it only when it may be known.")
 
 
-@app.command("id")
+@command(app, "id")
 def show_id(
     reference: Annotated[
-        str, typer.Argument(metavar="REFERENCE", help="env:NAME or file:PATH.")
+        str,
+        Option("Where the secret is: env:NAME or file:PATH.", metavar="REFERENCE", argument=True),
     ] = "env:DYNANOISE_KEY",
 ) -> None:
     """Check a secret and print its key id, to compare replicas; never the secret."""
-    with terminal.friendly():
-        from dynanoise.noise.keys import Secret
-        from dynanoise.noise.subkey import key_id
+    from dynanoise.noise.keys import Secret
+    from dynanoise.noise.subkey import key_id
 
-        typer.echo(f"Key id: {key_id(Secret(reference).root())}")
+    typer.echo(f"Key id: {key_id(Secret(reference).root())}")
 
 
-@app.command()
+@command(app)
 def client(
-    name: Annotated[str, typer.Argument(help="Small letters, digits and -.")],
+    name: Annotated[str, Option("Name of the client: small letters, digits and -.", argument=True)],
     file: Annotated[
-        Path, typer.Option(metavar="FILE", help="The file of clients, made if it is not there.")
+        Path, Option("File of clients, made if it is not there.", metavar="FILE")
     ] = Path("clients.txt"),
 ) -> None:
     """Make an API key for a client of `dynanoise serve`; the file gets its digest alone.
 
     The key is printed, once. To revoke it, delete its line and restart the gateway.
     """
-    with terminal.friendly():
-        from dynanoise.serving.clients import add_client
+    from dynanoise.serving.clients import add_client
 
-        key = add_client(file, name)
-        typer.echo(key)
-        typer.echo(f"Added {name} to {file}. The key is shown only now.", err=True)
+    key = add_client(file, name)
+    typer.echo(key)
+    typer.echo(f"Added {name} to {file}. The key is shown only now.", err=True)

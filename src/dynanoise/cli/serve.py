@@ -91,7 +91,7 @@ def serve(
     Either an ONNX model, or one on another server. Only the defended output leaves. Logs are JSON
     on standard error, without inputs, outputs or secrets.
     """
-    with terminal.friendly():
+    with terminal.exit_codes():
         if noise not in (None, "fresh"):
             raise InputError(f"noise is {noise!r}.", "Use fresh, or leave --noise out.")
         from dynanoise.serving import startup

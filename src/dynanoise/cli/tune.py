@@ -1,173 +1,113 @@
-"""`dynanoise tune`: its arguments, and what it runs."""
+"""`dynanoise tune`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dynanoise.cli import terminal
+from dynanoise.cli.folder import check_writable, read_folder, write_files, write_results
 from dynanoise.core.errors import InputError
+from dynanoise.core.options import Option, command_line
+from dynanoise.tuning.options import SourceOptions, TuneOptions
 
 if TYPE_CHECKING:
     from dynanoise.core.defense import Method
     from dynanoise.core.outputs import Pool
     from dynanoise.evaluation.subject import Subject
     from dynanoise.noise.keys import Secret
-    from dynanoise.tuning.tuning import Tuned, TunePlan
+    from dynanoise.tuning.tuning import Tuned
 
 NOTHING = 1
 """Exit code: no setting keeps to the limits and gains."""
 
 
 def tune(
-    source: Annotated[
-        Path,
-        typer.Argument(
-            metavar="STORE_OR_OUTPUTS",
-            help="Answers of several models, as for `dynanoise audit`, with test data; or a folder "
-            "of trained models, with --preset.",
-        ),
-    ],
-    preset: Annotated[
-        str | None, typer.Option(help="Whose pool of models in the store: cifar10, digits, ...")
-    ] = None,
-    size: Annotated[str | None, typer.Option(help="Of the preset.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder with the data sets.")
-    ] = None,
-    trials: Annotated[int, typer.Option(min=1, help="Settings to try.")] = 1000,
-    queries: Annotated[
-        int, typer.Option(min=1, help="How often the attacker repeats a query, and averages.")
-    ] = 16,
-    attack: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ATTACK",
-            help="Judge settings by this attack: NAME or NAME(PARAMETER=VALUE, ...); may be given "
-            "again. Default: all that the models allow.",
-        ),
-    ] = None,
-    max_accuracy_drop: Annotated[
-        float, typer.Option(help="Accuracy that the defense may cost, 0.01 is one point.")
-    ] = 0.01,
-    max_nll: Annotated[
-        float | None,
-        typer.Option(
-            help="Negative log-likelihood that it may have, in nats. Default: halfway from the "
-            "undefended model's to that of the label alone."
-        ),
-    ] = None,
-    max_ece: Annotated[
-        float | None, typer.Option(help="Expected calibration error that it may have, 0..1.")
-    ] = None,
-    near: Annotated[
-        bool, typer.Option(help="Judge the best over near-duplicates, too, where there are any.")
-    ] = True,
+    source: SourceOptions,
+    options: TuneOptions,
+    *,
     weights: Annotated[
         Path | None,
-        typer.Option(
+        Option(
+            "The model's file, whose SHA-256 goes into defense.yaml. Default: that of the outputs.",
             metavar="FILE",
-            help="The model's file; its SHA-256 goes into defense.yaml. Default: that of the "
-            "answers.",
         ),
     ] = None,
     key: Annotated[
-        str, typer.Option(help="Where the secret will be, env:NAME or file:PATH; never itself.")
+        str, Option("Where the secret will be: env:NAME or file:PATH, never the secret itself.")
     ] = "env:DYNANOISE_KEY",
-    seed: Annotated[int, typer.Option(help="Of records, search and noise.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes. Default: as many as there are cores.")
-    ] = None,
     out: Annotated[
-        str, typer.Option(metavar="DIR", help="Folder for defense.yaml, picture and results.")
-    ] = "tuned",
+        Path,
+        Option("Folder for defense.yaml, picture and results.", metavar="DIR", read=read_folder),
+    ] = Path("tuned"),
 ) -> None:
-    """Find the setting of the defense that suits your models; nothing is trained.
+    """Search for the setting of the defense that suits your models; nothing is trained.
 
-    Settings are judged by attackers who know them. The best are judged anew on records that the
-    search did not use. Exit codes: 0 fine, 1 no setting keeps to the limits and gains, 2 wrong
+    Settings are judged by attackers who know them. The best are judged again on records that the
+    search did not use. Exit codes: 0 success, 1 no setting keeps to the limits and gains, 2 wrong
     use.
     """
-    with terminal.friendly():
-        from dynanoise.tuning.tuning import TunePlan, steps
-        from dynanoise.tuning.tuning import tune as run
+    from dynanoise.tuning.tuning import TunePlan, steps
+    from dynanoise.tuning.tuning import tune as run
 
-        plan = TunePlan(
-            trials=trials,
-            queries=queries,
-            drop=max_accuracy_drop,
-            nll=max_nll,
-            ece=max_ece,
-            seed=seed,
-            workers=workers or os.cpu_count() or 1,
-            near=near,
-            attacks=tuple(attack or ()),
+    plan = TunePlan(**vars(options))
+    check_writable(out)
+    from dynanoise.noise.keys import Secret
+
+    reference = Secret(key)  # an unfit reference is refused before the work
+    pool, subject = _read_pool(source, plan)
+    digest = _digest(weights, pool)
+    with terminal.progress_bar(f"tuning on {subject.dataset}", steps(pool, plan)) as advance:
+        tuned = run(pool, plan, subject, advance)
+    _print(tuned)
+    written = _write(tuned, out)
+    if tuned.chosen is None:
+        typer.echo("No setting keeps to the limits and gains anything: no defense.yaml.")
+        raise typer.Exit(NOTHING)
+    chosen = tuned.finalists[tuned.chosen]
+    _configure(chosen, subject.dataset, digest, reference, out)
+    if weights is None and chosen.cell_width is not None:
+        typer.echo(
+            "Its `weights` are the SHA-256 of these outputs. Put that of the model's file there "
+            "(sha256sum FILE), or pass --weights FILE: another version of the model must not share "
+            "its noise."
         )
-        folder = terminal.folder_of(out)
-        assert folder is not None
-        terminal.writable(folder)
-        from dynanoise.noise.keys import Secret
-
-        reference = Secret(key)  # found out before the work, not after it
-        pool, subject = _models(source, preset, size, data, _words(plan))
-        digest = _digest(weights, pool)
-        with terminal.progress_bar(f"tuning on {subject.dataset}", steps(pool, plan)) as advance:
-            tuned = run(pool, plan, subject, advance)
-        _tell(tuned)
-        done = _write(tuned, folder)
-        if tuned.chosen is None:
-            typer.echo("No setting keeps to the limits and gains anything: no defense.yaml.")
-            raise typer.Exit(NOTHING)
-        _configure(tuned.finalists[tuned.chosen], subject.dataset, digest, reference, folder)
-        if weights is None and tuned.finalists[tuned.chosen].cell_width is not None:
-            typer.echo(
-                "Its `weights` are the SHA-256 of these answers. Put that of the model's file "
-                "there (sha256sum FILE), or pass --weights FILE: another version of the model must "
-                "not share its noise."
-            )
-        if not done:
-            raise typer.Exit(2)
+    if not written:
+        raise typer.Exit(2)
 
 
-def _words(plan: TunePlan) -> list[str]:
-    words = ["--trials", str(plan.trials), "--queries", str(plan.queries)]
-    words += ["--max-accuracy-drop", f"{plan.drop:g}"]
-    words += ["--max-nll", f"{plan.nll:g}"] if plan.nll is not None else []
-    words += ["--max-ece", f"{plan.ece:g}"] if plan.ece is not None else []
-    words += [] if plan.near else ["--no-near"]
-    words += [word for one in plan.attacks for word in ("--attack", shlex.quote(one))]
-    return words + (["--seed", str(plan.seed)] if plan.seed else [])
-
-
-def _models(
-    source: Path, preset: str | None, size: str | None, data: Path | None, words: list[str]
-) -> tuple[Pool, Subject]:
-    """The pool, and what results say of it. Names of files only: folders are nobody's business."""
-    if source.is_dir():
-        if preset is None:
+def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Subject]:
+    """Read the models' outputs, and describe them for results."""
+    if source.source.is_dir():
+        if source.preset is None:
             raise InputError(
-                f"{source} is a folder, and may hold models of several benchmarks.",
-                "Say whose with --preset, such as --preset cifar10.",
+                f"{source.source} is a folder, and may hold models of several benchmarks.",
+                "Name the benchmark with --preset, such as --preset cifar10.",
             )
         from dynanoise.benchmark.stored_pool import stored_pool
 
-        words = ["dynanoise", "tune", "STORE", "--preset", preset, *words]
-        words += ["--size", size] if size else []
-        return stored_pool(preset, source, size=size, folder=data, command=" ".join(words))
-    if preset or size or data:
+        # The name of the folder is private.
+        shown = replace(source, source=Path("STORE"))
+        return stored_pool(
+            source.preset,
+            source.source,
+            size=source.size,
+            folder=source.data,
+            command=command_line("dynanoise tune", shown, plan),
+        )
+    if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")
     from dynanoise.audits import outputs_file
     from dynanoise.evaluation.subject import Subject
 
-    given = outputs_file.load(source)
-    command = " ".join(["dynanoise", "tune", shlex.quote(source.name), *words])
-    return given.pool(), Subject(given.name, "outputs as given", command)
+    inputs = outputs_file.load(source.source)
+    command = command_line("dynanoise tune", source, plan)
+    return inputs.pool(), Subject(inputs.name, "outputs as given", command)
 
 
 def _digest(weights: Path | None, pool: Pool) -> str:
@@ -183,13 +123,11 @@ def _digest(weights: Path | None, pool: Pool) -> str:
         ) from error
 
 
-def _tell(tuned: Tuned) -> None:
-    from rich.console import Console
-
+def _print(tuned: Tuned) -> None:
     from dynanoise.report.tuned import front_table
     from dynanoise.tuning.tuning_result import rows_of
 
-    kept = sum(tuned.limits.kept(one) for one in tuned.tried)
+    kept = sum(tuned.limits.kept(setting) for setting in tuned.tried)
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
     limits += [f"NLL at most {tuned.limits.nll:.3f}"] if tuned.limits.nll is not None else []
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []
@@ -198,25 +136,23 @@ def _tell(tuned: Tuned) -> None:
         f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
     )
     typer.echo("Worst-case MIDPUT by attacker, on records that the search did not use:")
-    console = Console()
-    width = None if console.is_terminal else terminal.WIDE
-    Console(width=width).print(front_table(rows_of(tuned), tuned.chosen))
+    terminal.console().print(front_table(rows_of(tuned), tuned.chosen))
     typer.echo(
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
-        "asks each query Q times, adaptive_near near-duplicates, too. 95% intervals."
+        "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
     )
 
 
 def _write(tuned: Tuned, folder: Path) -> bool:
-    """Records with their report, all settings, and the picture; True if all were written."""
+    """Write results with their report, all settings, and the picture; True if all were written."""
     from dynanoise.report.tuned import search_plot
     from dynanoise.tuning.tuning_result import search_json, search_of, settings_json
 
-    done = terminal.saved(list(tuned.records), folder)
-    how = json.dumps(search_json(tuned), indent=1) + "\n"
-    files = {"settings.json": settings_json(tuned).encode(), "search.json": how.encode()}
+    written = write_results(list(tuned.records), folder)
+    search = json.dumps(search_json(tuned), indent=1) + "\n"
+    files = {"settings.json": settings_json(tuned).encode(), "search.json": search.encode()}
     picture = search_of(tuned)
-    return terminal.written(files, folder, "tuned.svg", lambda: search_plot(picture)) and done
+    return write_files(files, folder, "tuned.svg", lambda: search_plot(picture)) and written
 
 
 def _configure(chosen: Method, model: str, digest: str, key: Secret, folder: Path) -> None:

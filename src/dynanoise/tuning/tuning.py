@@ -20,6 +20,7 @@ from dynanoise.evaluation.protocols import adaptive, attacks_on
 from dynanoise.evaluation.shadow_pool import Memory, judge_pool
 from dynanoise.evaluation.subject import Subject, counts_of
 from dynanoise.tuning.objective import Judged, Objective, Utility
+from dynanoise.tuning.options import TuneOptions
 from dynanoise.tuning.search import Limits, front, judges, reference_cells, search
 
 SHARES = (1.0, 0.95, 0.9, 0.75, 0.5)
@@ -36,44 +37,21 @@ NONE, LABEL, CELLS = "none", "calibrated_label", "cells"
 
 
 @dataclass(frozen=True)
-class TunePlan:
-    """How to tune.
-
-    Attributes:
-        trials: settings to try.
-        queries: how often the attacker repeats a query, >= 1.
-        drop: of accuracy, at most.
-        nll: negative log-likelihood, at most, in nats; None for halfway from the undefended model's
-            to `CalibratedLabel`'s: accuracy and calibration alone would always choose the latter.
-        ece: expected calibration error, at most; None for no limit.
-        seed: of records, search and noise.
-        workers: processes.
-        near: whether the best are also judged over near-duplicates, where there are any.
-        attacks: specifications of the attacks to judge by; the usual ones if empty.
+class TunePlan(TuneOptions):
+    """The search for a setting, checked before any work; fields as of `TuneOptions`.
 
     Raises:
-        InputError: for numbers outside these ranges, or a specification that cannot be read.
+        InputError: for numbers outside their ranges, or a specification that cannot be read.
         UnknownNameError: if there is no such attack.
     """
 
-    trials: int = 1000
-    queries: int = 16
-    drop: float = 0.01
-    nll: float | None = None
-    ece: float | None = None
-    seed: int = 0
-    workers: int = 1
-    near: bool = True
-    attacks: tuple[str, ...] = ()
+    workers: int | None = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for attack in self.attacks:
             ATTACKS.build(attack)
-        for name in ("trials", "queries", "workers"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is {value!r}.", "Use an integer of at least 1.")
-        assert Limits(self.drop, self.nll, self.ece)
+        assert Limits(self.max_accuracy_drop, self.max_nll, self.max_ece)
 
     def limits(self, plain: float, label: float) -> Limits:
         """With the default filled in.
@@ -85,7 +63,8 @@ class TunePlan:
         >>> TunePlan().limits(1.0, 1.5).nll
         1.25
         """
-        return Limits(self.drop, (plain + label) / 2 if self.nll is None else self.nll, self.ece)
+        nll = (plain + label) / 2 if self.max_nll is None else self.max_nll
+        return Limits(self.max_accuracy_drop, nll, self.max_ece)
 
     def protocols(self, pool: Pool) -> tuple[AttackProtocol, ...]:
         """How the best settings are judged anew."""
@@ -167,7 +146,7 @@ def tune(
     objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
     limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)
     started = time.perf_counter()
-    with judges(objective, plan.workers) as judge:
+    with judges(objective, plan.processes) as judge:
         tried = tuple(search(objective, limits, plan.trials, judge, progress))
         cells = tuple(judge(reference_cells(objective.gap)))
         seconds = time.perf_counter() - started
@@ -233,7 +212,7 @@ def _judged_anew(
     def refused(name: str, error: DynaNoiseError) -> None:
         progress(f"{name}: {error}")
 
-    with several(plan.workers) as team:
+    with several(plan.processes) as team:
         for protocol in plan.protocols(pool):
             near = protocol.threat.augmented
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest

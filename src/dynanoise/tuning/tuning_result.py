@@ -78,7 +78,7 @@ def search_json(tuned: Tuned) -> dict[str, Any]:
         "settings": len(tuned.tried) + len(tuned.cells),
         "models": first.counts["models"],
         "records": tuned.searched,
-        "workers": tuned.plan.workers,
+        "workers": tuned.plan.processes,
         "seconds": round(tuned.seconds, 1),
         "command": first.command,
         "versions": dict(first.versions),

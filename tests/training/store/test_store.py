@@ -264,7 +264,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         from tests.training.noted import Holding
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
-            plan = Plan("digits", 2, None, ("dynanoise",), (), ("paper",))
+            plan = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
             executor = Holding(Processes(2, Store(Path({str(tmp_path / "store")!r}))), {{notes}}, 2)
             run = bench(plan, done, executor=executor)
             sys.stdout.write(to_json(list(run)))
@@ -304,7 +304,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     from dynanoise.benchmark.benchmark import Plan, bench
     from dynanoise.report.io.results import from_json
 
-    rows = list(bench(Plan("digits", 2, None, ("dynanoise",), (), ("paper",))))
+    rows = list(bench(Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))))
     fresh = [(row.method, row.attack, row.seed, row.metrics) for row in rows]
     assert [(r.method, r.attack, r.seed, r.metrics) for r in from_json(out)] == fresh
     json.loads(out)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Any
 from dynanoise.benchmark.benchmark import Progress, require_torch
 from dynanoise.benchmark.latency.interleaved import Effort, Timing, side_by_side
 from dynanoise.benchmark.latency.servers import Prepared, prepare, some_of_both
+from dynanoise.benchmark.options import OverheadOptions
 from dynanoise.benchmark.preset import Preset
 from dynanoise.core.errors import InputError
+from dynanoise.core.options import command_line
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import OVERHEAD, Metric, Result, ThreatModel
 from dynanoise.core.seeding import derive
@@ -36,28 +37,24 @@ _SEED = 0
 
 
 @dataclass(frozen=True)
-class OverheadPlan:
-    """Whose inference to time, checked.
+class OverheadPlan(OverheadOptions):
+    """The methods to time, checked before any work.
 
     Args:
         on: the registered preset whose data, model and methods are used.
         size: of the preset; None for its default.
-        methods: rows to time beside the baseline; all if empty.
-        device: where the model answers, "cpu" or "cuda". Defenses answer on the processor.
+        methods: rows to time beside the baseline, see `Preset.only`; all of the preset if empty.
+        device: where the model runs, "cpu" or "cuda". Defenses run on the processor.
         efforts: batch sizes, each with how long to measure.
 
     Raises:
-        UnknownNameError: for a name that is not there.
+        UnknownNameError: for a name that is not registered.
         InputError: for a batch size below 1.
 
     >>> OverheadPlan("digits", methods=("dynanoise",)).command
     'dynanoise bench overhead --on digits --defense dynanoise'
     """
 
-    on: str
-    size: str | None = None
-    methods: tuple[str, ...] = ()
-    device: str = "cpu"
     efforts: Mapping[int, Effort] = field(default_factory=lambda: EFFORTS)
 
     def __post_init__(self) -> None:
@@ -81,11 +78,7 @@ class OverheadPlan:
     @property
     def command(self) -> str:
         """The command line that makes such results."""
-        words = ["dynanoise", "bench", OVERHEAD, "--on", self.on]
-        words += ["--size", self.size] if self.size else []
-        words += [word for name in self.methods for word in ("--defense", shlex.quote(name))]
-        words += ["--device", self.device] if self.device != "cpu" else []
-        return " ".join(words)
+        return command_line(f"dynanoise bench {OVERHEAD}", self)
 
 
 def overhead(

@@ -1,0 +1,100 @@
+"""Options of `dynanoise audit`: one field each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from dynanoise.core.options import Option
+
+
+@dataclass(frozen=True)
+class AuditOptions:
+    """Options of `dynanoise audit` that determine its numbers, as the user gives them."""
+
+    outputs: Annotated[
+        Path | None,
+        Option(
+            "Outputs of the models, as npz, parquet or csv: logits or probs, labels, member; "
+            "docs/audit.md describes the layout. Of several models each is attacked with the "
+            "others as shadow models.",
+            metavar="OUTPUTS",
+            argument=True,
+        ),
+    ] = None
+    url: Annotated[
+        str | None,
+        Option(
+            "Instead of OUTPUTS: a served model, http://HOST:PORT/v2/models/NAME, as its clients "
+            "see it. With --defense FILE.yaml the report names what is not as configured there; "
+            "with --model it compares with attacks on that file.",
+            metavar="URL",
+        ),
+    ] = None
+    budget: Annotated[
+        int | None,
+        Option("Number of queries to --url, repeated ones included. Default: 10000."),
+    ] = None
+    model: Annotated[
+        Path | None,
+        Option("Instead of OUTPUTS: a model file, .onnx or .safetensors.", metavar="FILE"),
+    ] = None
+    factory: Annotated[
+        str | None,
+        Option(
+            "Function that makes the torch model of a .safetensors file. It is imported and run.",
+            metavar="MODULE:FUNCTION",
+        ),
+    ] = None
+    members: Annotated[
+        Path | None,
+        Option("With --model or --url: records the model was trained on.", metavar="TABLE"),
+    ] = None
+    nonmembers: Annotated[
+        Path | None,
+        Option("With --model or --url: records the model was not trained on.", metavar="TABLE"),
+    ] = None
+    defense: Annotated[
+        str | None,
+        Option(
+            "Defense to try on the outputs before it is deployed: NAME or NAME(PARAMETER=VALUE, "
+            "...), such as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'; or a "
+            "defense.yaml, with its noise, but keys of the audit's own.",
+            metavar="DEFENSE",
+        ),
+    ] = None
+    queries: Annotated[
+        tuple[int, ...],
+        Option(
+            "Query budget: how often the attacker repeats each query. May be given again. Default: "
+            "1 and 16; with --url 1 and as many as the budget allows, at most 16."
+        ),
+    ] = ()
+    attacks: Annotated[
+        tuple[str, ...],
+        Option(
+            "Attack to run: NAME or NAME(PARAMETER=VALUE, ...), such as 'lira(variance=example)'. "
+            "May be given again. Default: all that the data allow.",
+            flag="--attack",
+            metavar="ATTACK",
+        ),
+    ] = ()
+    fail_if: Annotated[
+        tuple[str, ...],
+        Option(
+            "Exit with 1 if the upper end of the 95% interval is above: 'auc>0.6', 'asr>0.55' or "
+            "'tpr@0.001>0.01', of the strongest attack. May be given again.",
+            metavar="CONDITION",
+        ),
+    ] = ()
+    seed: Annotated[int, Option("Seed of the parts of the records and of noise.")] = 0
+    api_key: Annotated[
+        str | None,
+        Option(
+            "Where the API key for --url is: env:NAME or file:PATH. Default: "
+            "env:DYNANOISE_API_KEY if that is set.",
+            metavar="REFERENCE",
+            repeat=False,
+        ),
+    ] = None

@@ -1,0 +1,141 @@
+"""Options of `dynanoise bench`, of its overhead and of `dynanoise sweep`: one field each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import Annotated
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.options import Option
+
+Size = Annotated[
+    str | None,
+    Option("Size of the benchmark: cpu, paper or quick. Default: the preset's first size."),
+]
+Methods = Annotated[
+    tuple[str, ...],
+    Option(
+        "Row of the table: a method of the preset; a defense, NAME or NAME(PARAMETER=VALUE, ...); "
+        "a defense.yaml; a training recipe; or RECIPE+DEFENSE. May be given again. Default: all of "
+        "the preset.",
+        flag="--defense",
+    ),
+]
+Attacks = Annotated[
+    tuple[str, ...],
+    Option(
+        "Attack to run, NAME or NAME(PARAMETER=VALUE, ...), such as 'lira(variance=example)'. May "
+        "be given again. Default: all of the protocols.",
+        flag="--attack",
+    ),
+]
+
+
+def numbers(text: str) -> tuple[float, ...]:
+    """Read numbers separated by commas.
+
+    Raises:
+        InputError: if the text holds anything else.
+
+    >>> numbers("0,0.5, 2")
+    (0.0, 0.5, 2.0)
+    """
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        values = ()
+    if not values or not all(map(math.isfinite, values)):
+        raise InputError(f"The values are {text!r}.", "Pass numbers separated by commas: 0,0.5,2.")
+    return values
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """Options of `dynanoise bench` that determine its numbers; `Plan` checks them."""
+
+    name: Annotated[
+        str,
+        Option(
+            "Preset to run, see --list; or a registered data set, or data of your own: a table "
+            "(npz, csv, parquet), a folder of images or of parquet files, hub:OWNER/NAME. Or: "
+            "overhead, to time predictions.",
+            metavar="PRESET|DATA",
+            argument=True,
+        ),
+    ] = ""
+    seeds: Annotated[
+        int | None, Option("Number of independent repetitions. Default: 3, with --quick 1.")
+    ] = None
+    _: KW_ONLY
+    model: Annotated[
+        str | None,
+        Option(
+            "Model to train: mlp, cnn, alexnet, text or hf:NAME_OR_FOLDER. Default: the preset's, "
+            "or the usual one for the data."
+        ),
+    ] = None
+    size: Size = None
+    methods: Methods = ()
+    attacks: Attacks = ()
+    protocols: Annotated[
+        tuple[str, ...],
+        Option(
+            "Protocol to run, such as paper, adaptive or adaptive_16. May be given again. "
+            "Default: all of the preset.",
+            flag="--protocol",
+        ),
+    ] = ()
+    canaries: Annotated[
+        int,
+        Option(
+            "Number of canaries: records of the pool that are mislabelled or mixed with others, "
+            "half each, which leak most. Protocols over a pool only."
+        ),
+    ] = 0
+    device: Annotated[str, Option("Device to train on, cpu or cuda.")] = "cpu"
+
+
+@dataclass(frozen=True)
+class OverheadOptions:
+    """Options of `dynanoise bench overhead` that determine its numbers; `OverheadPlan` checks."""
+
+    on: Annotated[
+        str,
+        Option(
+            "With overhead: the preset whose predictions are timed.", metavar="PRESET", always=True
+        ),
+    ] = "cifar10"
+    size: Size = None
+    methods: Methods = ()
+    device: Annotated[str, Option("Device to train on, cpu or cuda.")] = "cpu"
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """Options of `dynanoise sweep` that determine its numbers; `Sweep` checks them."""
+
+    parameter: Annotated[
+        str,
+        Option(
+            "Parameter of DynaNoise: base_variance, lambda_scale or temperature.", argument=True
+        ),
+    ]
+    preset: Annotated[
+        str,
+        Option(
+            "Preset whose stored models are used; see bench --list.", argument=True, always=True
+        ),
+    ] = "digits"
+    values: Annotated[
+        tuple[float, ...] | None,
+        Option(
+            "Values of the parameter, separated by commas. Default: the paper's and the controls.",
+            read=numbers,
+            write=lambda values: ",".join(f"{value:g}" for value in values),
+        ),
+    ] = None
+    seeds: Annotated[int, Option("Number of repetitions that are stored.", always=True)] = 3
+    size: Size = None
+    attacks: Attacks = ()
+    device: Annotated[str, Option("Device that the models were trained on.")] = "cpu"

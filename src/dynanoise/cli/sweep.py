@@ -1,0 +1,39 @@
+"""`dynanoise sweep`."""
+
+from __future__ import annotations
+
+import typer
+
+from dynanoise.benchmark.execution import DataOption, StoreOption
+from dynanoise.benchmark.options import SweepOptions
+from dynanoise.cli import terminal
+from dynanoise.cli.folder import Out, write_files
+from dynanoise.cli.store import place_of
+from dynanoise.core.errors import InputError
+
+
+def sweep(
+    options: SweepOptions, *, store: StoreOption = None, data: DataOption = None, out: Out = None
+) -> None:
+    """Vary one parameter of DynaNoise over stored models and print CSV; nothing is trained.
+
+    --out writes sweep.csv, a picture and the results. Run `dynanoise bench PRESET` first.
+    """
+    from dynanoise.benchmark.sweep import Sweep
+    from dynanoise.benchmark.sweep import sweep as run
+    from dynanoise.report.io.results import to_json
+    from dynanoise.report.sweep import sweep_csv, sweep_plot
+
+    plan = Sweep(**vars(options))
+    place = place_of(store)
+    if place is None:
+        raise InputError("There is no store to sweep over.", "Pass its folder to --store.")
+    with terminal.working(f"{plan.parameter} on {plan.preset}", plan.plan.steps, out) as advance:
+        results = list(run(plan, advance, folder=data, store=place))
+    text = sweep_csv(results)
+    typer.echo(text, nl=False)
+    if out is None:
+        return
+    files = {"sweep.csv": text.encode(), "results.json": to_json(results).encode()}
+    if not write_files(files, out, "sweep.svg", lambda: sweep_plot(results)):
+        raise typer.Exit(1)
