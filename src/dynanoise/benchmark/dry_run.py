@@ -82,7 +82,7 @@ def stored_size(jobs: Sequence[Job], data: Data) -> int:
     """Bytes of some models in a store, about: weights and outputs, float32.
 
     Args:
-        jobs: of the same architecture; none is trained.
+        jobs: models of one architecture; none is trained.
         data: the data set.
     """
     from dynanoise.training.execution.outputs import built

@@ -47,7 +47,7 @@ def cached(name: str, key: Mapping[str, Any], make: Callable[[], Data]) -> Data:
     A damaged or unwritable cache is logged as a warning, and the arrays are decoded.
 
     Args:
-        name: of the data set, the beginning of the file's name.
+        name: the data set's name, with which the file's name begins.
         key: everything that determines the arrays, as JSON: hashes of the source files and the
             parameters of decoding.
         make: decodes the data set.

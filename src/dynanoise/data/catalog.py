@@ -45,9 +45,9 @@ def load(
     Args:
         what: the name.
         folder: where registered data sets are looked for first.
-        side: of images that are not registered: resize to side x side.
-        standardise: of tables: bring the columns to mean 0 and standard deviation 1.
-        tokenizer: of texts: the pretrained model whose tokenizer is used, see `pretrained.find`.
+        side: size to which images that are not registered are resized, side x side.
+        standardise: True brings the columns of a table to mean 0 and standard deviation 1.
+        tokenizer: the pretrained model whose tokenizer is used for texts, see `pretrained.find`.
 
     Raises:
         UnknownNameError, DataFileError: if it is neither a registered name nor there.

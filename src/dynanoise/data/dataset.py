@@ -26,7 +26,7 @@ class Data:
         classes: K, >= 2.
         test_from: the first id of the official test part, where there is one; the records before
             it are the official training part.
-        vocabulary_size: of texts: token ids lie in 0..vocabulary_size-1.
+        vocabulary_size: number of token ids of texts, which lie in 0..vocabulary_size-1.
         class_names: the name of each class, or () where the source has none.
 
     Raises:
@@ -88,7 +88,7 @@ class Data:
 
         Args:
             count: number of inputs, >= 0.
-            seed: of the generator.
+            seed: the generator's seed.
 
         Returns:
             [count, ...] in the shape and dtype of the records' inputs.

@@ -31,10 +31,10 @@ class Rows:
     """The contents of a part, not decoded.
 
     Attributes:
-        kind: of the values.
+        kind: "images" or "texts".
         values: encoded images (bytes) or sentences (str).
         labels: whole numbers or texts; None or -1 where they are hidden.
-        class_names: as the publisher numbers them, or ().
+        class_names: names in the order of the class numbers, or ().
     """
 
     kind: Literal["images", "texts"]
@@ -83,7 +83,7 @@ def parts_of_folder(folder: Path) -> list[Part]:
         The parts, the training part first; [] without one.
 
     Raises:
-        DataFileError: later, when a part is read that is no parquet file of that layout.
+        DataFileError: later, when a file is read that is not parquet of that layout.
     """
     if not folder.is_dir():
         return []
@@ -196,11 +196,11 @@ class Decoding:
     """Parameters of decoding parts to arrays.
 
     Attributes:
-        side: of images: resize to side x side; None leaves them as they are.
-        least: of texts: a word of the vocabulary occurs at least so often, >= 1.
-        most: of texts: number of words that are kept at most, >= 1.
-        length: of texts: tokens of a record; None for 64 words, or up to 128 of a tokenizer's.
-        tokenizer: of texts: the pretrained model whose tokenizer is used (see `pretrained.find`),
+        side: size to which images are resized, side x side; None leaves them as they are.
+        least: number of times a word must occur in texts to be in the vocabulary, >= 1.
+        most: largest number of words in the vocabulary, >= 1.
+        length: tokens of a text; None for 64 words, or up to 128 tokens of a tokenizer.
+        tokenizer: the pretrained model whose tokenizer is used for texts (see `pretrained.find`),
             instead of a vocabulary of the words of the training part.
     """
 
@@ -220,7 +220,7 @@ class Decoding:
         """All that decides the arrays besides the parts; a tokenizer's contents, not its place.
 
         Raises:
-            DynaNoiseError: as `pretrained.find` does.
+            DynaNoiseError: if `pretrained.find` does not find the tokenizer.
         """
         parameters = {**asdict(self), "length": self.longest}
         del parameters["tokenizer"]
@@ -251,7 +251,7 @@ def decode(name: str, parts: list[Part], decoding: Decoding = AS_PUBLISHED) -> D
     Raises:
         DataFileError, InputError: if a part does not hold what it should.
         MissingExtraError: if pyarrow or Pillow is not installed.
-        DynaNoiseError: of `pretrained.find`, where a tokenizer is named.
+        DynaNoiseError: if `pretrained.find` does not find the tokenizer.
     """
     key = {"parts": [[part.name, part.digest] for part in parts], "how": decoding.key}
     # Sentences need no Pillow, but then this costs nothing: the extra brings both.

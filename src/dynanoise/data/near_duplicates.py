@@ -30,8 +30,8 @@ class NearDuplicates:
         flip: True adds the mirror image, and the mirror image of each shift.
         noise: the largest change of a pixel, in 1/255, by whole numbers drawn uniformly.
         draws: number of noisy versions for each of these, >= 0.
-        seed: of the noise, which depends on it and on the record's id alone, so that every model
-            is queried on the same inputs.
+        seed: seed of the noise, which depends on it and on the record's id alone, so that every
+            model is queried on the same inputs.
 
     Raises:
         InputError: for a noise outside 1..255, a negative number of draws, or no near-duplicate.

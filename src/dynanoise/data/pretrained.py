@@ -60,11 +60,11 @@ def find(what: str) -> Checkpoint:
 def _from_hub(what: str) -> Checkpoint:
     _library()  # before hours of fetching
     library = require("huggingface_hub", f"Fetching {what} from the hub")
-    name, _, wanted = what.partition("@")
+    name, _, revision = what.partition("@")
     try:
         fetched = library.snapshot_download(
             name,
-            revision=wanted or None,
+            revision=revision or None,
             allow_patterns=[*_TEXTS, _WEIGHTS],
             ignore_patterns=["*/*"],
             local_files_only=not hub.reachable(),
@@ -95,7 +95,7 @@ def digest(folder: Path, *, weights: bool = True) -> str:
     """SHA-256 over the names and contents of a model's files, 64 hexadecimal digits.
 
     Args:
-        folder: of the model.
+        folder: the folder of the model.
         weights: False leaves the weights out, for the files that decide how texts become tokens.
     """
     patterns = (*_TEXTS, _WEIGHTS) if weights else _TEXTS
@@ -112,8 +112,8 @@ def check_weights(folder: Path, name: str) -> None:
     """Check that the weights lie in a folder as safetensors.
 
     Args:
-        folder: of the model.
-        name: of the model, for messages.
+        folder: the folder of the model.
+        name: the name of the model, for messages.
 
     Raises:
         DataFileError: if there are none, naming a pickle that lies there instead.
@@ -140,8 +140,8 @@ def classifier(folder: Path, name: str, classes: int, *, weights: bool) -> Any:
     is False.
 
     Args:
-        folder: of the model.
-        name: of the model, for messages.
+        folder: the folder of the model.
+        name: the name of the model, for messages.
         classes: number of logits.
         weights: False for random weights in the shape of config.json.
 
@@ -196,8 +196,8 @@ def tokenizer(folder: Path, name: str) -> Any:
     """Load the tokenizer that lies beside a model.
 
     Args:
-        folder: of the model.
-        name: of the model, for messages.
+        folder: the folder of the model.
+        name: the name of the model, for messages.
 
     Raises:
         DataFileError: if there is none that can be read.

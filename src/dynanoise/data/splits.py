@@ -18,8 +18,8 @@ class PaperSplit:
     """Disjoint record ids, each int64 [n], for the paper's protocol.
 
     Attributes:
-        members, non_members: of the target model.
-        shadow_members, shadow_non_members: of the attacker's shadow models.
+        members, non_members: the target model's.
+        shadow_members, shadow_non_members: those of the attacker's shadow models.
         reference: known non-members of every model, for defenders that must learn something.
         test: records that utility is measured on.
     """

@@ -176,7 +176,7 @@ def parquet_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
     """Read every column of a parquet file.
 
     Args:
-        path: of a file whose columns hold numbers, booleans, or lists of them, nested or not.
+        path: a file whose columns hold numbers, booleans, or lists of them, nested or not.
 
     Returns:
         By name, [N] of a column of numbers and [N, ...] of a column of lists; a missing number is

@@ -59,7 +59,7 @@ class Vocabulary:
         """Collect the most frequent words, in that order and equally frequent ones sorted.
 
         Args:
-            sentences: of the training part alone, so that the test part stays unseen.
+            sentences: those of the training part alone, so that the test part stays unseen.
             least: number of times a word must occur, >= 1.
             most: number of words that are kept at most, >= 1.
 
@@ -99,7 +99,7 @@ class Subwords:
     """A pretrained tokenizer's ids plus one, so that 0 is padding for every tokenizer.
 
     Attributes:
-        tokenizer: of transformers.
+        tokenizer: a tokenizer of transformers.
     """
 
     tokenizer: Any

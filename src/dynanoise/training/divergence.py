@@ -44,7 +44,7 @@ def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
     so only outputs that are not finite are refused.
 
     Args:
-        name: of the model, for the message.
+        name: the name of the model, for the message.
         logits: float [n, K], outputs on the records it was trained on.
         labels: int64 [n], the true classes.
 
@@ -67,9 +67,9 @@ def retrying(name: str, recipe: Any, attempt: Callable[[Any], Result]) -> tuple[
     """Train with a recipe, again with smaller steps where training diverges.
 
     Args:
-        name: of the job.
-        recipe: of the first attempt. Each further one has a third of the learning rate of its
-            ``schedule``; a recipe without a schedule has one attempt.
+        name: the name of the job.
+        recipe: the recipe of the first attempt. Each further one has a third of the learning rate
+            of its ``schedule``; a recipe without a schedule has one attempt.
         attempt: trains with a recipe; raises DivergedError if that fails.
 
     Returns:

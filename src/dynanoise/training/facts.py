@@ -53,7 +53,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor]) -> nn.Module:
     A fresh model has no facts, so ``load_state_dict`` alone refuses a state that has some.
 
     Args:
-        model: of the stored architecture, changed in place.
+        model: a model of the stored architecture, changed in place.
         state: the model's ``state_dict()``.
 
     Returns:

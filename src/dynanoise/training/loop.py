@@ -35,7 +35,7 @@ def fit_members(
     Args:
         material: the data, the members and the model.
         schedule: how long and how fast.
-        loss: what is minimised; None for `cross_entropy`.
+        loss: the loss to minimise; None for `cross_entropy`.
         targets: makes the loss's targets [n, ...] of the members' labels int64 [n]; None for the
             labels themselves.
 
@@ -89,7 +89,7 @@ def steps_scheduler(
 
     Args:
         steps: the optimizer.
-        schedule: of the training.
+        schedule: the schedule of the training.
         count: records of an epoch.
     """
     if not schedule.one_cycle:

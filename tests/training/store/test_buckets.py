@@ -72,7 +72,7 @@ def test_what_is_stored_is_found_again_with_the_same_bits(url: str, folder: Path
     (entry,) = Store(url).entries()
     assert entry.key == key(job, DATA) and entry.description["job"] == "model 1"
     assert entry.size == sum(map(len, objects(url).values()))
-    assert abs(entry.made - time.time()) < 60 * 60 * 24
+    assert abs(entry.created - time.time()) < 60 * 60 * 24
     state = Store(url).weights(entry.key)
     model = job.model.build(DATA.inputs.shape[1:], DATA.classes)
     model.load_state_dict(state)

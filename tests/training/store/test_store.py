@@ -290,14 +290,14 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     until(lambda: not children_of(tmp_path))  # workers do not outlive their driver
-    kept = {entry.key: entry.made for entry in store.entries()}
+    kept = {entry.key: entry.created for entry in store.entries()}
     assert len(kept) == 2  # the others are held back until now
 
     (tmp_path / "go").touch()
     resumed = start()
     out, _ = resumed.communicate(timeout=LONG)
     assert resumed.returncode == 0
-    now = {entry.key: entry.made for entry in store.entries()}
+    now = {entry.key: entry.created for entry in store.entries()}
     assert len(now) == 8
     assert all(now[name] == made for name, made in kept.items())  # none was trained again
 

@@ -90,8 +90,8 @@ class Processes:
 
     Args:
         workers: number of processes, >= 1; with one thread a job, as many as there are cores.
-        store: as for `InProcess`. A worker stores its model itself, so that no finished model is
-            lost when the driver dies.
+        store: see `InProcess`. A worker stores its model itself, so that no finished model is lost
+            when the driver dies.
     """
 
     workers: int
@@ -133,8 +133,8 @@ class Task:
     Attributes:
         job: the model to train.
         store: where trained models are kept and found, or None.
-        owner: of its claims: the same if the task is repeated because its machine died, so that it
-            does not wait for itself.
+        owner: the owner of its claims, the same if the task is repeated because its machine died,
+            so that it does not wait for itself.
         patient: True to wait where another run is training the model, False to give the job back.
     """
 
@@ -149,7 +149,7 @@ class TaskResult:
     """The result of a task.
 
     Attributes:
-        outputs: of the job's model; None if another run is training it.
+        outputs: the outputs of the job's model; None if another run is training it.
         lines: log lines of the meantime: logger, level and text.
     """
 

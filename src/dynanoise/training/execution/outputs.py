@@ -28,7 +28,7 @@ def outputs_of(job: Job, data: Data, store: Store | None, owner: str = "") -> An
         job: the model.
         data: the data set.
         store: where trained models are kept and found; None to train always.
-        owner: of the claims that are made, see `Store.claim`.
+        owner: the owner of claims, see `Store.claim`.
 
     Raises:
         DivergedError: if training failed.

@@ -48,7 +48,7 @@ class RayCluster:
     A job requests as many processor cores as it has threads.
 
     Args:
-        store: as for `executors.Processes`; a folder must be one that all nodes share.
+        store: see `executors.Processes`; a folder must be one that all nodes share.
         address: "HOST:PORT" of the head node. None: RAY_ADDRESS, else a cluster that runs on this
             machine, else one is started here for the run, with Ray's token authentication.
         gpus: share of a GPU for each model, >= 0, such as 0.25 where four fit into its memory,
@@ -180,7 +180,7 @@ def perform_on_node(task: Task, data: Data, versions: dict[str, str]) -> TaskRes
     Args:
         task: the task.
         data: the data set.
-        versions: of the driver's packages, by name.
+        versions: versions of the driver's packages, by name.
 
     Raises:
         InputError: if this node has other versions than the driver.

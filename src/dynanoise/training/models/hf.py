@@ -23,7 +23,7 @@ class Classifier(nn.Module):
     """A network from token ids [b, L] of `Subwords` to logits [b, K].
 
     Args:
-        network: of transformers.
+        network: a network of transformers.
         padding: its padding id.
         counted: True to number the positions here, for each text.
     """

@@ -34,7 +34,7 @@ class Text:
 
     Args:
         vocabulary: number of token ids with an embedding each.
-        width: of the embeddings and the hidden layer.
+        width: size of the embeddings and of the hidden layer.
         dropout: share of hidden values left out in training.
 
     >>> sum(p.numel() for p in Text(vocabulary=100, width=8).build((64,), 2).parameters())

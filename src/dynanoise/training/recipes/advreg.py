@@ -83,7 +83,7 @@ class Adversary:
         rate: Adam's step.
         batch: records of either kind a step.
         generator: draws them.
-        schedule: of the defended model, for its precision.
+        schedule: the schedule of the defended model, for its precision.
     """
 
     def __init__(
@@ -150,7 +150,7 @@ class AdvReg:
     CE + alpha mean ln h(f(x), y). ``material.reference`` is the paper's D'.
 
     Args:
-        schedule: of the defended model.
+        schedule: how long and how fast to train the defended model.
         alpha: weight of the gain, >= 0; 0 is plain training to the last bit. 6 for CIFAR-10; tune
             it elsewhere.
         plain_epochs: epochs before the inference model joins in; the authors' code has 4.

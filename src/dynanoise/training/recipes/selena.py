@@ -27,22 +27,22 @@ def partition(count: int, models: int, left_out: int, generator: torch.Generator
         count: number of records.
         models: number of sub-models.
         left_out: number of sub-models that a record is left out of.
-        generator: of the draws.
+        generator: makes the draws.
 
     Returns:
         bool [models, count], True where a sub-model is trained on a record.
 
-    >>> seen = partition(4, 5, 2, torch.Generator().manual_seed(0))
-    >>> seen.shape, seen.sum(0).tolist()
+    >>> members = partition(4, 5, 2, torch.Generator().manual_seed(0))
+    >>> members.shape, members.sum(0).tolist()
     (torch.Size([5, 4]), [3, 3, 3, 3])
     """
     order = torch.rand(count, models, generator=generator).argsort(dim=1)
-    seen = torch.ones(count, models, dtype=torch.bool)
-    return seen.scatter_(1, order[:, :left_out], value=False).T.contiguous()
+    members = torch.ones(count, models, dtype=torch.bool)
+    return members.scatter_(1, order[:, :left_out], value=False).T.contiguous()
 
 
 def split_ai(
-    train: Callable[[int, Tensor], nn.Module], inputs: Tensor, labels: Tensor, seen: Tensor
+    train: Callable[[int, Tensor], nn.Module], inputs: Tensor, labels: Tensor, members: Tensor
 ) -> Tensor:
     """Average the outputs of the sub-models that were not trained on a record (Split-AI).
 
@@ -52,7 +52,7 @@ def split_ai(
         train: trains a sub-model, from its number and the positions int64 [m] of its records.
         inputs: [n, ...].
         labels: int64 [n], to notice a sub-model that learnt nothing.
-        seen: bool [models, n], see `partition`.
+        members: bool [models, n], see `partition`.
 
     Returns:
         The mean softmax float32 [n, K], on the device of ``inputs``.
@@ -61,8 +61,8 @@ def split_ai(
         DivergedError: for a sub-model at chance on the records it was trained on.
     """
     total: Tensor | None = None
-    for number, members in enumerate(seen):
-        rows, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (members, ~members))
+    for number, mask in enumerate(members):
+        rows, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (mask, ~mask))
         teacher = train(number, rows).eval()
         divergence.check(
             f"sub-model {number}",
@@ -76,7 +76,7 @@ def split_ai(
             total = torch.zeros(len(inputs), outputs.shape[1])
         total[unseen.cpu()] += outputs
     assert total is not None  # every record is left out of at least one
-    return (total / (~seen).sum(dim=0)[:, None]).to(inputs.device)
+    return (total / (~members).sum(dim=0)[:, None]).to(inputs.device)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Selena:
     a sub-model was trained on the member at that position of ``material.members``.
 
     Args:
-        schedule: of every sub-model and of the student.
+        schedule: how long and how fast to train every sub-model and the student.
         models: K, the number of sub-models.
         left_out: L, the number of sub-models that a member is left out of, 1 <= L < K.
 
@@ -124,8 +124,8 @@ class Selena:
             DivergedError: for a sub-model at chance on its members.
         """
         inputs, labels = material.inputs(material.members), material.labels(material.members)
-        seen = partition(len(inputs), self.models, self.left_out, material.generator("left out"))
-        if not seen.any(dim=1).all():
+        members = partition(len(inputs), self.models, self.left_out, material.generator("left out"))
+        if not members.any(dim=1).all():
             raise InputError(
                 f"{len(inputs)} members leave one of {self.models} sub-models without any.",
                 "Use more members or fewer models.",
@@ -145,9 +145,9 @@ class Selena:
                     material.generator(f"order of sub-model {number}"),
                 )
 
-        soft = split_ai(train_one, inputs, labels, seen)
+        soft = split_ai(train_one, inputs, labels, members)
         loop.fit(student, inputs, soft, self.schedule, material.generator("order"))
-        attach(student, {"seen": seen.numpy()})
+        attach(student, {"seen": members.numpy()})
         return student
 
 

@@ -75,13 +75,13 @@ class Listed(NamedTuple):
         name: its key.
         text: the contents of its `ENTRY`.
         size: bytes of all its parts.
-        made: seconds since the epoch.
+        created: seconds since the epoch.
     """
 
     name: str
     text: bytes
     size: int
-    made: float
+    created: float
 
 
 class Storage(Protocol):

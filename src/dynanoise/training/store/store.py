@@ -94,13 +94,13 @@ class Entry:
         key: its hash.
         description: see `describe`, with "job", "data set" and "seconds" for people.
         size: bytes on disk.
-        made: seconds since the epoch.
+        created: seconds since the epoch.
     """
 
     key: str
     description: dict[str, Any]
     size: int
-    made: float
+    created: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Store:
     Args:
         root: the folder, made when something is first stored, or "s3://BUCKET/FOLDER" and the like,
             see `storage.place`.
-        lease: of claims at an address, see `buckets.Bucket`.
+        lease: seconds that a claim at an address holds, see `buckets.Bucket`.
     """
 
     root: Place
@@ -137,7 +137,7 @@ class Store:
 
         Args:
             name: its key.
-            owner: of the claim; it may take over its own earlier claim.
+            owner: a name; an owner takes over its own earlier claim.
         """
         return self._storage.claim(name, owner)
 
@@ -243,11 +243,11 @@ class Store:
         for listed in self._storage.entries():
             try:
                 entries.append(
-                    Entry(listed.name, json.loads(listed.text), listed.size, listed.made)
+                    Entry(listed.name, json.loads(listed.text), listed.size, listed.created)
                 )
             except ValueError:
                 continue
-        yield from sorted(entries, key=lambda entry: entry.made)
+        yield from sorted(entries, key=lambda entry: entry.created)
 
     def remove(self, prefixes: Iterable[str]) -> list[str]:
         """Remove the entries whose keys begin with one of the prefixes.
