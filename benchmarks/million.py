@@ -29,9 +29,8 @@ from dynanoise.core import registry
 from dynanoise.core.files import write_json
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
-from dynanoise.evaluation.pool_files import PoolFiles, write
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.evaluation.shards import score_by_shards
+from dynanoise.evaluation.shards import PoolFiles, score_by_shards, write_pool
 
 ATTACKS = ("lira(variance=example)", "lira", "rmia")
 KNOWN = 2_000
@@ -51,7 +50,7 @@ def made_up(folder: Path, models: int, records: int, classes: int, seed: int) ->
             logits[np.arange(records), 0, labels] += ease + use
             yield logits
 
-    write(folder, answers(), labels, np.arange(records), coins, dtype=np.float16)
+    write_pool(folder, answers(), labels, np.arange(records), coins, dtype=np.float16)
 
 
 def population(models: int, classes: int, seed: int) -> Outputs:
@@ -106,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--classes", type=int, default=10)
     parser.add_argument("--targets", type=int, default=4, help="models that are attacked")
-    parser.add_argument("--part", type=int, default=5_000, help="records looked at together")
+    parser.add_argument("--part", type=int, default=5_000, help="records of one part")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the pool is written; a temporary one")

@@ -27,9 +27,10 @@ from dynanoise.core.numerics import Int8
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.evaluation.engine import evaluate
 from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.provenance import hardware, peak_gib, versions
-from dynanoise.evaluation.shadow_pool import judge_pool
+from dynanoise.evaluation.provenance import Provenance, hardware, peak_gib, versions
+from dynanoise.evaluation.shadow_pool import shadow_pools
 
 KNOWN = 2_000
 """Known non-members of all models."""
@@ -58,10 +59,14 @@ def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
     protocol = adaptive(queries, near=near)
     method = Method("dynanoise", DynaNoise(0.3, 2.0, 10.0))
     started = time.perf_counter()
-    found = list(judge_pool({"plain": pool}, [method], protocol))
+    provenance = {"plain": Provenance("made up", "made up", "python benchmarks/suite.py")}
+    designs = shadow_pools({"plain": pool}, protocol)
+    results = list(evaluate(designs, [method], protocol, provenance))
     total = time.perf_counter() - started
-    each = {one.attack or "utility": round(one.seconds, 2) for one in found}
-    auc = {one.attack: round(one.metrics["auc"].value, 4) for one in found if one.attack}
+    each = {result.attack or "utility": round(result.seconds, 2) for result in results}
+    auc = {
+        result.attack: round(result.metrics["auc"].value, 4) for result in results if result.attack
+    }
     sizes = {"models": pool.models, "records": len(pool.examples.ids)}
     sizes |= {"inputs": pool.examples.inputs, "classes": pool.examples.classes}
     times = {"seconds": round(total, 2), "each": each, "auc": auc}

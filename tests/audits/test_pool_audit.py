@@ -11,18 +11,20 @@ import pytest
 
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import Condition, outcome, parsed
-from dynanoise.audits.pool_audit import Question, audited, steps
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
+from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import DEFENSES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.feasibility import feasible
-from dynanoise.evaluation.leave_one_out import answered, attack_pool
 from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.responses import NoiseSource, observe, recover
-from dynanoise.evaluation.single_model import _Attacker, halves
-from dynanoise.evaluation.subject import Subject
+from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.responses import NoiseSource
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.single_model import SingleModel, single_model
+from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
@@ -31,7 +33,7 @@ from dynanoise.report.render.pages import page_of
 from dynanoise.report.wording.audit import OUT_OF_SCOPE
 from tests.build_audit import given
 
-SUBJECT = Subject("made up", "outputs as given", "dynanoise audit made_up.npz")
+PROVENANCE = Provenance("made up", "outputs as given", "dynanoise audit made_up.npz")
 
 
 @pytest.fixture(autouse=True)
@@ -43,8 +45,8 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def run(question: Question | None = None, **choices: Any) -> AuditResult:
-    return audited(given(**choices).pool(), question or Question(), SUBJECT)
+def run(plan: AuditPlan | None = None, **choices: Any) -> AuditResult:
+    return audit_pool(given(**choices).pool(), plan or AuditPlan(), PROVENANCE)
 
 
 def strongest(result: AuditResult, metric: str, method: str = "none") -> list[float]:
@@ -69,17 +71,21 @@ def noise(model: int, role: str) -> NoiseSource:
     return lambda purpose: Fresh(0)
 
 
+def trials(pool: Pool) -> list[Trial]:
+    design = ShadowPool(pool)
+    return list(design.trials([undefended()] * pool.models, adaptive(1).threat, noise))
+
+
 def test_exact_halves_give_nothing_away_by_counts() -> None:
     """With the target silent, who of the others holds a record says nothing about the target."""
-    pool = given(models=8, records=400, halves=True).pool()
-    seen = answered(pool, [undefended()] * 8, adaptive(1).threat, noise)
-    silent = tuple(
-        replace(one, log_probs=np.full_like(one.log_probs, np.log(1 / 3))) for one in seen.targets
-    )
-    for one in attack_pool(replace(seen, targets=silent), ("lira",)):
-        assert bootstrap(one.found, 0, 5).point["auc"] == pytest.approx(0.5, abs=0.03)
-    for target in range(8):
-        use = seen.shadows_of(target).use
+    silent = []
+    for trial in trials(given(models=8, records=400, halves=True).pool()):
+        constant = np.full_like(trial.target.log_probs, np.log(1 / 3))
+        silent.append(trial._replace(target=replace(trial.target, log_probs=constant)))
+    for attack in attack_trials(silent, ("lira",)):
+        assert bootstrap(attack.scores, 0, 5).point["auc"] == pytest.approx(0.5, abs=0.03)
+    for trial in silent:
+        use = trial.shadows.use
         assert set((use == 1).sum(axis=0)) == set((use == 0).sum(axis=0)) == {3}
 
 
@@ -89,18 +95,17 @@ def test_unknown_membership_is_neither_scored_nor_used() -> None:
     member[:, 300:] = -1
     member[2, 200:240] = -1
     hidden = replace(brought, member=member)
-    result = audited(hidden.pool(), Question(), SUBJECT)
+    result = audit_pool(hidden.pool(), AuditPlan(), PROVENANCE)
     assert any("840 pairs of model and record of unknown" in note for note in result.notes)
     flipped = brought.member.copy()
     flipped[:, 300:] = 1 - flipped[:, 300:]
     flipped[2, 200:240] = 1 - flipped[2, 200:240]
     other = replace(brought, member=np.where(member < 0, -1, flipped).astype(np.int8))
-    again = audited(other.pool(), Question(), SUBJECT)
+    again = audit_pool(other.pool(), AuditPlan(), PROVENANCE)
     assert strongest(result, "auc") == strongest(again, "auc")
     counts = result.records[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] <= 8 * 400 - 840
-    seen = answered(hidden.pool(), [undefended()] * 8, adaptive(1).threat, noise)
-    found = next(iter(attack_pool(seen, ("lira",)))).found
+    found = next(attack_trials(trials(hidden.pool()), ("lira",))).scores
     assert not found.scored[member < 0].any()
     assert int(found.scored.sum()) == counts["scored_members"] + counts["scored_non_members"]
 
@@ -110,20 +115,26 @@ def test_the_known_half_of_one_model_is_not_scored() -> None:
     counts = result.records[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] in {200, 201, 202}
     pool = given(models=1, records=400).pool()
-    parts = halves(pool.examples.use[0], pool.seed)
+    design = SingleModel(pool)
+    parts = design.halves
     apart = [*parts.known, parts.scored]
     assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
-    seen = recover(observe(undefended(), pool.examples, noise(0, "target"), aware=True))
-    found = _Attacker(seen, pool.examples, parts).attack("population").found
-    np.testing.assert_array_equal(found.members[0], pool.examples.use[0, parts.scored] == 1)
+    [trial] = design.trials([undefended()], single_model(1, ()).threat, noise)
+    scores = next(attack_trials([trial], ("population",))).scores
+    np.testing.assert_array_equal(scores.members[0], pool.examples.use[0, parts.scored] == 1)
+    ids = pool.examples.ids
+    assert set(trial.target.ids) == set(ids[parts.scored])
+    assert not set(trial.target.ids) & set(trial.shadows.ids)
+    first, second = trial.calibration
+    assert set(first.target.ids) == set(second.shadows.ids) == set(ids[parts.known[1]])
 
 
 def test_a_defense_is_judged_at_every_query_budget() -> None:
-    question = Question("dynanoise(base_variance=9, lambda_scale=0, temperature=10)", (16, 1))
+    plan = AuditPlan("dynanoise(base_variance=9, lambda_scale=0, temperature=10)", (16, 1))
     pool = given(models=1, records=1000).pool()
     told: list[str] = []
-    result = audited(pool, question, SUBJECT, told.append)
-    assert len(told) == steps(pool, question)
+    result = audit_pool(pool, plan, PROVENANCE, told.append)
+    assert len(told) == steps(pool, plan)
     plain = strongest(result, "auc")
     once, often = strongest(result, "auc", "dynanoise")
     assert len(plain) == 1 and once < often - 0.03 < plain[0]
@@ -135,7 +146,7 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
 
 @pytest.mark.parametrize("models", [1, 8])
 def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> None:
-    result = run(Question("temperature"), models=models, records=400)
+    result = run(AuditPlan("temperature"), models=models, records=400)
     verdicts = [one for one in result.sentences if "strongest attack by" in one]
     assert len(verdicts) == 3
     for sentence in verdicts:
@@ -169,19 +180,18 @@ def test_too_few_models_are_refused_in_words() -> None:
 
 
 def test_an_attack_that_these_models_are_too_few_for_is_left_out() -> None:
-    pool = given(models=7).pool()
-    seen = answered(pool, [undefended()] * 7, adaptive(1).threat, noise)
+    seven = trials(given(models=7).pool())
     refused: dict[str, DynaNoiseError] = {}
     greedy = "rmia(offline=True)"  # chooses by playing targets of its own, which k = 2 forbids
-    found = list(attack_pool(seen, (greedy, "lira"), refused=refused.__setitem__))
+    found = list(attack_trials(seven, (greedy, "lira"), refused=refused.__setitem__))
     assert [one.name for one in found] == ["lira", "strongest"]
     assert isinstance(refused[greedy], DynaNoiseError)
     with pytest.raises(DynaNoiseError):
-        list(attack_pool(seen, (greedy,)))
+        list(attack_trials(seven, (greedy,)))
 
 
 def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
-    result = run(Question("temperature(temperature=4)", (1, 2)), models=1, records=400)
+    result = run(AuditPlan("temperature(temperature=4)", (1, 2)), models=1, records=400)
     records = list(result.records)
     value = strongest(result, "auc", "temperature")[0]
     upper = max(
@@ -198,10 +208,10 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
 
 
 def test_a_condition_that_the_data_cannot_resolve() -> None:
-    question = Question(fail_if=(parsed("tpr@0.001>0.01"),))
+    plan = AuditPlan(fail_if=(parsed("tpr@0.001>0.01"),))
     with pytest.raises(TooFewRecordsError, match=r"0.001 FPR is not resolved by .* Score at least"):
-        run(question, models=1, records=400)
-    resolved = run(Question(fail_if=(parsed("tpr@0.2>0.05"),)), models=1, records=400)
+        run(plan, models=1, records=400)
+    resolved = run(AuditPlan(fail_if=(parsed("tpr@0.2>0.05"),)), models=1, records=400)
     assert resolved.failed and "tpr@0.2" in resolved.records[0].metrics
 
 
@@ -220,14 +230,14 @@ def test_what_is_no_question() -> None:
         ("temperature", ()),
     ):
         with pytest.raises(InputError):
-            Question(text, queries)
+            AuditPlan(text, queries)
     with pytest.raises(UnknownNameError, match=r"no defense 'temprature'. Did you mean"):
-        Question("temprature")
-    assert Question(DEFENSES.get("temperature")(3.0)).methods[1].name == "temperature"
+        AuditPlan("temprature")
+    assert AuditPlan(DEFENSES.get("temperature")(3.0)).methods[1].name == "temperature"
 
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
-    first, second = (run(Question("dynanoise", (2,)), models=1, records=200) for _ in range(2))
+    first, second = (run(AuditPlan("dynanoise", (2,)), models=1, records=200) for _ in range(2))
     assert [one.metrics for one in first.records] == [one.metrics for one in second.records]
     assert feasible(given(models=1).pool()).attacks[0] == "population"
 
@@ -248,9 +258,9 @@ def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
     monkeypatch.setattr(DynaNoise, "__call__", noted)
     path = tmp_path / "defense.yaml"
     Configuration(DynaNoise(2.0), Keyed(12.0, "m", "ab" * 32)).write(path)
-    question = Question(str(path), queries=(1, 256))
-    assert question.shown == "defense.yaml" and question == Question(str(path), queries=(1, 256))
-    result = run(question, models=models, records=400)
+    plan = AuditPlan(str(path), queries=(1, 256))
+    assert plan.defense_text == "defense.yaml" and plan == AuditPlan(str(path), queries=(1, 256))
+    result = run(plan, models=models, records=400)
     rows = [one for one in result.records if one.method == "dynanoise"]
     assert rows and all(
         one.defense["noise"] == {"name": "keyed", "cell_width": 12.0} for one in rows
@@ -258,7 +268,7 @@ def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
     assert all(isinstance(noise.key, ExperimentKey) for noise in used)
     roots = {noise.key.root() for noise in used if isinstance(noise.key, ExperimentKey)}
     assert len(roots) == (1 if models == 1 else 16)  # target and shadows of each model apart
-    by_hand = run(Question(Configuration.read(path), queries=(1, 256)), models=models, records=400)
+    by_hand = run(AuditPlan(Configuration.read(path), queries=(1, 256)), models=models, records=400)
     assert strongest(by_hand, "auc", "dynanoise") == strongest(result, "auc", "dynanoise")
     assert max(strongest(result, "auc", "dynanoise")) < min(strongest(result, "auc")) - 0.03
 
@@ -266,8 +276,8 @@ def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
 def test_a_defense_yaml_of_fresh_noise_is_the_defense_in_words(tmp_path: Path) -> None:
     path = tmp_path / "other.yml"
     Configuration(DynaNoise(2.0), "fresh").write(path)
-    found = run(Question(str(path), queries=(4,)))
-    words = run(Question("dynanoise(base_variance=2)", queries=(4,)))
+    found = run(AuditPlan(str(path), queries=(4,)))
+    words = run(AuditPlan("dynanoise(base_variance=2)", queries=(4,)))
     assert strongest(found, "auc", "dynanoise") == strongest(words, "auc", "dynanoise")
     with pytest.raises(InputError, match="cannot be read"):
-        Question(str(tmp_path / "missing.yaml"))
+        AuditPlan(str(tmp_path / "missing.yaml"))

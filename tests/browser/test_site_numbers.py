@@ -15,10 +15,10 @@ from scipy import integrate, stats
 import dynanoise as dn
 from docs.generate import ROOT
 from dynanoise.audits import outputs_file
-from dynanoise.audits.pool_audit import Question, audited
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.sensitivity import entropy as sensitivity
-from dynanoise.evaluation.subject import Subject
+from dynanoise.evaluation.provenance import Provenance
 from dynanoise.metrics.roc import roc
 from dynanoise.report.io.samples import load
 from tests.browser.site_page import Opened
@@ -246,7 +246,9 @@ def test_a_file_gives_what_the_command_gives(visit: Opened, tmp_path: Path, kind
             rows.writerow(["p0", "p1", "p2", "p3", "label", "member"])
             for p, label, member in zip(*given.values(), strict=True):
                 rows.writerow([*map(repr, p.tolist()), label, member])
-    result = audited(outputs_file.load(path).pool(), Question(), Subject("mine", "given", "audit"))
+    result = audit_pool(
+        outputs_file.load(path).pool(), AuditPlan(), Provenance("mine", "given", "audit")
+    )
     visit.page.set_input_files("#file", path)
     visit.page.wait_for_function(
         "() => document.querySelector('#audit-out h3')?.textContent.startsWith('mine:')"

@@ -19,13 +19,13 @@ from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
 from dynanoise.data.splits import PoolSplit, pool_split  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402
 from dynanoise.evaluation.protocols import adaptive  # noqa: E402
-from dynanoise.evaluation.shadow_pool import judge_pool  # noqa: E402
 from dynanoise.training.designs import pool_jobs, pool_of  # noqa: E402
 from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import FromStore, InProcess  # noqa: E402
 from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
+from tests.build_designs import evaluate_pools  # noqa: E402
 
 NEAR = NearDuplicates(shifts=((0, 1), (-2, 0)), noise=(1, 8), draws=1)
 
@@ -155,15 +155,17 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
 
     rows = [Method("none", undefended())]
     protocol = replace(adaptive(near=True), attacks=("lira", "label_only", "threshold"))
-    found = {f.attack: f.metrics for f in judge_pool({"plain": pool}, rows, protocol)}
-    single = {f.attack: f.metrics for f in judge_pool({"plain": pool}, rows, adaptive_of(protocol))}
+    found = {f.attack: f.metrics for f in evaluate_pools({"plain": pool}, rows, protocol)}
+    single = {
+        f.attack: f.metrics for f in evaluate_pools({"plain": pool}, rows, adaptive_of(protocol))
+    }
     assert found["lira"]["auc"] != single["lira"]["auc"]
     alike = {
-        f.attack: f.metrics for f in judge_pool({"plain": without}, rows, adaptive_of(protocol))
+        f.attack: f.metrics for f in evaluate_pools({"plain": without}, rows, adaptive_of(protocol))
     }
     assert single == alike  # who may not ask about them has nothing of them
     with pytest.raises(InputError, match="originals only"):
-        list(judge_pool({"plain": without}, rows, protocol))
+        evaluate_pools({"plain": without}, rows, protocol)
 
 
 def adaptive_of(protocol: Any) -> Any:

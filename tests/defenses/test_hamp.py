@@ -16,7 +16,7 @@ from scipy import special, stats
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64
 from dynanoise.defenses.hamp import HAMP
-from dynanoise.evaluation.paper_split import describe
+from dynanoise.evaluation.provenance import describe
 from dynanoise.noise.fresh import Fresh
 from tests import build
 from tests.noise.build_keyed import keyed

@@ -19,7 +19,7 @@ from dynanoise.core.numerics import Float64
 from dynanoise.defenses import memguard
 from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.memguard_classifier import Classifier
-from dynanoise.evaluation.paper_split import describe
+from dynanoise.evaluation.provenance import describe
 from dynanoise.noise.fresh import Fresh
 from tests import build
 from tests.defenses.memguard_reference import (

@@ -23,10 +23,10 @@ from dynanoise.data.dataset import Data
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
-from dynanoise.evaluation.shadow_pool import judge_pool
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_one_run
 from dynanoise.training.schedule import Schedule
+from tests.build_designs import evaluate_pools
 
 IDS = np.arange(1000, 1600)
 
@@ -129,16 +129,16 @@ def test_attacks_find_what_canaries_leak(leak: float) -> None:
     protocol = replace(ADAPTIVE, attacks=("threshold", "lira"))
     planted = Canaries(np.arange(0, 100, 2), np.arange(1, 100, 2))
     rows = [Method("none", undefended())]
-    found = list(judge_pool({"plain": made_up(leak)}, rows, protocol, canaries=planted))
-    for finding in found[:-1]:
+    found = evaluate_pools({"plain": made_up(leak)}, rows, protocol, canaries=planted)
+    for result in found[:-1]:
         for name in ("canary_auc", "canary_mislabelled_auc", "canary_atypical_auc"):
-            one = finding.metrics[name]
+            one = result.metrics[name]
             assert one.low is not None and one.high is not None
-            assert (one.low > 0.8) if leak else (one.low <= 0.5 <= one.high), (finding.attack, name)
-        assert (finding.metrics["canary_epsilon"].value > 0.5) == bool(leak)
-        assert finding.metrics["canary_auc"].value > finding.metrics["auc"].value or not leak
+            assert (one.low > 0.8) if leak else (one.low <= 0.5 <= one.high), (result.attack, name)
+        assert (result.metrics["canary_epsilon"].value > 0.5) == bool(leak)
+        assert result.metrics["canary_auc"].value > result.metrics["auc"].value or not leak
     assert not any(name.startswith("canary") for name in found[-1].metrics)
-    plain = next(judge_pool({"plain": made_up(leak)}, rows, protocol)).metrics
+    plain = evaluate_pools({"plain": made_up(leak)}, rows, protocol)[0].metrics
     assert {name: found[0].metrics[name] for name in plain} == plain
 
 

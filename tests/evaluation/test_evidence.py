@@ -9,44 +9,43 @@ import pytest
 
 from dynanoise.benchmark.presets import controls
 from dynanoise.core.evidence import Evidence
+from dynanoise.core.result import Result
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.evidence import Gatherer, reliability, risk, score_edges, thinned
-from dynanoise.evaluation.paper_split import Finding
 from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.shadow_pool import judge_pool
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.utility import calibration_error
+from tests.build_designs import ATTACKS, evaluate_pools, made_up
 from tests.build_evidence import pool_records
-from tests.evaluation.test_leave_one_out import ATTACKS, made_up
 
 
 @pytest.fixture(scope="module")
-def gathered() -> tuple[list[Finding], Evidence]:
+def gathered() -> tuple[list[Result], Evidence]:
     kept = Gatherer(rows=200)
     pools = {"plain": made_up()}
     rows = controls(DynaNoise(4, 1, 10))
-    found: list[Finding] = []
+    found: list[Result] = []
     for queries in (1, 4):
         protocol = replace(adaptive(queries), attacks=ATTACKS)
-        found += judge_pool(pools, rows, protocol, keep=kept)
+        found += evaluate_pools(pools, rows, protocol, collect=kept)
     return found, kept.evidence(pool_records(1))
 
 
-def test_keeping_changes_no_number(gathered: tuple[list[Finding], Evidence]) -> None:
+def test_keeping_changes_no_number(gathered: tuple[list[Result], Evidence]) -> None:
     protocol = replace(adaptive(1), attacks=ATTACKS)
-    without = judge_pool({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol)
+    without = evaluate_pools({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol)
     for one, other in zip(without, gathered[0], strict=False):
         assert (one.method, one.attack, one.metrics) == (
             other.method, other.attack, other.metrics,
         )  # fmt: skip
 
 
-def test_everything_judged_is_kept(gathered: tuple[list[Finding], Evidence]) -> None:
+def test_everything_judged_is_kept(gathered: tuple[list[Result], Evidence]) -> None:
     found, kept = gathered
     judged = [one for one in found if one.attack is not None]
     assert [(one.method, one.attack) for one in kept.attacks] == [
-        (one.method.name, one.attack) for one in judged
+        (one.method, one.attack) for one in judged
     ]
     assert len(kept.reliability) == 4 and len(kept.risks) == 8
     pairs = 8 * 400
@@ -56,19 +55,19 @@ def test_everything_judged_is_kept(gathered: tuple[list[Finding], Evidence]) -> 
 
 
 def test_the_calibration_error_is_that_of_the_records(
-    gathered: tuple[list[Finding], Evidence],
+    gathered: tuple[list[Result], Evidence],
 ) -> None:
     """All models have as much test data, so the error over all is close to their mean."""
     found, kept = gathered
     for one in kept.reliability:
         assert one.count.sum() == 8 * 100  # once, though there were two protocols
-        mine = (f for f in found if (f.method.name, f.attack) == (one.method, None))
+        mine = (f for f in found if (f.method, f.attack) == (one.method, None))
         measured = next(mine).metrics["ece"].value
         error = abs(one.right - one.confidence).sum() / one.count.sum()
         assert error <= measured + 1e-12 and error > measured - 0.1
 
 
-def test_rows_hold_what_the_attack_said(gathered: tuple[list[Finding], Evidence]) -> None:
+def test_rows_hold_what_the_attack_said(gathered: tuple[list[Result], Evidence]) -> None:
     """With all rows kept the AUC of undefended scores is that of all pairs."""
     rows = gathered[1].rows
     assert rows is not None
@@ -88,7 +87,8 @@ def test_models_that_a_pool_lacks_are_nan() -> None:
     rows = controls(DynaNoise(4, 1, 10))[:2]
     few = replace(rows[1], recipe="slow")
     pools = {"plain": made_up(models=10), "slow": made_up(models=10).first(8)}
-    list(judge_pool(pools, [rows[0], few], replace(adaptive(1), attacks=ATTACKS[:1]), keep=kept))
+    protocol = replace(adaptive(1), attacks=ATTACKS[:1])
+    evaluate_pools(pools, [rows[0], few], protocol, collect=kept)
     found = kept.evidence(pool_records(1))
     assert found.rows is not None
     absent = found.rows.models >= 8

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.core.defense import Method
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.numerics import Floats
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, ThreatModel
@@ -16,18 +16,24 @@ from dynanoise.core.seeding import derive
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.leave_one_out import answered, attack_pool
-from dynanoise.evaluation.noise_streams import noise_of
-from dynanoise.evaluation.paper_split import judge
+from dynanoise.evaluation.engine import Measurements
 from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, attacks_on
-from dynanoise.evaluation.responses import NoiseSource, observe
-from dynanoise.evaluation.shadow_pool import Memory, judge_pool
-from dynanoise.evaluation.single_model import judge_single, single_model
+from dynanoise.evaluation.responses import NoiseSource, noise_of, observe
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.single_model import single_model
+from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 from tests import build
-from tests.evaluation.test_leave_one_out import ATTACKS, made_up, threat
+from tests.build_designs import (
+    ATTACKS,
+    by_name,
+    evaluate_alone,
+    evaluate_pools,
+    evaluate_runs,
+    made_up,
+)
 
 CELLS = Method("cells", DynaNoise(4.0, 1.0, 10.0), cell_width=6.0)
 BARE = Method("bare", DynaNoise(0.0, temperature=2.0, keep_label=True), cell_width=6.0)
@@ -36,6 +42,11 @@ NONE = Method("none", undefended())
 
 def noise(model: int, role: str) -> NoiseSource:
     return noise_of(CELLS, 0, "split", CELLS.name, role, model)
+
+
+def trials(defense: Defense, queries: int) -> list[Trial]:
+    design = ShadowPool(made_up())
+    return list(design.trials([defense] * 8, adaptive(queries).threat, noise))
 
 
 @pytest.fixture
@@ -89,39 +100,36 @@ def test_256_queries_need_one_answer(calls: list[Any]) -> None:
 @pytest.mark.parametrize("defense", [CELLS.defense, BARE.defense], ids=["noise", "no noise"])
 def test_shadows_have_keys_of_their_own_even_without_noise(defense: Any, calls: list[Any]) -> None:
     """Cells without noise repeat under fresh noise too, but their grid is the key's."""
-    pool = made_up()
-    seen = answered(pool, [defense] * 8, threat(256), noise)
+    first, second, *_ = trials(defense, 256)
     assert len(calls) == 2 * 8 * 2  # of each model and role: examples and population
     roots = {used.key.root() for used in calls}
     assert len(roots) == 16
-    for target, shadow in zip(seen.targets, seen.shadows, strict=True):
-        assert not np.allclose(target.log_probs, shadow.log_probs)
+    # The first shadow model of the second trial is the target of the first.
+    assert not np.allclose(first.target.log_probs, second.shadows.observations[0].log_probs)
 
 
 def test_repeats_give_an_attacker_nothing() -> None:
-    pool = made_up()
-
     def scores(queries: int) -> list[Any]:
-        seen = answered(pool, [CELLS.defense] * 8, threat(queries), noise)
-        return [one.found.scores for one in attack_pool(seen, ATTACKS)]
+        found = attack_trials(trials(CELLS.defense, queries), ATTACKS)
+        return [attack.scores.scores for attack in found]
 
     np.testing.assert_array_equal(scores(1), scores(256))
 
 
 def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[Any]) -> None:
-    pools, memory = {"plain": made_up()}, Memory()
+    pools, measurements = {"plain": made_up()}, Measurements()
     rows = [NONE, CELLS, BARE, Method("floor", CalibratedLabel())]
     first, second = (replace(adaptive(q), attacks=ATTACKS) for q in (1, 256))
-    once = list(judge_pool(pools, rows, first, memory=memory))
+    once = evaluate_pools(pools, rows, first, measurements=measurements)
     asked = len(calls)
     assert len({used.key.root() for used in calls}) == 2 * 8 * 2  # of method, model and role
-    often = list(judge_pool(pools, rows, second, memory=memory))
-    assert len(calls) == asked and len(memory) == 4
+    often = evaluate_pools(pools, rows, second, measurements=measurements)
+    assert len(calls) == asked and len(measurements._kept) == 4
     assert [f.metrics for f in once] == [f.metrics for f in often]
-    said = {f.method.name: f.defense for f in once}
+    said = {f.method: f.defense for f in once}
     assert said["cells"]["noise"] == {"name": "keyed", "cell_width": 6.0}
     assert said["bare"]["keep_label"] is True and "noise" not in said["none"]
-    utility = {f.method.name: f.metrics for f in once if f.attack is None}
+    utility = {f.method: f.metrics for f in once if f.attack is None}
     for name in ("bare", "floor"):
         assert utility[name]["accuracy"].value == utility["none"]["accuracy"].value
         assert utility[name]["label_flips"].value == 0
@@ -129,7 +137,7 @@ def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[An
 
 def test_in_the_papers_layout_target_and_shadows_have_keys_of_their_own(calls: list[Any]) -> None:
     aware = AttackProtocol("aware", "paper_split", ThreatModel("aware", True, 4), PAPER.attacks)
-    found = list(judge({"plain": build.run()}, [NONE, CELLS], aware))
+    found = evaluate_runs({"plain": build.run()}, [NONE, CELLS], aware)
     assert len(calls) == 1 + 3 + 2  # the target once, three shadows, test data and members
     assert len({used.key.root() for used in calls}) == 1 + 3
     assert found[-1].defense["noise"]["name"] == "keyed"
@@ -138,7 +146,7 @@ def test_in_the_papers_layout_target_and_shadows_have_keys_of_their_own(calls: l
 def test_one_model_alone(calls: list[Any]) -> None:
     pool = made_up().first(1)
     protocol = single_model(16, ("modified_entropy",))
-    found = list(judge_single(pool, [NONE, CELLS], protocol))
+    found = evaluate_alone(pool, [NONE, CELLS], protocol)
     assert found[-1].defense["noise"]["cell_width"] == 6.0
     assert len({used.key.root() for used in calls}) == 1
 
@@ -148,18 +156,20 @@ def test_who_has_the_key_sees_the_cell_and_the_label(calls: list[Any]) -> None:
     pools = {"plain": made_up(leak=4.0)}
     rows = [NONE, CELLS]
     usual, known = (replace(one, attacks=ATTACKS) for one in (adaptive(), KEY_KNOWN))
-    without = {(f.method.name, f.attack): f.metrics for f in judge_pool(pools, rows, usual)}
+    without = by_name(evaluate_pools(pools, rows, usual))
     calls.clear()
-    with_key = {(f.method.name, f.attack): f.metrics for f in judge_pool(pools, rows, known)}
+    with_key = by_name(evaluate_pools(pools, rows, known))
     attacked = [used for used in calls if used.key._path[-2] == "known"]
     # As target and as shadow, examples and population; utility is that of the real answers.
     assert len(attacked) == 2 * 8 * 2 and len({used.key.root() for used in attacked}) == 1
     assert len({used.key.root() for used in calls}) == 1 + 8
     name = ("cells", "strongest")
-    assert with_key[name]["auc"].value > without[name]["auc"].value + 0.02
-    plain = without["none", "strongest"]["auc"].value
-    assert with_key["none", "strongest"]["auc"].value == plain >= with_key[name]["auc"].value
-    assert with_key["cells", None]["accuracy"] == without["cells", None]["accuracy"]
+    assert with_key[name].metrics["auc"].value > without[name].metrics["auc"].value + 0.02
+    plain = without["none", "strongest"].metrics["auc"].value
+    assert with_key["none", "strongest"].metrics["auc"].value == plain
+    assert plain >= with_key[name].metrics["auc"].value
+    utility = [found["cells", None].metrics["accuracy"] for found in (with_key, without)]
+    assert utility[0] == utility[1]
 
 
 def test_only_who_lacks_the_key_and_knows_of_cells_uses_cell_mates() -> None:

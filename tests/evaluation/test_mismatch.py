@@ -15,8 +15,7 @@ from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.outputs import Pool
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.protocols import MISMATCHED, PAPER, adaptive, mismatched, protocol_of
-from dynanoise.evaluation.shadow_pool import judge_pool
-from tests.evaluation.test_leave_one_out import made_up
+from tests.build_designs import evaluate_pools, made_up
 
 NONE = Method("none", undefended())
 ATTACKS = ("lira", "threshold", "scale_aligned(attack=threshold)")
@@ -25,7 +24,7 @@ ATTACKS = ("lira", "threshold", "scale_aligned(attack=threshold)")
 def asr(pool: Pool, attacker: Pool | None = None) -> dict[str | None, float]:
     protocol = replace(mismatched("architecture"), attacks=ATTACKS)
     attackers = None if attacker is None else {"plain": attacker}
-    found = judge_pool({"plain": pool}, [NONE], protocol, attackers=attackers)
+    found = evaluate_pools({"plain": pool}, [NONE], protocol, attackers=attackers)
     return {one.attack: one.metrics["asr"].value for one in found if one.attack is not None}
 
 
@@ -62,11 +61,11 @@ def test_the_fewer_models_decide_how_many_are_used() -> None:
     rows = [NONE, Method("same", undefended(), recipe="other")]
     protocol = replace(adaptive(), attacks=("lira",))
     found = list(
-        judge_pool(
+        evaluate_pools(
             {"plain": pool, "other": pool}, rows, protocol, attackers={"plain": few, "other": few}
         )
     )
-    assert [one.method.name for one in found] == ["none"] * 3 + ["same"] * 3
+    assert [one.method for one in found] == ["none"] * 3 + ["same"] * 3
     assert found[-1].metrics["midput"].value == pytest.approx(0, abs=1e-9)
     assert found[0].metrics == found[3].metrics
 

@@ -18,41 +18,39 @@ from dynanoise.core.numerics import Floats
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.core.registry import ATTACKS
-from dynanoise.core.result import AttackProtocol, ThreatModel
+from dynanoise.core.result import AttackProtocol, Result, ThreatModel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.evaluation.paper_split import Finding, describe, equal_numbers, judge
+from dynanoise.evaluation.paper_split import equal_numbers
 from dynanoise.evaluation.protocols import PAPER
+from dynanoise.evaluation.provenance import describe
 from dynanoise.metrics.midput import midput
 from tests import build
+from tests.build_designs import by_name, evaluate_runs
 
-CONTENDERS = controls(DynaNoise(0.3, 2.0, 10.0))
+METHODS = controls(DynaNoise(0.3, 2.0, 10.0))
 AWARE = AttackProtocol("aware", "paper_split", ThreatModel("aware", True, repeats=2), PAPER.attacks)
 
 
-def findings(protocol: AttackProtocol = PAPER, **changes: Any) -> list[Finding]:
-    return list(judge({"plain": build.run(**changes)}, CONTENDERS, protocol))
-
-
-def by_name(found: list[Finding]) -> dict[tuple[str, str | None], Finding]:
-    return {(one.method.name, one.attack): one for one in found}
+def results(protocol: AttackProtocol = PAPER, **changes: Any) -> list[Result]:
+    return evaluate_runs({"plain": build.run(**changes)}, METHODS, protocol)
 
 
 def test_every_method_meets_every_attack_and_utility() -> None:
-    found = findings()
-    names = [method.name for method in CONTENDERS]
+    found = results()
+    names = [method.name for method in METHODS]
     expected = [(name, attack) for name in names for attack in (*PAPER.attacks, None)]
-    assert [(one.method.name, one.attack) for one in found] == expected
+    assert [(result.method, result.attack) for result in found] == expected
 
 
 def test_judging_repeats_itself() -> None:
-    first, again = findings(), findings()
+    first, again = results(), results()
     assert [one.metrics for one in first] == [one.metrics for one in again]
 
 
 def test_a_subset_of_attacks_gives_the_same_numbers() -> None:
     few = replace(PAPER, attacks=("loss", "shadow"))
-    some, whole = by_name(findings(few)), by_name(findings())
+    some, whole = by_name(results(few)), by_name(results())
     for key in [("dynanoise", "loss"), ("dynanoise", "shadow"), ("static", "loss")]:
         assert some[key].metrics == whole[key].metrics
 
@@ -67,7 +65,7 @@ def test_equal_numbers_are_scored() -> None:
 
 
 def test_temperature_keeps_accuracy_exactly_and_static_does_not_depend_on_sensitivity() -> None:
-    found = by_name(findings())
+    found = by_name(results())
     accuracy = {name: found[name, None].metrics["accuracy"].value for name, _ in found}
     assert accuracy["temperature"] == accuracy["none"]
     assert found["temperature", None].metrics["label_flips"].value == 0
@@ -77,7 +75,7 @@ def test_temperature_keeps_accuracy_exactly_and_static_does_not_depend_on_sensit
 
 
 def test_midput_is_that_of_the_findings_themselves() -> None:
-    found = by_name(findings())
+    found = by_name(results())
 
     def success(name: str) -> dict[str, float]:
         return {attack: found[name, attack].metrics["asr"].value for attack in PAPER.attacks}
@@ -97,13 +95,13 @@ def test_midput_is_that_of_the_findings_themselves() -> None:
 
 def test_a_leaking_model_is_found_and_a_tight_one_is_not() -> None:
     for leak, least, most in [(4.0, 0.8, 1.0), (0.0, 0.3, 0.7)]:
-        found = by_name(findings(leak=leak))
+        found = by_name(results(leak=leak))
         assert least < found["none", "loss"].metrics["auc"].value <= most
 
 
 def test_an_attacker_who_knows_the_defense_does_better_against_temperature() -> None:
     """Calibrated on tempered shadows, the entropy attack sees what it sees undefended."""
-    paper, aware = by_name(findings()), by_name(findings(AWARE))
+    paper, aware = by_name(results()), by_name(results(AWARE))
     for attack in ("entropy", "modified_entropy", "lira_by_class"):
         undefended_asr = paper["none", attack].metrics["asr"].value
         assert paper["temperature", attack].metrics["asr"].value < undefended_asr - 0.05
@@ -132,7 +130,7 @@ def test_the_aware_attackers_noise_is_not_the_targets() -> None:
             return log_probs
 
     spied = (Method("none", undefended()), Method("spy", Spy()))
-    list(judge({"plain": build.run()}, spied, AWARE))
+    list(evaluate_runs({"plain": build.run()}, spied, AWARE))
     # Three shadows and the target, each asked twice, test data and members; none used twice.
     assert len(sources) == 10 and len(set(sources)) == 10
 
@@ -149,10 +147,10 @@ def test_defenses_are_fitted_to_each_model_of_an_aware_attacker() -> None:
             return self
 
     methods = (Method("none", Fitted(1.0)),)
-    list(judge({"plain": build.run()}, methods, PAPER))
+    list(evaluate_runs({"plain": build.run()}, methods, PAPER))
     assert views == [0]
     views.clear()
-    list(judge({"plain": build.run()}, methods, AWARE))
+    list(evaluate_runs({"plain": build.run()}, methods, AWARE))
     assert views == [0, 100, 100, 100]
 
 
@@ -173,13 +171,13 @@ def test_noise_differs_between_methods_seeds_and_splits() -> None:
     for key in keys:
         name, seed, split = key
         run = replace(build.run(), seed=seed, split=split)
-        list(judge({"plain": run}, (Method(name, Spy(1.0, key)),), PAPER))
+        list(evaluate_runs({"plain": run}, (Method(name, Spy(1.0, key)),), PAPER))
     assert len(set(drawn.values())) == len(keys)
 
 
 def test_utility_is_counted_on_test_data_and_members() -> None:
     run = build.run()
-    metrics = by_name(findings())["none", None].metrics
+    metrics = by_name(results())["none", None].metrics
 
     def right(outputs: Outputs) -> float:
         return float((outputs.logits[0, :, 0].argmax(-1) == outputs.labels).mean())
@@ -193,7 +191,7 @@ def test_methods_need_names_of_their_own() -> None:
     twice = (Method("a", undefended()), Method("a", Temperature(2)))
     for methods in (twice, ()):
         with pytest.raises(InputError, match="each with a name of its own"):
-            list(judge({"plain": build.run()}, methods, PAPER))
+            list(evaluate_runs({"plain": build.run()}, methods, PAPER))
 
 
 def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
@@ -217,7 +215,7 @@ def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
     for protocol in (PAPER, AWARE):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ATTACKS, "get", lambda name, p=protocol: lambda: Undoing(p.name))
-            list(judge({"plain": run}, methods, replace(protocol, attacks=("loss",))))
+            list(evaluate_runs({"plain": run}, methods, replace(protocol, attacks=("loss",))))
     np.testing.assert_allclose(undone["aware"], clean, atol=1e-9)
     np.testing.assert_allclose(undone["paper"], clean / 4, atol=1e-9)
 
@@ -239,7 +237,7 @@ def test_methods_of_another_recipe_use_its_models() -> None:
         Method("none", undefended()),
         Method("other", undefended(), recipe="other"),
     )
-    found = by_name(list(judge(runs, methods, PAPER)))
+    found = by_name(list(evaluate_runs(runs, methods, PAPER)))
     assert found["none", "loss"].metrics["auc"].value < 0.7
     assert found["other", "loss"].metrics["auc"].value > 0.8
 
@@ -254,7 +252,7 @@ def test_only_an_aware_attacker_uses_shadows_of_the_methods_recipe() -> None:
     def metrics(protocol: AttackProtocol, shadows_seed: int) -> list[Any]:
         other = replace(build.run(), shadows=build.run(seed=shadows_seed).shadows)
         runs = {"plain": build.run(), "other": other}
-        return [one.metrics for one in judge(runs, methods, protocol)]
+        return [one.metrics for one in evaluate_runs(runs, methods, protocol)]
 
     assert metrics(PAPER, 50) == metrics(PAPER, 60)
     assert metrics(AWARE, 50)[:7] == metrics(AWARE, 60)[:7]
@@ -265,6 +263,6 @@ def test_only_an_aware_attacker_uses_shadows_of_the_methods_recipe() -> None:
 def test_nothing_is_written_into_a_run(protocol: AttackProtocol) -> None:
     run = build.run()
     before = [part.logits.copy() for part in (run.target, run.shadows, run.test, run.reference)]
-    list(judge({"plain": run}, CONTENDERS, protocol))
+    list(evaluate_runs({"plain": run}, METHODS, protocol))
     after = [run.target, run.shadows, run.test, run.reference]
     assert all(np.array_equal(a, b.logits) for a, b in zip(before, after, strict=True))

@@ -18,10 +18,15 @@ from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import ThreatModel
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.leave_one_out import Answered, answered
-from dynanoise.evaluation.noise_streams import noise_of
-from dynanoise.evaluation.pool_files import PoolFiles, Slices, write
-from dynanoise.evaluation.shards import ShardScores, score_by_shards
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.shards import (
+    PoolFiles,
+    ShardScores,
+    Slices,
+    score_by_shards,
+    write_pool,
+)
+from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.roc import roc
 from tests.build_pool import pool_outputs
@@ -39,25 +44,16 @@ def pool() -> Pool:
 
 
 @pytest.fixture(scope="module")
-def answers(pool: Pool) -> Answered:
-    method = Method("none", undefended())
+def trials(pool: Pool) -> list[Trial]:
+    design, method = ShadowPool(pool), Method("none", undefended())
     threat = ThreatModel("knowing", knows_defense=True)
-
-    def noise(model: int, role: str) -> Any:
-        return noise_of(method, pool.seed, pool.split, method.name, role, model)
-
-    return answered(pool, [undefended()] * pool.models, threat, noise)
+    return list(design.trials([method.defense] * pool.models, threat, design.noise(method)))
 
 
-def whole(answers: Answered, name: str) -> np.ndarray[Any, Any]:
+def whole(trials: list[Trial], name: str) -> np.ndarray[Any, Any]:
     """Scores of all records at once."""
     attack = ATTACKS.build(name)
-    return np.stack(
-        [
-            attack.fit(answers.shadows_of(target)).score(answers.targets[target])
-            for target in range(answers.pool.models)
-        ]
-    )
+    return np.stack([attack.fit(trial.shadows).score(trial.target) for trial in trials])
 
 
 LIRA = [
@@ -70,7 +66,7 @@ LIRA = [
 
 @pytest.mark.parametrize("name", [*LIRA, "rmia", "rmia(offline=True, a=0.3)"])
 def test_the_scores_are_those_of_all_examples_at_once(
-    pool: Pool, answers: Answered, name: str
+    pool: Pool, trials: list[Trial], name: str
 ) -> None:
     """To rounding: the honest protocol's attacker centres and normalises answers once more.
 
@@ -80,14 +76,13 @@ def test_the_scores_are_those_of_all_examples_at_once(
     attack = ATTACKS.build(name)
     options: dict[str, Any] = {"seed": pool.seed, "population": pool.reference}
     found = score_by_shards(Slices(pool.examples, 37), attack, **options)
-    np.testing.assert_allclose(found.scores, whole(answers, name), rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(found.scores, whole(trials, name), rtol=1e-10, atol=1e-10)
     together = score_by_shards(Slices(pool.examples, RECORDS), attack, **options).scores
     if "variance=example" in name or "rmia" in name:
         np.testing.assert_array_equal(found.scores, together)
     np.testing.assert_allclose(found.scores, together, rtol=1e-12, atol=1e-12)
-    for target in range(pool.models):
-        use = answers.shadows_of(target).use
-        np.testing.assert_array_equal(found.scored[target], eligible(use))
+    for target, trial in enumerate(trials):
+        np.testing.assert_array_equal(found.scored[target], eligible(trial.shadows.use))
     assert not found.scored.all() and found.scored.any()
 
 
@@ -95,7 +90,7 @@ def test_the_scores_are_those_of_all_examples_at_once(
 def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, workers: int) -> None:
     examples = pool.examples
     rows = examples.labels, examples.ids, examples.use
-    write(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
+    write_pool(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
     attack = ATTACKS.build("lira(variance=residual)")
     by_file = score_by_shards(
         PoolFiles(tmp_path / "pool", 100), attack, seed=pool.seed, targets=[3, 5], workers=workers
@@ -108,7 +103,7 @@ def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, work
 def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) -> None:
     examples = pool.examples
     rows = examples.labels, examples.ids, examples.use
-    write(tmp_path, examples.logits, *rows, dtype=np.float16)
+    write_pool(tmp_path, examples.logits, *rows, dtype=np.float16)
     part = PoolFiles(tmp_path).part(slice(0, 9))
     assert part.logits.dtype == np.float32
     np.testing.assert_allclose(part.logits, examples.logits[:, :9], rtol=1e-3)
@@ -186,9 +181,9 @@ def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: 
         PoolFiles(tmp_path).slices  # noqa: B018
     examples = pool.examples
     with pytest.raises(InputError, match="There are 2 models"):
-        write(tmp_path, examples.logits[:2], examples.labels, examples.ids, examples.use)
+        write_pool(tmp_path, examples.logits[:2], examples.labels, examples.ids, examples.use)
     with pytest.raises(InputError, match="Model 0 answered"):
-        write(tmp_path, examples.logits[:, :2], examples.labels, examples.ids, examples.use)
+        write_pool(tmp_path, examples.logits[:, :2], examples.labels, examples.ids, examples.use)
     with pytest.raises(InputError, match="Parts have 0"):
         Slices(examples, 0).slices  # noqa: B018
 

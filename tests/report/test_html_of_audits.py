@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 import dynanoise
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.conditions import parsed
-from dynanoise.audits.pool_audit import Question, audited
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
-from dynanoise.evaluation.subject import Subject
+from dynanoise.evaluation.provenance import Provenance
 from dynanoise.report.charts.drawn import NO_RELIABILITY, NO_RISKS
 from dynanoise.report.wording.audit import summaries_of
 from tests.build_audit import arrays, given
@@ -24,7 +24,7 @@ from tests.report.render.test_html import Page
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
-NOISE = Question(
+NOISE = AuditPlan(
     "dynanoise(base_variance=9, lambda_scale=0, temperature=10)",
     fail_if=(parsed("auc>0.6"),),
 )
@@ -36,9 +36,9 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynanoise.evaluation.feasibility.SINGLE", ("population", "loss"))
 
 
-def result(question: Question = NOISE, **choices: Any) -> AuditResult:
-    subject = Subject("made up", "three numbers", "by hand")
-    return audited(given(**choices).pool(), question, subject)
+def result(plan: AuditPlan = NOISE, **choices: Any) -> AuditResult:
+    provenance = Provenance("made up", "three numbers", "by hand")
+    return audit_pool(given(**choices).pool(), plan, provenance)
 
 
 def test_everything_of_several_models_behind_a_defense() -> None:
@@ -83,7 +83,7 @@ def test_undefended_answers_stand_beside_every_query_budget() -> None:
 
 
 def test_what_is_kept_of_one_model_is_what_its_records_say() -> None:
-    kept = result(Question(), models=1, records=400).evidence
+    kept = result(AuditPlan(), models=1, records=400).evidence
     assert kept.rows is not None and kept.risks == ()
     scored = kept.records[0].counts
     for one in kept.attacks:

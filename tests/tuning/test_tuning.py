@@ -17,13 +17,17 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.outputs import Pool
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.evaluation.subject import Subject
-from dynanoise.tuning.objective import Judged, Objective, Utility
-from dynanoise.tuning.search import Limits, front, judges, reference_cells, search
+from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.responses import noise_of
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.trial import attack_trials
+from dynanoise.tuning.objective import Objective, Setting, Utility
+from dynanoise.tuning.search import Limits, front, open_evaluation, reference_cells, search
 from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune
 from tests.build_audit import arrays
 
-SUBJECT = Subject("made up", "made up", "dynanoise tune")
+PROVENANCE = Provenance("made up", "made up", "dynanoise tune")
 
 
 @pytest.fixture(autouse=True)
@@ -57,24 +61,17 @@ def test_what_changes_nothing_gains_nothing() -> None:
 
 def test_averaged_answers_are_answers_with_less_noise() -> None:
     """Against asking as often as the budget says, by the harness."""
-    from dynanoise.evaluation.leave_one_out import answered, attack_pool, fitted_defenses
-    from dynanoise.evaluation.noise_streams import noise_of
-    from dynanoise.evaluation.protocols import adaptive
-
     noisy = setting(9.0, 1.0, 2.0)
     objectives = [Objective(pool(records=1200), queries, seed=0) for queries in (1, 16)]
     once, often = (one(noisy).gain for one in objectives)
     assert once > often + 0.02
-    few = objectives[1].pool
-    said = answered(
-        few,
-        fitted_defenses(noisy, few),
-        adaptive(16).threat,
-        lambda model, role: noise_of(noisy, 5, role, model),
-    )
-    *_, strongest = attack_pool(said, objectives[1].attacks)
-    asked = objectives[1].success - strongest.found.balanced_accuracy - objectives[1](noisy).drop
-    assert often == pytest.approx(asked, abs=0.02)
+    design, threat = ShadowPool(objectives[1].pool), adaptive(16).threat
+    fitted = [noisy.defense.fit(view) for view in design.views(threat)]
+    trials = design.trials(fitted, threat, lambda model, role: noise_of(noisy, 5, role, model))
+    *_, strongest = attack_trials(list(trials), objectives[1].attacks)
+    success = strongest.scores.balanced_accuracy
+    queried = objectives[1].success - success - objectives[1](noisy).drop
+    assert often == pytest.approx(queried, abs=0.02)
 
 
 def test_keyed_answers_do_not_care_about_the_budget() -> None:
@@ -100,10 +97,10 @@ def test_limits_are_numbers(parameters: dict[str, float]) -> None:
 
 @given(st.lists(st.tuples(st.floats(-1, 1), st.floats(0, 3)), max_size=12))
 def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> None:
-    judged = [
-        Judged(setting(0.3, 2.0, 10.0), gain, 0.0, Utility(1.0, nll, 0.0)) for gain, nll in points
+    settings = [
+        Setting(setting(0.3, 2.0, 10.0), gain, 0.0, Utility(1.0, nll, 0.0)) for gain, nll in points
     ]
-    found = {(one.gain, one.utility.nll) for one in front(judged)}
+    found = {(one.gain, one.utility.nll) for one in front(settings)}
     assert found == {
         (gain, nll)
         for gain, nll in points
@@ -112,22 +109,22 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> N
 
 
 def test_limits_rule_out_what_costs_too_much() -> None:
-    def costs(drop: float, nll: float, ece: float) -> Judged:
-        return Judged(setting(0.3, 2.0, 10.0), 0.1, drop, Utility(0.9, nll, ece))
+    def costs(drop: float, nll: float, ece: float) -> Setting:
+        return Setting(setting(0.3, 2.0, 10.0), 0.1, drop, Utility(0.9, nll, ece))
 
     limits = Limits(0.01, 1.2, 0.1)
-    assert limits.kept(costs(0.01, 1.2, 0.1))
-    assert not any(limits.kept(costs(*one)) for one in ((0.011, 1, 0), (0, 1.21, 0), (0, 1, 0.11)))
-    assert Limits().kept(costs(-0.5, 1e9, 1.0))
+    assert limits.keep(costs(0.01, 1.2, 0.1))
+    assert not any(limits.keep(costs(*one)) for one in ((0.011, 1, 0), (0, 1.21, 0), (0, 1, 0.11)))
+    assert Limits().keep(costs(-0.5, 1e9, 1.0))
 
 
-def test_the_same_settings_whoever_judges_them() -> None:
+def test_the_same_settings_with_any_number_of_processes() -> None:
     """Two processes find what one does, and another seed something else."""
     tried = []
     for workers, seed in ((1, 0), (2, 0), (1, 1)):
         objective = Objective(pool(), 4, seed)
-        with judges(objective, workers) as judge:
-            tried.append(list(search(objective, Limits(nll=2.0), 7, judge)))
+        with open_evaluation(objective, workers) as evaluate_all:
+            tried.append(list(search(objective, Limits(nll=2.0), 7, evaluate_all)))
     assert tried[0] == tried[1] != tried[2]
 
 
@@ -138,21 +135,22 @@ def test_later_generations_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     class Made:
         seed, gap = 0, 2.0
 
-        def several(self, methods: list[Method]) -> list[Judged]:
+        def evaluate_all(self, methods: list[Method]) -> list[Setting]:
             made = []
             for one in methods:
                 assert isinstance(one.defense, DynaNoise)
                 far = abs(np.log(one.defense.temperature / 3))
-                made.append(Judged(one, -far, 0.0, Utility(1.0, far, 0.0)))
+                made.append(Setting(one, -far, 0.0, Utility(1.0, far, 0.0)))
             return made
 
-    found = [one.gain for one in search(Made(), Limits(nll=9.0), 100, Made().several)]  # type: ignore[arg-type]
+    settings = search(Made(), Limits(nll=9.0), 100, Made().evaluate_all)  # type: ignore[arg-type]
+    found = [setting.gain for setting in settings]
     assert np.mean(found[50:]) > np.mean(found[:50])
 
 
 def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
     objective = Objective(pool(), 1, seed=3)
-    for one in search(objective, Limits(), 30, objective.several):
+    for one in search(objective, Limits(), 30, objective.evaluate_all):
         defense = one.method.defense
         assert isinstance(defense, DynaNoise)
         for value in (defense.base_variance, defense.temperature, one.method.cell_width or 1.0):
@@ -165,14 +163,14 @@ def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: i
     plan = change(TunePlan(trials=8, queries=4))
     said: list[str] = []
     given = pool(**shape)
-    return given, tune(given, plan, SUBJECT, said.append), said
+    return given, tune(given, plan, PROVENANCE, said.append), said
 
 
 def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     given, found, said = tuned()
     assert found.chosen is not None and len(said) <= steps(given, found.plan)
     assert found.worst(found.chosen).low > 0
-    rows = {one.method: one for one in found.records if one.attack is None}
+    rows = {one.method: one for one in found.results if one.attack is None}
     assert {NONE, LABEL, *found.finalists} == set(rows)
     own, plain, label = (rows[name].metrics for name in (found.chosen, NONE, LABEL))
     assert plain["accuracy"].value - own["accuracy"].value <= 0.01
@@ -183,16 +181,16 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
         if said_nll <= (plain["nll"].value + label["nll"].value) / 2:
             lows[name] = found.worst(name).low
     assert found.worst(found.chosen).low == max(lows.values())
-    budgets = {(one.protocol, one.threat.repeats) for one in found.records}
+    budgets = {(one.protocol, one.threat.repeats) for one in found.results}
     assert budgets == {("adaptive", 1), ("adaptive_4", 4)}
     # Counts say which records: those that the search did not use.
-    assert {one.counts["pool"] for one in found.records} == {200}
+    assert {one.counts["pool"] for one in found.results} == {200}
 
 
 def test_nothing_is_recommended_that_costs_too_much() -> None:
     _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0))
     assert found.chosen is None and not found.finalists
-    assert {one.method for one in found.records} == {NONE, LABEL}
+    assert {one.method for one in found.results} == {NONE, LABEL}
 
 
 def test_one_model_and_missing_test_data_are_refused() -> None:

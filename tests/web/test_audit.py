@@ -12,7 +12,8 @@ from dynanoise.audits.outputs_file import load
 from dynanoise.core.defense import Method
 from dynanoise.core.result import STRONGEST
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.single_model import judge_single, single_model
+from dynanoise.evaluation.single_model import single_model
+from tests.build_designs import evaluate_alone
 from tests.web.javascript import JavaScript, agree, buffer, call
 
 ATTACKS = ("population", "threshold", "gap", "confidence", "loss")
@@ -64,7 +65,7 @@ def test_every_number_is_that_of_the_command(
     write(path)
     pool = load(path).pool(seed)
     protocol = single_model(1, ATTACKS)
-    found = list(judge_single(pool, [Method("none", undefended())], protocol))
+    found = evaluate_alone(pool, [Method("none", undefended())], protocol)
     expected = {one.attack: one.metrics for one in found if one.attack in ATTACKS}
     chosen = next(one.metrics for one in found if one.attack == STRONGEST)
     raw = buffer(path.read_bytes())

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dynanoise.audits.audit_result import AuditResult
 from dynanoise.audits.inputs import LEAST, given_of
-from dynanoise.audits.pool_audit import QUERIES, Question, audited
+from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense
@@ -19,7 +19,7 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
-from dynanoise.evaluation.subject import Subject
+from dynanoise.evaluation.provenance import Provenance
 
 HELD_OUT = 0.3
 """The share of records that no model is trained on: half for reference, half for test."""
@@ -71,7 +71,7 @@ def audit(
     """
     from sklearn.base import clone, is_classifier
 
-    question = Question(defense, queries)
+    plan = AuditPlan(defense, queries)
     if isinstance(estimator, type) or not is_classifier(estimator):
         raise InputError(
             f"{estimator!r} is no scikit-learn classifier.", "Pass an unfitted classifier object."
@@ -116,16 +116,16 @@ def audit(
         test_labels=labels[test],
     )
     shown = " ".join(repr(estimator).split())
-    also = "" if defense is None else f", defense={_shown(question)}, queries={queries!r}"
+    also = "" if defense is None else f", defense={_shown(plan)}, queries={queries!r}"
     command = f"dynanoise.audit({shown}, X, y, models={models}, seed={seed}{also})"
-    subject = Subject("X, y", name, command, {"estimator": shown})
+    provenance = Provenance("X, y", name, command, {"estimator": shown})
     pool = _renamed(given.pool(seed), np.concatenate([rows, test]))
-    return audited(pool, question, subject, progress)
+    return audit_pool(pool, plan, provenance, progress)
 
 
-def _shown(question: Question) -> str:
-    said = question.defense
-    return repr(question.shown if isinstance(said, str) else said)
+def _shown(plan: AuditPlan) -> str:
+    said = plan.defense
+    return repr(plan.defense_text if isinstance(said, str) else said)
 
 
 def _renamed(pool: Pool, ids: Int64) -> Pool:

@@ -1,57 +1,56 @@
-"""Audits a pool that the user brought: one model, or several over the same records."""
+"""Audits of outputs: one model, or several models over the same records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.conditions import Condition, Outcome, outcome
+from dynanoise.audits.conditions import Condition, outcome
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
-from dynanoise.core.result import AttackProtocol, Result
+from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation import provenance
+from dynanoise.evaluation.engine import Measurements, evaluate
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.feasibility import Feasible, feasible
+from dynanoise.evaluation.feasibility import feasible
 from dynanoise.evaluation.methods import defended, is_file
-from dynanoise.evaluation.paper_split import Finding
 from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.shadow_pool import judge_pool
-from dynanoise.evaluation.single_model import judge_single, single_model
-from dynanoise.evaluation.subject import Subject, counts_of
+from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.single_model import SingleModel, single_model
 from dynanoise.metrics.bootstrap import FPRS
 
 QUERIES = (1, 16)
-"""Query budgets against a defense, unless others are asked for."""
+"""Query budgets against a defense, unless others are given."""
 
 
 @dataclass(frozen=True)
-class Question:
-    """How to audit.
+class AuditPlan:
+    """Options of an audit.
 
     Args:
-        defense: what the answers shall pass through, as a name with parameters, as an object, or
-            as a `Configuration` or the path of its file, which ends in ".yaml" or ".yml"; None for
-            the answers as they are. Of a configuration the defense and the width of keyed noise's
-            cells count: it is fitted again to each model, target and shadows, and keys are made
-            for the audit, one for each model. The secret is not looked up.
-        queries: budgets, each >= 1, for the attacker who repeats a query. Answers without a defense
-            are the same every time, so that one query is all there is to them.
+        defense: evaluated beside the undefended outputs: a name with parameters, an object, or a
+            `Configuration` or the path of its file, which ends in ".yaml" or ".yml"; None for the
+            outputs alone. Of a configuration the defense and the width of keyed noise's cells
+            count: it is fitted again to each model, target and shadow, and keys are made for the
+            audit, one for each model. The secret is not looked up.
+        queries: query budgets, each >= 1, of an attacker who repeats a query. Outputs without a
+            defense repeat themselves, so that one query is enough for them.
         fail_if: conditions of failure.
-        attacks: the attacks to run, as specifications; all of the protocol if empty.
+        attacks: specifications of the attacks to run; all that the models allow if empty.
 
     Raises:
         InputError: for an impossible budget, or a specification that cannot be read.
         UnknownNameError: if there is no such defense or attack.
 
-    >>> Question("temperature(temperature=4)").methods[1].defense
+    >>> AuditPlan("temperature(temperature=4)").methods[1].defense
     Temperature(temperature=4.0)
     """
 
@@ -72,12 +71,12 @@ class Question:
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
-        """The undefended answers, and those behind the defense if there is one."""
+        """The undefended outputs, and the defense if there is one."""
         plain = Method("none", undefended())
         return (plain,) if self.defense is None else (plain, defended(self.defense))
 
     @property
-    def shown(self) -> str:
+    def defense_text(self) -> str:
         """The defense as a command names it; of a file only its name."""
         if isinstance(self.defense, str) and is_file(self.defense):
             return Path(self.defense).name
@@ -85,61 +84,90 @@ class Question:
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """Each query budget once, in ascending order; 1 where nothing is gained by asking again."""
+        """Query budgets in ascending order; 1 alone where repeated queries gain nothing."""
         return tuple(sorted(set(self.queries))) if self.defense is not None else (1,)
 
     @property
     def fprs(self) -> tuple[float, ...]:
-        """False positive rates to report."""
-        wanted = {one.fpr for one in self.fail_if if one.fpr is not None}
-        return tuple(sorted({*FPRS, *wanted}))
+        """False positive rates at which the TPR is reported."""
+        named = {condition.fpr for condition in self.fail_if if condition.fpr is not None}
+        return tuple(sorted({*FPRS, *named}))
 
 
-def steps(pool: Pool, question: Question) -> int:
-    """How often `audited` calls its progress, at most."""
-    rows = len(feasible(pool, question.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
-    return len(question.budgets) * len(question.methods) * rows
+def steps(pool: Pool, plan: AuditPlan) -> int:
+    """Number of calls of `audit_pool` to its progress, at most."""
+    rows = len(feasible(pool, plan.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
+    return len(plan.budgets) * len(plan.methods) * rows
 
 
-def audited(
+def audit_pool(
     pool: Pool,
-    question: Question,
-    subject: Subject,
+    plan: AuditPlan,
+    provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
-    keep: Gatherer | None = None,
+    collect: Gatherer | None = None,
 ) -> AuditResult:
-    """Runs every attack that these models are enough for.
+    """Run every attack that these models are enough for.
 
-    Several models are each the target once, the others its shadows (`judge_pool`); one model is
-    attacked by somebody who knows half of the records (`judge_single`).
+    Several models are each the target once, the others its shadow models (`ShadowPool`); one model
+    has an attacker who knows half of the records (`SingleModel`).
 
     Args:
-        pool: what was given.
-        question: how to audit it.
-        subject: for the results.
-        progress: called after each step.
-        keep: what gathers the evidence, where that is shown together with other answers' about the
-            same records; None for one of its own.
+        pool: outputs with membership.
+        plan: options.
+        provenance: fields of the results that are not measured.
+        progress: called after each step, `steps` times at most.
+        collect: gathers the evidence together with that of another evaluation of the same records;
+            None gathers it apart.
+
+    Returns:
+        Results with their evidence, outcomes of the conditions, and notes on what could not be
+        measured.
 
     Raises:
         TooFewRecordsError: if there are too few models or records, also for a condition.
-        NotFittedError: if the defense must learn something that was not given.
+        NotFittedError: if the defense must learn from data that are missing.
     """
-    can = feasible(pool, question.attacks)
-    needs = dict(can.needs)
+    possible = feasible(pool, plan.attacks)
+    needs = dict(possible.needs)
 
     def refused(name: str, error: DynaNoiseError) -> None:
         needs[name] = f"{title_of(name)}: {error}"
 
-    counts = counts_of(pool)
-    for condition in question.fail_if:
-        condition.check(counts["scored_non_members"])
-    keep = keep or Gatherer()
-    judge = _Judge(pool, question, can, keep, progress, refused)
-    records = list(_records(judge, subject, counts))
-    outcomes: tuple[Outcome, ...] = tuple(outcome(one, records) for one in question.fail_if)
-    notes = (*needs.values(), *_notes(pool), *(one.sentence for one in outcomes))
-    return AuditResult(keep.evidence(records, notes), outcomes)
+    alone = pool.models == 1
+    design = SingleModel(pool) if alone else ShadowPool(pool.originals())
+    provenance = replace(provenance, counts=design.counts)
+    for condition in plan.fail_if:
+        condition.check(provenance.counts["scored_non_members"])
+    collect, measurements = collect or Gatherer(), Measurements()
+    results = []
+    for protocol in _protocols(plan, possible.attacks, alone):
+        for result in evaluate(
+            {"plain": design},
+            plan.methods,
+            protocol,
+            {"plain": provenance},
+            fprs=plan.fprs,
+            collect=collect,
+            refused=None if alone else refused,
+            measurements=measurements,
+            progress=progress,
+        ):
+            repeated = protocol.threat.repeats > plan.budgets[0]
+            if not (repeated and result.method == plan.methods[0].name):
+                results.append(result)
+    outcomes = tuple(outcome(condition, results) for condition in plan.fail_if)
+    notes = (*needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
+    return AuditResult(collect.evidence(results, notes), outcomes)
+
+
+def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterator[AttackProtocol]:
+    """A protocol for each query budget."""
+    for queries in plan.budgets:
+        if alone:
+            yield single_model(queries, attacks)
+        else:
+            yield replace(adaptive(queries), attacks=attacks)
 
 
 def _notes(pool: Pool) -> list[str]:
@@ -156,47 +184,3 @@ def _notes(pool: Pool) -> list[str]:
             "nor used."
         )
     return notes
-
-
-def _records(judge: _Judge, subject: Subject, counts: Mapping[str, int]) -> Iterator[Result]:
-    versions, hardware = provenance.versions(), provenance.hardware()
-    pool, question = judge.pool, judge.question
-    first = question.budgets[0]
-    for queries in question.budgets:
-        protocol, findings = judge.at(queries)
-        for finding in findings:
-            if finding.method.name == question.methods[0].name and queries != first:
-                continue  # the same answers again, which only MIDPUT compares with
-            yield subject.record(finding, protocol, pool, counts, versions, hardware)
-
-
-@dataclass(frozen=True, eq=False)
-class _Judge:
-    """Everything but the query budget."""
-
-    pool: Pool
-    question: Question
-    can: Feasible
-    keep: Gatherer
-    progress: Callable[[str], None]
-    refused: Callable[[str, DynaNoiseError], None]
-
-    def at(self, queries: int) -> tuple[AttackProtocol, Iterator[Finding]]:
-        pool, methods = self.pool, self.question.methods
-        fprs, keep = self.question.fprs, self.keep
-        if pool.models == 1:
-            alone = single_model(queries, self.can.attacks)
-            found = judge_single(pool, methods, alone, self.progress, keep=keep, fprs=fprs)
-            return alone, found
-        usual = adaptive(queries)
-        protocol = AttackProtocol(usual.name, usual.design, usual.threat, self.can.attacks)
-        found = judge_pool(
-            {"plain": pool},
-            methods,
-            protocol,
-            self.progress,
-            keep=keep,
-            fprs=fprs,
-            refused=self.refused,
-        )
-        return protocol, found

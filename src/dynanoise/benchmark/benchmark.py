@@ -1,4 +1,4 @@
-"""Runs a preset: data, models, methods, attacks -> Records."""
+"""Run a preset: data, models, methods and attacks become results."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dynanoise.benchmark.plan import Plan
 from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.result import Result
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation.evidence import Keep
-from dynanoise.evaluation.executors import several
+from dynanoise.evaluation.engine import open_measurements
+from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.training.store.storage import Place
 
 if TYPE_CHECKING:
@@ -31,36 +31,36 @@ def bench(
     store: Place | None = None,
     workers: int = 1,
     train: bool = True,
-    keep: Keep | None = None,
+    collect: Gatherer | None = None,
     executor: Executor | None = None,
 ) -> Iterator[Result]:
-    """Trains and judges everything in a plan.
+    """Train and evaluate everything in a plan.
 
-    The paper's protocol for seeds 0 .. seeds-1; protocols over a pool once, with seed 0: each model
-    of the pool is the target there. The same plan, package versions and processor give the same
-    numbers, with or without a store and with any number of workers.
+    The paper's protocol is run for seeds 0 .. seeds-1; protocols over a pool once, with seed 0:
+    each model of the pool is the target there. The same plan, package versions and processor give
+    the same numbers, with or without a store and with any number of workers.
 
     Args:
         plan: what to run.
         progress: called after each of the plan's steps.
-        data: where they are loaded already; None loads the preset's.
-        folder: where data sets are looked for first, see `training.sources`.
+        data: loaded data; None loads the preset's.
+        folder: where data sets are looked for first, see `data.sources`.
         store: where trained models are kept and found again, a folder or an address such as
             "s3://bucket/models"; None trains all of them.
-        workers: processes that train, and that judge, at once.
+        workers: processes that train, and that evaluate, at once.
         train: False to take every model from the store.
-        keep: is shown what the results of pools are made of, see `audit.evidence.Gatherer`.
-        executor: who trains, such as `training.ray_cluster.RayCluster`, with a store of its own;
-            ``store`` and ``train`` say nothing then. None for processes of this machine.
+        collect: gathers the evidence of protocols over a pool.
+        executor: trains the models, such as `RayCluster`, with a store of its own; ``store`` and
+            ``train`` are ignored then. None for processes of this machine.
 
     Yields:
-        results as they are made.
+        Results as they are measured.
 
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
         MissingModelError: if a model is not stored and none may be trained.
-        StoreError: if the store is no folder and cannot be asked.
+        StoreError: if the store is no folder and cannot be reached.
         InputError: if the model does not take such data.
     """
     require_torch()
@@ -68,13 +68,13 @@ def bench(
     trains = _executor(store, workers, train) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = trains.run(layout.jobs, layout.data)
-    yield from layout.runs.records(answers, layout.stamp, progress)
-    with several(workers) as judges:
-        yield from layout.pools.records(answers, layout.stamp, progress, judges, keep)
+    yield from layout.runs.results(answers, progress)
+    with open_measurements(workers) as measurements:
+        yield from layout.pools.results(answers, measurements, progress, collect)
 
 
 def require_torch() -> None:
-    """Says before any work what is missing.
+    """Check before any work that torch is installed.
 
     Raises:
         MissingExtraError: if torch is not installed.

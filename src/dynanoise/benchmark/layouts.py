@@ -1,24 +1,26 @@
-"""Which models a plan needs, and what is made of their answers."""
+"""Models that a plan needs, how they are laid out, and the results of their evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind
-from dynanoise.benchmark.stamp import Stamp
 from dynanoise.core.defense import Method
 from dynanoise.core.outputs import Pool
+from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation.evidence import Keep
-from dynanoise.evaluation.executors import Judges
-from dynanoise.evaluation.paper_split import judge
-from dynanoise.evaluation.shadow_pool import Memory, judge_pool, tasks_of
+from dynanoise.evaluation import provenance
+from dynanoise.evaluation.engine import Measurements, evaluate, list_tasks
+from dynanoise.evaluation.evidence import Gatherer
+from dynanoise.evaluation.paper_split import paper_splits
+from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
 from dynanoise.training.architecture import named, tokenizer_of
 
 if TYPE_CHECKING:
@@ -33,40 +35,38 @@ class Layout:
     """The models of a plan, before any is trained.
 
     Attributes:
-        data: what the jobs are about, with canaries where the plan wants some.
-        runs: the paper's layout, which may be empty.
-        pools: likewise, for protocols over a pool.
-        stamp: makes results.
+        data: of the jobs, with canaries where the plan has some.
+        runs: models of the paper's protocol; may be empty.
+        pools: models of protocols over a pool; may be empty.
     """
 
     data: Data
     runs: Runs
     pools: Pools
-    stamp: Stamp
 
     @property
     def jobs(self) -> list[Job]:
-        """All models, in the order in which answers are taken."""
+        """All models, in the order in which their outputs are taken."""
         return [*self.runs.jobs, *self.pools.jobs]
 
     @property
     def kinds(self) -> dict[str, list[Job]]:
-        """The same by what they are for, for people."""
-        found: dict[str, list[Job]] = {}
+        """All models by a description of their part."""
+        kinds: dict[str, list[Job]] = {}
         for (_, recipe), jobs in self.runs.by_run.items():
-            found.setdefault(f"paper, {recipe}", []).extend(jobs)
+            kinds.setdefault(f"paper, {recipe}", []).extend(jobs)
         for kind, jobs in self.pools.by_kind.items():
-            found.setdefault(f"pool, {kind}", []).extend(jobs)
-        return found
+            kinds.setdefault(f"pool, {kind}", []).extend(jobs)
+        return kinds
 
 
 def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
-    """What a plan needs.
+    """List the models that a plan needs.
 
     Args:
         plan: what to run.
-        data: where they are loaded already; None loads the preset's.
-        folder: where data sets are looked for first, see `training.sources`.
+        data: loaded data; None loads the preset's.
+        folder: where data sets are looked for first, see `data.sources`.
 
     Raises:
         MissingExtraError: if what reads the data is not installed.
@@ -84,42 +84,88 @@ def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     models = {kind: named(preset.model, **preset.parameters(kind)) for kind in kinds}
     for model in models.values():
         compatibility.check(model, data)
-    named_recipes = dict.fromkeys(kind.recipe for kind in kinds)
-    recipes = {name: size.recipe(name) for name in named_recipes}
-    own = {kind.recipe: model for kind, model in models.items() if not kind.other}
-    stamp = Stamp(plan, data.name, own, recipes)
-    pools = Pools(plan, data, models, recipes)
-    return Layout(pools.data, Runs(plan, data, own, recipes), pools, stamp)
+    names = dict.fromkeys(kind.recipe for kind in kinds)
+    recipes = {name: size.recipe(name) for name in names}
+    of_targets = {kind.recipe: model for kind, model in models.items() if not kind.other}
+    facts = provenance_of(plan, data.name, of_targets, recipes)
+    pools = Pools(plan, data, models, recipes, facts)
+    return Layout(pools.data, Runs(plan, data, of_targets, recipes, facts), pools)
 
 
-def _effort(said: Sequence[Answers]) -> dict[str, float]:
-    """What training took, for results."""
+def provenance_of(
+    plan: Plan, dataset: str, models: Mapping[str, Any], recipes: Mapping[str, Any]
+) -> dict[str, Provenance]:
+    """Fields of results that all runs of a plan share, by recipe.
+
+    Args:
+        plan: of the run.
+        dataset: name of the data.
+        models: the target's architecture for each recipe.
+        recipes: by name.
+    """
+    preset = plan.preset
+    packages = (name for model in models.values() for name in getattr(model, "packages", ()))
+    versions = provenance.versions(dict.fromkeys(packages))
+    hardware = {
+        **provenance.hardware(),
+        "threads": preset.threads,
+        "device": provenance.device(plan.device),
+    }
     return {
-        "seconds": round(sum(one.seconds for one in said), 1),
-        "retries": sum(one.retries for one in said),
+        recipe: Provenance(
+            dataset,
+            # A pretrained transformer is identified by the parameters, not by its folder.
+            "hf" if tokenizer_of(preset.model) else preset.model,
+            plan.command,
+            asdict(model),
+            recipe,
+            asdict(recipes[recipe]),
+            # Data from a folder of the user's have no preset; their name stands for it.
+            plan.name if plan.name in PRESETS.names() else dataset,
+            versions=versions,
+            hardware=hardware,
+        )
+        for recipe, model in models.items()
     }
 
 
-def _of(recipe: str) -> str:
-    return "" if recipe == "plain" else f", {recipe}"
+def _effort(answers: Sequence[Answers]) -> dict[str, float]:
+    """Seconds and retries of training, for results."""
+    return {
+        "seconds": round(sum(trained.seconds for trained in answers), 1),
+        "retries": sum(trained.retries for trained in answers),
+    }
 
 
-def _on(answers: Answers) -> str:
-    return f", on {answers.node}" if answers.node else ""
+def _take(
+    jobs: Sequence[Job], answers: Iterator[Answers], kind: str, part: str, progress: Progress
+) -> list[Answers]:
+    """Outputs of the next trained models."""
+    taken = []
+    for job in jobs:
+        taken.append(next(answers))
+        node = f", on {taken[-1].node}" if taken[-1].node else ""
+        progress(f"{part}: {job.name}{'' if kind == 'plain' else f', {kind}'}{node}")
+    return taken
 
 
 class Runs:
-    """The paper's layout: a target and shadows on records of their own, for every seed."""
+    """Models of the paper's layout: a target and shadow models, for every seed."""
 
     def __init__(
-        self, plan: Plan, data: Data, models: Mapping[str, Any], recipes: Mapping[str, Any]
+        self,
+        plan: Plan,
+        data: Data,
+        models: Mapping[str, Any],
+        recipes: Mapping[str, Any],
+        facts: Mapping[str, Provenance],
     ) -> None:
         from dynanoise.data.splits import split_of
         from dynanoise.training.designs import paper_jobs
 
-        self.plan, self.data = plan, data
+        self.plan, self.data, self.facts = plan, data, facts
         preset, size = plan.preset, plan.preset.size(plan.size)
-        self.protocols = [one for one in preset.protocols if one.design == "paper_split"]
+        self.protocols = [each for each in preset.protocols if each.design == "paper_split"]
         self.splits = [split_of(data, size.pool, size.reference, s) for s in range(plan.seeds)]
         self.by_run: dict[tuple[int, str], list[Job]] = {
             (seed, name): paper_jobs(
@@ -136,55 +182,57 @@ class Runs:
         }
         self.jobs = [job for jobs in self.by_run.values() for job in jobs]
 
-    def records(
-        self, answers: Iterator[Answers], stamp: Stamp, progress: Progress
-    ) -> Iterator[Result]:
-        """Takes the answers to its jobs, in their order."""
+    def results(self, answers: Iterator[Answers], progress: Progress) -> Iterator[Result]:
+        """Evaluate the methods on every seed.
+
+        Args:
+            answers: outputs of the models of `jobs`, in their order.
+            progress: called after each step.
+        """
         from dynanoise.training.designs import paper_run
 
+        methods = self.plan.preset.methods
         for seed, split in enumerate(self.splits):
-            runs, training = {}, {}
-            for recipe in self.plan.shadows:
-                said = []
-                for job in self.by_run[seed, recipe]:
-                    said.append(next(answers))
-                    progress(f"seed {seed}: {job.name}{_of(recipe)}{_on(said[-1])}")
-                runs[recipe] = paper_run(self.data, split, said, seed=seed)
-                training[recipe] = _effort(said)
+
+            def advance(step: str, seed: int = seed) -> None:
+                progress(f"seed {seed}: {step}")
+
             counts = split.counts
-            scored = 2 * min(counts["members"], counts["non_members"])
+            counts["scored"] = 2 * min(counts["members"], counts["non_members"])
+            runs, facts = {}, {}
+            for recipe in self.plan.shadows:
+                jobs = self.by_run[seed, recipe]
+                taken = _take(jobs, answers, recipe, f"seed {seed}", progress)
+                runs[recipe] = paper_run(self.data, split, taken, seed=seed)
+                facts[recipe] = replace(self.facts[recipe], counts=counts, training=_effort(taken))
             for protocol in self.protocols:
-                for finding in judge(runs, self.plan.preset.methods, protocol):
-                    name = finding.method.name
-                    progress(f"seed {seed}: {name}, {finding.attack or 'utility'}")
-                    yield stamp.record(
-                        finding,
-                        protocol,
-                        seed=seed,
-                        split=split.digest,
-                        counts={**counts, "scored": scored},
-                        training=training[finding.method.recipe],
-                    )
+                designs = paper_splits(runs, methods[0].recipe)
+                yield from evaluate(designs, methods, protocol, facts, progress=advance)
 
 
 class Pools:
     """A pool of models over the same records, for each kind.
 
-    ``data`` are those given, with canaries in them if the plan wants some. Then nothing else is
-    trained, because the paper's protocol is not run.
+    ``data`` are those given, with canaries in them where the plan has some; the paper's protocol
+    is then not run, and nothing else is trained.
     """
 
     SEED = 0
 
     def __init__(
-        self, plan: Plan, data: Data, models: Mapping[Kind, Any], recipes: Mapping[str, Any]
+        self,
+        plan: Plan,
+        data: Data,
+        models: Mapping[Kind, Any],
+        recipes: Mapping[str, Any],
+        facts: Mapping[str, Provenance],
     ) -> None:
         from dynanoise.data.splits import pool_split
         from dynanoise.training.designs import pool_jobs
 
-        self.plan, self.data = plan, data
+        self.plan, self.data, self.facts = plan, data, facts
         preset, size = plan.preset, plan.preset.size(plan.size)
-        self.protocols = [one for one in preset.protocols if one.design == "pool"]
+        self.protocols = [each for each in preset.protocols if each.design == "pool"]
         self.by_kind: dict[Kind, list[Job]] = {}
         self.canaries: Canaries | None = None
         if plan.pools:
@@ -207,74 +255,71 @@ class Pools:
             }
         self.jobs = [job for jobs in self.by_kind.values() for job in jobs]
 
-    def records(
+    def results(
         self,
         answers: Iterator[Answers],
-        stamp: Stamp,
+        measurements: Measurements,
         progress: Progress,
-        judges: Judges,
-        keep: Keep | None = None,
+        collect: Gatherer | None = None,
     ) -> Iterator[Result]:
-        """Takes the answers to its jobs, in their order."""
+        """Evaluate the methods under every protocol.
+
+        Args:
+            answers: outputs of the models of `jobs`, in their order.
+            measurements: worker processes that begin while the next models are trained.
+            progress: called after each step.
+            collect: gathers the evidence for a report.
+        """
         from dynanoise.training.designs import pool_of
 
         pools: dict[Kind, Pool] = {}
         training = {}
         for kind, jobs in self.by_kind.items():
-            said = []
-            for job in jobs:
-                said.append(next(answers))
-                progress(f"pool: {job.name}{_of(str(kind))}{_on(said[-1])}")
-            pools[kind] = pool_of(self.data, self.split, said, seed=self.SEED)
-            training[kind] = _effort(said)
-            for protocol in self.protocols:  # while the next models are trained
-                methods, targets, attackers = self._ready(protocol, pools)
+            taken = _take(jobs, answers, str(kind), "pool", progress)
+            pools[kind] = pool_of(self.data, self.split, taken, seed=self.SEED)
+            training[kind] = _effort(taken)
+            for protocol in self.protocols:
+                methods, designs = self._ready(protocol, pools)
                 if methods[:1] == list(self.plan.preset.methods[:1]):
-                    tasks = tasks_of(
-                        targets,
-                        methods,
-                        protocol,
-                        attackers,
-                        canaries=self.canaries,
-                        answers=keep is not None,
+                    predictions = collect is not None
+                    measurements.begin(
+                        list_tasks(designs, methods, protocol, predictions=predictions)
                     )
-                    judges.ahead(tasks)
-        memory: Memory = {}
         planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
-            methods, targets, attackers = self._ready(protocol, pools)
+            methods, designs = self._ready(protocol, pools)
 
-            def say(step: str, name: str = protocol.name) -> None:
+            def advance(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            options: dict[str, Any] = {
-                "attackers": attackers,
-                "keep": keep,
-                "memory": memory,
-                "canaries": self.canaries,
-                "judges": judges,
-            }
-            for finding in judge_pool(targets, methods, protocol, say, **options):
-                recipe = finding.method.recipe
-                models = min(targets[recipe].models, attackers[recipe].models)
-                yield stamp.record(
-                    finding,
-                    protocol,
-                    seed=self.SEED,
-                    split=self.split.digest,
-                    counts={**self.split.counts, "models": models, **planted},
+            facts = {
+                recipe: replace(
+                    self.facts[recipe],
+                    counts={**self.split.counts, "models": design.pool.models, **planted},
                     training=training[Kind(recipe)],
                 )
+                for recipe, design in designs.items()
+            }
+            yield from evaluate(
+                designs,
+                methods,
+                protocol,
+                facts,
+                collect=collect,
+                measurements=measurements,
+                progress=advance,
+            )
 
     def _ready(
         self, protocol: AttackProtocol, pools: Mapping[Kind, Pool]
-    ) -> tuple[list[Method], dict[str, Pool], dict[str, Pool]]:
-        """Methods whose pools are there, with these and their attackers' pools by recipe."""
+    ) -> tuple[list[Method], dict[str, ShadowPool]]:
+        """Methods of which the target's and the attacker's models are trained, and the models."""
         preset = self.plan.preset
         methods, targets, attackers = [], {}, {}
-        for one in preset.judged(protocol, self.plan.size):
-            own, theirs = Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)
-            if own in pools and theirs in pools:
-                methods.append(one)
-                targets[one.recipe], attackers[one.recipe] = pools[own], pools[theirs]
-        return methods, targets, attackers
+        for method in preset.judged(protocol, self.plan.size):
+            recipe = method.recipe
+            kinds = Kind(recipe), preset.attackers(recipe, protocol.threat)
+            if all(kind in pools for kind in kinds):
+                methods.append(method)
+                targets[recipe], attackers[recipe] = (pools[kind] for kind in kinds)
+        return methods, shadow_pools(targets, protocol, attackers, self.canaries)

@@ -1,4 +1,4 @@
-"""A preset's pool of models from the store, without training catalog."""
+"""The pool of a preset from the store, without training."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dynanoise.benchmark.preset import Kind
 from dynanoise.core.errors import MissingModelError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
-from dynanoise.evaluation.subject import Subject
+from dynanoise.evaluation.provenance import Provenance
 from dynanoise.training.architecture import named
 from dynanoise.training.store.storage import Place
 
@@ -22,16 +22,19 @@ def stored_pool(
     recipe: str = "plain",
     folder: Path | None = None,
     command: str = "",
-) -> tuple[Pool, Subject]:
-    """The models that `bench` trained for a preset's pool, with near-duplicates where it asked.
+) -> tuple[Pool, Provenance]:
+    """Load the models that `bench` trained for a preset's pool, with near-duplicates if it has any.
 
     Args:
         name: of the preset.
         store: folder of trained models.
         size: of the preset; None for its first.
-        recipe: how they were trained.
+        recipe: of their training.
         folder: where data sets are looked for first.
-        command: what makes the numbers again, for results.
+        command: command line that repeats the numbers, for results.
+
+    Returns:
+        The pool, and the fields of results that are not measured.
 
     Raises:
         MissingModelError: if a model is not stored.
@@ -51,7 +54,7 @@ def stored_pool(
     parameters = preset.parameters(Kind(recipe))
     model = named(preset.model, **parameters)
     trained = chosen.recipe(recipe)
-    subject = Subject(data.name, preset.model, command, parameters, recipe, name)
+    provenance = Provenance(data.name, preset.model, command, parameters, recipe, preset=name)
     for near in dict.fromkeys((preset.near, None)):
         jobs = pool_jobs(
             split,
@@ -68,5 +71,5 @@ def stored_pool(
             if near is None:
                 raise
             continue
-        return pool_of(data, split, answers, seed=0), subject
+        return pool_of(data, split, answers, seed=0), provenance
     raise AssertionError

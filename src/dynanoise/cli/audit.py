@@ -64,24 +64,24 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditResult:
             "Outputs without noise are the same every time: leave it out, or name a defense.",
         )
     from dynanoise.audits.conditions import parsed
-    from dynanoise.audits.pool_audit import QUERIES, Question, audited, steps
-    from dynanoise.evaluation.subject import Subject
+    from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool, steps
+    from dynanoise.evaluation.provenance import Provenance
 
     conditions = tuple(map(parsed, options.fail_if))
-    question = Question(options.defense, options.queries or QUERIES, conditions, options.attacks)
+    plan = AuditPlan(options.defense, options.queries or QUERIES, conditions, options.attacks)
     inputs, kind = _read_inputs(options)
     if out is not None:
         check_writable(out)
     shown = replace(
         options,
-        defense=None if options.defense is None else question.shown,
-        queries=() if options.defense is None else question.budgets,
+        defense=None if options.defense is None else plan.defense_text,
+        queries=() if options.defense is None else plan.budgets,
         fail_if=tuple(map(str, conditions)),
     )
-    subject = Subject(inputs.name, kind, command_line("dynanoise audit", shown))
+    provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", shown))
     pool = inputs.pool(options.seed)
-    with terminal.progress_bar(f"audit of {inputs.name}", steps(pool, question)) as advance:
-        return audited(pool, question, subject, advance)
+    with terminal.progress_bar(f"audit of {inputs.name}", steps(pool, plan)) as advance:
+        return audit_pool(pool, plan, provenance, advance)
 
 
 def _read_inputs(options: AuditOptions) -> tuple[Given, str]:
@@ -120,7 +120,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
     """Audit a served model."""
     from dynanoise.audits.conditions import parsed
     from dynanoise.audits.endpoint.client import Endpoint
-    from dynanoise.audits.endpoint.endpoint_audit import Wanted, audited_server
+    from dynanoise.audits.endpoint.endpoint_audit import EndpointPlan, audit_endpoint
 
     assert options.url is not None
     if options.outputs is not None:
@@ -138,7 +138,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
         )
     if len(set(options.queries) - {1}) > 1:
         raise InputError("--queries was given more than once.", "A server has one number of them.")
-    wanted = Wanted(
+    plan = EndpointPlan(
         options.members,
         options.nonmembers,
         max(options.queries, default=None),
@@ -159,8 +159,8 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
         url=f"http://...{endpoint.path}",
         budget=budget,
         defense=None if defense is None else Path(defense).name,
-        queries=() if wanted.queries is None else (wanted.queries,),
-        fail_if=tuple(map(str, wanted.fail_if)),
+        queries=() if plan.queries is None else (plan.queries,),
+        fail_if=tuple(map(str, plan.fail_if)),
     )
     command = command_line("dynanoise audit", shown)
-    return audited_server(endpoint, wanted, command, terminal.progress_bar)
+    return audit_endpoint(endpoint, plan, command, terminal.progress_bar)

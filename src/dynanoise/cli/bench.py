@@ -117,7 +117,7 @@ def _run(
             store=place,
             workers=execution.processes(plan),
             executor=cluster,
-            keep=gathered,
+            collect=gathered,
         )
         return gathered.evidence(list(results))
 

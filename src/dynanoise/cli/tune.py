@@ -19,7 +19,7 @@ from dynanoise.tuning.options import SourceOptions, TuneOptions
 if TYPE_CHECKING:
     from dynanoise.core.defense import Method
     from dynanoise.core.outputs import Pool
-    from dynanoise.evaluation.subject import Subject
+    from dynanoise.evaluation.provenance import Provenance
     from dynanoise.noise.keys import Secret
     from dynanoise.tuning.tuning import Tuned
 
@@ -60,17 +60,17 @@ def tune(
     from dynanoise.noise.keys import Secret
 
     reference = Secret(key)  # an unfit reference is refused before the work
-    pool, subject = _read_pool(source, plan)
+    pool, provenance = _read_pool(source, plan)
     digest = _digest(weights, pool)
-    with terminal.progress_bar(f"tuning on {subject.dataset}", steps(pool, plan)) as advance:
-        tuned = run(pool, plan, subject, advance)
+    with terminal.progress_bar(f"tuning on {provenance.dataset}", steps(pool, plan)) as advance:
+        tuned = run(pool, plan, provenance, advance)
     _print(tuned)
     written = _write(tuned, out)
     if tuned.chosen is None:
         typer.echo("No setting keeps to the limits and gains anything: no defense.yaml.")
         raise typer.Exit(NOTHING)
     chosen = tuned.finalists[tuned.chosen]
-    _configure(chosen, subject.dataset, digest, reference, out)
+    _configure(chosen, provenance.dataset, digest, reference, out)
     if weights is None and chosen.cell_width is not None:
         typer.echo(
             "Its `weights` are the SHA-256 of these outputs. Put that of the model's file there "
@@ -81,7 +81,7 @@ def tune(
         raise typer.Exit(2)
 
 
-def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Subject]:
+def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenance]:
     """Read the models' outputs, and describe them for results."""
     if source.source.is_dir():
         if source.preset is None:
@@ -103,11 +103,11 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Subject]
     if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")
     from dynanoise.audits import outputs_file
-    from dynanoise.evaluation.subject import Subject
+    from dynanoise.evaluation.provenance import Provenance
 
     inputs = outputs_file.load(source.source)
     command = command_line("dynanoise tune", source, plan)
-    return inputs.pool(), Subject(inputs.name, "outputs as given", command)
+    return inputs.pool(), Provenance(inputs.name, "outputs as given", command)
 
 
 def _digest(weights: Path | None, pool: Pool) -> str:
@@ -127,7 +127,7 @@ def _print(tuned: Tuned) -> None:
     from dynanoise.report.tuned import front_table
     from dynanoise.tuning.tuning_result import rows_of
 
-    kept = sum(tuned.limits.kept(setting) for setting in tuned.tried)
+    kept = sum(tuned.limits.keep(setting) for setting in tuned.tried)
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
     limits += [f"NLL at most {tuned.limits.nll:.3f}"] if tuned.limits.nll is not None else []
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []
@@ -148,7 +148,7 @@ def _write(tuned: Tuned, folder: Path) -> bool:
     from dynanoise.report.tuned import search_plot
     from dynanoise.tuning.tuning_result import search_json, search_of, settings_json
 
-    written = write_results(list(tuned.records), folder)
+    written = write_results(list(tuned.results), folder)
     search = json.dumps(search_json(tuned), indent=1) + "\n"
     files = {"settings.json": settings_json(tuned).encode(), "search.json": search.encode()}
     picture = search_of(tuned)

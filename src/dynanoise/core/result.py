@@ -53,7 +53,7 @@ class AttackProtocol:
     """
 
     name: str
-    design: Literal["paper_split", "pool"]
+    design: Literal["paper_split", "pool", "single_model"]
     threat: ThreatModel
     attacks: tuple[str, ...]
 

@@ -1,19 +1,20 @@
-"""Gathers what stands behind results while a pool, or a model alone, is judged."""
+"""Evidence behind results: curves, histograms, and sampled rows of an evaluation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
 
 from dynanoise.core.defense import Method
 from dynanoise.core.evidence import AttackSample, Evidence, Float32, Reliability, Risk, Rows
 from dynanoise.core.numerics import Bools, Float64, Floats, Int64
-from dynanoise.core.outputs import Pool
+from dynanoise.core.outputs import Outputs
 from dynanoise.core.result import STRONGEST, AttackProtocol, Result
 from dynanoise.core.seeding import derive
-from dynanoise.evaluation.leave_one_out import Attacked
+from dynanoise.evaluation.design import Design
+from dynanoise.evaluation.trial import AttackScores
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import Roc
 from dynanoise.metrics.utility import BINS
@@ -24,25 +25,13 @@ ROWS = 1000
 SCORE_BINS = 40
 SUCCESS_BINS = 20
 POINTS = 120
-"""Of a ROC that is kept: more cannot be told apart in a picture."""
+"""Points of a ROC that are kept: a picture shows no more."""
 
 MOST_AT_RISK = 20
 
 
-class Keep(Protocol):
-    """Is shown what results are made of, and changes nothing."""
-
-    def attacked(
-        self, method: Method, protocol: AttackProtocol, pool: Pool, done: Attacked
-    ) -> None:
-        """After every attack on a method."""
-
-    def answered(self, method: Method, model: int, answers: Floats, labels: Int64) -> None:
-        """After the answers [N, K] of a model about test data with labels [N]."""
-
-
 class Gatherer:
-    """Keeps what a report shows; of one model no success by record, which takes several.
+    """Collects the evidence of an evaluation for a report; of one model no risk of records.
 
     Args:
         rows: how many pairs of model and record to keep.
@@ -54,69 +43,88 @@ class Gatherer:
         self._risks: list[Risk] = []
         self._edges: dict[str, Float64] = {}
         self._reliability: dict[str, Reliability] = {}
-        self._answered: set[tuple[str, int]] = set()
-        self._rows: tuple[Int64, Int64] | None = None
+        self._predicted: set[tuple[str, int]] = set()
+        self._pairs: tuple[Int64, Int64] | None = None
         self._about: Rows | None = None
         self._logits: dict[str, Float32] = {}
 
-    def attacked(
-        self, method: Method, protocol: AttackProtocol, pool: Pool, done: Attacked
+    def add_scores(
+        self, method: Method, protocol: AttackProtocol, design: Design, attack: AttackScores
     ) -> None:
-        """See `Keep`. The first method's scores decide the edges of the histograms."""
-        if self._rows is None:
-            self._draw(pool, done.found)
-        assert self._rows is not None
+        """Add the scores of an attack; the first method's decide the edges of the histograms.
+
+        Args:
+            method: of the scores.
+            protocol: of the scores.
+            design: the models and records that the scores are about.
+            attack: scores [M, N].
+        """
+        examples, scores = design.examples, attack.scores
+        if self._pairs is None:
+            self._pairs, self._about = draw_pairs(scores, examples, design.seed, self._count)
         if method.recipe not in self._logits:
-            logits = pool.examples.logits[:, :, 0]
+            logits = examples.logits[:, :, 0]
             everywhere = np.ones(logits.shape[:2], dtype=bool)
-            self._logits[method.recipe] = _at(self._rows, logits, everywhere)
-        found = done.found
-        scores, members = found.scores[found.scored], found.members[found.scored]
-        edges = self._edges.setdefault(done.name, score_edges(scores, done.name == STRONGEST))
-        inside = np.clip(scores, edges[0], edges[-1])
-        curve = found.roc
+            self._logits[method.recipe] = _at(self._pairs, logits, everywhere)
+        values, members = scores.scores[scores.scored], scores.members[scores.scored]
+        strongest = attack.name == STRONGEST
+        edges = self._edges.setdefault(attack.name, score_edges(values, ranks=strongest))
+        inside = np.clip(values, edges[0], edges[-1])
+        curve = scores.roc
         fpr, tpr = thinned(curve)
         self._attacks.append(
             AttackSample(
                 protocol.name,
                 method.name,
-                done.name,
+                attack.name,
                 fpr,
                 tpr,
                 curve.non_members,
                 edges,
                 np.histogram(inside[members], edges)[0].astype(np.int64),
                 np.histogram(inside[~members], edges)[0].astype(np.int64),
-                _at(self._rows, found.scores, found.scored),
+                _at(self._pairs, scores.scores, scores.scored),
             )
         )
-        if done.name == STRONGEST and pool.models > 1:
-            ids, labels = pool.examples.ids, pool.examples.labels
-            self._risks.append(risk(found, ids, labels, protocol.name, method.name))
+        if strongest and examples.models > 1:
+            names = protocol.name, method.name
+            self._risks.append(risk(scores, examples.ids, examples.labels, *names))
 
-    def answered(self, method: Method, model: int, answers: Floats, labels: Int64) -> None:
-        """See `Keep`. Under each protocol these answers are the same; they count once."""
-        if (method.name, model) in self._answered:
+    def add_predictions(self, method: Method, model: int, probs: Floats, labels: Int64) -> None:
+        """Add the predictions of a model about test data; they count once for all protocols.
+
+        Args:
+            method: its name is kept.
+            model: position in the pool.
+            probs: probabilities [N, K].
+            labels: int64 [N].
+        """
+        if (method.name, model) in self._predicted:
             return
-        self._answered.add((method.name, model))
-        seen = reliability(method.name, answers, labels)
-        known = self._reliability.get(method.name)
-        if known is not None:
-            seen = Reliability(
+        self._predicted.add((method.name, model))
+        added = reliability(method.name, probs, labels)
+        before = self._reliability.get(method.name)
+        if before is not None:
+            added = Reliability(
                 method.name,
-                known.count + seen.count,
-                known.confidence + seen.confidence,
-                known.right + seen.right,
+                before.count + added.count,
+                before.confidence + added.confidence,
+                before.right + added.right,
             )
-        self._reliability[method.name] = seen
+        self._reliability[method.name] = added
 
-    def evidence(self, records: Sequence[Result], notes: Sequence[str] = ()) -> Evidence:
-        """What was gathered, with the results of the same run, and what else there is to say."""
+    def evidence(self, results: Sequence[Result], notes: Sequence[str] = ()) -> Evidence:
+        """Return all that was collected.
+
+        Args:
+            results: of the same run.
+            notes: sentences for the report.
+        """
         rows = self._about
         if rows is not None:
-            rows = Rows(rows.models, rows.ids, rows.labels, rows.members, dict(self._logits))
+            rows = replace(rows, logits=dict(self._logits))
         return Evidence(
-            tuple(records),
+            tuple(results),
             tuple(self._attacks),
             tuple(self._reliability.values()),
             tuple(self._risks),
@@ -124,27 +132,37 @@ class Gatherer:
             tuple(notes),
         )
 
-    def _draw(self, pool: Pool, found: PoolScores) -> None:
-        """As many members as non-members, over all models."""
-        generator = np.random.default_rng(derive(pool.seed, "rows of the report"))
-        chosen = []
-        for kind in (found.members, ~found.members):
-            pairs = np.flatnonzero(kind & found.scored)
-            size = min(self._count // 2, len(pairs))
-            chosen.append(generator.choice(pairs, size, replace=False))
-        models, where = np.divmod(np.sort(np.concatenate(chosen)), found.scores.shape[1])
-        self._rows = models, where
-        self._about = Rows(
-            models,
-            pool.examples.ids[where],
-            pool.examples.labels[where],
-            found.members[models, where],
-            {},
-        )
+
+def draw_pairs(
+    scores: PoolScores, examples: Outputs, seed: int, count: int
+) -> tuple[tuple[Int64, Int64], Rows]:
+    """Draw scored pairs of model and record, as many members as non-members, over all models.
+
+    Args:
+        scores: which pairs are scored, and the truth, [M, N].
+        examples: what they are about.
+        seed: of the run.
+        count: how many pairs, where there are so many.
+
+    Returns:
+        Positions of model and record, int64 [R] each, in ascending order; and the rows, without
+        logits.
+    """
+    generator = np.random.default_rng(derive(seed, "rows of the report"))
+    drawn = []
+    for kind in (scores.members, ~scores.members):
+        pairs = np.flatnonzero(kind & scores.scored)
+        size = min(count // 2, len(pairs))
+        drawn.append(generator.choice(pairs, size, replace=False))
+    models, where = np.divmod(np.sort(np.concatenate(drawn)), scores.scores.shape[1])
+    rows = Rows(
+        models, examples.ids[where], examples.labels[where], scores.members[models, where], {}
+    )
+    return (models, where), rows
 
 
 def _at(rows: tuple[Int64, Int64], values: Floats, known: Bools) -> Float32:
-    """Of [M, N, ...] the values at pairs [R], NaN where there is no such model or value."""
+    """Values [M, N, ...] at pairs [R], NaN where there is no such model or value."""
     models, where = rows
     there = models < len(values)
     out = np.full((len(models), *values.shape[2:]), np.nan, dtype=np.float32)
@@ -156,15 +174,15 @@ def _at(rows: tuple[Int64, Int64], values: Floats, known: Bools) -> Float32:
 
 
 def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
-    """Points of a ROC at FPRs that are evenly spaced on a logarithmic axis, each an actual point.
+    """Thin a ROC to FPRs that are evenly spaced on a logarithmic axis.
 
     Args:
-        curve: all of it.
-        points: at most so many.
+        curve: the whole ROC.
+        points: how many to keep, at most.
 
     Returns:
-        fpr, tpr [P]: for each of these FPRs the highest point that is not to the right of it. The
-        first is at one false positive, the last is (1, 1).
+        fpr, tpr [P], each an actual point: for each of these FPRs the highest point that is not to
+        the right of it. The first is at one false positive, the last is (1, 1).
 
     >>> from dynanoise.metrics.roc import roc
     >>> fpr, tpr = thinned(roc([4, 3, 2, 1], [1, 0, 1, 0]))
@@ -179,12 +197,15 @@ def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
 
 
 def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64:
-    """Edges [bins + 1] that hold all but the outermost 2.5% of scores on either side.
+    """Edges of a histogram that hold all but the outermost 2.5% of scores on either side.
 
     Args:
         scores: float64 [S]; infinite ones do not count.
         ranks: True for scores in 0..1.
         bins: how many.
+
+    Returns:
+        float64 [bins + 1], ascending.
 
     >>> score_edges(np.array([3.0]), ranks=False, bins=2).tolist()
     [2.5, 3.0, 3.5]
@@ -198,21 +219,21 @@ def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64
     return np.linspace(low, high, bins + 1)
 
 
-def reliability(method: str, answers: Floats, labels: Int64, bins: int = BINS) -> Reliability:
+def reliability(method: str, probs: Floats, labels: Int64, bins: int = BINS) -> Reliability:
     """Confidence and accuracy by bins of confidence, as for `calibration_error`.
 
     Args:
         method: its name.
-        answers: probabilities [N, K].
+        probs: probabilities [N, K].
         labels: int64 [N].
         bins: how many.
 
-    >>> found = reliability("x", np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=2)
-    >>> found.count.tolist(), found.confidence.tolist(), found.right.tolist()
+    >>> kept = reliability("x", np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=2)
+    >>> kept.count.tolist(), kept.confidence.tolist(), kept.right.tolist()
     ([0, 2], [0.0, 1.8], [0.0, 1.0])
     """
-    confidence = np.asarray(answers.max(axis=-1), dtype=np.float64)
-    right = answers.argmax(axis=-1) == labels
+    confidence = np.asarray(probs.max(axis=-1), dtype=np.float64)
+    right = probs.argmax(axis=-1) == labels
     bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return Reliability(
         method,
@@ -222,16 +243,23 @@ def reliability(method: str, answers: Floats, labels: Int64, bins: int = BINS) -
     )
 
 
-def risk(found: PoolScores, ids: Int64, labels: Int64, protocol: str, method: str) -> Risk:
+def risk(scores: PoolScores, ids: Int64, labels: Int64, protocol: str, method: str) -> Risk:
     """Success by record, see `Risk`; records without both members and non-members do not count.
 
-    What is expected if all records were alike follows from two binomials: the models trained on a
-    record are each told so at the attack's overall rate, and the others likewise.
+    The expectation for equal records follows from two binomials: the models trained on a record are
+    each recognised at the attack's overall rate, and so are the others.
+
+    Args:
+        scores: decisions and truth [M, N] of one attack.
+        ids: int64 [N], of the records.
+        labels: int64 [N], true classes.
+        protocol: name of the protocol.
+        method: name of the method.
     """
-    right = (found.decisions == found.members) & found.scored
+    right = (scores.decisions == scores.members) & scores.scored
     trials, hits = [], []
-    for kind in (found.members, ~found.members):
-        trials.append((kind & found.scored).sum(axis=0))
+    for kind in (scores.members, ~scores.members):
+        trials.append((kind & scores.scored).sum(axis=0))
         hits.append((right & kind).sum(axis=0))
     counted = np.flatnonzero((trials[0] > 0) & (trials[1] > 0))
     n, k = (np.array(part)[:, counted] for part in (trials, hits))
@@ -241,7 +269,7 @@ def risk(found: PoolScores, ids: Int64, labels: Int64, protocol: str, method: st
     return Risk(
         protocol,
         method,
-        len(found.scores),
+        len(scores.scores),
         _by_success(success, np.ones(len(success))).astype(np.int64),
         _expected(n, rates),
         ids[counted][most],
@@ -264,8 +292,10 @@ def _expected(trials: Int64, rates: Float64) -> Float64:
     total = np.zeros(SUCCESS_BINS)
     kinds, records = np.unique(trials, axis=1, return_counts=True)
     for (inside, outside), count in zip(kinds.T, records, strict=True):
-        told, untold = np.arange(inside + 1), np.arange(outside + 1)
-        chance = np.outer(binom.pmf(told, inside, rates[0]), binom.pmf(untold, outside, rates[1]))
-        success = (told[:, None] / inside + untold[None] / outside) / 2
+        hits = [np.arange(models + 1) for models in (inside, outside)]
+        chance = np.outer(
+            binom.pmf(hits[0], inside, rates[0]), binom.pmf(hits[1], outside, rates[1])
+        )
+        success = (hits[0][:, None] / inside + hits[1][None] / outside) / 2
         total += count * _by_success(success.ravel(), chance.ravel())
     return total

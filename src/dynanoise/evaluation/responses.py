@@ -1,4 +1,4 @@
-"""What an attacker gets to see: outputs behind a defense, with membership taken away."""
+"""Predictions as an attacker observes them: behind a defense, with membership taken away."""
 
 from __future__ import annotations
 
@@ -8,18 +8,56 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
-from dynanoise.core.defense import Defense, Noise
+from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import QueryBudgetError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs
+from dynanoise.core.seeding import derive, derive_bytes
 from dynanoise.defenses.temperature import undefended
+from dynanoise.noise.fresh import Fresh
+from dynanoise.noise.keyed import Keyed
+from dynanoise.noise.keys import ExperimentKey
 
 NoiseSource = Callable[[str], Noise]
-"""Makes the noise for a purpose; called again for the same purpose it makes the same noise."""
+"""Makes the noise of one model for a purpose; the same purpose gets the same noise again."""
 
 _BLOCK_NUMBERS = 1 << 15
-"""Numbers in one answer to a block of examples: 256 repeats of a block are 64 MiB."""
+"""Numbers in one prediction for a block of examples: 256 repeats of a block are 64 MiB."""
+
+
+def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> NoiseSource:
+    """Make the noise that one model of an experiment draws.
+
+    Fresh noise has a stream for each purpose. Keyed noise has one key for all purposes, as a
+    deployed model has; any two models, and target and shadow, have different keys, because an
+    attacker lacks the target's. All keys are `ExperimentKey`: never those of production.
+
+    Args:
+        method: decides between fresh and keyed noise.
+        seed: of the run.
+        path: names of the run, the method and the model.
+        holder: name of the model where the path does not give it.
+
+    Returns:
+        A function from a purpose, such as "first", to `Noise`.
+
+    >>> from dynanoise.defenses.dynanoise import DynaNoise
+    >>> noise_of(Method("dynanoise", DynaNoise()), 0, "target")("first").repeatable
+    False
+    >>> cells = noise_of(Method("cells", DynaNoise(), cell_width=12.0), 0, "target")
+    >>> cells("first") == cells("further"), cells("first").repeatable
+    (True, True)
+    """
+    width = method.cell_width
+    if width is None:
+        return lambda purpose: Fresh(
+            derive(seed, "noise", *path, f"{holder} {purpose}" if holder else purpose)
+        )
+    model = (*path, holder)
+    weights = derive_bytes(seed, "stands for the digest of weights", *model).hex()
+    keyed = Keyed(width, method.name, weights, ExperimentKey(seed, *model))
+    return lambda purpose: keyed
 
 
 def observe(
@@ -31,24 +69,26 @@ def observe(
     repeats: int = 1,
     aware: bool = False,
 ) -> Observation:
-    """One model's answers behind a defense, in float64.
+    """Predictions of one model behind a defense, in float64, without membership.
 
     Args:
         defense: fitted to that model.
-        outputs: the model's outputs; membership is not passed on.
-        noise: asked for the "first" answers and for "further q block b", one source for each
-            repeat of each block of examples. So the q-th further answer is the same however many
-            are asked for, and asking twice gives the same answers and not more of them. If the
-            noise is repeatable, all answers are the first.
-        model: which of the outputs' models.
-        repeats: answers the attacker may collect for each query, the first included.
-        aware: True hands the attacker what undoes the defense's deterministic part.
+        outputs: logits [M, N, A, K] of one or several models.
+        noise: called for the "first" predictions and for "further q block b", one purpose for each
+            repeat of each block of examples. The q-th further prediction is the same however many
+            are queried, and querying twice gives the same predictions, not more of them. With
+            repeatable noise all predictions equal the first.
+        model: position of the model in ``outputs``.
+        repeats: predictions the attacker may collect for each query, the first included; >= 1.
+        aware: True gives the attacker `Defense.undo`, False only centring.
+
+    Returns:
+        ln of the predictions [N, A, K], and access to ``repeats - 1`` further ones.
 
     >>> from dynanoise.defenses.temperature import Temperature
-    >>> from dynanoise.noise.fresh import Fresh
-    >>> nobody = np.zeros((1, 5), int)
-    >>> rows = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), nobody)
-    >>> seen = observe(Temperature(2), rows, lambda purpose: Fresh(0), repeats=4, aware=True)
+    >>> unused = np.zeros((1, 5), int)
+    >>> outputs = Outputs(np.zeros((1, 5, 1, 2)), np.zeros(5, int), np.arange(5), unused)
+    >>> seen = observe(Temperature(2), outputs, lambda purpose: Fresh(0), repeats=4, aware=True)
     >>> [chunk.shape for chunk in seen.repeat(3)]
     [(3, 5, 1, 2)]
     """
@@ -61,12 +101,12 @@ def observe(
             if constant:
                 yield np.broadcast_to(first[start : start + rows], (count, *part.shape))
                 continue
-            answered = [
+            predictions = [
                 defense(part, noise(f"further {repeat} block {block}")) for repeat in range(count)
             ]
-            yield numerics.log_probabilities(np.stack(answered))
+            yield numerics.log_probabilities(np.stack(predictions))
 
-    def ask(count: int) -> Iterator[Float64]:
+    def query(count: int) -> Iterator[Float64]:
         if not 1 <= count <= repeats - 1:
             raise QueryBudgetError(
                 f"The attack asked for {count} further answers to each query; the threat model "
@@ -79,43 +119,47 @@ def observe(
     constant = defense.repeatable or source.repeatable
     first = numerics.log_probabilities(defense(logits, source))
     undo = defense.undo if aware else numerics.centred
-    return Observation(outputs.labels, outputs.ids, first, repeats, ask, undo, constant=constant)
+    return Observation(outputs.labels, outputs.ids, first, repeats, query, undo, constant=constant)
 
 
-def recover(observed: Observation, queries: int = 1) -> Observation:
-    """What an informed attacker makes of its answers: undone, and averaged over repeats.
+def recover(observation: Observation, queries: int = 1) -> Observation:
+    """Undo the defense's deterministic part and average over repeated queries.
 
-    Each answer is turned into what `Defense.undo` recovers of the logits, centred; their mean over
-    the queries is sufficient for noise of a fixed variance. Statistics are then taken of it.
+    Each prediction is turned into what `Defense.undo` recovers of the logits, centred. For noise of
+    a fixed variance their mean over the queries is a sufficient statistic.
 
     Args:
-        observed: answers behind a defense.
-        queries: Q, how often each query is asked, at most the threat model's repeats.
+        observation: predictions behind a defense.
+        queries: Q, the number of predictions averaged, at most ``observation.repeats``.
 
     Returns:
-        One answer a query, log-probabilities of the mean; nothing further can be asked of it.
+        Log-probabilities [N, A, K] of the mean, likewise for the population; no further
+        predictions can be queried.
+
+    Raises:
+        QueryBudgetError: if ``queries`` is above the threat model's repeats.
 
     >>> from dynanoise.defenses.temperature import Temperature
-    >>> from dynanoise.noise.fresh import Fresh
     >>> rows = Outputs([[[[3.0, 1.0]]]], [0], [0], [[1]])
     >>> seen = observe(Temperature(10), rows, lambda purpose: Fresh(0), aware=True)
     >>> clear = recover(seen).log_probs[0, 0]
     >>> float(clear[0] - clear[1]).__round__(9)
     2.0
     """
-    total = observed.undo(observed.log_probs)
-    if queries > 1 and not observed.constant:
+    total = observation.undo(observation.log_probs)
+    if queries > 1 and not observation.constant:
         sums, start = np.zeros_like(total), 0
-        for chunk in observed.repeat(queries - 1):
+        for chunk in observation.repeat(queries - 1):
             stop = start + chunk.shape[1]
-            sums[start:stop] = observed.undo(chunk).sum(axis=0)
+            sums[start:stop] = observation.undo(chunk).sum(axis=0)
             start = stop
         total = (total + sums) / queries
+    population = observation.population
     return Observation(
-        observed.labels,
-        observed.ids,
+        observation.labels,
+        observation.ids,
         numerics.log_softmax(total),
-        population=None if observed.population is None else recover(observed.population, queries),
+        population=None if population is None else recover(population, queries),
     )
 
 
@@ -126,37 +170,37 @@ def observe_shadows(
     *,
     repeats: int = 1,
 ) -> ShadowObservations:
-    """Shadow models behind the defense, as an attacker who knows of it has them.
+    """Predictions of shadow models behind the defense, for an attacker who knows it.
 
     Args:
-        defenses: one for each shadow model, fitted to it.
+        defenses: M, each fitted to one shadow model.
         outputs: of the M shadow models.
-        noise: of each shadow model; the attacker's own, never the target's.
+        noise: of each shadow model; never the target's.
         repeats: as for `observe`.
     """
-    seen = tuple(
+    observed = tuple(
         observe(defense, outputs, noise(model), model=model, repeats=repeats, aware=True)
         for model, defense in enumerate(defenses)
     )
-    return ShadowObservations(seen, outputs.use, outputs)
+    return ShadowObservations(observed, outputs.use, outputs)
 
 
 def undefended_shadows(outputs: Outputs) -> ShadowObservations:
-    """Shadow models' own answers, as an attacker who does not know of the defense has them."""
-    rows = numerics.log_probabilities(undefended()(outputs.logits.astype(np.float64)))
-    seen = tuple(Observation(outputs.labels, outputs.ids, of_one) for of_one in rows)
-    return ShadowObservations(seen, outputs.use, outputs)
+    """Undefended predictions of shadow models, for an attacker who does not know the defense."""
+    log_probs = numerics.log_probabilities(undefended()(outputs.logits.astype(np.float64)))
+    observed = tuple(Observation(outputs.labels, outputs.ids, rows) for rows in log_probs)
+    return ShadowObservations(observed, outputs.use, outputs)
 
 
 def observe_shadow_logits(
     logits: npt.ArrayLike, labels: npt.ArrayLike, use: npt.ArrayLike
 ) -> ShadowObservations:
-    """Undefended shadow answers from plain arrays.
+    """Undefended predictions of shadow models from plain arrays.
 
     Args:
-        logits: (or ln p) [M, N, K].
-        labels: [N].
-        use: [M, N], 1 for trained on, 0 for not.
+        logits: logits or ln p, [M, N, K].
+        labels: true classes [N].
+        use: [M, N], 1 for a member, 0 for a non-member, -1 for hidden.
     """
     rows = np.asarray(logits, dtype=np.float64)[:, :, None]
     ids = np.arange(rows.shape[1])
@@ -164,12 +208,15 @@ def observe_shadow_logits(
 
 
 def observe_logits(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:
-    """Undefended answers of one model from plain arrays: logits (or ln p) [N, K], labels [N].
+    """Undefended predictions of one model from plain arrays.
+
+    Args:
+        logits: logits or ln p, [N, K].
+        labels: true classes [N].
 
     >>> observe_logits(np.log([[0.25, 0.75]]), labels=[1]).log_probs.round(4).tolist()
     [[[-1.3863, -0.2877]]]
     """
     rows = np.asarray(logits, dtype=np.float64)[None]
-    return observe_shadow_logits(
-        rows, labels, np.zeros(rows.shape[:2], dtype=np.int8)
-    ).observations[0]
+    use = np.zeros(rows.shape[:2], dtype=np.int8)
+    return observe_shadow_logits(rows, labels, use).observations[0]

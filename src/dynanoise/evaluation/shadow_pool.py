@@ -1,177 +1,257 @@
-"""Methods x attacks on pools of models -> findings."""
+"""A pool of models over the same records: each is the target once, the others its shadow models."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from dynanoise.core.defense import Method
-from dynanoise.core.errors import DynaNoiseError
-from dynanoise.core.numerics import Float64
-from dynanoise.core.outputs import Pool
-from dynanoise.core.result import STRONGEST, AttackProtocol, Metric
+from dynanoise.attacks.pseudo_targets import LeaveOneOut, leave_one_out
+from dynanoise.core import membership
+from dynanoise.core.defense import Defense, Method, Noise
+from dynanoise.core.errors import InputError
+from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.outputs import Outputs, Pool, View
+from dynanoise.core.result import AttackProtocol, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.data.canaries import Canaries
-from dynanoise.evaluation.evidence import Keep
-from dynanoise.evaluation.executors import Alone, Judges, tell
-from dynanoise.evaluation.measurement import Asked, Level, Measured, Progress, Task
-from dynanoise.evaluation.paper_split import Finding
-from dynanoise.metrics import intervals
-from dynanoise.metrics.bootstrap import FPRS, Bootstrap, percentile_interval, resample
-from dynanoise.metrics.midput import mean_gains, worst_case_gain
+from dynanoise.evaluation.canaries import canary_metrics
+from dynanoise.evaluation.design import ModelNoise
+from dynanoise.evaluation.provenance import count_records
+from dynanoise.evaluation.responses import noise_of, observe, recover
+from dynanoise.evaluation.trial import Trial
+from dynanoise.metrics.bootstrap import PoolScores, bootstrap
+from dynanoise.metrics.success import Success
 
-Refused = Callable[[str, DynaNoiseError], None]
-"""Called with an attack's name and why these models are too few for it."""
-
-Memory = dict[tuple[Hashable, ...], Measured]
-"""Methods with repeatable answers, by everything that they depend on."""
+PSEUDO_TARGETS = 3
+"""Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""
 
 
-def judge_pool(
+@dataclass(frozen=True, eq=False)
+class Roles:
+    """Roles of the models when one of them is the target; they depend on membership alone.
+
+    Attributes:
+        target: the target among all models, and its shadow models.
+        pseudo_targets: shadow models that are played as targets, among the shadow models.
+    """
+
+    target: LeaveOneOut
+    pseudo_targets: tuple[LeaveOneOut, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShadowPool:
+    """Leave-one-out over a pool of models.
+
+    Every record has the same number of in- and out-models for every target. Intervals are over
+    resampled models and records.
+
+    Attributes:
+        pool: M models over the same N records.
+        attacker: the attacker's own models, trained on the same records as those of ``pool``; None
+            for an attacker who has the pool's.
+        canaries: records of the pool whose success is also measured apart.
+
+    Raises:
+        InputError: if the attacker's models are others in number or membership.
+    """
+
+    pool: Pool
+    attacker: Pool | None = None
+    canaries: Canaries | None = None
+
+    def __post_init__(self) -> None:
+        attacker = self.attacker
+        if attacker and not np.array_equal(attacker.examples.use, self.pool.examples.use):
+            raise InputError(
+                f"The attacker's {attacker.models} models were not trained on the same records as "
+                f"the {self.pool.models} targets.",
+                "Draw both from one split.",
+            )
+
+    @property
+    def examples(self) -> Outputs:
+        """See `Design`."""
+        return self.pool.examples
+
+    @property
+    def seed(self) -> int:
+        """See `Design`."""
+        return self.pool.seed
+
+    @property
+    def split(self) -> str:
+        """See `Design`."""
+        return self.pool.split
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of models and records, see `count_records`.
+
+        Raises:
+            TooFewRecordsError: if too few records have both an in- and an out-model.
+        """
+        use = self.examples.use
+        k = membership.shadows_for_all(use)
+        inside, outside = ((use == value).sum(axis=0) - (use == value) for value in (1, 0))
+        scored = np.minimum(inside, outside) >= k
+        return count_records(self.pool, np.where(scored, use, np.int8(-1)))
+
+    @cached_property
+    def roles(self) -> tuple[Roles, ...]:
+        """Roles of the models for each of them as the target.
+
+        Raises:
+            TooFewRecordsError: if there are too few models for equal numbers of in- and out-models,
+                or to play some as targets.
+        """
+        use, models = self.examples.use, range(self.pool.models)
+        k = membership.shadows_for_all(use)
+        found = []
+        for target in models:
+            others = tuple(model for model in models if model != target)
+            seed = derive(self.seed, "hidden", target)
+            kept = membership.equal_numbers(use[list(others)], k, seed)
+            played = leave_one_out(
+                kept, self.examples.ids, PSEUDO_TARGETS, derive(self.seed, "pseudo")
+            )
+            found.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
+        return tuple(found)
+
+    def first(self, targets: int) -> ShadowPool:
+        """See `Design`."""
+        attacker = self.attacker and self.attacker.first(targets)
+        return replace(self, pool=self.pool.first(targets), attacker=attacker)
+
+    def views(self, threat: ThreatModel) -> Iterator[View]:
+        """See `Design`: of the pool's models, then of the attacker's own."""
+        for pool in filter(None, (self.pool, self.attacker)):
+            yield from (pool.view(model) for model in range(pool.models))
+
+    def noise(self, method: Method) -> ModelNoise:
+        """See `Design`."""
+        pool = self.pool
+        return lambda model, role: noise_of(method, pool.seed, pool.split, method.name, role, model)
+
+    def trials(
+        self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
+    ) -> Iterator[Trial]:
+        """See `Design`: one trial for each model."""
+        targets = defenses[: self.pool.models]
+        observed = shadows = _observe_all(self.pool, targets, threat, noise, "target")
+        alike = threat.knows_defense and all(defense.repeatable for defense in targets)
+        # Repeatable noise has a key, and the attacker's is another one.
+        alike = alike and not noise(0, "target")("examples first").repeatable
+        others = self.attacker or self.pool
+        if self.attacker or not alike:
+            others_defenses = defenses[self.pool.models :] or targets
+            shadows = _observe_all(others, others_defenses, threat, noise, "shadow")
+        use = self.examples.use
+        everyone = ShadowObservations(shadows, use, others.examples)
+        for target, roles in enumerate(self.roles):
+            of_target = roles.target.shadows(everyone)
+            yield Trial(
+                observed[target],
+                of_target,
+                tuple(role.pseudo_target(of_target) for role in roles.pseudo_targets),
+                use[target] == 1,
+                # Without membership of the target, or without shadow models, nothing is scored.
+                membership.eligible(of_target.use) & (use[target] >= 0),
+            )
+
+    def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
+        """See `Design`: logits in float64."""
+        if not len(self.pool.test.labels):
+            return
+        for model in range(self.pool.models):
+            parts = self.pool.test.select(models=[model]), self.pool.view(model).members
+            test, members = (replace(p, logits=p.logits.astype(np.float64)) for p in parts)
+            yield test, members
+
+    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+        """See `Design`, `bootstrap` and `canary_metrics`."""
+        seed = derive(self.seed, "bootstrap")
+        found = bootstrap(scores, seed, fprs=fprs)
+        metrics = found.metrics
+        if self.canaries is not None:
+            ids = self.examples.ids
+            metrics |= canary_metrics(scores, ids, self.canaries, seed, fprs=fprs)
+        return Success(metrics, found.replicates)
+
+
+def _observe_all(
+    pool: Pool,
+    defenses: Sequence[Defense],
+    threat: ThreatModel,
+    noise: ModelNoise,
+    role: str,
+) -> tuple[Observation, ...]:
+    """Every model behind its defense: examples, with the reference as the population."""
+
+    def observe_part(model: int, outputs: Outputs, part: str) -> Observation:
+        source = noise(model, role)
+
+        def of_part(purpose: str) -> Noise:
+            return source(f"{part} {purpose}")
+
+        observed = observe(
+            defenses[model],
+            outputs,
+            of_part,
+            model=model,
+            repeats=threat.repeats,
+            aware=threat.knows_defense,
+        )
+        return recover(observed, threat.repeats)
+
+    return tuple(
+        replace(
+            observe_part(model, pool.examples, "examples"),
+            population=observe_part(model, pool.reference, "population"),
+        )
+        for model in range(pool.models)
+    )
+
+
+def shadow_pools(
     pools: Mapping[str, Pool],
-    methods: Sequence[Method],
     protocol: AttackProtocol,
-    progress: Progress = lambda step: None,
-    *,
     attackers: Mapping[str, Pool] | None = None,
-    keep: Keep | None = None,
-    fprs: Sequence[float] = FPRS,
-    refused: Refused | None = None,
-    memory: Memory | None = None,
     canaries: Canaries | None = None,
-    judges: Judges | None = None,
-) -> Iterator[Finding]:
-    """Every method under every attack of a protocol, each model of its pool the target once.
+) -> dict[str, ShadowPool]:
+    """Arrange pools of models for a protocol.
 
     Args:
         pools: by recipe, over the same records with the same membership; one may have fewer models
-            than another. MIDPUT compares with the baseline on the first so many models.
-        methods: the first is the baseline of MIDPUT; those whose recipe has no pool are left
-            out.
-        protocol: whose attacker the shadow models belong to.
-        progress: called with a method's and an attack's name when that is done.
-        attackers: by the target's recipe, the models that the attacker has instead of the pool's
-            own; of both, as many as there are of the fewer are used.
-        keep: is shown scores and answers, for a report.
-        fprs: false positive rates at which the TPR is wanted.
-        refused: see `attack_pool`.
-        memory: what was found about these pools under other protocols, to be added to. A method
-            that always gives the same answer need not be asked again with another query budget.
-        canaries: of these pools; results of attacks then say how well they do on them.
-        judges: who measures, one method after the other or several at once, which makes
-            no difference to the numbers; None for the former.
+            than another.
+        protocol: near-duplicates are left out unless it queries them.
+        attackers: by the target's recipe, models that the attacker has instead of the pool's own;
+            of both, as many are used as there are of the fewer.
+        canaries: of these pools.
 
-    Yields:
-        For each method one finding for each attack, one for "strongest", and one for utility,
-        which a pool without test data does not have.
+    Returns:
+        Designs by recipe.
 
     Raises:
-        InputError: if the protocol asks about near-duplicates and the models were not.
+        InputError: if the protocol queries near-duplicates and there are no predictions about any,
+            or if the attacker's models have another membership.
     """
-    known = {} if memory is None else memory
-    lenient, answers = refused is not None, keep is not None
-    tasks = tasks_of(pools, methods, protocol, attackers, fprs, canaries, lenient, answers)
-    before: dict[int, Level] = {}
-    for one, measured in _measured(tasks, known, judges or Alone(), progress):
-        if measured.level is not None:
-            before.setdefault(one.asked.models, measured.level)
-        if one.silent:  # it was only for MIDPUT
-            continue
-        for name, error in measured.refused:
-            assert refused is not None
-            refused(name, error)
-        for finding, done in measured.attacks:
-            if keep is not None:
-                keep.attacked(one.method, protocol, one.asked.pool, done)
-            yield finding
-        for model, said in enumerate(measured.answers):
-            assert keep is not None
-            keep.answered(one.method, model, said, one.asked.pool.test.labels)
-        if measured.utility is not None and measured.level is not None:
-            metrics = {name: intervals.mean(values) for name, values in measured.values.items()}
-            metrics |= _trade_off(before[one.asked.models], measured.level, one.asked.pool)
-            yield replace(measured.utility, metrics=metrics)
-
-
-def tasks_of(
-    pools: Mapping[str, Pool],
-    methods: Sequence[Method],
-    protocol: AttackProtocol,
-    attackers: Mapping[str, Pool] | None = None,
-    fprs: Sequence[float] = FPRS,
-    canaries: Canaries | None = None,
-    lenient: bool = False,
-    answers: bool = False,
-) -> list[Task]:
-    """What `judge_pool` measures: the baseline on fewer models where some have fewer, then all."""
-    asked = {
-        recipe: Asked.of(pool, (attackers or {}).get(recipe, pool), protocol)
-        for recipe, pool in pools.items()
-    }
-    judged = [one for one in methods if one.recipe in asked]
-    whole = asked[methods[0].recipe]
-    fewer = sorted({asked[one.recipe].models for one in judged} - {whole.models})
-    alike = tuple(fprs), canaries, lenient, answers
-    silent = [Task(methods[0], whole.first(n), protocol, *alike, silent=True) for n in fewer]
-    return silent + [Task(one, asked[one.recipe], protocol, *alike) for one in judged]
-
-
-def _measured(
-    tasks: Sequence[Task], known: Memory, judges: Judges, progress: Progress
-) -> Iterator[tuple[Task, Measured]]:
-    """Every task with what came of it, in order; what is known is not measured again."""
-    missing = [task.key not in known for task in tasks]
-    fresh = judges([task for task, new in zip(tasks, missing, strict=True) if new], progress)
-    for task, new in zip(tasks, missing, strict=True):
-        if new:
-            found = next(fresh)
-            if found.repeatable:
-                known[task.key] = found
-        else:
-            found = known[task.key]
-            tell(task, found, progress)
-        yield task, found
-
-
-def _trade_off(before: Level, after: Level, pool: Pool) -> dict[str, Metric]:
-    """MIDPUT and its stricter forms, with intervals of paired resampling."""
-    names = [name for name in after.success if name != STRONGEST and name in before.success]
-
-    # Where few non-members are scored there is no TPR at a low FPR.
-    tprs = [name for name in before.success[STRONGEST].point if name.startswith("tpr@")]
-
-    def at(
-        of: Callable[[Bootstrap], Mapping[str, Float64]], weights: Float64
-    ) -> dict[str, Float64]:
-        """For success rates [replicates] and weights of the models [replicates, M]."""
-        drop = np.asarray((weights @ (before.accuracy - after.accuracy)) / weights.sum(axis=1))
-
-        def rates(rate: str, level: Level, attacks: Sequence[str]) -> Float64:
-            return np.stack([of(level.success[name])[rate] for name in attacks])
-
-        # The mean is over the same attacks on both sides; the strongest may be any of either.
-        old, new = (rates("asr", level, names) for level in (before, after))
-        found = mean_gains(old, new, drop)
-        for rate, suffix in {"asr": "", **{name: f"_{name}" for name in tprs}}.items():
-            old, new = (
-                rates(rate, level, [name for name in level.success if name != STRONGEST])
-                for level in (before, after)
+    designs = {}
+    for recipe, pool in pools.items():
+        attacker = (attackers or {}).get(recipe, pool)
+        if protocol.threat.augmented and pool.examples.inputs == 1:
+            raise InputError(
+                f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
+                "answered originals only.",
+                "Ask them about near-duplicates as well, or use a protocol that does not.",
             )
-            found[f"midput_oracle{suffix}"] = worst_case_gain(old, new, drop)
-            # The attacker's own choice on both sides, not the best of each in hindsight.
-            old, new = (rates(rate, level, [STRONGEST]) for level in (before, after))
-            found[f"midput_worst_case{suffix}"] = worst_case_gain(old, new, drop)
-        return found
-
-    models, records = pool.examples.use.shape
-    drawn = np.array([w for w, _ in resample(models, records, derive(pool.seed, "bootstrap"))])
-    point = at(
-        lambda found: {name: np.array([value]) for name, value in found.point.items()},
-        np.ones((1, models)),
-    )
-    spread = at(lambda found: found.replicates, drawn)
-    return {
-        name: percentile_interval(float(value[0]), spread[name]) for name, value in point.items()
-    }
+        models = min(pool.models, attacker.models)
+        own, other = (
+            one.first(models) if protocol.threat.augmented else one.originals().first(models)
+            for one in (pool, attacker)
+        )
+        designs[recipe] = ShadowPool(own, None if attacker is pool else other, canaries)
+    return designs

@@ -1,40 +1,175 @@
-"""Attacks on a pool of many examples, some of them at a time.
+"""Attacks on a pool of many examples, some of them at a time, from memory or from mapped files.
 
-The scores are those of `leave_one_out.attack_pool` on undefended answers: each model is the target
-once, with the same shadow models for every example. What is chosen on pseudo-targets, thresholds
-and the strongest attack, is not made here.
+Scores are those of `ShadowPool` on undefended predictions: each model is the target once, with the
+same shadow models for every example. Thresholds and the strongest attack, which are chosen on
+pseudo-targets, are left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.pseudo_targets import LeaveOneOut
 from dynanoise.core import membership
-from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Bools, Float64, Int64
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.numerics import Bools, Float64, Int8, Int64
 from dynanoise.core.observation import ShadowObservations
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
 from dynanoise.core.workers import begin, worker_processes
-from dynanoise.evaluation.pool_files import Shards
 from dynanoise.evaluation.responses import undefended_shadows
 from dynanoise.metrics.bootstrap import FPRS
 from dynanoise.metrics.roc import resolves, roc
 
+_FILES = ("logits", "labels", "ids", "use")
+
+
+class Shards(Protocol):
+    """Examples of a pool in parts."""
+
+    @property
+    def use(self) -> Int8:
+        """Membership of all examples, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
+
+    @property
+    def slices(self) -> list[slice]:
+        """Positions of the examples of each part, in order."""
+
+    def part(self, examples: slice) -> Outputs:
+        """Outputs of all models about the examples of one part."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slices:
+    """Outputs in memory, read in parts of ``size`` examples."""
+
+    outputs: Outputs
+    size: int = 5_000
+
+    @property
+    def use(self) -> Int8:
+        """See `Shards`."""
+        return self.outputs.use
+
+    @property
+    def slices(self) -> list[slice]:
+        """See `Shards`."""
+        return _slices(len(self.outputs.ids), self.size)
+
+    def part(self, examples: slice) -> Outputs:
+        """See `Shards`."""
+        return self.outputs.select(examples=examples)
+
+
+@dataclass(frozen=True, eq=False)
+class PoolFiles:
+    """A folder with the files of `write_pool`, mapped into memory.
+
+    Args:
+        folder: of the files; logits are float16, float32 or float64 [M, N, A, K].
+        size: examples of one part; memory grows with it.
+
+    Raises:
+        DataFileError: on use, if a file is missing or is not an array.
+    """
+
+    folder: Path
+    size: int = 5_000
+
+    def _array(self, name: str) -> npt.NDArray[Any]:
+        try:
+            array: npt.NDArray[Any] = np.load(
+                self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False
+            )
+        except (OSError, ValueError) as error:
+            raise DataFileError(
+                f"{self.folder / name}.npy cannot be read ({error}).", "Write the pool anew."
+            ) from error
+        return array
+
+    @property
+    def use(self) -> Int8:
+        """See `Shards`."""
+        return self._array("use")
+
+    @property
+    def slices(self) -> list[slice]:
+        """See `Shards`."""
+        return _slices(self.use.shape[1], self.size)
+
+    def part(self, examples: slice) -> Outputs:
+        """See `Shards`."""
+        logits = np.array(self._array("logits")[:, examples])
+        if logits.dtype == np.float16:
+            logits = logits.astype(np.float32)
+        rest = {name: np.array(self._array(name)[..., examples]) for name in _FILES[1:]}
+        return Outputs(logits, **rest)
+
+
+def write_pool(
+    folder: Path,
+    models: Iterable[npt.NDArray[Any]],
+    labels: Int64,
+    ids: Int64,
+    use: Int8,
+    *,
+    dtype: npt.DTypeLike = np.float32,
+) -> None:
+    """Write the files of a pool model by model, so that memory holds one model's outputs at a time.
+
+    Args:
+        folder: created if it is missing.
+        models: logits [N, A, K] of each model.
+        labels: int64 [N], true classes.
+        ids: int64 [N], without repetition.
+        use: int8 [M, N], membership.
+        dtype: of the logits on disk; float16 keeps three decimal digits.
+
+    Raises:
+        InputError: if there are fewer or more models than rows of ``use``, or of other shapes.
+        OSError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    mapped: Any = None
+    count = 0
+    for model, logits in enumerate(models):
+        if mapped is None:
+            shape = (len(use), *logits.shape)
+            mapped = np.lib.format.open_memmap(folder / "logits.npy", "w+", dtype, shape)
+        if model >= len(use) or logits.shape != mapped.shape[1:] or len(logits) != use.shape[1]:
+            raise InputError(
+                f"Model {model} answered with shape {logits.shape}, and use has shape {use.shape}.",
+                "Give logits [N, A, K] for each of the M rows of use [M, N].",
+            )
+        mapped[model] = logits
+        count += 1
+    if count != len(use):
+        raise InputError(f"There are {count} models, and use has {len(use)}.", "Give all.")
+    mapped.flush()
+    for name, array in (("labels", labels), ("ids", ids), ("use", use)):
+        np.save(folder / f"{name}.npy", array)
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    if size < 1:
+        raise InputError(f"Parts have {size} examples.", "Use at least one.")
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
 
 @dataclass(frozen=True, eq=False)
 class ShardScores:
-    """What an attack achieved on a pool.
+    """Scores of an attack on a pool.
 
     Attributes:
-        targets: int64 [T], which models were attacked.
+        targets: int64 [T], positions of the models that were attacked.
         scores: float64 [T, N], larger = more likely a member; 0 where nothing was scored.
         members: bool [T, N], the truth.
         scored: bool [T, N]; False where an example had no shadows, or its use is hidden.
@@ -46,16 +181,20 @@ class ShardScores:
     scored: Bools
 
     def metrics(self, fprs: Sequence[float] = FPRS) -> dict[str, float]:
-        """``auc``, the mean over targets, and ``tpr@0.001`` and so on of all pairs together.
+        """Metrics of `metrics.bootstrap.bootstrap` without intervals.
 
-        They equal those of `metrics.bootstrap.bootstrap`, without intervals. A TPR is left out if
-        fewer than 10 non-members resolve it.
+        Args:
+            fprs: false positive rates at which the TPR is wanted.
+
+        Returns:
+            ``auc``, the mean over targets; ``tpr@0.001`` and so on of all pairs together, each left
+            out if fewer than 10 non-members resolve it.
         """
         areas = [
             roc(scores[kept], members[kept]).auc
             for scores, members, kept in zip(self.scores, self.members, self.scored, strict=True)
         ]
-        found = {"auc": float(np.mean(areas))}
+        metrics = {"auc": float(np.mean(areas))}
         inside = self.scores[self.scored & self.members]
         outside = self.scores[self.scored & ~self.members]
         outside.sort()
@@ -63,12 +202,12 @@ class ShardScores:
             if resolves(fpr, len(outside)):
                 allowed = int((fpr + 1e-12) * len(outside))
                 bar = outside[-allowed - 1] if allowed < len(outside) else -np.inf
-                found[f"tpr@{fpr:g}"] = float((inside > bar).mean())
-        return found
+                metrics[f"tpr@{fpr:g}"] = float((inside > bar).mean())
+        return metrics
 
 
 class _Plan(NamedTuple):
-    """What is the same for all shards; it can be handed to another process."""
+    """Values that all parts share; they can be handed to another process."""
 
     shards: Shards
     attack: Attack
@@ -88,7 +227,7 @@ def score_by_shards(
     population: Outputs | None = None,
     workers: int = 1,
 ) -> ShardScores:
-    """Scores of an attack on every example, from one part of the examples after the other.
+    """Score every example with an attack, one part of the examples after the other.
 
     Beside the scores, 9 bytes for each target and example, memory holds one part a worker: about
     25 bytes for each of its logits.
@@ -96,15 +235,15 @@ def score_by_shards(
     Args:
         shards: the pool.
         attack: "lira", or "rmia" with a population. Where one standard deviation stands for all
-            examples (LiRA's variance "residual" and "raw"), all parts are looked at twice.
-        seed: of the pool, which decides who is hidden (see `membership.equal_numbers`).
+            examples (LiRA's variance "residual" and "raw"), all parts are read twice.
+        seed: of the pool, for `membership.equal_numbers`.
         targets: models to attack; None for all. The others are the shadows of each.
-        population: all models' answers about known non-members, the pool's reference.
+        population: outputs of all models about known non-members, the pool's reference.
         workers: processes; the scores are the same with any number.
 
     Raises:
-        InputError: if the attack cannot score some examples at a time, or ``targets`` are no models
-            of the pool.
+        InputError: if the attack cannot score some examples at a time, or the pool has no models at
+            ``targets``.
         TooFewRecordsError: if too few examples have shadow models of both kinds.
     """
     use = shards.use
@@ -122,10 +261,10 @@ def score_by_shards(
     with _at_work(plan, workers) as each:
         gathered: list[Any] = [None] * len(chosen)
         if _shares(plan, slices):
-            for found in each(_gather, slices, gathered):
+            for sums in each(_gather, slices, gathered):
                 gathered = [
                     more if so_far is None else so_far if more is None else so_far + more
-                    for so_far, more in zip(gathered, found, strict=True)
+                    for so_far, more in zip(gathered, sums, strict=True)
                 ]
         for examples, (part, kept) in zip(slices, each(_score, slices, gathered), strict=True):
             scores[:, examples], scored[:, examples] = part, kept
@@ -134,17 +273,17 @@ def score_by_shards(
 
 
 class _Part(NamedTuple):
-    """Some examples as the attacker sees them: all models, and everybody's role for each target."""
+    """Some examples as an attacker observes them: all models, and their roles for each target."""
 
     everyone: ShadowObservations
     roles: tuple[LeaveOneOut, ...]
 
     def eligible(self, place: int) -> Bools:
-        """Which of the examples have shadows, bool [n]."""
+        """True for examples that have shadow models, bool [n]."""
         return membership.eligible(self.roles[place].use)
 
     def shadows(self, place: int) -> ShadowObservations:
-        """Of a target."""
+        """Shadow models of a target."""
         return self.roles[place].shadows(self.everyone)
 
 
@@ -152,27 +291,28 @@ def _part(plan: _Plan, examples: slice) -> _Part:
     outputs = plan.shards.part(examples)
     everyone = undefended_shadows(outputs)
     if plan.population is not None:
-        known = undefended_shadows(plan.population).observations
-        seen = [
-            replace(one, population=z) for one, z in zip(everyone.observations, known, strict=True)
-        ]
-        everyone = replace(everyone, observations=tuple(seen))
+        populations = undefended_shadows(plan.population).observations
+        observed = tuple(
+            replace(own, population=population)
+            for own, population in zip(everyone.observations, populations, strict=True)
+        )
+        everyone = replace(everyone, observations=observed)
     roles = []
     for target in plan.targets:
         others = tuple(model for model in range(len(outputs.use)) if model != target)
-        left = membership.equal_numbers(
+        kept = membership.equal_numbers(
             outputs.use[list(others)],
             plan.k,
             derive(plan.seed, "hidden", target),
             start=examples.start,
             total=plan.total,
         )
-        roles.append(LeaveOneOut(target, others, left))
+        roles.append(LeaveOneOut(target, others, kept))
     return _Part(everyone, tuple(roles))
 
 
 def _shares(plan: _Plan, slices: Sequence[slice]) -> bool:
-    """True if the attack learns something from all examples, by the first that have shadows."""
+    """True if the attack learns from all examples, by the first part that has shadow models."""
     for examples in slices:
         part = _part(plan._replace(targets=plan.targets[:1]), examples)
         if part.eligible(0).any():
@@ -181,7 +321,7 @@ def _shares(plan: _Plan, slices: Sequence[slice]) -> bool:
 
 
 def _gather(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> list[Any]:
-    """What a part adds, for each target."""
+    """Sums of a part for each target."""
     part = _part(plan, examples)
     return [
         plan.attack.gather(part.shadows(place)) if part.eligible(place).any() else None
@@ -190,7 +330,7 @@ def _gather(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> list[Any]:
 
 
 def _score(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> tuple[Float64, Bools]:
-    """Scores [T, n] of a part, and which of them mean something."""
+    """Scores [T, n] of a part, and True where they count."""
     part = _part(plan, examples)
     kept = np.stack([part.eligible(place) for place in range(len(plan.targets))])
     scores = np.zeros(kept.shape)
@@ -202,13 +342,13 @@ def _score(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> tuple[Float
 
 
 _Each = Callable[..., Iterator[Any]]
-"""Calls a function for every part: with the plan, the part and what was gathered."""
+"""Calls a function for every part with the plan, the part and the gathered sums."""
 
 
 @contextmanager
 def _at_work(plan: _Plan, workers: int) -> Iterator[_Each]:
     if workers == 1:
-        yield lambda do, slices, gathered: (do(plan, one, gathered) for one in slices)
+        yield lambda do, slices, gathered: (do(plan, part, gathered) for part in slices)
         return
     with worker_processes(workers, _begin, plan) as processes:
 
@@ -219,14 +359,14 @@ def _at_work(plan: _Plan, workers: int) -> Iterator[_Each]:
         yield each
 
 
-_given: list[_Plan] = []
-"""What a worker process received once."""
+_received: list[_Plan] = []
+"""The plan that a worker process received when it started."""
 
 
 def _begin(plan: _Plan, parent: int) -> None:
-    _given.append(plan)
+    _received.append(plan)
     begin(parent)
 
 
 def _call(do: Any, examples: slice, gathered: Sequence[Any]) -> Any:
-    return do(_given[0], examples, gathered)
+    return do(_received[0], examples, gathered)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
+from dynanoise.core.result import STRONGEST, Metric
+from dynanoise.metrics.bootstrap import percentile_interval
+from dynanoise.metrics.success import Success
 
 
 @dataclass(frozen=True)
@@ -119,3 +122,70 @@ def worst_case_gain(before: Float64, after: Float64, drop: Float64 | np.float64)
     0.0
     """
     return np.asarray(before.max(axis=0) - after.max(axis=0) - drop)
+
+
+def trade_off(
+    before: Mapping[str, Success],
+    after: Mapping[str, Success],
+    accuracy_before: Float64,
+    accuracy_after: Float64,
+    weights: Float64 | None,
+) -> dict[str, Metric]:
+    """Compute MIDPUT of a method and its stricter forms, as metrics of a result.
+
+    Args:
+        before: success of each attack on the baseline, by name.
+        after: likewise on the method; "strongest" is the attacker's own choice among the others.
+        accuracy_before: of each of the M models on test data without the defense, [M].
+        accuracy_after: likewise with it.
+        weights: how often each model is drawn in each replicate of ``before`` and ``after``,
+            [replicates, M]; None for one model, of which there are no replicates.
+
+    Returns:
+        ``midput`` and ``midput_leakage``, see `Midput`, over the attacks that both have. Of one
+        model ``midput_worst_case`` compares the best attack of either side in hindsight. Of a pool
+        that is ``midput_oracle``, and ``midput_worst_case`` compares the attacker's choice on
+        either side; both also for TPR at low FPR, as ``midput_worst_case_tpr@0.001`` and so on; all
+        have intervals of paired resampling.
+
+    Raises:
+        InputError: for one model, as of `midput`.
+    """
+    attacks = [[name for name in level if name != STRONGEST] for level in (before, after)]
+    if weights is None:
+        old, new = (
+            {name: level[name].metrics["asr"].value for name in names}
+            for level, names in zip((before, after), attacks, strict=True)
+        )
+        found = midput(old, new, float(accuracy_before[0]), float(accuracy_after[0]))
+        values = {"": found.mean, "_leakage": found.leakage, "_worst_case": found.worst_case}
+        return {f"midput{suffix}": Metric(value) for suffix, value in values.items()}
+    common = [name for name in attacks[1] if name in before]
+    # Where few non-members are scored there is no TPR at a low FPR.
+    tprs = [name for name in before[STRONGEST].metrics if name.startswith("tpr@")]
+
+    def at(value_of: Callable[[Success, str], Float64], weights: Float64) -> dict[str, Float64]:
+        """Values [replicates] for success rates [replicates] and weights [replicates, M]."""
+        drop = np.asarray((weights @ (accuracy_before - accuracy_after)) / weights.sum(axis=1))
+
+        def rates(rate: str, level: Mapping[str, Success], names: Sequence[str]) -> Float64:
+            return np.stack([value_of(level[name], rate) for name in names])
+
+        # The mean is over the same attacks on both sides; the strongest may be any of either.
+        values = mean_gains(rates("asr", before, common), rates("asr", after, common), drop)
+        for rate, suffix in {"asr": "", **{name: f"_{name}" for name in tprs}}.items():
+            # The best attack in hindsight on both sides, then the attacker's own choice.
+            old, new = rates(rate, before, attacks[0]), rates(rate, after, attacks[1])
+            values[f"midput_oracle{suffix}"] = worst_case_gain(old, new, drop)
+            old, new = rates(rate, before, [STRONGEST]), rates(rate, after, [STRONGEST])
+            values[f"midput_worst_case{suffix}"] = worst_case_gain(old, new, drop)
+        return values
+
+    point = at(
+        lambda success, rate: np.array([success.metrics[rate].value]),
+        np.ones((1, weights.shape[1])),
+    )
+    spread = at(lambda success, rate: success.replicates[rate], weights)
+    return {
+        name: percentile_interval(float(value[0]), spread[name]) for name, value in point.items()
+    }

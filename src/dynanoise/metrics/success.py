@@ -1,14 +1,31 @@
-"""Success of one attack on one model: rates of its decisions, and AUC."""
+"""Success of one attack: rates of its decisions, AUC, and their replicates."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.numerics import Bools
+from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.result import Metric
 from dynanoise.metrics import intervals
 from dynanoise.metrics.roc import roc
+
+
+@dataclass(frozen=True, eq=False)
+class Success:
+    """Success of one attack on one or several models.
+
+    Attributes:
+        metrics: by name, such as "auc", with 95% intervals where there are any.
+        replicates: by name, float64 [replicates], the same metrics in resampled pools of models;
+            empty where there is one model.
+    """
+
+    metrics: Mapping[str, Metric]
+    replicates: Mapping[str, Float64] = field(default_factory=dict)
 
 
 def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:

@@ -1,4 +1,4 @@
-"""The search over settings of DynaNoise: Optuna proposes, the objective judges."""
+"""Search over settings of DynaNoise: Optuna proposes, the objective evaluates."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, MissingExtraError
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.tuning.objective import Judged, Objective
+from dynanoise.tuning.objective import Objective, Setting
 
 if TYPE_CHECKING:
     from optuna import Trial
 
 Progress = Callable[[str], None]
-Judge = Callable[[Sequence[Method]], list[Judged]]
+EvaluateAll = Callable[[Sequence[Method]], list[Setting]]
 
 GENERATION = 50
-"""Settings that are proposed at once; the next ones learn from them."""
+"""Settings that are proposed at once; later proposals learn from them."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a setting may cost.
+    """Limits on the cost of a setting.
 
     Attributes:
         drop: of accuracy, at most.
@@ -35,7 +35,7 @@ class Limits:
         ece: expected calibration error, at most; None for no limit.
 
     Raises:
-        InputError: for a limit that is no number of at least 0.
+        InputError: for a limit below 0 or not finite.
     """
 
     drop: float = 0.01
@@ -48,25 +48,33 @@ class Limits:
                 raise InputError(f"The limit of {name} is {value!r}.", "Use a number from 0 on.")
 
     def excess(self, drop: float, nll: float, ece: float) -> dict[str, float]:
-        """By how much each limit is exceeded; 0 or less where it is kept.
+        """Amount by which each limit is exceeded; 0 or less where it is kept.
+
+        Args:
+            drop: of a setting's accuracy.
+            nll: negative log-likelihood of a setting.
+            ece: calibration error of a setting.
 
         >>> Limits(drop=0.01, nll=1.2).excess(0.0, 1.3, 0.5)
         {'drop': -0.01, 'nll': 0.10000000000000009}
         """
         pairs = {"drop": (drop, self.drop), "nll": (nll, self.nll), "ece": (ece, self.ece)}
-        return {name: found - most for name, (found, most) in pairs.items() if most is not None}
+        return {name: value - most for name, (value, most) in pairs.items() if most is not None}
 
-    def kept(self, judged: Judged) -> bool:
-        """Whether a setting keeps to all of them."""
-        excess = self.excess(judged.drop, judged.utility.nll, judged.utility.ece)
-        return all(over <= 0 for over in excess.values())
+    def excess_of(self, setting: Setting) -> dict[str, float]:
+        """`excess` of a setting."""
+        return self.excess(setting.drop, setting.utility.nll, setting.utility.ece)
+
+    def keep(self, setting: Setting) -> bool:
+        """True if a setting keeps to all limits."""
+        return all(over <= 0 for over in self.excess_of(setting).values())
 
 
 def reference_cells(gap: float) -> list[Method]:
-    """Cells without noise, of several widths and temperatures: what noise has to beat.
+    """Cells without noise of several widths and temperatures, as a reference for noise.
 
     Args:
-        gap: the median gap between the largest two logits.
+        gap: median gap between the two largest logits.
     """
     return [
         cells
@@ -80,20 +88,23 @@ def search(
     objective: Objective,
     limits: Limits,
     trials: int,
-    judge: Judge,
+    evaluate_all: EvaluateAll,
     progress: Progress = lambda step: None,
-) -> Iterator[Judged]:
-    """Settings that get better, by NSGA-II (Deb et al. 2002) as Optuna has it.
+) -> Iterator[Setting]:
+    """Search settings by NSGA-II (Deb et al. 2002) as Optuna has it.
 
     Two goals, a large worst-case MIDPUT and a small negative log-likelihood, under the limits. The
-    same objective, limits and trials give the same settings whoever judges them.
+    same objective, limits and trials give the same settings with any number of processes.
 
     Args:
         objective: gives scale and seed.
-        limits: what a setting may cost.
+        limits: on the cost of a setting.
         trials: how many settings, >= 1.
-        judge: `Objective.several`, or something that shares the work.
+        evaluate_all: `Objective.evaluate_all`, or a function that shares its work.
         progress: called after each setting.
+
+    Yields:
+        Settings in the order of their proposal.
 
     Raises:
         MissingExtraError: if Optuna is not installed.
@@ -106,57 +117,59 @@ def search(
     for start in _starts(gap)[:trials]:
         study.enqueue_trial(start)
     for begin in range(0, trials, GENERATION):
-        asked = [study.ask() for _ in range(min(GENERATION, trials - begin))]
-        judged = judge([_proposed(trial, gap) for trial in asked])
-        for trial, one in zip(asked, judged, strict=True):
-            for name, over in limits.excess(one.drop, one.utility.nll, one.utility.ece).items():
+        proposals = [study.ask() for _ in range(min(GENERATION, trials - begin))]
+        settings = evaluate_all([_method_of(trial, gap) for trial in proposals])
+        for trial, setting in zip(proposals, settings, strict=True):
+            for name, over in limits.excess_of(setting).items():
                 trial.set_constraint(name, over)
-            study.tell(trial, (one.gain, one.utility.nll))
+            study.tell(trial, (setting.gain, setting.utility.nll))
             progress(f"setting {trial.number}")
-            yield one
+            yield setting
 
 
-def front(judged: Sequence[Judged]) -> list[Judged]:
-    """Those that no other one beats in MIDPUT without a worse likelihood, likelihoods ascending.
+def front(settings: Sequence[Setting]) -> list[Setting]:
+    """Pareto front: settings of which none has both a larger MIDPUT and a better likelihood.
+
+    Returns:
+        The front by ascending negative log-likelihood.
 
     >>> from dynanoise.tuning.objective import Utility
-    >>> def one(gain, nll):
-    ...     return Judged(Method("x", DynaNoise()), gain, 0.0, Utility(1.0, nll, 0.0))
-    >>> [found.gain for found in front([one(0.1, 1.0), one(0.05, 1.1), one(0.2, 1.2)])]
+    >>> def setting(gain, nll):
+    ...     return Setting(Method("x", DynaNoise()), gain, 0.0, Utility(1.0, nll, 0.0))
+    >>> [best.gain for best in front([setting(0.1, 1.0), setting(0.05, 1.1), setting(0.2, 1.2)])]
     [0.1, 0.2]
     """
-    best, found = -np.inf, []
-    for one in sorted(judged, key=lambda one: (one.utility.nll, -one.gain)):
-        if one.gain > best:
-            best = one.gain
-            found.append(one)
-    return found
+    best: list[Setting] = []
+    for setting in sorted(settings, key=lambda setting: (setting.utility.nll, -setting.gain)):
+        if not best or setting.gain > best[-1].gain:
+            best.append(setting)
+    return best
 
 
 @contextmanager
-def judges(objective: Objective, workers: int) -> Iterator[Judge]:
-    """This process, or several that share the settings.
+def open_evaluation(objective: Objective, workers: int) -> Iterator[EvaluateAll]:
+    """Evaluate settings in this process, or share them among several.
 
     Args:
-        objective: what judges.
+        objective: evaluates settings.
         workers: processes, >= 1.
     """
     if workers == 1:
-        yield objective.several
+        yield objective.evaluate_all
         return
     from dynanoise.core.workers import worker_processes
-    from dynanoise.evaluation.executors import begin_judging
+    from dynanoise.evaluation.engine import begin_worker
 
-    with worker_processes(workers, begin_judging) as pool:
+    with worker_processes(workers, begin_worker) as processes:
 
-        def shared(methods: Sequence[Method]) -> list[Judged]:
-            count = 4 * workers  # parts, so that nobody waits long for the last
+        def evaluate_all(methods: Sequence[Method]) -> list[Setting]:
+            count = 4 * workers  # small parts, so that no process waits long for the last
             parts = [list(methods[index::count]) for index in range(count)]
-            futures = [pool.submit(objective.several, part) for part in parts]
-            done = [iter(future.result()) for future in futures]
-            return [next(done[index % count]) for index in range(len(methods))]
+            futures = [processes.submit(objective.evaluate_all, part) for part in parts]
+            settings = [iter(future.result()) for future in futures]
+            return [next(settings[index % count]) for index in range(len(methods))]
 
-        yield shared
+        yield evaluate_all
 
 
 def _study(seed: int) -> Any:
@@ -186,8 +199,8 @@ def _starts(gap: float) -> list[dict[str, Any]]:
     ]
 
 
-def _proposed(trial: Trial, gap: float) -> Method:
-    """A setting; scales follow the gap, because what is much noise depends on the logits."""
+def _method_of(trial: Trial, gap: float) -> Method:
+    """A proposed setting; its scales follow the gap, because logits of models differ in scale."""
     keyed = trial.suggest_categorical("noise", ["fresh", "keyed"]) == "keyed"
     variance = trial.suggest_float("base_variance", 0.003 * gap**2, 4 * gap**2, log=True)
     growth = trial.suggest_float("lambda_scale", 0.0, 4.0)
@@ -206,7 +219,7 @@ def _method(
     keep_label: bool,
     width: float | None,
 ) -> Method:
-    """A setting in three digits: more say nothing, and nobody wants to read them."""
+    """A setting in three digits; more would make no difference."""
 
     def rounded(value: float) -> float:
         return float(f"{value:.3g}")

@@ -1,4 +1,4 @@
-"""Finds a good setting of DynaNoise for models that are there already: search, then judge anew."""
+"""Tuning of DynaNoise for trained models: a search, then a full evaluation of the best settings."""
 
 from __future__ import annotations
 
@@ -13,27 +13,26 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation import provenance
-from dynanoise.evaluation.executors import several
+from dynanoise.evaluation.engine import evaluate, open_measurements
 from dynanoise.evaluation.feasibility import feasible
 from dynanoise.evaluation.protocols import adaptive, attacks_on
-from dynanoise.evaluation.shadow_pool import Memory, judge_pool
-from dynanoise.evaluation.subject import Subject, counts_of
-from dynanoise.tuning.objective import Judged, Objective, Utility
+from dynanoise.evaluation.provenance import Provenance, versions
+from dynanoise.evaluation.shadow_pool import shadow_pools
+from dynanoise.tuning.objective import Objective, Setting, Utility
 from dynanoise.tuning.options import TuneOptions
-from dynanoise.tuning.search import Limits, front, judges, reference_cells, search
+from dynanoise.tuning.search import Limits, front, open_evaluation, reference_cells, search
 
 SHARES = (1.0, 0.95, 0.9, 0.75, 0.5)
-"""Of the best gain: the cheapest setting of each is judged anew.
+"""Shares of the best gain: the cheapest setting of each is evaluated on other records.
 
-On other records one at a limit may be beyond it, and the next is then the answer.
+There a setting at a limit may exceed it, and the next one is then recommended.
 """
 
 NEAR_RECORDS = 2_500
-"""Records that are asked about with their near-duplicates, at most."""
+"""Records that are queried with their near-duplicates, at most."""
 
 NONE, LABEL, CELLS = "none", "calibrated_label", "cells"
-"""What settings are compared with: no defense, the label with its accuracy, cells without noise."""
+"""References: no defense, the label with its accuracy, cells without noise."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,11 @@ class TunePlan(TuneOptions):
         assert Limits(self.max_accuracy_drop, self.max_nll, self.max_ece)
 
     def limits(self, plain: float, label: float) -> Limits:
-        """With the default filled in.
+        """Limits with the default of ``max_nll`` filled in.
 
         Args:
             plain: negative log-likelihood of the undefended model.
-            label: of the label with its accuracy.
+            label: likewise of the label with its accuracy.
 
         >>> TunePlan().limits(1.0, 1.5).nll
         1.25
@@ -67,74 +66,79 @@ class TunePlan(TuneOptions):
         return Limits(self.max_accuracy_drop, nll, self.max_ece)
 
     def protocols(self, pool: Pool) -> tuple[AttackProtocol, ...]:
-        """How the best settings are judged anew."""
+        """Protocols of the evaluation of the best settings."""
         budgets = dict.fromkeys((1, self.queries))
         near = self.near and pool.examples.inputs > 1
-        found = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
-        can = feasible(pool.originals(), self.attacks).attacks
-        return tuple(replace(one, attacks=can) for one in found)
+        protocols = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
+        attacks = feasible(pool.originals(), self.attacks).attacks
+        return tuple(replace(protocol, attacks=attacks) for protocol in protocols)
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What came of it.
+    """Result of tuning.
 
     Attributes:
-        plan: how it was tuned.
+        plan: options of the search.
         limits: with the default filled in.
         plain: utility of the undefended model.
-        floor: `CalibratedLabel`, as the search saw it.
-        tried: settings in their order.
-        cells: cells without noise, likewise judged.
+        floor: `CalibratedLabel`, evaluated like the settings.
+        tried: settings in the order of their proposal.
+        cells: cells without noise, evaluated like the settings.
         finalists: by name, the best settings; their results are of other records than the search's.
-        records: of these and what they are compared with.
+        results: of the finalists and the references.
         chosen: the finalist that is recommended; None if none keeps to the limits and gains.
-        seconds: that the search took, cells included.
-        searched: records that it attacked.
+        seconds: duration of the search, cells included.
+        searched: number of records that the search attacked.
     """
 
     plan: TunePlan
     limits: Limits
     plain: Utility
-    floor: Judged
-    tried: tuple[Judged, ...]
-    cells: tuple[Judged, ...]
+    floor: Setting
+    tried: tuple[Setting, ...]
+    cells: tuple[Setting, ...]
     finalists: dict[str, Method]
-    records: tuple[Result, ...]
+    results: tuple[Result, ...]
     chosen: str | None = field(default=None)
     seconds: float = 0.0
     searched: int = 0
 
     def worst(self, name: str) -> Metric:
-        """Worst-case MIDPUT of a finalist against the attacker who takes most of it."""
-        return worst(self.records, name)
+        """Worst-case MIDPUT of a finalist under the protocol that leaves least of it."""
+        return worst(self.results, name)
 
 
-def worst(records: Sequence[Result], name: str) -> Metric:
+def worst(results: Sequence[Result], name: str) -> Metric:
     """The smallest worst-case MIDPUT of a method over protocols, by its lower limit."""
-    found = [
-        one.metrics["midput_worst_case"]
-        for one in records
-        if one.method == name and one.attack is None
+    metrics = [
+        result.metrics["midput_worst_case"]
+        for result in results
+        if result.method == name and result.attack is None
     ]
-    return min(found, key=lambda metric: metric.value if metric.low is None else metric.low)
+    return min(metrics, key=_low)
+
+
+def _low(metric: Metric) -> float:
+    return metric.value if metric.low is None else metric.low
 
 
 def tune(
     pool: Pool,
     plan: TunePlan,
-    subject: Subject,
+    provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Tuned:
-    """Searches settings on some records, and judges the best on the others by every attack.
+    """Search settings on some records, and evaluate the best on the others by every attack.
 
     Args:
-        pool: at least several models with test data.
-        plan: how.
-        subject: for the results.
+        pool: several models with test data.
+        plan: options of the search.
+        provenance: for the results.
         progress: called `steps` times.
 
     Raises:
+        InputError: for a pool of one model.
         TooFewRecordsError: if there are too few models or records, or no test data.
         MissingExtraError: if Optuna is not installed.
     """
@@ -146,13 +150,13 @@ def tune(
     objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
     limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)
     started = time.perf_counter()
-    with judges(objective, plan.processes) as judge:
-        tried = tuple(search(objective, limits, plan.trials, judge, progress))
-        cells = tuple(judge(reference_cells(objective.gap)))
+    with open_evaluation(objective, plan.processes) as evaluate_all:
+        tried = tuple(search(objective, limits, plan.trials, evaluate_all, progress))
+        cells = tuple(evaluate_all(reference_cells(objective.gap)))
         seconds = time.perf_counter() - started
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
-    records = tuple(_judged_anew(pool, objective, plan, finalists, subject, progress))
+    results = tuple(_evaluate_finalists(pool, objective, plan, finalists, provenance, progress))
     return Tuned(
         plan,
         limits,
@@ -161,93 +165,92 @@ def tune(
         tried,
         cells,
         finalists,
-        records,
-        _chosen(records, finalists, plan),
+        results,
+        _chosen(results, finalists, plan),
         seconds,
         len(objective.pool.examples.labels),
     )
 
 
 def steps(pool: Pool, plan: TunePlan) -> int:
-    """How often `tune` calls its progress, at most."""
-    rows = [Method("", undefended()), Method("", undefended(), cell_width=1.0)]
+    """Number of calls of `tune` to its progress, at most."""
+    methods = [Method("", undefended()), Method("", undefended(), cell_width=1.0)]
     plain, keyed = (
-        sum(len(attacks_on(one, protocol)) + 2 for protocol in plan.protocols(pool)) for one in rows
+        sum(len(attacks_on(method, protocol)) + 2 for protocol in plan.protocols(pool))
+        for method in methods
     )
     return plan.trials + 1 + 2 * plain + (len(SHARES) + 2) * keyed
 
 
 def _finalists(
-    tried: Sequence[Judged], cells: Sequence[Judged], limits: Limits
+    tried: Sequence[Setting], cells: Sequence[Setting], limits: Limits
 ) -> dict[str, Method]:
     """The cheapest settings of some shares of the best gain, and the best cells without noise."""
 
-    def cheapest(judged: Sequence[Judged], shares: Sequence[float]) -> list[Judged]:
-        best = front([one for one in judged if limits.kept(one) and one.gain > 0])
-        wanted = [share * best[-1].gain for share in shares] if best else []
-        found = [next(one for one in best if one.gain >= least) for least in wanted]
-        return list(dict.fromkeys(found))
+    def cheapest(settings: Sequence[Setting], shares: Sequence[float]) -> list[Setting]:
+        best = front([setting for setting in settings if limits.keep(setting) and setting.gain > 0])
+        gains = [share * best[-1].gain for share in shares] if best else []
+        kept = [next(setting for setting in best if setting.gain >= gain) for gain in gains]
+        return list(dict.fromkeys(kept))
 
-    named = {f"setting_{i}": one for i, one in enumerate(cheapest(tried, SHARES), 1)}
-    named |= {f"{CELLS}_{i}": one for i, one in enumerate(cheapest(cells, SHARES[:2]), 1)}
-    return {name: replace(one.method, name=name) for name, one in named.items()}
+    named = {f"setting_{i}": setting for i, setting in enumerate(cheapest(tried, SHARES), 1)}
+    named |= {f"{CELLS}_{i}": s for i, s in enumerate(cheapest(cells, SHARES[:2]), 1)}
+    return {name: replace(setting.method, name=name) for name, setting in named.items()}
 
 
-def _judged_anew(
+def _evaluate_finalists(
     pool: Pool,
     objective: Objective,
     plan: TunePlan,
     finalists: dict[str, Method],
-    subject: Subject,
+    provenance: Provenance,
     progress: Callable[[str], None],
 ) -> Iterator[Result]:
+    """Results of the finalists and the references on records that the search did not use."""
     methods = [
         Method(NONE, undefended()),
         Method(LABEL, CalibratedLabel()),
         *finalists.values(),
     ]
-    versions, hardware = provenance.versions(["optuna"]), provenance.hardware()
-    memory: Memory = {}
+    provenance = replace(provenance, versions=versions(["optuna"]))
 
     def refused(name: str, error: DynaNoiseError) -> None:
         progress(f"{name}: {error}")
 
-    with several(plan.processes) as team:
+    with open_measurements(plan.processes) as measurements:
         for protocol in plan.protocols(pool):
             near = protocol.threat.augmented
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest
             rest = replace(pool, examples=pool.examples.select(examples=rows))
-            rest = rest if near else rest.originals()
-            counts = counts_of(rest)
-            findings = judge_pool(
-                {"plain": rest},
+            designs = shadow_pools({"plain": rest}, protocol)
+            counted = replace(provenance, counts=designs["plain"].counts)
+            yield from evaluate(
+                designs,
                 methods,
                 protocol,
-                progress,
+                {"plain": counted},
                 refused=refused,
-                memory=memory,
-                judges=team,
+                measurements=measurements,
+                progress=progress,
             )
-            for finding in findings:
-                yield subject.record(finding, protocol, rest, counts, versions, hardware)
 
 
-def _chosen(records: Sequence[Result], finalists: dict[str, Method], plan: TunePlan) -> str | None:
+def _chosen(results: Sequence[Result], finalists: dict[str, Method], plan: TunePlan) -> str | None:
     """The finalist with the largest lower limit among those that keep to the limits here, too."""
     best, chosen = 0.0, None
-    plain = _utility(records, NONE)
-    limits = plan.limits(plain["nll"], _utility(records, LABEL)["nll"])
+    plain = _utility(results, NONE)
+    limits = plan.limits(plain["nll"], _utility(results, LABEL)["nll"])
     for name in finalists:
-        own = _utility(records, name)
-        excess = limits.excess(plain["accuracy"] - own["accuracy"], own["nll"], own["ece"])
-        found = worst(records, name)
-        low = found.value if found.low is None else found.low
+        values = _utility(results, name)
+        drop = plain["accuracy"] - values["accuracy"]
+        excess = limits.excess(drop, values["nll"], values["ece"])
+        low = _low(worst(results, name))
         if all(over <= 0 for over in excess.values()) and low > best:
             best, chosen = low, name
     return chosen
 
 
-def _utility(records: Sequence[Result], name: str) -> dict[str, float]:
-    """At the budget that was judged first; the noise of a label's change is the same at others."""
-    one = next(one for one in records if one.method == name and one.attack is None)
-    return {metric: found.value for metric, found in one.metrics.items()}
+def _utility(results: Sequence[Result], name: str) -> dict[str, float]:
+    """Utility under the first protocol; it is the same under the others."""
+    first = next(result for result in results if result.method == name and result.attack is None)
+    return {metric: found.value for metric, found in first.metrics.items()}

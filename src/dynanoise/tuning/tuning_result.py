@@ -1,4 +1,4 @@
-"""What tuning found, arranged for tables, pictures and files."""
+"""Results of tuning, arranged for tables, pictures and files."""
 
 from __future__ import annotations
 
@@ -8,60 +8,60 @@ from typing import Any
 
 from dynanoise.core.defense import Method
 from dynanoise.report.tuned import Point, Row, Search
-from dynanoise.tuning.objective import Judged
+from dynanoise.tuning.objective import Setting
 from dynanoise.tuning.search import front
 from dynanoise.tuning.tuning import LABEL, NONE, Tuned
 
 
 def rows_of(tuned: Tuned) -> list[Row]:
-    """The best settings and the label with its accuracy, judged on the other records."""
+    """The best settings and the label with its accuracy, on records that the search did not use."""
     utility: dict[str, dict[str, Any]] = {}
-    for one in tuned.records:
-        if one.attack is None:
-            utility.setdefault(one.method, {})[one.protocol] = one.metrics
+    for result in tuned.results:
+        if result.attack is None:
+            utility.setdefault(result.method, {})[result.protocol] = result.metrics
     plain = next(iter(utility.pop(NONE).values()))
     rows = []
     for name, by_protocol in utility.items():
-        own = next(iter(by_protocol.values()))
-        said = {"the label with its accuracy": ""}
+        first = next(iter(by_protocol.values()))
+        label = {"the label with its accuracy": ""}
         rows.append(
             Row(
                 name,
-                said if name == LABEL else setting(tuned.finalists[name]),
-                {protocol: one["midput_worst_case"] for protocol, one in by_protocol.items()},
-                plain["accuracy"].value - own["accuracy"].value,
-                own["nll"].value,
-                own["ece"].value,
+                label if name == LABEL else describe_setting(tuned.finalists[name]),
+                {protocol: m["midput_worst_case"] for protocol, m in by_protocol.items()},
+                plain["accuracy"].value - first["accuracy"].value,
+                first["nll"].value,
+                first["ece"].value,
             )
         )
     return rows
 
 
-def setting(method: Method) -> dict[str, str]:
+def describe_setting(method: Method) -> dict[str, str]:
     """Parameters of DynaNoise and its noise, as tables show them.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
-    >>> setting(Method("cells", DynaNoise(0, 0, 3, keep_label=True), cell_width=8))
+    >>> describe_setting(Method("cells", DynaNoise(0, 0, 3, keep_label=True), cell_width=8))
     {'s0': '0', 'T': '3', 'cells': '8', 'keeps label': ''}
     """
-    said: dict[str, Any] = asdict(method.defense)  # type: ignore[call-overload]
+    parameters: dict[str, Any] = asdict(method.defense)  # type: ignore[call-overload]
     names = {"base_variance": "s0", "lambda_scale": "lambda", "temperature": "T", "samples": "M"}
-    if said["base_variance"] == 0:
+    if parameters["base_variance"] == 0:
         del names["lambda_scale"], names["samples"]
-    found = {short: f"{said[name]:g}" for name, short in names.items()}
+    shown = {short: f"{parameters[name]:g}" for name, short in names.items()}
     width = method.cell_width
-    found |= {"fresh": ""} if width is None else {"cells": f"{width:g}"}
-    return found | ({"keeps label": ""} if said["keep_label"] else {})
+    shown |= {"fresh": ""} if width is None else {"cells": f"{width:g}"}
+    return shown | ({"keeps label": ""} if parameters["keep_label"] else {})
 
 
 def search_of(tuned: Tuned) -> Search:
-    """All of it as points of a picture."""
-    best = front([one for one in tuned.tried if tuned.limits.kept(one)])
+    """All settings as points of a picture."""
+    best = front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
     assert tuned.limits.nll is not None
     return Search(
-        tried=[_point(one) for one in tuned.tried],
-        front=[_point(one) for one in best],
-        cells=[_point(one) for one in front(tuned.cells)],
+        tried=[_point(setting) for setting in tuned.tried],
+        front=[_point(setting) for setting in best],
+        cells=[_point(setting) for setting in front(tuned.cells)],
         floor=_point(tuned.floor),
         plain=tuned.plain.nll,
         limit=tuned.limits.nll,
@@ -72,8 +72,8 @@ def search_of(tuned: Tuned) -> Search:
 
 
 def search_json(tuned: Tuned) -> dict[str, Any]:
-    """How long the search took, on what."""
-    first = tuned.records[0]
+    """Size and duration of the search."""
+    first = tuned.results[0]
     return {
         "settings": len(tuned.tried) + len(tuned.cells),
         "models": first.counts["models"],
@@ -88,20 +88,20 @@ def search_json(tuned: Tuned) -> dict[str, Any]:
 
 def settings_json(tuned: Tuned) -> str:
     """Every setting that was tried, and the cells without noise, a line each."""
-    lines = [json.dumps(_said(one)) for one in (*tuned.tried, *tuned.cells)]
+    lines = [json.dumps(_fields(setting)) for setting in (*tuned.tried, *tuned.cells)]
     return "[\n" + ",\n".join(lines) + "\n]\n"
 
 
-def _point(one: Judged) -> Point:
-    return one.utility.nll, one.gain
+def _point(setting: Setting) -> Point:
+    return setting.utility.nll, setting.gain
 
 
-def _said(one: Judged) -> dict[str, Any]:
+def _fields(setting: Setting) -> dict[str, Any]:
     return {
-        **asdict(one.method.defense),  # type: ignore[call-overload]
-        "cell_width": one.method.cell_width,
-        "midput_worst_case": round(one.gain, 6),
-        "accuracy_drop": round(one.drop, 6),
-        "nll": round(one.utility.nll, 6),
-        "ece": round(one.utility.ece, 6),
+        **asdict(setting.method.defense),  # type: ignore[call-overload]
+        "cell_width": setting.method.cell_width,
+        "midput_worst_case": round(setting.gain, 6),
+        "accuracy_drop": round(setting.drop, 6),
+        "nll": round(setting.utility.nll, 6),
+        "ece": round(setting.utility.ece, 6),
     }

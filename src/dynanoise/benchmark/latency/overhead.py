@@ -18,8 +18,6 @@ from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import OVERHEAD, Metric, Result, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation import provenance
-from dynanoise.evaluation.noise_streams import with_noise
-from dynanoise.evaluation.paper_split import describe
 from dynanoise.metrics import intervals
 from dynanoise.training.store.storage import Place
 
@@ -192,7 +190,7 @@ def _record(
         method=name,
         recipe=recipe,
         recipe_parameters=ready.recipes[recipe],
-        defense=with_noise(describe(server.defense), server.method),
+        defense=provenance.describe(server.defense, server.method.cell_width),
         attack=None,
         protocol=OVERHEAD,
         threat=NOBODY,

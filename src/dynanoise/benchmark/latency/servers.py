@@ -16,7 +16,7 @@ from dynanoise.core.numerics import Floats, Int64
 from dynanoise.core.outputs import Outputs
 from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
-from dynanoise.evaluation.noise_streams import noise_of
+from dynanoise.evaluation.responses import noise_of
 from dynanoise.training.architecture import named
 from dynanoise.training.store.storage import Place
 

@@ -1,0 +1,67 @@
+"""Designs: who is the target, who are the shadow models, and what an interval is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, Self
+
+from dynanoise.core.defense import Defense, Method
+from dynanoise.core.outputs import Outputs, View
+from dynanoise.core.result import ThreatModel
+from dynanoise.evaluation.responses import NoiseSource
+from dynanoise.evaluation.trial import Trial
+from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.metrics.success import Success
+
+ModelNoise = Callable[[int, str], NoiseSource]
+"""Noise of one model, given its position and its part, "target" or "shadow"."""
+
+
+class Design(Protocol):
+    """Trained models and their roles in an evaluation; see `PaperSplit` and the others."""
+
+    @property
+    def examples(self) -> Outputs:
+        """Undefended outputs of the M target models about the N records of every trial."""
+
+    @property
+    def seed(self) -> int:
+        """Seed that the models were made from."""
+
+    @property
+    def split(self) -> str:
+        """Digest of which record plays which part; noise is drawn from it and the seed."""
+
+    def first(self, targets: int) -> Self:
+        """Keep only the first target models."""
+
+    def views(self, threat: ThreatModel) -> Iterator[View]:
+        """What a defense is fitted to: one view for each target, then those of shadow models.
+
+        None where the predictions were made elsewhere and no defense is to be fitted.
+        """
+
+    def noise(self, method: Method) -> ModelNoise:
+        """Noise of each model behind a method's defense."""
+
+    def trials(
+        self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
+    ) -> Iterator[Trial]:
+        """Observe the models behind defenses, and yield one trial for each target.
+
+        Args:
+            defenses: fitted to `views`, in their order.
+            threat: what the attacker knows, and its query budget.
+            noise: of each model.
+        """
+
+    def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
+        """Outputs about test data and about members, for each target; none without test data."""
+
+    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+        """Measure the success of an attack.
+
+        Args:
+            scores: scores and decisions [M, N] of all trials.
+            fprs: false positive rates at which the TPR is wanted.
+        """
