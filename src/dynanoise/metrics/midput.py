@@ -136,8 +136,8 @@ def trade_off(
     Args:
         before: success of each attack on the baseline, by name.
         after: likewise on the method; "strongest" is the attacker's own choice among the others.
-        accuracy_before: of each of the M models on test data without the defense, [M].
-        accuracy_after: likewise with it.
+        accuracy_before: float64 [M], accuracy of each model on test data without the defense.
+        accuracy_after: float64 [M], likewise with it.
         weights: how often each model is drawn in each replicate of ``before`` and ``after``,
             [replicates, M]; None for one model, of which there are no replicates.
 
@@ -157,8 +157,8 @@ def trade_off(
             {name: level[name].metrics["asr"].value for name in names}
             for level, names in zip((before, after), attacks, strict=True)
         )
-        found = midput(old, new, float(accuracy_before[0]), float(accuracy_after[0]))
-        values = {"": found.mean, "_leakage": found.leakage, "_worst_case": found.worst_case}
+        forms = midput(old, new, float(accuracy_before[0]), float(accuracy_after[0]))
+        values = {"": forms.mean, "_leakage": forms.leakage, "_worst_case": forms.worst_case}
         return {f"midput{suffix}": Metric(value) for suffix, value in values.items()}
     common = [name for name in attacks[1] if name in before]
     # Where few non-members are scored there is no TPR at a low FPR.
