@@ -7,7 +7,7 @@ ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench test check format docs results benchmarks wheel site clean
+.PHONY: bench test test-fast check format docs results benchmarks wheel site clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
@@ -15,6 +15,10 @@ bench: .venv/.bench
 
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+# Tests of single functions: no process, no server, no command from end to end.
+test-fast: .venv/.dev
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour"
 
 check: .venv/.dev
 	$(BIN)/ruff check .
@@ -28,7 +32,7 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Records that the README and docs quote, and the pages made from them and from --help.
+# Results that the README and docs quote, and the pages made from them and from --help.
 results: .venv/.dev
 	$(BIN)/dynanoise bench digits --seeds 20 --workers 2 --out results/digits
 	$(MAKE) docs
