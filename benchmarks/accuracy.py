@@ -4,7 +4,7 @@
 
 The cnn is trained on 28,000 of CIFAR-10's training images, as many as a target of the paper has,
 by the preset's schedule for --epochs epochs; the text model on SST-2's whole training split. Both
-are asked about the official test part. One seed each.
+are tested on the official test part. One seed each.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ IMAGES = 28_000
 
 
 def accuracy(name: str, count: int | None, epochs: int | None, seed: int) -> dict[str, Any]:
-    """Trains a preset's model on so many training records, all if None, and tests it."""
+    """Train a preset's model on ``count`` training records, all if None, and test it."""
     preset, data = PRESETS[name], DATASETS.get(name)()
     training = data.test_from
     rows = np.random.default_rng(derive(seed, "accuracy")).permutation(training)[:count]
@@ -65,14 +65,14 @@ def accuracy(name: str, count: int | None, epochs: int | None, seed: int) -> dic
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Trains, tests and writes the result."""
+    """Train, test and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/accuracy.json"))
     parser.add_argument("--images", type=int, default=IMAGES)
     parser.add_argument("--epochs", type=int, default=12, help="of the cnn")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    found = {
+    result = {
         "command": f"python benchmarks/accuracy.py --images {chosen.images} "
         f"--epochs {chosen.epochs} --seed {chosen.seed}",
         "versions": versions(),
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             accuracy("cifar10", chosen.images, chosen.epochs, chosen.seed),
         ],
     }
-    sys.stdout.write(write_json(chosen.out, found))
+    sys.stdout.write(write_json(chosen.out, result))
 
 
 if __name__ == "__main__":

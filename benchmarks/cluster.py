@@ -3,8 +3,8 @@
     python benchmarks/cluster.py
 
 The models are those of a pool of digits, trained for more epochs than usual so that a training
-takes about a second. Each executor is started anew; what starting takes is told apart by a run of
-as many tasks that are found in a store. The overhead of a task is the time of one whose model is
+takes about a second. Each executor is started anew; the time of starting is that of a run of as
+many tasks that are found in a store. The overhead of a task is the time of one whose model is
 stored already, on a cluster that runs.
 """
 
@@ -44,7 +44,7 @@ def jobs_of(data: Data, count: int, epochs: int) -> list[Job]:
 
 
 def timed(executor: Executor, jobs: Sequence[Job], data: Data) -> tuple[float, list[Answers]]:
-    """Seconds on the wall, and the answers."""
+    """Seconds on the wall, and the outputs."""
     started = time.perf_counter()
     answers = list(executor.run(jobs, data))
     return time.perf_counter() - started, answers
@@ -77,27 +77,27 @@ def row(
     data: Data,
     expected: Sequence[Answers],
 ) -> dict[str, Any]:
-    """Times an executor on models that are trained, and on the same once more from the store."""
+    """Time an executor on models that are trained, and on the same once more from the store."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         training, answers = timed(make(store), jobs, data)
-        found, again = timed(make(store), jobs, data)
+        reading, again = timed(make(store), jobs, data)
     same = all(
-        np.array_equal(one.logits, other.logits) and np.array_equal(one.logits, third.logits)
-        for one, other, third in zip(answers, again, expected, strict=True)
+        np.array_equal(a.logits, b.logits) and np.array_equal(a.logits, c.logits)
+        for a, b, c in zip(answers, again, expected, strict=True)
     )
     return {
         "executor": name,
         "workers": workers,
         "seconds": round(training, 2),
-        "seconds_all_stored": round(found, 2),
-        "seconds_of_models": round(sum(one.seconds for one in answers), 2),
+        "seconds_all_stored": round(reading, 2),
+        "seconds_of_models": round(sum(outputs.seconds for outputs in answers), 2),
         "same_bits_as_in_process": same,
     }
 
 
 def overhead(address: str, job: Job, data: Data, tasks: int) -> dict[str, Any]:
-    """Milliseconds a task, beyond what finding a stored model takes in this process."""
+    """Measure milliseconds a task, beyond finding a stored model in this process."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
         list(InProcess(store).run([job], data))
@@ -119,7 +119,7 @@ def overhead(address: str, job: Job, data: Data, tasks: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Times everything and writes the result."""
+    """Time everything and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/cluster.json"))
     parser.add_argument("--models", type=int, default=16)

@@ -2,7 +2,7 @@
 
 Ours is `dynanoise.training.loop.fit`: uint8 pixels in memory, normalised by the network itself,
 channels-last, bfloat16 autocast where the processor multiplies it in hardware, no DataLoader. The
-plain one is what tutorials show: PIL images in a Dataset, turned into tensors and normalised one by
+plain one is that of tutorials: PIL images in a Dataset, turned into tensors and normalised one by
 one, a DataLoader, float32 and contiguous NCHW. Network, batch size, optimizer, learning rates and
 torch's threads are the same. Both are timed in turns, an epoch each, and compared within a round.
 """
@@ -41,7 +41,7 @@ Epoch = Callable[[], object]
 
 
 class Pictures(Dataset[tuple[Tensor, int]]):
-    """PIL images with labels, and what torchvision's ToTensor and Normalize would do to them."""
+    """PIL images with labels, with the arithmetic of torchvision's ToTensor and Normalize."""
 
     def __init__(self, images: list[Image.Image], labels: list[int]) -> None:
         self.images, self.labels = images, labels
@@ -80,7 +80,7 @@ def plain_epoch(
 
 
 def methods(count: int, workers: Sequence[int], schedule: Schedule, seed: int) -> dict[str, Epoch]:
-    """By name, ours first, what trains an epoch on ``count`` images; random ones cost the same."""
+    """Make functions that train an epoch on ``count`` random images, by name, ours first."""
     generator = np.random.default_rng(seed)
     pixels = generator.integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
     labels = generator.integers(0, CLASSES, count)
@@ -109,7 +109,7 @@ def methods(count: int, workers: Sequence[int], schedule: Schedule, seed: int) -
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """So many for torch inside."""
+    """Set the number of torch's threads, and restore it afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -119,7 +119,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def measure(epochs: Mapping[str, Epoch], count: int, rounds: int, seed: int) -> dict[str, Any]:
-    """Images a second, and ours over theirs in the same round: medians with 95% intervals."""
+    """Measure images a second, and the ratio in the same round: medians with 95% intervals."""
     for epoch in epochs.values():  # starts workers, compiles kernels
         epoch()
     speeds: dict[str, list[float]] = {name: [] for name in epochs}
@@ -134,13 +134,13 @@ def measure(epochs: Mapping[str, Epoch], count: int, rounds: int, seed: int) -> 
         name: [a / b for a, b in zip(speeds[ours], speeds[name], strict=True)] for name in others
     }
     return {
-        "images_per_second": {n: asdict(intervals.median(found)) for n, found in speeds.items()},
-        "times_as_fast": {n: asdict(intervals.median(found)) for n, found in ratios.items()},
+        "images_per_second": {n: asdict(intervals.median(values)) for n, values in speeds.items()},
+        "times_as_fast": {n: asdict(intervals.median(values)) for n, values in ratios.items()},
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measures, prints and writes."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--images", type=int, default=1024, help="an epoch")
     parser.add_argument("--batch", type=int, default=128)
@@ -159,15 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bfloat16=True,
     )
     load = os.getloadavg()[0]
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     for count in options.threads:
         with threads(count):
             epochs = methods(options.images, options.workers, schedule, seed=0)
-            found[str(count)] = measure(epochs, options.images, options.rounds, seed=0)
-        for name, speed in found[str(count)]["images_per_second"].items():
-            ratio = found[str(count)]["times_as_fast"].get(name)
-            beside = f"; ours {_said(ratio, 2)} times as fast" if ratio else ""
-            sys.stdout.write(f"{count} threads, {name}: {_said(speed, 0)} images/s{beside}\n")
+            measured[str(count)] = measure(epochs, options.images, options.rounds, seed=0)
+        for name, speed in measured[str(count)]["images_per_second"].items():
+            ratio = measured[str(count)]["times_as_fast"].get(name)
+            beside = f"; ours {_shown(ratio, 2)} times as fast" if ratio else ""
+            sys.stdout.write(f"{count} threads, {name}: {_shown(speed, 0)} images/s{beside}\n")
     words = " ".join(sys.argv[1:] if arguments is None else arguments)
     body = {
         "command": f"python benchmarks/training_speed.py {words}".strip(),
@@ -179,12 +179,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "network": {"name": "cnn", **asdict(Cnn())},
         "settings": {"images": options.images, "rounds": options.rounds, **asdict(schedule)},
-        "by_threads": found,
+        "by_threads": measured,
     }
     write_json(options.out, body)
 
 
-def _said(metric: Mapping[str, float | None], digits: int) -> str:
+def _shown(metric: Mapping[str, float | None], digits: int) -> str:
     value, low, high = (metric[name] for name in ("value", "low", "high"))
     interval = f" [{low:.{digits}f}, {high:.{digits}f}]" if low is not None else ""
     return f"{value:.{digits}f}{interval}"
