@@ -26,8 +26,8 @@ from dynanoise.core.files import write_json
 from dynanoise.core.registry import DATASETS, RECIPES
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.training.architecture import named
-from dynanoise.training.jobs import Job, train_and_answer
+from dynanoise.training.architecture import make_model
+from dynanoise.training.jobs import Job, train_and_query
 
 IMAGES = 28_000
 
@@ -43,14 +43,14 @@ def accuracy(name: str, count: int | None, epochs: int | None, seed: int) -> dic
     started = time.perf_counter()
     job = Job(
         name=name,
-        model=named(preset.model, **preset.parameters(Kind("plain"))),
+        model=make_model(preset.model, **preset.parameters(Kind("plain"))),
         recipe=recipe,
         members=np.sort(rows),
         reference=rows[:0],
         seed=derive(seed, "accuracy weights"),
         threads=preset.threads,
     )
-    logits = train_and_answer(job, data).answers.logits[:, 0]
+    logits = train_and_query(job, data).outputs.logits[:, 0]
     right = logits.argmax(axis=-1) == data.labels
     return {
         "dataset": name,

@@ -31,7 +31,7 @@ from dynanoise.evaluation.provenance import hardware, versions
 from dynanoise.training.designs import pool_jobs
 from dynanoise.training.execution.executors import InProcess, Processes
 from dynanoise.training.execution.ray_cluster import RayCluster
-from dynanoise.training.jobs import Answers, Executor, Job
+from dynanoise.training.jobs import Executor, Job, ModelOutputs
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
 
@@ -43,7 +43,7 @@ def jobs_of(data: Data, count: int, epochs: int) -> list[Job]:
     return pool_jobs(split, MODELS.get("mlp")(), recipe, seed=0, models=count, threads=1)
 
 
-def timed(executor: Executor, jobs: Sequence[Job], data: Data) -> tuple[float, list[Answers]]:
+def timed(executor: Executor, jobs: Sequence[Job], data: Data) -> tuple[float, list[ModelOutputs]]:
     """Seconds on the wall, and the outputs."""
     started = time.perf_counter()
     answers = list(executor.run(jobs, data))
@@ -75,7 +75,7 @@ def row(
     make: Callable[[Store], Executor],
     jobs: Sequence[Job],
     data: Data,
-    expected: Sequence[Answers],
+    expected: Sequence[ModelOutputs],
 ) -> dict[str, Any]:
     """Time an executor on models that are trained, and on the same once more from the store."""
     with tempfile.TemporaryDirectory() as folder:

@@ -54,7 +54,7 @@ def test_the_size_is_that_of_the_stored_entry(tmp_path: Path) -> None:
         members=np.arange(400),
         reference=np.arange(500, 560),
         seed=1,
-        asked=np.arange(500),
+        queries=np.arange(500),
     )
     outputs_of(job, data, Store(tmp_path))
     (entry,) = Store(tmp_path).entries()

@@ -294,7 +294,7 @@ def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.Mon
         "no target of this run. Train it first: `dynanoise bench digits --seeds 1" in before.stderr
     )
     bench = run("bench", "digits", "--seeds", "1", *FEW, "--attack", "loss", "--json")
-    never = "dynanoise.training.execution.outputs.train_and_answer"
+    never = "dynanoise.training.execution.outputs.train_and_query"
     monkeypatch.setattr(never, None)  # training would fail
     out = tmp_path / "out"
     found = run(*arguments, "--out", str(out))

@@ -82,7 +82,7 @@ def test_a_named_set_from_the_hub_is_that_of_a_folder(
 @pytest.mark.parametrize("column", ["img", "image"])
 def test_any_images(served: dict[str, Any], column: str) -> None:
     served["me/pets"] = two_parts(column)
-    data = catalog.load("hub:me/pets", side=4)
+    data = catalog.load_data("hub:me/pets", side=4)
     assert data.inputs.shape == (6, 4, 4, 3) and data.name == "me/pets"
     assert data.labels.tolist() == [0, 1, 1, 0, 1, 0]
 
@@ -128,7 +128,7 @@ def test_any_texts(served: dict[str, Any], tmp_path: Path, column: str) -> None:
     )
     data = catalog.load_from_hub("me/texts")
     write_texts(tmp_path / "texts", parts)
-    assert data.digest == catalog.load(str(tmp_path / "texts")).digest
+    assert data.digest == catalog.load_data(str(tmp_path / "texts")).digest
     assert len(data) == 6 and data.test_from == 4 and data.vocabulary_size == 6
 
 

@@ -30,7 +30,7 @@ def test_one_subfolder_a_class_in_sorted_order(pets: Path) -> None:
     np.testing.assert_array_equal(data.inputs, IMAGES[[2, 3, 0, 1]])
     assert data.labels.tolist() == [0, 0, 1, 1] and data.class_names == ("cat", "dog")
     assert data.name == "pets" and data.test_from is None
-    np.testing.assert_array_equal(catalog.load(str(pets)).inputs, data.inputs)
+    np.testing.assert_array_equal(catalog.load_data(str(pets)).inputs, data.inputs)
 
 
 def test_a_changed_image_is_not_taken_from_the_cache(pets: Path) -> None:
@@ -109,10 +109,10 @@ def test_folders_that_are_refused(pets: Path, tmp_path: Path) -> None:
 
 def test_a_folder_in_the_hubs_layout_is_recognised(tmp_path: Path) -> None:
     write_images(tmp_path / "mine", {"train": (IMAGES, [0, 1, 1, 0])}, column="image")
-    data = catalog.load(str(tmp_path / "mine"))
+    data = catalog.load_data(str(tmp_path / "mine"))
     np.testing.assert_array_equal(data.inputs, IMAGES)
     assert data.name == "mine" and data.test_from is None
-    assert catalog.load(str(tmp_path / "mine"), side=4).inputs.shape == (4, 4, 4, 3)
+    assert catalog.load_data(str(tmp_path / "mine"), side=4).inputs.shape == (4, 4, 4, 3)
 
 
 def test_without_pillow_the_extra_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

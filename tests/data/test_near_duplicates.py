@@ -22,7 +22,7 @@ from dynanoise.evaluation.protocols import adaptive  # noqa: E402
 from dynanoise.training.designs import pool_jobs, pool_of  # noqa: E402
 from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import FromStore, InProcess  # noqa: E402
-from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
+from dynanoise.training.jobs import Job, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.build_designs import evaluate_pools  # noqa: E402
@@ -118,14 +118,14 @@ def test_a_stored_model_answers_what_the_trained_one_would_have(
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a stored model was trained again")
 
-    monkeypatch.setattr(module, "train_and_answer", refuse)
+    monkeypatch.setattr(module, "train_and_query", refuse)
     later = module.outputs_of(job, data, store)
     assert at_once.near is not None and later.near is not None
     np.testing.assert_array_equal(at_once.near, later.near)
     np.testing.assert_array_equal(at_once.logits, later.logits)
     assert at_once.near.shape == (130, len(NEAR), 2)
     # What is stored is neither asked again nor lost to damage.
-    monkeypatch.setattr(module, "ask_further", refuse)
+    monkeypatch.setattr(module, "query_near", refuse)
     found = next(FromStore(store).run([job], data))
     np.testing.assert_array_equal(found.near, later.near)
     monkeypatch.undo()
@@ -146,7 +146,7 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
             getattr(originals, part).logits, getattr(without, part).logits
         )
     # The model's own answer about the mirror image of a record of the pool.
-    model = train_and_answer(jobs(split)[2], data).model
+    model = train_and_query(jobs(split)[2], data).model
     chosen = [11, 40]
     mirrored = data.inputs[split.pool[chosen]][:, :, ::-1].copy()
     said = model(torch.from_numpy(mirrored)).detach().numpy()

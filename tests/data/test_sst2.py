@@ -16,7 +16,7 @@ from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.registry import DATASETS, MODELS, RECIPES
 from dynanoise.data import sources
 from dynanoise.data.datasets.sst2 import SST2
-from dynanoise.training.jobs import Job, train_and_answer
+from dynanoise.training.jobs import Job, train_and_query
 
 
 @pytest.mark.behaviour
@@ -35,9 +35,9 @@ def test_the_text_model_learns_sst2_in_seconds() -> None:
         seed=0,
     )
     started = time.perf_counter()
-    trained = train_and_answer(job, data)
+    trained = train_and_query(job, data)
     seconds = time.perf_counter() - started
-    guesses = trained.answers.logits[data.test_from :, 0].argmax(axis=1)
+    guesses = trained.outputs.logits[data.test_from :, 0].argmax(axis=1)
     accuracy = (guesses == data.labels[data.test_from :]).mean()
     print(f"accuracy {accuracy:.4f} on {len(guesses)} sentences after {seconds:.1f} s")
     assert len(members) == 6_920 and accuracy >= 0.75

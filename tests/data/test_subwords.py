@@ -72,14 +72,14 @@ def test_a_data_set_by_a_tokenizer(texts: Path, tmp_path: Path) -> None:
     expected = Subwords.of(tiny).encode([*SENTENCES, "a film"])
     for data in (
         sst2(texts, tokenizer=tiny),
-        catalog.load("sst2", texts, tokenizer=tiny),
-        catalog.load(str(texts / "sst2"), tokenizer=tiny),
+        catalog.load_data("sst2", texts, tokenizer=tiny),
+        catalog.load_data(str(texts / "sst2"), tokenizer=tiny),
     ):
         np.testing.assert_array_equal(data.inputs, expected)
         assert data.vocabulary_size == SIZE + 1 and data.test_from == 6
     assert sst2(texts, tokenizer=tiny, length=3).inputs.shape == (7, 3)
     assert sst2(texts).inputs.shape == (7, 64) and sst2(texts).vocabulary_size == 6
-    assert catalog.load("digits", tokenizer=tiny).inputs.shape == (1797, 64)
+    assert catalog.load_data("digits", tokenizer=tiny).inputs.shape == (1797, 64)
 
 
 def test_the_cache_knows_a_tokenizer_by_what_is_in_it(

@@ -155,12 +155,12 @@ def test_without_pyarrow_the_extra_is_named(
 
 
 def test_anything_finds_tables_and_names(tmp_path: Path) -> None:
-    assert catalog.load(str(npz(tmp_path, X=X, y=[0, 1, 1]))).name == "mine"
-    assert catalog.load("breast_cancer").name == "breast_cancer"
+    assert catalog.load_data(str(npz(tmp_path, X=X, y=[0, 1, 1]))).name == "mine"
+    assert catalog.load_data("breast_cancer").name == "breast_cancer"
     with pytest.raises(DynaNoiseError, match="Did you mean 'digits'"):
-        catalog.load("digit")
+        catalog.load_data("digit")
     with pytest.raises(DataFileError, match=r"There is nothing at .*other\.csv"):
-        catalog.load(str(tmp_path / "other.csv"))
+        catalog.load_data(str(tmp_path / "other.csv"))
 
 
 def test_a_range_error_is_an_input_error(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from dynanoise.core.registry import MODELS
 from dynanoise.data.dataset import Data
-from dynanoise.training.jobs import Answers, Executor, Job, Material
+from dynanoise.training.jobs import Executor, Job, Material, ModelOutputs
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from tests.training import tiny
@@ -66,7 +66,7 @@ class Holding:
     folder: Path
     free: int
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         waiting = [
             replace(job, recipe=Waiting(job.recipe, str(self.folder), number >= self.free))
             for number, job in enumerate(jobs)

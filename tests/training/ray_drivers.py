@@ -26,7 +26,7 @@ from dynanoise.benchmark.benchmark import Plan, bench
 from dynanoise.report.io.results import to_json
 from dynanoise.training.execution import ray_cluster
 from dynanoise.training.execution.ray_cluster import RayCluster, connected
-from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
 from tests.training import noted
@@ -107,11 +107,11 @@ def five(folder: str) -> list[Job]:
     return [noted.job(Path(folder), seed, held=seed == 2) for seed in range(5)]
 
 
-def five_read(folder: Path) -> list[Answers]:
+def five_read(folder: Path) -> list[ModelOutputs]:
     read = []
     for number in range(5):
         with np.load(folder / f"{number}.npz") as kept:
-            read.append(Answers(logits=kept["logits"], random=kept["random"]))
+            read.append(ModelOutputs(logits=kept["logits"], random=kept["random"]))
     return read
 
 
@@ -172,7 +172,7 @@ def waiting(address: str, folder: str) -> list[str]:
         return raised(partial(one, RayCluster(address=address), held))
 
 
-def one(cluster: RayCluster, job: Job) -> Answers:
+def one(cluster: RayCluster, job: Job) -> ModelOutputs:
     (answers,) = cluster.run([job], DATA)
     return answers
 

@@ -10,22 +10,22 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
 from dynanoise.core.errors import InputError, UnknownNameError
-from dynanoise.training.architecture import named, tokenizer_of
+from dynanoise.training.architecture import make_model, tokenizer_of
 
 
 def test_registered_names_and_their_parameters() -> None:
-    assert named("text", width=8).width == 8
+    assert make_model("text", width=8).width == 8
     assert tokenizer_of("text") is None
     with pytest.raises(UnknownNameError, match=r"no model 'mlpp'\. Did you mean 'mlp'"):
-        named("mlpp")
+        make_model("mlpp")
 
 
 def test_a_transformer(tmp_path: Path) -> None:
     from tests.training import build_hf
 
     text = f"hf:{build_hf.write(tmp_path / 'tiny')}"
-    assert named(text).name == "tiny" and named(text).pretrained
-    assert not named(text, pretrained=False).pretrained
+    assert make_model(text).name == "tiny" and make_model(text).pretrained
+    assert not make_model(text, pretrained=False).pretrained
     assert tokenizer_of(text) == str(tmp_path / "tiny")
 
 
@@ -40,5 +40,5 @@ def test_a_transformer(tmp_path: Path) -> None:
 )
 def test_what_is_not_there_is_named(text: str, parameters: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError) as caught:
-        named(text, **parameters)
+        make_model(text, **parameters)
     assert says in str(caught.value)

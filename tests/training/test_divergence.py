@@ -15,7 +15,7 @@ import torch
 
 from dynanoise.core.errors import DivergedError
 from dynanoise.training import divergence
-from dynanoise.training.jobs import Job, Material, train_and_answer
+from dynanoise.training.jobs import Job, Material, train_and_query
 from dynanoise.training.recipes.dpsgd import DpSgd
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
@@ -56,11 +56,11 @@ def test_smaller_steps_are_tried(
     limit: float, retries: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        answers = train_and_answer(job(Fragile(SCHEDULE, limit)), tiny.data()).answers
+        answers = train_and_query(job(Fragile(SCHEDULE, limit)), tiny.data()).outputs
     assert answers.retries == retries == len(caplog.records)
     assert all("shadow 4" in record.getMessage() for record in caplog.records)
     rate = 0.3 / 3**retries
-    straight = train_and_answer(job(Plain(Schedule(10, 16, rate))), tiny.data()).answers
+    straight = train_and_query(job(Plain(Schedule(10, 16, rate))), tiny.data()).outputs
     # A retry starts from the job's seed again, as if its rate had been asked for.
     np.testing.assert_allclose(answers.logits, straight.logits, rtol=1e-6)
 
@@ -70,7 +70,7 @@ def test_after_two_retries_it_is_an_error(answer: float) -> None:
     with pytest.raises(
         DivergedError, match=r"shadow 4 \(Fragile\): .*0\.3, 0\.1, 0\.0333\. Train it longer"
     ):
-        train_and_answer(job(Fragile(SCHEDULE, 0.0, answer)), tiny.data())
+        train_and_query(job(Fragile(SCHEDULE, 0.0, answer)), tiny.data())
 
 
 def test_a_recipe_without_a_schedule_is_tried_once() -> None:
@@ -83,7 +83,7 @@ def test_a_recipe_without_a_schedule_is_tried_once() -> None:
 
     recipe = Hopeless()
     with pytest.raises(DivergedError, match="shadow 4"):
-        train_and_answer(job(recipe), tiny.data())
+        train_and_query(job(recipe), tiny.data())
     assert recipe.tries == 1
 
 
@@ -91,7 +91,7 @@ def test_a_defense_that_drowns_everything_is_the_same_error() -> None:
     pytest.importorskip("opacus", reason="DP-SGD needs opacus: pip install 'dynanoise[dp]'")
     drowned = DpSgd(Schedule(2, 16, 1e-6, "sgd"), noise_multiplier=50)
     with pytest.raises(DivergedError, match=r"shadow 4 \(DpSgd\): the model learnt nothing"):
-        train_and_answer(job(drowned), tiny.data())
+        train_and_query(job(drowned), tiny.data())
 
 
 def test_chance_is_three_standard_deviations_above_the_largest_class() -> None:

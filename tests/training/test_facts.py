@@ -11,7 +11,7 @@ import torch
 
 from dynanoise.core.registry import MODELS
 from dynanoise.training.facts import attach, facts_of, load_state
-from dynanoise.training.jobs import Job, train_and_answer
+from dynanoise.training.jobs import Job, train_and_query
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.recipes.selena import Selena
 from tests.training import tiny
@@ -45,7 +45,7 @@ def test_a_jobs_answers_tell_them() -> None:
     def answers(recipe: object) -> dict[str, np.ndarray]:
         architecture = MODELS.get("mlp")((8,))
         job = Job("target", architecture, recipe, np.arange(90), np.arange(90, 120), seed=1)
-        return train_and_answer(job, tiny.data()).answers.facts
+        return train_and_query(job, tiny.data()).outputs.facts
 
     assert answers(Plain(tiny.QUICK)) == {}
     assert answers(Selena(tiny.QUICK, 5, 2))["seen"].shape == (5, 90)

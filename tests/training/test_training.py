@@ -17,8 +17,8 @@ from dynanoise.data.splits import paper_split  # noqa: E402
 from dynanoise.metrics.roc import roc  # noqa: E402
 from dynanoise.training.designs import paper_jobs, paper_run  # noqa: E402
 from dynanoise.training.execution.executors import InProcess  # noqa: E402
-from dynanoise.training.jobs import Answers, Job  # noqa: E402
-from dynanoise.training.jobs import train_and_answer as train  # noqa: E402
+from dynanoise.training.jobs import Job, ModelOutputs  # noqa: E402
+from dynanoise.training.jobs import train_and_query as train  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 
 
@@ -28,8 +28,8 @@ def data() -> Data:
     return loaded
 
 
-def train_and_answer(one: Job, data: Data) -> Answers:
-    return train(one, data).answers
+def train_and_query(one: Job, data: Data) -> ModelOutputs:
+    return train(one, data).outputs
 
 
 def job(**changes: Any) -> Job:
@@ -46,7 +46,7 @@ def job(**changes: Any) -> Job:
 
 def test_the_same_job_gives_the_same_bits(data: Data) -> None:
     np.testing.assert_array_equal(
-        train_and_answer(job(), data).logits, train_and_answer(job(), data).logits
+        train_and_query(job(), data).logits, train_and_query(job(), data).logits
     )
 
 
@@ -54,8 +54,8 @@ def test_the_same_job_gives_the_same_bits(data: Data) -> None:
 def test_another_seed_or_other_members_give_another_model(
     data: Data, change: dict[str, Any]
 ) -> None:
-    different = train_and_answer(job(**change), data).logits
-    assert not np.allclose(different, train_and_answer(job(), data).logits)
+    different = train_and_query(job(**change), data).logits
+    assert not np.allclose(different, train_and_query(job(), data).logits)
 
 
 def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
@@ -68,7 +68,7 @@ def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
             torch.nn.init.zeros_(model.bias)
             return model
 
-    first, second = (train_and_answer(job(model=Constant(), seed=s), data).logits for s in (1, 2))
+    first, second = (train_and_query(job(model=Constant(), seed=s), data).logits for s in (1, 2))
     assert not np.array_equal(first, second)
 
 
@@ -76,22 +76,22 @@ def test_torchs_global_state_is_left_as_it_was(data: Data) -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()
     threads = torch.get_num_threads()
-    train_and_answer(job(threads=2), data)
+    train_and_query(job(threads=2), data)
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.get_num_threads() == threads
 
 
 def test_torchs_global_state_is_not_used(data: Data) -> None:
     torch.manual_seed(4)
-    first = train_and_answer(job(), data).logits
+    first = train_and_query(job(), data).logits
     torch.manual_seed(5)
-    np.testing.assert_array_equal(train_and_answer(job(), data).logits, first)
+    np.testing.assert_array_equal(train_and_query(job(), data).logits, first)
 
 
 def test_threads_are_given_back_after_an_error(data: Data) -> None:
     threads = torch.get_num_threads()
     with pytest.raises(IndexError):
-        train_and_answer(job(members=np.array([10**6]), threads=threads + 1), data)
+        train_and_query(job(members=np.array([10**6]), threads=threads + 1), data)
     assert torch.get_num_threads() == threads
 
 
@@ -100,7 +100,7 @@ def test_training_learns_its_members(data: Data) -> None:
     """100 epochs fit 200 digits perfectly; one epoch does not."""
     members = np.arange(200)
     long, short = (
-        train_and_answer(
+        train_and_query(
             job(
                 model=MODELS.get("mlp")((256,)),
                 recipe=RECIPES.get("plain")(Schedule(epochs=epochs)),
@@ -117,21 +117,21 @@ def test_training_learns_its_members(data: Data) -> None:
 
 
 def test_answers_are_about_every_record_in_order(data: Data) -> None:
-    answers = train_and_answer(job(), data)
+    answers = train_and_query(job(), data)
     assert answers.logits.shape == (len(data), 1, 10) and answers.logits.dtype == np.float32
     assert answers.random.shape == (100, 10) and np.isfinite(answers.random).all()
 
 
 def test_answers_may_be_about_some_records_only(data: Data) -> None:
     asked = np.concatenate([np.arange(100), np.arange(100, 400, 3)])
-    every, some = (train_and_answer(job(asked=ids), data).logits for ids in (None, asked))
+    every, some = (train_and_query(job(queries=ids), data).logits for ids in (None, asked))
     np.testing.assert_allclose(some, every[asked], rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("asked", [np.arange(5, 100), np.arange(100)[::-1], np.zeros(100, int)])
 def test_the_members_are_among_those_asked_about_and_all_in_order(asked: Any) -> None:
     with pytest.raises(InputError, match="not in ascending order, or lack some"):
-        job(asked=asked, members=np.arange(10))
+        job(queries=asked, members=np.arange(10))
 
 
 def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:

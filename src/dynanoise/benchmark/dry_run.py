@@ -69,7 +69,7 @@ def dry_run(
     for kind, jobs in layout.kinds.items():
         missing = []
         for job in jobs:
-            name = key(replace(job, further=None), layout.data)
+            name = key(replace(job, near=None), layout.data)
             # A model that another kind trains as well is there by then.
             if name not in counted and (kept is None or name not in kept):
                 missing.append(job)
@@ -94,8 +94,8 @@ def stored_size(jobs: Sequence[Job], data: Data) -> int:
     weights = sum(value.nbytes for value in model.state_dict().values())
     size = 0
     for job in jobs:
-        queries = RANDOM_INPUTS + (len(data) if job.asked is None else len(job.asked))
-        near = 0 if job.further is None else len(job.further.ids) * len(job.further.near)
+        queries = RANDOM_INPUTS + (len(data) if job.queries is None else len(job.queries))
+        near = 0 if job.near is None else len(job.near.ids) * len(job.near.duplicates)
         entries = 2 if near else 1
         size += weights + 4 * data.classes * (queries + near) + entries * _ENTRY
     return size

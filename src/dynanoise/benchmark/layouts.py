@@ -21,10 +21,10 @@ from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
-from dynanoise.training.architecture import named, tokenizer_of
+from dynanoise.training.architecture import check_data, make_model, tokenizer_of
 
 if TYPE_CHECKING:
-    from dynanoise.training.jobs import Answers, Job
+    from dynanoise.training.jobs import Job, ModelOutputs
 
 Progress = Callable[[str], None]
 """Called with a few words, such as "seed 1: target", after each step."""
@@ -74,16 +74,15 @@ def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
         InputError: if the model does not take such data.
     """
     from dynanoise.data import catalog
-    from dynanoise.training import compatibility
 
     preset = plan.preset
     if data is None:
-        data = catalog.load(preset.dataset, folder, tokenizer=tokenizer_of(preset.model))
+        data = catalog.load_data(preset.dataset, folder, tokenizer=tokenizer_of(preset.model))
     size = preset.size(plan.size)
     kinds = dict.fromkeys([*map(Kind, plan.recipes), *plan.pools])
-    models = {kind: named(preset.model, **preset.parameters(kind)) for kind in kinds}
+    models = {kind: make_model(preset.model, **preset.parameters(kind)) for kind in kinds}
     for model in models.values():
-        compatibility.check(model, data)
+        check_data(model, data)
     names = dict.fromkeys(kind.recipe for kind in kinds)
     recipes = {name: size.recipe(name) for name in names}
     of_targets = {kind.recipe: model for kind, model in models.items() if not kind.other}
@@ -129,7 +128,7 @@ def provenance_of(
     }
 
 
-def _effort(answers: Sequence[Answers]) -> dict[str, float]:
+def _effort(answers: Sequence[ModelOutputs]) -> dict[str, float]:
     """Seconds and retries of training, for results."""
     return {
         "seconds": round(sum(trained.seconds for trained in answers), 1),
@@ -138,8 +137,8 @@ def _effort(answers: Sequence[Answers]) -> dict[str, float]:
 
 
 def _take(
-    jobs: Sequence[Job], answers: Iterator[Answers], kind: str, part: str, progress: Progress
-) -> list[Answers]:
+    jobs: Sequence[Job], answers: Iterator[ModelOutputs], kind: str, part: str, progress: Progress
+) -> list[ModelOutputs]:
     """Outputs of the next trained models."""
     taken = []
     for job in jobs:
@@ -182,7 +181,7 @@ class Runs:
         }
         self.jobs = [job for jobs in self.by_run.values() for job in jobs]
 
-    def results(self, answers: Iterator[Answers], progress: Progress) -> Iterator[Result]:
+    def results(self, answers: Iterator[ModelOutputs], progress: Progress) -> Iterator[Result]:
         """Evaluate the methods on every seed.
 
         Args:
@@ -257,7 +256,7 @@ class Pools:
 
     def results(
         self,
-        answers: Iterator[Answers],
+        answers: Iterator[ModelOutputs],
         measurements: Measurements,
         progress: Progress,
         collect: Gatherer | None = None,

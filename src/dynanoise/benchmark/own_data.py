@@ -27,8 +27,7 @@ from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.evaluation.protocols import FOR_IMAGES
 from dynanoise.evaluation.protocols import USUAL as USUAL_PROTOCOLS
-from dynanoise.training import compatibility
-from dynanoise.training.architecture import HF, spec_of, tokenizer_of
+from dynanoise.training.architecture import HF, kind_of, spec_of, tokenizer_of
 from dynanoise.training.schedule import Schedule
 
 USUAL = MappingProxyType({"numbers": "mlp", "images": "cnn", "texts": "text"})
@@ -52,10 +51,10 @@ def own_preset(
     ones, whose cells must fit the models' logits.
 
     Args:
-        what: the name of a preset, or data as `catalog.load` names them: a registered data set, a
+        what: the name of a preset, or data as for `catalog.load_data`: a registered data set, a
             path, hub:OWNER/NAME. Columns of tables are standardised.
-        model: a specification, see `training.architecture.named`; None for the usual model of the
-            kind of data.
+        model: a specification, see `training.architecture.make_model`; None for the usual model
+            of the kind of data.
         folder: where registered data sets are looked for first.
 
     Returns:
@@ -68,7 +67,7 @@ def own_preset(
     tokenizer = None if model is None else tokenizer_of(model)
     if what in PRESETS.names():
         base: Preset = PRESETS.get(what)
-        data = catalog.load(base.dataset, folder, tokenizer=tokenizer)
+        data = catalog.load_data(base.dataset, folder, tokenizer=tokenizer)
         sizes = {name: _resized(size, model or base.model) for name, size in base.sizes.items()}
         return _with(replace(base, sizes=sizes, brief=False), model or base.model, data), data
     registered = catalog.registered_name(what)
@@ -78,8 +77,8 @@ def own_preset(
             f"There is no preset {what!r}.",
             f"{meant(what, known)}Known: {', '.join(known)}; or a path, or hub:OWNER/NAME.",
         )
-    data = catalog.load(what, folder, standardise=True, tokenizer=tokenizer)
-    kind = compatibility.kind(data)
+    data = catalog.load_data(what, folder, standardise=True, tokenizer=tokenizer)
+    kind = kind_of(data)
     if model is None:
         if kind is None:
             raise InputError(f"{what} is of no known kind.", "Name a model: --model NAME.")

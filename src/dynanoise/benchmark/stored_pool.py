@@ -10,7 +10,7 @@ from dynanoise.core.errors import MissingModelError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.training.architecture import named
+from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
 
 
@@ -49,10 +49,10 @@ def stored_pool(
 
     preset = PRESETS.get(name)
     chosen = preset.size(size)
-    data = catalog.load(preset.dataset, folder)
+    data = catalog.load_data(preset.dataset, folder)
     split = pool_split(data, chosen.pool, max(chosen.models.values()), chosen.reference, 0)
     parameters = preset.parameters(Kind(recipe))
-    model = named(preset.model, **parameters)
+    model = make_model(preset.model, **parameters)
     trained = chosen.recipe(recipe)
     provenance = Provenance(data.name, preset.model, command, parameters, recipe, preset=name)
     for near in dict.fromkeys((preset.near, None)):

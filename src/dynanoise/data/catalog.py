@@ -28,7 +28,7 @@ def registered_name(what: str) -> str | None:
     return name if name in DATASETS.names() else None
 
 
-def load(
+def load_data(
     what: str,
     folder: Path | None = None,
     *,
@@ -36,31 +36,32 @@ def load(
     standardise: bool = False,
     tokenizer: str | None = None,
 ) -> Data:
-    """The data that ``what`` names.
+    """Load the data set of a name or a path.
 
-    What fits first: a registered name, or a specification "NAME(PARAMETER=VALUE, ...)" of it;
-    ``hub:OWNER/NAME``; a file, see `tables.load_table`; a folder with ``train-*.parquet``, see
-    `hub_layout.decode`; a folder of images, see `images.load_folder`.
+    The first of these that fits: a registered name, or a specification
+    "NAME(PARAMETER=VALUE, ...)" of it; ``hub:OWNER/NAME``; a file, see `tables.load_table`; a
+    folder with ``train-*.parquet``, see `hub_layout.decode`; a folder of images, see
+    `images.load_folder`.
 
     Args:
-        what: the name.
+        what: the name or the path.
         folder: where registered data sets are looked for first.
         side: size to which images that are not registered are resized, side x side.
         standardise: True brings the columns of a table to mean 0 and standard deviation 1.
         tokenizer: the pretrained model whose tokenizer is used for texts, see `pretrained.find`.
 
     Raises:
-        UnknownNameError, DataFileError: if it is neither a registered name nor there.
-        DynaNoiseError: whatever the loader raises.
+        UnknownNameError, DataFileError: if there is neither such a name nor such a path.
+        DynaNoiseError: if the data set cannot be loaded.
 
-    >>> load("digits").inputs.shape
+    >>> load_data("digits").inputs.shape
     (1797, 64)
     """
     registered = registered_name(what)
     if registered is not None:
         context = {"folder": folder, "tokenizer": tokenizer}
-        taken = DATASETS.parameters(registered)
-        parameters = {**parse(what).parameters, **{k: v for k, v in context.items() if k in taken}}
+        names = DATASETS.parameters(registered)
+        parameters = {**parse(what).parameters, **{k: v for k, v in context.items() if k in names}}
         data: Data = DATASETS.make(registered, parameters)
         return data
     decoding = Decoding(side=side, tokenizer=tokenizer)

@@ -13,7 +13,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.data.splits import PaperSplit, PoolSplit
-from dynanoise.training.jobs import Answers, Further, Job
+from dynanoise.training.jobs import Job, ModelOutputs, NearQueries
 
 
 def paper_jobs(
@@ -26,18 +26,21 @@ def paper_jobs(
     threads: int,
     device: str = "cpu",
 ) -> list[Job]:
-    """The target and the shadow models of the paper's protocol.
+    """Make the jobs of the paper's protocol: a target and its shadow models.
 
-    All shadows are trained on the same records, as published; they differ in their seeds.
+    All shadow models are trained on the same records, as published; they differ in their seeds.
 
     Args:
-        split: who plays which part.
+        split: the records of each part.
         model: an architecture, such as `models.mlp.Mlp`.
         recipe: how to train it, such as `recipes.plain.Plain`.
         seed: the run's seed.
-        shadows: how many shadow models.
-        threads: of the processor for each model.
-        device: where to train.
+        shadows: number of shadow models, >= 0.
+        threads: threads of the processor for each model.
+        device: where to train, "cpu" or "cuda".
+
+    Returns:
+        The target's job first.
     """
     names = ["target", *(f"shadow {index}" for index in range(shadows))]
     return [
@@ -48,7 +51,7 @@ def paper_jobs(
             members=split.members if name == "target" else split.shadow_members,
             reference=split.reference,
             seed=derive(seed, "model", name),
-            asked=split.ids,
+            queries=split.ids,
             threads=threads,
             device=device,
         )
@@ -56,35 +59,35 @@ def paper_jobs(
     ]
 
 
-def paper_run(data: Data, split: PaperSplit, answers: Sequence[Answers], *, seed: int) -> Run:
-    """Arranges what the models of `paper_jobs` answered.
+def paper_run(data: Data, split: PaperSplit, outputs: Sequence[ModelOutputs], *, seed: int) -> Run:
+    """Arrange the outputs of the models of `paper_jobs`.
 
     Args:
         data: the data set.
-        split: the one the jobs were made from.
-        answers: the target's first, then the shadows', of whom there may be none.
+        split: the split of the jobs.
+        outputs: the target's first, then those of the shadow models, if any.
         seed: the run's seed.
     """
-    said = np.stack([answered.logits for answered in answers])
+    logits = np.stack([model.logits for model in outputs])
 
-    def outputs(models: slice, parts: list[Int64], members: Int64) -> Outputs:
-        # Sorted by id, which a random permutation dealt out: members first would tell the attacker
-        # everything by the order of the rows.
+    def rows(models: slice, parts: list[Int64], members: Int64) -> Outputs:
+        # Sorted by id, which a random permutation dealt out: with members first, the order of the
+        # rows would give membership away.
         ids = np.sort(np.concatenate(parts))
-        chosen = said[models][:, np.searchsorted(split.ids, ids)]
+        chosen = logits[models][:, np.searchsorted(split.ids, ids)]
         use = np.broadcast_to(np.isin(ids, members), chosen.shape[:2])
         return Outputs(chosen, data.labels[ids], ids, use.astype(np.int8))
 
-    nobody = np.empty(0, dtype=np.int64)
+    none = np.empty(0, dtype=np.int64)
     target, shadows = slice(0, 1), slice(1, None)
     return Run(
-        target=outputs(target, [split.members, split.non_members], split.members),
-        shadows=outputs(
+        target=rows(target, [split.members, split.non_members], split.members),
+        shadows=rows(
             shadows, [split.shadow_members, split.shadow_non_members], split.shadow_members
         ),
-        test=outputs(target, [split.test], nobody),
-        reference=outputs(slice(None), [split.reference], nobody),
-        random=np.stack([answered.random for answered in answers]),
+        test=rows(target, [split.test], none),
+        reference=rows(slice(None), [split.reference], none),
+        random=np.stack([model.random for model in outputs]),
         seed=seed,
         split=split.digest,
     )
@@ -101,19 +104,22 @@ def pool_jobs(
     device: str = "cpu",
     near: NearDuplicates | None = None,
 ) -> list[Job]:
-    """The models of a pool.
+    """Make the jobs of a pool of models.
 
     Args:
-        split: who is trained on what.
+        split: the records and the members of each model.
         model: an architecture, such as `models.mlp.Mlp`.
         recipe: how to train it, such as `recipes.plain.Plain`.
         seed: the run's seed.
-        models: only the first so many; None for all of the split.
-        threads: of the processor for each model.
-        device: where to train.
-        near: near-duplicates of the pool's and the reference records to ask about as well.
+        models: number of models, the first of the split; None for all.
+        threads: threads of the processor for each model.
+        device: where to train, "cpu" or "cuda".
+        near: near-duplicates of the pool's and the reference records to query as well.
+
+    Returns:
+        A job for each model, in the order of the split.
     """
-    further = None if near is None else Further(near, split.attacked)
+    queries = None if near is None else NearQueries(near, split.attacked)
     return [
         Job(
             name=f"model {index}",
@@ -122,40 +128,46 @@ def pool_jobs(
             members=split.pool[row == 1],
             reference=split.reference,
             seed=derive(seed, "pool model", index),
-            asked=split.ids,
+            queries=split.ids,
             threads=threads,
             device=device,
-            further=further,
+            near=queries,
         )
         for index, row in enumerate(split.use[:models])
     ]
 
 
-def pool_of(data: Data, split: PoolSplit, answers: Sequence[Answers], *, seed: int) -> Pool:
-    """Arranges what the models of `pool_jobs` answered.
+def pool_of(data: Data, split: PoolSplit, outputs: Sequence[ModelOutputs], *, seed: int) -> Pool:
+    """Arrange the outputs of the models of `pool_jobs`.
 
-    Where they were asked about near-duplicates, these follow the originals on the axis of inputs,
-    for the pool and the reference; test data have originals only.
+    Those on near-duplicates follow the originals on the axis of inputs, for the pool and the
+    reference; test data have originals only.
+
+    Args:
+        data: the data set.
+        split: the split of the jobs.
+        outputs: the outputs of each model, in the order of the jobs.
+        seed: the run's seed.
     """
-    said = np.stack([answered.logits for answered in answers])
-    near = [answered.near for answered in answers if answered.near is not None]
-    count = len(said)
+    logits = np.stack([model.logits for model in outputs])
+    near = [model.near for model in outputs if model.near is not None]
+    count = len(logits)
 
-    def outputs(ids: Int64, use: Int8, asked_more: bool) -> Outputs:
-        logits = said[:, np.searchsorted(split.ids, ids)]
-        if near and asked_more:
-            rows = np.searchsorted(split.attacked, ids)
-            logits = np.concatenate([logits, np.stack([one[rows] for one in near])], axis=2)
-        return Outputs(logits, data.labels[ids], ids, use)
+    def rows(ids: Int64, use: Int8, with_near: bool) -> Outputs:
+        chosen = logits[:, np.searchsorted(split.ids, ids)]
+        if near and with_near:
+            places = np.searchsorted(split.attacked, ids)
+            chosen = np.concatenate([chosen, np.stack([model[places] for model in near])], axis=2)
+        return Outputs(chosen, data.labels[ids], ids, use)
 
-    def nobody(ids: Int64, asked_more: bool) -> Outputs:
-        return outputs(ids, np.zeros((count, len(ids)), dtype=np.int8), asked_more)
+    def non_members(ids: Int64, with_near: bool) -> Outputs:
+        return rows(ids, np.zeros((count, len(ids)), dtype=np.int8), with_near)
 
     return Pool(
-        examples=outputs(split.pool, split.use[:count], True),
-        test=nobody(split.test, False),
-        reference=nobody(split.reference, True),
+        examples=rows(split.pool, split.use[:count], True),
+        test=non_members(split.test, False),
+        reference=non_members(split.reference, True),
         seed=seed,
         split=split.digest,
-        random=np.stack([answered.random for answered in answers]),
+        random=np.stack([model.random for model in outputs]),
     )

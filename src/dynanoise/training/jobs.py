@@ -41,7 +41,7 @@ class Material:
         members: int64 [n], ids of the records to train on.
         reference: int64 [r], ids of known non-members, disjoint from members, test data and
             everything that attacks are scored on.
-        seed: of this model.
+        seed: the model's own seed.
         device: where to train.
     """
 
@@ -80,15 +80,15 @@ class Recipe(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Further:
-    """Further queries to a trained model.
+class NearQueries:
+    """Queries to a trained model on near-duplicates of records.
 
     Attributes:
-        near: which near-duplicates.
-        ids: int64 [n], of which records.
+        duplicates: the near-duplicates of each record.
+        ids: int64 [n], ids of the records.
     """
 
-    near: NearDuplicates
+    duplicates: NearDuplicates
     ids: Int64
 
 
@@ -101,12 +101,12 @@ class Job:
         model: an architecture, such as `models.mlp.Mlp`.
         recipe: how to train it, such as `recipes.plain.Plain`.
         members, reference: int64 [n], ids to train on and ids of known non-members.
-        seed: of the initial weights and the order of the records.
-        asked: int64 [n], ids in ascending order of the records that the model is queried on, the
+        seed: decides the initial weights and the order of the records.
+        queries: int64 [n], ids in ascending order of the records that the model is queried on, the
             members among them; None for all of the data.
-        threads: of the processor; another number may round differently.
+        threads: threads of the processor, >= 1; another number may round differently.
         device: where to train, "cpu" or "cuda".
-        further: near-duplicates that the trained model is queried on as well; no part of what
+        near: near-duplicates that the trained model is queried on as well; no part of what
             determines the model.
     """
 
@@ -116,23 +116,23 @@ class Job:
     members: Int64
     reference: Int64
     seed: int
-    asked: Int64 | None = None
+    queries: Int64 | None = None
     threads: int = 1
     device: str = "cpu"
-    further: Further | None = None
+    near: NearQueries | None = None
 
     def __post_init__(self) -> None:
-        if self.asked is None:
+        if self.queries is None:
             return
-        if np.any(np.diff(self.asked) <= 0) or not np.isin(self.members, self.asked).all():
+        if np.any(np.diff(self.queries) <= 0) or not np.isin(self.members, self.queries).all():
             raise InputError(
-                f"The {len(self.asked)} ids asked about are not in ascending order, or lack some "
+                f"The {len(self.queries)} queried ids are not in ascending order, or lack some "
                 f"of the {len(self.members)} members.",
                 "Use np.unique of all ids that play a part.",
             )
 
     def material(self, data: Data) -> Material:
-        """What the job's recipe trains from."""
+        """Everything that the job's recipe may use."""
         device = torch.device(self.device)
         return Material(
             build=lambda: self.model.build(data.inputs.shape[1:], data.classes).to(device),
@@ -145,7 +145,7 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class ModelOutputs:
     """Outputs of one trained model.
 
     Attributes:
@@ -154,9 +154,9 @@ class Answers:
         retries: number of times training diverged and was repeated (see `divergence.retrying`).
         seconds: wall time of training and queries, when that was done.
         facts: numbers that the recipe adds, such as DP-SGD's epsilon (see `facts`).
-        near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.further`;
+        near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.near`;
             None where the job has none.
-        node: of a cluster that trained the model, for progress; "" for this machine.
+        node: the node of a cluster that trained the model, for progress; "" for this machine.
     """
 
     logits: Float32
@@ -173,13 +173,13 @@ class Trained:
     """A trained model, on the processor, and its outputs."""
 
     model: nn.Module
-    answers: Answers
+    outputs: ModelOutputs
 
 
 class Executor(Protocol):
     """Runs jobs, possibly several at once."""
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         """Yield the outputs of the jobs' models, in the order of the jobs."""
 
 
@@ -196,7 +196,7 @@ def isolated(seed: int, threads: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def train_and_answer(job: Job, data: Data) -> Trained:
+def train_and_query(job: Job, data: Data) -> Trained:
     """Train the job's model and query it on the records and on random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
@@ -211,7 +211,7 @@ def train_and_answer(job: Job, data: Data) -> Trained:
         lambda recipe: _attempt(replace(job, recipe=recipe), data),
     )
     seconds = round(time.perf_counter() - started, 1)
-    return replace(trained, answers=replace(trained.answers, retries=retries, seconds=seconds))
+    return replace(trained, outputs=replace(trained.outputs, retries=retries, seconds=seconds))
 
 
 def _attempt(job: Job, data: Data) -> Trained:
@@ -220,9 +220,9 @@ def _attempt(job: Job, data: Data) -> Trained:
         model = job.recipe.train(job.material(data))
         device = torch.device(job.device)
         random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
-        ids = np.arange(len(data)) if job.asked is None else job.asked
+        ids = np.arange(len(data)) if job.queries is None else job.queries
         inputs = torch.from_numpy(data.inputs[ids]).to(device)
-        outputs = Answers(
+        outputs = ModelOutputs(
             logits=loop.predict(model, inputs)[:, None].numpy(),
             random=loop.predict(model, torch.from_numpy(random).to(device)).numpy(),
             facts=facts_of(model),
@@ -232,23 +232,23 @@ def _attempt(job: Job, data: Data) -> Trained:
         return Trained(model.cpu(), outputs)
 
 
-def ask_further(model: nn.Module, job: Job, data: Data) -> Answers:
+def query_near(model: nn.Module, job: Job, data: Data) -> ModelOutputs:
     """Query a trained model on the near-duplicates of its job.
 
     It runs in the precision it was trained in, which takes a fourth of the time in bfloat16.
 
     Args:
         model: on the processor, where it stays afterwards.
-        job: with ``further``.
+        job: with ``near``.
         data: the data set.
 
     Returns:
         ``near``, and the seconds it took; nothing else.
     """
-    assert job.further is not None
+    assert job.near is not None
     started = time.perf_counter()
     device = torch.device(job.device)
-    ids = job.further.ids
+    ids = job.near.ids
     with isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
         on_device = model.to(device)
         logits = [
@@ -257,10 +257,10 @@ def ask_further(model: nn.Module, job: Job, data: Data) -> Answers:
                 torch.from_numpy(np.ascontiguousarray(inputs)).to(device),
                 _NEAR_AT_ONCE,
             )
-            for inputs in job.further.near.of(data.inputs[ids], ids)
+            for inputs in job.near.duplicates.of(data.inputs[ids], ids)
         ]
         model.cpu()
     nothing = np.zeros((0, 1, data.classes), dtype=np.float32)
     seconds = round(time.perf_counter() - started, 1)
     near = torch.stack(logits, dim=1).numpy()
-    return Answers(nothing, nothing[:, 0], seconds=seconds, near=near)
+    return ModelOutputs(nothing, nothing[:, 0], seconds=seconds, near=near)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dynanoise.core.numerics import Int64
 from dynanoise.data.dataset import Data
 from dynanoise.training.execution.outputs import built, rebuilt, train_and_store
-from dynanoise.training.jobs import Answers, Float32, Job
+from dynanoise.training.jobs import Float32, Job, ModelOutputs
 from dynanoise.training.store.store import Store, key
 
 
@@ -57,7 +57,7 @@ class Forward:
         return logits
 
 
-def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers]:
+def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, ModelOutputs]:
     """Load a job's model and its outputs from the store, or train it now.
 
     Args:
@@ -69,13 +69,13 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, Answers
         DivergedError: if training failed.
     """
     name = key(job, data)
-    answers = None if store is None else store.get(name)
-    if store is not None and answers is not None:
+    outputs = None if store is None else store.get(name)
+    if store is not None and outputs is not None:
         model = rebuilt(job, data, store)
     else:
         result = train_and_store(job, data, store)
-        model, answers = result.model, result.answers
-    return Forward(model.eval().to(job.device), data, job.device), answers
+        model, outputs = result.model, result.outputs
+    return Forward(model.eval().to(job.device), data, job.device), outputs
 
 
 def untrained(architecture: Any, data: Data, seed: int, device: str = "cpu") -> Forward:

@@ -134,7 +134,7 @@ def test_a_stored_model_is_not_trained_again(
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a stored model was trained again")
 
-    monkeypatch.setattr(outputs, "train_and_answer", refuse)
+    monkeypatch.setattr(outputs, "train_and_query", refuse)
     monkeypatch.setattr(REGISTRY, "get", lambda name: DIGITS)
     plan = OverheadPlan("digits", methods=("smaller",), efforts={4: Effort(6, block=1e-4)})
     rows = overhead(plan, store=folder)

@@ -24,7 +24,7 @@ from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.text import Subwords  # noqa: E402
 from dynanoise.training import loop  # noqa: E402
 from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
-from dynanoise.training.jobs import Job, train_and_answer  # noqa: E402
+from dynanoise.training.jobs import Job, train_and_query  # noqa: E402
 from dynanoise.training.models.hf import Hf  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
@@ -146,8 +146,8 @@ def test_training_repeats_itself_learns_and_is_stored(tmp_path: Path, tiny: Path
     first = outputs_of(job(tiny), data, store)
     guesses = first.logits[:, 0].argmax(axis=1)
     assert (guesses == data.labels).mean() > 0.9
-    again = train_and_answer(job(tiny), data)
-    np.testing.assert_array_equal(first.logits, again.answers.logits)
+    again = train_and_query(job(tiny), data)
+    np.testing.assert_array_equal(first.logits, again.outputs.logits)
     weights = store.weights(key(job(tiny), data))
     rebuilt = seeded(Hf.named(str(tiny)), 5)
     rebuilt.load_state_dict(weights)

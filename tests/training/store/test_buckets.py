@@ -24,7 +24,7 @@ from dynanoise.core.errors import InputError, MissingExtraError, MissingModelErr
 from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
 from dynanoise.training.execution.executors import InProcess, Processes  # noqa: E402
 from dynanoise.training.execution.outputs import outputs_of, outputs_unless_claimed  # noqa: E402
-from dynanoise.training.jobs import Further  # noqa: E402
+from dynanoise.training.jobs import NearQueries  # noqa: E402
 from dynanoise.training.store import buckets  # noqa: E402
 from dynanoise.training.store.buckets import Bucket  # noqa: E402
 from dynanoise.training.store.storage import place  # noqa: E402
@@ -216,7 +216,7 @@ def test_further_answers_are_made_of_weights_that_were_damaged_and_trained_again
     job = noted.job(folder, 1)
     outputs_of(job, DATA, Store(bucket))
     change(bucket, "model-", b"nothing")
-    asked = replace(job, further=Further(NearDuplicates(), np.arange(2)))
+    asked = replace(job, near=NearQueries(NearDuplicates(), np.arange(2)))
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="Only images"):
         outputs_of(asked, DATA, Store(bucket))
     assert len(noted.notes(folder, "ended")) == 2

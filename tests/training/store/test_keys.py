@@ -13,7 +13,7 @@ pytest.importorskip("safetensors", reason="storing needs: pip install 'dynanoise
 
 from dynanoise.core.registry import DATASETS, MODELS, RECIPES, Registry  # noqa: E402
 from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
-from dynanoise.training.jobs import Further, Job  # noqa: E402
+from dynanoise.training.jobs import Job, NearQueries  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import key, stored_name  # noqa: E402
 
@@ -64,18 +64,18 @@ def test_a_component_of_another_package_is_named_by_its_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("further", "expected"),
+    ("near", "expected"),
     [
         (None, "0c7824889e558ad1d4f4a10dc5151b67959038356cec281d9d849a2aa92d0847"),
         (
-            Further(NearDuplicates(), np.arange(90)),
+            NearQueries(NearDuplicates(), np.arange(90)),
             "defebe8cb386963fa3bbc0a8a80216b7975b546766781b2e5da4c3f1750be663",
         ),
     ],
     ids=["records", "near-duplicates"],
 )
 def test_whole_keys_stay_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, further: Further | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, near: NearQueries | None, expected: str
 ) -> None:
     """Computed by the package before its modules moved into rooms."""
     monkeypatch.setattr(torch, "__version__", "2.6.0")
@@ -88,6 +88,6 @@ def test_whole_keys_stay_as_they_are(
         members=np.arange(60),
         reference=np.arange(60, 90),
         seed=1,
-        further=further,
+        near=near,
     )
     assert key(job, data) == expected

@@ -26,7 +26,7 @@ from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.training.execution import outputs as module  # noqa: E402
 from dynanoise.training.execution.executors import InProcess, Processes  # noqa: E402
 from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
-from dynanoise.training.jobs import Answers, Job, Trained, train_and_answer  # noqa: E402
+from dynanoise.training.jobs import Job, ModelOutputs, Trained, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.training.waiting import LONG, ROOT, until  # noqa: E402
@@ -50,7 +50,7 @@ def job(**changes: Any) -> Job:
     return replace(plain, **changes)
 
 
-def same(first: Answers, second: Answers) -> bool:
+def same(first: ModelOutputs, second: ModelOutputs) -> bool:
     return np.array_equal(first.logits, second.logits) and np.array_equal(
         first.random, second.random
     )
@@ -61,7 +61,7 @@ def never_train(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a stored model was trained again")
 
-    monkeypatch.setattr(module, "train_and_answer", refuse)
+    monkeypatch.setattr(module, "train_and_query", refuse)
 
 
 def test_a_stored_model_is_found_again(
@@ -72,7 +72,7 @@ def test_a_stored_model_is_found_again(
     def refuse(*arguments: Any) -> None:
         raise AssertionError("trained again")
 
-    monkeypatch.setattr(module, "train_and_answer", refuse)
+    monkeypatch.setattr(module, "train_and_query", refuse)
     assert same(outputs_of(job(), data, Store(tmp_path)), first)
     renamed = job(name="shadow 3")
     assert same(outputs_of(renamed, data, Store(tmp_path)), first)
@@ -132,7 +132,7 @@ def test_weights_that_a_model_has_twice_are_stored(tmp_path: Path) -> None:
     model = torch.nn.Sequential(*(torch.nn.Linear(3, 3) for _ in range(2)))
     model[1].weight = model[0].weight
     nothing = np.zeros((1, 1, 3), dtype=np.float32)
-    assert store.put("0" * 64, Trained(model, Answers(nothing, nothing[0])), {})
+    assert store.put("0" * 64, Trained(model, ModelOutputs(nothing, nothing[0])), {})
     found = store.weights("0" * 64)
     assert found.keys() == model.state_dict().keys()
     assert all(torch.equal(found[name], value) for name, value in model.state_dict().items())
@@ -177,7 +177,7 @@ def test_a_full_disk_loses_nothing_but_the_storing(
     with caplog.at_level(logging.WARNING):
         answers = outputs_of(job(), data, Store(tmp_path / "store"))
     monkeypatch.undo()
-    assert same(answers, train_and_answer(job(), data).answers)
+    assert same(answers, train_and_query(job(), data).outputs)
     assert "could not be stored" in caplog.text and "No space left" in caplog.text
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 

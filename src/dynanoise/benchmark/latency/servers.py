@@ -17,7 +17,7 @@ from dynanoise.core.outputs import Outputs
 from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
 from dynanoise.evaluation.responses import noise_of
-from dynanoise.training.architecture import named
+from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
 
 
@@ -105,11 +105,13 @@ def prepare(
     from dynanoise.training.designs import paper_jobs, paper_run
     from dynanoise.training.store.store import Store
 
-    data = catalog.load(preset.dataset, folder)
+    data = catalog.load_data(preset.dataset, folder)
     split = split_of(data, size.pool, size.reference, seed)
     base = preset.methods[0].recipe
     needed = dict.fromkeys(method.recipe for method in preset.methods)
-    architectures = {name: named(preset.model, **preset.parameters(Kind(name))) for name in needed}
+    architectures = {
+        name: make_model(preset.model, **preset.parameters(Kind(name))) for name in needed
+    }
     recipe = size.recipe(base)
     # The target's job of `bench`, so that one store serves both.
     (job,) = paper_jobs(

@@ -20,7 +20,7 @@ from dynanoise.training.execution.outputs import (
     outputs_unless_claimed,
     stored_outputs,
 )
-from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.store.store import Store
 
 _PACKAGE = "dynanoise"
@@ -36,7 +36,7 @@ class InProcess:
 
     store: Store | None = None
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         """See `Executor.run`.
 
         Raises:
@@ -44,7 +44,7 @@ class InProcess:
             StoreError: if a store at an address cannot be reached.
         """
         tasks = tasks_of(jobs, self.store)
-        ahead: dict[int, Answers | None] = {}
+        ahead: dict[int, ModelOutputs | None] = {}
         for number, task in enumerate(tasks):
             outputs = ahead.pop(number) if number in ahead else _outputs(task, data)
             if outputs is None:  # all other jobs first, and then the other run is waited for
@@ -65,7 +65,7 @@ class FromStore:
 
     store: Store
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         """See `Executor.run`.
 
         Raises:
@@ -97,7 +97,7 @@ class Processes:
     workers: int
     store: Store | None = None
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         """See `Executor.run`.
 
         Raises:
@@ -153,7 +153,7 @@ class TaskResult:
         lines: log lines of the meantime: logger, level and text.
     """
 
-    outputs: Answers | None
+    outputs: ModelOutputs | None
     lines: tuple[tuple[str, int, str], ...] = ()
 
 
@@ -175,7 +175,7 @@ def perform(task: Task, data: Data) -> TaskResult:
     return TaskResult(outputs, tuple(lines))
 
 
-def _outputs(task: Task, data: Data) -> Answers | None:
+def _outputs(task: Task, data: Data) -> ModelOutputs | None:
     if task.patient:
         return outputs_of(task.job, data, task.store, task.owner)
     return outputs_unless_claimed(task.job, data, task.store, task.owner)
@@ -185,7 +185,7 @@ def in_order(
     tasks: list[Task],
     submit: Callable[[Task], Any],
     wait: Callable[[Any, Task], TaskResult],
-) -> Iterator[Answers]:
+) -> Iterator[ModelOutputs]:
     """Submit all tasks at once and yield their outputs in order.
 
     A model that another run is training is queried after all others, so that two runs of the same

@@ -12,13 +12,13 @@ import torch
 from dynanoise.core.errors import MissingModelError
 from dynanoise.data.dataset import Data
 from dynanoise.training import facts
-from dynanoise.training.jobs import Answers, Job, Trained, ask_further, train_and_answer
+from dynanoise.training.jobs import Job, ModelOutputs, Trained, query_near, train_and_query
 from dynanoise.training.store.store import Store, describe, key
 
 log = logging.getLogger(__name__)
 
 
-def outputs_of(job: Job, data: Data, store: Store | None, owner: str = "") -> Answers:
+def outputs_of(job: Job, data: Data, store: Store | None, owner: str = "") -> ModelOutputs:
     """Read the outputs of a job's model from the store, or train the model and store both.
 
     A stored model is not trained again to be queried about near-duplicates: its weights are loaded.
@@ -44,7 +44,7 @@ def outputs_of(job: Job, data: Data, store: Store | None, owner: str = "") -> An
 
 def outputs_unless_claimed(
     job: Job, data: Data, store: Store | None, owner: str = ""
-) -> Answers | None:
+) -> ModelOutputs | None:
     """The same as `outputs_of`, without waiting.
 
     Returns:
@@ -55,28 +55,28 @@ def outputs_unless_claimed(
     outputs = stored_outputs(job, data, store)
     if outputs is not None:
         return outputs
-    with store.claim(key(replace(job, further=None), data), owner) as ours:
+    with store.claim(key(replace(job, near=None), data), owner) as ours:
         return _made(job, data, store) if ours else None
 
 
-def stored_outputs(job: Job, data: Data, store: Store) -> Answers | None:
+def stored_outputs(job: Job, data: Data, store: Store) -> ModelOutputs | None:
     """The outputs of a job's model if the store has all of them, those on near-duplicates too."""
-    outputs = store.get(key(replace(job, further=None), data))
-    if outputs is None or job.further is None:
+    outputs = store.get(key(replace(job, near=None), data))
+    if outputs is None or job.near is None:
         return outputs
     near = store.get(key(job, data))
     return None if near is None else _joined(outputs, near)
 
 
-def _made(job: Job, data: Data, store: Store | None) -> Answers:
-    alone = replace(job, further=None)
+def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
+    alone = replace(job, near=None)
     # Once more: the run that held the claim before may have finished.
     outputs = None if store is None else store.get(key(alone, data))
     model: torch.nn.Module | None = None
     if outputs is None:
         trained = train_and_store(alone, data, store)
-        model, outputs = trained.model, trained.answers
-    if job.further is None:
+        model, outputs = trained.model, trained.outputs
+    if job.near is None:
         return outputs
     near = None if store is None else store.get(key(job, data))
     if near is None:
@@ -86,8 +86,8 @@ def _made(job: Job, data: Data, store: Store | None) -> Answers:
                 model = rebuilt(alone, data, store)
             except MissingModelError:  # its weights were damaged
                 trained = train_and_store(alone, data, store)
-                model, outputs = trained.model, trained.answers
-        near = ask_further(model, job, data)
+                model, outputs = trained.model, trained.outputs
+        near = query_near(model, job, data)
         if store is not None:
             store.put(key(job, data), near, _about(job, data))
     return _joined(outputs, near)
@@ -99,8 +99,8 @@ def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
     Raises:
         DivergedError: if training failed.
     """
-    trained = train_and_answer(job, data)
-    log.info("%s: trained in %.1f s", job.name, trained.answers.seconds)
+    trained = train_and_query(job, data)
+    log.info("%s: trained in %.1f s", job.name, trained.outputs.seconds)
     if store is not None:
         store.put(key(job, data), trained, _about(job, data))
     return trained
@@ -129,5 +129,5 @@ def _about(job: Job, data: Data) -> dict[str, object]:
     return {"job": job.name, "data set": data.name, **describe(job, data)}
 
 
-def _joined(outputs: Answers, near: Answers) -> Answers:
+def _joined(outputs: ModelOutputs, near: ModelOutputs) -> ModelOutputs:
     return replace(outputs, near=near.near, seconds=outputs.seconds + near.seconds)

@@ -22,7 +22,7 @@ from dynanoise.core.errors import ClusterError, InputError
 from dynanoise.core.extras import require
 from dynanoise.data.dataset import Data
 from dynanoise.training.execution.executors import Task, TaskResult, in_order, perform, tasks_of
-from dynanoise.training.jobs import Answers, Job
+from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class RayCluster:
                 "Use 0 or more of a GPU for each model, and -1 or more retries.",
             )
 
-    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[Answers]:
+    def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
         """See `jobs.Executor.run`.
 
         Raises:

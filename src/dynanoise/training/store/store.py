@@ -22,13 +22,13 @@ from safetensors.torch import load, save
 
 from dynanoise.core.errors import MissingModelError, UnknownNameError
 from dynanoise.data.dataset import Data
-from dynanoise.training.jobs import Answers, Job, Trained
+from dynanoise.training.jobs import Job, ModelOutputs, Trained
 from dynanoise.training.store.buckets import Bucket
 from dynanoise.training.store.storage import ENTRY, Folder, Place, Storage, place
 
 log = logging.getLogger(__name__)
 
-_ANSWERS, _WEIGHTS = "answers.npz", "model.safetensors"
+_OUTPUTS, _WEIGHTS = "answers.npz", "model.safetensors"
 _FACT = "fact_"
 
 
@@ -49,14 +49,14 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
         return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
 
     near: dict[str, Any] = {}
-    if job.further is not None:
-        near["further"] = {**component(job.further.near), "ids": ids(job.further.ids)}
+    if job.near is not None:
+        near["further"] = {**component(job.near.duplicates), "ids": ids(job.near.ids)}
     return {
         **near,
         "data": data.digest,
         "members": ids(job.members),
         "reference": ids(job.reference),
-        "asked": ids(np.arange(len(data)) if job.asked is None else job.asked),
+        "asked": ids(np.arange(len(data)) if job.queries is None else job.queries),
         "model": component(job.model),
         "recipe": component(job.recipe),
         "seed": job.seed,
@@ -141,7 +141,7 @@ class Store:
         """
         return self._storage.claim(name, owner)
 
-    def get(self, name: str) -> Answers | None:
+    def get(self, name: str) -> ModelOutputs | None:
         """Read the outputs stored under a key; None if there are none or they are damaged.
 
         A damaged entry (a checksum does not fit, a part is missing) is logged and removed, so that
@@ -156,9 +156,9 @@ class Store:
             if text is None:
                 return None
             entry = json.loads(text)
-            content = _checked(storage, name, _ANSWERS, entry["sha256"][_ANSWERS])
+            content = _checked(storage, name, _OUTPUTS, entry["sha256"][_OUTPUTS])
             for part, sha256 in entry["sha256"].items():
-                if part != _ANSWERS and not storage.fits(name, part, sha256):
+                if part != _OUTPUTS and not storage.fits(name, part, sha256):
                     raise ValueError(f"the checksum of {part} does not fit")
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 facts = {
@@ -166,7 +166,7 @@ class Store:
                     for part in arrays
                     if part.startswith(_FACT)
                 }
-                return Answers(
+                return ModelOutputs(
                     arrays["logits"],
                     arrays["random"],
                     int(entry["retries"]),
@@ -201,7 +201,7 @@ class Store:
                 f"The stored model {name[:12]} was damaged.", "Train it again."
             ) from error
 
-    def put(self, name: str, result: Trained | Answers, description: dict[str, Any]) -> bool:
+    def put(self, name: str, result: Trained | ModelOutputs, description: dict[str, Any]) -> bool:
         """Store a model with its outputs, or outputs on near-duplicates alone.
 
         A store that is full or cannot be written is logged, and the run goes on.
@@ -214,21 +214,21 @@ class Store:
         Returns:
             True if the entry is there afterwards.
         """
-        answers = result.answers if isinstance(result, Trained) else result
-        facts = {f"{_FACT}{fact}": value for fact, value in answers.facts.items()}
-        arrays: dict[str, Any] = {"logits": answers.logits, "random": answers.random, **facts}
-        if answers.near is not None:
-            arrays["near"] = answers.near
+        outputs = result.outputs if isinstance(result, Trained) else result
+        facts = {f"{_FACT}{fact}": value for fact, value in outputs.facts.items()}
+        arrays: dict[str, Any] = {"logits": outputs.logits, "random": outputs.random, **facts}
+        if outputs.near is not None:
+            arrays["near"] = outputs.near
         try:
             file = io.BytesIO()
             np.savez(file, **arrays)
-            parts = {_ANSWERS: file.getvalue()}
+            parts = {_OUTPUTS: file.getvalue()}
             if isinstance(result, Trained):
                 parts[_WEIGHTS] = save(_apart(result.model.state_dict()))
             entry = {
                 **description,
-                "retries": answers.retries,
-                "seconds": answers.seconds,
+                "retries": outputs.retries,
+                "seconds": outputs.seconds,
                 "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
             }
             self._storage.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})

@@ -17,8 +17,8 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.registry import MODELS
 from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.data.dataset import Data
-from dynanoise.training import compatibility
-from dynanoise.training.architecture import named
+from dynanoise.training import architecture
+from dynanoise.training.architecture import make_model
 
 LABELS = np.arange(4) % 2
 TABLE = Data("my.csv", np.zeros((4, 30), np.float32), LABELS, 2)
@@ -32,10 +32,10 @@ TAKES = {"mlp": TABLE, "cnn": IMAGES, "alexnet": IMAGES, "text": TEXTS}
 def test_every_model_takes_one_kind(name: str, data: Data) -> None:
     model = MODELS.get(name)()
     if TAKES[name] is data:
-        compatibility.check(model, data)
+        architecture.check_data(model, data)
     else:
         with pytest.raises(InputError, match=f"^The model {name} takes "):
-            compatibility.check(model, data)
+            architecture.check_data(model, data)
 
 
 def test_every_model_says_what_it_takes() -> None:
@@ -53,26 +53,26 @@ def test_every_model_says_what_it_takes() -> None:
 )
 def test_the_sentence_names_what_fits(name: str, data: Data, says: str) -> None:
     with pytest.raises(InputError) as caught:
-        compatibility.check(MODELS.get(name)(), data)
+        architecture.check_data(MODELS.get(name)(), data)
     assert says in str(caught.value)
 
 
 def test_a_transformer_takes_the_tokens_of_its_tokenizer(tmp_path: Path) -> None:
     from tests.training import build_hf
 
-    model = named(f"hf:{build_hf.write(tmp_path / 'tiny')}")
-    compatibility.check(model, replace(TEXTS, vocabulary_size=build_hf.SIZE + 1))
+    model = make_model(f"hf:{build_hf.write(tmp_path / 'tiny')}")
+    architecture.check_data(model, replace(TEXTS, vocabulary_size=build_hf.SIZE + 1))
     with pytest.raises(InputError, match=r"tokenizer of hf:tiny has 10 tokens.* films has 7\."):
-        compatibility.check(model, TEXTS)
+        architecture.check_data(model, TEXTS)
     with pytest.raises(InputError, match=r"hf:tiny takes texts, and my\.csv has rows of 30"):
-        compatibility.check(model, TABLE)
+        architecture.check_data(model, TABLE)
 
 
 def test_models_of_other_packages_are_believed() -> None:
     class Foreign:
         """Says nothing about what it takes."""
 
-    compatibility.check(Foreign(), TABLE)
+    architecture.check_data(Foreign(), TABLE)
 
 
 def test_bench_asks_before_it_trains(monkeypatch: pytest.MonkeyPatch) -> None:
