@@ -78,7 +78,7 @@ def test_limits_that_nothing_keeps_to(file: str, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (("--preset", "digits"), "belong to a folder of models"),
-        (("--key", "ab" * 32), "The key is no reference"),
+        (("--key", "ab" * 32), "The key is not a reference"),
         (("--weights", "missing.onnx"), "missing.onnx cannot be read"),
         (("--max-accuracy-drop", "-1"), "limit of accuracy drop is -1"),
     ],

@@ -221,8 +221,8 @@ def test_files_are_beside_the_configuration_wherever_it_is_read_from(
         ("cell_width: 12", "cell_width: wide", "line 9: noise.cell_width is 'wide'. Use a finite"),
         ("  cell_width: 12\n", "", "line 8: noise.cell_width is missing. Write cell_width"),
         ("  model: 007\n", "", "line 8: noise.model is missing"),
-        (WEIGHTS, "ab", "line 11: noise.weights are no SHA-256"),
-        ("file:secrets/dynanoise.key", "keys/k", "line 12: noise.key: The key is no reference"),
+        (WEIGHTS, "ab", "line 11: noise.weights are not a SHA-256"),
+        ("file:secrets/dynanoise.key", "keys/k", "line 12: noise.key: The key is not a reference"),
     ],
 )
 def test_what_is_wrong_is_named_with_line_and_remedy(

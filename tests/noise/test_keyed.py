@@ -270,12 +270,12 @@ def test_widths_that_are_no_widths_are_named(width: Any) -> None:
     [
         ({"model": None}, "model is None"),
         ({"model": "m\ud800"}, "model is 'm"),
-        ({"weights": "ab"}, "weights are no SHA-256"),
-        ({"weights": b"\0" * 32}, "weights are no SHA-256"),
+        ({"weights": "ab"}, "weights are not a SHA-256"),
+        ({"weights": b"\0" * 32}, "weights are not a SHA-256"),
         ({"key": None}, "key is of type NoneType"),
         ({"key": b"\7" * 32}, "key is of type bytes"),
         ({"key": ExperimentKey}, "key is of type type"),
-        ({"key": "ab" * 32}, "The key is no reference"),
+        ({"key": "ab" * 32}, "The key is not a reference"),
     ],
 )
 def test_bad_parameters_are_named_and_secrets_are_not(changes: dict[str, Any], says: str) -> None:

@@ -126,7 +126,7 @@ def test_a_file_that_others_may_use_is_refused(file: Path, mode: int) -> None:
 )
 def test_what_is_no_reference_is_refused_and_not_shown(bad: Any) -> None:
     """It may be the secret itself."""
-    with pytest.raises(InputError, match=r"no reference.*Pass env:NAME or file:PATH") as caught:
+    with pytest.raises(InputError, match=r"not a reference.*Pass env:NAME or file:PATH") as caught:
         Secret(bad)
     assert "5a5a" not in str(caught.value)
 

@@ -1,1 +1,1 @@
-"""Where randomness comes from: one file a source."""
+"""Sources of randomness: fresh noise, keyed noise, and the streams and keys they are made of."""

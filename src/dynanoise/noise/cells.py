@@ -1,4 +1,4 @@
-"""Coarse cells of logits: all that a keyed answer knows of its query."""
+"""Coarse cells of logits; a keyed output depends on its query through cell and label alone."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ from dynanoise.core.numerics import Float64, Int64
 Int32 = npt.NDArray[np.int32]
 
 FARTHEST = 2**20
-"""Cells below the largest logit that are told apart; what is farther counts as so far."""
+"""Largest cell index; gaps to the largest logit beyond it are clipped."""
 
 
 def checked_width(width: Any) -> float:
-    """A usable width of cells, as a float.
+    """Check a cell width.
+
+    Args:
+        width: in logits.
+
+    Returns:
+        The width as a float.
 
     Raises:
         InputError: if it is not a finite number above 0, so large that 2^20 widths overflow, or so
@@ -43,15 +49,16 @@ def checked_width(width: Any) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Boxes of one width around gaps to the largest logit, moved by an offset for each class.
+    """A grid of cells over the gaps to the largest logit, moved by an offset for each class.
 
-    With g = max z - z a row's cell is c = floor(g / width + offset), clipped at 2^20 before it is
-    cast; its representative is z_c = -(c - offset + 1/2) width, within half a width of -g.
+    With g = max z - z the cell of a row is c = floor(g / width + offset), where g is clipped at
+    2^20 widths first. Its representative is z_c = -(c - offset + 1/2) width, within half a width
+    of -g.
 
     Args:
-        width: of a cell, in logits; absolute, because a width that followed a row's own sigma
-            would move the boundaries with the row.
-        offsets: float64 [K] in [0, 1).
+        width: of a cell, in logits; the same for all rows, because a width that followed a row's
+            own sigma would move the boundaries with the row.
+        offsets: float64 [K], in [0, 1).
 
     >>> grid = Grid(4.0, np.array([0.25, 0.75]))
     >>> cells, labels = grid.find(np.array([[9.0, 2.0], [9.0, 4.0], [9.0, 8.5]]))
@@ -65,22 +72,34 @@ class Grid:
     offsets: Float64
 
     def find(self, logits: Float64) -> tuple[Int32, Int64]:
-        """Cells int32 [n, K], and int64 [n], the lowest index of each row's maximum.
+        """Find the cell and the label of each row.
 
         Args:
             logits: float64 [n, K], finite.
+
+        Returns:
+            cells: int32 [n, K], in 0..2^20.
+            labels: int64 [n], the lowest index of each row's maximum.
         """
         gaps = np.minimum(-numerics.shift(logits), FARTHEST * self.width)
         cells = np.floor(gaps / self.width + self.offsets).astype(np.int32)
         return cells, np.asarray(logits.argmax(axis=-1))
 
     def representatives(self, cells: Int32) -> Float64:
-        """Logits [n, K] that stand for all logits of a cell, C-contiguous."""
+        """Compute the logits that stand for cells [n, K], float64 [n, K], C-contiguous."""
         return np.ascontiguousarray(-(cells - self.offsets + 0.5) * self.width)
 
 
 def encoded(cells: Int32, labels: Int64, tag: int) -> npt.NDArray[np.uint8]:
-    """(tag | c | label) as little-endian 32-bit words, uint8 [n, 4 (K + 2)].
+    """Encode (tag | cell | label) as little-endian 32-bit words.
+
+    Args:
+        cells: int32 [n, K].
+        labels: int64 [n], in 0..K-1.
+        tag: 0 or 1, for the two hashes of a cell.
+
+    Returns:
+        uint8 [n, 4 (K + 2)].
 
     >>> encoded(np.array([[0, 258]], np.int32), np.array([1]), tag=1).tobytes().hex(" ", 4)
     '01000000 00000000 02010000 01000000'

@@ -1,4 +1,4 @@
-"""ChaCha20 (RFC 8439) on many keys at once: random words that only the key's holder can predict."""
+"""ChaCha20 (RFC 8439) on many keys at once, in NumPy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _CONSTANTS = np.frombuffer(b"expand 32-byte k", dtype="<u4").astype(np.uint32)[:
 
 
 def _turn(words: Words, bits: int) -> Words:
-    """Each word rotated to the left."""
+    """Rotate each word to the left."""
     return np.asarray((words << np.uint32(bits)) | (words >> np.uint32(32 - bits)))
 
 
 def _quarter_rounds(a: Words, b: Words, c: Words, d: Words) -> None:
-    """RFC 8439 section 2.1 on four columns of the state at once, in place."""
+    """Apply the quarter round (RFC 8439, section 2.1) to four columns of the state, in place."""
     for first, second in ((16, 12), (8, 7)):
         a += b
         d ^= a
@@ -27,7 +27,7 @@ def _quarter_rounds(a: Words, b: Words, c: Words, d: Words) -> None:
 
 
 def blocks(keys: Words, counters: Words, nonces: Words) -> Words:
-    """One block of the key stream for each key (RFC 8439, section 2.3).
+    """Compute one block of the key stream for each key (RFC 8439, section 2.3).
 
     Args:
         keys: uint32 [n, 8], the key's bytes as little-endian words.
@@ -35,7 +35,7 @@ def blocks(keys: Words, counters: Words, nonces: Words) -> Words:
         nonces: uint32 [n, 3].
 
     Returns:
-        uint32 [n, 16], little-endian words of the block's bytes.
+        uint32 [n, 16], the block's bytes as little-endian words.
 
     >>> zeros = np.zeros((1, 8), np.uint32)
     >>> blocks(zeros, zeros[:, 0], zeros[:, :3]).astype("<u4").tobytes().hex()[:16]
@@ -55,15 +55,15 @@ def blocks(keys: Words, counters: Words, nonces: Words) -> Words:
 
 
 def stream(keys: Words, nonce: int, count: int) -> Words:
-    """The first words of each key's stream, with the counter from 0.
+    """Compute the first words of each key's stream, with block counters from 0.
 
     Args:
         keys: uint32 [n, 8].
-        nonce: 0 .. 2^32 - 1, the first of the nonce's three little-endian words; the others are 0.
-        count: how many words.
+        nonce: 0..2^32 - 1, the first of the nonce's three little-endian words; the others are 0.
+        count: number of words for each key.
 
     Returns:
-        uint32 [n, count]; a row depends on its key, the nonce and nothing else.
+        uint32 [n, count]; a row depends on its key and the nonce alone.
 
     >>> stream(np.zeros((2, 8), np.uint32), nonce=0, count=17).shape
     (2, 17)
@@ -72,5 +72,5 @@ def stream(keys: Words, nonce: int, count: int) -> Words:
     counters = np.tile(np.arange(each, dtype=np.uint32), len(keys))
     nonces = np.zeros((len(counters), 3), np.uint32)
     nonces[:, 0] = nonce
-    made = blocks(np.repeat(keys, each, axis=0), counters, nonces)
-    return made.reshape(len(keys), 16 * each)[:, :count]
+    words = blocks(np.repeat(keys, each, axis=0), counters, nonces)
+    return words.reshape(len(keys), 16 * each)[:, :count]

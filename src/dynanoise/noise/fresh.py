@@ -1,4 +1,4 @@
-"""Fresh noise: new independent draws for every answer, as the paper has it."""
+"""Fresh noise: new independent draws for every output, as in the paper."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from dynanoise.noise.normals import normals_v1, words_for
 KEY_BYTES = 32
 
 _NORMALS = 1 << 16
-"""Made at once: 1 MiB of random words."""
+"""Normals made at once, from 1 MiB of random words."""
 
 
 class Fresh:
-    """Independent standard normals for every answer (Forough & Haddadi, arXiv:2505.13362v2).
+    """Independent standard normals for every output, from a seeded NumPy generator.
 
-    Who asks the same query Q times averages this noise away: its variance falls as 1/Q. Against an
-    attacker who may repeat a query it therefore protects little.
+    For experiments (Forough & Haddadi, arXiv:2505.13362v2). Served models need `SystemFresh`: a
+    copy of this object repeats its noise, and PCG64 is not a cryptographic generator, so that its
+    state reveals all past and future noise.
+
+    Threat model: one query for each record. Q repeated queries average the noise away: its
+    variance falls as 1/Q.
 
     Args:
-        seed: an integer of 0 or more, a SeedSequence or a numpy Generator. There is no default:
-            an unseeded stream would make results that nobody can make again, a silent default
-            seed noise that everybody can predict. Outside experiments use `SystemFresh`: a copy
-            of this repeats its noise, and PCG64 is no cryptographic generator; who learns its
-            state has all past and future noise. A Generator is shared, not copied.
+        seed: an integer of 0 or more, a SeedSequence or a numpy Generator, which is shared, not
+            copied. There is no default: results could not be reproduced without a seed, and
+            everyone could predict the noise of a default one.
 
     Raises:
         InputError: if ``seed`` is anything else.
@@ -43,8 +45,8 @@ class Fresh:
     repeatable = False
 
     def __init__(self, seed: int | np.random.SeedSequence | np.random.Generator) -> None:
-        known = (int, np.integer, np.random.SeedSequence, np.random.Generator)
-        if not isinstance(seed, known) or isinstance(seed, bool):
+        kinds = (int, np.integer, np.random.SeedSequence, np.random.Generator)
+        if not isinstance(seed, kinds) or isinstance(seed, bool):
             raise InputError(
                 f"Fresh noise got {seed!r} as its seed.",
                 "Pass an integer; dn.SystemFresh() has noise from the operating system.",
@@ -52,33 +54,36 @@ class Fresh:
         if isinstance(seed, int | np.integer):
             if seed < 0:
                 raise InputError(f"Fresh noise got the seed {seed}.", "Seeds are 0 or more.")
-            # Not the stream of np.random.default_rng(seed): whoever drew data or weights with the
-            # same small number would add noise that is correlated with them.
+            # Not the stream of np.random.default_rng(seed): data or weights drawn with the same
+            # small number would be correlated with the noise.
             seed = derive(int(seed), "fresh noise")
         self._generator = np.random.default_rng(seed)
 
     def __repr__(self) -> str:
-        return "Fresh(...)"  # who knows the seed can subtract the noise
+        return "Fresh(...)"  # the seed would reveal the noise
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits unchanged, and float64 normals [draws, ..., K]; see `core.defense.Noise`."""
+        """Draw float64 normals [draws, ..., K] for logits [..., K]; see `core.defense.Noise`.
+
+        Returns:
+            The logits, unchanged, and the normals.
+        """
         return logits, self._generator.standard_normal((draws, *logits.shape))
 
 
 class SystemFresh:
-    """Independent standard normals for every answer, which nobody can make again or foresee.
+    """Independent standard normals for every output, unpredictable and without a state.
 
-    As `Fresh`, without a seed: each answer (each call, whatever its batch) has a ChaCha key of its
-    own, 32 bytes from the operating system, and its stream. `dynanoise.kernel` makes them with 8
-    rounds and answers in the logits' precision; without numba, or where the kernel does not cover
-    the setting, NumPy makes them with 20 rounds and in float64.
+    Each call, whatever its batch, has a ChaCha stream under a key of its own: 32 bytes from the
+    operating system. The compiled kernel uses 8 rounds and computes in the logits' precision;
+    without numba, or where the kernel does not cover the setting, NumPy uses 20 rounds and float64.
 
-    Nothing is kept between answers. So there is no state that somebody could learn, threads share
-    nothing, and neither a fork nor a copy repeats noise. Who reads the process's memory in the
-    middle of an answer learns the noise of this answer, not of earlier or later ones.
+    Nothing is kept between calls. So there is no state to learn, threads share nothing, and
+    neither a fork nor a copy repeats noise. The process's memory in the middle of a call reveals
+    the noise of this call, not of earlier or later ones.
 
-    Threat model: as for `Fresh`. Who asks the same query Q times averages this noise away, however
-    unpredictable it is; `Keyed` does not allow that.
+    Threat model: one query for each record, as for `Fresh`. Q repeated queries average the noise
+    away, however unpredictable it is; `Keyed` prevents that.
 
     >>> base, normals = SystemFresh().draw(np.zeros((2, 3)), draws=4, purpose="doctest")
     >>> base.shape, normals.shape
@@ -94,11 +99,15 @@ class SystemFresh:
         return "SystemFresh()"
 
     def key(self) -> bytes:
-        """32 bytes from the operating system, others at every call."""
+        """Read 32 new random bytes from the operating system."""
         return os.urandom(KEY_BYTES)
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The logits unchanged, and float64 normals [draws, ..., K]; see `core.defense.Noise`."""
+        """Draw float64 normals [draws, ..., K] for logits [..., K]; see `core.defense.Noise`.
+
+        Returns:
+            The logits, unchanged, and the normals.
+        """
         key = np.frombuffer(self.key(), "<u4").astype(np.uint32)[None]
         normals = np.empty(draws * logits.size)
         for nonce, start in enumerate(range(0, normals.size, _NORMALS)):

@@ -1,4 +1,4 @@
-"""Keyed noise: the same answer every time, a keyed function of a coarse cell of the logits."""
+"""Keyed noise: a keyed function of a coarse cell of the logits, the same at every query."""
 
 from __future__ import annotations
 
@@ -22,39 +22,39 @@ from dynanoise.noise.normals import normals_v1, words_for
 from dynanoise.noise.siphash import siphash128
 
 _BLOCKS = 1 << 13
-"""ChaCha20 blocks made at once: 512 KiB, which stay in the processor's cache."""
+"""ChaCha20 blocks computed at once: 512 KiB, which stay in the processor's cache."""
 
 
 @dataclass(frozen=True)
 class Keyed:
-    """Noise that repeats with the query, so that asking again tells nothing new (version 1).
+    """Noise that repeats with the query, so that repeated queries reveal nothing new (version 1).
 
     A row of logits is replaced by the representative of its cell, and its normals come from a
-    stream keyed by the cell: `Grid`, SipHash-2-4-128, ChaCha20 and normals_v1. Everything after
-    the cell is computed from it and the predicted label. docs/keyed.md has the construction.
+    stream keyed by the cell: `Grid`, SipHash-2-4-128, ChaCha20 and normals_v1. The output is
+    computed from the cell and the predicted label alone. docs/keyed.md has the construction.
 
-    Threat model: adaptive, black-box, colluding attackers with unlimited exact repeats, who know
-    parameters, distribution, shadow models and the clean logits of other cells, and lack the root
-    secret, the server's memory and metrics. Claimed: the same cell and label give the same bits;
-    the noise of cells not asked is pseudorandom; if the root leaks, an answer still reveals only
-    cell and label. Not claimed: records that share a cell (averaging answer minus shadow mean over
-    cell-mates finds that cell's noise), near-duplicates in other cells, the label, model
-    extraction.
+    Threat model: adaptive, black-box, colluding attackers with unlimited repeated queries, who
+    know parameters, distribution, shadow models and the clean logits of other cells, but not the
+    root secret, the server's memory or its metrics. Claimed: equal cells and labels give equal
+    bits; the noise of cells that were not queried is pseudorandom; if the root leaks, an output
+    still reveals only cell and label. Not claimed: records that share a cell (averaging output
+    minus shadow mean over cell-mates recovers that cell's noise), near-duplicates in other cells,
+    the label, model extraction.
 
     Args:
         cell_width: Delta > 0, in logits; 2 to 3 times the median top gap on held-out data is a
             start.
-        model: the model's name, any text.
-        weights: SHA-256 of the model's weights, 64 hexadecimal digits. Another version of the model
-            must not share a subkey with this one: where a query keeps its cell their answers would
-            be the same bits, and the others would show whose cell the new weights moved.
-        key: where the root secret is, as a `Secret` or its reference, "env:NAME" or "file:PATH"; it
-            is looked up when an answer is made. Or an `ExperimentKey`, which is no secret.
+        model: name of the model, any text.
+        weights: SHA-256 of the model's weights, 64 hexadecimal digits. Two versions of a model
+            must not share a subkey: queries that keep their cell would get equal bits, and the
+            others would show which cells the new weights moved.
+        key: a `Secret` or its reference, "env:NAME" or "file:PATH", which is read for every
+            output; or an `ExperimentKey`, which protects nothing.
 
     Raises:
-        InputError: if a parameter is not what it should be, or logits are not finite or have fewer
-            than two classes.
-        SecretError: when an answer is made and there is no usable secret.
+        InputError: if a parameter is malformed, or logits are not finite or have fewer than two
+            classes.
+        SecretError: at a call, if there is no usable secret.
 
     >>> from dynanoise.noise.keys import ExperimentKey
     >>> noise = Keyed(4.0, "doctest", "ab" * 32, ExperimentKey(0, "doctest"))
@@ -77,7 +77,7 @@ class Keyed:
             raise InputError(f"model is {self.model!r}.", "Pass the model's name as text.")
         if not isinstance(self.weights, str) or not re.fullmatch("[0-9a-fA-F]{64}", self.weights):
             raise InputError(
-                "weights are no SHA-256.",  # not shown: it may be the secret
+                "weights are not a SHA-256.",  # the value is not shown: it may be the secret
                 "Pass the SHA-256 of the model's weights as 64 hexadecimal digits; of a file, "
                 "`sha256sum FILE` has it.",
             )
@@ -85,19 +85,27 @@ class Keyed:
         if isinstance(self.key, str):
             object.__setattr__(self, "key", Secret(self.key))
         elif isinstance(self.key, type) or not callable(getattr(self.key, "root", None)):
-            # Not shown: it may be the secret itself.
+            # The value is not shown: it may be the secret itself.
             raise InputError(
                 f"key is of type {type(self.key).__name__}.",
                 "Pass a reference to it, env:NAME or file:PATH, never the secret.",
             )
 
     def draw(self, logits: Float64, draws: int, purpose: str) -> tuple[Float64, Float64]:
-        """The cells' representatives [..., K], and their normals [draws, ..., K].
+        """Draw normals for the cells of logits; see `core.defense.Noise`.
 
         Args:
             logits: [..., K], finite, K >= 2.
             draws: M, from 0 to 2^32.
-            purpose: the defense and all its parameters, see `Noise`; part of the subkey.
+            purpose: canonical text of the defense with all its parameters; part of the subkey.
+
+        Returns:
+            base: float64 [..., K], the cells' representatives.
+            normals: float64 [draws, ..., K].
+
+        Raises:
+            InputError: for other logits.
+            SecretError: if there is no usable secret.
         """
         checked, _ = numerics.as_logits(logits)
         rows = checked.reshape(-1, checked.shape[-1])
@@ -117,7 +125,12 @@ class Keyed:
         return base, normals.reshape(draws, *checked.shape)
 
     def subkey(self, classes: int, draws: int, purpose: str) -> bytes:
-        """K, 32 bytes, of answers about so many classes with so many draws; as secret as the root.
+        """Derive the subkey of one setting, 32 bytes, as secret as the root.
+
+        Args:
+            classes: K.
+            draws: M.
+            purpose: as for `draw`.
 
         Raises:
             SecretError: if there is no usable secret.
@@ -126,13 +139,13 @@ class Keyed:
         return self.subkey_of(self.key.root(), classes, draws, purpose)
 
     def subkey_of(self, root: bytes, classes: int, draws: int, purpose: str) -> bytes:
-        """As `subkey`, for a root that was looked up already."""
-        said = setting(classes, draws, self.cell_width, purpose)
-        return subkey.subkey(root, self.model, bytes.fromhex(self.weights), said)
+        """Derive the same subkey from a root that has been read."""
+        text = setting(classes, draws, self.cell_width, purpose)
+        return subkey.subkey(root, self.model, bytes.fromhex(self.weights), text)
 
 
 def _encodable(text: str) -> bool:
-    """False of halves of surrogate pairs, which no UTF-8 holds."""
+    """False for text with unpaired surrogates, which UTF-8 cannot encode."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -141,7 +154,13 @@ def _encodable(text: str) -> bool:
 
 
 def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
-    """All parameters as one text, as JSON with sorted keys; floats by the 16 digits of their bits.
+    """Write all parameters as canonical text: JSON with sorted keys, floats by their bits.
+
+    Args:
+        classes: K.
+        draws: M.
+        cell_width: in logits.
+        purpose: as for `Keyed.draw`.
 
     >>> setting(10, 1, 12.0, "doctest")
     '{"cell_width":"4028000000000000","classes":10,"draws":1,"purpose":"doctest"}'
@@ -156,14 +175,17 @@ def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
 
 
 def row_keys(cell_key: bytes, cells: Int32, labels: Int64) -> Words:
-    """A ChaCha20 key for each cell and label, uint32 [n, 8].
+    """Derive the ChaCha20 key of each cell and label.
 
-    The SipHash-2-4-128 of (0 | c | label), then of (1 | c | label): see `cells.encoded`.
+    It is the SipHash-2-4-128 of (0 | c | label), then of (1 | c | label): see `cells.encoded`.
 
     Args:
         cell_key: Kc, 16 bytes.
         cells: int32 [n, K].
         labels: int64 [n].
+
+    Returns:
+        uint32 [n, 8].
     """
     messages = np.concatenate([encoded(cells, labels, tag) for tag in (0, 1)])
     pairs = np.concatenate(np.split(siphash128(messages, cell_key), 2), axis=1)

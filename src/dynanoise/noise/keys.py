@@ -1,4 +1,4 @@
-"""Secrets by reference: objects say where a root secret is, and only answering looks there."""
+"""Root keys: secrets by reference, which only outputs read, and public keys of experiments."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from dynanoise.core.seeding import derive_bytes
 from dynanoise.noise.subkey import key_id
 
 DEFAULT = "env:DYNANOISE_KEY"
-"""Where the root secret is, unless somebody says otherwise."""
+"""Reference to the root secret where none is configured."""
 
 BYTES = 32
 
 _LONGEST = 1024
-"""More is not read of a file: it is no secret of ours."""
+"""Bytes read from a file at most; a valid secret is shorter."""
 
 _NEW = "Make one with `dynanoise key new --out FILE`"
 
 
 class RootKey(Protocol):
-    """Something that knows where a root of 32 bytes is."""
+    """A source of a root key."""
 
     def root(self) -> bytes:
-        """The root, 32 bytes."""
+        """Read the root key, 32 bytes."""
 
 
 @dataclass(frozen=True)
 class Secret:
-    """Where a root secret is: in the environment, or in a file that only its owner can read.
+    """A reference to a root secret in the environment, or in a file that only its owner can read.
 
     The secret is written as 64 hexadecimal digits; white space around them does not count. It is
-    read anew for every answer, so this object, its repr and its pickle hold the reference alone.
+    read anew for every output, so this object, its repr and its pickle hold the reference alone.
 
     Args:
         reference: "env:NAME" or "file:PATH".
@@ -56,22 +56,22 @@ class Secret:
         kind, _, place = text.partition(":")
         named = re.fullmatch("[A-Za-z_][A-Za-z0-9_]*" if kind == "env" else "[^\0]+", place)
         if kind not in ("env", "file") or not named or re.fullmatch("[0-9a-fA-F]{32,}", place):
-            # Not shown: who mistakes this for the place of the secret would find it in a log.
+            # Not shown: a secret that was passed by mistake would end up in a log.
             raise InputError(
-                "The key is no reference to a secret.",
+                "The key is not a reference to a secret.",
                 f"Pass env:NAME or file:PATH, such as {DEFAULT}, never the secret itself.",
             )
 
     def root(self) -> bytes:
-        """The root secret, 32 bytes, as it is there now.
+        """Read the root secret, 32 bytes.
 
         Raises:
-            SecretError: if it is missing, malformed, trivial, or in a file that others may read.
+            SecretError: if it is missing, malformed, all zeros, or in a file that others may read.
         """
         return self._decoded(self.text())
 
     def text(self) -> str:
-        """What stands there now, without white space around it; unchecked, and as secret.
+        """Read the text of the secret, without white space around it and unchecked.
 
         Raises:
             SecretError: if it is missing, or in a file that others may read.
@@ -85,8 +85,8 @@ class Secret:
             self._refuse("is not written in hexadecimal digits", f"{_NEW}.")
         if len(text) != 2 * BYTES:
             long = "short" if len(text) < 2 * BYTES else "long"
-            said = f"is too {long}: it has {len(text)} hexadecimal digits, not {2 * BYTES}"
-            self._refuse(said, f"{_NEW}.")
+            problem = f"is too {long}: it has {len(text)} hexadecimal digits, not {2 * BYTES}"
+            self._refuse(problem, f"{_NEW}.")
         root = bytes.fromhex(text)
         if not any(root):
             self._refuse("is all zeros", f"{_NEW}.")
@@ -100,11 +100,11 @@ class Secret:
 
     def _from_file(self, path: str) -> str:
         try:
-            # Without blocking: a pipe of that name would wait for a writer.
+            # Without blocking: a named pipe would wait for a writer.
             handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         except OSError as error:
-            why = (error.strerror or "unknown").lower()
-            self._refuse(f"cannot be read ({why})", f"{_NEW}, or correct the path.")
+            reason = (error.strerror or "unknown").lower()
+            self._refuse(f"cannot be read ({reason})", f"{_NEW}, or correct the path.")
         try:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
@@ -120,14 +120,14 @@ class Secret:
             os.close(handle)
         return raw.decode("ascii", errors="replace")
 
-    def _refuse(self, what: str, remedy: str) -> NoReturn:
-        raise SecretError(f"The secret {self.reference} {what}.", remedy)
+    def _refuse(self, problem: str, remedy: str) -> NoReturn:
+        raise SecretError(f"The secret {self.reference} {problem}.", remedy)
 
 
 class Pinned(Secret):
-    """A secret that is looked up once: for a process whose key must not change under its clients.
+    """A secret that is read once, for a process whose key must not change under its clients.
 
-    Its repr, pickle and copies are those of the reference; they look it up anew.
+    Its repr, pickle and copies are those of the reference; they read the secret anew.
 
     Args:
         reference: "env:NAME" or "file:PATH".
@@ -140,19 +140,19 @@ class Pinned(Secret):
     def __init__(self, reference: str = DEFAULT) -> None:
         super().__init__(reference)
         root = Secret(reference).root()
-        object.__setattr__(self, "_held", lambda: root)  # in no repr, and nothing can pickle it
+        object.__setattr__(self, "_held", lambda: root)  # in no repr, and cannot be pickled
 
     def __reduce__(self) -> tuple[type[Secret], tuple[str]]:
         return Secret, (self.reference,)
 
     def root(self) -> bytes:
-        """The root secret as it was at first, 32 bytes."""
+        """Return the root secret as it was first read, 32 bytes."""
         held: bytes = self._held()  # type: ignore[attr-defined]
         return held
 
 
 def new_secret() -> str:
-    """A fresh root secret of 32 bytes from the operating system, as 64 hexadecimal digits.
+    """Make a root secret from 32 random bytes of the operating system, as 64 hexadecimal digits.
 
     >>> len(new_secret())
     64
@@ -161,16 +161,16 @@ def new_secret() -> str:
 
 
 def write_secret(path: Path) -> str:
-    """Writes a fresh secret to a file that did not exist, readable by its owner alone.
+    """Write a new root secret to a new file that only its owner can read.
 
     Args:
-        path: of the file.
+        path: of the file, which must not exist.
 
     Returns:
-        The key id.
+        The key id, 16 hexadecimal digits; see `subkey.key_id`.
 
     Raises:
-        InputError: if the file exists or cannot be written; then nothing was changed.
+        InputError: if the file exists or cannot be written; nothing is changed then.
     """
     text = new_secret()
     try:
@@ -178,7 +178,7 @@ def write_secret(path: Path) -> str:
     except FileExistsError as error:
         raise InputError(
             f"{path} exists already.",
-            "Name another file: answers under a lost secret cannot be made again.",
+            "Name another file: outputs under a lost secret cannot be reproduced.",
         ) from error
     except OSError as error:
         raise InputError(
@@ -196,14 +196,14 @@ def write_secret(path: Path) -> str:
 
 
 class ExperimentKey:
-    """A root key for measurements, never for answers to anybody: who has the seed has the key.
+    """A root key for measurements, derived from a public seed; it protects nothing.
 
-    It comes from a hash of seed and path under a name of its own, so it is no production key's
-    neighbour, and keys of other seeds or paths share nothing with it.
+    It is a hash of seed and path under a name of its own, so that it is unrelated to any production
+    key and to the keys of other seeds or paths.
 
     Args:
         seed: the run's seed, >= 0.
-        path: whose key it is, for example ``"target", 3``.
+        path: names of the key's holder, for example ``"target", 3``.
 
     Raises:
         InputError: if ``seed`` is negative or not an integer.
@@ -217,7 +217,7 @@ class ExperimentKey:
     __slots__ = ("_path", "_seed")
 
     def __init__(self, seed: int, *path: str | int) -> None:
-        derive_bytes(seed)  # refuses what is no seed
+        derive_bytes(seed)  # refuses invalid seeds
         self._seed, self._path = seed, path
 
     def __repr__(self) -> str:
@@ -230,5 +230,5 @@ class ExperimentKey:
         return hash(repr(self))
 
     def root(self) -> bytes:
-        """32 bytes."""
+        """Derive the root key, 32 bytes."""
         return derive_bytes(self._seed, "keyed noise of an experiment", *self._path)

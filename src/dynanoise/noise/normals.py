@@ -24,7 +24,7 @@ _STEP = 2.0**-53
 
 
 def words_for(normals: int) -> int:
-    """How many words make so many normals.
+    """Count the random words that ``normals`` standard normals take.
 
     >>> words_for(8), words_for(9), words_for(10)
     (16, 20, 20)
@@ -33,7 +33,7 @@ def words_for(normals: int) -> int:
 
 
 def uniforms_v1(words: Words) -> Float64:
-    """Float64 in [0, 1), [n, j], from uint32 words [n, 2j].
+    """Compute uniforms in [0, 1), float64 [n, j], from uint32 words [n, 2j].
 
     >>> uniforms_v1(np.array([[0, 2**31, 2**32 - 1, 2**32 - 1]], np.uint32)).tolist()
     [[0.5, 0.9999999999999999]]
@@ -43,11 +43,14 @@ def uniforms_v1(words: Words) -> Float64:
 
 
 def normals_v1(words: Words, count: int) -> Float64:
-    """Standard normals, float64 [n, count], C-contiguous; see the module.
+    """Compute standard normals by Box & Muller (1958), see the module.
 
     Args:
         words: uint32 [n, words_for(count)], uniform and independent.
-        count: of normals in each row.
+        count: number of normals in each row.
+
+    Returns:
+        float64 [n, count], C-contiguous, within [-8.58, 8.58].
 
     >>> normals_v1(np.array([[0, 2**31, 0, 2**30]], np.uint32), 2).round(6).tolist()
     [[-0.0, 1.17741]]

@@ -1,10 +1,10 @@
-"""exp, ln, cos and sin in plain arithmetic: the same bits on every machine.
+"""Portable exp, ln, cos and sin: the same bits on every machine.
 
 Mathematics libraries differ in the last place of these functions. IEEE 754 defines +, -, *, /,
 floor and comparisons to the last bit, so here are Taylor series after a reduction of the argument,
 one rounded operation after another, in an order that no release changes. The functions take float64
 arrays, where NumPy's loops are the reference, and single numbers, where numba compiles the same
-lines for `dynanoise.kernel`. Nothing may fuse a product and a sum into one rounding. Errors are
+lines for `noise.kernel`. Nothing may fuse a product and a sum into one rounding. Errors are
 within two units in the last place.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 LOWEST = -708.0
-"""exp of less is 0 here: soon it would be subnormal."""
+"""exp of anything lower is 0; the true value is at most twice the smallest normal float64."""
 
 _LOG2_E = 1.0 / math.log(2.0)
 # ln 2 in two parts: the first ends in zeros, so that whole multiples of it are exact.
@@ -25,7 +25,7 @@ _LN2_LOW = float.fromhex("0x1.a39ef35793c76p-33")
 _TURN = 2.0 * math.pi
 
 _SHIFTER = 1.5 * 2.0**52
-"""Beside it a float64 has no digits after the point, and its last bits are the whole number."""
+"""Added to a float64 it leaves no digits after the point; the last bits are the integer."""
 
 _SHIFTER_BITS = 0x4338 << 48
 _ROOT_HALF_BITS = 0x3FE6A09E667F3BCD
@@ -38,7 +38,7 @@ _L13, _L15, _L17, _L19, _L21 = (1.0 / n for n in range(13, 22, 2))
 
 
 def choose(condition: Any, yes: Any, no: Any) -> Any:
-    """``yes`` where the condition holds, else ``no``; numba compiles its own, for single numbers.
+    """Select ``yes`` where the condition holds, else ``no``; numba overloads it for scalars.
 
     >>> choose(np.array([True, False]), 1.0, 2.0).tolist()
     [1.0, 2.0]
@@ -47,7 +47,13 @@ def choose(condition: Any, yes: Any, no: Any) -> Any:
 
 
 def exp(x: Any) -> Any:
-    """e^x for x <= 0, and 0 below -708.
+    """Compute e^x for x <= 0, and 0 below -708.
+
+    Args:
+        x: float64 array or number.
+
+    Returns:
+        The same shape, within [0, 1].
 
     >>> exp(np.array([0.0, -1.0, -np.inf])).tolist()
     [1.0, 0.36787944117144233, 0.0]
@@ -65,7 +71,13 @@ def exp(x: Any) -> Any:
 
 
 def log(x: Any) -> Any:
-    """ln x for normal x > 0.
+    """Compute ln x for normal x > 0.
+
+    Args:
+        x: float64 array or number.
+
+    Returns:
+        The same shape.
 
     >>> log(np.array([1.0, 2.0, 2.0**-53])).tolist()
     [0.0, 0.6931471805599453, -36.7368005696771]
@@ -83,7 +95,13 @@ def log(x: Any) -> Any:
 
 
 def cos_sin(turns: Any) -> Any:
-    """cos and sin of 2 pi t, for t in [0, 1].
+    """Compute cos and sin of 2 pi t.
+
+    Args:
+        turns: t in [0, 1], float64 array or number.
+
+    Returns:
+        Cosines and sines, each of the same shape.
 
     >>> [part.tolist() for part in cos_sin(np.array([0.0, 0.25, 0.5]))]
     [[1.0, -0.0, -1.0], [0.0, 1.0, -0.0]]

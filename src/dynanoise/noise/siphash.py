@@ -10,12 +10,12 @@ Uint64 = npt.NDArray[np.uint64]
 
 
 def _turn(words: Uint64, bits: int) -> Uint64:
-    """Each word rotated to the left."""
+    """Rotate each word to the left."""
     return np.asarray((words << np.uint64(bits)) | (words >> np.uint64(64 - bits)))
 
 
 def _rounds(v: list[Uint64], count: int) -> None:
-    """SipRound, ``count`` times; v is the state v0 .. v3, each [n]."""
+    """Apply SipRound ``count`` times to the state v0 .. v3, each [n]."""
     for _ in range(count):
         v[0] = v[0] + v[1]
         v[2] = v[2] + v[3]
@@ -30,7 +30,7 @@ def _rounds(v: list[Uint64], count: int) -> None:
 
 
 def siphash128(messages: Bytes, key: bytes) -> Uint64:
-    """A keyed hash of each message: who lacks the key cannot tell it from random bits.
+    """Compute the keyed hash of each message, pseudorandom without the key.
 
     Args:
         messages: uint8 [n, L].

@@ -1,4 +1,4 @@
-"""From the root secret to the keys of one deployment: HMAC-SHA256 over all that sets it apart."""
+"""Derivation of a deployment's keys from the root secret, by HMAC-SHA256."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PURPOSE = "dynanoise/keyed/v1"
 
 
 def branch(key: bytes, label: str) -> bytes:
-    """HMAC-SHA256 of a label, 32 bytes: keys that do not tell of one another.
+    """Derive an independent key for a label: its HMAC-SHA256, 32 bytes.
 
     >>> branch(b"key", "The quick brown fox jumps over the lazy dog").hex()[:8]
     'f7bc83f4'
@@ -24,7 +24,7 @@ def branch(key: bytes, label: str) -> bytes:
 
 
 def key_id(root: bytes) -> str:
-    """16 hexadecimal digits that name a root secret; who sees them learns nothing else of it.
+    """Compute the 16 hexadecimal digits that identify a root secret without revealing it.
 
     >>> key_id(bytes(32))
     'fe21c15d333ef73c'
@@ -33,7 +33,7 @@ def key_id(root: bytes) -> str:
 
 
 def length_prefixed(*parts: bytes) -> bytes:
-    """Each part behind its length (4 bytes, big-endian), so that parts cannot run together.
+    """Join parts, each behind its length (4 bytes, big-endian), so that the result is unambiguous.
 
     >>> length_prefixed(b"ab", b"").hex()
     '00000002616200000000'
@@ -42,26 +42,41 @@ def length_prefixed(*parts: bytes) -> bytes:
 
 
 def subkey(root: bytes, model: str, weights: bytes, setting: str) -> bytes:
-    """K: 32 bytes that belong to one root, model and setting.
+    """Derive the subkey K of one root, model and setting.
 
-    Two settings under one subkey would give the logits back: their answers hold the same noise.
+    Two settings must not share a subkey: their outputs would hold the same noise, and together
+    reveal the logits.
 
     Args:
         root: 32 bytes.
-        model: the model's name.
-        weights: SHA-256 of its weights, 32 bytes.
-        setting: every parameter of noise and defense, in canonical form.
+        model: name of the model.
+        weights: SHA-256 of the model's weights, 32 bytes.
+        setting: canonical text of every parameter of noise and defense.
+
+    Returns:
+        32 bytes.
+
+    >>> subkey(bytes(32), "model", bytes(32), "setting").hex()[:8]
+    'd0eade40'
     """
     parts = (PURPOSE.encode(), model.encode(), weights, key_id(root).encode(), setting.encode())
     return hmac.digest(root, length_prefixed(*parts), sha256)
 
 
 def cell_key(key: bytes) -> bytes:
-    """Kc, 16 bytes, under which cells are hashed."""
+    """Derive Kc, the 16 bytes under which cells are hashed, from the subkey."""
     return branch(key, "cell")[:16]
 
 
 def offsets(key: bytes, classes: int) -> Float64:
-    """u: where the grid of cells lies, float64 [K] in [0, 1), as secret as the key."""
+    """Derive the offsets of the grid of cells, as secret as the key.
+
+    Args:
+        key: the subkey, 32 bytes.
+        classes: K.
+
+    Returns:
+        float64 [K], in [0, 1).
+    """
     seed = np.frombuffer(branch(key, "dither"), dtype="<u4").astype(np.uint32)
     return np.asarray(uniforms_v1(stream(seed[None], 0, 2 * classes))[0])

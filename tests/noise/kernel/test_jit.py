@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import errno
+import importlib.util
 import io
 import os
 import subprocess
@@ -102,12 +105,12 @@ def test_entries_close_over_nothing_that_is_another_in_every_process() -> None:
     """Else their compiled code would never be found again, and pile up."""
     for entry in (entries.keyed, entries.fresh_32, entries.fresh_64):
         cells = [cell.cell_contents for cell in entry.py_func.__closure__ or ()]
-        assert cells == [jit.sources()] and len(jit.sources()) == 64
+        assert cells == [jit.source_digest()] and len(jit.source_digest()) == 64
 
 
 def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture[str]) -> None:
-    said = jit._Announcement()
-    with event.install_listener("numba:compile", said):
+    listener = jit._Announcement()
+    with event.install_listener("numba:compile", listener):
         for module in ("somebody.else", None):
 
             def theirs(x: int) -> int:
@@ -115,20 +118,36 @@ def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture
 
             theirs.__module__ = module  # type: ignore[assignment]
             jit.exact(theirs)(1)
-        assert not said.said  # other packages' functions, and one of no module
+        assert not listener.silent  # other packages' functions, and one of no module
         for one in (lambda x: x + 2, lambda x: x + 3):
             one.__module__ = "dynanoise.noise.kernel.tests"
             function = jit.exact(one)
             function(1)
             function(2)
-    assert said.said
+    assert listener.silent
     assert "dynanoise: compiling the kernel" in capsys.readouterr().err
 
 
 def test_it_is_compiled_silently_where_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jit._announcement, "said", False)
+    monkeypatch.setattr(jit._announcement, "silent", False)
     noise = Keyed(4.0, "m", "ab" * 32, ExperimentKey(0))
     assert compile_ahead(DynaNoise(), noise, ("float32", "float64"))
-    assert jit._announcement.said
+    assert jit._announcement.silent
     assert not compile_ahead(Temperature(), noise, ("float32",))
     assert not compile_ahead(DynaNoise(sensitivity="margin"), noise, ("float32",))
+
+
+def test_the_digest_covers_every_file_that_compiled_code_is_made_from() -> None:
+    """Also constants of other modules, which numba freezes into the code."""
+    covered = {path.resolve() for path in jit.source_files()}
+    kernel = Path(jit.__file__).resolve().parent
+    assert set(kernel.glob("*.py")) <= covered
+    for path in kernel.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not str(node.module).startswith("dynanoise"):
+                continue
+            for module in (node.module, *(f"{node.module}.{name.name}" for name in node.names)):
+                with contextlib.suppress(ModuleNotFoundError):
+                    spec = importlib.util.find_spec(str(module))
+                    if spec is not None and not spec.submodule_search_locations:
+                        assert Path(str(spec.origin)).resolve() in covered, module

@@ -1,1 +1,1 @@
-"""Defended answers compiled by numba."""
+"""DynaNoise outputs compiled by numba; imported only where numba is installed."""

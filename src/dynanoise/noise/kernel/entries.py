@@ -1,4 +1,4 @@
-"""What Python calls: rows of logits in, probabilities out, all of it in compiled code."""
+"""Entries of the kernel, called from Python: rows of logits in, probabilities out."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from dynanoise.noise.kernel.tile import (
 )
 
 WIDEST, NARROWEST, ENTRIES = 64, 16, 4096
-"""Rows of a tile: at most, at least, and so many that it has this number of entries."""
+"""Largest and smallest number of rows in a tile, and the number of its entries aimed at."""
 
-_deviations, _one_answer, _add = parts_64
+_deviations, _perturbed_softmax, _add = parts_64
 _LOWEST = float(np.finfo(np.float64).min)
 
 
 @jit.exact
 def _tile_rows(classes: Any, rows: Any) -> Any:
-    """How many rows are worked on together."""
+    """Choose the number of rows in a tile."""
     return max(1, min(rows, max(NARROWEST, min(WIDEST, ENTRIES // classes))))
 
 
@@ -39,7 +39,7 @@ def _tile_rows(classes: Any, rows: Any) -> Any:
 def _keyed_tiles(
     rows: Any, out: Any, numbers: Any, words: Any, begin: Any, end: Any, lanes: Any
 ) -> bool:
-    """Rows [begin : end] in tiles of exactly ``lanes`` rows; see `make_keyed`."""
+    """Compute rows [begin : end] in tiles of exactly ``lanes`` rows; see `make_keyed`."""
     classes = rows.shape[1]
     draws, keep = np.int64(words[2]), words[3] != 0
     blocks = -(-classes // 8)
@@ -56,48 +56,51 @@ def _keyed_tiles(
     streams = np.empty((2, 16 * LANES), np.uint32)
     narrow = np.empty(lanes, rows.dtype)
     top, sigma, sums = per_row[0], per_row[1], per_row[2:]
-    own, noisy_own = places[0], places[1]
+    labels, winners = places[0], places[1]
     for start in range(begin, end, lanes):
         if not load(rows, start, tile):
             return False
-        find_top(tile, top, own)
-        snap(tile, top, own, numbers[0], numbers[4:], message, sigma)
+        find_top(tile, top, labels)
+        snap(tile, top, labels, numbers[0], numbers[4:], message, sigma)
         shift(tile, sigma, _LOWEST)
         if draws > 0:
             _deviations(tile, work, numbers[1], numbers[2], sums, sigma)
             row_keys(words[0], words[1], message, state, keys)
         else:
             sigma[:] = 0.0
-        answer = work
+        result = work
         for m in range(draws if draws > 0 else 1):
             if draws > 0:
                 keyed_normals(keys, np.uint32(m), streams, classes, normals)
-            _one_answer(tile, normals, True, sigma, numbers[3], work, top, noisy_own, sums)
+            _perturbed_softmax(tile, normals, True, sigma, numbers[3], work, top, winners, sums)
             if draws > 1:
                 _add(work, total, m == 0, np.float64(draws if m == draws - 1 else 1))
-                answer = total
+                result = total
         if keep:
-            exchange_top(answer, own, top, noisy_own)
-            favour(answer, own, narrow, top, noisy_own)
+            exchange_top(result, labels, top, winners)
+            favour(result, labels, narrow, top, winners)
         elif draws <= 1:
-            favour(answer, noisy_own, narrow, top, own)
-        store(answer, out, start)
+            favour(result, winners, narrow, top, labels)
+        store(result, out, start)
     return True
 
 
 def make_keyed(version: str) -> Any:
-    """The entry for keyed noise; the version is part of numba's name for the compiled code."""
+    """Make the entry for keyed noise; the version enters numba's name of the compiled code."""
 
     def keyed(rows: Any, out: Any, numbers: Any, words: Any, begin: Any, end: Any) -> Any:
-        """Answers for rows [begin : end]; False, with some of them made, if one is not finite.
+        """Compute outputs for rows [begin : end].
 
         Args:
-            rows: float32 or float64 [n, K].
-            out: likewise, filled.
+            rows: float32 or float64 [n, K], logits.
+            out: same dtype [n, K], filled with probabilities.
             numbers: float64 [4 + K]: cell width, s0, lambda, 1 / T, then the grid's offsets.
             words: uint64 [4]: the two words of the cell key, M (0 without noise), keep_label.
-            begin: 0 .. n, and
-            end: likewise.
+            begin: first row, in 0..n.
+            end: after the last row, in 0..n.
+
+        Returns:
+            False, with some outputs computed, if a logit is not finite.
         """
         assert version
         good, lanes = True, _tile_rows(rows.shape[1], end - begin)
@@ -111,16 +114,16 @@ def make_keyed(version: str) -> Any:
 
 
 def make_fresh_tiles(real: Any, parts: Any, draw: Any, block: int, lowest: Any) -> Any:
-    """Fresh noise for tiles of rows, in one precision.
+    """Make the function for tiles of rows under fresh noise, in one precision.
 
     Args:
-        real: the dtype of logits, answers and arithmetic.
-        parts: of `tile.make_parts`.
-        draw: makes normals of that dtype.
-        block: how many of them a block makes.
-        lowest: what is lower than the maximum by more counts as so low.
+        real: dtype of logits, outputs and arithmetic.
+        parts: functions of `tile.make_parts`.
+        draw: function that draws normals of that dtype.
+        block: number of normals from one ChaCha block.
+        lowest: bound on logits below the maximum, which are clipped there.
     """
-    deviations, one_answer, add = parts
+    deviations, perturbed_softmax, add = parts
     room = block * LANES
 
     @jit.exact_whole
@@ -142,39 +145,39 @@ def make_fresh_tiles(real: Any, parts: Any, draw: Any, block: int, lowest: Any) 
             sigma[:] = 0
             normals[:] = 0
         integers = np.empty(2 * lanes + 32 * LANES, np.uint32)
-        own = integers[:lanes].view(np.int32)
-        noisy_own = integers[lanes : 2 * lanes].view(np.int32)
+        labels = integers[:lanes].view(np.int32)
+        winners = integers[lanes : 2 * lanes].view(np.int32)
         streams = integers[2 * lanes :].reshape((2, 16 * LANES))
         sums = np.empty((2, lanes))
         for start in range(begin, end, lanes):
             if not load(rows, start, tile):
                 return False
-            find_top(tile, top, own)
+            find_top(tile, top, labels)
             shift(tile, top, lowest)
             if draws > 0:
                 deviations(tile, work, numbers[0], numbers[1], sums, sigma)
-            answer = work
+            result = work
             # Tiles use counters from start K, and fewer than K a row: no block is used twice.
             first = np.uint64(start) * np.uint64(classes)
             for m in range(draws if draws > 0 else 1):
                 if draws > 0:
                     draw(key, first, np.uint32(m), streams, normals[0])
-                one_answer(tile, normals, False, sigma, inverse, work, top, noisy_own, sums)
+                perturbed_softmax(tile, normals, False, sigma, inverse, work, top, winners, sums)
                 if draws > 1:
                     add(work, total, m == 0, real(draws if m == draws - 1 else 1))
-                    answer = total
+                    result = total
             if keep:
-                exchange_top(answer, own, top, noisy_own)
-                favour(answer, own, narrow, top, noisy_own)
+                exchange_top(result, labels, top, winners)
+                favour(result, labels, narrow, top, winners)
             elif draws <= 1:
-                favour(answer, noisy_own, narrow, top, own)
-            store(answer, out, start)
+                favour(result, winners, narrow, top, labels)
+            store(result, out, start)
         return True
 
     return tiles
 
 
-_VERSION = jit.sources()
+_VERSION = jit.source_digest()
 
 keyed = make_keyed(_VERSION)
 _row_32 = make_row(
@@ -187,7 +190,7 @@ _fresh_tiles_64 = make_fresh_tiles(np.float64, parts_64, fresh_normals_64, 8, _L
 
 @jit.exact
 def _words(key: Any) -> Any:
-    """32 bytes as uint32 [8]."""
+    """Read 32 bytes as little-endian uint32 [8]."""
     words = np.empty(8, np.uint32)
     for i in range(8):
         word = np.uint32(key[4 * i]) | np.uint32(key[4 * i + 1]) << np.uint32(8)
@@ -197,22 +200,25 @@ def _words(key: Any) -> Any:
 
 
 def make_fresh(version: str) -> tuple[Any, Any]:
-    """The entries for fresh noise in float32 and float64.
+    """Make the entries for fresh noise in float32 and float64.
 
-    They close over the version alone, and find all else as globals of this file: closures over
-    compiled functions would have another name in every process.
+    They close over the version alone and use all else as globals of this file: closures over
+    compiled functions have another name in every process, so that no code on disk would fit.
     """
 
     def fresh_32(rows: Any, out: Any, numbers: Any, key: Any, begin: Any, end: Any) -> Any:
-        """Answers for rows [begin : end]; False, with some of them made, if one is not finite.
+        """Compute outputs for rows [begin : end].
 
         Args:
-            rows: float32 [n, K].
-            out: likewise, filled.
+            rows: float32 [n, K], logits.
+            out: float32 [n, K], filled with probabilities.
             numbers: float64 [5]: s0, lambda, 1 / T, M (0 without noise), keep_label.
-            key: 32 bytes that no other rows are asked with.
-            begin: 0 .. n, and
-            end: likewise.
+            key: 32 bytes, used for no other rows.
+            begin: first row, in 0..n.
+            end: after the last row, in 0..n.
+
+        Returns:
+            False, with some outputs computed, if a logit is not finite.
         """
         assert version
         words, good, lanes = _words(key), True, _tile_rows(rows.shape[1], end - begin)
@@ -227,7 +233,7 @@ def make_fresh(version: str) -> tuple[Any, Any]:
         return good
 
     def fresh_64(rows: Any, out: Any, numbers: Any, key: Any, begin: Any, end: Any) -> Any:
-        """As `fresh_32`, for float64."""
+        """Compute the same in float64."""
         assert version
         words, good, lanes = _words(key), True, _tile_rows(rows.shape[1], end - begin)
         middle = end - (end - begin) % lanes

@@ -1,4 +1,4 @@
-"""How the kernel is compiled: ahead on first use, kept on disk, and announced."""
+"""Compilation of the kernel by numba: flags, files of compiled code, and the message."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.extending import overload
 
-from dynanoise.noise import portable
+from dynanoise.noise import cells, portable
 
-# Without fastmath: no sum is reordered, no product and sum share one rounding. With FAST the latter
-# may, and x / y may be x (1 / y). error_model="numpy"
-# makes x / 0 what IEEE 754 says, instead of a branch. nogil lets threads run side by side.
+# EXACT has no fastmath: no sum is reordered, and no product and sum share one rounding. FAST allows
+# the latter, and x (1 / y) for x / y. error_model="numpy" gives x / 0 its IEEE 754 value instead of
+# a branch. nogil lets threads run side by side.
 EXACT: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 FAST: dict[str, Any] = {**EXACT, "fastmath": {"contract", "nsz", "arcp"}}
 
@@ -40,76 +40,85 @@ log = exact_inline(portable.log)
 cos_sin = exact_inline(portable.cos_sin)
 
 
-@cache
-def sources() -> str:
-    """SHA-256 over every file that the kernel is compiled from.
+def source_files() -> list[Path]:
+    """List the files that the kernel is compiled from, functions and constants, sorted."""
+    modules = (cells.__file__, portable.__file__)
+    return sorted([*Path(__file__).parent.glob("*.py"), *map(Path, modules)])
 
-    numba keeps compiled code by the one file that an entry stands in. Entries close over this
-    text, which numba looks at too, so that code from other versions of their parts is not used.
+
+@cache
+def source_digest() -> str:
+    """Compute the SHA-256 over the files that the kernel is compiled from.
+
+    numba keeps compiled code by the one file that defines an entry. Entries close over this text,
+    which numba compares too, so that code from other versions of their parts is not used.
+
+    Returns:
+        64 hexadecimal digits.
     """
-    files = [*Path(__file__).parent.glob("*.py"), Path(portable.__file__)]
     digest = sha256()
-    for path in sorted(files):
+    for path in source_files():
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-class _Kept(FunctionCache):
-    """numba's files of compiled code, without which answers are made all the same.
+class _CodeFiles(FunctionCache):
+    """numba's files of compiled code, whose failures are ignored.
 
-    numba raises where a full disk leaves half a file, at that call and for good at all later ones.
+    Plain numba raises where a full disk leaves half a file, at that call and at all later ones.
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """What is kept, or None; files that cannot be read are begun anew."""
+        """Load compiled code, or None; files that cannot be read are written anew."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except Exception:  # unpickling what is no pickle raises anything
+        except Exception:  # unpickling damaged bytes raises any exception
             with suppress(OSError):
                 self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keeps it if there is room."""
+        """Save compiled code if there is room."""
         with suppress(OSError):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A compiled function that Python calls, kept on disk where numba finds a folder to write in.
+    """Compile a function that Python calls, and keep the code on disk.
 
-    That is ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the source, or the user's cache folder.
+    The folder is ``NUMBA_CACHE_DIR``, ``__pycache__`` beside the source, or the user's cache
+    folder. Where none can be written, every process compiles.
     """
-    made = exact(function)
-    with suppress(RuntimeError):  # no folder to write in: it is compiled in every process
-        made._cache = _Kept(function)  # type: ignore[no-untyped-call]
-    compiled: Callable[..., Any] = made
+    dispatcher = exact(function)
+    with suppress(RuntimeError):  # no folder to write to
+        dispatcher._cache = _CodeFiles(function)  # type: ignore[no-untyped-call]
+    compiled: Callable[..., Any] = dispatcher
     return compiled
 
 
 class _Announcement(event.Listener):
-    """Says once that compiling takes a while. Code that is found on disk is no such event."""
+    """Writes once that compiling takes a while; loading code from disk is not such an event."""
 
-    said = False
+    silent = False
 
     def on_start(self, event: Any) -> None:
         # A listener's error would stop other packages' compiling; a module may be None.
         module = getattr(event.data.get("dispatcher"), "__module__", None) or ""
-        if not self.said and module.startswith(__package__):
-            self.said = True
+        if not self.silent and module.startswith(__package__):
+            self.silent = True
             # A service may have no stderr (None), or have closed it.
             with suppress(AttributeError, OSError, ValueError):
                 sys.stderr.write("dynanoise: compiling the kernel, some seconds, once.\n")
                 sys.stderr.flush()
 
     def on_end(self, event: Any) -> None:
-        """Nothing: the call goes on."""
+        """Do nothing."""
 
 
 _announcement = _Announcement()
 event.register("numba:compile", _announcement)  # type: ignore[no-untyped-call]
 
 
-def announce(wanted: bool) -> None:
-    """Whether compiling is said on standard error, as it is unless somebody logs there."""
-    _announcement.said = not wanted
+def announce(enabled: bool) -> None:
+    """Turn the message about compiling on standard error on (the default) or off."""
+    _announcement.silent = not enabled

@@ -15,14 +15,14 @@ _STEP = 2.0**-53
 
 @exact_inline
 def _uniform(low: Any, high: Any) -> Any:
-    """53 random bits as a float64 in [0, 1)."""
+    """Convert 53 random bits to a float64 in [0, 1)."""
     bits = np.uint64(low) | np.uint64(high) << np.uint64(32)
     return np.float64(np.int64(bits >> np.uint64(11))) * _STEP
 
 
 @exact_inline
 def _pair(words: Any, first: Any, lane: Any) -> Any:
-    """Two normals from four rows of words; see `noise.normals`."""
+    """Compute two normals from four rows of words; see `noise.normals`."""
     uniform = _uniform(words[at(first, lane)], words[at(first + 1, lane)])
     turns = _uniform(words[at(first + 2, lane)], words[at(first + 3, lane)])
     radius = np.sqrt(-2.0 * log(uniform + _STEP))
@@ -32,14 +32,14 @@ def _pair(words: Any, first: Any, lane: Any) -> Any:
 
 @exact
 def keyed_normals(row_keys: Any, nonce: Any, streams: Any, classes: Any, normals: Any) -> None:
-    """normals_v1 of each row's own stream.
+    """Compute normals_v1 from each row's own stream.
 
     Args:
         row_keys: uint32 [8, B].
-        nonce: uint32, which draw.
+        nonce: uint32, index of the draw.
         streams: uint32 [2, 16 LANES], to work in.
         classes: K.
-        normals: float64 [8, blocks B], filled: class 8 b + q of row j stands at [q, b B + j].
+        normals: float64 [8, blocks B], filled: class 8 b + q of row j is at [q, b B + j].
     """
     words, state = streams[0], streams[1]
     rows = row_keys.shape[1]
@@ -49,18 +49,18 @@ def keyed_normals(row_keys: Any, nonce: Any, streams: Any, classes: Any, normals
     for start in range(0, jobs, LANES):
         lanes = min(LANES, jobs - start)
         block, row = start // rows, start % rows
-        done = 0
-        while done < lanes:
-            some = min(lanes - done, rows - row)
+        filled = 0
+        while filled < lanes:
+            some = min(lanes - filled, rows - row)
             for i in range(8):
                 keys = row_keys[i, row : row + some]
                 for j in range(some):
-                    state[at(4 + i, done + j)] = keys[j]
+                    state[at(4 + i, filled + j)] = keys[j]
             for j in range(some):
-                state[at(12, done + j)] = np.uint32(block)
-                state[at(13, done + j)] = nonce
-                state[at(14, done + j)] = state[at(15, done + j)] = np.uint32(0)
-            block, row, done = block + 1, 0, done + some
+                state[at(12, filled + j)] = np.uint32(block)
+                state[at(13, filled + j)] = nonce
+                state[at(14, filled + j)] = state[at(15, filled + j)] = np.uint32(0)
+            block, row, filled = block + 1, 0, filled + some
         chacha(words, state, 20, lanes)
         for p in range(4):
             needed = min(lanes, (jobs if p < last else jobs - rows) - start)
@@ -71,7 +71,7 @@ def keyed_normals(row_keys: Any, nonce: Any, streams: Any, classes: Any, normals
 
 @exact
 def _begin(state: Any, key: Any, nonce: Any, blocks: Any) -> None:
-    """One key and nonce in so many lanes, or in all."""
+    """Write one key and nonce to the lanes of ``blocks`` blocks."""
     lanes = min(LANES, blocks)
     for i in range(8):
         for j in range(lanes):
@@ -82,14 +82,14 @@ def _begin(state: Any, key: Any, nonce: Any, blocks: Any) -> None:
 
 @exact
 def fresh_normals_64(key: Any, first: Any, nonce: Any, streams: Any, normals: Any) -> None:
-    """Float64 normals from one stream.
+    """Compute float64 normals from one stream.
 
     Args:
         key: uint32 [8].
         first: uint64, the first block's counter; n / 8 blocks are used, rounded up.
         nonce: uint32.
         streams: uint32 [2, 16 LANES], to work in.
-        normals: float64 [n + 8 LANES], filled as far as n.
+        normals: float64 [n + 8 LANES], filled up to n.
     """
     words, state = streams[0], streams[1]
     start, end, counter = 0, normals.size - 8 * LANES, np.uint64(first)
@@ -109,7 +109,7 @@ def fresh_normals_64(key: Any, first: Any, nonce: Any, streams: Any, normals: An
 
 @fast
 def fresh_normals_32(key: Any, first: Any, nonce: Any, streams: Any, normals: Any) -> None:
-    """Float32 [n + 16 LANES] likewise, a word for each; n / 16 blocks are used, rounded up."""
+    """Compute float32 normals [n + 16 LANES] likewise, one word each, from n / 16 blocks."""
     words, state = streams[0], streams[1]
     start, end, counter = 0, normals.size - 16 * LANES, np.uint64(first)
     _begin(state, key, nonce, -(-end // 16))

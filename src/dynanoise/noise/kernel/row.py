@@ -1,7 +1,7 @@
-"""Fresh noise for a single row: the steps of `kernel.tile` without what only tiles need.
+"""Fresh noise for a single row: the steps of `kernel.tile` without the bookkeeping of tiles.
 
-One record at a time is how most models are asked, and there the tile's views and loops over a
-single lane take longer than the arithmetic.
+Most models are queried one record at a time, where the tile's views and loops over a single lane
+take longer than the arithmetic.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from dynanoise.noise.kernel.stream import LANES
 def make_row(  # noqa: PLR0915
     real: Any, exponential: Any, compiled: Callable[..., Any], draw: Any, block: int, lowest: Any
 ) -> Any:
-    """A row's answer in one precision; arguments as in `entries.make_fresh_tiles`."""
+    """Make the function for one row in one precision; see `entries.make_fresh_tiles`."""
     room = block * LANES
     two = real(2)
 
     @compiled
     def spread(shifted: Any, variance: Any, scale: Any) -> Any:
-        """sigma, of a row whose maximum is 0."""
+        """Compute sigma of a row whose maximum is 0."""
         total, products = 0.0, 0.0
         for i in range(shifted.size):
             weight = exponential(shifted[i])
@@ -37,7 +37,7 @@ def make_row(  # noqa: PLR0915
 
     @compiled
     def soften(noisy: Any, top: Any, inverse: Any) -> Any:
-        """Weights exp((z - max) / T) in place; one over their sum."""
+        """Compute weights exp((z - max) / T) in place; return one over their sum."""
         total = 0.0
         for i in range(noisy.size):
             weight = exponential((noisy[i] - top) * inverse)
@@ -57,7 +57,7 @@ def make_row(  # noqa: PLR0915
     def row(  # noqa: PLR0912
         logits: Any, out: Any, numbers: Any, key: Any, first: Any
     ) -> bool:
-        """Fills ``out`` [K], see `entries.make_fresh`; False if a logit is not finite."""
+        """Compute ``out`` [K], see `entries.make_fresh`; False if a logit is not finite."""
         classes, draws, keep = logits.size, np.int64(numbers[3]), numbers[4] != 0.0
         inverse, sigma = real(numbers[2]), real(0)
         reals = np.empty(3 * classes + room, real)
@@ -66,17 +66,17 @@ def make_row(  # noqa: PLR0915
             reals[classes : 2 * classes],
             reals[2 * classes :],
         )
-        good, top, own = True, logits[0], 0
+        good, top, label = True, logits[0], 0
         for i in range(classes):
             good &= logits[i] - logits[i] == 0
             if logits[i] > top:
-                top, own = logits[i], i
+                top, label = logits[i], i
         if not good:
             return False
         for i in range(classes):
             gap = logits[i] - top
             shifted[i] = gap if gap > lowest else lowest
-        winner = own
+        winner = label
         if draws > 0:
             sigma = spread(shifted, numbers[0], numbers[1])
             streams = np.empty((2, 16 * LANES), np.uint32)
@@ -99,8 +99,8 @@ def make_row(  # noqa: PLR0915
                 out[i] /= real(draws)
         best = _largest(out)
         if keep:
-            out[own], out[best] = out[best], out[own]
-            winner, best = own, _largest(out)
+            out[label], out[best] = out[best], out[label]
+            winner, best = label, _largest(out)
         if best != winner and (keep or draws <= 1):
             out[winner] = np.nextafter(out[best], two)
         return True

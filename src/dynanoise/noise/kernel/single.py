@@ -1,8 +1,8 @@
-"""exp, logarithm, cosine and sine in float32, for fresh noise in answers of that precision.
+"""exp, ln, cos and sin in float32, for fresh noise in outputs of that precision.
 
-The series of `noise.portable` with fewer terms; errors are of a few units in the last place of
+The series of `noise.portable` with fewer terms; errors are a few units in the last place of
 float32, relative to 1 for the cosine and the sine. Products and sums may share one rounding here
-(never reordered): nobody needs fresh noise to have the same bits again.
+(never reordered), because fresh noise need not have the same bits again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LEAST = F(2.0**-31)
 
 @fast_inline
 def exp(x: Any) -> Any:
-    """e^x for x <= 0; 0 below -87."""
+    """Compute e^x for x <= 0; 0 below -87."""
     inside = x if x > _LOWEST else _LOWEST
     twos = F(np.floor(inside * _LOG2_E + _HALF))
     r = (inside - twos * _LN2_HIGH) - twos * _LN2_LOW
@@ -44,7 +44,7 @@ def exp(x: Any) -> Any:
 
 @fast_inline
 def log(x: Any) -> Any:
-    """ln x for normal x > 0."""
+    """Compute ln x for normal x > 0."""
     bits = F(x).view(np.int32)
     twos = np.int32(np.int32(bits - _ROOT_HALF_BITS) >> _MANTISSA)
     mantissa = np.int32(bits - np.int32(twos << _MANTISSA)).view(np.float32)
@@ -57,7 +57,7 @@ def log(x: Any) -> Any:
 
 @fast_inline
 def cos_sin(turns: Any) -> Any:
-    """cos and sin of 2 pi t, for t in [-1/2, 1/2]."""
+    """Compute cos and sin of 2 pi t, for t in [-1/2, 1/2]."""
     quarters = F(np.floor(_FOUR * turns + _HALF))
     x = F((turns - _QUARTER * quarters) * _TURN)
     s = F(x * x)
@@ -73,7 +73,7 @@ def cos_sin(turns: Any) -> Any:
 
 @fast_inline
 def normals(first: Any, second: Any) -> Any:
-    """Two float32 standard normals from two random words, by Box and Muller; none beyond 6.7.
+    """Compute two float32 standard normals, within [-6.7, 6.7], from two words by Box & Muller.
 
     The radius has 31 random bits, the angle 32 of which float32 keeps 24 and its sign.
     """

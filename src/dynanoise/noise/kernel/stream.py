@@ -1,4 +1,4 @@
-"""The random streams in compiled code: ChaCha and SipHash-2-4-128, many at once in SIMD lanes.
+"""Random streams in compiled code: ChaCha and SipHash-2-4-128, many at once in SIMD lanes.
 
 Arrays hold one lane (a row of logits, or a block of a row's stream) in the last axis, so that each
 step is one loop over contiguous memory. The bits are those of `noise.chacha` and `noise.siphash`.
@@ -17,7 +17,7 @@ _C0, _C1, _C2, _C3 = (np.uint32(word) for word in (0x61707865, 0x3320646E, 0x796
 
 @exact_inline
 def _quarter(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """RFC 8439, section 2.1."""
+    """Apply the quarter round (RFC 8439, section 2.1)."""
     a = np.uint32(a + b)
     d ^= a
     d = np.uint32(d << np.uint32(16)) | np.uint32(d >> np.uint32(16))
@@ -35,7 +35,7 @@ def _quarter(a: Any, b: Any, c: Any, d: Any) -> Any:
 
 @exact_inline
 def _double_round(x: Any) -> Any:
-    """A column round and a diagonal round on a tuple of 16 words."""
+    """Apply a column round and a diagonal round to a tuple of 16 words."""
     x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, x10, x11, x12, x13, x14, x15 = x
     x0, x4, x8, x12 = _quarter(x0, x4, x8, x12)
     x1, x5, x9, x13 = _quarter(x1, x5, x9, x13)
@@ -49,34 +49,34 @@ def _double_round(x: Any) -> Any:
 
 
 LANES = 64
-"""Blocks made at once. A constant, for LLVM uses SIMD where it knows how far apart rows are."""
+"""Blocks computed at once; a constant, because LLVM uses SIMD only for a known row stride."""
 
 _LANES = np.uintp(LANES)
 
 
 @exact_inline
 def at(row: Any, lane: Any) -> Any:
-    """Where a row's lane stands in a buffer of rows; unsigned, for numba wraps negative indices."""
+    """Compute a lane's index in a buffer of rows; unsigned, since numba wraps negative ones."""
     return np.uintp(row) * _LANES + np.uintp(lane)
 
 
 @exact
 def chacha(words: Any, start: Any, rounds: Any, lanes: Any) -> None:
-    """A block for each lane.
+    """Compute one block for each lane.
 
     Args:
         words: uint32 [16 LANES], filled: a row of lanes for each word of the block.
         start: uint32 [16 LANES], the state: keys in the rows from 4, the counter in 12, the nonce
             from 13. The constants are filled in.
         rounds: 20 for ChaCha20 (RFC 8439); a multiple of 4.
-        lanes: how many are needed, at most LANES.
+        lanes: number of lanes to compute, at most LANES.
     """
     for j in range(lanes):
         start[at(0, j)], start[at(1, j)], start[at(2, j)], start[at(3, j)] = _C0, _C1, _C2, _C3
     for i in range(16):
         for j in range(lanes):
             words[at(i, j)] = start[at(i, j)]
-    # Four rounds at a time: what is unrolled further takes long to compile.
+    # Four rounds at a time: further unrolling takes long to compile.
     for _ in range(rounds // 4):
         for j in range(lanes):
             x = (
@@ -97,13 +97,13 @@ def chacha(words: Any, start: Any, rounds: Any, lanes: Any) -> None:
 
 @exact
 def one_stream(words: Any, start: Any, first: Any, lanes: Any) -> None:
-    """Blocks of one key's stream, of ChaCha with 8 rounds and a counter of 64 bits.
+    """Compute blocks of one key's stream, by ChaCha with 8 rounds and a counter of 64 bits.
 
     Args:
         words: uint32 [16 LANES], filled.
         start: uint32 [16 LANES], with key and nonce; its counters, in 12 and 13, are filled in.
         first: uint64, the first lane's counter.
-        lanes: how many are needed.
+        lanes: number of lanes to compute.
     """
     for j in range(lanes):
         counter = np.uint64(first + np.uint64(j))
@@ -133,13 +133,13 @@ def _sip_round(v0: Any, v1: Any, v2: Any, v3: Any) -> Any:
 
 @exact
 def row_keys(low: Any, high: Any, message: Any, state: Any, keys: Any) -> None:
-    """ChaCha keys: SipHash-2-4-128 of (0 | message), then of (1 | message), in each lane.
+    """Derive ChaCha keys: SipHash-2-4-128 of (0 | message), then of (1 | message), in each lane.
 
     Args:
-        low: uint64, the hash's key, and
-        high: uint64.
-        message: uint32 [2 q, L], words of 32 bits: the first is left out for the tag, the last has
-            the message's length in its highest byte.
+        low: uint64, first word of the hash's key.
+        high: uint64, second word.
+        message: uint32 [2 q, L], words of 32 bits: the first is the tag's place and ignored, the
+            last has the message's length in its highest byte.
         state: uint64 [8, L], to work in.
         keys: uint32 [8, L], filled.
     """
@@ -169,7 +169,7 @@ def row_keys(low: Any, high: Any, message: Any, state: Any, keys: Any) -> None:
 
 @exact
 def _finish(state: Any, keys: Any) -> None:
-    """Both halves of the hash as words."""
+    """Finish the hash and write both halves as words."""
     a, b, c, d = state[0], state[1], state[2], state[3]
     k0, k1, k2, k3 = keys[0], keys[1], keys[2], keys[3]
     for j in range(a.size):

@@ -1,8 +1,8 @@
-"""One call's rows shared out to threads, which come and go with the call.
+"""Plain threads that share out the rows of one call and end with it.
 
-numba's own parallel loops are no choice: its default threading layer aborts the process when two
-Python threads use it at once, and OpenMP's does not survive a fork. The compiled code lets go of
-the interpreter's lock, so plain threads do. They take about 0.1 ms to start.
+numba's own parallel loops cannot be used: its default threading layer aborts the process when two
+Python threads use it at once, and OpenMP's does not survive a fork. The compiled code releases the
+interpreter's lock, so plain threads run side by side. They take about 0.1 ms to start.
 """
 
 from __future__ import annotations
@@ -12,28 +12,31 @@ from collections.abc import Callable
 from threading import Thread
 
 ENTRIES = 1 << 17
-"""Fewer entries (rows times classes) for each thread are not worth one: they take about 1 ms."""
+"""Smallest number of entries (rows times classes) for a thread; they take about 1 ms."""
 
 
 def usable() -> int:
-    """Cores this process may use, or fewer by the usual OMP_NUM_THREADS.
+    """Count the cores this process may use, limited by OMP_NUM_THREADS.
 
     >>> usable() >= 1
     True
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores or 1, int(wanted)) if wanted.isdecimal() and int(wanted) else cores or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores or 1, int(limit)) if limit.isdecimal() and int(limit) else cores or 1
 
 
 def share(call: Callable[[int, int], bool], rows: int, classes: int, threads: int) -> bool:
-    """``call(begin, end)`` on parts of range(rows), side by side; whether all returned true.
+    """Run ``call(begin, end)`` on parts of range(rows), side by side.
 
     Args:
-        call: answers for some rows, without the interpreter's lock.
-        rows: how many there are.
+        call: computes the outputs of some rows without the interpreter's lock; returns success.
+        rows: number of rows.
         classes: K.
-        threads: at most so many, this one among them.
+        threads: largest number of threads, the calling one included.
+
+    Returns:
+        True if every part returned true.
 
     >>> parts = []
     >>> share(lambda begin, end: parts.append((begin, end)) is None, 5, 10**6, 2), sorted(parts)
@@ -41,10 +44,10 @@ def share(call: Callable[[int, int], bool], rows: int, classes: int, threads: in
     """
     count = max(1, min(threads, rows, rows * classes // ENTRIES))
     bounds = [-(-rows * i // count) for i in range(count + 1)]
-    good = [False] * count
+    success = [False] * count
 
     def work(part: int) -> None:
-        good[part] = bool(call(bounds[part], bounds[part + 1]))
+        success[part] = bool(call(bounds[part], bounds[part + 1]))
 
     started, left = [], list(range(1, count))
     try:
@@ -54,9 +57,9 @@ def share(call: Callable[[int, int], bool], rows: int, classes: int, threads: in
             started.append(thread)
             left.remove(part)
     except RuntimeError:
-        pass  # no more threads: what is left is done here
+        pass  # no more threads: this one computes the remaining parts
     for part in [0, *left]:
         work(part)
     for thread in started:
         thread.join()
-    return all(good)
+    return all(success)

@@ -1,8 +1,8 @@
-"""DynaNoise on a tile: a few rows of logits, class by class in lanes of rows.
+"""DynaNoise on a tile: a few rows of logits, in lanes of rows.
 
 Buffers are [K, B] with a row in each column, so that loops run over contiguous memory and SIMD
-lanes hold rows; a single row has loops over its classes instead. A row's sums run
-over its classes in order; what stands beside it changes no bit.
+lanes hold rows; for a single row the loops run over its classes. A row's sums run over its classes
+in order, so that its bits do not depend on the other rows.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _FAR = float(FARTHEST)
 
 @jit.exact
 def load(rows: Any, start: Any, tile: Any) -> bool:
-    """Rows [start : start + B] of [n, K] as the tile's columns; whether all are finite."""
+    """Copy rows [start : start + B] of [n, K] to the tile's columns; False if one is not finite."""
     good = True
     for j in range(tile.shape[1]):
         row = rows[start + j]
@@ -32,30 +32,30 @@ def load(rows: Any, start: Any, tile: Any) -> bool:
 
 
 @jit.exact
-def find_top(tile: Any, top: Any, own: Any) -> None:
-    """The largest entry of each column, and the first place where it stands."""
+def find_top(tile: Any, top: Any, labels: Any) -> None:
+    """Find the largest entry of each column and its first position."""
     if top.size == 1:
         flat, first = tile.reshape(-1), 0
         largest = flat[0]
         for i in range(1, flat.size):
             if flat[i] > largest:
                 largest, first = flat[i], i
-        top[0], own[0] = largest, first
+        top[0], labels[0] = largest, first
         return
     for j in range(top.size):
-        top[j], own[j] = tile[0, j], 0
+        top[j], labels[j] = tile[0, j], 0
     for i in range(1, tile.shape[0]):
         line, place = tile[i], np.int32(i)
         for j in range(top.size):
             value = line[j]
             better = value > top[j]
             top[j] = value if better else top[j]
-            own[j] = place if better else own[j]
+            labels[j] = place if better else labels[j]
 
 
 @jit.exact
 def shift(tile: Any, top: Any, lowest: Any) -> None:
-    """Columns minus their largest entry, at least ``lowest``."""
+    """Subtract the largest entry of each column; values below ``lowest`` are clipped there."""
     if top.size == 1:
         flat, largest = tile.reshape(-1), top[0]
         for i in range(flat.size):
@@ -71,17 +71,19 @@ def shift(tile: Any, top: Any, lowest: Any) -> None:
 
 @jit.exact
 def snap(
-    tile: Any, top: Any, own: Any, width: Any, offsets: Any, message: Any, base_top: Any
+    tile: Any, top: Any, labels: Any, width: Any, offsets: Any, message: Any, base_top: Any
 ) -> None:
-    """Each entry by its cell's representative, see `noise.cells`; the cells as SipHash's message.
+    """Replace each entry by its cell's representative, and write the cells as SipHash's message.
+
+    See `noise.cells` for both.
 
     Args:
-        tile: float64 [K, B], logits.
-        top: float64 [B], their maxima, and
-        own: int32 [B], where those stand.
-        width: of a cell.
+        tile: float64 [K, B], logits, replaced in place.
+        top: float64 [B], their maxima.
+        labels: int32 [B], positions of the maxima.
+        width: of a cell, in logits.
         offsets: float64 [K].
-        message: uint32 [2 q, B], filled but for its first word.
+        message: uint32 [2 q, B], filled except for its first word.
         base_top: float64 [B], filled with the representatives' maxima.
     """
     classes, lanes = tile.shape
@@ -98,9 +100,9 @@ def snap(
             value = -(np.float64(cell) - offset + 0.5) * width
             line[j] = value
             base_top[j] = value if value > base_top[j] else base_top[j]
-    labels = message[classes + 1]
+    words = message[classes + 1]
     for j in range(lanes):
-        labels[j] = np.uint32(own[j])
+        words[j] = np.uint32(labels[j])
     length = np.uint32(4 * (classes + 2) % 256) << np.uint32(24)
     for i in range(classes + 2, message.shape[0]):
         line = message[i]
@@ -111,17 +113,17 @@ def snap(
 def make_parts(  # noqa: PLR0915
     real: Any, exponential: Any, compiled: Callable[..., Any]
 ) -> tuple[Any, Any, Any]:
-    """`deviations`, `one_answer` and `add` in one precision.
+    """Make `deviations`, `perturbed_softmax` and `add` in one precision.
 
     Args:
         real: the dtype.
-        exponential: exp in it.
-        compiled: how what may be fast is compiled.
+        exponential: exp in that dtype.
+        compiled: decorator of the functions that may use fast arithmetic.
     """
 
     @jit.exact
     def deviations(tile: Any, work: Any, variance: Any, scale: Any, sums: Any, sigma: Any) -> None:
-        """sigma [B] = sqrt(s0 (1 + lambda R)) of columns whose maximum is 0."""
+        """Compute sigma [B] = sqrt(s0 (1 + lambda R)) of columns whose maximum is 0."""
         flat, weights = tile.reshape(-1), work.reshape(-1)
         _exps(flat, weights)
         for j in range(sigma.size):
@@ -174,12 +176,12 @@ def make_parts(  # noqa: PLR0915
 
     @jit.exact
     def _normalise(work: Any, total: Any) -> None:
-        """Columns divided by their sums."""
+        """Divide columns by their sums."""
         if total.size == 1:
-            flat, one = work.reshape(-1), 0.0
+            flat, row_total = work.reshape(-1), 0.0
             for i in range(flat.size):
-                one += np.float64(flat[i])
-            factor = real(1.0 / one)
+                row_total += np.float64(flat[i])
+            factor = real(1.0 / row_total)
             for i in range(flat.size):
                 flat[i] = flat[i] * factor
             return
@@ -197,7 +199,7 @@ def make_parts(  # noqa: PLR0915
                 line[j] = line[j] * real(total[j])
 
     @jit.exact
-    def one_answer(
+    def perturbed_softmax(
         tile: Any,
         normals: Any,
         grouped: Any,
@@ -205,36 +207,36 @@ def make_parts(  # noqa: PLR0915
         inverse: Any,
         work: Any,
         top: Any,
-        own: Any,
+        labels: Any,
         sums: Any,
     ) -> None:
-        """softmax((tile + sigma n) / T) in ``work``, and where the noisy logits are largest.
+        """Compute softmax((tile + sigma n) / T), and the positions of the largest noisy logits.
 
         Args:
             tile: [K, B], columns whose maximum is 0.
             normals: [8, blocks B] if grouped, see `normals.keyed_normals`, else [1, K B].
-            grouped: which of the two.
+            grouped: True for the first layout.
             sigma: [B].
             inverse: 1 / T, finite.
             work: [K, B], filled.
             top: [B], to work in.
-            own: int32 [B], filled.
+            labels: int32 [B], filled.
             sums: float64 [2, B], to work in.
         """
         _perturb(tile, normals, grouped, sigma, work)
-        find_top(work, top, own)
+        find_top(work, top, labels)
         _temper(work, top, inverse)
         _exps_in_place(work.reshape(-1))
         _normalise(work, sums[0])
 
     @jit.exact
     def add(work: Any, total: Any, first: Any, divisor: Any) -> None:
-        """total = (total + work) / divisor, where ``first`` leaves out the total there was."""
+        """Compute total = (total + work) / divisor in place, or work / divisor if ``first``."""
         flat, sums = work.reshape(-1), total.reshape(-1)
         for t in range(flat.size):
             sums[t] = (flat[t] if first else sums[t] + flat[t]) / divisor
 
-    return deviations, one_answer, add
+    return deviations, perturbed_softmax, add
 
 
 parts_64 = make_parts(np.float64, jit.exp, jit.exact)
@@ -242,27 +244,27 @@ parts_32 = make_parts(np.float32, single.exp, jit.fast)
 
 
 @jit.exact
-def exchange_top(tile: Any, own: Any, top: Any, best: Any) -> None:
-    """In each column the entry ``own`` and the largest one, the first of several, exchanged."""
+def exchange_top(tile: Any, labels: Any, top: Any, best: Any) -> None:
+    """Exchange in each column the entry ``labels`` and the largest one, the first of several."""
     find_top(tile, top, best)
-    for j in range(own.size):
-        kept = tile[own[j], j]
-        tile[own[j], j] = tile[best[j], j]
-        tile[best[j], j] = kept
+    for j in range(labels.size):
+        value = tile[labels[j], j]
+        tile[labels[j], j] = tile[best[j], j]
+        tile[best[j], j] = value
 
 
 @jit.exact
-def favour(tile: Any, own: Any, narrow: Any, top: Any, best: Any) -> None:
-    """As `numerics.favour`: where rounding to ``narrow``'s dtype made a tie, the winner is raised.
+def favour(tile: Any, labels: Any, narrow: Any, top: Any, best: Any) -> None:
+    """Raise the winner where rounding to ``narrow``'s dtype made a tie; see `numerics.favour`.
 
     Args:
         tile: [K, B], changed in place.
-        own: int32 [B], the winners.
-        narrow: [B] of the answer's dtype, to work in.
-        top: [B] of the tile's dtype, and
+        labels: int32 [B], the winners.
+        narrow: [B] of the output's dtype, to work in.
+        top: [B] of the tile's dtype, to work in.
         best: int32 [B], to work in.
     """
-    if own.size == 1:
+    if labels.size == 1:
         flat, first, rounded = tile.reshape(-1), 0, narrow[:1]
         rounded[0] = flat[0]
         largest = rounded[0]
@@ -270,28 +272,28 @@ def favour(tile: Any, own: Any, narrow: Any, top: Any, best: Any) -> None:
             rounded[0] = flat[i]
             if rounded[0] > largest:
                 largest, first = rounded[0], i
-        if first != own[0]:
-            flat[own[0]] = np.nextafter(largest, narrow.dtype.type(2))
+        if first != labels[0]:
+            flat[labels[0]] = np.nextafter(largest, narrow.dtype.type(2))
         return
-    for j in range(own.size):
+    for j in range(labels.size):
         narrow[0], best[j] = tile[0, j], 0
         top[j] = narrow[0]
     for i in range(1, tile.shape[0]):
         line, place = tile[i], np.int32(i)
-        for j in range(own.size):
+        for j in range(labels.size):
             narrow[j] = line[j]
             better = narrow[j] > top[j]
             top[j] = narrow[j] if better else top[j]
             best[j] = place if better else best[j]
-    for j in range(own.size):
-        if best[j] != own[j]:
+    for j in range(labels.size):
+        if best[j] != labels[j]:
             narrow[0] = top[j]
-            tile[own[j], j] = np.nextafter(narrow[0], narrow.dtype.type(2))
+            tile[labels[j], j] = np.nextafter(narrow[0], narrow.dtype.type(2))
 
 
 @jit.exact
 def store(tile: Any, out: Any, start: Any) -> None:
-    """The tile's columns as rows [start : start + B] of [n, K], in their dtype."""
+    """Copy the tile's columns to rows [start : start + B] of [n, K], in their dtype."""
     for j in range(tile.shape[1]):
         row = out[start + j]
         for i in range(tile.shape[0]):
