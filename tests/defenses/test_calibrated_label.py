@@ -93,7 +93,7 @@ def test_it_is_better_calibrated_than_an_overconfident_model_and_as_accurate() -
 
 
 def test_it_must_learn_first_and_from_somebody() -> None:
-    with pytest.raises(NotFittedError, match="how often each class is right"):
+    with pytest.raises(NotFittedError, match="has no confidences yet"):
         CalibratedLabel()(np.zeros((1, 3)))
     with pytest.raises(InputError, match="no reference records"):
         CalibratedLabel().fit(view_of(np.zeros((0, 3)), np.zeros(0, int)))

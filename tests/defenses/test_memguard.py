@@ -90,7 +90,7 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
     assert (moved.argmax(axis=-1) != labels).sum() > 3
     assert FITTED.weights is not None
     net, network = Classifier(FITTED.weights), layers(FITTED)
-    found = memguard._gradient(net, memguard._look(net, moved), clean, labels, strength)
+    found = memguard._gradient(net, memguard._evaluate(net, moved), clean, labels, strength)
     size = 1e-6
     for row, probs, label, gradient in zip(moved, clean, labels, found, strict=True):
         expected = [

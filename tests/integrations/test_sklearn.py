@@ -299,7 +299,7 @@ def test_other_defenses_that_learn() -> None:
     [
         ({"defense": dn.CalibratedLabel()}, {}, r"fit\(X, y, reference="),
         ({"defense": MemGuard()}, {}, r"or\s+DefendedClassifier\(..., holdout=0.2\)"),
-        ({"defense": HAMP()}, {"reference": (X, Y)}, "answers about random inputs"),
+        ({"defense": HAMP()}, {"reference": (X, Y)}, "outputs on random inputs"),
         ({"defense": dn.DynaNoise}, {}, "Pass a defense"),
         ({"noise": "cells"}, {}, 'Use "keyed" or "fresh"'),
         ({"noise": dn.Fresh(0)}, {}, 'Use "keyed" or "fresh"'),

@@ -1,4 +1,4 @@
-"""MemGuard's g: the defender's own classifier of members, with its input gradient, in NumPy."""
+"""MemGuard's g: the defender's membership classifier, with its input gradient, in NumPy."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ HIDDEN = (256, 128, 64)
 
 Masks = tuple[npt.NDArray[np.bool_], ...]
 
-# BLAS sums in another order for another number of rows, so the last bits of one answer would depend
-# on who else asks, and a search by signs of differences makes large steps of last bits. All
-# products are therefore made of blocks of one shape, small enough for BLAS to use one thread: for
-# products of this size threads cost more than they give.
+# BLAS sums in another order for another number of rows, so that the last bits of an output would
+# depend on the rest of its batch, and a search by signs of differences makes large steps of last
+# bits. All products are therefore computed in blocks of one shape, small enough for BLAS to use one
+# thread: for products of this size threads cost more than they save.
 _BLOCK, _ENTRIES = 8, 1 << 15
 
 
 def _product(rows: Float64, matrix: Float64) -> Float64:
-    """``rows @ matrix``, each row's bits independent of the other rows and of how many there are.
+    """Compute ``rows @ matrix``, each row's bits independent of the other rows and their number.
 
     >>> _product(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]])).tolist()
     [[11.0]]
@@ -43,10 +43,13 @@ def _product(rows: Float64, matrix: Float64) -> Float64:
 
 
 def classes_of(weights: Float64) -> int:
-    """K, the number of inputs of the network whose parameters these are.
+    """Compute K, the number of inputs of a network, from its parameters.
+
+    Args:
+        weights: float64 [P], as for `Classifier`.
 
     Raises:
-        InputError: if no network has so many parameters, or they are not finite.
+        InputError: if P fits no K >= 2, or a parameter is not finite.
 
     >>> classes_of(np.zeros(10 * 256 + 256 + 256 * 128 + 128 + 128 * 64 + 64 + 64 + 1))
     10
@@ -58,17 +61,17 @@ def classes_of(weights: Float64) -> int:
         raise InputError(
             f"weights of shape {weights.shape} are not the finite parameters of a network with "
             f"hidden layers of {HIDDEN}.",
-            "Pass what fit(view) found, unchanged.",
+            "Pass the weights that fit(view) computed, unchanged.",
         )
     return classes
 
 
 class Classifier:
-    """A K-256-128-64-1 network, ReLU between the layers, that answers with the logit of g.
+    """A K-256-128-64-1 network with ReLU between the layers, whose output is the logit of g.
 
     Args:
-        weights: float64, all parameters one after another: of each layer the matrix [in, out] in C
-            order, then the bias [out].
+        weights: float64 [P], all parameters: of each layer the matrix [in, out] in C order, then
+            the bias [out].
 
     Raises:
         InputError: as for `classes_of`.
@@ -85,7 +88,15 @@ class Classifier:
             start = end
 
     def forward(self, inputs: Float64) -> tuple[Float64, Masks]:
-        """ln(g / (1 - g)) [n] of sorted probabilities [n, K], and which hidden units are on."""
+        """Compute the logit of g.
+
+        Args:
+            inputs: float64 [n, K], probabilities, largest first.
+
+        Returns:
+            membership: float64 [n], ln(g / (1 - g)).
+            masks: bool [n, width] for each hidden layer, the active units.
+        """
         values, masks = inputs, []
         for matrix, bias in self.layers[:-1]:
             values = _product(values, matrix) + bias
@@ -95,7 +106,7 @@ class Classifier:
         return (_product(values, matrix) + bias)[:, 0], tuple(masks)
 
     def gradient(self, masks: Masks) -> Float64:
-        """The derivative of the logit by each input, [n, K], where `forward` found ``masks``."""
+        """Compute the derivative [n, K] of the logit by each input, from the masks of `forward`."""
         back = np.broadcast_to(self.layers[-1][0][:, 0], masks[-1].shape)
         for (matrix, _), mask in zip(self.layers[-2::-1], masks[::-1], strict=True):
             back = _product(back * mask, matrix.T)
@@ -103,22 +114,25 @@ class Classifier:
 
 
 def train(members: Float64, others: Float64, seed: int, epochs: int) -> Float64:
-    """Parameters of the network that tells members (1) from others (0), for `Classifier`.
+    """Train the network that tells members (1) from non-members (0).
 
-    The smaller side is repeated until both are equally many, so g = 0.5 means that a row is as
-    likely a member as not. scikit-learn's MLPClassifier with its defaults: Adam at 0.001, batches
-    of at most 200, until the loss stands still for 10 epochs.
+    The smaller side is repeated until both have equal size, so that g = 0.5 means equal chances.
+    scikit-learn's MLPClassifier with its defaults: Adam at 0.001, batches of at most 200, until
+    the loss stands still for 10 epochs.
 
     Args:
-        members: float64 [n, K], probabilities sorted from the largest.
+        members: float64 [n, K], probabilities, largest first.
         others: float64 [m, K], the same of known non-members.
         seed: of the initial weights and the order of the batches, an integer of 0 or more.
-        epochs: at most so many.
+        epochs: largest number of epochs.
+
+    Returns:
+        float64 [P], parameters for `Classifier`.
 
     Raises:
         InputError: if either side is empty.
     """
-    # Imported here so that a fitted defense answers without scikit-learn.
+    # Imported here so that a fitted defense works without scikit-learn.
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.neural_network import MLPClassifier
     from threadpoolctl import threadpool_limits
@@ -136,7 +150,7 @@ def train(members: Float64, others: Float64, seed: int, epochs: int) -> Float64:
     )
     # Threads make such small products slower, on a busy machine forty times.
     with warnings.catch_warnings(), threadpool_limits(1):
-        # Stopping at the last epoch is what ``epochs`` asks for.
+        # Stopping at the last epoch is intended.
         warnings.simplefilter("ignore", ConvergenceWarning)
         network.fit(rows, truth)
     flat = [

@@ -1,6 +1,6 @@
-"""How exposed an answer is: functions from logits into [0, 1].
+"""Sensitivity functions: how certain an output is, from logits into [0, 1].
 
-The paper asks for "a measure such as Shannon entropy" and uses entropy. All of these are 0 for
+The paper proposes "a measure such as Shannon entropy" and uses entropy. All of these are 0 for
 uniform logits, 1 in the one-hot limit, and unchanged by a constant added to a row.
 """
 
@@ -13,7 +13,7 @@ from dynanoise.core.numerics import Float64
 
 
 def entropy(logits: Float64) -> Float64:
-    """R = 1 - H(softmax(z)) / ln K (arXiv:2505.13362v2, the query sensitivity).
+    """Compute R = 1 - H(softmax(z)) / ln K (arXiv:2505.13362v2, the query sensitivity).
 
     Args:
         logits: float64 [..., K], finite, K >= 2.
@@ -30,7 +30,7 @@ def entropy(logits: Float64) -> Float64:
 
 
 def max_probability(logits: Float64) -> Float64:
-    """R = (max p - 1/K) / (1 - 1/K); shapes as for `entropy`.
+    """Compute R = (max p - 1/K) / (1 - 1/K); arguments and result as for `entropy`.
 
     >>> max_probability(np.array([[0.0, 0.0], [0.0, np.log(3.0)]])).round(6).tolist()
     [0.0, 0.5]
@@ -41,7 +41,7 @@ def max_probability(logits: Float64) -> Float64:
 
 
 def margin(logits: Float64) -> Float64:
-    """R = p_(1) - p_(2), the lead of the most probable class; shapes as for `entropy`.
+    """Compute R = p_(1) - p_(2), the lead of the top class; arguments and result as for `entropy`.
 
     >>> margin(np.array([[0.0, 0.0], [0.0, np.log(3.0)]])).round(6).tolist()
     [0.0, 0.5]

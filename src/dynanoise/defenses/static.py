@@ -1,4 +1,4 @@
-"""Static noise of the same strength: the control for whether *dynamic* variance matters."""
+"""Static noise of the same mean variance: the control for the benefit of dynamic variance."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from dynanoise.defenses.dynanoise import DynaNoise
 
 @dataclass(frozen=True)
 class Static:
-    """Noise of one variance for every query, the mean of what a DynaNoise setting would use.
+    """Noise of one variance for every query: the mean variance of a DynaNoise setting.
 
-    `fit` averages sigma^2 over the defender's held-out non-members and gives the DynaNoise with
-    that base variance and lambda = 0, which then answers.
+    `fit` averages sigma^2 over the defender's reference set and returns the `DynaNoise` with that
+    base variance and lambda = 0.
 
     Args:
         match: the DynaNoise setting whose mean variance to match.
 
     Raises:
-        NotFittedError: if asked before `fit`.
+        InputError: if ``match`` is not a DynaNoise.
+        NotFittedError: if called before `fit`.
 
     >>> import numpy as np
     >>> from dynanoise.core.outputs import Outputs, View
@@ -43,36 +44,40 @@ class Static:
 
     @property
     def keeps_labels(self) -> bool:
-        """As of the setting it matches."""
+        """The same property of the matched setting."""
         return self.match.keeps_labels
 
     @property
     def invertible(self) -> bool:
-        """As of the setting it matches."""
+        """The same property of the matched setting."""
         return self.match.invertible
 
     @property
     def repeatable(self) -> bool:
-        """As the defense it matches."""
+        """The same property of the matched setting."""
         return self.match.repeatable
 
     def fit(self, view: View) -> DynaNoise:
-        """The static DynaNoise of the mean variance over ``view.reference``'s original inputs."""
+        """Compute the mean variance on the original inputs of ``view.reference``.
+
+        Returns:
+            The DynaNoise with that base variance and lambda = 0.
+        """
         mean = float(self.match.variance(view.reference.logits[0, :, 0]).mean())
         return replace(self.match, base_variance=mean, lambda_scale=0.0)
 
     def __call__(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
-        """Raises NotFittedError: the variance is not known yet."""
+        """Raise NotFittedError: the variance is not known before `fit`."""
         raise self._unfitted()
 
     def undo(self, log_probs: Float64) -> Float64:
-        """Raises NotFittedError, as the answer does."""
+        """Raise NotFittedError, as the call does."""
         raise self._unfitted()
 
     def _unfitted(self) -> NotFittedError:
         return NotFittedError(
-            "Static noise does not know its variance yet.",
-            "Call fit(view) with held-out non-members and use what it returns.",
+            "Static noise has no variance yet.",
+            "Call fit(view) with held-out non-members and use its result.",
         )
 
 

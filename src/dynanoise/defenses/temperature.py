@@ -1,4 +1,4 @@
-"""Temperature without noise: the control, and at T = 1 the undefended model."""
+"""Temperature scaling without noise: the control, and at T = 1 the undefended model."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from dynanoise.defenses import parameters
 class Temperature:
     """softmax(z / T): DynaNoise without its noise.
 
-    The control every comparison needs: it leaves the order of the logits, so the label and the
-    accuracy, exactly as they are, and anyone who knows T undoes it. What an attack loses to this
-    row it loses to a threshold that no longer fits, not to noise.
+    The control of every comparison: it leaves the order of the logits, and so label and accuracy,
+    exactly as they are, and an attacker who knows T undoes it. An attack that does worse against
+    it suffers from a threshold that no longer fits, not from noise.
 
     Args:
         temperature: T > 0.
 
     Raises:
-        InputError: as for `DynaNoise`.
+        InputError: if the temperature is out of range, or the logits are not finite float32 or
+            float64 with at least two classes.
 
     >>> import numpy as np
     >>> Temperature(2.0)(np.log([[1.0, 9.0]])).round(6).tolist()
@@ -43,22 +44,30 @@ class Temperature:
         object.__setattr__(self, "temperature", checked)
 
     def fit(self, view: View) -> Self:
-        """Itself: there is nothing to learn."""
+        """Return the defense unchanged: there is nothing to fit."""
         return self
 
     def __call__(self, logits: npt.ArrayLike, noise: Noise | None = None) -> Floats:
-        """Probabilities [..., K] in the logits' dtype; the noise is not used."""
+        """Compute defended probabilities; the noise is not used.
+
+        Args:
+            logits: float32 or float64 [..., K], finite.
+            noise: ignored.
+
+        Returns:
+            Probabilities [..., K] in the logits' dtype.
+        """
         clean, dtype = numerics.as_logits(logits)
-        answer = numerics.narrow(numerics.softmax(clean, self.temperature), dtype)
-        return numerics.favour(answer, clean.argmax(axis=-1))
+        probs = numerics.narrow(numerics.softmax(clean, self.temperature), dtype)
+        return numerics.favour(probs, clean.argmax(axis=-1))
 
     def undo(self, log_probs: Float64) -> Float64:
-        """T ln p, centred: the clean logits up to a constant."""
+        """Compute T ln p, centred: the logits up to a constant in each row, [..., K]."""
         return self.temperature * numerics.centred(log_probs)
 
 
 def undefended() -> Temperature:
-    """softmax(z): the model's own answer, the "none" row of every comparison.
+    """Make the undefended output softmax(z), the row "none" of every comparison.
 
     >>> undefended()
     Temperature(temperature=1.0)
