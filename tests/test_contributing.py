@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,7 +32,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     "check",
     [
-        ["pytest", "-p", "no:cacheprovider", "tests/contract/test_defenses.py"],
+        ["pytest", "-p", "no:cacheprovider", "-k", "rounding", "tests/contract/test_defenses.py"],
         ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/core/registry.py"],
         ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/defenses"],
         ["ruff", "check", "--no-cache", "src/dynanoise/defenses"],

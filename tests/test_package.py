@@ -15,6 +15,7 @@ import dynanoise
 SOURCE = Path(dynanoise.__file__).parent
 
 
+@pytest.mark.process
 def test_the_defense_and_the_attacks_work_without_extras() -> None:
     code = """
         import sys
@@ -55,6 +56,7 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
 
 
+@pytest.mark.process
 def test_importing_the_package_imports_no_dependency() -> None:
     code = "import dynanoise, sys; assert not {'numpy', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

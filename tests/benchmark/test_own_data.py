@@ -26,6 +26,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.behaviour
 def test_a_table_of_ones_own_is_benched(table: Path) -> None:
     preset, data = own_preset(str(table))
     assert preset.model == "mlp" and preset.brief

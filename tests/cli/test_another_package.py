@@ -148,6 +148,7 @@ def rows_of(found: Result) -> set[tuple[Any, Any]]:
     return {(row["method"], row.get("attack")) for row in json.loads(found.stdout)["results"]}
 
 
+@pytest.mark.behaviour
 @needs_torch
 @pytest.mark.usefixtures("package")
 def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path: Path) -> None:
@@ -183,6 +184,7 @@ def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path:
     assert "LiRA (variance=example)" in " ".join(shown.split())
 
 
+@pytest.mark.behaviour
 @needs_torch
 @pytest.mark.usefixtures("package")
 def test_bench_takes_its_defense_beside_a_preset(tmp_path: Path) -> None:
@@ -195,6 +197,7 @@ def test_bench_takes_its_defense_beside_a_preset(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.behaviour
 @pytest.mark.usefixtures("package")
 def test_audit_and_tune_take_them(tmp_path: Path) -> None:
     path = str(tmp_path / "outputs.npz")
@@ -215,6 +218,7 @@ def test_audit_and_tune_take_them(tmp_path: Path) -> None:
     assert results[0].command.endswith("--max-nll 2 --attack lead")
 
 
+@pytest.mark.process
 def test_serve_answers_with_its_defense(package: Path, tmp_path: Path) -> None:
     pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
     model = build_served.onnx_file(tmp_path / "linear.onnx")

@@ -40,6 +40,7 @@ def test_the_table_goes_to_stdout_and_progress_elsewhere(file: str) -> None:
     assert found.stderr == "Running audit of outputs: 4 steps.\n"
 
 
+@pytest.mark.behaviour
 def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
     found = run(file, "--out", str(tmp_path / "out"), "--defense", "temperature(temperature=4)")
     assert found.exit_code == 0
@@ -112,6 +113,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
     assert found.stderr.count("\n") == 1 and found.stdout == ""
 
 
+@pytest.mark.behaviour
 def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_path: Path) -> None:
     settings = tmp_path / "defense.yaml"
     dn.Configuration(dn.DynaNoise(), dn.Keyed(6.0, "m", "ab" * 32)).write(settings)

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from docs.generate import ROOT
@@ -33,6 +34,7 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "could not be written" in done.stderr
 
 
+@pytest.mark.process
 def test_it_serves_until_it_is_interrupted() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
@@ -42,7 +44,7 @@ def test_it_serves_until_it_is_interrupted() -> None:
         assert running.stdout is not None
         line = running.stdout.readline()
         address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        with urllib.request.urlopen(address, timeout=10) as answer:
+        with urllib.request.urlopen(address) as answer:
             assert b"DynaNoise" in answer.read()
         running.send_signal(signal.SIGINT)
-        assert running.wait(timeout=10) == 0
+        assert running.wait() == 0

@@ -41,6 +41,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, list(arguments))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "way", [["-m", "dynanoise"], ["-c", "from dynanoise.cli import app; app()"]]
 )
@@ -101,12 +102,15 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
     assert found.stderr.count("\n") == 1 and found.stdout == ""
 
 
-def test_a_folder_that_cannot_be_written_is_named_before_the_work(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import dynanoise.benchmark.benchmark as module
+
+    monkeypatch.setattr(module, "bench", None)  # the work would fail
     (tmp_path / "file").write_text("")
-    started = time.perf_counter()
     found = run("bench", "digits", "--seeds", "1000", "--out", str(tmp_path / "file"))
     assert found.exit_code == 2 and "is not a folder that can be written" in found.stderr
-    assert time.perf_counter() - started < 20
 
 
 def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +177,7 @@ def test_a_broken_component_of_another_package_is_named_and_hides_nothing(
     assert "theirs: The preset 'theirs' of an unknown package cannot be loaded" in found.stdout
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
     """`dynanoise bench digits` twice gives identical numbers, down to the last bit."""
@@ -194,6 +199,7 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
     found = json.loads(run("bench", "digits", "--seeds", "1", *FEW, "--json").stdout)
@@ -214,6 +220,8 @@ def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.process
+@pytest.mark.behaviour
 @torch_missing
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -> None:
@@ -222,12 +230,11 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -
     process = subprocess.Popen(
         [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    # The first stored model says that it is at work, however busy the machine.
-    while not list(empty_cache.glob("models/*/*/entry.json")) and time.monotonic() < deadline:
+    # The first stored model shows that it is at work; without a limit, however busy the machine.
+    while not list(empty_cache.glob("models/*/*/entry.json")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate()
     # A shell reports 130 for both: interrupted inside an exec(), CPython ends itself by the signal.
     assert process.returncode in (130, -signal.SIGINT)
     assert stderr.endswith("No result was written.\nInterrupted.\n")
@@ -235,6 +242,7 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -
     assert stdout == "" and list(out.iterdir()) == []
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_stored_models_are_used_listed_and_removed(tmp_path: Path) -> None:
     arguments = ("bench", "digits", "--seeds", "1", "--attack", "loss", *FEW, "--json")
@@ -273,6 +281,7 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
         assert says in found.stderr
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_models_are_kept_in_the_users_cache_unless_told_otherwise(empty_cache: Path) -> None:
     arguments = ("bench", "digits", "--quick", "--defense", "temperature", "--attack", "loss")
@@ -285,6 +294,7 @@ def test_models_are_kept_in_the_users_cache_unless_told_otherwise(empty_cache: P
     assert len(list((empty_cache / "models").glob("*/*/model.safetensors"))) == 4
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_a_sweep_uses_stored_models_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = ("sweep", "temperature", "--seeds", "1", "--values", "10,1", "--attack", "loss")
@@ -369,6 +379,7 @@ def test_overhead_is_planned_written_and_shown_again(
     assert asked[-1][0] == module.OverheadPlan("digits")
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_overhead_runs_on_digits() -> None:
     found = run("bench", "overhead", "--on", "digits", "--defense", "dynanoise", "--json")
@@ -378,6 +389,7 @@ def test_overhead_runs_on_digits() -> None:
     assert rows[1]["metrics"]["ratio_batch_1"]["value"] > 0
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
     arguments = ("--defense", "dynanoise", "--attack", "loss", "--attack", "population")

@@ -33,6 +33,7 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["tune", *arguments])
 
 
+@pytest.mark.behaviour
 def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = run(file, "--trials", "6", "--workers", "1", "--out", str(out))
@@ -67,6 +68,7 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     assert (again / "settings.json").read_bytes() == (out / "settings.json").read_bytes()
 
 
+@pytest.mark.behaviour
 def test_limits_that_nothing_keeps_to(file: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found = run(file, "--trials", "4", "--workers", "1", "--max-nll", "0", "--out", str(out))

@@ -36,6 +36,7 @@ def test_every_name_leads_to_a_component(kind: Registry) -> None:
         assert kind.get(name) is not None
 
 
+@pytest.mark.process
 def test_listing_names_imports_no_component() -> None:
     """In a fresh interpreter, so that nothing was imported before."""
     code = """

@@ -17,6 +17,7 @@ from tests.cli.test_main import empty_cache, made_up_run, run, torch_missing
 __all__ = ["empty_cache"]  # a fixture for every test here, too
 
 
+@pytest.mark.behaviour
 def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="charts need: pip install 'dynanoise[plot]'")
     made = evidence(queries=(1,))
@@ -67,6 +68,7 @@ def test_no_report_of_an_earlier_run_stays_without_matplotlib(
     assert names == ["report.md", "results.json", "samples.npz"]
 
 
+@pytest.mark.behaviour
 @torch_missing
 def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
     """And `report` makes the same report of the same files."""
