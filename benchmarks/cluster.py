@@ -4,7 +4,7 @@
 
 The models are those of a pool of digits, trained for more epochs than usual so that a training
 takes about a second. Each executor is started anew; the time of starting is that of a run of as
-many tasks that are found in a store. The overhead of a task is the time of one whose model is
+many tasks that are found in a store. The overhead of a task is the time of a task whose model is
 stored already, on a cluster that runs.
 """
 
@@ -134,21 +134,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = [
         {"executor": "in_process", "workers": 1, "seconds": round(alone, 2)}
     ]
-    found: dict[str, Any] = {}
+    of_a_task: dict[str, Any] = {}
     for workers in (1, 2):
         local = _processes(workers)
         rows.append(row("processes", workers, local, jobs, data, expected))
         with OnCluster(workers) as address:
             rows.append(row("ray", workers, _on_ray(address), jobs, data, expected))
             if workers == 1:
-                found = overhead(address, jobs[0], data, chosen.tasks)
+                of_a_task = overhead(address, jobs[0], data, chosen.tasks)
     result = {
         "command": f"python benchmarks/cluster.py --models {chosen.models} "
         f"--epochs {chosen.epochs} --tasks {chosen.tasks}",
         "versions": {**versions(), "ray": require("ray", "This benchmark").__version__},
         "hardware": {**hardware(), "load_before": load},
         "rows": rows,
-        "overhead": found,
+        "overhead": of_a_task,
     }
     sys.stdout.write(write_json(chosen.out, result))
 

@@ -24,10 +24,10 @@ SUBWORDS = 128
 _WORD = re.compile(r"\w+(?:'\w+)*")
 
 
-def words(sentence: str) -> list[str]:
+def words_of(sentence: str) -> list[str]:
     """The words of a text, lower-cased; punctuation is left out.
 
-    >>> words("It's NOT bad, at all .")
+    >>> words_of("It's NOT bad, at all .")
     ["it's", 'not', 'bad', 'at', 'all']
     """
     return _WORD.findall(sentence.lower())
@@ -38,21 +38,21 @@ class Vocabulary:
     """Words numbered from 2; 0 is padding and 1 any other word.
 
     Attributes:
-        known: the words in the order of their numbers.
+        words: the words in the order of their numbers.
 
     >>> vocabulary = Vocabulary.learn(["a good film", "a bad film", "a film"], least=2)
-    >>> vocabulary.known, vocabulary.size
+    >>> vocabulary.words, vocabulary.size
     (('a', 'film'), 4)
     >>> vocabulary.encode(["A film, good", "..."], length=4)
     array([[2, 3, 1, 0],
            [1, 0, 0, 0]], dtype=int32)
     """
 
-    known: tuple[str, ...]
+    words: tuple[str, ...]
     _numbers: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_numbers", {word: 2 + i for i, word in enumerate(self.known)})
+        object.__setattr__(self, "_numbers", {word: 2 + i for i, word in enumerate(self.words)})
 
     @classmethod
     def learn(cls, sentences: Iterable[str], *, least: int = 2, most: int = 20_000) -> Vocabulary:
@@ -68,14 +68,14 @@ class Vocabulary:
         """
         if least < 1 or most < 1:
             raise InputError(f"least is {least} and most {most}.", "Use integers of at least 1.")
-        counts = Counter(word for sentence in sentences for word in words(sentence))
+        counts = Counter(word for sentence in sentences for word in words_of(sentence))
         ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(tuple(word for word, count in ordered[:most] if count >= least))
 
     @property
     def size(self) -> int:
         """Number of token ids, padding and the unknown word included."""
-        return 2 + len(self.known)
+        return 2 + len(self.words)
 
     def encode(self, sentences: Sequence[str], length: int = WORDS) -> npt.NDArray[np.int32]:
         """Encode sentences; one without a word becomes one unknown word, so that no row is empty.
@@ -89,7 +89,7 @@ class Vocabulary:
         """
         tokens = np.full((len(sentences), length), PADDING, dtype=np.int32)
         for row, sentence in enumerate(sentences):
-            ids = [self._numbers.get(word, UNKNOWN) for word in words(sentence)[:length]]
+            ids = [self._numbers.get(word, UNKNOWN) for word in words_of(sentence)[:length]]
             tokens[row, : max(1, len(ids))] = ids or [UNKNOWN]
         return tokens
 
