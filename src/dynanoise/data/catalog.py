@@ -18,6 +18,9 @@ HUB = "hub:"
 def registered_name(what: str) -> str | None:
     """Name of the registered data set that a specification is of; None for other data.
 
+    Args:
+        what: see `load_data`.
+
     >>> registered_name("digits"), registered_name("digits.csv")
     ('digits', None)
     """

@@ -79,6 +79,9 @@ def parts_of_folder(folder: Path) -> list[Part]:
 
     They lie in the folder itself or in one of its sub-folders, as the hub lays them out.
 
+    Args:
+        folder: it may not exist.
+
     Returns:
         The parts, the training part first; [] without one.
 

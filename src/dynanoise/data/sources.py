@@ -74,6 +74,10 @@ def local(published: Published, folder: Path | None = None) -> list[Part]:
     """Find the parts of a data set in the first local folder that has it; [] without one.
 
     Its files lie in ``FOLDER/NAME``, or in FOLDER itself if that is its name.
+
+    Args:
+        published: the data set.
+        folder: see `folders`.
     """
     for place in folders(folder):
         for name in published.folders:

@@ -52,6 +52,12 @@ def make_model(text: str, **parameters: Any) -> Any:
 def spec_of(text: str) -> Spec:
     """Read the specification of a model.
 
+    Args:
+        text: see `make_model`.
+
+    Returns:
+        The name, "hf:..." for a transformer, and the parameters.
+
     >>> spec_of("cnn(width=32)"), spec_of("hf:models/my (old) model").name
     (Spec(name='cnn', parameters={'width': 32}), 'hf:models/my (old) model')
     """
@@ -62,6 +68,9 @@ def spec_of(text: str) -> Spec:
 
 def tokenizer_of(text: str) -> str | None:
     """Name of the tokenizer that a model's texts need, for `load_data`; None for no tokenizer.
+
+    Args:
+        text: a specification, see `make_model`.
 
     >>> tokenizer_of("hf:distilbert-base-uncased"), tokenizer_of("text")
     ('distilbert-base-uncased', None)

@@ -76,7 +76,11 @@ class Recipe(Protocol):
     version: Any
 
     def train(self, material: Material) -> nn.Module:
-        """A trained model in evaluation mode, on the material's device."""
+        """A trained model in evaluation mode, on the material's device.
+
+        Args:
+            material: everything the training may use.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,12 +184,22 @@ class Executor(Protocol):
     """Runs jobs, possibly several at once."""
 
     def run(self, jobs: Iterable[Job], data: Data) -> Iterator[ModelOutputs]:
-        """Yield the outputs of the jobs' models, in the order of the jobs."""
+        """Yield the outputs of the jobs' models, in the order of the jobs.
+
+        Args:
+            jobs: the models.
+            data: the data set of all of them.
+        """
 
 
 @contextmanager
 def isolated(seed: int, threads: int) -> Iterator[None]:
-    """Set torch's global generator and thread count, and restore both afterwards."""
+    """Set torch's global generator and thread count, and restore both afterwards.
+
+    Args:
+        seed: the generator's seed.
+        threads: number of threads, >= 1.
+    """
     before = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -200,6 +214,13 @@ def train_and_query(job: Job, data: Data) -> Trained:
     """Train the job's model and query it on the records and on random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
+
+    Args:
+        job: the model.
+        data: the data set.
+
+    Returns:
+        The model and its outputs, without those on near-duplicates.
 
     Raises:
         DivergedError: if the model is at chance on its members, smaller steps included.

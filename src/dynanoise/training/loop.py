@@ -18,7 +18,13 @@ Loss = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def cross_entropy(logits: Tensor, targets: Tensor, epoch: int = 0) -> Tensor:
-    """Mean cross-entropy of labels int64 [b] or of probabilities [b, K], a scalar."""
+    """Mean cross-entropy of labels int64 [b] or of probabilities [b, K], a scalar.
+
+    Args:
+        logits: [b, K].
+        targets: int64 [b] or float [b, K].
+        epoch: not used; see `Loss`.
+    """
     # Reduced here, because torch's own mean rounds differently from this one.
     return nn.functional.cross_entropy(logits, targets, reduction="none").mean()
 
@@ -73,7 +79,12 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
 
 def optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
-    """Make the schedule's optimizer over all of a model's parameters."""
+    """Make the schedule's optimizer over all of a model's parameters.
+
+    Args:
+        model: the model to train.
+        schedule: its optimizer, learning rate and weight decay are used.
+    """
     rate, decay = schedule.learning_rate, schedule.weight_decay
     if schedule.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
@@ -102,7 +113,12 @@ def steps_scheduler(
 
 
 def precision(device: torch.device, schedule: Schedule) -> torch.autocast:
-    """Autocast to bfloat16 where the schedule asks for it and the device has it."""
+    """Autocast to bfloat16 where the schedule asks for it and the device has it.
+
+    Args:
+        device: where the model is.
+        schedule: its ``bfloat16`` is used.
+    """
     return torch.autocast(
         device.type, torch.bfloat16, enabled=schedule.bfloat16 and has_bfloat16(device)
     )

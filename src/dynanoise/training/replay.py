@@ -79,7 +79,14 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, ModelOu
 
 
 def untrained(architecture: Any, data: Data, seed: int, device: str = "cpu") -> Forward:
-    """Build an architecture with its initial weights, which is as fast as a trained one."""
+    """Build an architecture with its initial weights, which is as fast as a trained one.
+
+    Args:
+        architecture: such as `models.mlp.Mlp`.
+        data: the data set.
+        seed: decides the weights.
+        device: "cpu" or "cuda".
+    """
     return Forward(built(architecture, data, seed).eval().to(device), data, device)
 
 

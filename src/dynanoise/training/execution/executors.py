@@ -158,13 +158,22 @@ class TaskResult:
 
 
 def tasks_of(jobs: Iterable[Job], store: Store | None) -> list[Task]:
-    """A task for each job, with owners that no other run has."""
+    """A task for each job, with owners that no other run has.
+
+    Args:
+        jobs: the models.
+        store: where trained models are kept and found, or None.
+    """
     run = uuid.uuid4().hex
     return [Task(job, store, f"{run} {number}") for number, job in enumerate(jobs)]
 
 
 def perform(task: Task, data: Data) -> TaskResult:
     """Do a task in the calling process, and send back its log lines with the outputs.
+
+    Args:
+        task: the task.
+        data: the data set.
 
     Raises:
         DivergedError: if training failed.

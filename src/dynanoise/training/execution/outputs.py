@@ -47,6 +47,12 @@ def outputs_unless_claimed(
 ) -> ModelOutputs | None:
     """The same as `outputs_of`, without waiting.
 
+    Args:
+        job: the model.
+        data: the data set.
+        store: see `outputs_of`.
+        owner: see `outputs_of`.
+
     Returns:
         None for a model that another run is training at the moment.
     """
@@ -60,7 +66,16 @@ def outputs_unless_claimed(
 
 
 def stored_outputs(job: Job, data: Data, store: Store) -> ModelOutputs | None:
-    """The outputs of a job's model if the store has all of them, those on near-duplicates too."""
+    """The outputs of a job's model if the store has all of them, those on near-duplicates too.
+
+    Args:
+        job: the model.
+        data: the data set.
+        store: where trained models are kept.
+
+    Returns:
+        None if a part is missing.
+    """
     outputs = store.get(key(replace(job, near=None), data))
     if outputs is None or job.near is None:
         return outputs
@@ -96,6 +111,11 @@ def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
 def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
     """Train a job's model, and store it where there is a store.
 
+    Args:
+        job: the model; near-duplicates are not queried.
+        data: the data set.
+        store: where to keep it, or None.
+
     Raises:
         DivergedError: if training failed.
     """
@@ -109,6 +129,11 @@ def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
 def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
     """The stored model of a job, in evaluation mode, on the processor.
 
+    Args:
+        job: the model, without near-duplicates.
+        data: the data set.
+        store: where it is kept.
+
     Raises:
         UnknownNameError: if it is not stored.
         MissingModelError: if its weights are damaged; they are removed.
@@ -118,7 +143,13 @@ def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
 
 
 def built(architecture: Any, data: Data, seed: int) -> torch.nn.Module:
-    """An architecture with its initial weights, on the processor."""
+    """An architecture with its initial weights, on the processor.
+
+    Args:
+        architecture: such as `models.mlp.Mlp`.
+        data: the data set, for the shape of inputs and the number of classes.
+        seed: decides the weights.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: torch.nn.Module = architecture.build(data.inputs.shape[1:], data.classes)

@@ -315,6 +315,9 @@ def patience() -> float:
 def knock(address: str | None) -> None:
     """Connect to HOST:PORT and close; Ray itself would wait for minutes.
 
+    Args:
+        address: "HOST:PORT", or any other text or None.
+
     Raises:
         OSError: if the connection is refused; nothing is tried for another kind of address.
     """

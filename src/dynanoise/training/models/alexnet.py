@@ -43,7 +43,12 @@ class Alexnet:
     stored_as: ClassVar[str] = "dynanoise.training.models.alexnet.Alexnet"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """Build a module from uint8 [n, side, side, channels] to logits [n, classes]."""
+        """Build a module from uint8 [n, side, side, channels] to logits [n, classes].
+
+        Args:
+            shape: the shape of an image, (side, side, channels).
+            classes: number of logits.
+        """
         enlarged = [] if shape[0] == self.side else [Enlarge(self.side)]
         return nn.Sequential(
             Normalise(),

@@ -19,7 +19,14 @@ class Normalise(nn.Module):
     """
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """Normalised pixels."""
+        """Normalised pixels.
+
+        Args:
+            pixels: uint8 [b, H, W, C].
+
+        Returns:
+            float32 [b, C, H, W].
+        """
         scaled = pixels.permute(0, 3, 1, 2).to(torch.float32)
         return (scaled - 255 * _MEAN) / (255 * _SD)
 
@@ -59,7 +66,12 @@ class Cnn:
     stored_as: ClassVar[str] = "dynanoise.training.models.cnn.Cnn"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """Build a module from uint8 [n, side, side, channels] to logits [n, classes]."""
+        """Build a module from uint8 [n, side, side, channels] to logits [n, classes].
+
+        Args:
+            shape: the shape of an image, (side, side, channels).
+            classes: number of logits.
+        """
         side, _, channels = shape
         width = self.width
         # Pooled at once: full-size convolutions would take half of the time.

@@ -29,6 +29,10 @@ class Mlp:
         """Build a module from float32 [n, *shape] to logits [n, classes], torch's default weights.
 
         The weights come from torch's global generator, which the caller seeds and restores.
+
+        Args:
+            shape: the shape of an input.
+            classes: number of logits.
         """
         layers: list[nn.Module] = [nn.Flatten()]
         width = math.prod(shape)

@@ -21,7 +21,14 @@ class MeanEmbedding(nn.Module):
         self.table = nn.Embedding(vocabulary, width, padding_idx=0)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """The mean embedding; zero for an empty text."""
+        """The mean embedding; zero for an empty text.
+
+        Args:
+            tokens: int [b, L].
+
+        Returns:
+            float32 [b, D].
+        """
         ids = torch.where(tokens < self.vocabulary, tokens, torch.ones_like(tokens)).long()
         present = (ids != 0).sum(dim=1, keepdim=True).clamp(min=1)
         mean: Tensor = self.table(ids).sum(dim=1) / present
@@ -49,7 +56,12 @@ class Text:
     stored_as: ClassVar[str] = "dynanoise.training.models.text.Text"
 
     def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
-        """Build a module from integer token ids [n, L] to logits [n, classes]."""
+        """Build a module from integer token ids [n, L] to logits [n, classes].
+
+        Args:
+            shape: (L,).
+            classes: number of logits.
+        """
         return nn.Sequential(
             MeanEmbedding(self.vocabulary, self.width),
             nn.Linear(self.width, self.width),

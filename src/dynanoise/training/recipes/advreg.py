@@ -105,7 +105,11 @@ class Adversary:
         self.steps = torch.optim.Adam(inference.parameters(), lr=rate, fused=True)
 
     def step(self, model: nn.Module) -> None:
-        """Make one step of h up its gain; ``model`` keeps its weights, statistics and mode."""
+        """Make one step of h up its gain; ``model`` keeps its weights, statistics and mode.
+
+        Args:
+            model: the defended model.
+        """
         members, others = self._drawn(self.members), self._drawn(self.reference)
         inputs, labels = torch.cat([members[0], others[0]]), torch.cat([members[1], others[1]])
         training = model.training
@@ -182,6 +186,9 @@ class AdvReg:
 
     def train(self, material: Material) -> nn.Module:
         """Train a model on the members against an inference model.
+
+        Args:
+            material: everything the training may use.
 
         Returns:
             The model in evaluation mode.

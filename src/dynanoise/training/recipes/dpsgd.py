@@ -62,6 +62,9 @@ class DpSgd:
     def train(self, material: Material) -> nn.Module:
         """Train a model on the members.
 
+        Args:
+            material: everything the training may use.
+
         Returns:
             The model in evaluation mode, with its facts.
 

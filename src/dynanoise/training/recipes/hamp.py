@@ -124,7 +124,11 @@ class Hamp:
             raise InputError(f"scaling is {self.scaling!r}.", "Use 'per_class' or 'per_batch'.")
 
     def train(self, material: Material) -> nn.Module:
-        """Train a model on the members; it is returned in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode.
+
+        Args:
+            material: everything the training may use.
+        """
         classes = material.data.classes
 
         def loss(logits: Tensor, soft: Tensor, epoch: int) -> Tensor:

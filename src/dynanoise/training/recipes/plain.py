@@ -25,7 +25,11 @@ class Plain:
     stored_as: ClassVar[str] = "dynanoise.training.recipes.plain.Plain"
 
     def train(self, material: Material) -> nn.Module:
-        """Train a model on the members; it is returned in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode.
+
+        Args:
+            material: everything the training may use.
+        """
         return loop.fit_members(material, self.schedule)
 
 

@@ -82,7 +82,11 @@ class RelaxLoss:
             )
 
     def train(self, material: Material) -> nn.Module:
-        """Train a model on the members; it is returned in evaluation mode."""
+        """Train a model on the members; it is returned in evaluation mode.
+
+        Args:
+            material: everything the training may use.
+        """
 
         def loss(logits: Tensor, labels: Tensor, epoch: int) -> Tensor:
             return relaxed(logits, labels, epoch, self.alpha, self.upper)

@@ -116,6 +116,9 @@ class Selena:
     def train(self, material: Material) -> nn.Module:
         """Train the sub-models and the student.
 
+        Args:
+            material: everything the training may use.
+
         Returns:
             The student in evaluation mode.
 

@@ -92,34 +92,71 @@ class Storage(Protocol):
         """Seconds between two looks for an entry that another run is making."""
 
     def holds(self, name: str) -> bool:
-        """True if there seems to be such an entry; it may be damaged."""
+        """True if there seems to be such an entry; it may be damaged.
+
+        Args:
+            name: the key of the entry.
+        """
 
     def entry(self, name: str) -> bytes | None:
-        """The contents of `ENTRY`; None if there is no such entry."""
+        """The contents of `ENTRY`; None if there is no such entry.
+
+        Args:
+            name: the key of the entry.
+        """
 
     def part(self, name: str, part: str, sha256: str) -> bytes:
-        """The contents of a part; the caller compares the digest."""
+        """The contents of a part; the caller compares the digest.
+
+        Args:
+            name: the key of the entry.
+            part: the name of the part.
+            sha256: its digest, 64 hexadecimal digits.
+        """
 
     def fits(self, name: str, part: str, sha256: str) -> bool:
-        """False if a part that is not read now is missing or damaged, as far as can be seen."""
+        """False if a part that is not read now is missing or damaged, as far as can be seen.
+
+        Args:
+            name: the key of the entry.
+            part: the name of the part.
+            sha256: its digest, 64 hexadecimal digits.
+        """
 
     def put(self, name: str, parts: Mapping[str, bytes]) -> bool:
-        """Add an entry, `ENTRY` among its parts; False if another one was first."""
+        """Add an entry, `ENTRY` among its parts; False if another one was first.
+
+        Args:
+            name: the key of the entry.
+            parts: contents by name.
+        """
 
     def remove(self, name: str) -> None:
-        """Remove an entry, if it can be."""
+        """Remove an entry, if it can be.
+
+        Args:
+            name: the key of the entry.
+        """
 
     def entries(self) -> Iterator[Listed]:
         """All entries that can be read."""
 
     def sweep(self, older_than: float) -> None:
-        """Remove what was left unfinished longer than some seconds ago."""
+        """Remove what was left unfinished longer than some seconds ago.
+
+        Args:
+            older_than: seconds.
+        """
 
     def claim(self, name: str, owner: str) -> AbstractContextManager[bool]:
         """Claim the making of an entry against other runs, for as long as the context lasts.
 
         The context's value is False if another run has the claim. Where no claim can be made it is
         True: the worst that follows is a model that is trained twice.
+
+        Args:
+            name: the key of the entry.
+            owner: a name; an owner takes over its own earlier claim.
         """
 
 

@@ -36,6 +36,10 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
     """Everything that determines a job's outputs, as JSON can hold it.
 
     The name of the job is not part of it: the same model in another role is the same model.
+
+    Args:
+        job: the model.
+        data: the data set.
     """
 
     def component(value: Any) -> dict[str, Any]:
@@ -81,7 +85,12 @@ def stored_name(kind: type) -> str:
 
 
 def key(job: Job, data: Data) -> str:
-    """64 hexadecimal digits, equal exactly for jobs with equal `describe`."""
+    """64 hexadecimal digits, equal exactly for jobs with equal `describe`.
+
+    Args:
+        job: the model.
+        data: the data set.
+    """
     text = json.dumps(describe(job, data), sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -147,6 +156,9 @@ class Store:
         A damaged entry (a checksum does not fit, a part is missing) is logged and removed, so that
         it is trained again.
 
+        Args:
+            name: the key.
+
         Raises:
             StoreError: if a store at an address cannot be reached.
         """
@@ -184,6 +196,9 @@ class Store:
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
         """Read the state dictionary of a model, facts included; see `facts.load_state`.
+
+        Args:
+            name: the key.
 
         Raises:
             UnknownNameError: if nothing is stored under the key.
@@ -251,6 +266,9 @@ class Store:
 
     def remove(self, prefixes: Iterable[str]) -> list[str]:
         """Remove the entries whose keys begin with one of the prefixes.
+
+        Args:
+            prefixes: beginnings of keys.
 
         Returns:
             The keys of the removed entries.
