@@ -109,6 +109,7 @@ def test_what_lies_between_fields_does_not_count() -> None:
     assert fitted_digest(one) != fitted_digest(other)
 
 
+@pytest.mark.process
 def test_the_order_of_dictionaries_and_sets_does_not_count() -> None:
     names = [f"name {index}" for index in range(50)]
     forwards, backwards = ({name: [name] for name in order} for order in (names, names[::-1]))

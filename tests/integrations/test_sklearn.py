@@ -415,6 +415,7 @@ def test_a_configuration_makes_the_same_classifier(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.process
 def test_it_works_without_torch_and_across_processes(tmp_path: Path) -> None:
     """Another process that loads the pickle gives the same bits."""
     data, labels = make_classification(100, random_state=0)

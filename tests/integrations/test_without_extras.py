@@ -26,6 +26,7 @@ BLOCKED = """
 """
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("call", "extra"),
     [
@@ -51,6 +52,7 @@ def test_names_that_are_not_there() -> None:
             module.Defend  # noqa: B018
 
 
+@pytest.mark.process
 def test_naming_the_wrappers_imports_nothing_heavy() -> None:
     code = """
         import dynanoise.onnx, dynanoise.torch, dynanoise.transformers, sys

@@ -93,7 +93,7 @@ def plain() -> Iterator[Plain]:
 def served_upstream(folder: Path, plain: Plain) -> Iterator[Served]:
     defense = defense_file(folder / "upstream.yaml")
     options = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
-    more = ("--no-auth", "--rate", 0, "--grpc-port", 0, "--timeout", 2)
+    more = ("--no-auth", "--rate", 0, "--grpc-port", 0)
     with gateway(*options, *more) as running:
         yield Served(running, defense)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
 import re
@@ -21,6 +20,7 @@ from typer.testing import CliRunner
 from dynanoise.cli import app
 from dynanoise.serving import clients
 from tests.serving.build_served import (
+    LAST_RESORT,
     SECRET,
     Running,
     ask,
@@ -31,6 +31,7 @@ from tests.serving.build_served import (
     onnx_file,
     queries,
     values_of,
+    wait_until,
 )
 
 
@@ -73,6 +74,7 @@ def infer(running: Running, key: str | None, count: int = 1, seed: int = 1) -> A
     return ask(url, infer_body(queries(count, seed)), **headers)
 
 
+@pytest.mark.process
 def test_keys(running: Running, keys: dict[str, str]) -> None:
     alice = keys["alice"]
     for wrong in (None, "", "alice", "alice.", alice[:-1], alice + "a", "bob." + alice[6:], "é"):
@@ -89,6 +91,7 @@ def test_keys(running: Running, keys: dict[str, str]) -> None:
     assert infer(running, keys["prometheus"]).status == 401
 
 
+@pytest.mark.process
 def test_keys_over_grpc(running: Running, keys: dict[str, str]) -> None:
     rpc = pytest.importorskip("tritonclient.grpc", reason="pip install tritonclient[all]")
     with rpc.InferenceServerClient(f"127.0.0.1:{running.ports['grpc_port']}") as client:
@@ -100,6 +103,7 @@ def test_keys_over_grpc(running: Running, keys: dict[str, str]) -> None:
         assert client.get_model_metadata("linear", headers=said).name == "linear"
 
 
+@pytest.mark.process
 def test_a_budget_counts_records_and_is_each_client_s_own(
     running: Running, keys: dict[str, str]
 ) -> None:
@@ -114,6 +118,7 @@ def test_a_budget_counts_records_and_is_each_client_s_own(
     assert infer(running, keys["alice"]).status == 200
 
 
+@pytest.mark.process
 def test_many_clients_over_budget(files: dict[str, Path]) -> None:
     """A thousand of them, each with one query too many."""
     many = files["clients"].with_name("many.txt")
@@ -126,7 +131,9 @@ def test_many_clients_over_budget(files: dict[str, Path]) -> None:
     with gateway(*options, "--noise", "fresh", "--rate", 0.001, "--burst", 1) as one:
 
         def work(names: list[str]) -> None:
-            connection = http.client.HTTPConnection("127.0.0.1", one.ports["port"], timeout=30)
+            connection = http.client.HTTPConnection(
+                "127.0.0.1", one.ports["port"], timeout=LAST_RESORT
+            )
             body = json.dumps(infer_body(queries(1)))
             for name in names:
                 found[name] = []
@@ -159,6 +166,7 @@ def metrics(running: Running, key: str) -> dict[str, float]:
     return {name: float(value) for name, value in pairs}
 
 
+@pytest.mark.process
 def test_metrics_tell_of_noise_only_in_windows(
     files: dict[str, Path], keys: dict[str, str]
 ) -> None:
@@ -176,10 +184,8 @@ def test_metrics_tell_of_noise_only_in_windows(
         assert set(values.values()) == {0.0}
         infer(one, keys["alice"], 1)
         assert infer(one, None).status == 401
-        for _ in range(50):
-            after = metrics(one, prometheus)
-            if after["dynanoise_window_queries_total"]:
-                break
+        assert wait_until(lambda: metrics(one, prometheus)["dynanoise_window_queries_total"])
+        after = metrics(one, prometheus)
         assert after["dynanoise_window_queries_total"] == 1000
         assert after["dynanoise_window_sensitivity_count"] == 1000
         assert after["dynanoise_window_sigma_count"] == 1000
@@ -196,25 +202,23 @@ def test_metrics_tell_of_noise_only_in_windows(
             assert secret not in text
 
 
+@pytest.mark.process
 def test_nothing_is_at_the_metrics_port_but_metrics(running: Running) -> None:
     """No redirect, which would go to whatever Host says, and no request inside another."""
     sent = {
-        "GET /metrics/ HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
-        "POST /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 404,
-        "GET /metrics HTTP/1.1\r\nHost: evil\r\n\r\n": 401,
+        "GET /metrics/ HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n": 404,
+        "POST /metrics HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n": 404,
+        "GET /metrics HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n": 401,
         "GET /metrics HTTP/1.1\r\nHost: evil\r\nContent-Length: 6\r\n"
         "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /x HTTP/1.1\r\nHost: a\r\n\r\n": 400,
     }
     for request, status in sent.items():
         address = ("127.0.0.1", running.ports["metrics_port"])
-        with socket.create_connection(address, 5) as one:
+        with socket.create_connection(address, LAST_RESORT) as one:
             one.sendall(request.encode())
-            one.shutdown(socket.SHUT_WR)
-            one.settimeout(1)
             told = b""
-            with contextlib.suppress(TimeoutError):
-                while part := one.recv(4096):
-                    told += part
+            while part := one.recv(4096):
+                told += part
         assert told.startswith(f"HTTP/1.1 {status} ".encode())
         assert told.count(b"HTTP/1.1") == 1 and b"evil" not in told and b'{"error":' in told
 
@@ -297,6 +301,7 @@ REFUSED["a password in the URL"] = (
 )
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("name", REFUSED)
 def test_it_does_not_start(files: dict[str, Path], name: str) -> None:
     arguments, words = REFUSED[name]
@@ -314,6 +319,7 @@ def test_it_does_not_start(files: dict[str, Path], name: str) -> None:
     assert done.output.startswith("Error: ") and "hunter2" not in done.output
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("secret", [None, "", "5f" * 31, "00" * 32, "zz" * 32])
 def test_it_does_not_start_without_a_key(files: dict[str, Path], secret: str | None) -> None:
     arguments = ("--model", files["model"], "--defense", files["defense"], "--no-auth")
@@ -321,6 +327,7 @@ def test_it_does_not_start_without_a_key(files: dict[str, Path], secret: str | N
     assert done.exit_code == 2 and done.output.startswith("Error: The secret env:DYNANOISE_KEY ")
 
 
+@pytest.mark.process
 def test_fresh_noise_is_a_weakness_that_is_logged(files: dict[str, Path]) -> None:
     options = ("--model", files["model"], "--defense", files["defense"], "--no-auth")
     with gateway(*options, "--noise", "fresh", secret=None) as one:
@@ -333,9 +340,10 @@ def test_fresh_noise_is_a_weakness_that_is_logged(files: dict[str, Path]) -> Non
         assert said.keys() == {"fresh_noise", "no_auth"}
         assert "averages the noise away" in said["fresh_noise"]["threat_model"]
         one.process.send_signal(signal.SIGINT)
-        assert one.process.wait(10) == 0
+        assert one.process.wait(LAST_RESORT) == 0
 
 
+@pytest.mark.process
 def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
     model = onnx.load(onnx_file(tmp_path / "inside.onnx"))
@@ -348,6 +356,7 @@ def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Pat
         assert ask(f"{one.url}/v2/models/outside/infer", infer_body(queries(1))).status == 200
 
 
+@pytest.mark.process
 def test_a_model_whose_answers_depend_on_other_records_is_a_weakness(tmp_path: Path) -> None:
     """Who chooses what stands beside a record gets several answers to it: that is shown, too."""
     onnx = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
@@ -377,6 +386,7 @@ def test_a_model_whose_answers_depend_on_other_records_is_a_weakness(tmp_path: P
         assert len(alone) == 1 and len(beside) > 1
 
 
+@pytest.mark.behaviour
 def test_client_files(tmp_path: Path) -> None:
     path = tmp_path / "clients.txt"
     done = cli("key", "client", "alice", "--file", path)

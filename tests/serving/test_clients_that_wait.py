@@ -16,6 +16,7 @@ from dynanoise.oip.tensors import Tensor
 from dynanoise.serving import clients, startup
 from dynanoise.serving.backends.onnx import OnnxModel
 from tests.serving.build_served import (
+    LAST_RESORT,
     Running,
     ask,
     defense_file,
@@ -30,6 +31,8 @@ from tests.serving.conftest import plain_server
 grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 messages = pytest.importorskip("tritonclient.grpc.service_pb2")
 rpc = pytest.importorskip("dynanoise.serving.grpc")
+
+pytestmark = pytest.mark.process
 
 SERVICE = "/inference.GRPCInferenceService/"
 CALLS = 4
@@ -67,12 +70,12 @@ class Stalled:
         self.calls = [stub.future(self._nothing()) for _ in range(count)]
 
     def _nothing(self) -> Iterator[bytes]:
-        self._end.wait(60)
+        self._end.wait(2 * LAST_RESORT)
         yield from ()
 
-    def codes(self, seconds: float) -> set[Any]:
-        """What became of them; nothing if one still waits."""
-        done = wait_until(lambda: all(one.done() for one in self.calls), seconds)
+    def codes(self) -> set[Any]:
+        """Their status codes; nothing if one still waits."""
+        done = wait_until(lambda: all(one.done() for one in self.calls))
         found = {one.code() for one in self.calls} if done else set()
         self._end.set()
         return found
@@ -88,19 +91,19 @@ def test_without_a_key_no_call_is_held_open(options: tuple[object, ...], tmp_pat
     ):
         ok, nobody = grpc.StatusCode.OK, grpc.StatusCode.UNAUTHENTICATED
         for call, code in (("ModelInfer", nobody), ("ServerLive", ok), ("ServerReady", ok)):
-            assert Stalled(hostile, call, 40).codes(5) == {code}
+            assert Stalled(hostile, call, 40).codes() == {code}
         infer, live = (good.unary_unary(SERVICE + one) for one in ("ModelInfer", "ServerLive"))
-        assert messages.ServerLiveResponse.FromString(live(b"", timeout=5)).live
-        assert infer(asked(), metadata=(("x-api-key", key),), timeout=5)
+        assert messages.ServerLiveResponse.FromString(live(b"", timeout=LAST_RESORT)).live
+        assert infer(asked(), metadata=(("x-api-key", key),), timeout=LAST_RESORT)
 
 
 def test_a_message_has_its_time_to_arrive(options: tuple[object, ...]) -> None:
-    with gateway(*options, "--no-auth", "--timeout", 1) as running, channel(running) as hostile:
+    with gateway(*options, "--no-auth", "--timeout", 3) as running, channel(running) as hostile:
         stalled = Stalled(hostile, "ModelInfer", CALLS)
-        assert stalled.codes(5) == {grpc.StatusCode.INVALID_ARGUMENT}
+        assert stalled.codes() == {grpc.StatusCode.INVALID_ARGUMENT}
         with channel(running) as good:
-            assert good.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=5)
-        assert json.loads(running.log[-1])["event"] == "answered"
+            assert good.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=LAST_RESORT)
+        assert wait_until(lambda: json.loads(running.log[-1])["event"] == "answered")
 
 
 def frame(kind: int, flags: int, stream: int, content: bytes) -> bytes:
@@ -116,7 +119,7 @@ def takes_no_answer(port: int, call: str, sent: bytes, calls: int) -> socket.soc
     head = b"".join(
         b"\0" + b"".join(bytes([len(one)]) + one.encode() for one in pair) for pair in said.items()
     )
-    made = socket.create_connection(("127.0.0.1", port), 5)
+    made = socket.create_connection(("127.0.0.1", port), LAST_RESORT)
     made.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"\0\x04" + bytes(4)))
     message = b"\0" + len(sent).to_bytes(4, "big") + sent
     for stream in range(1, 2 * calls, 2):
@@ -129,15 +132,16 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
     call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And loses the connection: of gRPC's calls a status cannot overtake an answer."""
-    monkeypatch.setattr(rpc, "_AGE", 2.0)
+    monkeypatch.setattr(rpc, "_AGE", 1.0)
+    monkeypatch.setattr(rpc, "_GRACE", 0.0)
     found: list[bytes] = []
 
     def attack(port: int) -> None:
         with takes_no_answer(port, call, asked() if call == "ModelInfer" else b"", 40) as hostile:
             found.append(hostile.recv(65536))
             with grpc.insecure_channel(f"127.0.0.1:{port}") as to:
-                found.append(to.unary_unary(SERVICE + call)(asked(), timeout=5))
-            hostile.settimeout(15)
+                found.append(to.unary_unary(SERVICE + call)(asked(), timeout=LAST_RESORT))
+            hostile.settimeout(LAST_RESORT)
             while hostile.recv(65536):
                 pass
             found.append(b"closed")
@@ -150,7 +154,7 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
                 fresh=True,
                 no_auth=True,
                 max_body=1 << 20,
-                timeout=1.0,
+                timeout=4.0,
                 concurrency=2,
             )
         )
@@ -174,8 +178,8 @@ def test_who_goes_away_has_paid(tmp_path: Path) -> None:
         defense = defense_file(tmp_path / "defense.yaml")
         with gateway(*given, *access, "--defense", defense) as running, channel(running) as to:
             call = to.unary_unary(SERVICE + "ModelInfer")
-            assert call(asked(1), metadata=key, timeout=5)
-            plain.behave("sleep 2")
+            assert call(asked(1), metadata=key, timeout=LAST_RESORT)
+            plain.behave("hold")
             left = call.future(asked(3), metadata=key)
             assert wait_until(lambda: len(seen(plain)) == 2)
             left.cancel()
@@ -184,9 +188,9 @@ def test_who_goes_away_has_paid(tmp_path: Path) -> None:
             assert (event["route"], event["client"]) == ("ModelInfer", "alice")
             plain.behave("well")
             with pytest.raises(grpc.RpcError) as caught:
-                call(asked(2), metadata=key, timeout=5)
+                call(asked(2), metadata=key, timeout=LAST_RESORT)
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
-            assert call(asked(1), metadata=key, timeout=5)
+            assert call(asked(1), metadata=key, timeout=LAST_RESORT)
 
 
 def seen(plain: Any) -> Any:
@@ -201,9 +205,9 @@ def test_a_model_does_not_work_for_who_went_away(tmp_path: Path) -> None:
 
     def run(feed: Any, options: Any) -> Any:
         begun.append(feed)
-        if wait_until(lambda: options.terminate, 5):
+        if wait_until(lambda: options.terminate):
             told.set()
-        ended.wait(5)
+        ended.wait(LAST_RESORT)
         raise RuntimeError
 
     model._run = run  # type: ignore[method-assign]
@@ -215,7 +219,7 @@ def test_a_model_does_not_work_for_who_went_away(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
         for one in asking:
             one.cancel()
-        assert await asyncio.to_thread(told.wait, 5)
+        assert await asyncio.to_thread(told.wait, LAST_RESORT)
         ended.set()
         assert {type(one) for one in await asyncio.gather(*asking, return_exceptions=True)} == {
             asyncio.CancelledError
@@ -237,11 +241,11 @@ def test_connections_of_strangers_leave_some_for_others(options: tuple[object, .
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     address = ("127.0.0.1", running.ports["port"])
-    idle = [socket.create_connection(address, 5) for _ in range(600)]
+    idle = [socket.create_connection(address, LAST_RESORT) for _ in range(600)]
     try:
         assert wait_until(lambda: any(closed(one) for one in idle))
         with channel(running) as to:
-            assert to.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=5)
+            assert to.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=LAST_RESORT)
         assert not running.events("library") and len(running.log) < 20
         for one in idle:
             one.close()

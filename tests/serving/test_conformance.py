@@ -21,6 +21,8 @@ from tests.serving.conftest import Served
 http = pytest.importorskip("tritonclient.http", reason="the client: pip install tritonclient[all]")
 rpc = pytest.importorskip("tritonclient.grpc", reason="the client: pip install tritonclient[all]")
 
+pytestmark = pytest.mark.process
+
 
 def http_answer(served: Served, rows: Any, binary_in: bool, binary_out: bool) -> Any:
     given = http.InferInput("x", list(rows.shape), "FP32")

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.build_served import FEATURES, Running, ask, infer_body, queries
+from tests.serving.build_served import FEATURES, LAST_RESORT, Running, ask, infer_body, queries
 from tests.serving.conftest import Served
+
+pytestmark = pytest.mark.process
 
 GOOD = infer_body(queries(1))
 INPUT = GOOD["inputs"][0]
@@ -157,11 +159,11 @@ def test_bad_grpc(served: Served) -> None:
         )
         for one in requests:
             with pytest.raises(grpc.RpcError) as caught:
-                call(one, timeout=10)
+                call(one, timeout=LAST_RESORT)
             assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
         with pytest.raises(grpc.RpcError) as caught:
             channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")(
-                b"\xff" * 9, timeout=9
+                b"\xff" * 9, timeout=LAST_RESORT
             )
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
@@ -197,7 +199,7 @@ def test_grpc_has_the_limits_of_http(served_onnx: Served, how: str) -> None:
     with rpc.grpc.insecure_channel(address) as channel:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         with pytest.raises(rpc.grpc.RpcError) as caught:
-            call(one.SerializeToString(), timeout=10)
+            call(one.SerializeToString(), timeout=LAST_RESORT)
     assert caught.value.code() == rpc.grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.details() == told.json["error"]
 
@@ -214,20 +216,20 @@ def test_large_grpc(served_onnx: Served) -> None:
         call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
         for how in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
             with pytest.raises(grpc.RpcError) as caught:
-                call(sent, timeout=20, compression=how)
+                call(sent, timeout=LAST_RESORT, compression=how)
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
     still_good(served_onnx.running)
 
 
 def test_oversized(served: Served) -> None:
     url = f"{served.running.url}/v2/models/linear/infer"
-    with socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10) as one:
+    with socket.create_connection(("127.0.0.1", served.running.ports["port"]), LAST_RESORT) as one:
         one.sendall(
             b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\n"
             b"Content-Length: 99999999999\r\n\r\n"
         )
         assert one.recv(4096).startswith(b"HTTP/1.1 413 ")
-    with socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10) as one:
+    with socket.create_connection(("127.0.0.1", served.running.ports["port"]), LAST_RESORT) as one:
         one.sendall(
             b"POST /v2/models/linear/infer HTTP/1.1\r\nHost: a\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n"
@@ -256,7 +258,9 @@ def test_oversized(served: Served) -> None:
     ],
 )
 def test_no_http(served_onnx: Served, sent: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", served_onnx.running.ports["port"]), 10) as one:
+    with socket.create_connection(
+        ("127.0.0.1", served_onnx.running.ports["port"]), LAST_RESORT
+    ) as one:
         told = b""
         try:
             one.sendall(sent)
@@ -273,7 +277,7 @@ def test_no_http(served_onnx: Served, sent: bytes) -> None:
 
 def raw(running: Running, sent: bytes) -> bytes:
     """What comes back until the connection is closed."""
-    with socket.create_connection(("127.0.0.1", running.ports["port"]), 10) as one:
+    with socket.create_connection(("127.0.0.1", running.ports["port"]), LAST_RESORT) as one:
         one.sendall(sent)
         told = b""
         while part := one.recv(65536):
@@ -332,7 +336,7 @@ def test_clients_that_disconnect(served: Served) -> None:
     )
     for sent in (head.encode()[:20], head.encode(), head.encode() + body[:9], head.encode() + body):
         for _ in range(8):
-            one = socket.create_connection(("127.0.0.1", served.running.ports["port"]), 10)
+            one = socket.create_connection(("127.0.0.1", served.running.ports["port"]), LAST_RESORT)
             one.sendall(sent)
             # Closed with a reset, not with good-bye.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -23,6 +23,8 @@ from tests.serving.build_served import (
 )
 from tests.serving.conftest import Plain, Served, plain_server
 
+pytestmark = pytest.mark.process
+
 UNUSABLE = ("garbage", "nan", "null", "huge", "shape", "count", "type", "other output")
 AWAY = ("fail", "hang up", "cut")
 
@@ -32,7 +34,7 @@ def infer(served: Served, **headers: str) -> Told:
     return ask(url, infer_body(queries(2)), **headers)
 
 
-@pytest.mark.parametrize("how", [*UNUSABLE, *AWAY, "sleep 3", "version"])
+@pytest.mark.parametrize("how", [*UNUSABLE, *AWAY, "version"])
 def test_misbehaviour(served_upstream: Served, plain: Plain, how: str) -> None:
     plain.behave("well")
     good = values_of(infer(served_upstream))
@@ -46,6 +48,16 @@ def test_misbehaviour(served_upstream: Served, plain: Plain, how: str) -> None:
     heard = told.body.decode() + served_upstream.running.text
     for word in ("secret-logit", "Traceback", "8.76543", "model.py", 'File "', "hidden"):
         assert word not in heard
+
+
+def test_a_model_that_does_not_respond_in_time(tmp_path: Path, plain: Plain) -> None:
+    defense = defense_file(tmp_path / "defense.yaml")
+    options = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
+    plain.behave("hold")
+    with gateway(*options, "--no-auth", "--timeout", 1) as running:
+        told = ask(f"{running.url}/v2/models/linear/infer", infer_body(queries(1)))
+        assert told.status == 503 and "retry-after" in told.headers
+    plain.behave("well")
 
 
 def test_it_is_ready_when_the_upstream_is(served_upstream: Served, plain: Plain) -> None:
@@ -65,7 +77,7 @@ def test_an_upstream_killed_under_load_and_restarted(tmp_path: Path) -> None:
     stop = threading.Event()
     with plain_server() as first:
         options = ("--upstream", first.url, "--model-name", "linear", "--defense", defense)
-        with gateway(*options, "--no-auth", "--rate", 0, "--timeout", 3) as running:
+        with gateway(*options, "--no-auth", "--rate", 0) as running:
             url = f"{running.url}/v2/models/linear/infer"
 
             def load() -> None:
@@ -125,15 +137,17 @@ def test_nothing_of_a_client_goes_upstream_but_inputs(
 
 
 def test_a_slow_model_holds_nobody_else_up(served_upstream: Served, plain: Plain) -> None:
-    plain.behave("sleep 1")
-    url = f"{served_upstream.running.url}/v2"
-    slow = threading.Thread(target=lambda: infer(served_upstream))
+    plain.behave("hold")
+    before = len(ask(f"{plain.url}/seen").json)
+    found: list[int] = []
+    slow = threading.Thread(target=lambda: found.append(infer(served_upstream).status))
     slow.start()
-    started = time.monotonic()
-    assert ask(f"{url}/health/live").status == 200
-    assert time.monotonic() - started < 0.9
-    slow.join()
+    assert wait_until(lambda: len(ask(f"{plain.url}/seen").json) > before)
+    assert ask(f"{served_upstream.running.url}/v2/health/live").status == 200
+    assert found == []
     plain.behave("well")
+    slow.join()
+    assert found == [200]
 
 
 def together(ask_one: Callable[[], object], count: int) -> list[threading.Thread]:
@@ -157,10 +171,10 @@ def test_an_upstream_that_hangs_before_it_was_ever_known(tmp_path: Path) -> None
                 told = ask(f"{running.url}/v2/models/m/infer", infer_body(queries(1)))
                 found.append((told.status, time.monotonic() - started))
 
-            for one in together(query, 8):
+            for one in together(query, 60):
                 one.join()
             assert {status for status, _ in found} == {503}
-            assert max(seconds for _, seconds in found) < 5  # in turn, they would take 8
+            assert max(seconds for _, seconds in found) < 40  # in turn, they would take 60
 
 
 def test_a_gateway_that_is_busy_is_ready(tmp_path: Path) -> None:
@@ -171,10 +185,11 @@ def test_a_gateway_that_is_busy_is_ready(tmp_path: Path) -> None:
         with gateway(*given, "--no-auth", "--rate", 0, "--concurrency", 2) as running:
             url = f"{running.url}/v2/models/linear/infer"
             assert ask(url, infer_body(queries(1))).status == 200
-            plain.behave("sleep 4")
+            plain.behave("hold")
             threads = together(lambda: ask(url, infer_body(queries(1))), 2)
             assert wait_until(lambda: len(ask(f"{plain.url}/seen").json) == 3)
             assert ask(url, infer_body(queries(1))).status == 503
             assert ask(f"{running.url}/v2/health/ready").status == 200
+            plain.behave("well")
             for one in threads:
                 one.join()

@@ -48,6 +48,7 @@ def written(values: Any) -> set[str]:
     return {f"{abs(value):.{digits}f}"[:7] for value in flat for digits in (5, 6, 7)}
 
 
+@pytest.mark.process
 def test_a_day_in_the_life_of_a_gateway(served: Served) -> None:
     url = f"{served.running.url}/v2/models/linear/infer"
     rows = queries(30, seed=77)
@@ -247,6 +248,7 @@ def test_other_libraries_say_nothing(log: io.StringIO) -> None:
     assert "secret" not in log.getvalue()
 
 
+@pytest.mark.process
 def test_the_upstream_s_address_is_no_one_s_business(tmp_path: Path) -> None:
     with plain_server() as plain:
         defense = defense_file(tmp_path / "defense.yaml")

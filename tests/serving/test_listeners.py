@@ -1,12 +1,12 @@
-"""How long a connection waits for its client, in tenths of the time of a gateway."""
+"""Time limits of connections, in the time of an event loop that does not wait."""
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -15,10 +15,44 @@ pytest.importorskip("uvicorn", reason="the gateway: pip install 'dynanoise[serve
 pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]'")
 from dynanoise.serving import listeners
-from tests.serving.build_served import wait_until
+
+pytestmark = pytest.mark.process
 
 LARGE = 8 << 20
 """More than the system takes for a client that does not read."""
+
+PARTS = 64
+
+
+class Waiting(selectors.DefaultSelector):
+    """A selector that moves the clock on where the loop would wait for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        # Bytes on their way through the system arrive in real time.
+        events = super().select(0.005)
+        if not events and timeout is not None:
+            self.now += max(0.0, timeout)
+        return events
+
+
+class Loop(asyncio.SelectorEventLoop):
+    """An event loop in virtual time: it is idle or it is later."""
+
+    def __init__(self) -> None:
+        self._waiting = Waiting()
+        super().__init__(self._waiting)
+
+    def time(self) -> float:
+        return self._waiting.now
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(test())
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -32,52 +66,49 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-Served = tuple[int, Callable[[], int]]
-
-
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
-    """A port, and how many connections are open there."""
-    monkeypatch.setattr(listeners, "HEAD_SECONDS", 1.0)
-    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 1.0)
-    monkeypatch.setattr(listeners, "_IDLE", 2)
+@asynccontextmanager
+async def serving() -> AsyncIterator[tuple[int, Callable[[], int]]]:
+    """A port, and the number of connections open there."""
     server = listeners.HttpServer(app, 1.0)
     listener = listeners.bind("127.0.0.1", 0)
-    thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
-    thread.start()
-    assert wait_until(lambda: server.started)
+    task = asyncio.create_task(server.serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.1)
     yield listener.getsockname()[1], lambda: len(server.server_state.connections)
     server.should_exit = True
-    thread.join(10)
-    assert not thread.is_alive()
+    await task
 
 
-def opened(port: int, sent: bytes) -> socket.socket:
-    made = socket.socket()
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    made.connect(("127.0.0.1", port))
-    made.sendall(sent)
-    return made
+async def connect(port: int, sent: bytes, buffer: int = 4096) -> socket.socket:
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    client.setblocking(False)
+    loop = asyncio.get_running_loop()
+    await loop.sock_connect(client, ("127.0.0.1", port))
+    await loop.sock_sendall(client, sent)
+    return client
 
 
-def seconds_until_closed(client: socket.socket, more: bytes, most: float = 8.0) -> float:
-    """While it sends something every now and then; ``most`` if it stays open."""
-    started = time.monotonic()
-    client.settimeout(0.1)
-    while time.monotonic() - started < most:
-        try:
-            if not client.recv(65536):
-                break
-            client.sendall(more)
-        except TimeoutError:
+async def seconds_until_closed(client: socket.socket, more: bytes) -> float:
+    """While it sends something ten times a second."""
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    with client:
+        while True:
             try:
-                client.sendall(more)
+                async with asyncio.timeout(0.1):
+                    if not await loop.sock_recv(client, 65536):
+                        break
+                await loop.sock_sendall(client, more)
+            except TimeoutError:
+                try:
+                    await loop.sock_sendall(client, more)
+                except OSError:
+                    break
             except OSError:
                 break
-        except OSError:
-            break
-    client.close()
-    return time.monotonic() - started
+            assert loop.time() - started < 1000
+    return loop.time() - started
 
 
 @pytest.mark.parametrize(
@@ -89,23 +120,39 @@ def seconds_until_closed(client: socket.socket, more: bytes, most: float = 8.0) 
         b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\n",
     ],
 )
-def test_neither_head_nor_rest_may_take_for_ever(served: Served, sent: bytes) -> None:
+def test_neither_head_nor_rest_may_take_for_ever(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The rest of a request is not needed, once it is answered."""
-    assert 0.5 < seconds_until_closed(opened(served[0], sent), b"a") < 7
+    monkeypatch.setattr(listeners, "HEAD_SECONDS", 2.0)
+
+    async def test() -> None:
+        async with serving() as (port, _):
+            seconds = await seconds_until_closed(await connect(port, sent), b"a")
+            assert 1.5 < seconds < 3.5
+
+    run(test)
 
 
-def test_who_ends_a_request_in_time_may_go_on(served: Served) -> None:
-    client = opened(served[0], b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab")
-    client.settimeout(5)
-    for rest in (b"c", b"d", b"", b"GET / HTTP/1.1\r\n", b"Host: a\r\n\r\n"):
-        time.sleep(0.3)
-        client.sendall(rest)
-    said = b""
-    while said.count(b"ok") < 2:
-        part = client.recv(4096)
-        assert part, said
-        said += part
-    client.close()
+def test_a_request_that_ends_in_time_is_followed_by_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listeners, "HEAD_SECONDS", 1.0)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving() as (port, _):
+            body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nab"
+            with await connect(port, body) as client:
+                for rest in (b"c", b"d", b"", b"GET / HTTP/1.1\r\n", b"Host: a\r\n\r\n"):
+                    await asyncio.sleep(0.3)
+                    await loop.sock_sendall(client, rest)
+                received = b""
+                while received.count(b"ok") < 2:
+                    part = await loop.sock_recv(client, 4096)
+                    assert part, received
+                    received += part
+        assert loop.time() > 1.5
+
+    run(test)
 
 
 @pytest.mark.parametrize(
@@ -118,23 +165,43 @@ def test_who_ends_a_request_in_time_may_go_on(served: Served) -> None:
         b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n no HTTP\r\n\r\n",
     ],
 )
-def test_an_answer_that_is_not_taken_is_dropped(served: Served, sent: bytes) -> None:
-    port, count = served
-    client = opened(port, sent)
-    assert wait_until(lambda: count() == 1)
-    assert wait_until(lambda: count() == 0)
-    client.close()
+def test_a_response_that_is_not_taken_is_dropped(
+    sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listeners, "HEAD_SECONDS", 2.0)
+    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 2.0)
+    monkeypatch.setattr(listeners, "_IDLE", 2)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving() as (port, count):
+            with await connect(port, sent):
+                while count() != 1:
+                    await asyncio.sleep(0.1)
+                started = loop.time()
+                while count():
+                    await asyncio.sleep(0.1)
+                    assert loop.time() - started < 10 * listeners.TAKEN_SECONDS
+
+    run(test)
 
 
-def test_an_answer_that_is_taken_slowly_arrives(served: Served) -> None:
+def test_a_response_that_is_taken_slowly_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """For longer than an idle connection stays open, and than one that is not read at all."""
-    client = opened(served[0], b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-    client.settimeout(5)
-    got, started = 0, time.monotonic()
-    while got < LARGE:
-        part = client.recv(1 << 16)
-        assert part, got
-        got += len(part)
-        time.sleep(max(0.0, 4 * got / LARGE - (time.monotonic() - started)))
-    client.close()
-    assert time.monotonic() - started > 3
+    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 2.0)
+    monkeypatch.setattr(listeners, "_IDLE", 2)
+
+    async def test() -> None:
+        loop = asyncio.get_running_loop()
+        async with serving() as (port, _):
+            with await connect(port, b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n", 1 << 16) as client:
+                for step in range(1, PARTS + 1):
+                    left = LARGE // PARTS
+                    while left:
+                        part = await loop.sock_recv(client, left)
+                        assert part, step
+                        left -= len(part)
+                    await asyncio.sleep(8 / PARTS)
+            assert loop.time() > 8
+
+    run(test)

@@ -18,6 +18,8 @@ from tests.serving.build_served import FEATURES, ROOT
 from tests.serving.conftest import Served
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
+
+pytestmark = pytest.mark.process
 DESCRIPTION = yaml.safe_load((ROOT / "docs" / "openapi.yaml").read_text())
 EXAMPLES = int(os.environ.get("DYNANOISE_FUZZ", "10"))
 

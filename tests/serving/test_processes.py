@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import pytest
 
 from dynanoise.serving import clients, listeners, startup
 from tests.serving.build_served import (
+    LAST_RESORT,
     OTHER_SECRET,
     ROOT,
     SECRET,
@@ -34,6 +34,8 @@ from tests.serving.build_served import (
     wait_until,
 )
 from tests.serving.conftest import plain_server
+
+pytestmark = pytest.mark.process
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def test_every_accepted_request_is_answered_when_told_to_end(options: tuple[obje
             connection = None
             while not stop.is_set():
                 if connection is None:
-                    connection = HTTPConnection("127.0.0.1", one.ports["port"], timeout=20)
+                    connection = HTTPConnection("127.0.0.1", one.ports["port"], timeout=LAST_RESORT)
                     try:
                         connection.connect()
                     except OSError:
@@ -95,7 +97,7 @@ def test_every_accepted_request_is_answered_when_told_to_end(options: tuple[obje
         try:
             assert wait_until(lambda: len(answered) > 50)
             one.terminate()
-            assert one.process.wait(15) == 0
+            assert one.process.wait(LAST_RESORT) == 0
         finally:
             stop.set()
             for thread in threads:
@@ -108,21 +110,22 @@ def test_a_slow_answer_under_way_is_waited_for(tmp_path: Path) -> None:
     defense = defense_file(tmp_path / "defense.yaml")
     with plain_server() as plain:
         given = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
-        with gateway(*given, "--no-auth", "--drain", "0.5") as one:
+        with gateway(*given, "--no-auth", "--drain", "5") as one:
             url = f"{one.url}/v2/models/linear/infer"
             assert ask(url, infer_body(queries(1))).status == 200
-            plain.behave("sleep 2")
+            plain.behave("hold")
             found: list[int] = []
             asking = threading.Thread(
                 target=lambda: found.append(ask(url, infer_body(queries(1))).status)
             )
             asking.start()
-            time.sleep(0.4)
+            assert wait_until(lambda: len(ask(f"{plain.url}/seen").json) == 2)
             one.terminate()
             assert wait_until(lambda: bool(one.events("draining")))
             assert ask(f"{one.url}/v2/health/ready").status == 503  # and it still listens
+            plain.behave("well")
             asking.join()
-            assert found == [200] and one.process.wait(10) == 0
+            assert found == [200] and one.process.wait(LAST_RESORT) == 0
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.1", one.ports["port"]), 1)
 
@@ -168,7 +171,7 @@ def test_a_port_that_is_taken_is_one_sentence(
             env={**os.environ, "DYNANOISE_KEY": SECRET},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=LAST_RESORT,
             check=False,
         )
     assert done.returncode == 2
@@ -230,5 +233,5 @@ def test_as_nobody_on_a_file_system_that_is_read_only(options: tuple[object, ...
         assert ask(f"{url}/v2/models/linear/infer", infer_body(queries(1))).status == 200
     finally:
         process.terminate()
-        process.wait(15)
+        process.wait(LAST_RESORT)
         process.stderr.close()

@@ -32,6 +32,8 @@ from tests.serving.build_served import (
     wait_until,
 )
 
+pytestmark = pytest.mark.process
+
 PYTHON = os.environ.get("DYNANOISE_RAY_PYTHON") or (
     sys.executable if importlib.util.find_spec("ray") else None
 )

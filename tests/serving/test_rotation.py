@@ -13,6 +13,7 @@ from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.noise.subkey import key_id
 from tests.serving.build_served import (
+    LAST_RESORT,
     OTHER_SECRET,
     SECRET,
     ask,
@@ -33,6 +34,7 @@ def write(path: Path, secret: str) -> Path:
     return path
 
 
+@pytest.mark.process
 def test_over_to_another_key_and_back(tmp_path: Path) -> None:
     """Old and new side by side, the old one away, and back: two answers to each query in all."""
     pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
@@ -66,7 +68,7 @@ def test_over_to_another_key_and_back(tmp_path: Path) -> None:
             write(tmp_path / "old.key", "77" * 32)
             look("old", old.url)
             old.terminate()
-            assert old.process.wait(15) == 0
+            assert old.process.wait(LAST_RESORT) == 0
             look("new", new.url)
     write(tmp_path / "old.key", SECRET)
     with gateway(*options, "--defense", defenses["old"], secret=None) as again:

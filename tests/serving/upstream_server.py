@@ -8,14 +8,15 @@ It answers `x W` from lists, without NumPy, and can be told to misbehave: POST /
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 WEIGHTS: list[list[float]] = []
 STATE: dict[str, Any] = {"behave": "well", "seen": [], "version": "1"}
+CHANGED = threading.Condition()
 
 
 def logits(row: list[float]) -> list[float]:
@@ -36,6 +37,10 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
+
+    def _hang_up(self) -> None:
+        self.close_connection = True
+        self.connection.shutdown(socket.SHUT_RDWR)
 
     def do_GET(self) -> None:
         if self.path == "/seen":
@@ -62,7 +67,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path == "/behave":
-            STATE["behave"] = json.loads(body)
+            with CHANGED:
+                STATE["behave"] = json.loads(body)
+                CHANGED.notify_all()
             return self._send({})
         STATE["seen"].append(
             {"path": self.path, "authorization": self.headers.get("Authorization")}
@@ -72,22 +79,21 @@ class Handler(BaseHTTPRequestHandler):
         (x,) = asked["inputs"]
         count, width = x["shape"]
         rows = [logits(x["data"][width * i : width * (i + 1)]) for i in range(count)]
-        if behave.startswith("sleep"):
-            time.sleep(float(behave.split()[1]))
+        if behave == "hold":  # until it is told to behave otherwise
+            with CHANGED:
+                CHANGED.wait_for(lambda: STATE["behave"] != "hold")
         if behave == "garbage":
             return self._send(b"\x00secret-logit 8.76543 <html>")
         if behave == "fail":
             return self._send({"error": "Traceback: secret-logit 8.76543 at model.py"}, 500)
         if behave == "hang up":
-            self.connection.close()
-            return None
+            return self._hang_up()
         if behave == "cut":
             self.send_response(200)
             self.send_header("Content-Length", "1000")
             self.end_headers()
             self.wfile.write(b'{"outputs": [')
-            self.connection.close()
-            return None
+            return self._hang_up()
         flat = [value for row in rows for value in row]
         shape = [count, len(WEIGHTS[0])]
         datatype, version = "FP32", STATE["version"]

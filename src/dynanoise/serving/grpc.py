@@ -65,6 +65,9 @@ _AGE = 300.0
 """Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
 takes no response end with it, and in no other way."""
 
+_GRACE = 5.0
+"""Seconds beyond those of a query that calls have after this age."""
+
 _STREAMS = 128
 """Most calls of one connection at the same time."""
 
@@ -96,7 +99,7 @@ def server(gateway: Gateway) -> Any:
             ("grpc.so_reuseport", 0),
             ("grpc.max_concurrent_streams", _STREAMS),
             ("grpc.max_connection_age_ms", round(1000 * _AGE)),
-            ("grpc.max_connection_age_grace_ms", round(1000 * gateway.limits.seconds) + 5000),
+            ("grpc.max_connection_age_grace_ms", round(1000 * (gateway.limits.seconds + _GRACE))),
         ),
         # No limit for all calls together: a client without a key could use it up.
     )

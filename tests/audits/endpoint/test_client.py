@@ -16,6 +16,8 @@ from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import Endpoint
 from dynanoise.core.errors import InputError, QueryBudgetError
 
+pytestmark = pytest.mark.process
+
 METADATA: dict[str, Any] = {
     "name": "m",
     "inputs": [{"name": "x", "datatype": "FP32", "shape": [-1, 2]}],
@@ -98,7 +100,7 @@ def endpoint(server: Any, script: Scripted, budget: int = 1000) -> Endpoint:
     made, scripts = server
     scripts.append(script)
     url = f"http://127.0.0.1:{made.server_port}/v2/models/m"
-    return Endpoint(url, budget, sleep=script.waited.append, timeout=5)
+    return Endpoint(url, budget, sleep=script.waited.append, timeout=60)
 
 
 def ask(server: Any, script: Scripted, rows: int = 3, budget: int = 1000) -> Any:
