@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import Given, given_of
+from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core import numerics
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -68,6 +68,6 @@ def probabilities(found: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float64
     }
 
 
-def given(**choices: Any) -> Given:
+def given(**choices: Any) -> AuditInputs:
     """`arrays`, checked."""
-    return given_of("made up", **arrays(**choices))
+    return check_inputs("made up", **arrays(**choices))

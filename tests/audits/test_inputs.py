@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.audits.inputs import given_of
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from tests.build_audit import Arrays, arrays, probabilities
 
@@ -16,7 +16,7 @@ from tests.build_audit import Arrays, arrays, probabilities
 @pytest.mark.parametrize("models", [1, 4])
 def test_probabilities_become_their_logarithms(dtype: Any, models: int) -> None:
     found = probabilities(arrays(models), dtype)
-    given = given_of("x", **found)
+    given = check_inputs("x", **found)
     assert given.logits.shape == (models, 200, 3) and given.test_logits.shape == (models, 100, 3)
     assert given.member.shape == (models, 200)
     expected = np.log(np.asarray(found["probs"], dtype=np.float64)).reshape(models, 200, 3)
@@ -26,11 +26,11 @@ def test_probabilities_become_their_logarithms(dtype: Any, models: int) -> None:
 def test_a_probability_of_0_is_finite() -> None:
     found = probabilities(arrays(1))
     found["probs"][0] = [1.0, 0.0, 0.0]
-    assert np.isfinite(given_of("x", **found).logits).all()
+    assert np.isfinite(check_inputs("x", **found).logits).all()
 
 
 def test_half_of_the_test_data_are_the_reference() -> None:
-    pool = given_of("x", **arrays()).pool(seed=3)
+    pool = check_inputs("x", **arrays()).pool(seed=3)
     assert len(pool.test.labels) == len(pool.reference.labels) == 50
     every = np.concatenate([pool.examples.ids, pool.test.ids, pool.reference.ids])
     assert len(np.unique(every)) == 300
@@ -40,7 +40,7 @@ def test_half_of_the_test_data_are_the_reference() -> None:
 def test_without_test_data_records_of_no_model_are_the_reference() -> None:
     found = arrays(tests=0)
     found["member"][:, :30] = 0
-    pool = given_of("x", **found).pool()
+    pool = check_inputs("x", **found).pool()
     assert len(pool.reference.labels) >= 30 and len(pool.test.labels) == 0
     assert not np.intersect1d(pool.reference.ids, pool.examples.ids).size
     assert (pool.examples.use == 1).any(axis=0).all()
@@ -128,7 +128,7 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
 def test_each_mistake_has_its_sentence(mistake: str) -> None:
     found, says = MISTAKES[mistake]
     with pytest.raises(InputError) as error:
-        given_of("x", **found)
+        check_inputs("x", **found)
     assert says in str(error.value)
 
 
@@ -136,4 +136,4 @@ def test_three_rows_are_too_few() -> None:
     found = {name: value[:3] for name, value in arrays(1, seed=2).items()}
     found["member"] = np.array([0, 1, 1])
     with pytest.raises(TooFewRecordsError, match=r"Model 0 has 2 members among 3 records. Give at"):
-        given_of("x", **found)
+        check_inputs("x", **found)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.audits.outputs_file import load
+from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DataFileError, InputError
 from tests.build_audit import Arrays, arrays, probabilities
 
@@ -39,9 +39,9 @@ def test_npz_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
     flat = {f"p{k}": found["probs"][:, k] for k in range(3)}
     flat |= {"label": found["labels"], "member": found["member"].astype(bool)}
     lists = {"probs": found["probs"].tolist(), "labels": found["labels"]}
-    read = [load(npz(tmp_path, found)), load(csv(tmp_path, found))]
-    read += [load(parquet(tmp_path, flat))]
-    read += [load(parquet(tmp_path, {**lists, "member": found["member"]}))]
+    read = [read_outputs(npz(tmp_path, found)), read_outputs(csv(tmp_path, found))]
+    read += [read_outputs(parquet(tmp_path, flat))]
+    read += [read_outputs(parquet(tmp_path, {**lists, "member": found["member"]}))]
     for given in read:
         np.testing.assert_allclose(given.logits[0], np.log(found["probs"]), atol=1e-6)
         np.testing.assert_array_equal(given.labels, found["labels"])
@@ -55,7 +55,7 @@ def test_parquet_of_several_models(tmp_path: Path) -> None:
         "labels": found["labels"],
         "member": found["member"].T.tolist(),
     }
-    given = load(parquet(tmp_path, columns))
+    given = read_outputs(parquet(tmp_path, columns))
     np.testing.assert_array_equal(given.logits, found["logits"])
     np.testing.assert_array_equal(given.member, found["member"])
 
@@ -64,24 +64,24 @@ def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None
     path = tmp_path / "outputs.npz"
     path.write_text("logits")
     with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
-        load(path)
+        read_outputs(path)
     found = arrays(1)
     found["labels"] = np.array([{"class": 0}] * 200, dtype=object)
     with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
-        load(npz(tmp_path, found))
+        read_outputs(npz(tmp_path, found))
 
 
 def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
     found = arrays(1)
     found["test_label"] = found.pop("test_labels")
     with pytest.raises(DataFileError, match=r"unknown 'test_label' among its arrays. Did you mean"):
-        load(npz(tmp_path, found))
+        read_outputs(npz(tmp_path, found))
     flat = probabilities(arrays(1, tests=0))
     with pytest.raises(DataFileError, match=r"unknown 'weight' among its columns"):
-        load(csv(tmp_path, flat, "p0,p1,weight,label,member"))
+        read_outputs(csv(tmp_path, flat, "p0,p1,weight,label,member"))
     columns = {"logits": found["logits"].tolist(), "labels": found["labels"], "w": [1] * 200}
     with pytest.raises(DataFileError, match=r"unknown 'w' among its columns"):
-        load(parquet(tmp_path, columns))
+        read_outputs(parquet(tmp_path, columns))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
 def test_columns_that_are_exchanged_or_misnamed(tmp_path: Path, header: str, says: str) -> None:
     path = csv(tmp_path, probabilities(arrays(1, tests=0)), header)
     with pytest.raises((DataFileError, InputError), match=re.escape(says)):
-        load(path)
+        read_outputs(path)
 
 
 def test_cells_that_are_empty_or_words(tmp_path: Path) -> None:
@@ -106,30 +106,30 @@ def test_cells_that_are_empty_or_words(tmp_path: Path) -> None:
     text = path.read_text().splitlines()
     path.write_text("\n".join([*text[:5], ",0.5,0.5,1,1", *text[5:]]))
     with pytest.raises(InputError, match=r"probs hold nan for model 0, record 4, class 0."):
-        load(path)
+        read_outputs(path)
     path.write_text("\n".join([text[0], "a,0.5,0.5,1,1"]))
     with pytest.raises(DataFileError, match=r"cannot be read as csv of numbers"):
-        load(path)
+        read_outputs(path)
     path.write_text("")
     with pytest.raises(DataFileError, match=r"these columns of probabilities: none"):
-        load(path)
+        read_outputs(path)
 
 
 def test_lists_of_several_lengths_and_words_in_parquet(tmp_path: Path) -> None:
     labels = [0] * 3
     with pytest.raises(DataFileError, match=r"'probs' .* lists of 2 lengths"):
-        load(parquet(tmp_path, {"probs": [[1.0], [1.0, 0.0], [1.0]], "labels": labels}))
+        read_outputs(parquet(tmp_path, {"probs": [[1.0], [1.0, 0.0], [1.0]], "labels": labels}))
     with pytest.raises(DataFileError, match=r"'labels' .* holds string"):
-        load(parquet(tmp_path, {"probs": [[1.0, 0.0]] * 3, "labels": ["a", "b", "c"]}))
+        read_outputs(parquet(tmp_path, {"probs": [[1.0, 0.0]] * 3, "labels": ["a", "b", "c"]}))
 
 
 def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"ends in .pkl. Use one of .npz, .csv, .parquet"):
-        load(tmp_path / "outputs.pkl")
+        read_outputs(tmp_path / "outputs.pkl")
     with pytest.raises(DataFileError, match=r"There is no file"):
-        load(tmp_path / "outputs.npz")
+        read_outputs(tmp_path / "outputs.npz")
     path = tmp_path / "outputs.parquet"
     path.write_text("no")
     pytest.importorskip("pyarrow")
     with pytest.raises(DataFileError, match=r"cannot be read as parquet"):
-        load(path)
+        read_outputs(path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.conditions import Condition, outcome, parsed
+from dynanoise.audits.conditions import Condition, check_condition, parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
@@ -201,24 +201,24 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     )
     assert value < upper
     between = Condition("auc", (value + upper) / 2)
-    assert outcome(between, records).holds
-    assert not outcome(Condition("auc", upper), records).holds
-    said = outcome(between, records).sentence
+    assert check_condition(between, records).holds
+    assert not check_condition(Condition("auc", upper), records).holds
+    said = check_condition(between, records).sentence
     assert "behind temperature" in said and "upper bound" in said and "a record" in said
 
 
 def test_a_condition_that_the_data_cannot_resolve() -> None:
-    plan = AuditPlan(fail_if=(parsed("tpr@0.001>0.01"),))
+    plan = AuditPlan(fail_if=(parse_condition("tpr@0.001>0.01"),))
     with pytest.raises(TooFewRecordsError, match=r"0.001 FPR is not resolved by .* Score at least"):
         run(plan, models=1, records=400)
-    resolved = run(AuditPlan(fail_if=(parsed("tpr@0.2>0.05"),)), models=1, records=400)
+    resolved = run(AuditPlan(fail_if=(parse_condition("tpr@0.2>0.05"),)), models=1, records=400)
     assert resolved.failed and "tpr@0.2" in resolved.records[0].metrics
 
 
 @pytest.mark.parametrize("text", ["auc", "auc<0.5", "f1>0.5", "auc>1.5", "tpr@0>0.1", "tpr@x>0.1"])
 def test_what_is_no_condition(text: str) -> None:
     with pytest.raises(InputError):
-        parsed(text)
+        parse_condition(text)
 
 
 def test_what_is_no_question() -> None:

@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 import dynanoise as dn
 from docs.generate import ROOT
-from dynanoise.audits import outputs_file
+from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.sensitivity import entropy as sensitivity
@@ -247,7 +247,7 @@ def test_a_file_gives_what_the_command_gives(visit: Opened, tmp_path: Path, kind
             for p, label, member in zip(*given.values(), strict=True):
                 rows.writerow([*map(repr, p.tolist()), label, member])
     result = audit_pool(
-        outputs_file.load(path).pool(), AuditPlan(), Provenance("mine", "given", "audit")
+        read_outputs(path).pool(), AuditPlan(), Provenance("mine", "given", "audit")
     )
     visit.page.set_input_files("#file", path)
     visit.page.wait_for_function(

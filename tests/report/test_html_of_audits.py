@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import dynanoise
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.conditions import parsed
+from dynanoise.audits.conditions import parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
 from dynanoise.evaluation.provenance import Provenance
@@ -26,7 +26,7 @@ pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[
 
 NOISE = AuditPlan(
     "dynanoise(base_variance=9, lambda_scale=0, temperature=10)",
-    fail_if=(parsed("auc>0.6"),),
+    fail_if=(parse_condition("auc>0.6"),),
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise.audits.inputs import given_of
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.outputs import Pool
@@ -37,7 +37,7 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pool(**shape: int) -> Pool:
     made: dict[str, Any] = {"models": 8, "records": 400, **shape}
-    return given_of("made up", **arrays(**made)).pool()
+    return check_inputs("made up", **arrays(**made)).pool()
 
 
 def setting(

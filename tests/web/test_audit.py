@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.audits.outputs_file import load
+from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.defense import Method
 from dynanoise.core.result import STRONGEST
 from dynanoise.defenses.temperature import undefended
@@ -63,7 +63,7 @@ def test_every_number_is_that_of_the_command(
 ) -> None:
     path = tmp_path / name
     write(path)
-    pool = load(path).pool(seed)
+    pool = read_outputs(path).pool(seed)
     protocol = single_model(1, ATTACKS)
     found = evaluate_alone(pool, [Method("none", undefended())], protocol)
     expected = {one.attack: one.metrics for one in found if one.attack in ATTACKS}

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dynanoise.audits.inputs import given_of
-from dynanoise.audits.outputs_file import load
+from dynanoise.audits.inputs import check_inputs
+from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DynaNoiseError
 from tests.web.javascript import JavaScript, agree, buffer, call
 
@@ -68,7 +68,7 @@ def refusal(js: JavaScript, name: str, raw: bytes) -> dict[str, str]:
 def compare(js: JavaScript, path: Path, raw: bytes) -> None:
     """The same arrays from both readers."""
     path.write_bytes(raw)
-    expected, found = load(path), read(js, path.name, raw)
+    expected, found = read_outputs(path), read(js, path.name, raw)
     assert [found["models"], found["records"], found["classes"]] == list(expected.logits.shape)
     agree(found["logits"], expected.logits.astype(np.float64).ravel().tolist())
     assert found["labels"] == expected.labels.tolist()
@@ -269,7 +269,7 @@ def test_a_broken_table_is_refused_by_both(js: JavaScript, tmp_path: Path, kind:
     path.write_bytes(BROKEN[kind])
     refused = refusal(js, "some.csv", BROKEN[kind])
     with pytest.raises(DynaNoiseError) as error:
-        load(path)
+        read_outputs(path)
     if kind in CELLS:
         assert "some.csv" in refused["problem"] and "line 2" in refused["problem"] + " line 2" * (
             kind == "latin-1"
@@ -349,7 +349,7 @@ UNFIT: dict[str, dict[str, Any]] = {
 def test_what_does_not_fit_is_refused_in_the_same_words(js: JavaScript, kind: str) -> None:
     arrays = UNFIT[kind]
     with pytest.raises(DynaNoiseError) as error:
-        given_of("some", **arrays)
+        check_inputs("some", **arrays)
     refused = refusal(js, "some.npz", npz(arrays))
     assert refused["problem"] == error.value.problem
     assert refused["remedy"] == error.value.remedy

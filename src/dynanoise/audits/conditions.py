@@ -16,7 +16,7 @@ _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[
 
 @dataclass(frozen=True)
 class Condition:
-    """An upper limit on a metric of the strongest attack. Made by `parsed`.
+    """An upper limit on a metric of the strongest attack. Made by `parse_condition`.
 
     Attributes:
         metric: "auc", "asr" (balanced accuracy) or "tpr@X".
@@ -59,7 +59,7 @@ class Outcome:
     sentence: str
 
 
-def parsed(text: str) -> Condition:
+def parse_condition(text: str) -> Condition:
     """Parse a condition such as ``auc>0.6``, ``asr>0.55`` or ``tpr@0.001>0.01``.
 
     Args:
@@ -71,7 +71,7 @@ def parsed(text: str) -> Condition:
     Raises:
         InputError: for another form, or a number that is not between 0 and 1.
 
-    >>> parsed("tpr@0.001 > 0.01")
+    >>> parse_condition("tpr@0.001 > 0.01")
     Condition(metric='tpr@0.001', limit=0.01, fpr=0.001)
     """
     match = _FORM.fullmatch(text.strip())
@@ -99,7 +99,7 @@ def _share(number: str, text: str) -> float:
     return value
 
 
-def outcome(condition: Condition, results: Sequence[Result]) -> Outcome:
+def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
     """Check a condition on the strongest attack, at every query budget that was evaluated.
 
     It applies to the outputs of the last method: the defended ones, if there is a defense. The

@@ -1,4 +1,4 @@
-"""Audits of a scikit-learn classifier: how much its way of training gives away on these data."""
+"""Audit of a scikit-learn classifier: the leakage of its training procedure on given data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.inputs import LEAST, given_of
+from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
@@ -22,7 +22,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import Provenance
 
 HELD_OUT = 0.3
-"""The share of records that no model is trained on: half for reference, half for test."""
+"""Share of records that no model is trained on: half for the reference set, half for test."""
 
 
 def audit(
@@ -36,37 +36,37 @@ def audit(
     queries: tuple[int, ...] = QUERIES,
     progress: Callable[[str], None] = lambda step: None,
 ) -> AuditResult:
-    """Trains clones of a classifier on random halves of the data and attacks each with the others.
+    """Train clones of a classifier on random halves of the data, and attack each with the others.
 
-    What is audited is the way of training: the given object is cloned and neither fitted nor asked.
-    Of the records 30% are held out; a fair coin decides for each model and each of the others
-    whether it is trained on it. Clones get random states derived from the seed where theirs is
-    None.
+    The training procedure is audited: the estimator is cloned, and neither fitted nor queried
+    itself. 30% of the records are held out; a fair coin decides for each clone and each other
+    record whether the clone is trained on it. Each clone is the target once, the others are its
+    shadow models (leave-one-out). Random states that are None are derived from the seed.
 
     Args:
         estimator: a classifier with predict_proba or decision_function.
         X: its inputs: an array [N, ...], a sparse matrix or a data frame.
         y: [N], class labels of any kind.
-        models: how many clones, >= 8; each is the target once and a shadow of the others.
-        seed: of the records' parts, of random states and noise.
-        defense: answers are also judged behind it; a name with parameters, an object, or a
-            `Configuration` or the path of its file.
-        queries: query budgets against the defense.
+        models: how many clones, >= 8.
+        seed: seed of the split of the records, of random states and noise.
+        defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
+            an object, or a `Configuration` or the path of its file.
+        queries: query budgets against the defense, each >= 1.
         progress: called with a few words after each step.
 
     Returns:
-        The result; its ``table()``, ``to_markdown()`` and ``to_html()`` say what was found.
+        The results; ``table()``, ``to_markdown()`` and ``to_html()`` present them.
 
     Raises:
-        InputError: if it is no such classifier, or X and y do not fit together.
+        InputError: if the estimator is not such a classifier, or X and y do not fit together.
         TooFewRecordsError: if there are too few records for models of a random half.
 
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> X, y = make_classification(400, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
-    >>> found = audit(DecisionTreeClassifier(), X, y, models=8)
-    >>> success = {record.attack: record.metrics.get("auc") for record in found.records}
-    >>> success["strongest"].value > 0.7  # a tree knows its records by heart
+    >>> results = audit(DecisionTreeClassifier(), X, y, models=8).records
+    >>> auc = {result.attack: result.metrics.get("auc") for result in results}
+    >>> auc["strongest"].value > 0.7  # a tree memorises its records
     True
     """
     from sklearn.base import clone, is_classifier
@@ -74,7 +74,8 @@ def audit(
     plan = AuditPlan(defense, queries)
     if isinstance(estimator, type) or not is_classifier(estimator):
         raise InputError(
-            f"{estimator!r} is no scikit-learn classifier.", "Pass an unfitted classifier object."
+            f"{estimator!r} is not a scikit-learn classifier.",
+            "Pass an unfitted classifier object.",
         )
     if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
         raise InputError(
@@ -83,7 +84,7 @@ def audit(
         )
     if isinstance(models, bool) or not isinstance(models, int) or models < 8:
         raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
-    X, classes, labels = _checked(X, y)
+    X, classes, labels = _check_data(X, y)
     order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(labels))
     apart = round(HELD_OUT * len(labels))
     test, rows = np.sort(order[:apart]), np.sort(order[apart:])
@@ -93,7 +94,7 @@ def audit(
             for model in range(models)
         ]
     )
-    said = []
+    outputs = []
     for model, use in enumerate(member):
         fitted = clone(estimator).set_params(**_random_states(estimator, seed, model))
         trained_on = rows[use]
@@ -103,46 +104,44 @@ def audit(
                 "Give more records of the rare classes, or leave them out.",
             )
         fitted.fit(_rows(X, trained_on), labels[trained_on])
-        said.append(_logits(fitted, _rows(X, np.concatenate([rows, test])), len(classes)))
+        outputs.append(_logits(fitted, _rows(X, np.concatenate([rows, test])), len(classes)))
         progress(f"model {model}")
-    answers = np.stack(said)
+    logits = np.stack(outputs)
     name = type(estimator).__name__
-    given = given_of(
+    inputs = check_inputs(
         name,
-        logits=answers[:, : len(rows)],
+        logits=logits[:, : len(rows)],
         labels=labels[rows],
         member=member,
-        test_logits=answers[:, len(rows) :],
+        test_logits=logits[:, len(rows) :],
         test_labels=labels[test],
     )
-    shown = " ".join(repr(estimator).split())
-    also = "" if defense is None else f", defense={_shown(plan)}, queries={queries!r}"
-    command = f"dynanoise.audit({shown}, X, y, models={models}, seed={seed}{also})"
-    provenance = Provenance("X, y", name, command, {"estimator": shown})
-    pool = _renamed(given.pool(seed), np.concatenate([rows, test]))
+    text = " ".join(repr(estimator).split())
+    options = f"models={models}, seed={seed}"
+    if defense is not None:
+        named = plan.defense_text if isinstance(defense, str) else defense
+        options += f", defense={named!r}, queries={queries!r}"
+    command = f"dynanoise.audit({text}, X, y, {options})"
+    provenance = Provenance("X, y", name, command, {"estimator": text})
+    pool = _renamed(inputs.pool(seed), np.concatenate([rows, test]))
     return audit_pool(pool, plan, provenance, progress)
 
 
-def _shown(plan: AuditPlan) -> str:
-    said = plan.defense
-    return repr(plan.defense_text if isinstance(said, str) else said)
-
-
 def _renamed(pool: Pool, ids: Int64) -> Pool:
-    """The same pool with records called by their position in X, as reports of records need it."""
+    """The same pool with records named by their position in X, for reports of single records."""
 
-    def called(outputs: Outputs) -> Outputs:
+    def renamed(outputs: Outputs) -> Outputs:
         return replace(outputs, ids=ids[outputs.ids])
 
     return replace(
         pool,
-        examples=called(pool.examples),
-        test=called(pool.test),
-        reference=called(pool.reference),
+        examples=renamed(pool.examples),
+        test=renamed(pool.test),
+        reference=renamed(pool.reference),
     )
 
 
-def _checked(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any], Int64]:
+def _check_data(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any], Int64]:
     labels = np.asarray(y)
     rows = X if hasattr(X, "shape") else np.asarray(X)
     if labels.ndim != 1 or rows.ndim < 2 or rows.shape[0] != len(labels):
@@ -170,7 +169,7 @@ def _rows(X: Any, rows: Int64) -> Any:
 
 
 def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:
-    """For every random state that is None, also inside pipelines: scikit-learn's would be global.
+    """Seeds for random states that are None, also inside pipelines: they would be global.
 
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> list(_random_states(DecisionTreeClassifier(), 0, 0))
@@ -184,15 +183,15 @@ def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:
 
 
 def _logits(fitted: Any, rows: Any, classes: int) -> Float64:
-    """Logits [N, K]; a class that a clone never saw has probability 0."""
-    known = np.asarray(fitted.classes_)
+    """Logits [N, K]; a class that a clone was not trained on has probability 0."""
+    present = np.asarray(fitted.classes_)
     if hasattr(fitted, "predict_proba"):
         probs = np.zeros((rows.shape[0], classes))
-        probs[:, known] = fitted.predict_proba(rows)
+        probs[:, present] = fitted.predict_proba(rows)
         return numerics.log_probabilities(probs)
     values = np.asarray(fitted.decision_function(rows), dtype=np.float64)
     if values.ndim == 1:  # of the second of two classes
         values = np.stack([np.zeros(len(values)), values], axis=1)
     logits = np.full((len(values), classes), values.min() - 1.0)
-    logits[:, known] = values
+    logits[:, present] = values
     return logits

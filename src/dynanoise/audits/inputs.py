@@ -24,8 +24,8 @@ SUMS_TO_ONE = 0.01
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
-    """Outputs of M models on N records, with membership. Made by `given_of`.
+class AuditInputs:
+    """Outputs of M models on N records, with membership. Made by `check_inputs`.
 
     Attributes:
         name: a name for the data.
@@ -90,7 +90,7 @@ class Given:
         )
 
 
-def given_of(
+def check_inputs(
     name: str,
     *,
     labels: npt.ArrayLike | None = None,
@@ -100,7 +100,7 @@ def given_of(
     test_logits: npt.ArrayLike | None = None,
     test_probs: npt.ArrayLike | None = None,
     test_labels: npt.ArrayLike | None = None,
-) -> Given:
+) -> AuditInputs:
     """Check the arrays of an audit, one by one and together.
 
     Args:
@@ -123,7 +123,7 @@ def given_of(
         TooFewRecordsError: if a model has fewer than 40 members or non-members.
 
     >>> rows = np.tile([[0.9, 0.1], [0.4, 0.6]], (40, 1))
-    >>> inputs = given_of("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40)
+    >>> inputs = check_inputs("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40)
     >>> inputs.models, inputs.logits.shape, inputs.logits[0, 0].round(4).tolist()
     (1, (1, 80, 2), [-0.1054, -2.3026])
     """
@@ -155,7 +155,7 @@ def given_of(
         )
         tested = _check_labels(test_labels, test.shape[1], classes, "test_labels")
     _check_enough(use)
-    return Given(name, outputs, truth, use, test, tested)
+    return AuditInputs(name, outputs, truth, use, test, tested)
 
 
 def _check_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import Given, given_of
+from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.registry import meant
 
@@ -23,7 +23,7 @@ _ALIASES = {"label": "labels"}
 _COLUMN = re.compile(r"p(\d+)")
 
 
-def load(path: Path) -> Given:
+def read_outputs(path: Path) -> AuditInputs:
     """Read model outputs and membership from a file.
 
     Args:
@@ -39,7 +39,7 @@ def load(path: Path) -> Given:
 
     Raises:
         DataFileError: if the file cannot be read as such, or holds an unknown name.
-        InputError: if its arrays do not fit together, see `given_of`.
+        InputError: if its arrays do not fit together, see `check_inputs`.
         TooFewRecordsError: for a handful of records.
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
@@ -51,7 +51,7 @@ def load(path: Path) -> Given:
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
-    return given_of(path.stem, **readers[kind](path))
+    return check_inputs(path.stem, **readers[kind](path))
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:

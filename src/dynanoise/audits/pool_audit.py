@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.conditions import Condition, outcome
+from dynanoise.audits.conditions import Condition, check_condition
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
@@ -156,7 +156,7 @@ def audit_pool(
             repeated = protocol.threat.repeats > plan.budgets[0]
             if not (repeated and result.method == plan.methods[0].name):
                 results.append(result)
-    outcomes = tuple(outcome(condition, results) for condition in plan.fail_if)
+    outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     notes = (*needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
     return AuditResult(collect.evidence(results, notes), outcomes)
 

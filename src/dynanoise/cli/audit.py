@@ -16,7 +16,7 @@ from dynanoise.core.options import Option, command_line
 
 if TYPE_CHECKING:
     from dynanoise.audits.audit_result import AuditResult
-    from dynanoise.audits.inputs import Given
+    from dynanoise.audits.inputs import AuditInputs
 
 HOLDS, UNRESOLVED = 1, 3
 """Exit codes: a condition of --fail-if holds; the data are too few to tell."""
@@ -63,11 +63,11 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditResult:
             "--queries was given without --defense.",
             "Outputs without noise are the same every time: leave it out, or name a defense.",
         )
-    from dynanoise.audits.conditions import parsed
+    from dynanoise.audits.conditions import parse_condition
     from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool, steps
     from dynanoise.evaluation.provenance import Provenance
 
-    conditions = tuple(map(parsed, options.fail_if))
+    conditions = tuple(map(parse_condition, options.fail_if))
     plan = AuditPlan(options.defense, options.queries or QUERIES, conditions, options.attacks)
     inputs, kind = _read_inputs(options)
     if out is not None:
@@ -84,7 +84,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditResult:
         return audit_pool(pool, plan, provenance, advance)
 
 
-def _read_inputs(options: AuditOptions) -> tuple[Given, str]:
+def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
     """Outputs to audit, and the kind of model in results."""
     outputs, model = options.outputs, options.model
     if outputs is None and model is None:
@@ -103,22 +103,22 @@ def _read_inputs(options: AuditOptions) -> tuple[Given, str]:
             raise InputError(
                 "--factory, --members and --nonmembers belong to --model.", "Leave them out."
             )
-        from dynanoise.audits import outputs_file
+        from dynanoise.audits.outputs_file import read_outputs
 
-        return outputs_file.load(outputs), "outputs as given"
+        return read_outputs(outputs), "outputs as given"
     if model is None or members is None or nonmembers is None:
         raise InputError(
             "--model needs tables of records it was trained on and of others.",
             "Pass --members TABLE and --nonmembers TABLE.",
         )
-    from dynanoise.audits.model_file import model_file
+    from dynanoise.audits.model_file import query_model
 
-    return model_file.load(model, options.factory, members, nonmembers), model.suffix[1:]
+    return query_model(model, options.factory, members, nonmembers), model.suffix[1:]
 
 
 def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
     """Audit a served model."""
-    from dynanoise.audits.conditions import parsed
+    from dynanoise.audits.conditions import parse_condition
     from dynanoise.audits.endpoint.client import Endpoint
     from dynanoise.audits.endpoint.endpoint_audit import EndpointPlan, audit_endpoint
 
@@ -145,7 +145,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
         None if defense is None else Path(defense),
         options.model,
         options.factory,
-        tuple(map(parsed, options.fail_if)),
+        tuple(map(parse_condition, options.fail_if)),
         options.seed,
         options.attacks,
     )

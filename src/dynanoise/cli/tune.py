@@ -102,10 +102,10 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
         )
     if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")
-    from dynanoise.audits import outputs_file
+    from dynanoise.audits.outputs_file import read_outputs
     from dynanoise.evaluation.provenance import Provenance
 
-    inputs = outputs_file.load(source.source)
+    inputs = read_outputs(source.source)
     command = command_line("dynanoise tune", source, plan)
     return inputs.pool(), Provenance(inputs.name, "outputs as given", command)
 

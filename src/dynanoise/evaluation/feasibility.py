@@ -37,9 +37,9 @@ def feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
         attacks: specifications of the attacks; the installed ones of the protocol if empty.
 
     >>> import numpy as np
-    >>> from dynanoise.audits.inputs import given_of
+    >>> from dynanoise.audits.inputs import check_inputs
     >>> rows = np.tile([[0.9, 0.1], [0.4, 0.6]], (40, 1))
-    >>> alone = given_of("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40).pool()
+    >>> alone = check_inputs("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40).pool()
     >>> "population" in feasible(alone).attacks
     True
     >>> feasible(alone).needs["lira"].partition(":")[0]

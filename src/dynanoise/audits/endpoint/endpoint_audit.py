@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynanoise.audits.audit_result import AuditResult
-from dynanoise.audits.conditions import Condition, outcome
+from dynanoise.audits.conditions import Condition, check_condition
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
 from dynanoise.audits.endpoint.configuration_check import (
@@ -19,8 +19,8 @@ from dynanoise.audits.endpoint.configuration_check import (
     describe_outputs,
     find_differences,
 )
-from dynanoise.audits.inputs import LEAST, Given, given_of
-from dynanoise.audits.model_file.model_file import load, probabilities, records
+from dynanoise.audits.inputs import LEAST, AuditInputs, check_inputs
+from dynanoise.audits.model_file import are_probabilities, query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
@@ -55,7 +55,7 @@ class EndpointPlan:
         configured: a defense.yaml that the server should follow, or None.
         model: a file of the same model, evaluated undefended and as configured for comparison; or
             None.
-        factory: builds the model, see `model_file.load`.
+        factory: builds the model, see `model_file.query_model`.
         fail_if: conditions of failure.
         seed: of everything drawn.
         attacks: specifications of the attacks to run; all that one model allows if empty.
@@ -111,7 +111,7 @@ def audit_endpoint(
         TooFewRecordsError: if the budget is enough for too few records.
     """
     configured = None if plan.configured is None else Configuration.read(plan.configured)
-    inputs, labels, member = records(plan.members, plan.nonmembers)
+    inputs, labels, member = read_records(plan.members, plan.nonmembers)
     queries = query_plan.plan_queries(len(labels), endpoint.budget, plan.queries)
     rows = query_plan.choose_records(member, queries.records, plan.seed)
     inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
@@ -123,12 +123,12 @@ def audit_endpoint(
         )
     local = None
     if plan.model is not None:
-        local = _select(load(plan.model, plan.factory, plan.members, plan.nonmembers), rows)
+        local = _select(query_model(plan.model, plan.factory, plan.members, plan.nonmembers), rows)
     for condition in plan.fail_if:
         condition.check(outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         server = _query(endpoint, inputs[rows], queries, configured, plan.seed, progress)
-    given = given_of(
+    given = check_inputs(
         endpoint.name,
         labels=labels[rows],
         member=member[rows],
@@ -162,7 +162,7 @@ def audit_endpoint(
                 progress=progress,
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
-    outcomes = tuple(outcome(condition, results[of_file:]) for condition in plan.fail_if)
+    outcomes = tuple(check_condition(condition, results[of_file:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]
     deviations = tuple(
         f"Not as configured: {difference}."
@@ -182,7 +182,7 @@ def audit_endpoint(
     return AuditResult(collect.evidence(results, notes), outcomes, deviations)
 
 
-def _select(given: Given, rows: Any) -> Given:
+def _select(given: AuditInputs, rows: Any) -> AuditInputs:
     """Outputs about some records."""
     return replace(
         given,
@@ -219,7 +219,7 @@ def _query(
     finally:
         endpoint.close()
     passes = repeated.passes
-    sums_to_one = probabilities(passes.reshape(-1, passes.shape[-1]))
+    sums_to_one = are_probabilities(passes.reshape(-1, passes.shape[-1]))
     logarithm = numerics.log_probabilities if sums_to_one else numerics.log_softmax
     log_probs = logarithm(passes.astype(np.float64))
     return ServerOutputs(metadata, repeated, log_probs, sums_to_one)

@@ -45,7 +45,7 @@ export async function readFile(file, buffer) {
 }
 
 /**
- * Checks what belongs together, as `given_of` in dynanoise/audits/inputs.py does.
+ * Checks what belongs together, as `check_inputs` in dynanoise/audits/inputs.py does.
  * @param {string} name what the data are called.
  * @param {Result<string, Numbers | undefined>} arrays
  * @returns {Given}

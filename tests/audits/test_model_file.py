@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.audits.model_file.model_file import load
+from dynanoise.audits.model_file import query_model
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import softmax
 
@@ -16,7 +16,7 @@ onnx: Any = pytest.importorskip("onnx", reason="test models are made by onnx")
 pytest.importorskip("onnxruntime", reason="ONNX models need: pip install 'dynanoise[onnx]'")
 
 WEIGHTS = np.random.default_rng(0).normal(0, 1, (3, 4)).astype(np.float32)
-FACTORY = "tests.audits.model_file.test_model_file:linear"
+FACTORY = "tests.audits.test_model_file:linear"
 
 
 def linear() -> Any:
@@ -62,7 +62,9 @@ def test_onnx_answers_are_logits_or_probabilities(
     tmp_path: Path, batch: int | str, end: str | None
 ) -> None:
     inside, outside = tables(tmp_path)
-    given = load(write_onnx(tmp_path / "m.onnx", batch=batch, end=end), None, inside, outside)
+    given = query_model(
+        write_onnx(tmp_path / "m.onnx", batch=batch, end=end), None, inside, outside
+    )
     inputs = np.concatenate([np.load(inside)["X"], np.load(outside)["X"]])
     expected = inputs.astype(np.float64) @ WEIGHTS.T
     np.testing.assert_allclose(softmax(given.logits[0].astype(float)), softmax(expected), rtol=1e-4)
@@ -75,13 +77,13 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     files = pytest.importorskip("safetensors.torch")
     inside, outside = tables(tmp_path)
     files.save_file({"weight": torch.tensor(WEIGHTS)}, tmp_path / "m.safetensors")
-    found = load(tmp_path / "m.safetensors", FACTORY, inside, outside)
-    same = load(write_onnx(tmp_path / "m.onnx"), None, inside, outside)
+    found = query_model(tmp_path / "m.safetensors", FACTORY, inside, outside)
+    same = query_model(write_onnx(tmp_path / "m.onnx"), None, inside, outside)
     np.testing.assert_allclose(found.logits, same.logits, atol=1e-5)
     wrong = tmp_path / "wrong.safetensors"
     files.save_file({"bias": torch.zeros(3)}, wrong)
     with pytest.raises(DataFileError, match=r"does not hold the weights of what tests.audit"):
-        load(wrong, FACTORY, inside, outside)
+        query_model(wrong, FACTORY, inside, outside)
     for factory, says in (
         ("linear", "Write package.module:function"),
         ("tests.audit:nobody", "cannot be called"),
@@ -89,31 +91,33 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
         ("builtins:dict", "made a dict"),
     ):
         with pytest.raises(InputError, match=says):
-            load(tmp_path / "m.safetensors", factory, inside, outside)
+            query_model(tmp_path / "m.safetensors", factory, inside, outside)
     with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
-        load(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
+        query_model(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
 
 
 def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
     model = write_onnx(tmp_path / "m.onnx")
     inside, outside = tables(tmp_path)
     with pytest.raises(InputError, match=r"comes with a factory"):
-        load(model, FACTORY, inside, outside)
+        query_model(model, FACTORY, inside, outside)
     with pytest.raises(InputError, match=r"comes without a factory"):
-        load(tmp_path / "m.safetensors", None, inside, outside)
+        query_model(tmp_path / "m.safetensors", None, inside, outside)
     with pytest.raises(DataFileError, match=r"ends in .pt"):
-        load(tmp_path / "m.pt", None, inside, outside)
+        query_model(tmp_path / "m.pt", None, inside, outside)
     with pytest.raises(DataFileError, match=r"There is no file"):
-        load(tmp_path / "nowhere.onnx", None, inside, outside)
+        query_model(tmp_path / "nowhere.onnx", None, inside, outside)
     labels_only = write_onnx(tmp_path / "labels.onnx", end="ArgMax")
     with pytest.raises(DataFileError, match=r"has no output"):
-        load(labels_only, None, inside, outside)
+        query_model(labels_only, None, inside, outside)
     (tmp_path / "bad.onnx").write_text("no model")
     with pytest.raises(DataFileError, match=r"cannot be read as an ONNX model"):
-        load(tmp_path / "bad.onnx", None, inside, outside)
+        query_model(tmp_path / "bad.onnx", None, inside, outside)
     with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
-        load(model, None, *tables(tmp_path, columns=5))
+        query_model(model, None, *tables(tmp_path, columns=5))
     with pytest.raises(InputError, match=r"labels hold 3 with 3 classes"):
-        load(model, None, *tables(tmp_path, {"in": np.arange(50) % 4, "out": np.arange(50) % 4}))
+        query_model(
+            model, None, *tables(tmp_path, {"in": np.arange(50) % 4, "out": np.arange(50) % 4})
+        )
     with pytest.raises(DataFileError, match=r"The classes are a, b in in.npz and numbers in out"):
-        load(model, None, *tables(tmp_path, {"in": np.array(["a", "b"] * 25)}))
+        query_model(model, None, *tables(tmp_path, {"in": np.array(["a", "b"] * 25)}))

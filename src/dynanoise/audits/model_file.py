@@ -1,0 +1,274 @@
+"""Outputs of a model in a file, queried with tables of its members and of non-members."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.audits.inputs import SUMS_TO_ONE, AuditInputs, check_inputs
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.extras import require
+from dynanoise.core.numerics import Bools, Int64
+
+if TYPE_CHECKING:
+    from torch import nn
+
+BATCH = 256
+"""Records in one call of the model."""
+
+
+def query_model(model: Path, factory: str | None, members: Path, nonmembers: Path) -> AuditInputs:
+    """Query a model in a file with both tables.
+
+    Args:
+        model: ``.onnx``, or ``.safetensors`` with a factory.
+        factory: "package.module:function" that builds the torch model; None for ONNX.
+        members: a table (see `data.tables`) of records that the model was trained on, inputs as it
+            takes them.
+        nonmembers: the same of records that it was not trained on.
+
+    Returns:
+        The outputs on both, members first.
+
+    Raises:
+        DataFileError: if a file cannot be read, or the tables do not go together.
+        InputError: if the factory is missing or superfluous, or the outputs do not fit the labels.
+        MissingExtraError: if a package that reads the tables or runs the model is not installed.
+    """
+    kind = model.suffix.lower()
+    if kind not in {".onnx", ".safetensors"}:
+        raise DataFileError(
+            f"{model} ends in {model.suffix or 'nothing'}.", "Use .onnx or .safetensors."
+        )
+    if (kind == ".safetensors") != (factory is not None):
+        raise InputError(
+            f"The model {model.name} comes {'without' if factory is None else 'with'} a factory.",
+            "Weights in safetensors need one, --factory package.module:function; ONNX needs none.",
+        )
+    inputs, labels, member = read_records(members, nonmembers)
+    outputs = query_onnx(model, inputs) if factory is None else query_torch(model, factory, inputs)
+    name = "probs" if are_probabilities(outputs) else "logits"
+    return check_inputs(model.stem, labels=labels, member=member, **{name: outputs})
+
+
+def read_records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
+    """Read the tables of members and of non-members.
+
+    Args:
+        members: a table (see `data.tables`).
+        nonmembers: another with the same columns and classes.
+
+    Returns:
+        Inputs float32 [N, ...], labels int64 [N] and membership bool [N] of both, members first.
+
+    Raises:
+        DataFileError: if a file cannot be read, or the tables do not go together.
+        InputError: if inputs are not float32.
+        MissingExtraError: if a package that reads the tables is not installed.
+    """
+    from dynanoise.data import tables
+
+    inside, outside = tables.load_table(members), tables.load_table(nonmembers)
+    if inside.inputs.shape[1:] != outside.inputs.shape[1:]:
+        raise DataFileError(
+            f"Records have the shape {inside.inputs.shape[1:]} in {members.name} and "
+            f"{outside.inputs.shape[1:]} in {nonmembers.name}.",
+            "Give both tables the same columns.",
+        )
+    if inside.class_names != outside.class_names:
+        raise DataFileError(
+            f"The classes are {_class_names(inside)} in {members.name} and "
+            f"{_class_names(outside)} in {nonmembers.name}.",
+            "Give the model's class numbers, from 0, as labels.",
+        )
+    inputs = np.concatenate([inside.inputs, outside.inputs])
+    if inputs.dtype != np.float32:
+        raise InputError(
+            f"Inputs have dtype {inputs.dtype}.",
+            "Give them as the model takes them, for images float32 after its preprocessing.",
+        )
+    labels = np.concatenate([inside.labels, outside.labels])
+    return inputs, labels, np.arange(len(inputs)) < len(inside)
+
+
+def _class_names(data: Any) -> str:
+    return ", ".join(data.class_names) or "numbers"
+
+
+def are_probabilities(outputs: npt.ArrayLike) -> bool:
+    """Tell probabilities from logits.
+
+    Args:
+        outputs: [..., K].
+
+    Returns:
+        True if every row is positive and sums to 1 within 0.01.
+
+    >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[1.0, -1.0]]))
+    (True, False)
+    """
+    rows = np.asarray(outputs, dtype=np.float64)
+    sums = rows.sum(axis=-1)
+    return bool(rows.min(initial=0.0) >= 0 and np.abs(sums - 1).max(initial=0.0) <= SUMS_TO_ONE)
+
+
+def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
+    """Query an ONNX model with every input, on the processor.
+
+    Args:
+        path: file of a model with one input [batch, ...] of float32.
+        inputs: float32 [N, ...], as the model takes them.
+        threads: threads of the processor.
+
+    Returns:
+        The first output that is a floating-point array with two axes, [N, K], K >= 2.
+
+    Raises:
+        DataFileError: if the file is not an ONNX model, or the model does not take these inputs or
+            has no such output.
+        MissingExtraError: if onnxruntime is not installed.
+    """
+    runtime = require("onnxruntime", "Querying an ONNX model")
+    if not path.is_file():
+        raise DataFileError(f"There is no file {path}.", "Check the path.")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3  # its warnings are errors that are raised as well
+    try:
+        session = runtime.InferenceSession(
+            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:  # its errors have no base class of their own
+        raise DataFileError(
+            f"{path} cannot be read as an ONNX model ({_first_line(error)}).",
+            "Export it again; external data files must lie beside it.",
+        ) from error
+    takes = session.get_inputs()
+    if len(takes) != 1 or takes[0].type != "tensor(float)":
+        kinds = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in takes)
+        raise DataFileError(
+            f"{path} takes {kinds}.", "Export a model with one input of float32, [batch, ...]."
+        )
+    tensors = [output for output in session.get_outputs() if output.type.startswith("tensor(")]
+    names = [output.name for output in tensors]
+    parts: list[list[npt.NDArray[Any]]] = []
+    try:
+        for start in range(0, len(inputs), _batch(takes[0].shape)):
+            rows = inputs[start : start + _batch(takes[0].shape)]
+            parts.append(session.run(names, {takes[0].name: np.ascontiguousarray(rows)}))
+    except Exception as error:
+        raise DataFileError(
+            f"{path} does not answer inputs of shape {inputs.shape[1:]} ({_first_line(error)}).",
+            f"It takes {takes[0].shape}.",
+        ) from error
+    for outputs in zip(*parts, strict=True):
+        if outputs[0].ndim == 2 and outputs[0].dtype.kind == "f" and outputs[0].shape[1] > 1:
+            return np.concatenate(outputs)
+    kinds = ", ".join(
+        f"{output.name}: {output.type} {output.shape}" for output in session.get_outputs()
+    )
+    raise DataFileError(
+        f"{path} has no output [batch, classes] of floating-point numbers, but {kinds}.",
+        "Export logits or probabilities; from scikit-learn with zipmap off.",
+    )
+
+
+def _batch(shape: list[Any]) -> int:
+    """Records in one call: the batch size the model was exported for, if that is fixed.
+
+    >>> _batch([None, 3]), _batch(["batch", 3]), _batch([1, 3])
+    (256, 256, 1)
+    """
+    return shape[0] if shape and isinstance(shape[0], int) else BATCH
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:200]
+
+
+def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) -> Any:
+    """Query a torch model with every input, on the processor.
+
+    Args:
+        weights: a safetensors file with the model's state.
+        factory: "package.module:function" of a function without arguments that builds the model.
+            It is imported from the working folder or an installed package, and runs: name only
+            code you trust.
+        inputs: float32 [N, ...], as the model takes them.
+
+    Returns:
+        float64 [N, K].
+
+    Raises:
+        InputError: if there is no such function, or it does not return a torch module.
+        DataFileError: if the weights do not fit the model, or it does not take these inputs.
+        MissingExtraError: if torch or safetensors is not installed.
+    """
+    torch = require("torch", "Querying a torch model")
+    load_file = require("safetensors.torch", "Querying a torch model").load_file
+    model = build_model(factory)
+    try:
+        model.load_state_dict(load_file(weights))
+    except Exception as error:  # safetensors, torch and the file system each have their own
+        raise DataFileError(
+            f"{weights} does not hold the weights of what {factory} makes ({_first_line(error)}).",
+            "Save them with safetensors.torch.save_model(model, file).",
+        ) from error
+    model.eval()
+    parts = []
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(inputs), BATCH):
+                rows = np.ascontiguousarray(inputs[start : start + BATCH])
+                parts.append(model(torch.from_numpy(rows)).double().numpy())
+        return np.concatenate(parts)
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        raise DataFileError(
+            f"What {factory} makes does not answer inputs of shape {inputs.shape[1:]} "
+            f"({_first_line(error)}).",
+            "It takes float32 [batch, ...] and gives logits [batch, classes].",
+        ) from error
+
+
+def build_model(factory: str) -> nn.Module:
+    """Call the function that builds the model.
+
+    Args:
+        factory: "package.module:function".
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: if there is no such function, or it does not return a torch module.
+
+    >>> build_model("torch.nn:Identity")
+    Identity()
+    """
+    from torch import nn
+
+    name, _, function = factory.partition(":")
+    if not function.isidentifier() or not all(part.isidentifier() for part in name.split(".")):
+        raise InputError(f"The factory is {factory!r}.", "Write package.module:function.")
+    here = os.getcwd()
+    sys.path.insert(0, here)  # as `python -m` has it
+    try:
+        model = getattr(importlib.import_module(name), function)()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"The factory {factory!r} cannot be called ({error}).",
+            "Name a function without arguments, importable from the working folder.",
+        ) from error
+    finally:
+        sys.path.remove(here)
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"The factory {factory!r} made a {type(model).__name__}.", "Return a torch.nn.Module."
+        )
+    return model

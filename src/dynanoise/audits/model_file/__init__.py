@@ -1,1 +1,0 @@
-"""Audits of a model file, with tables of members and non-members."""
