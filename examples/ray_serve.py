@@ -16,7 +16,8 @@ from typing import Any
 
 from ray import serve
 
-from dynanoise.serving.startup import Serving, application
+from dynanoise.serving.options import Serving
+from dynanoise.serving.startup import application
 
 
 def gateway() -> Any:

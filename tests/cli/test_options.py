@@ -18,6 +18,7 @@ from dynanoise.benchmark.plan import Plan, plan_of
 from dynanoise.cli.options import command, refuse
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option, command_line, option_fields
+from dynanoise.serving.options import Serving
 from dynanoise.tuning.options import SourceOptions, TuneOptions
 
 Width = Annotated[float, Option("Width of the kernel, in pixels.")]
@@ -126,7 +127,7 @@ def test_options_without_effect_are_refused() -> None:
         refuse(Blur(Path("a"), kernels=("box",)), ("kernels",), "it is a test")
 
 
-EVERY = (AuditOptions, BenchOptions, OverheadOptions, SweepOptions, Execution)
+EVERY = (AuditOptions, BenchOptions, OverheadOptions, SweepOptions, Execution, Serving)
 
 
 @pytest.mark.parametrize("kind", [*EVERY, SourceOptions, TuneOptions])

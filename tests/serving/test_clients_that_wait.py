@@ -15,6 +15,7 @@ import pytest
 from dynanoise.oip.tensors import Tensor
 from dynanoise.serving import clients, startup
 from dynanoise.serving.backends.onnx import OnnxModel
+from dynanoise.serving.options import Serving
 from tests.serving.build_served import (
     LAST_RESORT,
     Running,
@@ -148,7 +149,7 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
 
     async def serve() -> None:
         gateway, _ = startup.make_gateway(
-            startup.Serving(
+            Serving(
                 defense_file(tmp_path / "defense.yaml", digest(model)),
                 model,
                 fresh=True,

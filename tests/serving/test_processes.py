@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from dynanoise.serving import clients, listeners, startup
+from dynanoise.serving.options import Serving
 from tests.serving.build_served import (
     LAST_RESORT,
     OTHER_SECRET,
@@ -183,7 +184,7 @@ def test_a_port_that_is_taken_is_one_sentence(
 def test_a_listener_that_fails_is_a_failure(options: tuple[object, ...]) -> None:
     """It is not said to listen, and who started it is told."""
     gateway, _ = startup.make_gateway(
-        startup.Serving(Path(str(options[3])), Path(str(options[1])), fresh=True, no_auth=True)
+        Serving(Path(str(options[3])), Path(str(options[1])), fresh=True, no_auth=True)
     )
     (port,) = free_ports(1)
     scrapers = clients.Clients({"prometheus": bytes(32)})

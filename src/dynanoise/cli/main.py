@@ -44,11 +44,11 @@ def main(
     """Membership inference: measure it, and defend a trained model at answer time."""
 
 
-_COMMANDS: tuple[Command, ...] = (bench, sweep, audit, tune, export, demo)
-for _command in _COMMANDS:
-    command(app)(_command)
-app.command("serve")(serve)
-command(app)(show)
-command(app)(report)
+COMMANDS: tuple[Command, ...] = (
+    *(bench, sweep, audit, tune, export),
+    *(demo, serve, show, report),
+)
+for _function in COMMANDS:
+    command(app)(_function)
 app.add_typer(key.app, name="key")
 app.add_typer(store.app, name="store")

@@ -97,7 +97,7 @@ def _parameter(field: OptionField) -> inspect.Parameter:
     option, kind, default = field.option, field.kind, field.default
     if option.read is not None:
         kind = str | None
-        default = None if default is None else str(default)
+        default = str(default) if default else None
     elif _repeated(field):
         kind, default = list[get_args(kind)[0]] | None, None  # type: ignore[misc]
     if option.argument:

@@ -1,11 +1,10 @@
-"""Start of the gateway: the options of `dynanoise serve`, checked, and the gateway they make."""
+"""Start of the gateway that the options of `dynanoise serve` describe."""
 
 from __future__ import annotations
 
 import ipaddress
 import logging
-import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,119 +14,12 @@ from dynanoise.core.extras import require
 from dynanoise.defenses.dynanoise import compile_ahead
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
+from dynanoise.serving.options import Serving
 
 THREAT_MODEL = (
     "Fresh noise: an attacker who may repeat a query averages the noise away, at a rate of one "
     "over the number of repeats. Covered is only an attacker with one query a record."
 )
-
-
-@dataclass(frozen=True)
-class Serving:
-    """Options of `dynanoise serve`, with the same names and defaults.
-
-    Args:
-        defense: a defense.yaml.
-        model: an ONNX file, or None.
-        upstream: URL of a server of the Open Inference Protocol, or None.
-        model_name: name of the model; None for that of the ONNX file without its ending.
-        model_version: the only version that is served; None for none.
-        fresh: whether to use fresh noise instead of the configured keyed noise.
-        clients: file of clients with API keys; None to serve anyone.
-        no_auth: whether to serve anyone; all share one budget.
-        rate: queries a second of one client; 0 sets no limit.
-        burst: queries of one client at once.
-        budget: queries of one client in one period; 0 sets no limit.
-        period: seconds of a period.
-        host: address to listen at.
-        port: for HTTP; 0 takes any that is free.
-        grpc_port: for gRPC; None for none.
-        metrics_port: for Prometheus metrics; None for none.
-        metrics_clients: file of clients that may read the metrics.
-        max_body: bytes of a request.
-        timeout: seconds for a request to arrive, and for the model's output.
-        concurrency: requests worked on at once.
-        threads: threads of the processor, for an ONNX model.
-        drain: seconds of not being ready before listening ends.
-        upstream_binary: send the upstream bytes, even if it does not list the extension.
-        forward_authorization: pass the clients' Authorization to the upstream; API keys are then
-            X-API-Key.
-
-    Raises:
-        InputError: if options contradict each other, or a value is out of range.
-    """
-
-    defense: Path
-    model: Path | None = None
-    upstream: str | None = None
-    model_name: str | None = None
-    model_version: str | None = None
-    fresh: bool = False
-    clients: Path | None = None
-    no_auth: bool = False
-    rate: float = 100.0
-    burst: int = 1000
-    budget: int = 1_000_000
-    period: float = 86_400.0
-    host: str = "127.0.0.1"
-    port: int = 8080
-    grpc_port: int | None = None
-    metrics_port: int | None = None
-    metrics_clients: Path | None = None
-    max_body: int = 16 << 20
-    timeout: float = 30.0
-    concurrency: int = 64
-    threads: int = 1
-    drain: float = 0.0
-    upstream_binary: bool = False
-    forward_authorization: bool = False
-
-    def __post_init__(self) -> None:
-        self._check_model()
-        if self.no_auth == (self.clients is not None):
-            raise InputError(
-                "It is not clear which clients to serve.",
-                "Pass either --clients FILE or --no-auth.",
-            )
-        if (self.metrics_port is None) != (self.metrics_clients is None):
-            raise InputError(
-                "Metrics need a port and a file of clients that may read them.",
-                "Pass both --metrics-port and --metrics-clients, or neither.",
-            )
-        ports = (self.port, self.grpc_port, self.metrics_port)
-        if any(port is not None and not 0 <= port < 1 << 16 for port in ports):
-            raise InputError(f"A port of {ports} is none.", "Ports go from 0 to 65535.")
-        fixed = [port for port in ports if port]
-        if len(set(fixed)) < len(fixed):
-            raise InputError(f"A port of {ports} is there twice.", "Each protocol needs one.")
-        self._check_limits()
-
-    def _check_model(self) -> None:
-        if (self.model is None) == (self.upstream is None):
-            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
-        if self.upstream is not None and self.model_name is None:
-            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
-        if (self.forward_authorization or self.upstream_binary) and self.upstream is None:
-            raise InputError(
-                "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
-            )
-        for what, text in (("name", self.model_name), ("version", self.model_version)):
-            if text is not None and (not text or "/" in text or not text.isprintable()):
-                raise InputError(
-                    f"The model's {what} is {text!r}.", "It is part of a path: one word without /."
-                )
-
-    def _check_limits(self) -> None:
-        finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))
-        low = self.burst < 1 or min(self.rate, self.budget, self.drain) < 0
-        if low or min(self.period, self.timeout) <= 0 or not finite:
-            raise InputError(
-                "A limit is out of range.",
-                "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
-                "and none is infinite.",
-            )
-        if min(self.concurrency, self.threads, self.max_body) < 1:
-            raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
 
 
 def read_configuration(path: Path, fresh: bool) -> Configuration:

@@ -1,0 +1,144 @@
+"""Options of `dynanoise serve`: one field each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.options import Option
+
+
+def _read_noise(text: str) -> bool:
+    if text != "fresh":
+        raise InputError(f"noise is {text!r}.", "Use fresh, or leave --noise out.")
+    return True
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Options of the gateway, with the names and defaults of `dynanoise serve`.
+
+    Args:
+        fresh: True for fresh noise instead of the configured keyed noise, ``--noise fresh``.
+
+    Raises:
+        InputError: if options contradict each other, or a value is out of range.
+    """
+
+    defense: Annotated[
+        Path, Option("Configuration of the defense and its noise, a defense.yaml.", metavar="FILE")
+    ]
+    model: Annotated[Path | None, Option("ONNX model to serve.", metavar="FILE")] = None
+    upstream: Annotated[
+        str | None,
+        Option("Server of the Open Inference Protocol that has the model.", metavar="URL"),
+    ] = None
+    model_name: Annotated[
+        str | None,
+        Option("Name of the model. Default: that of the ONNX file without its ending."),
+    ] = None
+    model_version: Annotated[
+        str | None,
+        Option("The only version that is served and, of an upstream, queried."),
+    ] = None
+    fresh: Annotated[
+        bool,
+        Option(
+            "Noise of the defense: fresh draws new noise for every prediction, which repeated "
+            "queries average away. Default: keyed, as in defense.yaml.",
+            flag="--noise",
+            read=_read_noise,
+        ),
+    ] = False
+    clients: Annotated[
+        Path | None,
+        Option("File of clients with API keys, made by `dynanoise key client`.", metavar="FILE"),
+    ] = None
+    no_auth: Annotated[bool, Option("Serve anyone; all share one budget.")] = False
+    rate: Annotated[float, Option("Queries a second of one client; 0 sets no limit.")] = 100.0
+    burst: Annotated[int, Option("Queries of one client at once.")] = 1000
+    budget: Annotated[int, Option("Queries of one client in one period; 0 sets no limit.")] = (
+        1_000_000
+    )
+    period: Annotated[float, Option("Length of a period, in seconds.")] = 86_400.0
+    host: Annotated[str, Option("Address to listen at.")] = "127.0.0.1"
+    port: Annotated[int, Option("Port for HTTP; 0 takes any that is free.")] = 8080
+    grpc_port: Annotated[int | None, Option("Port for gRPC. Default: none.")] = None
+    metrics_port: Annotated[int | None, Option("Port for Prometheus metrics. Default: none.")] = (
+        None
+    )
+    metrics_clients: Annotated[
+        Path | None,
+        Option(
+            "File of clients that may read the metrics, made by `dynanoise key client`.",
+            metavar="FILE",
+        ),
+    ] = None
+    max_body: Annotated[int, Option("Largest request, in bytes.")] = 16 << 20
+    timeout: Annotated[
+        float,
+        Option("Time for a request to arrive, and for the model's output, in seconds."),
+    ] = 30.0
+    concurrency: Annotated[int, Option("Number of requests worked on at once.")] = 64
+    threads: Annotated[int, Option("Threads of the processor, for an ONNX model.")] = 1
+    drain: Annotated[
+        float, Option("Time of not being ready before listening ends, in seconds.")
+    ] = 0.0
+    upstream_binary: Annotated[
+        bool,
+        Option("Send the upstream bytes, not JSON, even if it does not list the extension."),
+    ] = False
+    forward_authorization: Annotated[
+        bool,
+        Option("Pass the clients' Authorization to the upstream; API keys are then X-API-Key."),
+    ] = False
+
+    def __post_init__(self) -> None:
+        self._check_model()
+        if self.no_auth == (self.clients is not None):
+            raise InputError(
+                "It is not clear which clients to serve.",
+                "Pass either --clients FILE or --no-auth.",
+            )
+        if (self.metrics_port is None) != (self.metrics_clients is None):
+            raise InputError(
+                "Metrics need a port and a file of clients that may read them.",
+                "Pass both --metrics-port and --metrics-clients, or neither.",
+            )
+        ports = (self.port, self.grpc_port, self.metrics_port)
+        if any(port is not None and not 0 <= port < 1 << 16 for port in ports):
+            raise InputError(f"A port of {ports} is none.", "Ports go from 0 to 65535.")
+        fixed = [port for port in ports if port]
+        if len(set(fixed)) < len(fixed):
+            raise InputError(f"A port of {ports} is there twice.", "Each protocol needs one.")
+        self._check_limits()
+
+    def _check_model(self) -> None:
+        if (self.model is None) == (self.upstream is None):
+            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
+        if self.upstream is not None and self.model_name is None:
+            raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
+        if (self.forward_authorization or self.upstream_binary) and self.upstream is None:
+            raise InputError(
+                "There is no upstream.", "Leave out --forward-authorization and --upstream-binary."
+            )
+        for what, text in (("name", self.model_name), ("version", self.model_version)):
+            if text is not None and (not text or "/" in text or not text.isprintable()):
+                raise InputError(
+                    f"The model's {what} is {text!r}.", "It is part of a path: one word without /."
+                )
+
+    def _check_limits(self) -> None:
+        finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))
+        low = self.burst < 1 or min(self.rate, self.budget, self.drain) < 0
+        if low or min(self.period, self.timeout) <= 0 or not finite:
+            raise InputError(
+                "A limit is out of range.",
+                "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
+                "and none is infinite.",
+            )
+        if min(self.concurrency, self.threads, self.max_body) < 1:
+            raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
