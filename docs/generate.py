@@ -9,60 +9,68 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from docs import rooms
-from dynanoise.core.result import Result
-from dynanoise.report.by_attack import by_attack, markdown
+from dynanoise.core.result import Metric, Result
 from dynanoise.report.io.published import published
-from dynanoise.report.io.results import load
-from dynanoise.report.render.pages import page_of
-from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes
-from dynanoise.report.summary import Summary
+from dynanoise.report.io.results import read_results
+from dynanoise.report.numbers import change, rate, with_interval
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.markdown import captioned_markdown, table_markdown
+from dynanoise.report.summary import Summary, by_protocol
+from dynanoise.report.table import MISSING, Cell, Emphasis, Row, make_table
+from dynanoise.report.tables.attack_table import attack_tables
+from dynanoise.report.tables.comparison import comparison_notes, comparison_table
 from dynanoise.web.data import data_json
 
 ROOT = Path(__file__).parent.parent
-RECORDS = ROOT / "results" / "digits" / "results.json"
+RESULTS = ROOT / "results" / "digits" / "results.json"
 
 
 def readme() -> str:
     """The README with its tables and sentences made anew from the results."""
-    records = load(RECORDS)
-    page = page_of(records)
+    results = read_results(RESULTS)
+    page = build_page(results)
     sentences = "\n".join(f"- {sentence}" for sentence in page.sentences)
     body = f"{page.markdown}\n\n{page.caption}\n\n{sentences}"
-    command = f"{records[0].command} --out results/digits"
+    command = f"{results[0].command} --out results/digits"
     text = (ROOT / "README.md").read_text()
     block = re.compile(r"<!-- table: .*? -->\n.*?<!-- end of table -->", re.DOTALL)
     assert len(block.findall(text)) == 1
-    made = f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->"
-    return block.sub(lambda _: made, text)
+    new = f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->"
+    return block.sub(lambda _: new, text)
 
 
 def results_page() -> str:
     """docs/results.md: every data set's tables, and the published values beside ours."""
     parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
     for folder in ("digits", "breast_cancer", "cifar10", "imagenet10", "sst2"):
-        records = load(ROOT / "results" / folder / "results.json")
-        page = page_of(records)
-        name = records[0].dataset
-        parts += [f"## {name}", "", f"`{records[0].command} --out results/{folder}`", ""]
+        results = read_results(ROOT / "results" / folder / "results.json")
+        page = build_page(results)
+        name = results[0].dataset
+        parts += [f"## {name}", "", f"`{results[0].command} --out results/{folder}`", ""]
         parts += [page.markdown, "", page.caption, ""]
         parts += [f"- {sentence}" for sentence in page.sentences]
         parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
-        if {one.protocol for one in records} - {"paper"}:
-            parts += ["### Attack by attack", "", markdown(by_attack(records, "auc"), "auc"), ""]
+        if {result.protocol for result in results} - {"paper"}:
+            parts += ["### Attack by attack", "", _attacks(results), ""]
             parts += [_words(f"results_{folder}_attacks.md"), ""]
         for more, title in FURTHER.get(folder, {}).items():
             further = ROOT / "results" / more / "results.json"
             if further.exists():
-                parts += [f"### {title}", "", *_further(records, further, more), ""]
+                parts += [f"### {title}", "", *_further(results, further, more), ""]
         if published(folder).rows:
-            paper = by_protocol(records)["paper"]
+            paper = by_protocol(results)["paper"]
             parts += ["### Beside the published values", "", _beside(paper, folder), ""]
             parts += [(ROOT / "docs" / f"results_{folder}.md").read_text().strip(), ""]
     return "\n".join(parts)
+
+
+def _attacks(results: Sequence[Result]) -> str:
+    return captioned_markdown(attack_tables(results, "auc"))
 
 
 FURTHER = {
@@ -83,21 +91,22 @@ def _words(name: str) -> str:
 
 def _further(base: list[Result], path: Path, folder: str) -> list[str]:
     """Another run beside the paper's protocol of the first, and its AUCs."""
-    records = load(path)
-    everyone = {one.method for one in records}
-    paper = [one for one in base if one.protocol == "paper" and one.method in everyone]
-    together = by_protocol([*paper, *records])
-    parts = [f"`{records[0].command} --out results/{folder}`", ""]
-    parts += [markdown_side_by_side(together), ""]
-    parts += [f"- {sentence}" for sentence in notes(together)]
-    parts += ["", markdown(by_attack(records, "auc"), "auc"), ""]
+    results = read_results(path)
+    methods = {result.method for result in results}
+    paper = [row for row in base if row.protocol == "paper" and row.method in methods]
+    summaries = by_protocol([*paper, *results])
+    parts = [f"`{results[0].command} --out results/{folder}`", ""]
+    parts += [table_markdown(comparison_table(summaries)), ""]
+    parts += [f"- {sentence}" for sentence in comparison_notes(summaries)]
+    parts += ["", _attacks(results), ""]
     if (path.parent / "tuned.svg").exists():
-        how = json.loads((path.parent / "search.json").read_text())
+        search = json.loads((path.parent / "search.json").read_text())
         parts += [
             "",
-            f"{how['settings']:,} settings (cells without noise among them) were tried on "
-            f"{how['models']} models and {how['records']:,} records in {how['seconds']:.0f} s by "
-            f"{how['workers']} processes on {how['hardware']['cores']} cores.",
+            f"{search['settings']:,} settings (cells without noise among them) were tried on "
+            f"{search['models']} models and {search['records']:,} records in "
+            f"{search['seconds']:.0f} s by {search['workers']} processes on "
+            f"{search['hardware']['cores']} cores.",
         ]
         parts += ["", f"![All settings](../results/{folder}/tuned.svg)"]
     return [*parts, "", _words(f"results_{folder}.md")]
@@ -108,21 +117,21 @@ def _beside(summary: Summary, name: str) -> str:
     columns = {"accuracy": None, "confidence": "confidence", "loss": "loss", "shadow": "shadow"}
     columns |= {"lira": "lira_by_class"}
     theirs = published(name)
-    lines = [["", *columns, "MIDPUT"], [":--", *["--:"] * (len(columns) + 1)]]
+    rows = []
     for method in theirs.rows:
-        cells = [method]
-        measured = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
-        for attack, metric in [*measured, (None, "midput")]:
+        cells: Row = [method]
+        measures = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
+        for attack, metric in [*measures, (None, "midput")]:
             value = theirs.value(method, attack, metric)
             ours = summary.spread(method, attack, metric).mean
             if value is None:
-                cells.append("-")
+                cells.append(MISSING)
                 continue
-            sign = "+" if metric == "midput" else ""
-            cell = f"{ours:{sign}.3f} / {value:{sign}.3f}"
-            cells.append(f"**{cell}**" if abs(ours - value) > 0.03 else cell)
-        lines.append(cells)
-    return _markdown(lines)
+            write = change if metric == "midput" else rate
+            emphasis: Emphasis = "strong" if abs(ours - value) > 0.03 else ""
+            cells.append(Cell(f"{write(ours)} / {write(value)}", emphasis=emphasis))
+        rows.append(cells)
+    return table_markdown(make_table("", ["Method", *columns, "MIDPUT"], rows))
 
 
 def overhead_page() -> str:
@@ -131,39 +140,39 @@ def overhead_page() -> str:
     folder = ROOT / "results" / "overhead"
     if not (folder / "results.json").exists():
         return text
-    records = load(folder / "results.json")
-    page = page_of(records)
-    parts = [f"`{records[0].command} --out results/overhead`", page.markdown, page.caption]
+    results = read_results(folder / "results.json")
+    page = build_page(results)
+    parts = [f"`{results[0].command} --out results/overhead`", page.markdown, page.caption]
     parts.append("\n".join(f"- {sentence}" for sentence in page.sentences))
-    parts.append("![Time of an answer by method](../results/overhead/overhead.svg)")
+    parts.append("![Time of an output by method](../results/overhead/overhead.svg)")
     return _between(text, "overhead", parts)
 
 
 def kernel_page() -> str:
     """docs/kernel.md with its table made anew from the benchmark's result."""
     text = (ROOT / "docs" / "kernel.md").read_text()
-    found = json.loads((ROOT / "results" / "benchmarks" / "kernel.json").read_text())
-    hardware, chosen = found["hardware"], found["settings"]
+    speed = json.loads((ROOT / "results" / "benchmarks" / "kernel.json").read_text())
+    hardware, settings = speed["hardware"], speed["settings"]
     ours = ("kernel, fresh", "call, fresh", "kernel, keyed", "call, keyed")
-    lines = [["rows x classes", "torch, us", *ours, "keyed / fresh", "fresh / floor"]]
-    lines.append([":--", *["--:"] * 7])
-    for shape, row in found["by_shape"].items():
+    headings = ["rows x classes", "torch, us", *ours, "keyed / fresh", "fresh / floor"]
+    rows = []
+    for shape, row in speed["by_shape"].items():
         times = row["microseconds"]
-        torch = min(one["value"] for name, one in times.items() if name.startswith("torch"))
+        torch = min(time["value"] for name, time in times.items() if name.startswith("torch"))
         cells = [shape.replace("x", " x "), f"{torch:,.1f}"]
         cells += [_ratio(row["times_as_fast_as_torch"][name], 1) for name in ours]
         cells += [_ratio(row[name], 2) for name in ("keyed_over_fresh", "fresh_over_floor")]
-        lines.append(cells)
+        rows.append(cells)
     words = (
-        f"Times as fast as the same pipeline in torch {found['versions']['torch']}, float32, by "
-        f"the faster of 1 and {chosen['torch_threads']} threads, in the same round: medians over "
-        f"{chosen['rounds']} rounds with 95% intervals. *kernel* is its entry, *call* the public "
+        f"Times as fast as the same pipeline in torch {speed['versions']['torch']}, float32, by "
+        f"the faster of 1 and {settings['torch_threads']} threads, in the same round: medians over "
+        f"{settings['rounds']} rounds with 95% intervals. *kernel* is its entry, *call* the public "
         "call `DynaNoise()(logits, noise)`, with its checks and, for keyed noise, the look-up of "
         "the key. The floor is drawing as many normals and one softmax, by the faster of NumPy and "
         f"torch. {hardware['processor']}, {hardware['cores']} cores; load before the run "
         f"{hardware['load_before']}."
     )
-    return _between(text, "kernel", [f"`{found['command']}`", _markdown(lines), words])
+    return _between(text, "kernel", [f"`{speed['command']}`", _markdown(headings, rows), words])
 
 
 def gateway_page() -> str:
@@ -172,101 +181,104 @@ def gateway_page() -> str:
     path = ROOT / "results" / "benchmarks" / "gateway.json"
     if not path.exists():
         return text
-    found = json.loads(path.read_text())
-    hardware = found["hardware"]
-    heads = ["as", "model, ms", "clients", "undefended p50, p99", "a second"]
-    lines = [[*heads, "defended p50, p99", "a second", "p50 ratio", "errors"]]
-    lines.append([":--", *["--:"] * 8])
-    direct = []
-    for row in found["rows"]:
-        ways = [row["undefended"], row["defended"]]
-        times = [
-            (f"{one['p50_ms']:,.2f}, {one['p99_ms']:,.2f}", f"{one['requests_per_second']:,.0f}")
-            for one in ways
-        ]
-        mode = {"onnx": "server", "upstream": "proxy"}[row["mode"]]
-        cells = [mode, f"{row['model_ms']:,.2f}", str(row["clients"])]
-        cells += [cell for pair in times for cell in pair]
+    load = json.loads(path.read_text())
+    hardware = load["hardware"]
+    headings = ["as", "model, ms", "clients", "undefended p50, p99", "a second"]
+    headings += ["defended p50, p99", "a second", "p50 ratio", "errors"]
+    rows, direct = [], []
+    for row in load["rows"]:
+        cells = [{"onnx": "server", "upstream": "proxy"}[row["mode"]]]
+        cells += [f"{row['model_ms']:,.2f}", str(row["clients"])]
+        gateways = [row["undefended"], row["defended"]]
+        for gateway in gateways:
+            cells.append(f"{gateway['p50_ms']:,.2f}, {gateway['p99_ms']:,.2f}")
+            cells.append(f"{gateway['requests_per_second']:,.0f}")
         turns = row["p50_ratio_of_each_turn"]
         cells.append(f"{row['p50_ratio']:.3f} [{min(turns):.3f}, {max(turns):.3f}]")
-        lines.append([*cells, str(sum(one["errors"] for one in ways))])
+        rows.append([*cells, str(sum(gateway["errors"] for gateway in gateways))])
         if "direct" in row:
-            asked, behind = row["direct"]["p50_ms"], row["undefended"]["p50_ms"]
             direct.append(
-                f"{asked:,.2f} and {behind:,.2f} ms ({row['clients']} at once, model of "
-                f"{row['model_ms']:,.2f} ms)"
+                f"{row['direct']['p50_ms']:,.2f} and {row['undefended']['p50_ms']:,.2f} ms "
+                f"({row['clients']} at once, model of {row['model_ms']:,.2f} ms)"
             )
     words = (
-        "Milliseconds. In each row the two gateways were asked in turns, by "
-        f"{found['versions']['wrk']} from a process of its own, {hardware['cores']} cores for "
+        "Milliseconds. In each row the two gateways were queried in turns, by "
+        f"{load['versions']['wrk']} from a process of its own, {hardware['cores']} cores for "
         "everything; the ratio of the medians, with the least and greatest of the turns. Model: "
-        f"one answer on one thread. {hardware['processor']}; load before the run "
+        f"one output on one thread. {hardware['processor']}; load before the run "
         f"{hardware['load_before']}."
     )
-    parts = [f"`{found['command']}`", _markdown(lines), words]
+    parts = [f"`{load['command']}`", _markdown(headings, rows), words]
     if direct:
-        parts.append(f"Asked directly, and through an undefended proxy, p50: {'; '.join(direct)}.")
+        parts.append(
+            f"Queried directly, and through an undefended proxy, p50: {'; '.join(direct)}."
+        )
     return _between(text, "load", parts)
 
 
-def _markdown(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:
+    return table_markdown(make_table("", headings, rows))
 
 
 def _between(text: str, name: str, parts: list[str]) -> str:
     """The text with new parts between the comments of that name."""
     block = re.compile(rf"<!-- {name} -->\n.*?<!-- end of {name} -->", re.DOTALL)
     assert len(block.findall(text)) == 1
-    made = "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- end of {name} -->"])
-    return block.sub(lambda _: made, text)
+    new = "\n\n".join([f"<!-- {name} -->", *parts, f"<!-- end of {name} -->"])
+    return block.sub(lambda _: new, text)
 
 
 def cluster_page() -> str:
     """docs/cluster.md with its tables made anew from the benchmarks' results."""
     text = (ROOT / "docs" / "cluster.md").read_text()
-    for name, make in (("million", _million), ("cluster", _cluster)):
-        found = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
-        lines, words = make(found)
-        text = _between(text, name, [f"`{found['command']}`", _markdown(lines), words])
+    for name, build in (("million", _million), ("cluster", _cluster)):
+        results = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
+        table, words = build(results)
+        text = _between(text, name, [f"`{results['command']}`", table, words])
     return text
 
 
-def _million(found: dict[str, Any]) -> tuple[list[list[str]], str]:
-    lines = [["attack", "driver, GiB", "largest worker, GiB", "scores, s", "AUC and TPR, s"]]
-    lines.append([":--", *["--:"] * 4])
-    for row in found["rows"]:
-        peaks = row["peak_memory_gib"], row["peak_memory_gib_of_largest_worker"]
-        times = row["seconds_scores"], row["seconds_metrics"]
-        lines.append([f"`{row['attack']}`", *map(str, (*peaks, *times))])
-    hardware = found["hardware"]
+def _million(results: dict[str, Any]) -> tuple[str, str]:
+    headings = ["attack", "driver, GiB", "largest worker, GiB", "scores, s", "AUC and TPR, s"]
+    measures = ["peak_memory_gib", "peak_memory_gib_of_largest_worker"]
+    measures += ["seconds_scores", "seconds_metrics"]
+    rows: list[Row] = [
+        [Cell(row["attack"], emphasis="code"), *(str(row[name]) for name in measures)]
+        for row in results["rows"]
+    ]
+    hardware = results["hardware"]
     words = (
-        f"Greatest memory of each process; the pool has {found['pool_gib_on_disk']} GiB on disk, "
-        f"in float16, and took {found['seconds_writing']} s to make. {hardware['processor']}, "
+        f"Greatest memory of each process; the pool has {results['pool_gib_on_disk']} GiB on disk, "
+        f"in float16, and took {results['seconds_writing']} s to make. {hardware['processor']}, "
         f"{hardware['cores']} cores; load {hardware['load_average']} afterwards."
     )
-    return lines, words
+    return _markdown(headings, rows), words
 
 
-def _cluster(found: dict[str, Any]) -> tuple[list[list[str]], str]:
-    lines = [["executor", "workers", "seconds", "all stored, s", "same bits as one process"]]
-    lines.append([":--", *["--:"] * 4])
-    for row in found["rows"]:
-        same = {True: "yes", False: "no", None: "-"}[row.get("same_bits_as_in_process")]
-        stored = str(row.get("seconds_all_stored", "-"))
-        name = row["executor"].replace("_", " ")
-        lines.append([name, str(row["workers"]), str(row["seconds"]), stored, same])
-    overhead, hardware = found["overhead"], found["hardware"]
+def _cluster(results: dict[str, Any]) -> tuple[str, str]:
+    headings = ["executor", "workers", "seconds", "all stored, s", "same bits as one process"]
+    same = {True: "yes", False: "no", None: MISSING}
+    rows = [
+        [
+            row["executor"].replace("_", " "),
+            str(row["workers"]),
+            str(row["seconds"]),
+            str(row.get("seconds_all_stored", MISSING)),
+            same[row.get("same_bits_as_in_process")],
+        ]
+        for row in results["rows"]
+    ]
+    overhead, hardware = results["overhead"], results["hardware"]
     words = (
         f"Overhead of a task: {overhead['ms_overhead_a_task']} ms, the mean over "
         f"{overhead['tasks']} on one worker. {hardware['processor']}, {hardware['cores']} cores, "
         f"which driver, head and workers share; load before the run {hardware['load_before']}."
     )
-    return lines, words
+    return _markdown(headings, rows), words
 
 
 def _ratio(metric: dict[str, float], digits: int) -> str:
-    value, low, high = (metric[name] for name in ("value", "low", "high"))
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return with_interval(Metric(**metric), lambda value: f"{value:.{digits}f}")
 
 
 def site_data() -> str:

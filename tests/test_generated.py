@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from docs.generate import PAGES, RECORDS, ROOT
+from docs.generate import PAGES, RESULTS, ROOT
 from dynanoise.core.result import Result
-from dynanoise.report.io.results import load
+from dynanoise.report.io.results import read_results
 from dynanoise.report.summary import summarise
 
 
@@ -20,7 +20,7 @@ def test_generated_pages_are_up_to_date(page: Path) -> None:
 def test_the_committed_records_are_what_the_code_gives(twenty_seeds: list[Result]) -> None:
     """The same versions and processor give the same bits; elsewhere, nearly the same numbers."""
     rows = ("none", "temperature", "static", "dynanoise")  # the peers would take minutes
-    committed = [r for r in load(RECORDS) if r.method in rows and r.protocol == "paper"]
+    committed = [r for r in read_results(RESULTS) if r.method in rows and r.protocol == "paper"]
     assert len(committed) == len(twenty_seeds)
     same_place = (committed[0].versions, committed[0].hardware) == (
         twenty_seeds[0].versions,

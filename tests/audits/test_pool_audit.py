@@ -29,8 +29,8 @@ from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
-from dynanoise.report.render.pages import page_of
-from dynanoise.report.wording.audit import OUT_OF_SCOPE
+from dynanoise.report.pages import build_page
+from dynanoise.report.tables.audit_table import OUT_OF_SCOPE
 from tests.build_audit import given
 
 PROVENANCE = Provenance("made up", "outputs as given", "dynanoise audit made_up.npz")
@@ -140,7 +140,7 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
     assert len(plain) == 1 and once < often - 0.03 < plain[0]
     assert [one.threat.repeats for one in result.records if one.attack is None] == [1, 1, 16]
     text = " ".join(result.sentences)
-    assert "Answers behind dynanoise(base_variance=9.0, lambda_scale=0.0, temperature=10.0" in text
+    assert "Outputs behind dynanoise(base_variance=9.0, lambda_scale=0.0, temperature=10.0" in text
     assert "16 queries a record, averaged" in text and "MIDPUT" in text
 
 
@@ -152,14 +152,14 @@ def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> No
     for sentence in verdicts:
         assert "Threat model: an attacker who sees all probabilities" in sentence
         assert "1 query a record" in sentence or "16 queries a record" in sentence
-        assert "95% intervals over" in sentence and "[." in sentence
-        knows = "knows the defense and its parameters, not its random draws" in sentence
+        assert "95% intervals over" in sentence and " [0." in sentence
+        knows = "knows the defense and its parameters (not its random draws" in sentence
         assert knows == ("behind temperature" in sentence)
     assert OUT_OF_SCOPE in result.sentences
     for words in ("white-box", "observation of the training", "extraction", "earlier versions"):
         assert words in OUT_OF_SCOPE and words in result.to_markdown() and words in result.table()
-    assert page_of(result.records).sentences == result.sentences[: -len(result.notes) or None]
-    assert page_of(result.records).markdown in result.to_markdown()
+    assert build_page(result.records).sentences == result.sentences[: -len(result.notes) or None]
+    assert build_page(result.records).markdown in result.to_markdown()
 
 
 def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from dynanoise.report.render.html import report_html
+from dynanoise.report.evidence_report import build_report
+from dynanoise.report.render.html import render_html
 from tests.build_evidence import evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
@@ -17,7 +18,7 @@ pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     methods = ("none", "noise", "a-name-of-somebody-who-likes-long-names-in-their-files")
-    path.write_text(report_html(evidence(methods=methods)), encoding="utf-8")
+    path.write_text(render_html(build_report(evidence(methods=methods))), encoding="utf-8")
     return path
 
 

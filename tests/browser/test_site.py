@@ -11,9 +11,8 @@ import pytest
 
 from docs.generate import ROOT
 from dynanoise.core.result import Result
-from dynanoise.report.io.results import load
-from dynanoise.report.side_by_side import by_protocol, strongest
-from dynanoise.report.summary import Summary
+from dynanoise.report.io.results import read_results
+from dynanoise.report.summary import Summary, by_protocol
 from tests.browser.site_page import Opened
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
@@ -134,14 +133,14 @@ def test_reduced_motion_stands_still(visit: Opened) -> None:
 def _of_records(link: str, summaries: dict[str, dict[str, Summary]]) -> float:
     folder, protocol, method, attack, metric = map(unquote, link.split("#record/")[1].split("/"))
     if folder not in summaries:
-        records = load(ROOT / "results" / folder / "results.json")
+        records = read_results(ROOT / "results" / folder / "results.json")
         summaries[folder] = {} if protocol == "overhead" else by_protocol(records)
     if protocol == "overhead":
-        rows: list[Result] = load(ROOT / "results" / folder / "results.json")
+        rows: list[Result] = read_results(ROOT / "results" / folder / "results.json")
         return next(one.metrics[metric].value for one in rows if one.method == method)
     summary = summaries[folder][protocol]
     if attack == "strongest" and metric == "asr":
-        return strongest(summary, method)[1].value
+        return summary.strongest(method)[1].value
     return summary.spread(method, None if attack == "-" else attack, metric).interval.value
 
 
@@ -228,7 +227,7 @@ def test_a_number_says_where_it_is_from(visit: Opened) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector("#source[open]")
     said = visit.text("#source")
-    command = load(ROOT / "results" / "cifar10" / "results.json")[0].command
+    command = read_results(ROOT / "results" / "cifar10" / "results.json")[0].command
     assert f"{command} --out results/cifar10" in said and "results/cifar10/results.json" in said
     assert "does not know that there is a defense" in said
     asked = page.url

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from docs.generate import ROOT
-from dynanoise.report.io.samples import load
+from dynanoise.report.io.samples import read_evidence
 from tests.browser.site_page import Opened
 
 
@@ -45,7 +45,7 @@ def test_the_title_promises_nothing_that_the_records_deny(visit: Opened) -> None
 
 
 def test_the_live_picture_says_the_share_that_it_shows(visit: Opened) -> None:
-    evidence = load(ROOT / "results" / "cifar10_adaptive")
+    evidence = read_evidence(ROOT / "results" / "cifar10_adaptive")
     assert evidence.rows is not None
     scores = next(
         one.scores for one in evidence.attacks_on("adaptive", "none") if one.attack == "lira"
@@ -84,7 +84,7 @@ def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
 def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened) -> None:
     compared = set()
     for path in sorted((ROOT / "results").glob("*/results.json")):
-        records = [one for one in load(path.parent).records if one.method == "none"]
+        records = [one for one in read_evidence(path.parent).results if one.method == "none"]
         for protocol in {one.protocol for one in records if one.preset != "audit"} - {"overhead"}:
             seeds = len({one.seed for one in records if one.protocol == protocol})
             link = f"#record/{path.parent.name}/{protocol}/none/-/accuracy"

@@ -20,7 +20,7 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.sensitivity import entropy as sensitivity
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.metrics.roc import roc
-from dynanoise.report.io.samples import load
+from dynanoise.report.io.samples import read_evidence
 from tests.browser.site_page import Opened
 
 
@@ -199,7 +199,7 @@ def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None
                 for one in data["samples"]["scores"]
                 if (one["protocol"], one["method"]) == (name, method)
             )
-            evidence = load(ROOT / "results" / folder)
+            evidence = read_evidence(ROOT / "results" / folder)
             assert evidence.rows is not None
             sample = next(one for one in evidence.attacks_on(name, method) if one.attack == "lira")
             there = ~np.isnan(sample.scores)

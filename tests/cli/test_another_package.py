@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 from dynanoise.cli import app
 from dynanoise.core import registry
 from dynanoise.core.registry import Registry
-from dynanoise.report.io.results import load
+from dynanoise.report.io.results import read_results
 from tests.build_audit import arrays
 from tests.serving import build_served
 
@@ -159,7 +159,7 @@ def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path:
     words += ["--attack", "lead", "--attack", "lira(variance=example)", "--protocol", "paper"]
     words += ["--protocol", "adaptive", "--out", str(tmp_path / "out")]
     found = run(*words)
-    results = load(tmp_path / "out" / "results.json")
+    results = read_results(tmp_path / "out" / "results.json")
     judged = {(one.protocol, one.method, one.attack) for one in results if one.attack}
     methods = ("none", "rounding(decimals=1)", "calm", "calm+rounding")
     pool = ("lead", "lira(variance=example)", "strongest")
@@ -212,7 +212,7 @@ def test_audit_and_tune_take_them(tmp_path: Path) -> None:
     out = tmp_path / "tuned"
     words = ["--trials", "4", "--workers", "1", "--max-nll", "2", "--attack", "lead"]
     run("tune", path, *words, "--out", str(out))
-    results = load(out / "results.json")
+    results = read_results(out / "results.json")
     always = {None, "strongest", "cell_mates(attack=lira)"}  # the last against keyed noise
     assert {one.attack for one in results} == {"lead"} | always
     assert results[0].command.endswith("--max-nll 2 --attack lead")

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 import dynanoise as dn
 from dynanoise.cli import app
-from dynanoise.report.io.results import load
+from dynanoise.report.io.results import read_results
 from tests.build_audit import arrays
 
 
@@ -44,7 +44,7 @@ def test_the_table_goes_to_stdout_and_progress_elsewhere(file: str) -> None:
 def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
     found = run(file, "--out", str(tmp_path / "out"), "--defense", "temperature(temperature=4)")
     assert found.exit_code == 0
-    records = load(tmp_path / "out" / "results.json")
+    records = read_results(tmp_path / "out" / "results.json")
     assert records[0].command == (
         "dynanoise audit outputs.npz --defense 'temperature(temperature=4)' --queries 1 "
         "--queries 16"
@@ -55,7 +55,7 @@ def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
         ("temperature", 16),
     }
     report = (tmp_path / "out" / "report.md").read_text()
-    assert report.startswith("# Audit of outputs\n") and "| Answers | Queries |" in report
+    assert report.startswith("# Audit of outputs\n") and "| Outputs | Queries |" in report
     again = CliRunner().invoke(app, ["show", str(tmp_path / "out" / "results.json")])
     assert again.exit_code == 0 and again.stdout.splitlines()[0] in found.stdout
 
@@ -120,7 +120,7 @@ def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_pat
     out = tmp_path / "out"
     found = run(file, "--defense", str(settings), "--queries", "16", "--out", str(out))
     assert found.exit_code == 0
-    record = load(out / "results.json")[-1]
+    record = read_results(out / "results.json")[-1]
     assert record.command == "dynanoise audit outputs.npz --defense defense.yaml --queries 16"
     assert record.defense["noise"] == {"name": "keyed", "cell_width": 6.0}
     settings.write_text("version: 1\nsecret: " + "5f" * 32)

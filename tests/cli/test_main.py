@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from dynanoise.cli import app
 from dynanoise.core import registry
-from dynanoise.report.io.results import save
+from dynanoise.report.io.results import to_json
 from tests.build_records import overhead_records, records
 
 FEW = ["--defense", "temperature", "--defense", "static", "--defense", "dynanoise"]
@@ -121,13 +121,13 @@ def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
-    save(records(), tmp_path / "results.json")
+    (tmp_path / "results.json").write_text(to_json(records()))
     table = run("show", str(tmp_path / "results.json"))
     assert table.exit_code == 0 and "0.610" in table.stdout and "Threat model" in table.stdout
     as_json = run("show", "--json", str(tmp_path / "results.json"))
     assert as_json.stdout == (tmp_path / "results.json").read_text()
     markdown = run("show", "--markdown", str(tmp_path / "results.json"))
-    assert markdown.stdout.startswith("|  | Test acc. |")
+    assert markdown.stdout.startswith("| Method | Test acc. |")
     assert run("show", str(tmp_path)).stdout == table.stdout  # the folder does as well
 
 
@@ -373,7 +373,7 @@ def test_overhead_is_planned_written_and_shown_again(
     again = run("show", str(Path(out) / "results.json"))
     assert again.stdout == found.stdout
     markdown = run("show", "--markdown", str(Path(out) / "results.json"))
-    assert markdown.stdout.startswith("|  | Time, batch 1 |")
+    assert markdown.stdout.startswith("| Method | Time, batch 1 |")
     as_json = run("bench", "overhead", "--on", "digits", "--json")
     assert as_json.stdout == (Path(out) / "results.json").read_text()
     assert asked[-1][0] == module.OverheadPlan("digits")
@@ -399,7 +399,8 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
     assert "paper: adaptive: adaptive_16:" in shown.replace("strongest", "")
     assert "adaptive_16: the attacker knows the defense and its parameters" in shown
     assert (
-        "asks each query 16 times and averages" in shown and "16 models over 600 records" in shown
+        "queries each record 16 times and averages" in shown
+        and "16 models over 600 records" in shown
     )
     again = run("show", str(tmp_path / "results.json"))
     assert again.stdout == found.stdout

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dynanoise.cli.folder import write_results
-from dynanoise.report.io.results import save
-from dynanoise.report.io.samples import files
+from dynanoise.report.io.results import to_json
+from dynanoise.report.io.samples import encode_run
 from tests.build_evidence import evidence
 from tests.build_records import records
 from tests.cli.test_main import empty_cache, made_up_run, run, torch_missing
@@ -21,7 +21,7 @@ __all__ = ["empty_cache"]  # a fixture for every test here, too
 def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="charts need: pip install 'dynanoise[plot]'")
     made = evidence(queries=(1,))
-    for name, content in files(made.records, made).items():
+    for name, content in encode_run(made.results, made).items():
         (tmp_path / name).write_bytes(content)
     found = run("report", str(tmp_path))
     assert found.exit_code == 0 and found.stderr.count("Wrote") == 2 and found.stdout == ""
@@ -33,7 +33,7 @@ def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
 def test_report_without_matplotlib_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save(records(), tmp_path / "results.json")
+    (tmp_path / "results.json").write_text(to_json(records()))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = run("report", str(tmp_path))
     assert found.exit_code == 2 and "pip install 'dynanoise[plot]'" in found.stderr
@@ -62,7 +62,7 @@ def test_no_report_of_an_earlier_run_stays_without_matplotlib(
     (tmp_path / "report.html").write_text("old")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     made = evidence(queries=(1,))
-    assert write_results(list(made.records), tmp_path, made)
+    assert write_results(list(made.results), tmp_path, made)
     assert "No report.html" in capsys.readouterr().err
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["report.md", "results.json", "samples.npz"]

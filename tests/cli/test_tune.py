@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.report.io.results import load
+from dynanoise.report.io.results import read_results
 from tests.build_audit import arrays
 
 
@@ -49,7 +49,7 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     assert isinstance(configured.defense, DynaNoise)
     marked = re.search(r"> (setting_\d|cells_\d)", found.stdout)
     assert marked is not None and f"defense.yaml: {marked[1]}" in found.stdout
-    records = load(out / "results.json")
+    records = read_results(out / "results.json")
     own = next(one for one in records if one.method == marked[1])
     assert own.defense["base_variance"] == configured.defense.base_variance
     assert records[0].command == (
@@ -60,7 +60,7 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     assert len(settings) == 6 + 40
     how = json.loads((out / "search.json").read_text())
     assert how["settings"] == len(settings) and how["seconds"] > 0 and how["records"] > 0
-    assert b"recommended, judged anew" in (out / "tuned.svg").read_bytes()
+    assert b"recommended, measured anew" in (out / "tuned.svg").read_bytes()
     # The same again.
     again = tmp_path / "again"
     run(file, "--trials", "6", "--workers", "2", "--out", str(again))

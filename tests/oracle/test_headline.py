@@ -6,7 +6,7 @@ import pytest
 
 from dynanoise.core.result import Result
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.wording.findings import findings
+from dynanoise.report.tables.paper_table import findings
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from dynanoise.audits.conditions import parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.report.charts.drawn import NO_RELIABILITY, NO_RISKS
-from dynanoise.report.wording.audit import summaries_of
+from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS
+from dynanoise.report.tables.audit_table import audit_summaries
 from tests.build_audit import arrays, given
 from tests.report.render.test_html import Page
 
@@ -75,7 +75,7 @@ def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: i
 
 def test_undefended_answers_stand_beside_every_query_budget() -> None:
     found = result(models=1, records=400)
-    once, often = summaries_of(found.records).values()
+    once, often = audit_summaries(found.records).values()
     assert once.methods == often.methods == ("none", "dynanoise")
     for attack in ("loss", "strongest"):
         assert once.spread("none", attack, "auc") == often.spread("none", attack, "auc")
@@ -85,9 +85,9 @@ def test_undefended_answers_stand_beside_every_query_budget() -> None:
 def test_what_is_kept_of_one_model_is_what_its_records_say() -> None:
     kept = result(AuditPlan(), models=1, records=400).evidence
     assert kept.rows is not None and kept.risks == ()
-    scored = kept.records[0].counts
+    scored = kept.results[0].counts
     for one in kept.attacks:
-        auc = next(r for r in kept.records if r.attack == one.attack).metrics["auc"].value
+        auc = next(r for r in kept.results if r.attack == one.attack).metrics["auc"].value
         assert one.non_members == scored["scored_non_members"]
         area = np.trapezoid([0, *one.tpr], [0, *one.fpr])
         assert area == pytest.approx(auc, abs=0.02)

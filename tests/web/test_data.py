@@ -15,9 +15,9 @@ import pytest
 from docs.generate import ROOT
 from dynanoise.core.errors import InputError, ResultsFileError
 from dynanoise.metrics.roc import roc
-from dynanoise.report.io.samples import load
+from dynanoise.report.io.samples import read_evidence
 from dynanoise.web.data import citation_of, data_json
-from dynanoise.web.samples import MISSING, samples_of
+from dynanoise.web.sampled_rows import MISSING, sampled_rows
 
 SITE = ROOT / "src" / "dynanoise" / "web"
 LARGEST = 250_000
@@ -74,7 +74,7 @@ def test_cells_are_those_of_records(folder: str) -> None:
 
 def test_ranks_say_what_scores_say() -> None:
     samples = _data()["samples"]
-    evidence = load(ROOT / "results" / samples["folder"])
+    evidence = read_evidence(ROOT / "results" / samples["folder"])
     members = np.array([letter == "1" for letter in samples["members"]])
     assert evidence.rows is not None
     assert (members == evidence.rows.members).all() and 0 < members.sum() < len(members)
@@ -109,7 +109,7 @@ def test_samples_of_other_records_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_without_samples_do() -> None:
-    assert samples_of([]) is None
+    assert sampled_rows([]) is None
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class AuditResult:
         One more for the attacker's own choice among them, and one for utility where test data were
         given.
         """
-        return self.evidence.records
+        return self.evidence.results
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -48,9 +48,9 @@ class AuditResult:
     @property
     def sentences(self) -> list[str]:
         """Verdicts, each with its threat model, query budget and interval; limits; notes."""
-        from dynanoise.report.wording.audit import sentences
+        from dynanoise.report.tables.audit_table import audit_sentences
 
-        return [*sentences(self.records), *self.notes]
+        return [*audit_sentences(self.records), *self.notes]
 
     def table(self, width: int = WIDTH) -> str:
         """The table as plain text, and the sentences.
@@ -58,16 +58,18 @@ class AuditResult:
         Args:
             width: columns of the page.
         """
-        from dynanoise.report.wording.audit import text_table
+        from dynanoise.report.render.console import table_text
+        from dynanoise.report.tables.audit_table import audit_table
 
         lines = [f"- {sentence}" for sentence in self.sentences]
-        return "\n".join([text_table(self.records, width), *lines])
+        return "\n".join([table_text(audit_table(self.records), width), *lines])
 
     def to_markdown(self) -> str:
         """The same as a page of Markdown."""
-        from dynanoise.report.render.markdown import report_md
+        from dynanoise.report.evidence_report import build_report
+        from dynanoise.report.render.markdown import render_markdown
 
-        return report_md(self.evidence)
+        return render_markdown(build_report(self.evidence))
 
     def to_html(self) -> str:
         """The same with charts, as one HTML page that needs nothing else.
@@ -75,9 +77,10 @@ class AuditResult:
         Raises:
             MissingExtraError: if matplotlib is not installed.
         """
-        from dynanoise.report.render.html import report_html
+        from dynanoise.report.evidence_report import build_report
+        from dynanoise.report.render.html import render_html
 
-        return report_html(self.evidence)
+        return render_html(build_report(self.evidence))
 
     def __str__(self) -> str:
         return self.table()

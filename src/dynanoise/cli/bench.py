@@ -89,7 +89,7 @@ def bench(
             return
         with _log_to(log):
             evidence = _run(plan, data, execution, place, out)
-        results = list(evidence.records)
+        results = list(evidence.results)
     try:
         written = out is None or write_results(results, out, evidence)
     finally:

@@ -70,28 +70,30 @@ def write_results(results: list[Result], out: Path, evidence: Evidence | None = 
     Returns:
         True if all files were written.
     """
-    from dynanoise.report.io.samples import files, samples_of
-    from dynanoise.report.render.pages import page_of
+    from dynanoise.report.io.samples import encode_run, has_samples
+    from dynanoise.report.pages import build_page
 
-    page = page_of(results)
-    sampled = samples_of(evidence)
-    if sampled is None:
+    page = build_page(results)
+    if not has_samples(evidence):
         for name in _STALE:
             _remove(out / name)  # they would show other results
-    written = write_files(files(results, sampled), out, page.picture_name, page.picture)
-    if sampled is None or not written:
+    files = encode_run(results, evidence)
+    written = write_files(files, out, page.picture_name, page.picture)
+    if not has_samples(evidence) or not written:
         return written
-    return write_reports(sampled, out)  # Whatever happens to them, the run is not lost.
+    return write_reports(evidence, out)  # Whatever happens to them, the run is not lost.
 
 
 def write_reports(evidence: Evidence, out: Path) -> bool:
     """Write report.md, and report.html where matplotlib is installed; True if they were written."""
-    from dynanoise.report.render.html import report_html
-    from dynanoise.report.render.markdown import report_md
+    from dynanoise.report.evidence_report import build_report
+    from dynanoise.report.render.html import render_html
+    from dynanoise.report.render.markdown import render_markdown
 
-    reports = {"report.md": report_md(evidence).encode()}
+    document = build_report(evidence)
+    reports = {"report.md": render_markdown(document).encode()}
     try:
-        reports["report.html"] = report_html(evidence).encode()
+        reports["report.html"] = render_html(document).encode()
     except MissingExtraError as error:
         typer.echo(f"No report.html: {error}", err=True)
         _remove(out / "report.html")

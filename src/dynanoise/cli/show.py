@@ -34,22 +34,24 @@ def show(
     ] = None,
 ) -> None:
     """Print the table of an earlier run."""
-    from dynanoise.report import by_attack
-    from dynanoise.report.io.results import load
+    from dynanoise.report.io.results import read_results
+    from dynanoise.report.render.console import console_table
+    from dynanoise.report.render.markdown import captioned_markdown
+    from dynanoise.report.tables.attack_table import attack_tables
 
     path = results / _FILE if results.is_dir() else results
     if metric is None:
-        terminal.print_results(load(path), as_json, markdown)
+        terminal.print_results(read_results(path), as_json, markdown)
         return
     if as_json:
         raise InputError("--json prints every metric.", "Leave out --metric.")
-    rows = by_attack.by_attack(load(path), metric)
+    tables = attack_tables(read_results(path), metric)
     if markdown:
-        typer.echo(by_attack.markdown(rows, metric))
+        typer.echo(captioned_markdown(tables))
         return
     stdout = terminal.console()
-    for table in by_attack.tables(rows, metric):
-        stdout.print(table)
+    for table in tables:
+        stdout.print(console_table(table, stdout.width))
 
 
 def report(results: Results) -> None:
@@ -58,13 +60,14 @@ def report(results: Results) -> None:
     report.html is one file that opens offline: leakage by attacker, the effect of a defense and its
     cost, then tables and charts. Charts need matplotlib.
     """
-    from dynanoise.report.io.samples import load
-    from dynanoise.report.render.html import report_html
-    from dynanoise.report.render.markdown import report_md
+    from dynanoise.report.evidence_report import build_report
+    from dynanoise.report.io.samples import read_evidence
+    from dynanoise.report.render.html import render_html
+    from dynanoise.report.render.markdown import render_markdown
 
     folder = results.parent if results.name == _FILE else results
-    evidence = load(folder)
+    document = build_report(read_evidence(folder))
     # report.md first: report.html fails without matplotlib.
-    written = write_files({"report.md": report_md(evidence).encode()}, folder)
-    if not written or not write_files({"report.html": report_html(evidence).encode()}, folder):
+    written = write_files({"report.md": render_markdown(document).encode()}, folder)
+    if not written or not write_files({"report.html": render_html(document).encode()}, folder):
         raise typer.Exit(1)

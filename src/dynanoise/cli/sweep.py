@@ -21,8 +21,10 @@ def sweep(
     """
     from dynanoise.benchmark.sweep import Sweep
     from dynanoise.benchmark.sweep import sweep as run
+    from dynanoise.report.charts.parameter_lines import sweep_plot
     from dynanoise.report.io.results import to_json
-    from dynanoise.report.sweep import sweep_csv, sweep_plot
+    from dynanoise.report.render.csv_file import table_csv
+    from dynanoise.report.tables.sweep_table import sweep_table
 
     plan = Sweep(**vars(options))
     place = place_of(store)
@@ -30,7 +32,7 @@ def sweep(
         raise InputError("There is no store to sweep over.", "Pass its folder to --store.")
     with terminal.working(f"{plan.parameter} on {plan.preset}", plan.plan.steps, out) as advance:
         results = list(run(plan, advance, folder=data, store=place))
-    text = sweep_csv(results)
+    text = table_csv(sweep_table(results))
     typer.echo(text, nl=False)
     if out is None:
         return

@@ -89,12 +89,13 @@ def console() -> Console:
 def print_results(results: list[Result], as_json: bool, markdown: bool = False) -> None:
     """Print results as tables with their sentences, as JSON or as Markdown."""
     from dynanoise.report.io.results import to_json
-    from dynanoise.report.render.pages import page_of
+    from dynanoise.report.pages import build_page
+    from dynanoise.report.render.console import console_table
 
     if as_json:
         typer.echo(to_json(results), nl=False)
         return
-    page = page_of(results)
+    page = build_page(results)
     if markdown:
         lines = [page.markdown, "", page.caption, ""]
         typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in page.sentences)]))
@@ -102,8 +103,8 @@ def print_results(results: list[Result], as_json: bool, markdown: bool = False) 
     from rich.table import Table
 
     stdout = console()
-    for table in page.tables(stdout.width):
-        stdout.print(table)
+    for table in page.tables:
+        stdout.print(console_table(table, stdout.width))
         stdout.print()
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)

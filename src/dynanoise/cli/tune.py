@@ -124,7 +124,8 @@ def _digest(weights: Path | None, pool: Pool) -> str:
 
 
 def _print(tuned: Tuned) -> None:
-    from dynanoise.report.tuned import front_table
+    from dynanoise.report.render.console import console_table
+    from dynanoise.report.tables.settings_table import settings_table
     from dynanoise.tuning.tuning_result import rows_of
 
     kept = sum(tuned.limits.keep(setting) for setting in tuned.tried)
@@ -135,8 +136,8 @@ def _print(tuned: Tuned) -> None:
         f"{len(tuned.tried)} settings tried in {tuned.seconds:.0f} s, {kept} within the limits "
         f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
     )
-    typer.echo("Worst-case MIDPUT by attacker, on records that the search did not use:")
-    terminal.console().print(front_table(rows_of(tuned), tuned.chosen))
+    stdout = terminal.console()
+    stdout.print(console_table(settings_table(rows_of(tuned), tuned.chosen), stdout.width))
     typer.echo(
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
         "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
@@ -145,7 +146,7 @@ def _print(tuned: Tuned) -> None:
 
 def _write(tuned: Tuned, folder: Path) -> bool:
     """Write results with their report, all settings, and the picture; True if all were written."""
-    from dynanoise.report.tuned import search_plot
+    from dynanoise.report.charts.search_front import search_plot
     from dynanoise.tuning.tuning_result import search_json, search_of, settings_json
 
     written = write_results(list(tuned.results), folder)

@@ -114,7 +114,7 @@ class Evidence:
     """Records, and what stands behind them where it was kept.
 
     Attributes:
-        records: of all protocols of one run.
+        results: of all protocols of one run.
         attacks, reliability, risks: of protocols over a pool; empty without one.
         rows: None without a pool.
         notes: what else there is to say, in sentences: what could not be measured, for example.
@@ -123,7 +123,7 @@ class Evidence:
         InputError: without results.
     """
 
-    records: tuple[Result, ...]
+    results: tuple[Result, ...]
     attacks: tuple[AttackSample, ...] = ()
     reliability: tuple[Reliability, ...] = ()
     risks: tuple[Risk, ...] = ()
@@ -131,7 +131,7 @@ class Evidence:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.records:
+        if not self.results:
             raise InputError("There are no results.", "Pass those of one run.")
 
     def attacks_on(self, protocol: str, method: str) -> list[AttackSample]:

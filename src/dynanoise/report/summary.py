@@ -1,4 +1,4 @@
-"""Records of several seeds, put together: what tables, sentences and pictures draw on."""
+"""Results of several seeds put together: the source of tables, sentences and charts."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError
-from dynanoise.core.result import Metric, Result
+from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.metrics import intervals
 
-ON_CELLS = "cell_mates"
-"""Begins the names of attacks that only keyed noise has answers for."""
+CELL_ATTACKS = "cell_mates"
+"""Begins the names of attacks that only keyed noise allows."""
 
 ATTACK_METRICS = {"asr", "auc"}
 UTILITY_METRICS = {
@@ -30,11 +31,11 @@ class Spread:
 
     Attributes:
         values: one for each seed.
-        alone: with one seed, its own interval if it has one.
+        single: the metric with its own interval, where there is one seed.
     """
 
     values: tuple[float, ...]
-    alone: Metric | None = None
+    single: Metric | None = None
 
     @property
     def mean(self) -> float:
@@ -48,93 +49,154 @@ class Spread:
 
     @property
     def interval(self) -> Metric:
-        """The mean with Student's 95% interval over seeds, or the only seed's own."""
-        if self.alone is not None:
-            return self.alone
+        """The mean with Student's 95% interval over seeds, or the only seed's own metric."""
+        if self.single is not None:
+            return self.single
         return intervals.mean(self.values)
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Records of one preset and one protocol.
+    """The results of one preset under one protocol.
 
     Attributes:
-        methods: in the order of the results; the first is the baseline.
-        attacks: likewise, those that all methods have.
+        results: in the order of the seeds.
+        methods: names in the order of the results; the first is the baseline.
+        attacks: names likewise, of the attacks that were run on all methods.
         seeds: in ascending order.
-        special: attacks that only methods of their kind have.
+        special: attacks that were run on some methods only.
     """
 
-    records: tuple[Result, ...]
+    results: tuple[Result, ...]
     methods: tuple[str, ...]
     attacks: tuple[str, ...]
     seeds: tuple[int, ...]
     special: tuple[str, ...] = ()
 
-    def has(self, method: str, attack: str) -> bool:
-        """Whether an attack was run on a method."""
-        return any((one.method, one.attack) == (method, attack) for one in self.records)
+    @property
+    def threat(self) -> ThreatModel:
+        """The protocol's threat model."""
+        return self.results[0].threat
+
+    def select(self, method: str, attack: str | None) -> list[Result]:
+        """Results of one method under one attack (None: utility); empty if it was not run."""
+        return [
+            result for result in self.results if (result.method, result.attack) == (method, attack)
+        ]
+
+    def has(self, method: str, attack: str | None, metric: str | None = None) -> bool:
+        """True if an attack was run on a method, and measured in this metric for every seed."""
+        results = self.select(method, attack)
+        return bool(results) and all(metric in {None, *row.metrics} for row in results)
 
     def spread(self, method: str, attack: str | None, metric: str) -> Spread:
         """A metric of one method under one attack (None: utility), a value for each seed."""
-        found = [
-            record.metrics[metric]
-            for record in self.records
-            if record.method == method and record.attack == attack
-        ]
-        alone = found[0] if len(found) == 1 else None
-        return Spread(tuple(metric.value for metric in found), alone)
+        metrics = [result.metrics[metric] for result in self.select(method, attack)]
+        single = metrics[0] if len(metrics) == 1 else None
+        return Spread(tuple(value.value for value in metrics), single)
+
+    def metric(self, method: str, attack: str | None, metric: str) -> Metric | None:
+        """The mean over seeds with its interval; None where a seed lacks the metric."""
+        if not self.has(method, attack, metric):
+            return None
+        return self.spread(method, attack, metric).interval
 
     def change(self, method: str, attack: str | None, metric: str) -> Spread:
-        """The same, minus the baseline's value of the same seed."""
+        """A metric of one method minus the baseline's of the same seed."""
         after = self.spread(method, attack, metric).values
         before = self.spread(self.methods[0], attack, metric).values
         return Spread(tuple(a - b for a, b in zip(after, before, strict=True)))
 
+    def strongest(self, method: str) -> tuple[str, Metric]:
+        """Title and success of the strongest attack on a method.
 
-def summarise(records: Sequence[Result]) -> Summary:
-    """Puts results together.
+        It is the attacker's own choice where the protocol has one, else the best in hindsight.
+        """
+        if STRONGEST in self.attacks:
+            result = self.select(method, STRONGEST)[0]
+            counts = chosen_attacks(result)
+            most = max(counts, key=lambda name: counts[name])
+            return title_of(most), self.spread(method, STRONGEST, "asr").interval
+        spreads = {name: self.spread(method, name, "asr") for name in self.attacks}
+        most = max(spreads, key=lambda name: spreads[name].mean)
+        return title_of(most), spreads[most].interval
+
+
+def chosen_attacks(result: Result) -> dict[str, int]:
+    """Count for each attack how many targets it was chosen for, from a `STRONGEST` result."""
+    return {
+        name.removeprefix("chosen "): int(metric.value)
+        for name, metric in result.metrics.items()
+        if name.startswith("chosen ")
+    }
+
+
+def attack_title(attack: str) -> str:
+    """The heading of an attack in tables.
+
+    >>> attack_title("lira_by_class"), attack_title(STRONGEST)
+    ('LiRA by class', 'Strongest')
+    """
+    return "Strongest" if attack == STRONGEST else title_of(attack)
+
+
+def summarise(results: Sequence[Result]) -> Summary:
+    """Put the results of one preset and protocol together.
+
+    Args:
+        results: of every method, attack and seed of a run, in any order.
 
     Raises:
-        InputError: if they are none, of several presets or protocols, incomplete, or lack metrics.
+        InputError: if there are none, if they are of several presets or protocols, if some are
+            missing or repeated, or lack metrics.
     """
 
     def distinct(of: Callable[[Result], str | None]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name in map(of, records) if name is not None))
+        return tuple(dict.fromkeys(name for name in map(of, results) if name is not None))
 
-    presets = distinct(lambda record: f"{record.preset} ({record.protocol} protocol)")
+    presets = distinct(lambda result: f"{result.preset} ({result.protocol} protocol)")
     if len(presets) != 1:
         raise InputError(
             f"The results are of {', '.join(presets) or 'nothing'}.",
             "Summarise one preset and protocol at a time.",
         )
-    methods = distinct(lambda record: record.method)
-    every = distinct(lambda record: record.attack)
-    keyed = {record.method for record in records if "noise" in record.defense}
-    seeds = tuple(sorted({record.seed for record in records}))
-    have = {(record.method, record.attack, record.seed) for record in records}
-    who = {name: {c for c, a, _ in have if a == name} for name in every}
+    methods = distinct(lambda result: result.method)
+    attacks = distinct(lambda result: result.attack)
+    seeds = tuple(sorted({result.seed for result in results}))
+    present = {(result.method, result.attack, result.seed) for result in results}
+    keyed = {result.method for result in results if "noise" in result.defense}
+    attacked = {name: {m for m, attack, _ in present if attack == name} for name in attacks}
     on_cells = {
-        name for name in every if name.startswith(ON_CELLS) and who[name] == keyed != {*methods}
+        name
+        for name in attacks
+        if name.startswith(CELL_ATTACKS) and attacked[name] == keyed != {*methods}
     }
-    attacks = tuple(name for name in every if name not in on_cells)
-    want = {(c, a, s) for c in methods for a in (*attacks, None) for s in seeds}
-    want |= {(c, a, s) for c in keyed for a in on_cells for s in seeds}
-    if have != want or len(records) != len(want):
-        missing = sorted(map(str, want - have))
+    general = tuple(name for name in attacks if name not in on_cells)
+    expected = {(m, a, s) for m in methods for a in (*general, None) for s in seeds}
+    expected |= {(m, a, s) for m in keyed for a in on_cells for s in seeds}
+    if present != expected or len(results) != len(expected):
+        missing = sorted(map(str, expected - present))
         raise InputError(
-            f"Of {len(want)} Records {len(missing)} are missing and "
-            f"{len(records) - len(have)} are repeated{': ' if missing else ''}"
+            f"Of {len(expected)} results {len(missing)} are missing and "
+            f"{len(results) - len(present)} are repeated{': ' if missing else ''}"
             f"{', '.join(missing[:3])}.",
             "Pass all results of one run.",
         )
-    for record in records:
-        lacking = (ATTACK_METRICS if record.attack else UTILITY_METRICS) - set(record.metrics)
+    for result in results:
+        lacking = (ATTACK_METRICS if result.attack else UTILITY_METRICS) - set(result.metrics)
         if lacking:
             raise InputError(
-                f"The Result of {record.method}, {record.attack or 'utility'}, seed "
-                f"{record.seed} lacks {', '.join(sorted(lacking))}.",
+                f"The result of {result.method}, {result.attack or 'utility'}, seed "
+                f"{result.seed} lacks {', '.join(sorted(lacking))}.",
                 "Pass results as `dynanoise bench` writes them.",
             )
-    ordered = tuple(sorted(records, key=lambda record: record.seed))
-    return Summary(ordered, methods, attacks, seeds, tuple(sorted(on_cells)))
+    ordered = tuple(sorted(results, key=lambda result: result.seed))
+    return Summary(ordered, methods, general, seeds, tuple(sorted(on_cells)))
+
+
+def by_protocol(results: Sequence[Result]) -> dict[str, Summary]:
+    """Summarise each protocol's results, in the order of the results."""
+    names = dict.fromkeys(result.protocol for result in results)
+    return {
+        name: summarise([result for result in results if result.protocol == name]) for name in names
+    }

@@ -7,13 +7,14 @@ from dataclasses import asdict
 from typing import Any
 
 from dynanoise.core.defense import Method
-from dynanoise.report.tuned import Point, Row, Search
+from dynanoise.report.charts.search_front import Point, SearchPoints
+from dynanoise.report.tables.settings_table import MeasuredSetting
 from dynanoise.tuning.objective import Setting
 from dynanoise.tuning.search import front
 from dynanoise.tuning.tuning import LABEL, NONE, Tuned
 
 
-def rows_of(tuned: Tuned) -> list[Row]:
+def rows_of(tuned: Tuned) -> list[MeasuredSetting]:
     """The best settings and the label with its accuracy, on records that the search did not use."""
     utility: dict[str, dict[str, Any]] = {}
     for result in tuned.results:
@@ -25,7 +26,7 @@ def rows_of(tuned: Tuned) -> list[Row]:
         first = next(iter(by_protocol.values()))
         label = {"the label with its accuracy": ""}
         rows.append(
-            Row(
+            MeasuredSetting(
                 name,
                 label if name == LABEL else describe_setting(tuned.finalists[name]),
                 {protocol: m["midput_worst_case"] for protocol, m in by_protocol.items()},
@@ -54,11 +55,11 @@ def describe_setting(method: Method) -> dict[str, str]:
     return shown | ({"keeps label": ""} if parameters["keep_label"] else {})
 
 
-def search_of(tuned: Tuned) -> Search:
+def search_of(tuned: Tuned) -> SearchPoints:
     """All settings as points of a picture."""
     best = front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
     assert tuned.limits.nll is not None
-    return Search(
+    return SearchPoints(
         tried=[_point(setting) for setting in tuned.tried],
         front=[_point(setting) for setting in best],
         cells=[_point(setting) for setting in front(tuned.cells)],
@@ -66,8 +67,8 @@ def search_of(tuned: Tuned) -> Search:
         plain=tuned.plain.nll,
         limit=tuned.limits.nll,
         queries=tuned.plan.queries,
-        rows=[row for row in rows_of(tuned) if row.name in tuned.finalists],
-        chosen=tuned.chosen,
+        settings=[row for row in rows_of(tuned) if row.name in tuned.finalists],
+        recommended=tuned.chosen,
     )
 
 

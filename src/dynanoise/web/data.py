@@ -1,6 +1,6 @@
-"""`data.json`: what the page shows of committed results and samples. Nothing in it is typed in.
+"""Write `data.json`, the page's numbers, from committed results and samples alone.
 
-Made by ``make docs`` in a clone; the wheel has the file, not the results.
+``make docs`` runs it in a clone; the wheel has the file, not the results.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import Any
 
 import yaml
 
-from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError
-from dynanoise.core.result import OVERHEAD, STRONGEST, Metric, Result
-from dynanoise.report import overhead
+from dynanoise.core.result import OVERHEAD, Metric, Result
 from dynanoise.report.io.published import tables
-from dynanoise.report.io.samples import load
-from dynanoise.report.side_by_side import by_protocol, strongest
-from dynanoise.report.summary import Summary
-from dynanoise.report.wording import audit, threats
-from dynanoise.web.samples import samples_of
+from dynanoise.report.io.samples import read_evidence
+from dynanoise.report.summary import Summary, attack_title, by_protocol
+from dynanoise.report.tables import audit_table, time_table
+from dynanoise.report.wording import threats
+from dynanoise.web.sampled_rows import sampled_rows
 
 FORMAT = "dynanoise-site/1"
 
@@ -43,7 +41,7 @@ DECIMALS = 3
 
 
 def data_json(results: Path, citation: Path) -> str:
-    """The page's data as JSON text; the same files give the same text.
+    """Write the page's data as JSON text; the same files give the same text.
 
     Args:
         results: folder of folders with results.json, and samples.npz where there is one.
@@ -53,83 +51,82 @@ def data_json(results: Path, citation: Path) -> str:
         InputError: if no folder holds results of a benchmark.
         ResultsFileError: if a file cannot be read, or samples are those of other results.
     """
-    runs, times, found = [], None, []
+    runs, times, sampled = [], None, []
     for path in sorted(results.glob("*/results.json")):
-        evidence = load(path.parent)
-        records = evidence.records
-        if audit.of_audit(records):
+        evidence = read_evidence(path.parent)
+        if audit_table.is_audit(evidence.results):
             continue
-        if records[0].protocol == OVERHEAD:
-            times = {**_source(path, records), **_overhead(records)}
+        if evidence.results[0].protocol == OVERHEAD:
+            times = {**_source(path, evidence.results), **_overhead(evidence.results)}
             continue
-        runs.append({**_source(path, records), **_run(records)})
+        runs.append({**_source(path, evidence.results), **_run(evidence.results)})
         if evidence.rows is not None:
-            found.append((path.parent.name, evidence))
+            sampled.append((path.parent.name, evidence))
     if not runs:
         raise InputError(f"{results} holds no results of a benchmark.", "Run `make results`.")
     # Each attacker stands in many protocols: the sentence is kept once.
-    attackers = dict.fromkeys(one["attacker"] for run in runs for one in run["protocols"])
-    place = {sentence: index for index, sentence in enumerate(attackers)}
-    for one in (protocol for run in runs for protocol in run["protocols"]):
-        one["attacker"] = place[one["attacker"]]
+    protocols = [protocol for run in runs for protocol in run["protocols"]]
+    attackers = list(dict.fromkeys(protocol["attacker"] for protocol in protocols))
+    for protocol in protocols:
+        protocol["attacker"] = attackers.index(protocol["attacker"])
     body = {
         "format": FORMAT,
-        "attackers": list(attackers),
+        "attackers": attackers,
         "utility": UTILITY,
         "attack": ATTACK,
-        "titles": _titles(runs),
+        "titles": _titles(protocols),
         "runs": runs,
         "overhead": times,
         "published": tables(),
-        "samples": samples_of(found),
+        "samples": sampled_rows(sampled),
         "citation": citation_of(citation),
     }
     return json.dumps(body, separators=(",", ":"), allow_nan=False) + "\n"
 
 
-def _source(path: Path, records: Sequence[Result]) -> dict[str, Any]:
-    """Where the numbers of a run are from, and the command that makes them again."""
-    record, folder = records[0], path.parent.name
-    machine = record.hardware
+def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
+    """The file of a run's numbers, and the command that measures them again."""
+    result, folder = results[0], path.parent.name
+    machine = result.hardware
     return {
         "folder": folder,
         "file": f"results/{folder}/results.json",
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-        "command": f"{record.command} --out results/{folder}",
-        "dataset": record.dataset,
-        "preset": record.preset,
-        "model": record.model,
-        "versions": dict(record.versions),
+        "command": f"{result.command} --out results/{folder}",
+        "dataset": result.dataset,
+        "preset": result.preset,
+        "model": result.model,
+        "versions": dict(result.versions),
         "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores, "
         f"{machine.get('device')}",
     }
 
 
-def _run(records: Sequence[Result]) -> dict[str, Any]:
+def _run(results: Sequence[Result]) -> dict[str, Any]:
     return {
-        "defenses": {one.method: _defense(one) for one in reversed(records)},
-        "protocols": [_protocol(name, summary) for name, summary in by_protocol(records).items()],
+        "defenses": {result.method: _defense(result) for result in reversed(results)},
+        "protocols": [_protocol(name, summary) for name, summary in by_protocol(results).items()],
     }
 
 
 def _protocol(name: str, summary: Summary) -> dict[str, Any]:
-    first = summary.records[0]
+    first = summary.results[0]
     attacks = (*summary.attacks, *summary.special)
     rows = {}
     for method in summary.methods:
-        title, most = strongest(summary, method)
+        title, success = summary.strongest(method)
         rows[method] = [
-            [title, _cell(most)],
-            [_measured(summary, method, None, metric) for metric in UTILITY],
+            [title, _cell(success)],
+            [_cell(summary.metric(method, None, metric)) for metric in UTILITY],
             [
-                [_measured(summary, method, attack, metric) for metric in ATTACK]
+                [_cell(summary.metric(method, attack, metric)) for metric in ATTACK]
                 for attack in attacks
             ],
         ]
     return {
         "name": name,
-        "attacker": threats.attacker(first.threat),
-        "intervals": threats.intervals(summary),
+        "attacker": threats.threat_sentence(first.threat),
+        "intervals": threats.interval_sentence(summary),
         "seeds": len(summary.seeds),
         "repeats": first.threat.repeats,
         "augmented": first.threat.augmented,
@@ -140,34 +137,24 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
     }
 
 
-def _defense(record: Result) -> dict[str, Any]:
-    """Name and plain parameters; fitted arrays are for no reader."""
-    plain = (str, int, float, bool)
-    found = {key: value for key, value in record.defense.items() if isinstance(value, plain)}
-    noise = record.defense.get("noise")
+def _defense(result: Result) -> dict[str, Any]:
+    """Name and plain parameters, without fitted arrays."""
+    values = result.defense.items()
+    plain = {name: value for name, value in values if isinstance(value, str | int | float | bool)}
+    noise = result.defense.get("noise")
     if isinstance(noise, Mapping):
-        found |= {"noise": noise["name"], "cell_width": noise["cell_width"]}
-    return found
+        plain |= {"noise": noise["name"], "cell_width": noise["cell_width"]}
+    return plain
 
 
-def _measured(
-    summary: Summary, method: str, attack: str | None, metric: str
-) -> int | list[int] | None:
-    """A metric over seeds; None where a seed lacks it, or the attack was not run."""
-    found = [
-        metric in one.metrics
-        for one in summary.records
-        if (one.method, one.attack) == (method, attack)
-    ]
-    return _cell(summary.spread(method, attack, metric).interval) if found and all(found) else None
-
-
-def _cell(metric: Metric) -> int | list[int]:
-    """In thousandths [value, low, high], or the value alone without an interval.
+def _cell(metric: Metric | None) -> int | list[int] | None:
+    """Thousandths [value, low, high], or the value alone without an interval.
 
     >>> _cell(Metric(0.78849, 0.7812, 0.7961)), _cell(Metric(-0.0001))
     ([788, 781, 796], 0)
     """
+    if metric is None:
+        return None
     numbers = [metric.value]
     if metric.low is not None and metric.high is not None:
         numbers += [metric.low, metric.high]
@@ -175,20 +162,20 @@ def _cell(metric: Metric) -> int | list[int]:
     return whole if len(whole) > 1 else whole[0]
 
 
-def _overhead(records: Sequence[Result]) -> dict[str, Any]:
-    summary = overhead.summarise(records)
+def _overhead(results: Sequence[Result]) -> dict[str, Any]:
+    times = time_table.collect_times(results)
     kinds = ("ratio", "ms_per_record", "extra_mib")
     return {
-        "batches": list(summary.batches),
+        "batches": list(times.batches),
         "rows": {
             name: {
-                f"{kind}_batch_{batch}": _plain(summary.metric(name, f"{kind}_batch_{batch}"))
+                f"{kind}_batch_{batch}": _plain(times.metric(name, f"{kind}_batch_{batch}"))
                 for kind in kinds
-                for batch in summary.batches
+                for batch in times.batches
             }
-            for name in summary.methods
+            for name in times.methods
         },
-        "published": dict(overhead.PUBLISHED),
+        "published": dict(time_table.PUBLISHED),
     }
 
 
@@ -198,20 +185,17 @@ def _plain(metric: Metric) -> list[float]:
     return [float(f"{number:.4g}") for number in numbers if number is not None]
 
 
-def _titles(runs: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    names = {name for run in runs for one in run["protocols"] for name in one["attacks"]}
-    return {name: "Strongest" if name == STRONGEST else title_of(name) for name in sorted(names)}
+def _titles(protocols: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    names = {name for protocol in protocols for name in protocol["attacks"]}
+    return {name: attack_title(name) for name in sorted(names)}
 
 
 def citation_of(path: Path) -> dict[str, Any]:
-    """The paper that CITATION.cff asks to cite: title, authors, year, address and BibTeX."""
+    """Read the paper to cite from CITATION.cff: title, authors, year, address and BibTeX."""
     paper = yaml.safe_load(path.read_text(encoding="utf-8"))["preferred-citation"]
-    authors = [(one["given-names"], one["family-names"]) for one in paper["authors"]]
-    arxiv = next(
-        one["value"].removeprefix("arXiv:")
-        for one in paper["identifiers"]
-        if one["value"].startswith("arXiv:")
-    )
+    authors = [(author["given-names"], author["family-names"]) for author in paper["authors"]]
+    identifiers = [identifier["value"] for identifier in paper["identifiers"]]
+    arxiv = next(value[6:] for value in identifiers if value.startswith("arXiv:"))
     key = f"{authors[0][1].lower()}{paper['year']}dynanoise"
     fields = {
         "title": f"{{{paper['title']}}}",

@@ -19,7 +19,7 @@ from dynanoise.audits.endpoint.endpoint_audit import _output as served_output
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import InputError
-from dynanoise.report.io.results import load
+from dynanoise.report.io.results import read_results
 from tests.serving.build_served import OTHER_SECRET, SECRET, defense_file, digest, gateway
 
 for package in ("starlette", "uvicorn", "aiohttp", "orjson", "prometheus_client"):
@@ -173,8 +173,8 @@ def test_what_is_said_of_a_server_that_is_as_configured(
     assert "Answers are probabilities." in text
     assert "The server offers logits; it names the key " in text
     assert "Nothing was seen that is not as configured." in text
-    assert "Answers of the server, 4 queries a record, averaged: " in text
-    records = load(out / "results.json")
+    assert "Outputs of the server, 4 queries a record, averaged: " in text
+    records = read_results(out / "results.json")
     assert {one.method for one in records} == {"served"}
     assert {one.threat.repeats for one in records} == {1, 4}
     assert records[0].command == (
@@ -221,7 +221,7 @@ def test_without_a_defense_the_attacker_knows_of_none(trained: Trained, fresh: s
     found = audit("--url", fresh, *trained.tables, "--budget", 2500)
     assert found.exit_code == 0
     text = " ".join(found.stdout.split())
-    assert "does not know what the server does to them" in text
+    assert "does not know the server's defense" in text
     assert "as configured" not in text and "Noise is new each time" in text
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from io import StringIO
 
 import pytest
-from rich.console import Console
 
 from dynanoise.report.io.published import published
-from dynanoise.report.render.pages import page_of
-from dynanoise.report.render.table import BRACKETS, markdown_table, success_table
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.console import table_text
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.wording.findings import findings
+from dynanoise.report.tables.paper_table import (
+    BRACKETS,
+    findings,
+    paper_table,
+    published_values,
+)
 from tests.build_records import record, records, utility
 
 
@@ -21,10 +24,7 @@ def of(preset: str, protocol: str = "paper") -> Summary:
 
 
 def printed(summary: Summary) -> str:
-    console = Console(width=120, file=StringIO(), color_system=None)
-    console.print(success_table(summary, 120))
-    assert isinstance(console.file, StringIO)
-    return console.file.getvalue()
+    return table_text(paper_table(summary, published_values(summary)), 120)
 
 
 def test_the_check_value_of_midput_follows_from_the_published_row() -> None:
@@ -48,14 +48,14 @@ def test_published_values_stand_in_brackets() -> None:
     found = printed(of("cifar10"))
     assert "(.787)" in found or "(.788)" in found
     assert ("(.612)" in found and "(.501)" in found and "(+.103)" in found) or "(+.104)" in found
-    assert page_of(of("cifar10").records).brackets == BRACKETS
-    assert "(.612)" not in markdown_table(of("cifar10"))
+    assert build_page(of("cifar10").results).brackets == BRACKETS
+    assert "(0.612)" not in build_page(of("cifar10").results).markdown
 
 
 @pytest.mark.parametrize(("preset", "protocol"), [("digits", "paper"), ("cifar10", "other")])
 def test_nothing_is_beside_what_the_paper_did_not_measure(preset: str, protocol: str) -> None:
     assert "(." not in printed(of(preset, protocol))
-    assert page_of(of(preset, protocol).records).brackets == ""
+    assert build_page(of(preset, protocol).results).brackets == ""
 
 
 def test_midput_is_put_over_the_best_peers() -> None:

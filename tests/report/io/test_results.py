@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,16 +12,21 @@ import pytest
 
 from dynanoise.core import files
 from dynanoise.core.errors import InputError, ResultsFileError
-from dynanoise.core.result import Metric
-from dynanoise.report.io.results import from_json, load, save, to_json
+from dynanoise.core.result import Metric, Result
+from dynanoise.report.io.results import from_json, read_results, to_json
 from tests.build_records import records
+
+
+def write(results: Sequence[Result], path: Path) -> None:
+    """As every command writes files."""
+    files.write_atomically(path, to_json(results).encode())
 
 
 def test_records_survive_a_file(tmp_path: Path) -> None:
     rows = records()
     rows[0] = replace(rows[0], metrics={"asr": Metric(0.1, 0.05, 0.2)})
-    save(rows, tmp_path / "results.json")
-    assert load(tmp_path / "results.json") == rows
+    write(rows, tmp_path / "results.json")
+    assert read_results(tmp_path / "results.json") == rows
 
 
 def test_common_fields_are_written_once() -> None:
@@ -36,7 +42,7 @@ def test_numbers_are_not_rounded() -> None:
 
 
 def test_a_file_is_readable_by_others_as_any_file(tmp_path: Path) -> None:
-    save(records(), tmp_path / "results.json")
+    write(records(), tmp_path / "results.json")
     (tmp_path / "plain").write_text("")
     assert (tmp_path / "results.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
@@ -47,7 +53,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: BaseException
 ) -> None:
     path = tmp_path / "results.json"
-    save(records(), path)
+    write(records(), path)
     before = path.read_bytes()
 
     def fail(*args: object) -> None:
@@ -55,7 +61,7 @@ def test_an_interrupted_write_leaves_the_old_file_whole(
 
     monkeypatch.setattr(os, step, fail)
     with pytest.raises(type(error)):
-        save(records()[:3], path)
+        write(records()[:3], path)
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
 
@@ -78,7 +84,7 @@ def test_other_files_are_named(tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
     with pytest.raises(ResultsFileError, match=says):
-        load(path)
+        read_results(path)
 
 
 @pytest.mark.parametrize(
@@ -101,17 +107,17 @@ def test_wrong_values_are_named(field: str, value: object, says: str) -> None:
 
 
 def test_a_folder_with_records_is_recognised(tmp_path: Path) -> None:
-    save(records(), tmp_path / "results.json")
+    write(records(), tmp_path / "results.json")
     with pytest.raises(ResultsFileError, match=r"Did you mean .*results\.json\?"):
-        load(tmp_path)
+        read_results(tmp_path)
 
 
 def test_unreadable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsFileError, match=r"nowhere\.json cannot be read"):
-        load(tmp_path / "nowhere.json")
+        read_results(tmp_path / "nowhere.json")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x80")
     with pytest.raises(ResultsFileError, match="UnicodeDecodeError"):
-        load(tmp_path / "binary")
+        read_results(tmp_path / "binary")
 
 
 def test_no_records_are_refused() -> None:

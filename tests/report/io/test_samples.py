@@ -12,20 +12,20 @@ import pytest
 
 from dynanoise.core.errors import InputError, ResultsFileError
 from dynanoise.core.evidence import Evidence
-from dynanoise.report.io.samples import files, load
+from dynanoise.report.io.samples import encode_run, read_evidence
 from tests.build_evidence import evidence, paper_records
 
 
 def written(folder: Path, found: Evidence) -> None:
-    for name, content in files(found.records, found).items():
+    for name, content in encode_run(found.results, found).items():
         (folder / name).write_bytes(content)
 
 
 def test_everything_comes_back(tmp_path: Path) -> None:
     made = evidence()
     written(tmp_path, made)
-    found = load(tmp_path)
-    assert found.records == made.records and found.rows is not None and made.rows is not None
+    found = read_evidence(tmp_path)
+    assert found.results == made.results and found.rows is not None and made.rows is not None
     pairs: list[tuple[Any, Any]] = [
         *zip(found.attacks, made.attacks, strict=True),
         *zip(found.reliability, made.reliability, strict=True),
@@ -40,15 +40,15 @@ def test_everything_comes_back(tmp_path: Path) -> None:
 
 def test_the_same_evidence_gives_the_same_bytes() -> None:
     made = evidence()
-    assert files(made.records, made) == files(made.records, made)
-    assert set(files(made.records, made)) == {"results.json", "samples.npz"}
+    assert encode_run(made.results, made) == encode_run(made.results, made)
+    assert set(encode_run(made.results, made)) == {"results.json", "samples.npz"}
 
 
 def test_records_alone_have_no_samples(tmp_path: Path) -> None:
     made = Evidence(tuple(paper_records()))
-    assert set(files(made.records, made)) == {"results.json"}
+    assert set(encode_run(made.results, made)) == {"results.json"}
     written(tmp_path, made)
-    assert load(tmp_path).rows is None
+    assert read_evidence(tmp_path).rows is None
 
 
 def test_samples_of_other_records_are_refused(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_samples_of_other_records_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text(path.read_text().replace("0.62", "0.52", 1))
     with pytest.raises(ResultsFileError, match=r"samples.npz was not written together with .*json"):
-        load(tmp_path)
+        read_evidence(tmp_path)
 
 
 def test_damaged_samples_are_refused(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_damaged_samples_are_refused(tmp_path: Path) -> None:
     for damaged in (b"", whole[: len(whole) // 2], b"no archive"):
         path.write_bytes(damaged)
         with pytest.raises(ResultsFileError, match=r"does not hold samples|cannot be read"):
-            load(tmp_path)
+            read_evidence(tmp_path)
 
 
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_pickles_are_not_opened(tmp_path: Path) -> None:
     np.savez(buffer, index=np.array([{"format": "dynanoise-samples/1"}], dtype=object))
     (tmp_path / "samples.npz").write_bytes(buffer.getvalue())
     with pytest.raises(ResultsFileError, match="does not hold samples"):
-        load(tmp_path)
+        read_evidence(tmp_path)
 
 
 def test_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
@@ -86,12 +86,12 @@ def test_arrays_of_other_lengths_are_refused(tmp_path: Path) -> None:
     arrays["rows.ids"] = arrays["rows.ids"][:-1]
     np.savez_compressed(path, **arrays)
     with pytest.raises(ResultsFileError, match=r"rows of \[39, 40\] lengths"):
-        load(tmp_path)
+        read_evidence(tmp_path)
 
 
 def test_a_folder_without_records_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResultsFileError, match=r"results.json cannot be read"):
-        load(tmp_path)
+        read_evidence(tmp_path)
 
 
 def test_there_is_no_evidence_without_records() -> None:

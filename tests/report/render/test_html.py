@@ -10,10 +10,12 @@ from importlib import resources
 import pytest
 
 from dynanoise.core.evidence import Evidence
-from dynanoise.report.charts.charts import FAINT, INK
-from dynanoise.report.render.html import report_html
-from dynanoise.report.render.markdown import report_md
-from dynanoise.report.render.markup import Markup, inline, tag
+from dynanoise.report.charts.style import FAINT, INK
+from dynanoise.report.document import Chart, Document, Section, Text
+from dynanoise.report.evidence_report import build_report
+from dynanoise.report.render.html import inline_svg, render_html
+from dynanoise.report.render.markdown import render_markdown
+from dynanoise.report.table import make_table
 from tests.build_evidence import evidence, paper_records
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
@@ -53,6 +55,14 @@ class Page(HTMLParser):
 
     def said(self, *names: str) -> str:
         return "\n".join(text for name, text in self.words if not names or name in names)
+
+
+def report_html(evidence: Evidence) -> str:
+    return render_html(build_report(evidence))
+
+
+def report_md(evidence: Evidence) -> str:
+    return render_markdown(build_report(evidence))
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +126,8 @@ def test_charts_and_tables_say_what_they_are(both: str) -> None:
 
 def test_names_cannot_break_the_page() -> None:
     made = evidence(methods=("none", EVIL))
-    named = [replace(one, preset=EVIL, command=EVIL, dataset=EVIL) for one in made.records]
-    text = report_html(replace(made, records=tuple(named)))
+    named = [replace(one, preset=EVIL, command=EVIL, dataset=EVIL) for one in made.results]
+    text = report_html(replace(made, results=tuple(named)))
     page = Page(text)
     assert not page.all("script") and 'alert("$x")' in page.said("h1")
     assert "<script" not in text
@@ -127,8 +137,10 @@ def test_names_cannot_break_the_markdown() -> None:
     made = evidence(methods=("none", EVIL))
     text = report_md(made)
     assert "<script" not in text
-    table = [line for line in text.split("\n") if line.startswith("|")]
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert len(tables) == 2
+    for table in tables:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}) == 1
 
 
 def test_the_paper_alone_is_warned_of_first() -> None:
@@ -149,8 +161,8 @@ def test_pools_alone_and_one_budget() -> None:
 def test_who_was_not_run_is_said() -> None:
     made = evidence()
     extra = paper_records(("none", "noise", "selena"))
-    pools = [one for one in made.records if one.protocol != "paper"]
-    page = Page(report_html(replace(made, records=(*extra, *pools))))
+    pools = [one for one in made.results if one.protocol != "paper"]
+    page = Page(report_html(replace(made, results=(*extra, *pools))))
     assert "not run" in page.said("td")
     assert "Not run on a pool of models" in page.said("p")
 
@@ -158,11 +170,11 @@ def test_who_was_not_run_is_said() -> None:
 def test_attacks_are_called_by_their_titles() -> None:
     made = evidence(queries=(1,), paper=False)
     name = "lira(variance=example)"
-    records = tuple(
-        replace(r, attack=name if r.attack == "lira" else r.attack) for r in made.records
+    results = tuple(
+        replace(r, attack=name if r.attack == "lira" else r.attack) for r in made.results
     )
     kept = tuple(replace(s, attack=name if s.attack == "lira" else s.attack) for s in made.attacks)
-    page = Page(report_html(replace(made, records=records, attacks=kept)))
+    page = Page(report_html(replace(made, results=results, attacks=kept)))
     assert "LiRA (variance=example)" in page.said("td", "th") and name not in page.said()
 
 
@@ -185,8 +197,13 @@ def test_the_same_evidence_gives_the_same_page(both: str) -> None:
     assert report_html(evidence()) == both
 
 
-def test_text_is_escaped_unless_it_is_markup() -> None:
-    assert tag("p", "<", Markup("<b>"), title='"') == '<p title="&quot;">&lt;<b></p>'
+def test_texts_of_every_block_are_escaped() -> None:
+    table = make_table("&caption", ["<head>", "x"], [["<row>", '"cell"']])
+    blocks = (Text("<p>: 1 < 2", "lead", led=True), table)
+    made = render_html(Document("<t>", "<s>", "c", (Section("k", "<h2>", blocks),)))
+    assert '<p class="lead"><strong>&lt;p&gt;: </strong>1 &lt; 2</p>' in made
+    assert 'aria-label="&amp;caption"' in made and "&lt;row&gt;" in made and "&lt;h2&gt;" in made
+    assert "<head>" in made and made.count("<head>") == 1 and "<s>" not in made
 
 
 def test_ids_of_pictures_get_a_prefix_and_notes_go() -> None:
@@ -195,10 +212,11 @@ def test_ids_of_pictures_get_a_prefix_and_notes_go() -> None:
         '<defs><style type="text/css">*{a: b}</style><path id="a"/></defs>'
         '<use xlink:href="#a" clip-path="url(#b)"/></svg>'
     )
-    made = inline(file, "c1", "T <", "A")
-    assert "metadata" not in made and "style type" not in made and "T &lt;" in made
-    assert 'id="c1-a"' in made and 'href="#c1-a"' in made and "url(#c1-b)" in made
-    assert 'viewBox="0 0 2 1"' in made
+    chart = Chart("T <", "A", file.encode, make_table("", ["x"], []))
+    made = inline_svg(chart, "c1")
+    assert "metadata" not in made.body and "style" not in made.body
+    assert 'id="c1-a"' in made.body and 'href="#c1-a"' in made.body and "url(#c1-b)" in made.body
+    assert made.box == "0 0 2 1"
 
 
 def luminance(colour: str) -> float:

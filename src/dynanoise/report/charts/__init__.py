@@ -1,1 +1,1 @@
-"""Results in pictures."""
+"""Charts of results as SVG, one kind a file, in one style."""

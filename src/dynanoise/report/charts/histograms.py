@@ -1,4 +1,4 @@
-"""Histograms of the HTML report: scores, reliability, and success by record."""
+"""Histograms of the report: scores, reliability, and success by record."""
 
 from __future__ import annotations
 
@@ -9,52 +9,64 @@ import numpy as np
 
 from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Reliability, Risk
-from dynanoise.report.charts.charts import FAINT, INK, SMALL, WIDE, Chart, finish, short
-from dynanoise.report.charts.plots import bare, svg
+from dynanoise.report.charts.style import (
+    FAINT,
+    INK,
+    SMALL,
+    WIDE,
+    finish_chart,
+    short,
+    strip_axes,
+    svg,
+)
+from dynanoise.report.document import Chart
+from dynanoise.report.table import make_table
 
-MEMBERS, OTHERS = "#D55E00", "#0072B2"
+_MEMBERS, _NON_MEMBERS, _BARS = "#D55E00", "#0072B2", "#56B4E9"
 
 
-def scores(panels: Mapping[str, AttackSample], said: str) -> Chart:
-    """Histograms of one attack's scores of members and of non-members, on one scale.
+def score_chart(panels: Mapping[str, AttackSample], about: str) -> Chart:
+    """Chart histograms of one attack's scores of members and of non-members, on one scale.
 
     Args:
-        panels: by what they are of, with the same edges; undefended first.
-        said: for the title.
+        panels: by title, with the same edges; undefended first.
+        about: the beginning of the chart's title.
     """
     first = next(iter(panels.values()))
-    title = title_of(first.attack)
+    attack = title_of(first.attack)
 
     def draw(figure: Any) -> None:
         rows = figure.subplots(len(panels), 1, sharex=True, sharey=True, squeeze=False)[:, 0]
-        for axes, (name, one) in zip(rows, panels.items(), strict=True):
+        for axes, (name, sample) in zip(rows, panels.items(), strict=True):
             for side, counts, colour, style in (
-                ("members", one.members, MEMBERS, "-"),
-                ("non-members", one.others, OTHERS, "--"),
+                ("members", sample.members, _MEMBERS, "-"),
+                ("non-members", sample.others, _NON_MEMBERS, "--"),
             ):
                 share = counts / max(1, counts.sum())
-                axes.stairs(share, one.edges, color=colour, fill=True, alpha=0.18)
-                axes.stairs(
-                    share, one.edges, color=colour, linewidth=1.3, linestyle=style, label=side
-                )
+                axes.stairs(share, sample.edges, color=colour, fill=True, alpha=0.18)
+                line = {"color": colour, "linewidth": 1.3, "linestyle": style}
+                axes.stairs(share, sample.edges, label=side, **line)
             axes.set_title(short(name, 40), fontsize=9, loc="left", color=INK)
             axes.set_ylabel("share")
-        rows[-1].set_xlabel(f"score of {short(title, 24)}")
-        finish(figure, *rows)
+        rows[-1].set_xlabel(f"score of {short(attack, 24)}")
+        finish_chart(figure, *rows)
 
-    apart = [f"{name} {overlap(one):.0%}" for name, one in panels.items()]
+    overlaps = [f"{name} {overlap(sample):.0%}" for name, sample in panels.items()]
+    title = f"{about}: scores of {attack}"
+    sides = [f"{name}: {side}" for name in panels for side in ("members", "non-members")]
+    columns = [counts for sample in panels.values() for counts in (sample.members, sample.others)]
     return Chart(
-        f"{said}: scores of {title}",
-        f"Histograms of scores of members and non-members; overlap of the two: {', '.join(apart)}.",
-        svg(draw, (SMALL[0], 1.2 + 1.25 * len(panels))),
-        ("score from", "to", *(f"{n}: {side}" for n in panels for side in ("members", "others"))),
-        tuple(
-            (
-                f"{first.edges[b]:.3g}",
-                f"{first.edges[b + 1]:.3g}",
-                *(str(n[b]) for one in panels.values() for n in (one.members, one.others)),
-            )
-            for b in range(len(first.members))
+        title,
+        "Histograms of scores of members and non-members; overlap of the two: "
+        f"{', '.join(overlaps)}.",
+        lambda: svg(draw, (SMALL[0], 1.2 + 1.25 * len(panels))),
+        make_table(
+            title,
+            ["score from", "to", *sides],
+            [
+                [f"{low:.3g}", f"{high:.3g}", *(str(counts[b]) for counts in columns)]
+                for b, (low, high) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True))
+            ],
         ),
     )
 
@@ -65,75 +77,91 @@ def overlap(sample: AttackSample) -> float:
     return float(np.minimum(*sides).sum())
 
 
-def reliability(found: Reliability) -> Chart:
-    """Accuracy against confidence; on the diagonal an answer means what it says."""
-    seen = found.count > 0
-    count = found.count[seen]
-    confidence, accuracy = found.confidence[seen] / count, found.right[seen] / count
-    bins = np.flatnonzero(seen)
-    total = len(found.count)
+def reliability_chart(reliability: Reliability) -> Chart:
+    """Chart accuracy against confidence; on the diagonal the two agree."""
+    filled = reliability.count > 0
+    count = reliability.count[filled]
+    confidence = reliability.confidence[filled] / count
+    accuracy = reliability.right[filled] / count
+    bins = np.flatnonzero(filled)
+    total = len(reliability.count)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=":")
-        axes.bar(
-            (bins + 0.5) / total, accuracy, 0.9 / total, color="#56B4E9", label="accuracy in bin"
-        )
+        axes.bar((bins + 0.5) / total, accuracy, 0.9 / total, color=_BARS, label="accuracy in bin")
         axes.plot(confidence, accuracy, "o", color=INK, markersize=3.5, label="at mean confidence")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("confidence")
         axes.set_ylabel("accuracy")
-        finish(figure, axes)
+        finish_chart(figure, axes)
 
-    error = float(np.abs(found.right - found.confidence).sum() / max(1, found.count.sum()))
+    outputs = reliability.count.sum()
+    error = float(np.abs(reliability.right - reliability.confidence).sum() / max(1, outputs))
+    title = f"{reliability.method}: reliability"
     return Chart(
-        f"{found.method}: reliability",
-        f"Accuracy by confidence in {total} bins over {found.count.sum():,} answers; "
+        title,
+        f"Accuracy by confidence in {total} bins over {outputs:,} outputs; "
         f"calibration error {error:.3f}. On the dotted diagonal confidence is accuracy.",
-        svg(draw, SMALL),
-        ("confidence from", "to", "answers", "mean confidence", "accuracy"),
-        tuple(
-            (f"{b / total:.2f}", f"{(b + 1) / total:.2f}", str(n), f"{c:.3f}", f"{a:.3f}")
-            for b, n, c, a in zip(bins, count, confidence, accuracy, strict=True)
+        lambda: svg(draw, SMALL),
+        make_table(
+            title,
+            ["confidence from", "to", "outputs", "mean confidence", "accuracy"],
+            [
+                [f"{b / total:.2f}", f"{(b + 1) / total:.2f}", str(n), f"{c:.3f}", f"{a:.3f}"]
+                for b, n, c, a in zip(bins, count, confidence, accuracy, strict=True)
+            ],
         ),
     )
 
 
-def risks(found: Sequence[Risk], said: str) -> Chart:
-    """Records by how often the attack is right about them, and what equal records would show."""
-    shown = list(found)
+def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
+    """Chart records by the attack's success on them, beside that of equally exposed records.
+
+    Args:
+        risks: one for each method.
+        about: the end of the title.
+    """
 
     def draw(figure: Any) -> None:
-        panels = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-        for axes, one in zip(panels, shown, strict=True):
-            edges = np.linspace(0, 1, len(one.counts) + 1)
-            axes.stairs(one.counts, edges, fill=True, color="#56B4E9", label="records")
-            axes.stairs(one.expected, edges, color=INK, linestyle="--", label="if all were alike")
-            axes.set_title(short(one.method), fontsize=10, loc="left", color=INK)
+        panels = figure.subplots(len(risks), 1, sharex=True, squeeze=False)[:, 0]
+        for axes, risk in zip(panels, risks, strict=True):
+            edges = np.linspace(0, 1, len(risk.counts) + 1)
+            axes.stairs(risk.counts, edges, fill=True, color=_BARS, label="records")
+            axes.stairs(risk.expected, edges, color=INK, linestyle="--", label="if all were alike")
+            axes.set_title(short(risk.method), fontsize=10, loc="left", color=INK)
             axes.set_ylabel("records")
-            bare(axes)
+            strip_axes(axes)
         panels[-1].set_xlabel("success: how often the attack is right (0.5: guessing)")
-        finish(figure, *panels)
+        finish_chart(figure, *panels)
 
+    bins = len(risks[0].counts)
+    title = f"Success by record, {about}"
     return Chart(
-        f"Success by record, {said}",
+        title,
         "Histograms of records by how often the strongest attack is right about them over the "
-        f"models, for {', '.join(one.method for one in shown)}; dashed: what would be seen if "
-        "it were as good at every record.",
-        svg(draw, (WIDE[0], 1.1 + 1.5 * len(shown))),
-        ("success from", "to", *(f"{one.method}{s}" for one in shown for s in ("", ", alike"))),
-        tuple(_risk_rows(shown)),
+        f"models, for {', '.join(risk.method for risk in risks)}; dashed: the histogram if it were "
+        "as good at every record.",
+        lambda: svg(draw, (WIDE[0], 1.1 + 1.5 * len(risks))),
+        make_table(
+            title,
+            [
+                "success from",
+                "to",
+                *(f"{risk.method}{end}" for risk in risks for end in ("", ", alike")),
+            ],
+            [
+                [
+                    f"{b / bins:.2f}",
+                    f"{(b + 1) / bins:.2f}",
+                    *(
+                        text
+                        for risk in risks
+                        for text in (str(risk.counts[b]), f"{risk.expected[b]:.1f}")
+                    ),
+                ]
+                for b in range(bins)
+            ],
+        ),
     )
-
-
-def _risk_rows(shown: Sequence[Risk]) -> list[tuple[str, ...]]:
-    bins = len(shown[0].counts)
-    return [
-        (
-            f"{b / bins:.2f}",
-            f"{(b + 1) / bins:.2f}",
-            *(text for one in shown for text in (str(one.counts[b]), f"{one.expected[b]:.1f}")),
-        )
-        for b in range(bins)
-    ]

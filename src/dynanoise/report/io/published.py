@@ -1,4 +1,4 @@
-"""The values of arXiv:2505.13362v2, to stand beside ours."""
+"""Published values of arXiv:2505.13362v2."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 _COLUMNS = {"lira_by_class": "lira", None: "accuracy"}
-"""What the paper calls an attack where the name is another here; None stands for utility."""
+"""The paper's column for an attack where its name differs; None stands for utility."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Published:
     midput: Mapping[str, float]
 
     def value(self, method: str, attack: str | None, metric: str) -> float | None:
-        """What was published of an attack's "asr", or (None) of "accuracy" and "midput".
+        """The published "asr" of an attack, or "accuracy" and "midput" of a method (attack None).
 
         >>> published("cifar10").value("dynanoise", "lira_by_class", "asr")
         0.5342
@@ -42,22 +42,22 @@ class Published:
 
 @cache
 def tables() -> Mapping[str, Any]:
-    """All of them, as they stand in ``published.json``."""
+    """All published tables, as they stand in ``published.json``."""
     text = resources.files("dynanoise.report.io").joinpath("published.json").read_text()
-    found: dict[str, Any] = json.loads(text)
-    return found
+    values: dict[str, Any] = json.loads(text)
+    return values
 
 
 def published(preset: str) -> Published:
-    """The tables of a preset's data set; empty where the paper has none.
+    """Select the published values of a preset's data set; empty where the paper has none.
 
     >>> published("digits").rows
     {}
     """
-    everything = tables()
-    columns = everything["columns"]
-    rows = everything["attack_success"].get(preset, {})
+    values = tables()
+    columns = values["columns"]
+    rows = values["attack_success"].get(preset, {})
     return Published(
-        {name: dict(zip(columns, values, strict=True)) for name, values in rows.items()},
-        everything["midput"].get(preset, {}),
+        {name: dict(zip(columns, row, strict=True)) for name, row in rows.items()},
+        values["midput"].get(preset, {}),
     )

@@ -1,4 +1,4 @@
-"""Records to files and back. A file is either whole or not there."""
+"""Results as JSON text, and from files of it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from dynanoise.core.errors import InputError, ResultsFileError
-from dynanoise.core.files import write_atomically
 from dynanoise.core.result import Metric, Result, ThreatModel
 
 FORMAT = "dynanoise-results/1"
 
 
-def to_json(records: Sequence[Result]) -> str:
-    """Records as JSON text: what all have in common once, under ``shared``, the rest in a list.
+def to_json(results: Sequence[Result]) -> str:
+    """Write results as JSON text: fields that all share once, the others in a list.
 
     Raises:
-        InputError: if there is no record.
+        InputError: if there are no results.
     """
-    if not records:
+    if not results:
         raise InputError("There are no results.", "Save at least one.")
-    rows = [asdict(record) for record in records]
+    rows = [asdict(result) for result in results]
     shared = {
         name: value for name, value in rows[0].items() if all(row[name] == value for row in rows)
     }
@@ -37,7 +36,11 @@ def to_json(records: Sequence[Result]) -> str:
 
 
 def from_json(text: str, name: str = "the text") -> list[Result]:
-    """Records from `to_json`'s text.
+    """Read results from the text of `to_json`.
+
+    Args:
+        text: JSON.
+        name: of the text in messages.
 
     Raises:
         ResultsFileError: if it is not such a text.
@@ -49,7 +52,7 @@ def from_json(text: str, name: str = "the text") -> list[Result]:
                 f"{name} has the format {body['format']!r}.",
                 f"This version reads {FORMAT!r}.",
             )
-        return [_record({**body["shared"], **row}) for row in body["results"]]
+        return [_result({**body["shared"], **row}) for row in body["results"]]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         if isinstance(error, ResultsFileError):
             raise
@@ -59,16 +62,16 @@ def from_json(text: str, name: str = "the text") -> list[Result]:
         ) from error
 
 
-def _record(row: dict[str, Any]) -> Result:
+def _result(row: dict[str, Any]) -> Result:
     unknown = set(row) - {field.name for field in fields(Result)}
     if unknown:
         raise ValueError(f"unknown fields {sorted(unknown)}")
     row["threat"] = ThreatModel(**row["threat"])
     row["metrics"] = {name: _metric(name, value) for name, value in row["metrics"].items()}
-    record = Result(**row)
-    if type(record.seed) is not int or not isinstance(record.counts, dict):
-        raise ValueError(f"seed {record.seed!r} and counts {record.counts!r}")
-    return record
+    result = Result(**row)
+    if type(result.seed) is not int or not isinstance(result.counts, dict):
+        raise ValueError(f"seed {result.seed!r} and counts {result.counts!r}")
+    return result
 
 
 def _metric(name: str, value: dict[str, Any]) -> Metric:
@@ -79,13 +82,8 @@ def _metric(name: str, value: dict[str, Any]) -> Metric:
     return metric
 
 
-def save(records: Sequence[Result], path: Path) -> None:
-    """Writes results so that ``path`` is the old file or the whole new one, never a part."""
-    write_atomically(path, to_json(records).encode())
-
-
-def load(path: Path) -> list[Result]:
-    """Records of a file.
+def read_results(path: Path) -> list[Result]:
+    """Read the results of a file.
 
     Raises:
         ResultsFileError: if it cannot be read or holds something else.

@@ -1,4 +1,4 @@
-"""Evidence to files and back: results.json, and samples.npz beside it, which names its digest."""
+"""Evidence as files: results.json, and samples.npz beside it, which holds its digest."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -36,26 +36,33 @@ _NAMED = {
 _KINDS: dict[str, type[Any]] = {"attacks": AttackSample, "reliability": Reliability, "risks": Risk}
 
 
-def files(records: Sequence[Result], evidence: Evidence | None = None) -> dict[str, bytes]:
-    """What to write of a run, by file name: results.json, and samples.npz if any were kept.
+def encode_run(results: Sequence[Result], evidence: Evidence | None = None) -> dict[str, bytes]:
+    """Encode the files of a run: results.json, and samples.npz if samples were kept.
 
-    The same results and evidence give the same bytes.
+    Args:
+        results: of the run.
+        evidence: of the same run; None for results alone.
+
+    Returns:
+        Contents by file name. The same results and evidence give the same bytes.
     """
-    content = to_json(records).encode()
-    found = {RESULTS: content}
-    kept = samples_of(evidence)
-    if kept is not None:
-        found[SAMPLES] = _to_npz(kept, hashlib.sha256(content).hexdigest())
-    return found
+    content = to_json(results).encode()
+    files = {RESULTS: content}
+    if has_samples(evidence):
+        files[SAMPLES] = _to_npz(evidence, hashlib.sha256(content).hexdigest())
+    return files
 
 
-def samples_of(evidence: Evidence | None) -> Evidence | None:
-    """The same evidence if anything was kept beside its results, else None."""
-    return None if evidence is None or evidence.rows is None else evidence
+def has_samples(evidence: Evidence | None) -> TypeGuard[Evidence]:
+    """True if samples were kept beside the results."""
+    return evidence is not None and evidence.rows is not None
 
 
-def load(folder: Path) -> Evidence:
-    """The evidence of a folder that --out named; results alone where it has no samples.
+def read_evidence(folder: Path) -> Evidence:
+    """Read the evidence of a folder that --out named; results alone where it has no samples.
+
+    Args:
+        folder: with results.json.
 
     Raises:
         ResultsFileError: if a file cannot be read, holds something else, or if the samples are
@@ -70,10 +77,10 @@ def load(folder: Path) -> Evidence:
             f"{path} cannot be read ({error.__class__.__name__}).",
             "Pass a folder that `dynanoise bench` or `dynanoise audit` wrote with --out.",
         ) from error
-    records = tuple(from_json(text, str(path)))
+    results = tuple(from_json(text, str(path)))
     samples = folder / SAMPLES
     if not samples.exists():
-        return Evidence(records)
+        return Evidence(results)
     try:
         with np.load(io.BytesIO(samples.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -85,7 +92,7 @@ def load(folder: Path) -> Evidence:
                 f"{samples} was not written together with {path}.",
                 f"Run it with --out again, or remove {SAMPLES} to report results alone.",
             )
-        return _from_arrays(records, index, arrays)
+        return _from_arrays(results, index, arrays)
     except ResultsFileError:
         raise
     except (OSError, EOFError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
@@ -101,13 +108,13 @@ def _to_npz(evidence: Evidence, digest: str) -> bytes:
     arrays: _Arrays = {}
     for kind, names in _NAMED.items():
         parts = getattr(evidence, kind)
-        index[kind] = [{name: getattr(one, name) for name in names} for one in parts]
+        index[kind] = [{name: getattr(part, name) for name in names} for part in parts]
         if not parts:
             continue
         for name in _STACKED[kind]:
-            arrays[f"{kind}.{name}"] = np.stack([getattr(one, name) for one in parts])
+            arrays[f"{kind}.{name}"] = np.stack([getattr(part, name) for part in parts])
         for name in _RAGGED[kind]:
-            pieces = [getattr(one, name) for one in parts]
+            pieces = [getattr(part, name) for part in parts]
             arrays[f"{kind}.{name}"] = np.concatenate(pieces)
             arrays[f"{kind}.{name}.lengths"] = np.array([len(piece) for piece in pieces])
     rows = evidence.rows
@@ -122,29 +129,29 @@ def _to_npz(evidence: Evidence, digest: str) -> bytes:
     return buffer.getvalue()
 
 
-def _from_arrays(records: tuple[Any, ...], index: dict[str, Any], arrays: _Arrays) -> Evidence:
+def _from_arrays(results: tuple[Result, ...], index: dict[str, Any], arrays: _Arrays) -> Evidence:
     parts: dict[str, tuple[Any, ...]] = {}
     for kind, make in _KINDS.items():
-        named = index[kind]
+        entries = index[kind]
         columns: dict[str, Any] = {}
-        for name in _STACKED[kind] if named else ():
+        for name in _STACKED[kind] if entries else ():
             columns[name] = arrays[f"{kind}.{name}"]
-        for name in _RAGGED[kind] if named else ():
+        for name in _RAGGED[kind] if entries else ():
             ends = np.cumsum(arrays[f"{kind}.{name}.lengths"])[:-1]
             columns[name] = np.split(arrays[f"{kind}.{name}"], ends)
         for name, column in columns.items():
-            if len(column) != len(named):
-                raise ValueError(f"{kind}.{name} has {len(column)} rows, not {len(named)}")
+            if len(column) != len(entries):
+                raise ValueError(f"{kind}.{name} has {len(column)} rows, not {len(entries)}")
         parts[kind] = tuple(
-            make(**one, **{name: column[row] for name, column in columns.items()})
-            for row, one in enumerate(named)
+            make(**names, **{name: column[row] for name, column in columns.items()})
+            for row, names in enumerate(entries)
         )
     logits = {name: arrays[f"rows.logits.{i}"] for i, name in enumerate(index["logits"])}
-    about = [arrays[f"rows.{name}"] for name in ("models", "ids", "labels", "members")]
-    sizes = {len(array) for array in (*about, *logits.values())}
-    sizes |= {len(one.scores) for one in parts["attacks"]}
+    fields = [arrays[f"rows.{name}"] for name in ("models", "ids", "labels", "members")]
+    sizes = {len(array) for array in (*fields, *logits.values())}
+    sizes |= {len(sample.scores) for sample in parts["attacks"]}
     if len(sizes) != 1:
         raise ValueError(f"rows of {sorted(sizes)} lengths")
-    rows = Rows(about[0], about[1], about[2], about[3], logits)
+    rows = Rows(fields[0], fields[1], fields[2], fields[3], logits)
     notes = tuple(map(str, index["notes"]))
-    return Evidence(records, parts["attacks"], parts["reliability"], parts["risks"], rows, notes)
+    return Evidence(results, parts["attacks"], parts["reliability"], parts["risks"], rows, notes)

@@ -1,1 +1,1 @@
-"""Tables and reports as text, Markdown and HTML."""
+"""Renderers of tables and reports: terminal, Markdown, HTML and CSV."""

@@ -1,67 +1,79 @@
-"""The report in Markdown, short enough for a pull request."""
+"""Tables and documents as Markdown, short enough for a pull request."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-from dynanoise.core.evidence import Evidence
-from dynanoise.report import canaries, side_by_side
-from dynanoise.report.wording import audit
-from dynanoise.report.wording.verdict import NET_GAIN_NOTE, summaries_of, verdict
+from dynanoise.report.document import Block, Bullets, Details, Document, Figures, Heading, Text
+from dynanoise.report.table import Cell, Table
+
+_EMPHASIS = {"": "{}", "strong": "**{}**", "code": "`{}`"}
 
 
-def report_md(evidence: Evidence) -> str:
-    """The verdict, the protocols side by side, and the command that makes them again.
+def table_markdown(table: Table) -> str:
+    r"""Write a table as Markdown, without its caption.
 
-    Of an audit every attack's row and the sentences about it.
-
-    Args:
-        evidence: of one run; its results are enough.
-
-    Raises:
-        InputError: if the results are not all those of one run, or nobody attacks in them.
+    >>> from dynanoise.report.table import make_table
+    >>> print(table_markdown(make_table("", ["Method", "AUC"], [["a|b", "0.6"]])))
+    | Method | AUC |
+    | :-- | --: |
+    | a\|b | 0.6 |
     """
-    if audit.of_audit(evidence.records):
-        return audit.markdown_page(evidence.records, evidence.notes)
-    summaries = summaries_of(evidence.records)
-    found, record = verdict(summaries), evidence.records[0]
-    parts = [f"# Membership inference on {_escaped(record.preset)}, {_escaped(record.model)}"]
-    if found.warning:
-        parts.append(f"> **{_escaped(found.warning)}**")
-    parts += ["## What leaks", *map(_escaped, found.leaks)]
-    parts += ["## What it would cost to fix", _escaped(found.fix)]
-    parts.append(
-        "\n".join(
-            f"- {_escaped(gain)}" + (f"\n  {_escaped(cost)}" if cost else "")
-            for gain, cost in found.defenses.values()
-        )
-    )
-    parts += [NET_GAIN_NOTE, "## To whom"]
-    parts.append("\n".join(f"- {_escaped(said)}" for said in found.whom))
-    parts += ["## The protocols side by side", _table(*side_by_side.cells(summaries))]
-    if canaries.planted(summaries):
-        header, rows = canaries.cells(summaries)
-        parts += [f"## {canaries.TITLE}", _table([canaries.flat(one) for one in header], rows)]
-        parts += map(_escaped, canaries.notes(summaries))
-    parts += [f"`{record.command}`"]
-    parts += ["## What this does not cover", found.scope]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _table(header: list[str], rows: list[list[str]]) -> str:
-    lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
     lines = [
-        [cell if cell in (":--", "--:") else _escaped(cell).replace("\n", "<br>") for cell in line]
-        for line in lines
+        [escape(column.heading) for column in table.columns],
+        [":--" if column.align == "left" else "--:" for column in table.columns],
+        *([_cell(cell) for cell in row] for row in table.rows),
     ]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _escaped(text: str) -> str:
-    r"""Names come from users' files; they shall not become markup.
+def captioned_markdown(tables: Iterable[Table]) -> str:
+    """Write tables as Markdown, each below its caption."""
+    return "\n\n".join(f"{escape(table.caption)}\n\n{table_markdown(table)}" for table in tables)
 
-    >>> _escaped("a|b <i> lira_by_class `x`")
-    'a\\|b &lt;i&gt; lira\\_by\\_class `x`'
+
+def _cell(cell: Cell) -> str:
+    text = escape(" ".join(filter(None, (cell.text, cell.interval)))).replace("\n", "<br>")
+    note = f"<br>{escape(cell.note)}" if cell.note else ""
+    return _EMPHASIS[cell.emphasis].format(text) + note
+
+
+def escape(text: str) -> str:
+    r"""Escape text, so that names from users' files become no markup; code spans stay.
+
+    >>> escape("a|b <i> lira_by_class _x_ `y`")
+    'a\\|b &lt;i&gt; lira_by_class \\_x\\_ `y`'
     """
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\|*_#~])", r"\\\1", plain)
+    return re.sub(r"([\\|*#~]|(?<![a-zA-Z0-9])_|_(?![a-zA-Z0-9]))", r"\\\1", plain)
+
+
+def render_markdown(document: Document) -> str:
+    """Write the brief sections of a document and its command as Markdown, without charts."""
+    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    for section in document.sections:
+        if section.brief:
+            parts.append(f"## {escape(section.title)}")
+            parts += [_block(block) for block in section.blocks]
+    parts.append("`" + document.command.replace("`", "'") + "`")
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"### {escape(block.text)}"
+        case Text(role="warning"):
+            return f"> **{escape(block.text)}**"
+        case Text():
+            return escape(block.text)
+        case Bullets():
+            return "\n".join(
+                f"- {escape(text)}" + (f"\n  {escape(more)}" if more else "")
+                for text, more in block.items
+            )
+        case Table():
+            return captioned_markdown([block])
+        case Details() | Figures():
+            return ""

@@ -1,1 +1,1 @@
-"""Results in sentences."""
+"""Sentences about attackers and results, the same on every page."""

@@ -1,20 +1,25 @@
-"""What an attacker knows and may do, in words that every page uses."""
+"""Describe an attacker's knowledge and query budget, from the fields of its threat model."""
 
 from __future__ import annotations
 
 from dynanoise.core.result import ThreatModel
 from dynanoise.report.summary import Summary
 
-_SHADOWS = {
-    "same": "models trained and defended like the target",
-    "architecture": "models of another architecture, trained and defended like the target",
-    "recipe": "models that were trained otherwise, behind the same defense",
-    "disjoint": "models of other records only, trained and defended like the target",
+_SHADOW_MODELS = {
+    "same": "shadow models trained and defended like the target",
+    "architecture": "shadow models of another architecture, trained and defended like the target",
+    "recipe": "shadow models trained by another recipe, behind the same defense",
+    "disjoint": "shadow models trained on other records only, like the target otherwise",
+}
+_LIKENESS = {
+    "architecture": "shadow models of another architecture",
+    "recipe": "shadow models trained by another recipe",
+    "disjoint": "shadow models trained on other records only",
 }
 
 
 def budget(threat: ThreatModel) -> str:
-    """Such as "16 queries a record".
+    """Write the query budget.
 
     >>> budget(ThreatModel("", True)), budget(ThreatModel("", True, 4, augmented=True))
     ('1 query a record', '4 queries a record and of each near-duplicate')
@@ -23,34 +28,43 @@ def budget(threat: ThreatModel) -> str:
     return f"{count} a record" + (" and of each near-duplicate" if threat.augmented else "")
 
 
-def asks(threat: ThreatModel) -> str:
-    """Such as "asks each query 16 times and averages".
+def queries(threat: ThreatModel) -> str:
+    """Say how often the attacker queries the target, as the end of a sentence about it.
 
-    >>> asks(ThreatModel("", True, augmented=True))
-    'asks about each record and its near-duplicates once'
+    >>> queries(ThreatModel("", True, augmented=True))
+    'queries each record and its near-duplicates once'
+    >>> queries(ThreatModel("", True, 16))
+    'queries each record 16 times and averages'
     """
-    what = "about each record and its near-duplicates" if threat.augmented else "each query"
-    return f"asks {what} " + (
-        "once" if threat.repeats == 1 else f"{threat.repeats} times and averages"
-    )
+    records = "each record and its near-duplicates" if threat.augmented else "each record"
+    often = "once" if threat.repeats == 1 else f"{threat.repeats} times and averages"
+    return f"queries {records} {often}"
 
 
-def own_models(threat: ThreatModel) -> str:
-    """What the attacker trains, after "has".
+def shadow_models(threat: ThreatModel) -> str:
+    """Name the attacker's own models.
 
-    >>> own_models(ThreatModel("", True, shadows="recipe"))
-    'models that were trained otherwise, behind the same defense'
+    >>> shadow_models(ThreatModel("", True, shadows="recipe"))
+    'shadow models trained by another recipe, behind the same defense'
     """
-    return _SHADOWS[threat.shadows]
+    if not threat.knows_defense:
+        return "shadow models of the same kind, undefended"
+    return _SHADOW_MODELS[threat.shadows]
 
 
-def secret(threat: ThreatModel) -> str:
-    """What the attacker knows of the noise, after "knows the defense and its parameters,".
+def knowledge(threat: ThreatModel) -> str:
+    """Say what the attacker knows of the defense, as the end of a sentence about it.
 
-    >>> secret(ThreatModel("", True)), secret(ThreatModel("", True, key_known=True))
-    ('not its random draws', 'and the secret key of its noise')
+    >>> knowledge(ThreatModel("", False))
+    'does not know of the defense'
+    >>> knowledge(ThreatModel("", True, key_known=True))
+    'knows the defense, its parameters and the secret key of its noise'
     """
-    return "and the secret key of its noise" if threat.key_known else "not its random draws"
+    if not threat.knows_defense:
+        return "does not know of the defense"
+    if threat.key_known:
+        return "knows the defense, its parameters and the secret key of its noise"
+    return "knows the defense and its parameters (not its random draws)"
 
 
 def honest(threat: ThreatModel) -> bool:
@@ -58,33 +72,72 @@ def honest(threat: ThreatModel) -> bool:
     return threat.knows_defense and threat.shadows == "same" and not threat.key_known
 
 
-def who(summary: Summary) -> str:
-    """Who the attacker is, and what the intervals are over, in a sentence or two."""
-    return f"{attacker(summary.records[0].threat)} {intervals(summary)}"
+def attacker(threat: ThreatModel, defense: str = "the defense") -> str:
+    """Name the attacker in a few words.
+
+    Args:
+        threat: its fields decide the words.
+        defense: name or pronoun of the defense.
+
+    >>> attacker(ThreatModel("", False), "it")
+    'an attacker who does not know of it'
+    >>> attacker(ThreatModel("", True, shadows="disjoint"))
+    'an attacker who knows the defense and has shadow models trained on other records only'
+    """
+    if not threat.knows_defense:
+        return f"an attacker who does not know of {defense}"
+    key = " and the secret key of its noise" if threat.key_known else ""
+    models = f" and has {_LIKENESS[threat.shadows]}" if threat.shadows in _LIKENESS else ""
+    return f"an attacker who knows {defense}{key}{models}"
 
 
-def intervals(summary: Summary) -> str:
-    """What the intervals are over, in a sentence."""
-    counts = summary.records[0].counts
+def caution(threat: ThreatModel) -> str:
+    """Say what the numbers of a threat model do not show; empty for an honest one."""
+    if not threat.knows_defense:
+        return (
+            "Success near 0.5 there shows that thresholds learned elsewhere no longer fit, "
+            "not that nothing leaks."
+        )
+    if threat.shadows != "same":
+        return (
+            "Success near 0.5 there shows that models unlike the target say little about it, "
+            "not that nothing leaks."
+        )
+    if threat.key_known:
+        return "Its success, where it exceeds that of the others, is the cost of a leaked key."
+    return ""
+
+
+def under(threat: ThreatModel) -> str:
+    """Name threat model and query budget.
+
+    >>> under(ThreatModel("adaptive_16", True, 16))
+    "threat model 'adaptive_16', 16 queries a record"
+    """
+    return f"threat model '{threat.name}', {budget(threat)}"
+
+
+def threat_sentence(threat: ThreatModel) -> str:
+    """Describe the attacker in a sentence that holds for every data set."""
+    begin = (
+        f"Threat model '{threat.name}', {budget(threat)}: an attacker with black-box access to all "
+        f"output probabilities, who holds the records to be tested, {knowledge(threat)}"
+    )
+    if not threat.knows_defense:
+        return f"{begin}, and has {shadow_models(threat)}."
+    averages = ", averages repeated queries" if threat.repeats > 1 else ""
+    return (
+        f"{begin}, has {shadow_models(threat)}, inverts the deterministic part of the defense"
+        f"{averages}, and chooses attack and threshold on its own models."
+    )
+
+
+def interval_sentence(summary: Summary) -> str:
+    """Say what the 95% intervals of a summary are taken over."""
+    counts = summary.results[0].counts
     if "models" in counts:
         over = f"over {counts['models']} models and {counts.get('pool', 0):,} records"
     else:
         seeds = len(summary.seeds)
         over = f"over {seeds} seeds" if seeds > 1 else "of one model at fixed thresholds"
     return f"95% intervals are {over}."
-
-
-def attacker(threat: ThreatModel) -> str:
-    """Who the attacker is, in a sentence that holds for every data set."""
-    begin = (
-        f"Threat model '{threat.name}', {budget(threat)}: somebody with black-box access to all "
-        "probabilities of an answer, who holds the records to be tested"
-    )
-    if not threat.knows_defense:
-        return f"{begin} and models of the same kind, but does not know that there is a defense."
-    averages = " and averages the answers" if threat.repeats > 1 else ""
-    return (
-        f"{begin}, knows the defense and its parameters, {secret(threat)}, has "
-        f"{own_models(threat)}, undoes what can be undone{averages}, and chooses attack and "
-        "threshold on those models."
-    )

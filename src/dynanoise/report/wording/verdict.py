@@ -1,4 +1,4 @@
-"""What results say in plain words: what leaks, to whom, what a defense changes, what that costs.
+"""The verdict of a benchmark in plain words: leak, attackers, gain and cost of each defense.
 
 Every sentence with a number names its threat model, its query budget and its interval.
 """
@@ -9,24 +9,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.result import OVERHEAD, STRONGEST, Metric, Result, ThreatModel
-from dynanoise.report.side_by_side import by_protocol, strongest
-from dynanoise.report.summary import Summary
+from dynanoise.core.result import OVERHEAD, STRONGEST, Metric, Result
+from dynanoise.report import numbers
+from dynanoise.report.numbers import change
+from dynanoise.report.summary import Summary, by_protocol
 from dynanoise.report.wording import threats
-from dynanoise.report.wording.threats import budget, who
+from dynanoise.report.wording.threats import budget, under
 
-NOT_RUN = (
-    "The honest protocol was not run. Everything below is about an attacker who does not know of "
-    "the defense; it says nothing about one who knows it, undoes it and asks again. Run "
-    "`dynanoise bench` with --protocol adaptive before relying on any of it."
-)
-_SCOPE = (
-    "Not tested, so not covered by anything said here: an attacker with white-box access to the "
-    "weights, one who observed the training, one who extracts the model and attacks the copy, one "
-    "who compares with earlier versions of the model, {near}and data other than these."
+NET_GAIN_NOTE = (
+    "Net gain is MIDPUT's worst case: the fall in the strongest attack's balanced accuracy minus "
+    "the fall in test accuracy."
 )
 
 _TPRS = {"tpr@0.001": "0.1%", "tpr@0.01": "1%"}
+
+_COSTS = {
+    "accuracy": "test accuracy",
+    "ece": "calibration error",
+    "nll": "negative log-likelihood (nats)",
+    "label_flips": "changed labels",
+}
 
 
 @dataclass(frozen=True)
@@ -34,138 +36,133 @@ class Verdict:
     """The plain-language part of a report.
 
     Attributes:
-        warning: that the honest protocol was not run; "" where it was.
-        leaks: what the undefended model gives away, a sentence for each protocol.
-        whom: who the attackers are, likewise.
-        fix: which defense gains most, in a sentence.
-        defenses: by name, what each defense changes, and what it costs ("" where it was not run).
-        scope: what was not tested.
+        warning: a sentence if the honest protocol was not run; empty if it was.
+        leaks: the leak of the undefended model, a sentence for each protocol.
+        attackers: their descriptions, likewise.
+        best: the defense that gains most, in a sentence.
+        defenses: by name, the change by each defense, and its cost (empty where it was not run).
+        scope: attackers that were not tested.
     """
 
     warning: str
     leaks: tuple[str, ...]
-    whom: tuple[str, ...]
-    fix: str
+    attackers: tuple[str, ...]
+    best: str
     defenses: Mapping[str, tuple[str, str]]
     scope: str
 
 
-def summaries_of(records: Sequence[Result]) -> dict[str, Summary]:
-    """A summary for each protocol: the paper's first, then pools by query budget.
+def rank_protocols(results: Sequence[Result]) -> dict[str, Summary]:
+    """Summarise each protocol: those of other attackers first, then honest ones by query budget.
 
     Raises:
-        InputError: if nobody attacks in these results.
+        InputError: if the results are of time and memory, or not all those of one run.
     """
-    if any(record.protocol == OVERHEAD for record in records):
+    if any(result.protocol == OVERHEAD for result in results):
         raise InputError(
-            "These results are of time and memory; nobody attacks in them.",
+            "These results are of time and memory; they measure no attack.",
             "Pass results of attacks, or print these with `dynanoise show`.",
         )
-    found = by_protocol(records)
+    summaries = by_protocol(results)
 
     def rank(name: str) -> tuple[bool, bool, int]:
-        threat = _threat(found[name])
+        threat = summaries[name].threat
         return threats.honest(threat), threat.augmented, threat.repeats
 
-    order = sorted(found, key=rank)
-    return {name: found[name] for name in order}
+    return {name: summaries[name] for name in sorted(summaries, key=rank)}
 
 
 def honest(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
-    """Those whose attacker knows the defense and has models like the target."""
-    return {name: one for name, one in summaries.items() if _honest(one)}
+    """Select protocols whose attacker knows the defense and has models like the target."""
+    return {name: one for name, one in summaries.items() if threats.honest(one.threat)}
 
 
 def verdict(summaries: Mapping[str, Summary]) -> Verdict:
-    """The verdict of `summaries_of`."""
-    judged = honest(summaries)
-    warning = "" if judged else NOT_RUN
-    main = judged or dict(summaries)
+    """Write the verdict of summaries as `rank_protocols` orders them."""
+    main = honest(summaries) or dict(summaries)
     baseline = next(iter(summaries.values())).methods[0]
-    everyone = dict.fromkeys(name for one in summaries.values() for name in one.methods)
-    defenses = {name: _defense(name, main, baseline) for name in everyone if name != baseline}
-    leaks = _merged([(_leak(one, baseline), one) for one in main.values()])
-    leaks += [_beside(one, baseline) for name, one in summaries.items() if name not in main]
-    whom = tuple(who(one) for one in summaries.values())
-    asked_near = any(_threat(one).augmented for one in summaries.values())
-    scope = _SCOPE.format(near="" if asked_near else "one who asks near-duplicates of a record, ")
-    return Verdict(warning, tuple(leaks), whom, _fix(main, baseline), defenses, scope)
+    methods = dict.fromkeys(name for summary in summaries.values() for name in summary.methods)
+    defenses = {name: _defense(name, main, baseline) for name in methods if name != baseline}
+    leaks = _merged([(_leak(summary, baseline), summary) for summary in main.values()])
+    leaks += [_other(summary, baseline) for name, summary in summaries.items() if name not in main]
+    attackers = [
+        f"{threats.threat_sentence(summary.threat)} {threats.interval_sentence(summary)}"
+        for summary in summaries.values()
+    ]
+    warning, scope = _warning(summaries), _scope(summaries)
+    return Verdict(warning, tuple(leaks), tuple(attackers), _best(main, baseline), defenses, scope)
 
 
-def with_interval(metric: Metric, sign: str = "") -> str:
-    """Such as "0.623 [0.603, 0.644]"; says so where there is no interval.
-
-    >>> with_interval(Metric(0.5, 0.25, 0.75)), with_interval(Metric(0.01), "+")
-    ('0.500 [0.250, 0.750]', '+0.010 (no interval)')
-    """
-    if metric.low is None or metric.high is None:
-        return f"{metric.value:{sign}.3f} (no interval)"
-    return f"{metric.value:{sign}.3f} [{metric.low:{sign}.3f}, {metric.high:{sign}.3f}]"
-
-
-def under(threat: ThreatModel) -> str:
-    """Such as "threat model 'adaptive_16', 16 queries a record"."""
-    return f"threat model '{threat.name}', {budget(threat)}"
-
-
-def _threat(summary: Summary) -> ThreatModel:
-    return summary.records[0].threat
-
-
-def _honest(summary: Summary) -> bool:
-    return threats.honest(_threat(summary))
-
-
-def _metric(summary: Summary, method: str, attack: str | None, name: str) -> Metric | None:
-    """With its interval; None where the results lack it, as too few non-members leave a TPR out."""
-    rows = [one for one in summary.records if (one.method, one.attack) == (method, attack)]
-    if not rows or any(name not in one.metrics for one in rows):
-        return None
-    return summary.spread(method, attack, name).interval
-
-
-def _leak(summary: Summary, baseline: str) -> str:
-    """What the undefended model gives away, to one attacker."""
-    title, found = strongest(summary, baseline)
-    attack = STRONGEST if STRONGEST in summary.attacks else None
-    more = []
-    if attack is not None:
-        auc = _metric(summary, baseline, attack, "auc")
-        more += [] if auc is None else [f"AUC {with_interval(auc)}"]
-        for name, rate in _TPRS.items():
-            tpr = _metric(summary, baseline, attack, name)
-            more += [] if tpr is None else [f"{with_interval(tpr)} of members at {rate} FPR"]
-    beyond = f"; {', '.join(more)}" if more else ""
-    lead = "Undefended, answers give away who was in the training data"
-    if found.low is None:
-        lead = "Undefended, the strongest attack was measured once"
-    elif found.low <= 0.5:
-        lead = "Undefended, no leak was measured"
+def _warning(summaries: Mapping[str, Summary]) -> str:
+    if honest(summaries):
+        return ""
+    attackers = dict.fromkeys(threats.attacker(one.threat) for one in summaries.values())
     return (
-        f"{lead}: the strongest attack ({title}) tells members from non-members with balanced "
-        f"accuracy {with_interval(found)}, where 0.5 is guessing{beyond}"
+        f"The honest protocol was not run. Everything below is about {', and '.join(attackers)}; "
+        "it says nothing about an attacker who knows the defense, lacks its key, has shadow models "
+        "like the target and repeats queries. Run `dynanoise bench` with --protocol adaptive "
+        "before relying on any of it."
     )
 
 
-def _merged(said: Sequence[tuple[str, Summary]]) -> list[str]:
-    """Sentences with their threat models; what is the same for several is said once."""
+def _scope(summaries: Mapping[str, Summary]) -> str:
+    near = any(summary.threat.augmented for summary in summaries.values())
+    untested = [
+        "white-box access to the weights",
+        "observation of the training",
+        "extraction of the model and attacks on the copy",
+        "comparison with earlier versions of the model",
+        *([] if near else ["queries of near-duplicates of a record"]),
+        "data other than these",
+    ]
+    return f"Not tested, so not covered by any sentence here: {', '.join(untested)}."
+
+
+def _leak(summary: Summary, baseline: str) -> str:
+    """The leak of the undefended model to one attacker."""
+    title, success = summary.strongest(baseline)
+    more = []
+    if STRONGEST in summary.attacks:
+        auc = summary.metric(baseline, STRONGEST, "auc")
+        more += [] if auc is None else [f"AUC {_text(auc)}"]
+        for name, rate in _TPRS.items():
+            tpr = summary.metric(baseline, STRONGEST, name)
+            more += [] if tpr is None else [f"{_text(tpr)} of members at {rate} FPR"]
+    lead = "Undefended, outputs reveal which records were in the training data"
+    if success.low is None:
+        lead = "Undefended, the strongest attack was measured once"
+    elif success.low <= 0.5:
+        lead = "Undefended, no leak was measured"
+    return (
+        f"{lead}: the strongest attack ({title}) tells members from non-members with balanced "
+        f"accuracy {_text(success)}, where 0.5 is guessing{'; ' if more else ''}{', '.join(more)}"
+    )
+
+
+def _text(metric: Metric, write: numbers.Write = numbers.rate) -> str:
+    return numbers.with_interval(metric, write, "(no interval)")
+
+
+def _merged(sentences: Sequence[tuple[str, Summary]]) -> list[str]:
+    """Sentences with their threat models; equal ones are merged into one."""
     by_text: dict[str, list[str]] = {}
-    for text, summary in said:
-        by_text.setdefault(text, []).append(under(_threat(summary)))
-    return [f"{text} ({'; '.join(who)}; 95% intervals)." for text, who in by_text.items()]
+    for text, summary in sentences:
+        by_text.setdefault(text, []).append(under(summary.threat))
+    return [f"{text} ({'; '.join(names)}; 95% intervals)." for text, names in by_text.items()]
 
 
-def _beside(summary: Summary, baseline: str) -> str:
-    """What the paper's attacker sees, beside honest ones."""
+def _other(summary: Summary, baseline: str) -> str:
+    """The success of an attacker who is not an honest one, beside those who are."""
     parts = []
     for name in summary.methods:
-        _, found = strongest(summary, name)
-        who = "undefended" if name == baseline else f"with {name}"
-        parts.append(f"{with_interval(found)} {who}")
+        _, success = summary.strongest(name)
+        parts.append(f"{_text(success)} {'undefended' if name == baseline else f'with {name}'}")
+    attacker = threats.attacker(summary.threat)
+    choice = "of its own choice" if STRONGEST in summary.attacks else "in hindsight"
     return (
-        f"An attacker who does not know of the defense reaches {', '.join(parts)} "
-        f"({under(_threat(summary))}, strongest attack in hindsight, 95% intervals). Success near "
-        "0.5 there shows that thresholds learned elsewhere no longer fit, not that nothing leaks."
+        f"{attacker[0].upper()}{attacker[1:]} reaches {', '.join(parts)} "
+        f"({under(summary.threat)}, strongest attack {choice}, 95% intervals). "
+        f"{threats.caution(summary.threat)}"
     )
 
 
@@ -181,91 +178,85 @@ def _sign(metric: Metric) -> int | None:
 
 
 def _defense(name: str, summaries: Mapping[str, Summary], baseline: str) -> tuple[str, str]:
-    """What one defense changes against each attacker, and what it costs."""
-    run = [one for one in summaries.values() if name in one.methods]
+    """The change by one defense against each attacker, and its cost."""
+    run = [summary for summary in summaries.values() if name in summary.methods]
     if not run:
-        asked = "; ".join(under(_threat(one)) for one in summaries.values())
-        return f"{name} was not run here ({asked}): no interval and no verdict on it.", ""
-    said = []
-    for one in run:
-        title, found = strongest(one, name)
-        _, before = strongest(one, baseline)
-        gain = (
-            f"the strongest attack ({title}) has {with_interval(found)} instead of "
-            f"{with_interval(before)}, a net gain of {with_interval(_net(one, name), '+')}"
+        models = "; ".join(under(summary.threat) for summary in summaries.values())
+        return f"{name} was not run here ({models}): no interval and no verdict on it.", ""
+    gains = []
+    for summary in run:
+        title, after = summary.strongest(name)
+        _, before = summary.strongest(baseline)
+        gains.append(
+            (
+                f"the strongest attack ({title}) has {_text(after)} instead of {_text(before)}, "
+                f"a net gain of {_text(_net(summary, name), change)}",
+                summary,
+            )
         )
-        said.append((gain, one))
-    gains = " ".join(text[0].upper() + text[1:] for text in _merged(said))
-    return f"{_lead(name, run)}: {gains}", _cost(run[-1], name, baseline)
+    sentences = " ".join(text[0].upper() + text[1:] for text in _merged(gains))
+    return f"{_lead(name, run)}: {sentences}", _cost(run[-1], name, baseline)
 
 
 def _lead(name: str, run: Sequence[Summary]) -> str:
-    """The judgement: what the intervals of the net gain allow to say."""
-    nets = [_net(one, name) for one in run]
+    """The judgement that the intervals of the net gain allow."""
+    nets = [_net(summary, name) for summary in run]
     signs = [_sign(net) for net in nets]
     if None in signs:
         return f"{name} was run too few times for a judgement"
     if all(net.low == net.high == 0 for net in nets):
         return f"{name} changes nothing for this attacker"
     if all(sign == 1 for sign in signs):
-        return f"{name} gains more than it costs{_unaware(run[0])}"
+        return f"{name} gains more than it costs{_against(run)}"
     if 1 not in signs:
         worse = all(sign == -1 for sign in signs)
         return f"{name} costs more than it gains" if worse else f"{name} has no measurable net gain"
-    good = [one for one, sign in zip(run, signs, strict=True) if sign == 1]
-    bad = [one for one, sign in zip(run, signs, strict=True) if sign != 1]
-    at, not_at = (", ".join(budget(_threat(one)) for one in part) for part in (good, bad))
+    good = [summary for summary, sign in zip(run, signs, strict=True) if sign == 1]
+    bad = [summary for summary, sign in zip(run, signs, strict=True) if sign != 1]
+    at, not_at = (", ".join(budget(one.threat) for one in part) for part in (good, bad))
     return f"{name} gains more than it costs at {at}, but not at {not_at}"
 
 
-def _unaware(summary: Summary) -> str:
-    """Beside every gain against a weaker attacker."""
-    if _honest(summary):
-        return ""
-    if _threat(summary).knows_defense:
-        return f" against an attacker who has {threats.own_models(_threat(summary))}"
-    return " against an attacker who does not know of it"
+def _against(summaries: Sequence[Summary]) -> str:
+    """The attackers' names beside a gain, where they are not honest ones."""
+    others = [one.threat for one in summaries if not threats.honest(one.threat)]
+    names = dict.fromkeys(threats.attacker(threat, "it") for threat in others)
+    return "".join(f" against {name}" for name in names)
 
 
 def _cost(summary: Summary, name: str, baseline: str) -> str:
-    """Accuracy and calibration, before and after."""
+    """Accuracy, calibration and labels, before and after."""
     parts = []
-    for metric, said in (
-        ("accuracy", "test accuracy"),
-        ("ece", "calibration error"),
-        ("nll", "negative log-likelihood (nats)"),
-        ("label_flips", "changed labels"),
-    ):
-        after, before = (_metric(summary, who, None, metric) for who in (name, baseline))
+    for metric, title in _COSTS.items():
+        after, before = (summary.metric(method, None, metric) for method in (name, baseline))
         if after is None or before is None:
             continue
         if metric != "label_flips" or after.value > 0:
-            parts.append(f"{said} {with_interval(after)} instead of {with_interval(before)}")
-    return f"Cost: {', '.join(parts)} ({under(_threat(summary))}, 95% intervals)."
+            parts.append(f"{title} {_text(after)} instead of {_text(before)}")
+    return f"Cost: {', '.join(parts)} ({under(summary.threat)}, 95% intervals)."
 
 
-def _fix(summaries: Mapping[str, Summary], baseline: str) -> str:
-    """The defense that gains most against the attacker who asks most."""
+def _best(summaries: Mapping[str, Summary], baseline: str) -> str:
+    """The defense that gains most against the attacker with the largest query budget."""
     summary = list(summaries.values())[-1]
-    nets = {one: _net(summary, one) for one in summary.methods if one != baseline}
-    against = f"{under(_threat(summary))}, 95% intervals"
+    nets = {name: _net(summary, name) for name in summary.methods if name != baseline}
+    against = f"{under(summary.threat)}, 95% intervals"
     if not nets:
-        return f"No defense was measured against this attacker ({under(_threat(summary))})."
-    best = max(nets, key=lambda one: nets[one].value)
+        return f"No defense was measured against this attacker ({under(summary.threat)})."
+    best = max(nets, key=lambda name: nets[name].value)
     count = f"{len(nets)} defenses" if len(nets) > 1 else "one defense"
-    net = with_interval(nets[best], "+")
+    net = _text(nets[best], change)
     sign = _sign(nets[best])
     if sign == 1:
         accuracy, before = (
-            summary.spread(one, None, "accuracy").interval for one in (best, baseline)
+            summary.spread(name, None, "accuracy").interval for name in (best, baseline)
         )
-        _, after = strongest(summary, best)
+        _, after = summary.strongest(best)
         remains = after.low is not None and after.low > 0.5
         left = " It reduces the leak; it does not end it." if remains else ""
         return (
-            f"Of {count} measured, {best} gains most{_unaware(summary)}: a net gain of {net}, with "
-            f"test accuracy {with_interval(accuracy)} instead of {with_interval(before)} "
-            f"({against}).{left}"
+            f"Of {count} measured, {best} gains most{_against([summary])}: a net gain of {net}, "
+            f"with test accuracy {_text(accuracy)} instead of {_text(before)} ({against}).{left}"
         )
     if sign is None:
         return (
@@ -276,9 +267,3 @@ def _fix(summaries: Mapping[str, Summary], baseline: str) -> str:
         f"Of {count} measured, none gains more than it costs against this attacker; the best net "
         f"gain is that of {best}, {net} ({against})."
     )
-
-
-NET_GAIN_NOTE = (
-    "Net gain is MIDPUT's worst case: the fall in the strongest attack's balanced accuracy minus "
-    "the fall in test accuracy."
-)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
-from rich.console import Console
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
-from dynanoise.report.by_attack import by_attack
-from dynanoise.report.render.table import caption, markdown_table, success_table
+from dynanoise.report.render.console import table_text
+from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import Summary, summarise
-from dynanoise.report.wording.findings import findings
+from dynanoise.report.tables.attack_table import attack_tables
+from dynanoise.report.tables.paper_table import findings, paper_caption, paper_table
 from tests.build_records import records
 
 
@@ -24,10 +23,7 @@ def summary() -> Summary:
 
 
 def printed(summary: Summary, width: int = 120) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(success_table(summary, width))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+    return table_text(paper_table(summary), width)
 
 
 def test_a_summary_keeps_the_order_and_pairs_the_seeds(summary: Summary) -> None:
@@ -73,9 +69,9 @@ def test_attacks_on_cells_are_missing_only_where_there_are_none() -> None:
     assert found.attacks == ("confidence", "loss")
     assert found.special == ("cell_mates(attack=lira)",)
     assert found.has("dynanoise", found.special[0]) and not found.has("none", found.special[0])
-    table = by_attack([*rows, *more], "asr")["paper"]
-    assert [row[-1] != "" for row in table] == [True, False, False, True]
-    assert table[0][-1] == "LiRA, cell-mates"
+    (table,) = attack_tables([*rows, *more], "asr")
+    assert [row[-1].text != "" for row in table.rows] == [False, False, True]
+    assert table.columns[-1].heading == "LiRA, cell-mates"
     with pytest.raises(InputError, match="1 are missing"):
         summarise([*rows, *more[1:]])
     with pytest.raises(InputError, match="missing"):  # of a method without cells
@@ -85,23 +81,28 @@ def test_attacks_on_cells_are_missing_only_where_there_are_none() -> None:
 def test_the_table_shows_mean_and_deviation(summary: Summary) -> None:
     text = printed(summary)
     lines = [line.split() for line in text.splitlines()]
-    assert ["none", "0.900", "0.610", "0.600", "-", "-", "-"] in lines
-    assert ["±.000", "±.010", "±.010"] in lines
-    dynanoise = next(line for line in lines if line[:1] == ["dynanoise"])
+    success = ["0.900", "±.000", "0.610", "±.010", "0.600", "±.010"]
+    assert ["none", *success, "-", "-", "-"] in lines
+    below = [line.split() for line in printed(summary, 60).splitlines()]
+    assert ["none", "0.900", "0.610", "0.600", "-", "-", "-"] in below
+    assert ["±.000", "±.010", "±.010"] in below
+    dynanoise = next(line for line in below if line[:1] == ["dynanoise"])
     assert dynanoise == ["dynanoise", "0.880", "0.500", "0.490", "+0.100", "+0.100", "+0.100"]
 
 
 def test_one_seed_has_no_deviation() -> None:
     text = printed(summarise([row for row in records() if row.seed == 0]))
     assert "±" not in text
-    assert caption(summarise([row for row in records() if row.seed == 0])).startswith("One seed.")
+    assert paper_caption(summarise([row for row in records() if row.seed == 0])).startswith(
+        "One seed."
+    )
 
 
 def test_a_narrow_terminal_loses_nothing(summary: Summary) -> None:
     """Below 80 columns methods and measures change places."""
     text = printed(summary, width=48)
     lines = [line.split() for line in text.splitlines()]
-    assert ["none", "temperature", "dynanoise"] in lines
+    assert ["Method", "none", "temperature", "dynanoise"] in lines
     assert ["Confidence", "0.610", "0.500", "0.500"] in lines
     assert ["MIDPUT", "worst", "-", "+0.100", "+0.100"] in lines
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 48
@@ -115,16 +116,16 @@ def test_no_number_is_cut_at_usual_widths(width: int) -> None:
 
 
 def test_the_caption_explains_the_cells(summary: Summary) -> None:
-    assert caption(summary) == (
+    assert paper_caption(summary) == (
         "3 seeds: mean over ± standard deviation. Attack success is balanced accuracy on 168 "
         "records, half of them members. The undefended model's accuracy on its members is 1.000."
     )
 
 
 def test_the_markdown_table_has_the_same_numbers(summary: Summary) -> None:
-    lines = markdown_table(summary).splitlines()
+    lines = table_markdown(paper_table(summary)).splitlines()
     assert lines[0] == (
-        "|  | Test acc. | Confidence | Loss | MIDPUT | MIDPUT leak | MIDPUT worst |"
+        "| Method | Test acc. | Confidence | Loss | MIDPUT | MIDPUT leak | MIDPUT worst |"
     )
     assert lines[2].startswith("| none | 0.900 ± 0.000 | 0.610 ± 0.010 | 0.600 ± 0.010 | - |")
     assert len({line.count("|") for line in lines}) == 1
@@ -133,8 +134,8 @@ def test_the_markdown_table_has_the_same_numbers(summary: Summary) -> None:
 def test_sentences_name_threat_gain_cost_and_limit(summary: Summary) -> None:
     threat, gain, cost, limit = findings(summary)
     assert threat == (
-        "Threat model 'paper': the attacker does not know of the defense and asks each query once; "
-        "0.5 is chance. It says nothing about an attacker who knows it."
+        "Threat model 'paper': the attacker does not know of the defense and queries each record "
+        "once; 0.5 is chance. It says nothing about an attacker who knows it."
     )
     assert "from 0.610 [0.585, 0.635] (mean and 95% interval over 3 seeds) to 0.500 (in " in gain
     assert gain.endswith("temperature alone, without any noise, gives 100% of that fall.")
@@ -183,7 +184,8 @@ def test_an_aware_threat_model_is_described_as_such() -> None:
     rows = records()
     aware = replace(rows[0].threat, name="adaptive", knows_defense=True, repeats=16)
     threat = findings(summarise([replace(row, threat=aware) for row in rows]))[0]
-    assert "the attacker knows the defense and asks each query 16 times and averages" in threat
+    assert "the attacker knows the defense and its parameters" in threat
+    assert "queries each record 16 times and averages" in threat
     assert "says nothing" not in threat
     rest = findings(summarise([replace(row, threat=aware) for row in rows]))[1:]
     assert not any("learned on undefended models" in sentence for sentence in rest)
@@ -203,7 +205,7 @@ def test_records_that_lack_a_metric_are_named(attack: str | None, name: str) -> 
 
 def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    from dynanoise.report.charts.plots import success_plot
+    from dynanoise.report.charts.success import success_plot
 
     first, again = success_plot(summary), success_plot(summary)
     assert first == again

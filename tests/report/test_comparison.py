@@ -8,8 +8,10 @@ import pytest
 
 from dynanoise.core.result import Metric, Result
 from dynanoise.evaluation.protocols import ADAPTIVE
-from dynanoise.report.render.pages import page_of
-from dynanoise.report.side_by_side import by_protocol, markdown_side_by_side, notes, strongest
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.markdown import table_markdown
+from dynanoise.report.summary import by_protocol
+from dynanoise.report.tables.comparison import comparison_notes, comparison_table
 from tests.build_records import record, records, utility
 
 
@@ -37,31 +39,33 @@ def pool_records(absent: str = "") -> list[Result]:
 def test_the_attackers_own_choice_is_named_with_its_interval() -> None:
     judged = by_protocol([*records(), *pool_records()])
     assert list(judged) == ["paper", "adaptive"]
-    name, found = strongest(judged["adaptive"], "dynanoise")
+    name, found = judged["adaptive"].strongest("dynanoise")
     assert (name, found.value) == ("LiRA", 0.69)  # not the 0.70 of hindsight
     assert [found.low, found.high] == pytest.approx([0.67, 0.71])
-    name, found = strongest(judged["paper"], "none")
+    name, found = judged["paper"].strongest("none")
     assert name == "Confidence" and found.value == pytest.approx(0.61)
 
 
 def test_the_table_has_both_and_what_was_not_run() -> None:
     judged = by_protocol([*records(), *pool_records(absent="dynanoise")])
-    lines = markdown_side_by_side(judged).splitlines()
+    lines = table_markdown(comparison_table(judged)).splitlines()
     paper, adaptive = (f"{name}: strongest | MIDPUT | worst" for name in judged)
-    assert lines[0] == f"|  | Test acc. | {paper} | {adaptive} |"
+    assert lines[0] == f"| Method | Test acc. | {paper} | {adaptive} |"
     cells = {line.split(" | ")[0].strip("| "): line for line in lines[2:]}
-    assert "0.700<br>[.680,.720]<br>LiRA" in cells["temperature"]
-    assert "-0.004<br>[-.010,.002]" in cells["temperature"]
+    assert "0.700 [0.680, 0.720]<br>LiRA" in cells["temperature"]
+    assert "-0.004 [-0.010, +0.002]" in cells["temperature"]
     assert cells["dynanoise"].endswith("| not run |  |  |")
-    assert any("Not run under every protocol: dynanoise" in note for note in notes(judged))
+    assert any(
+        "Not run under every protocol: dynanoise" in note for note in comparison_notes(judged)
+    )
 
 
 def test_every_protocol_comes_with_its_threat_model() -> None:
-    page = page_of([*records(), *pool_records()])
+    page = build_page([*records(), *pool_records()])
     text = " ".join(page.sentences)
-    assert "paper: the attacker does not know of the defense and asks each query once" in text
+    assert "paper: the attacker does not know of the defense and queries each record once" in text
     assert "adaptive: the attacker knows the defense and its parameters" in text
-    assert "16 models over 600 records, each the target once" in text
+    assert "16 models over 600 records, each model the target once" in text
     assert page.markdown.count("| none |") == 2
-    only = page_of(pool_records())
+    only = build_page(pool_records())
     assert only.markdown.count("| none |") == 1 and "does not know" not in " ".join(only.sentences)

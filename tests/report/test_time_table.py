@@ -2,62 +2,60 @@
 
 from __future__ import annotations
 
-import io
 import json
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
-from rich.console import Console
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
-from dynanoise.report import overhead
+from dynanoise.report.charts import time_ratios
 from dynanoise.report.io import published
-from dynanoise.report.overhead import Overhead, caption, findings, markdown_table, summarise
-from dynanoise.report.render.pages import page_of
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.console import table_text
+from dynanoise.report.render.markdown import table_markdown
+from dynanoise.report.tables import time_table
+from dynanoise.report.tables.time_table import Times, collect_times, time_caption, time_findings
 from tests.build_records import overhead_record, overhead_records, records
 
 PUBLISHED = Path(published.__file__).parent / "published.json"
 
 
 @pytest.fixture
-def summary() -> Overhead:
-    return summarise(overhead_records())
+def times() -> Times:
+    return collect_times(overhead_records())
 
 
-def printed(summary: Overhead, width: int) -> str:
-    console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(overhead.overhead_table(summary, width))
-    assert isinstance(console.file, io.StringIO)
-    return console.file.getvalue()
+def printed(times: Times, width: int) -> str:
+    return table_text(time_table.time_table(times), width)
 
 
 def test_published_values_are_the_papers() -> None:
     table = json.loads(PUBLISHED.read_text())["inference_overhead"]
     assert {
         "none": 1.0, "dynanoise": table["dynanoise"], "memguard": table["memguard"],
-    } == overhead.PUBLISHED  # fmt: skip
-    assert {"dynanoise": table["dynanoise_ms_per_sample"]} == overhead.PUBLISHED_MS
+    } == time_table.PUBLISHED  # fmt: skip
+    assert {"dynanoise": table["dynanoise_ms_per_sample"]} == time_table.PUBLISHED_MS
 
 
-def test_ours_stands_beside_the_published(summary: Overhead) -> None:
-    text = printed(summary, 100)
+def test_ours_stands_beside_the_published(times: Times) -> None:
+    text = printed(times, 100)
     lines = [line.split() for line in text.splitlines()]
     assert ["none", "1.00", "1.00", "1.00", "0.100", "0.0500", "<0.01", "1.3", "0"] in lines
     assert ["dynanoise", "1.25", "1.25", "1.01", "0.125", "0.0625", "<0.01", "1.3", "0"] in lines
-    assert ["1.23-1.27", "1.23-1.27"] in lines
+    assert ["[1.23,1.27]", "[1.23,1.27]"] in lines
     assert ["memguard", "250.0", "250.0", "198.8", "25.0", "12.5", "<0.01", "1.3", "0.34"] in lines
     temperature = next(line for line in lines if line[:1] == ["temperature"])
     assert temperature[3] == "-"
-    assert ["245.0-255.0", "245.0-255.0"] in lines
+    assert ["[245.0,255.0]", "[245.0,255.0]"] in lines
 
 
-@pytest.mark.parametrize("width", [66, 80])
-def test_a_narrow_terminal_has_a_row_for_each_batch_size(summary: Overhead, width: int) -> None:
-    text = printed(summary, width)
+@pytest.mark.parametrize("width", [62, 70])
+def test_a_narrow_terminal_has_a_row_for_each_batch_size(times: Times, width: int) -> None:
+    text = printed(times, width)
     lines = [line.split() for line in text.splitlines()]
     assert ["memguard", "1", "250.0", "245.0-255.0", "25.0", "<0.01", "198.8", "0.34"] in lines
     assert ["256", "250.0", "245.0-255.0", "12.5", "1.3"] in lines
@@ -66,37 +64,39 @@ def test_a_narrow_terminal_has_a_row_for_each_batch_size(summary: Overhead, widt
 
 
 def test_80_columns_are_enough_for_one_batch_size_and_usual_numbers() -> None:
-    text = printed(summarise(overhead_records()[:3]), 80)
-    assert "1.23-1.27 1.23-1.27" in text
+    text = printed(collect_times(overhead_records()[:3]), 80)
+    assert "[1.23,1.27] [1.23,1.27]" in text
 
 
-def test_markdown_has_the_same_numbers(summary: Overhead) -> None:
-    lines = markdown_table(summary).splitlines()
-    assert lines[0].startswith("|  | Time, batch 1 | Time, batch 256 | Time, paper | ms, batch 1 |")
+def test_markdown_has_the_same_numbers(times: Times) -> None:
+    lines = table_markdown(time_table.time_table(times)).splitlines()
+    assert lines[0].startswith(
+        "| Method | Time, batch 1 | Time, batch 256 | Time, paper | ms, batch 1 |"
+    )
     assert lines[4].startswith("| dynanoise | 1.25 [1.23, 1.27] | 1.25 [1.23, 1.27] | 1.01 |")
     assert len({line.count("|") for line in lines}) == 1
 
 
-def test_sentences_name_the_noise_and_the_published(summary: Overhead) -> None:
-    noise, published = findings(summary)
+def test_sentences_name_the_noise_and_the_published(times: Times) -> None:
+    noise, published = time_findings(times)
     assert noise == (
         "Timed twice a round, the undefended model's second time was 1.00 [0.99, 1.02] of the "
         "first at batch 1 and 1.00 [0.99, 1.02] of the first at batch 256; differences of that "
         "size are noise."
     )
     assert "1.01 with dynanoise, 198.8 with memguard, 0.1432 ms a record with dyn" in published
-    assert "on 1 thread." in caption(summary)
+    assert "on 1 thread." in time_caption(times)
 
 
 def test_a_machine_that_is_not_quiet_is_said_to_be_so() -> None:
     none, *others = overhead_records()
     loud = replace(none, metrics={**none.metrics, "repeat_ratio_batch_1": Metric(1, 0.8, 1.1)})
-    noise = findings(summarise([loud, *others]))[0]
+    noise = time_findings(collect_times([loud, *others]))[0]
     assert "The machine was not quiet: differences below 20% are noise." in noise
 
 
 def test_without_published_rows_nothing_is_said_of_them() -> None:
-    assert len(findings(summarise(overhead_records()[:2]))) == 1
+    assert len(time_findings(collect_times(overhead_records()[:2]))) == 1
 
 
 def test_other_batch_sizes_have_columns_too() -> None:
@@ -107,8 +107,8 @@ def test_other_batch_sizes_have_columns_too() -> None:
         replace(row, metrics={renamed(name): value for name, value in row.metrics.items()})
         for row in overhead_records()
     ]
-    assert summarise(rows).batches == (1, 32)
-    assert "| Time, batch 32 |" in markdown_table(summarise(rows))
+    assert collect_times(rows).batches == (1, 32)
+    assert "| Time, batch 32 |" in table_markdown(time_table.time_table(collect_times(rows)))
 
 
 def test_what_is_no_run_of_overhead_is_refused() -> None:
@@ -120,7 +120,7 @@ def test_what_is_no_run_of_overhead_is_refused() -> None:
         ([*rows, overhead_record("none", 1.0)], "Pass one for each"),
     ):
         with pytest.raises(InputError, match=says):
-            summarise(wrong)
+            collect_times(wrong)
 
 
 @pytest.mark.parametrize(
@@ -132,19 +132,19 @@ def test_records_that_lack_a_metric_are_named(row: int, name: str) -> None:
     metrics = {key: value for key, value in rows[row].metrics.items() if key != name}
     rows[row] = replace(rows[row], metrics=metrics)
     with pytest.raises(InputError, match=f"{rows[row].method} lacks {name}"):
-        summarise(rows)
+        collect_times(rows)
 
 
 def test_a_page_is_of_the_kind_of_its_records() -> None:
-    assert page_of(overhead_records()).picture_name == "overhead.svg"
-    assert page_of(records()).picture_name == "attack_success.svg"
+    assert build_page(overhead_records()).picture_name == "overhead.svg"
+    assert build_page(records()).picture_name == "attack_success.svg"
     with pytest.raises(InputError, match="Pass those of one"):
-        page_of([*records(), *overhead_records()])
+        build_page([*records(), *overhead_records()])
 
 
 def test_the_picture_is_svg_and_repeats_itself() -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    page = page_of(overhead_records())
+    page = build_page(overhead_records())
     assert page.picture is not None
     first = page.picture()
     assert first == page.picture()
@@ -152,25 +152,15 @@ def test_the_picture_is_svg_and_repeats_itself() -> None:
 
 
 def test_the_picture_shows_ours_and_the_published_on_a_log_axis(
-    summary: Overhead, monkeypatch: pytest.MonkeyPatch
+    times: Times,
 ) -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    from dynanoise.report.charts import overhead_plot as module
+    from matplotlib.figure import Figure
 
-    drawn: list[Any] = []
-
-    def kept(draw: Any, size: tuple[float, float]) -> bytes:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=size)
-        draw(figure)
-        drawn.append(figure)
-        return b""
-
-    monkeypatch.setattr(module, "svg", kept)
-    module.overhead_plot(summary)
-    (axes,) = drawn[0].axes
-    lines = {line.get_label(): list(line.get_xdata()) for line in axes.get_lines()}
+    figure = Figure()
+    time_ratios.draw_times(figure, times)
+    (axes,) = figure.axes
+    lines = {line.get_label(): np.asarray(line.get_xdata()).tolist() for line in axes.get_lines()}
     assert lines["one record"] == lines["batch of 256"] == [1.0, 1.0, 1.25, 250.0]
     assert lines["published (arXiv:2505.13362v2)"] == [1.01, 198.8]
     assert axes.get_xscale() == "log"
@@ -181,8 +171,6 @@ def test_the_picture_shows_ours_and_the_published_on_a_log_axis(
 
 
 def test_a_published_value_beyond_ours_is_not_cut_off() -> None:
-    from dynanoise.report.charts.overhead_plot import _span
-
     faster = overhead_record("memguard", 3.0)
-    low, high = _span(summarise([*overhead_records()[:3], faster]))
+    low, high = time_ratios.time_span(collect_times([*overhead_records()[:3], faster]))
     assert low < 0.98 and high > 198.8

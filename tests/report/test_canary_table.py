@@ -8,11 +8,14 @@ import pytest
 
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import STRONGEST, Metric, Result
-from dynanoise.report.canaries import cells, planted, table
-from dynanoise.report.render.markdown import report_md
-from dynanoise.report.render.pages import page_of
-from dynanoise.report.side_by_side import by_protocol
-from tests.report.test_side_by_side import pool_records
+from dynanoise.report.evidence_report import build_report
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.console import table_text
+from dynanoise.report.render.html import render_html
+from dynanoise.report.render.markdown import render_markdown
+from dynanoise.report.summary import by_protocol
+from dynanoise.report.tables.canary_table import canary_table, planted
+from tests.report.test_comparison import pool_records
 
 
 def canary_records() -> list[Result]:
@@ -31,43 +34,45 @@ def canary_records() -> list[Result]:
 
 
 def test_the_attackers_choice_is_shown_and_what_nobody_has_is_left_out() -> None:
-    header, rows = cells(by_protocol(canary_records()))
-    assert header == [
-        "Protocol", "Method", "AUC,\nall records", "AUC,\ncanaries", "TPR at\n1% FPR",
-        "epsilon\nat least",
+    table = canary_table(by_protocol(canary_records()))
+    assert [column.heading for column in table.columns] == [
+        "Protocol", "Method", "AUC, all records", "AUC, canaries", "TPR at 1% FPR",
+        "epsilon at least",
     ]  # fmt: skip
-    auc = ["0.800\n[.700,.900]", "0.900\n[.800,1.000]"]
-    assert rows == [
+    auc = ["0.800 [0.700, 0.900]", "0.900 [0.800, 1.000]"]
+    assert [[" ".join(cell.lines) for cell in row] for row in table.rows] == [
         ["adaptive", "none", *auc, "-", "1.25"],
         ["adaptive", "temperature", *auc, "-", "1.25"],
-        ["adaptive", "dynanoise", *auc, "0.250\n[.125,.500]", "1.25"],
+        ["adaptive", "dynanoise", *auc, "0.250 [0.125, 0.500]", "1.25"],
     ]
 
 
 def test_every_page_has_them_with_their_threat_model() -> None:
-    page = page_of(canary_records())
-    assert "| adaptive | none | 0.800<br>[.700,.900] | 0.900<br>[.800,1.000] |" in page.markdown
-    assert [len(page.tables(width)) for width in (80, 200)] == [2, 2]
+    page = build_page(canary_records())
+    assert "| adaptive | none | 0.800 [0.700, 0.900] | 0.900 [0.800, 1.000] |" in page.markdown
+    assert len(page.tables) == 2
     text = " ".join(page.sentences)
     assert "20 records of the pool got another class's label and 19 were mixed" in text
     assert "tuned to all records" in text and "It is at most 2.31" in text
-    written = report_md(Evidence(tuple(canary_records())))
+    report = build_report(Evidence(tuple(canary_records())))
+    written = render_markdown(report)
     assert "## Canaries, strongest attack" in written and "no sign of privacy" in written
-    html = pytest.importorskip("dynanoise.report.render.html")
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
-    made = html.report_html(Evidence(tuple(canary_records())))
+    made = render_html(report)
     assert 'id="canaries"' in made and "no sign of privacy" in made
 
 
 def test_without_canaries_nothing_is_said() -> None:
     judged = by_protocol(pool_records())
-    page = page_of(pool_records())
-    assert not planted(judged) and len(page.tables(200)) == 1
+    page = build_page(pool_records())
+    assert not planted(judged) and len(page.tables) == 1
     assert "anar" not in page.markdown + " ".join(page.sentences)
-    assert "anar" not in report_md(Evidence(tuple(pool_records())))
+    assert "anar" not in render_markdown(build_report(Evidence(tuple(pool_records()))))
 
 
 def test_a_narrow_terminal_has_no_intervals() -> None:
     judged = by_protocol(canary_records())
-    narrow, wide = ("".join(table(judged, w).columns[3].cells) for w in (80, 82))  # type: ignore[arg-type]
+    table = canary_table(judged)
+    narrow, wide = (table_text(table, width) for width in (55, 70))
     assert "[" not in narrow and "[.800,1.000]" in wide
+    assert max(map(len, narrow.splitlines())) <= 55

@@ -9,7 +9,9 @@ import xml.etree.ElementTree as ET
 import pytest
 
 from dynanoise.core.result import Result
-from dynanoise.report.sweep import sweep_csv, sweep_plot
+from dynanoise.report.charts.parameter_lines import sweep_plot
+from dynanoise.report.render.csv_file import table_csv
+from dynanoise.report.tables.sweep_table import sweep_table
 from tests.build_records import record, utility
 
 
@@ -23,7 +25,7 @@ def rows() -> list[Result]:
 
 
 def test_every_value_and_seed_is_a_line() -> None:
-    read = list(csv.DictReader(io.StringIO(sweep_csv(rows()))))
+    read = list(csv.DictReader(io.StringIO(table_csv(sweep_table(rows())))))
     assert [(row["method"], row["value"], row["seed"]) for row in read] == [
         ("none", "", "0"), ("none", "", "1"),
         ("dynanoise", "0.5", "0"), ("dynanoise", "0.5", "1"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from dynanoise.cli import app
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.result import Metric, Result
-from dynanoise.report.by_attack import by_attack, markdown, tables
 from dynanoise.report.io.results import to_json
+from dynanoise.report.render.console import table_text
+from dynanoise.report.render.markdown import captioned_markdown
+from dynanoise.report.tables.attack_table import attack_tables
 from tests.build_records import records
 
 
@@ -32,37 +32,38 @@ def pool() -> list[Result]:
 
 
 def test_every_attack_and_method_has_its_value() -> None:
-    found = by_attack([*records(), *pool()], "asr")
-    assert list(found) == ["paper", "adaptive"]
-    header, *rows = found["adaptive"]
+    tables = attack_tables([*records(), *pool()], "asr")
+    assert [table.caption for table in tables] == ["paper: asr", "adaptive: asr"]
+    table = tables[1]
     attacks = list(dict.fromkeys(one.attack for one in records() if one.attack))
-    assert len(header) == 1 + len(attacks)
-    assert [row[0] for row in rows] == ["none", "temperature", "dynanoise"]
-    assert all(cell == ".600 [.550,.650]" for row in rows for cell in row[1:])
-    assert {row[1] for row in by_attack(pool(), "auc")["adaptive"][1:]} == {".700"}
+    assert len(table.columns) == 1 + len(attacks)
+    assert [row[0].text for row in table.rows] == ["none", "temperature", "dynanoise"]
+    lines = {cell.lines for row in table.rows for cell in row[1:]}
+    assert lines == {("0.600", "[0.550, 0.650]")}
+    (auc,) = attack_tables(pool(), "auc")
+    assert {row[1].lines for row in auc.rows} == {("0.700",)}
 
 
 def test_a_value_that_is_missing_leaves_its_cell_empty() -> None:
-    rows = {row[0]: row[1] for row in by_attack(pool(), "tpr@0.01")["adaptive"][1:]}
-    assert rows == {"none": ".100 [.000,.200]", "temperature": ".100 [.000,.200]", "dynanoise": ""}
+    (table,) = attack_tables(pool(), "tpr@0.01")
+    rows = {row[0].text: row[1].lines for row in table.rows}
+    measured = ("0.100", "[0.000, 0.200]")
+    assert rows == {"none": measured, "temperature": measured, "dynanoise": ()}
 
 
 def test_an_unknown_metric_is_refused_with_those_there_are() -> None:
     with pytest.raises(UnknownNameError, match=r"'acu'\. Known: .*auc"):
-        by_attack(pool(), "acu")
+        attack_tables(pool(), "acu")
 
 
 def test_text_and_command_line(tmp_path: Path) -> None:
-    found = by_attack(pool(), "asr")
-    assert "| none | .600<br>[.550,.650] |" in markdown(found, "asr")
-    console = Console(width=120, record=True, file=io.StringIO())
-    for table in tables(found, "asr"):
-        console.print(table)
-    assert "adaptive: asr" in console.export_text()
+    tables = attack_tables(pool(), "asr")
+    assert "| none | 0.600 [0.550, 0.650] |" in captioned_markdown(tables)
+    assert "adaptive: asr" in table_text(tables[0], 120)
     path = tmp_path / "results.json"
     path.write_text(to_json(pool()))
     said = CliRunner().invoke(app, ["show", str(path), "--metric", "asr", "--markdown"])
-    assert said.exit_code == 0 and said.output.strip() == markdown(found, "asr")
+    assert said.exit_code == 0 and said.output.strip() == captioned_markdown(tables)
     assert "[.550,.650]" in CliRunner().invoke(app, ["show", str(path), "--metric", "asr"]).output
     both = CliRunner().invoke(app, ["show", str(path), "--metric", "asr", "--json"])
     assert both.exit_code == 2

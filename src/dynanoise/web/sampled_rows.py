@@ -13,7 +13,7 @@ from dynanoise.core.result import Result
 from dynanoise.report.wording import threats
 
 ATTACK = "lira"
-"""Whose scores the page shows: the strongest attack that has a name in the literature."""
+"""The attack of the scores: the strongest that has a name in the literature."""
 
 STEP = 0.01
 """Logits are rounded to it, far below any noise that a defense adds to them."""
@@ -22,41 +22,44 @@ MISSING = 65535
 """In place of the rank of a row without a score."""
 
 
-def samples_of(found: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
-    """What the page draws and attacks; None where no run has samples of an undefended model.
+def sampled_rows(runs: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
+    """Select the sampled rows that the page draws and attacks.
 
     The run with most protocols decides on the rows; others add their scores if theirs are the
     same pairs of model and record.
 
     Args:
-        found: runs by folder, with their samples.
+        runs: evidence by folder, with samples.
+
+    Returns:
+        Rows as JSON values; None where no run has samples of an undefended model.
     """
-    able = [(name, one) for name, one in found if one.attacks_on(_first(one), "none")]
-    if not able:
+    undefended = [(name, run) for name, run in runs if run.attacks_on(_first(run), "none")]
+    if not undefended:
         return None
-    able.sort(key=lambda pair: -len({one.protocol for one in pair[1].attacks}))
-    folder, base = able[0]
+    undefended.sort(key=lambda pair: -len({sample.protocol for sample in pair[1].attacks}))
+    folder, base = undefended[0]
     rows = base.rows
     assert rows is not None
-    recipe = next(one.recipe for one in base.records if one.method == "none")
+    recipe = _recipe(base.results, "none")
     logits = rows.logits[recipe]
     kept = np.isfinite(logits).all(axis=1)
     logits, scores, arrays = logits[kept], [], list[bytes]()
-    seen: set[tuple[str, str]] = set()
-    for name, one in able:
-        assert one.rows is not None
-        if not _same(rows, one.rows):
+    pairs: set[tuple[str, str]] = set()
+    for name, run in undefended:
+        assert run.rows is not None
+        if not _same(rows, run.rows):
             continue
-        for sample in one.attacks:
+        for sample in run.attacks:
             pair = sample.protocol, sample.method
-            if sample.attack != ATTACK or pair in seen:
+            if sample.attack != ATTACK or pair in pairs:
                 continue
-            if _recipe(one.records, sample.method) != recipe:
+            if _recipe(run.results, sample.method) != recipe:
                 continue
-            threat = next(r.threat for r in one.records if r.protocol == sample.protocol)
+            threat = next(r.threat for r in run.results if r.protocol == sample.protocol)
             if threat.augmented or not threats.honest(threat):
-                continue  # the page asks about the records themselves
-            seen.add(pair)
+                continue  # the page queries the records themselves
+            pairs.add(pair)
             packed = ranks(sample.scores[kept])
             if packed not in arrays:
                 arrays.append(packed)
@@ -91,8 +94,8 @@ def _first(evidence: Evidence) -> str:
     return evidence.attacks[0].protocol if evidence.attacks else ""
 
 
-def _recipe(records: Sequence[Result], method: str) -> str:
-    return next(one.recipe for one in records if one.method == method)
+def _recipe(results: Sequence[Result], method: str) -> str:
+    return next(result.recipe for result in results if result.method == method)
 
 
 def _same(one: Rows, other: Rows) -> bool:
@@ -101,9 +104,9 @@ def _same(one: Rows, other: Rows) -> bool:
 
 
 def ranks(scores: Float32) -> bytes:
-    """Scores as dense ranks, 16 bits each, little-endian; equal scores have equal ranks.
+    """Encode scores as dense ranks, 16 bits each, little-endian; equal scores have equal ranks.
 
-    Everything that a ROC says survives this.
+    The ROC of the ranks is the ROC of the scores.
 
     >>> np.frombuffer(ranks(np.array([0.5, -1, 0.5, np.nan], dtype="f4")), "<u2").tolist()
     [1, 0, 1, 65535]

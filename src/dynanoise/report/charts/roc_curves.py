@@ -1,0 +1,119 @@
+"""ROC curves of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from dynanoise.core.evidence import AttackSample, Evidence
+from dynanoise.core.result import STRONGEST
+from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
+from dynanoise.report.charts.style import (
+    FAINT,
+    PALETTE,
+    SMALL,
+    WIDE,
+    finish_chart,
+    method_looks,
+    short,
+    svg,
+)
+from dynanoise.report.document import Chart
+from dynanoise.report.summary import attack_title
+from dynanoise.report.table import make_table
+
+ROC_NOTE = (
+    "In ROC curves the dotted line is guessing; at the false positive rates in grey, fewer than "
+    f"{RESOLVING_NON_MEMBERS} non-members decide, and no value should be read off."
+)
+
+
+def methods_roc_chart(
+    evidence: Evidence, protocol: str, methods: Sequence[str], about: str
+) -> Chart:
+    """Chart the log-log ROC of the strongest attack on every method.
+
+    Args:
+        evidence: with samples of the protocol.
+        protocol: its name.
+        methods: names; those without samples are left out.
+        about: the end of the title.
+    """
+    looks = method_looks(methods)
+    samples = {
+        sample.method: sample
+        for sample in evidence.attacks
+        if (sample.protocol, sample.attack) == (protocol, STRONGEST)
+    }
+    lines = {name: (samples[name], looks[name][0]) for name in methods if name in samples}
+    return _chart(lines, f"ROC of the strongest attack, {about}", WIDE)
+
+
+def attacks_roc_chart(samples: Sequence[AttackSample], about: str) -> Chart:
+    """Chart the log-log ROC of every attack on one method.
+
+    Args:
+        samples: one for each attack.
+        about: the beginning of the title.
+    """
+    ordered = sorted(samples, key=lambda sample: sample.attack != STRONGEST)
+    lines = {
+        attack_title(sample.attack): (sample, PALETTE[index % len(PALETTE)][0])
+        for index, sample in enumerate(ordered)
+    }
+    return _chart(lines, f"{about}: ROC by attack", SMALL)
+
+
+def _chart(
+    lines: Mapping[str, tuple[AttackSample, str]], title: str, size: tuple[float, float]
+) -> Chart:
+    first = next(iter(lines.values()))[0]
+    lowest = 1 / max(sample.non_members for sample, _ in lines.values())
+    resolved = RESOLVING_NON_MEMBERS / first.non_members
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.axvspan(lowest / 2, resolved, color="#EEEEEE", linewidth=0)
+        guessing = np.geomspace(lowest, 1, 50)
+        axes.plot(guessing, guessing, color=FAINT, linewidth=1, linestyle=":")
+        for index, (name, (sample, colour)) in enumerate(lines.items()):
+            above = sample.tpr > 0
+            axes.plot(
+                sample.fpr[above],
+                sample.tpr[above],
+                color=colour,
+                linewidth=1.6,
+                linestyle=("-", "--", "-.")[index % 3],
+                label=short(name, 26),  # attacks may have parameters
+            )
+        axes.set_xlim(lowest, 1)
+        axes.set_ylim(max(lowest, 1e-4), 1.1)
+        axes.set_xlabel("false positive rate")
+        axes.set_ylabel("true positive rate")
+        axes.minorticks_off()
+        finish_chart(figure, axes)
+
+    rates = [rate for rate in (0.001, 0.01, 0.1, 0.5) if rate >= resolved - 1e-12]
+    return Chart(
+        title,
+        f"Log-log ROC curves of {', '.join(lines)}. Dotted: guessing. Grey: false positive rates "
+        f"below {resolved:.2g}, which fewer than {RESOLVING_NON_MEMBERS} non-members resolve.",
+        lambda: svg(draw, size),
+        make_table(
+            title,
+            ["curve", *(f"TPR at {rate:.1%} FPR" for rate in rates)],
+            [
+                [name, *(f"{_tpr_at(sample, rate):.3f}" for rate in rates)]
+                for name, (sample, _) in lines.items()
+            ],
+        ),
+    )
+
+
+def _tpr_at(sample: AttackSample, rate: float) -> float:
+    below = sample.tpr[sample.fpr <= rate + 1e-12]
+    return float(below.max()) if len(below) else 0.0

@@ -1,0 +1,194 @@
+"""Charts of attack success: of one protocol, by protocol, and by query budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dynanoise.attacks.title import title_of
+from dynanoise.report.charts.style import (
+    FAINT,
+    PALETTE,
+    WIDE,
+    draw_headline,
+    draw_legend,
+    draw_points,
+    finish_chart,
+    method_looks,
+    offsets_within,
+    short,
+    strip_axes,
+    svg,
+    threat_line,
+)
+from dynanoise.report.document import Chart
+from dynanoise.report.summary import Summary
+from dynanoise.report.table import Row, make_table, number_cell
+from dynanoise.report.wording.threats import budget
+
+
+def success_plot(summary: Summary) -> bytes:
+    """Draw attack success by attack, and test accuracy beside it, with 95% intervals.
+
+    Returns:
+        An SVG file, see `style.svg`.
+
+    Raises:
+        MissingExtraError: if matplotlib is not installed.
+    """
+    row = max(0.6, 0.13 * len(summary.methods))
+    size = (9.0, 1.6 + row * len(summary.attacks))
+    return svg(lambda figure: _draw_success(figure, summary), size)
+
+
+def _draw_success(figure: Any, summary: Summary) -> None:
+    spans = _spans(summary)
+    gain, cost = figure.subplots(1, 2, width_ratios=[high - low for low, high in spans])
+    looks = method_looks(summary.methods)
+    rows = len(summary.attacks)
+    gain.axvline(0.5, color="#999999", linewidth=1, zorder=0)
+    gain.text(0.5, -0.62, "chance ", color="#666666", fontsize=9, va="bottom", ha="right")
+    offsets = offsets_within(len(summary.methods), 0.19)
+    for index, method in enumerate(summary.methods):
+        success = [summary.spread(method, name, "asr").interval for name in summary.attacks]
+        heights = [row + offsets[index] for row in range(rows)]
+        draw_points(gain, success, heights, looks[method], short(method, 40))
+        accuracy = summary.spread(method, None, "accuracy").interval
+        draw_points(cost, [accuracy], [float(index)], looks[method], short(method, 40))
+    gain.set_yticks(range(rows), [title_of(name) for name in summary.attacks])
+    gain.set_ylim(rows - 0.4, -0.6)
+    count = len(summary.seeds)
+    note = f", mean and 95% interval over {count} seeds" if count > 1 else ", one seed"
+    gain.set_xlabel(f"attack success (balanced accuracy){note}")
+    gain.set_xlim(spans[0])
+    cost.set_yticks(range(len(summary.methods)), [short(name, 40) for name in summary.methods])
+    cost.set_ylim(len(summary.methods) - 0.4, -0.6)
+    cost.set_xlabel("test accuracy")
+    cost.set_xlim(spans[1])
+    strip_axes(gain)
+    strip_axes(cost)
+    result = summary.results[0]
+    draw_headline(figure, f"{result.preset}, {result.protocol} protocol: {threat_line(summary)}")
+    draw_legend(figure, gain, 5)
+
+
+def _spans(summary: Summary) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The axes of attack success and of accuracy: as long as each needs, on one scale.
+
+    MIDPUT subtracts one from the other, so a point must be as long on either axis.
+    """
+    success = [summary.spread(c, a, "asr") for c in summary.methods for a in summary.attacks]
+    accuracy = [summary.spread(c, None, "accuracy") for c in summary.methods]
+    needs = []
+    for spreads in (success, accuracy):
+        metrics = [spread.interval for spread in spreads]
+        low = min(metric.value if metric.low is None else metric.low for metric in metrics)
+        high = max(metric.value if metric.high is None else metric.high for metric in metrics)
+        needs.append((low, high))
+    gain = (min(needs[0][0], 0.5), max(needs[0][1], 0.5))
+    length = max(gain[1] - gain[0], 0.02)
+    # Room for the axis label, so that the narrower panel can be read.
+    shortest = 0.35 * max(length, needs[1][1] - needs[1][0])
+    return _padded(gain, shortest, 0.06 * length), _padded(needs[1], shortest, 0.06 * length)
+
+
+def _padded(span: tuple[float, float], shortest: float, margin: float) -> tuple[float, float]:
+    """The span with a margin on both sides, and at least so long.
+
+    >>> _padded((0.0, 1.0), 4.0, 0.5)
+    (-2.0, 3.0)
+    """
+    extra = max(0.0, shortest - (span[1] - span[0])) / 2 + margin
+    return span[0] - extra, span[1] + extra
+
+
+def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Chart:
+    """Chart the strongest attack's success on every method, by protocol."""
+    rows = [
+        (method, protocol, *summary.strongest(method))
+        for method in methods
+        for protocol, summary in summaries.items()
+        if method in summary.methods
+    ]
+    names = list(summaries)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.axvline(0.5, color=FAINT, linewidth=1)
+        offsets = offsets_within(len(names), 0.2)
+        for index, protocol in enumerate(names):
+            points = [(methods.index(row[0]), row[3]) for row in rows if row[1] == protocol]
+            heights = [height + offsets[index] for height, _ in points]
+            look = PALETTE[index % len(PALETTE)]
+            draw_points(axes, [metric for _, metric in points], heights, look, short(protocol), 5)
+        axes.set_yticks(range(len(methods)), [short(name) for name in methods])
+        axes.set_ylim(len(methods) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=6)
+        axes.set_xlabel("balanced accuracy (0.5: guessing)")
+        strip_axes(axes)
+        finish_chart(figure, axes)
+
+    title = "Strongest attack by method"
+    return Chart(
+        title,
+        f"Dots with 95% intervals: balanced accuracy of the strongest attack on {len(methods)} "
+        f"methods under the protocols {', '.join(names)}; lower is better, 0.5 is guessing.",
+        lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
+        make_table(
+            title,
+            ["method", "protocol", "attack", "balanced accuracy"],
+            [[*texts, number_cell(metric)] for *texts, metric in rows],
+            left=(0, 1, 2),
+        ),
+    )
+
+
+def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Chart:
+    """Chart attack strength against repeats of a query, a line for each method."""
+    selected = [summary for summary in summaries.values() if not summary.threat.augmented]
+    budgets = [summary.threat.repeats for summary in selected]
+    lines = {
+        method: [
+            (summary.threat.repeats, summary.strongest(method)[1])
+            for summary in selected
+            if method in summary.methods
+        ]
+        for method in methods
+    }
+    lines = {method: line for method, line in lines.items() if line}
+    looks = method_looks(methods)
+
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.set_xscale("log", base=2)
+        axes.axhline(0.5, color=FAINT, linewidth=1)
+        for index, (method, line) in enumerate(lines.items()):
+            colour, marker = looks[method]
+            # Intervals side by side, not on top of each other.
+            aside = 2 ** (0.07 * (index - (len(lines) - 1) / 2))
+            queries = [repeats * aside for repeats, _ in line]
+            values = [metric.value for _, metric in line]
+            style = {"marker": marker, "color": colour, "linewidth": 1.4}
+            axes.plot(queries, values, label=short(method), **style)
+            for x, (_, metric) in zip(queries, line, strict=True):
+                if metric.low is not None and metric.high is not None:
+                    axes.plot([x, x], [metric.low, metric.high], color=colour, linewidth=1)
+        axes.set_xticks(budgets, [str(repeats) for repeats in budgets])
+        axes.set_xlim(min(budgets) / 1.6, max(budgets) * 1.6)
+        axes.minorticks_off()
+        axes.set_xlabel("queries a record, averaged")
+        axes.set_ylabel("balanced accuracy")
+        finish_chart(figure, axes)
+
+    title = "Attack strength against query budget"
+    rows: list[Row] = []
+    for method, line in lines.items():
+        by_budget = dict(line)
+        rows.append([method, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
+    return Chart(
+        title,
+        "Lines with 95% intervals: balanced accuracy of the strongest attack at "
+        f"{', '.join(map(str, budgets))} queries a record, for {', '.join(lines)}.",
+        lambda: svg(draw, WIDE),
+        make_table(title, ["method", *(budget(summary.threat) for summary in selected)], rows),
+    )

@@ -1,0 +1,364 @@
+"""The report of a run: results and their evidence become a document of sections."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from dynanoise.attacks.title import title_of
+from dynanoise.core.evidence import AttackSample, Evidence
+from dynanoise.core.result import STRONGEST, Result
+from dynanoise.report.charts.histograms import reliability_chart, risk_chart, score_chart
+from dynanoise.report.charts.roc_curves import ROC_NOTE, attacks_roc_chart, methods_roc_chart
+from dynanoise.report.charts.success import budget_chart, protocol_chart
+from dynanoise.report.document import (
+    Block,
+    Bullets,
+    Details,
+    Document,
+    Figures,
+    Heading,
+    Section,
+    Text,
+)
+from dynanoise.report.summary import Summary
+from dynanoise.report.table import MISSING, Cell, Row, Table, make_table, number_cell
+from dynanoise.report.tables import audit_table, canary_table
+from dynanoise.report.tables.comparison import comparison_table
+from dynanoise.report.tables.paper_table import MIDPUT_NOTE
+from dynanoise.report.wording.threats import budget
+from dynanoise.report.wording.verdict import NET_GAIN_NOTE, honest, rank_protocols, verdict
+
+NO_SCORES = (
+    "No scores were kept beside these results, so ROC curves, histograms, reliability and records "
+    "at risk are not shown; `dynanoise bench --out` keeps them where a pool of models is attacked, "
+    "`dynanoise audit --out` always."
+)
+RELIABILITY = (
+    "Reliability is that of single outputs for test data: on the dotted line, confidence is "
+    "accuracy."
+)
+NO_RELIABILITY = "Reliability is not shown: that takes test data, and there are none."
+NO_RISKS = (
+    "Success by record is not shown: that takes several models, some trained on a record and some "
+    "not."
+)
+RISKS = (
+    "Averages hide records that are found nearly always. A record's success is how often the "
+    "attacker is right about it over the models that were trained on it, and over the others; 0.5 "
+    "is guessing. Over {models} models some records stand out by chance alone: compare with the "
+    "dashed line, the histogram if all records were alike."
+)
+
+_UTILITY = {
+    "accuracy": "Test accuracy",
+    "train_accuracy": "Accuracy on members",
+    "ece": "Calibration error",
+    "nll": "NLL (nats)",
+    "label_flips": "Changed labels",
+}
+_ATTACK = {
+    "asr": "Balanced accuracy",
+    "auc": "AUC",
+    "tpr@0.001": "TPR at 0.1% FPR",
+    "tpr@0.01": "TPR at 1% FPR",
+}
+
+_MOST_AT_RISK = 10
+
+
+def build_report(evidence: Evidence) -> Document:
+    """Build the report of a benchmark or an audit.
+
+    It begins in plain words: the leak, the attackers, the gain and cost of each defense. The
+    tables, charts with their numbers, the records most at risk, and the circumstances follow.
+    Charts of what was not measured are left out, and a sentence says so.
+
+    Args:
+        evidence: of one run; results alone give a report without curves and histograms.
+
+    Returns:
+        A document for `render_html` and `render_markdown`. Nothing is drawn yet.
+
+    Raises:
+        InputError: if the results are not all those of one run, or measure no attack.
+    """
+    results = evidence.results
+    if audit_table.is_audit(results):
+        summaries = audit_table.audit_summaries(results)
+        title = audit_table.audit_title(results[0])
+        subtitle = audit_table.audit_subject(results[0])
+        sections = _AUDIT
+    else:
+        summaries = rank_protocols(results)
+        title = f"Membership inference on {results[0].preset}, {results[0].model}"
+        names = ", ".join(f"{name} ({budget(one.threat)})" for name, one in summaries.items())
+        subtitle = f"Protocols: {names}"
+        sections = _BENCHMARK
+    version = f"DynaNoise {results[0].versions.get('dynanoise', '')}".strip()
+    run = _Run(evidence, summaries)
+    return Document(
+        title,
+        f"{subtitle}. {version}.",
+        results[0].command,
+        tuple(section for build in sections for section in build(run)),
+    )
+
+
+class _Run:
+    """One run's evidence with the summaries and names that its sections share.
+
+    Args:
+        evidence: of one run.
+        summaries: of its results, by protocol; those of audits may lack utility.
+    """
+
+    def __init__(self, evidence: Evidence, summaries: Mapping[str, Summary]) -> None:
+        self.evidence, self.results, self.summaries = evidence, evidence.results, summaries
+        self.pools = honest(summaries)
+        names = dict.fromkeys(name for one in summaries.values() for name in one.methods)
+        self.methods = list(names)
+        self.baseline = self.methods[0]
+
+    def largest_budget(self) -> tuple[str, Summary]:
+        """The honest protocol with the largest query budget."""
+        return list(self.pools.items())[-1]
+
+    def sample(self, protocol: str, method: str, attack: str) -> AttackSample | None:
+        """Curves and histograms of an attack; None where they were not kept."""
+        samples = self.evidence.attacks_on(protocol, method)
+        return next((sample for sample in samples if sample.attack == attack), None)
+
+
+def _verdict(run: _Run) -> Iterator[Section]:
+    text = verdict(run.summaries)
+    blocks: list[Block] = [Text(text.warning, "warning")] if text.warning else []
+    blocks.append(Heading("What leaks"))
+    blocks += [
+        Text(leak, "" if index else "lead", led=True) for index, leak in enumerate(text.leaks)
+    ]
+    blocks += [Heading("To whom"), Bullets(tuple((one, "") for one in text.attackers))]
+    blocks += [Heading("What it would cost to fix"), Text(text.best, "note")]
+    if text.defenses:
+        blocks.append(Bullets(tuple(text.defenses.values())))
+    blocks.append(Text(NET_GAIN_NOTE, "faint"))
+    blocks += [Heading("What this does not cover"), Text(text.scope)]
+    yield Section("verdict", "Verdict", tuple(blocks), brief=True)
+
+
+def _audit_verdict(run: _Run) -> Iterator[Section]:
+    verdicts = audit_table.audit_verdicts(run.results)
+    blocks: list[Block] = [Heading("What leaks")]
+    blocks += [Text(one, "" if index else "lead", led=True) for index, one in enumerate(verdicts)]
+    blocks += _list("What outputs are worth", audit_table.audit_utilities(run.results))
+    blocks += [Heading("What this does not cover"), Text(audit_table.OUT_OF_SCOPE)]
+    blocks += _list("Notes", run.evidence.notes)
+    yield Section("verdict", "Verdict", tuple(blocks), brief=True)
+
+
+def _list(heading: str, sentences: Sequence[str]) -> list[Block]:
+    """A heading and sentences; nothing where there are none."""
+    if not sentences:
+        return []
+    return [Heading(heading), Bullets(tuple((sentence, "") for sentence in sentences))]
+
+
+def _protocols(run: _Run) -> Iterator[Section]:
+    # Accuracy stands in the next table, of one protocol and with its interval.
+    comparison = comparison_table(run.summaries, accuracy=False)
+    comparison = replace(comparison, caption="Strongest attack's balanced accuracy, and MIDPUT")
+    blocks = (comparison, Text(MIDPUT_NOTE, "faint"), _utility_table(run))
+    yield Section("protocols", "The protocols side by side", blocks, brief=True)
+
+
+def _utility_table(run: _Run) -> Table:
+    utilities = [result for result in run.results if result.attack is None]
+    names = [name for name in _UTILITY if any(name in result.metrics for result in utilities)]
+
+    def cell(method: str, metric: str) -> Cell:
+        # That of the protocol with the most models that was run for the method.
+        for summary in reversed(list(run.summaries.values())):
+            if summary.has(method, None, metric):
+                return number_cell(summary.metric(method, None, metric))
+        return Cell(MISSING)
+
+    rows: list[Row] = [[method, *(cell(method, name) for name in names)] for method in run.methods]
+    headings = ["Method", *(_UTILITY[name] for name in names)]
+    return make_table("Utility of outputs, with 95% intervals", headings, rows)
+
+
+def _canaries(run: _Run) -> Iterator[Section]:
+    if canary_table.planted(run.summaries):
+        table = replace(canary_table.canary_table(run.summaries), caption="AUC with 95% intervals")
+        notes = [Text(note, "faint") for note in canary_table.canary_notes(run.summaries)]
+        yield Section("canaries", canary_table.TITLE, (table, *notes), brief=True)
+
+
+def _success(run: _Run) -> Iterator[Section]:
+    charts = [protocol_chart(run.summaries, run.methods)]
+    if len(run.pools) > 1:
+        charts.append(budget_chart(run.pools, run.methods))
+    kept = {sample.protocol for sample in run.evidence.attacks}
+    for name, summary in run.pools.items():
+        if name in kept:
+            about = budget(summary.threat)
+            charts.append(methods_roc_chart(run.evidence, name, run.methods, about))
+    missing = [] if kept else [Text(NO_SCORES, "note")]
+    note = [Text(ROC_NOTE, "faint")] if kept else []
+    yield Section("charts", "Attack success", (*missing, Figures(tuple(charts)), *note))
+
+
+def _by_method(run: _Run) -> Iterator[Section]:
+    if run.evidence.rows is None:
+        return
+    protocol, summary = run.largest_budget()
+    names = [name for name in summary.attacks if name != STRONGEST]
+    # The attack that its owner expects most of, undefended.
+    attack = max(names, key=lambda name: summary.spread(run.baseline, name, "asr").mean)
+    before = run.sample(protocol, run.baseline, attack)
+    calibrated = {one.method: one for one in run.evidence.reliability}
+    blocks: list[Block] = [
+        Text(
+            f"ROC curves are those of an attacker with {budget(summary.threat)}. Histograms show "
+            f"scores of {title_of(attack)}, undefended and behind the defense; the outermost bins "
+            f"hold the scores beyond them. {RELIABILITY if calibrated else NO_RELIABILITY}",
+            "faint",
+        )
+    ]
+    for method in run.methods:
+        blocks.append(Heading(method))
+        samples = run.evidence.attacks_on(protocol, method)
+        if not samples or before is None:
+            blocks.append(Text("Not run on a pool of models, so there are no curves."))
+            continue
+        panels = {"undefended": before}
+        if method != run.baseline:
+            for name, one in run.pools.items():
+                sample = run.sample(name, method, attack)
+                panels |= {} if sample is None else {f"{method}, {budget(one.threat)}": sample}
+        charts = [attacks_roc_chart(samples, method), score_chart(panels, method)]
+        charts += [reliability_chart(calibrated[method])] if method in calibrated else []
+        blocks.append(Figures(tuple(charts), small=True))
+    yield Section("methods", "Method by method", tuple(blocks))
+
+
+def _risks(run: _Run) -> Iterator[Section]:
+    if run.evidence.rows is None:
+        return
+    protocol, summary = run.largest_budget()
+    risks = [risk for risk in run.evidence.risks if risk.protocol == protocol]
+    blocks: tuple[Block, ...] = (Text(NO_RISKS),)
+    if risks:
+        about = budget(summary.threat)
+        rows = [
+            [
+                str(place + 1),
+                *(
+                    f"record {risk.ids[place]}, class {risk.labels[place]}: "
+                    f"{risk.success[place]:.2f}"
+                    if place < len(risk.ids)
+                    else ""
+                    for risk in risks
+                ),
+            ]
+            for place in range(_MOST_AT_RISK)
+        ]
+        blocks = (
+            Text(RISKS.format(models=risks[0].models)),
+            Figures((risk_chart(risks, about),)),
+            make_table(
+                f"The records with the greatest success by method, {about}",
+                ["Rank", *(risk.method for risk in risks)],
+                rows,
+            ),
+        )
+    yield Section("records", "Records most at risk", blocks)
+
+
+def _attacks(run: _Run) -> Iterator[Section]:
+    details = []
+    for name, summary in run.summaries.items():
+        rows: list[Row] = [
+            [
+                f"{method}, {title_of(attack)}",
+                *(number_cell(summary.metric(method, attack, metric)) for metric in _ATTACK),
+            ]
+            for method in summary.methods
+            for attack in (*summary.attacks, *summary.special)
+            if summary.has(method, attack)
+        ]
+        caption = f"{name}: {budget(summary.threat)}, 95% intervals"
+        details.append(Details(make_table(caption, ["Method, attack", *_ATTACK.values()], rows)))
+    yield Section("attacks", "Every attack", tuple(details))
+
+
+def _audit_attacks(run: _Run) -> Iterator[Section]:
+    table = replace(
+        audit_table.audit_table(run.results), caption="Attacks by outputs and query budget"
+    )
+    blocks = (table, Text(audit_table.AUDIT_CAPTION, "faint"))
+    yield Section("attacks", "Every attack", blocks, brief=True)
+
+
+def _circumstances(run: _Run) -> Iterator[Section]:
+    results, first = run.results, run.results[0]
+    rows = []
+    for method in run.methods:
+        result = next(row for row in results if row.method == method)
+        rows.append([method, result.recipe, _json(result.recipe_parameters), _json(result.defense)])
+    facts = {
+        "Command": first.command,
+        "Data": first.dataset,
+        "Model": f"{first.model} {_json(first.model_parameters)}",
+        "Seeds": ", ".join(map(str, sorted({result.seed for result in results}))),
+        "Splits": ", ".join(dict.fromkeys(result.split for result in results)),
+        "Records": "; ".join(dict.fromkeys(_json(result.counts) for result in results)),
+        "Hardware": _json(first.hardware),
+        "Versions": _json(first.versions),
+    }
+    if any(result.training for result in results):
+        facts["Time of training"] = f"{_training_seconds(results):,.0f} s"
+    headings = ("Method", "Recipe", "Recipe parameters", "Defense")
+    methods = make_table("Methods", headings, rows, left=range(4))
+    circumstances = make_table("Circumstances", ("Fact", "Value"), list(facts.items()), left=(0, 1))
+    yield Section("how", "How it was made", (methods, circumstances))
+
+
+def _training_seconds(results: Sequence[Result]) -> float:
+    """The time of training, counted once for all results that share models."""
+    return sum(
+        {
+            (result.protocol == "paper", result.recipe, result.seed): result.training.get(
+                "seconds", 0.0
+            )
+            for result in results
+        }.values()
+    )
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {json.dumps(value)}" for name, value in values.items())
+
+
+_Build = Callable[[_Run], Iterator[Section]]
+
+_BENCHMARK: tuple[_Build, ...] = (
+    _verdict,
+    _protocols,
+    _canaries,
+    _success,
+    _by_method,
+    _risks,
+    _attacks,
+    _circumstances,
+)
+_AUDIT: tuple[_Build, ...] = (
+    _audit_verdict,
+    _audit_attacks,
+    _success,
+    _by_method,
+    _risks,
+    _circumstances,
+)

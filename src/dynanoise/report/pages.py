@@ -1,0 +1,116 @@
+"""The page of a run: its tables, sentences and picture, by the kind of results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from dynanoise.core.result import OVERHEAD, Result
+from dynanoise.report.charts.success import success_plot
+from dynanoise.report.charts.time_ratios import time_plot
+from dynanoise.report.render.markdown import table_markdown
+from dynanoise.report.summary import by_protocol
+from dynanoise.report.table import Table
+from dynanoise.report.tables import (
+    audit_table,
+    canary_table,
+    comparison,
+    paper_table,
+    time_table,
+)
+
+PAPER = "paper"
+
+_PROTOCOLS = 3
+"""Protocols side by side on a terminal; a table of more would be of single letters."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Everything that is printed or written of the results of a run.
+
+    Attributes:
+        tables: for a terminal.
+        markdown: the same tables as Markdown, without published values.
+        caption: explanation of the cells, in sentences.
+        brackets: explanation of the brackets in `tables`, or empty.
+        sentences: findings and threat models.
+        picture_name: file name; None where there is no picture.
+        picture: draws it as SVG; raises MissingExtraError without matplotlib.
+    """
+
+    tables: tuple[Table, ...]
+    markdown: str
+    caption: str
+    sentences: list[str]
+    brackets: str = ""
+    picture_name: str | None = None
+    picture: Callable[[], bytes] | None = None
+
+
+def build_page(results: Sequence[Result]) -> Page:
+    """Build the page of attacks, of an audit, or of time and memory.
+
+    Raises:
+        InputError: if the results are not all those of one run.
+    """
+    if any(result.protocol == OVERHEAD for result in results):
+        times = time_table.collect_times(results)
+        table = time_table.time_table(times)
+        return Page(
+            tables=(table,),
+            markdown=table_markdown(table),
+            caption=time_table.time_caption(times),
+            sentences=time_table.time_findings(times),
+            picture_name="overhead.svg",
+            picture=lambda: time_plot(times),
+        )
+    if audit_table.is_audit(results):
+        table = audit_table.audit_table(results)
+        return Page(
+            tables=(table,),
+            markdown=table_markdown(table),
+            caption=audit_table.AUDIT_CAPTION,
+            sentences=audit_table.audit_sentences(results),
+        )
+    return _attacks(results)
+
+
+def _attacks(results: Sequence[Result]) -> Page:
+    """The paper's table, if its protocol was run, and all protocols side by side, if others were.
+
+    So neither can be quoted without the other. Canaries follow, where there are some.
+    """
+    summaries = by_protocol(results)
+    paper = summaries.get(PAPER)
+    tables: list[Table] = []
+    written: list[Table] = []
+    captions, sentences, brackets = [], [], ""
+    if paper is not None:
+        beside = paper_table.published_values(paper)
+        tables.append(paper_table.paper_table(paper, beside))
+        written.append(paper_table.paper_table(paper))
+        captions.append(paper_table.paper_caption(paper))
+        sentences += paper_table.findings(paper)
+        brackets = paper_table.BRACKETS if beside.rows else ""
+    if set(summaries) != {PAPER}:
+        names = list(summaries)
+        for start in range(0, len(names), _PROTOCOLS):
+            part = {name: summaries[name] for name in names[start : start + _PROTOCOLS]}
+            tables.append(comparison.comparison_table(part))
+        written.append(comparison.comparison_table(summaries))
+        sentences += comparison.comparison_notes(summaries)
+    if canary_table.planted(summaries):
+        table = canary_table.canary_table(summaries)
+        tables.append(table)
+        written.append(table)
+        sentences += canary_table.canary_notes(summaries)
+    return Page(
+        tables=tuple(tables),
+        markdown="\n\n".join(map(table_markdown, written)),
+        caption=" ".join([*captions, paper_table.MIDPUT_NOTE]),
+        brackets=brackets,
+        sentences=sentences,
+        picture_name="attack_success.svg",
+        picture=lambda: success_plot(next(iter(summaries.values())) if paper is None else paper),
+    )

@@ -1,0 +1,152 @@
+"""A table of results as a value; `dynanoise.report.render` writes it in several formats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Metric
+from dynanoise.report import numbers
+
+MISSING = "-"
+"""Text of a cell whose value was not measured, or does not exist."""
+
+Emphasis = Literal["", "strong", "code"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: a text, and what belongs below it.
+
+    Attributes:
+        text: the value, or words.
+        interval: 95% interval or standard deviation of the value; empty without one.
+        note: a further line, such as the name of an attack.
+        number: the value with its interval at full precision, where the text is a number.
+        emphasis: how the text stands out; a terminal leaves it out.
+    """
+
+    text: str
+    interval: str = ""
+    note: str = ""
+    number: Metric | None = None
+    emphasis: Emphasis = ""
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """Text, interval and note, without those that are empty."""
+        return tuple(filter(None, (self.text, self.interval, self.note)))
+
+
+def number_cell(metric: Metric | None, write: numbers.Write = numbers.rate, note: str = "") -> Cell:
+    """A metric with its interval as a cell; `MISSING` for None.
+
+    >>> number_cell(Metric(0.5661, 0.5571, 0.5759), note="LiRA").lines
+    ('0.566', '[0.557, 0.576]', 'LiRA')
+    >>> number_cell(None).text
+    '-'
+    """
+    if metric is None:
+        return Cell(MISSING)
+    return Cell(write(metric.value), numbers.interval(metric, write), note, metric)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's heading and alignment.
+
+    Attributes:
+        heading: on one line.
+        align: of heading and cells.
+        short: a heading for narrow terminals; empty to use `heading`.
+    """
+
+    heading: str
+    align: Literal["left", "right"] = "right"
+    short: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows with a caption; the first cell of a row names it.
+
+    Attributes:
+        caption: what the table shows.
+        columns: one for each cell of a row.
+        rows: cells, as many in each as there are columns.
+        group_ends: rows after which a line is drawn, counted from 0.
+        narrow: tables with the same content for terminals that this one is too wide for.
+
+    Raises:
+        InputError: if a row has more or fewer cells than there are columns.
+    """
+
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    group_ends: frozenset[int] = field(default_factory=frozenset)
+    narrow: tuple[Table, ...] = ()
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise InputError(
+                    f"Row {index} of the table {self.caption!r} has {len(row)} cells for "
+                    f"{len(self.columns)} columns.",
+                    "Give every column a cell.",
+                )
+
+    def transposed(self) -> Table:
+        """The same table with rows and columns exchanged.
+
+        >>> turned = make_table("", ["Method", "AUC"], [["none", "0.6"]]).transposed()
+        >>> [column.heading for column in turned.columns], turned.rows[0][0].text
+        (['Method', 'none'], 'AUC')
+        """
+        first, *others = self.columns
+        columns = (first, *(Column(row[0].text) for row in self.rows))
+        rows = tuple(
+            (Cell(column.heading), *(row[index] for row in self.rows))
+            for index, column in enumerate(others, start=1)
+        )
+        return Table(self.caption, columns, rows)
+
+    def without_intervals(self) -> Table:
+        """The same table with the numbers alone."""
+        rows = tuple(tuple(replace(cell, interval="") for cell in row) for row in self.rows)
+        return replace(self, rows=rows)
+
+
+Row = list[str | Cell]
+"""A row as `make_table` takes it: a text stands for a plain cell."""
+
+
+def make_table(
+    caption: str,
+    headings: Sequence[str | Column],
+    rows: Iterable[Sequence[str | Cell]],
+    *,
+    left: Iterable[int] = (0,),
+) -> Table:
+    """Build a table from texts, columns and cells.
+
+    Args:
+        caption: what the table shows.
+        headings: a text for a plain column.
+        rows: a text for a plain cell.
+        left: which of the columns given as text are aligned to the left; the others to the right.
+
+    Raises:
+        InputError: if a row has more or fewer cells than there are headings.
+    """
+    at_left = set(left)
+    columns = tuple(
+        Column(heading, "left" if index in at_left else "right")
+        if isinstance(heading, str)
+        else heading
+        for index, heading in enumerate(headings)
+    )
+    cells = (tuple(Cell(cell) if isinstance(cell, str) else cell for cell in row) for row in rows)
+    return Table(caption, columns, tuple(cells))

@@ -1,0 +1,206 @@
+"""An audit of the user's models: the table of attacks, verdicts and utility."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from dynanoise.attacks.title import title_of
+from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Result
+from dynanoise.report.numbers import change, rate, with_interval
+from dynanoise.report.summary import Summary, attack_title, chosen_attacks
+from dynanoise.report.table import Row, Table, make_table, number_cell
+
+AUDIT_CAPTION = (
+    "Success is balanced accuracy of the attack's decisions, 0.5 is chance; TPR is the share of "
+    "members found at a false positive rate. In brackets 95% intervals. The strongest attack is "
+    "the attacker's own choice, made before it scores the target's records."
+)
+
+OUT_OF_SCOPE = (
+    "Not covered by this audit: white-box access to the weights, observation of the training, "
+    "extraction of the model or of its data, earlier versions of the model."
+)
+
+
+def is_audit(results: Sequence[Result]) -> bool:
+    """True for results of models that the user brought."""
+    return bool(results) and all(result.preset == AUDIT for result in results)
+
+
+def audit_title(result: Result) -> str:
+    """The title of a page about the audit."""
+    return f"Audit of {result.dataset}"
+
+
+def audit_subject(result: Result) -> str:
+    """Model, number of models and number of records."""
+    count, records = result.counts["models"], result.counts["pool"]
+    return f"{result.model}, {count} model{'' if count == 1 else 's'}, {records:,} records"
+
+
+def audit_summaries(results: Sequence[Result]) -> dict[str, Summary]:
+    """Summarise each query budget, with the attacks that were run on all outputs.
+
+    Undefended outputs are the same for every query, so they are part of every summary. There is no
+    utility where no test data were given.
+    """
+    baseline = [result for result in results if result.method == results[0].method]
+    summaries = {}
+    for name in dict.fromkeys(result.protocol for result in results):
+        rows = [result for result in results if result.protocol == name]
+        if rows[0].method != baseline[0].method:
+            threat = rows[0].threat
+            rows = [*(replace(row, protocol=name, threat=threat) for row in baseline), *rows]
+        methods = tuple(dict.fromkeys(row.method for row in rows))
+        run = [{row.attack for row in rows if row.method == method} for method in methods]
+        attacks = dict.fromkeys(row.attack for row in rows if row.attack is not None)
+        common = tuple(attack for attack in attacks if all(attack in names for names in run))
+        summaries[name] = Summary(tuple(rows), methods, common, (results[0].seed,))
+    return summaries
+
+
+def audit_table(results: Sequence[Result]) -> Table:
+    """Tabulate every attack; the strongest of each kind of outputs and query budget comes last.
+
+    Args:
+        results: of one audit.
+    """
+    attacks = _of_attacks(results)
+    rates = _rates(results)
+    rows: list[Row] = [
+        [
+            result.method,
+            str(result.threat.repeats),
+            _title(result),
+            *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *rates)),
+        ]
+        for result in attacks
+    ]
+    tprs = [f"TPR at {_percent(name)} FPR" for name in rates]
+    headings = ["Outputs", "Queries", "Attack", "Success", "AUC", *tprs]
+    caption = f"{results[0].dataset}: {audit_subject(results[0])}"
+    last = {index for index, result in enumerate(attacks) if result.attack == STRONGEST}
+    return replace(make_table(caption, headings, rows, left=(0, 2)), group_ends=frozenset(last))
+
+
+def audit_sentences(results: Sequence[Result]) -> list[str]:
+    """Write verdicts, utility, and the attackers that the audit does not cover.
+
+    Args:
+        results: of one audit.
+    """
+    return [*audit_verdicts(results), *audit_utilities(results), OUT_OF_SCOPE]
+
+
+def audit_verdicts(results: Sequence[Result]) -> list[str]:
+    """Write the strongest attack's success, a sentence for each kind of outputs and budget."""
+    sentences = []
+    for result in results:
+        if result.attack != STRONGEST:
+            continue
+        metrics = result.metrics
+        tprs = [
+            f"{with_interval(metrics[name])} of the members at {_percent(name)} false positives"
+            for name in _rates([result])
+        ]
+        finds = f", and finds {' and '.join(tprs)}" if tprs else ""
+        sentences.append(
+            f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the strongest attack by "
+            f"the attacker's own choice, has success {with_interval(metrics['asr'])} (0.5 is "
+            f"chance) and AUC {with_interval(metrics['auc'])}{finds}. {_threat(result)}"
+        )
+    return sentences
+
+
+def audit_utilities(results: Sequence[Result]) -> list[str]:
+    """Write the utility of outputs, and the gain of a defense beyond its cost."""
+    rows = {result.method: result for result in results if result.attack is None}
+    sentences = []
+    for method, result in rows.items():
+        metrics = result.metrics
+        outputs = "undefended" if method == "none" else f"behind {method}"
+        text = (
+            f"Accuracy {outputs}: {with_interval(metrics['accuracy'])} on "
+            f"{result.counts['test']:,} test records, {rate(metrics['train_accuracy'].value)} on "
+            "members"
+        )
+        if method != "none":
+            flips = rate(metrics["label_flips"].value)
+            text += f"; {flips} of the labels are not the model's own{_trade(results, method)}"
+        sentences.append(f"{text}.")
+    return sentences
+
+
+def _of_attacks(results: Iterable[Result]) -> list[Result]:
+    return [result for result in results if result.attack is not None]
+
+
+def _rates(results: Sequence[Result]) -> list[str]:
+    names = {name for row in _of_attacks(results) for name in row.metrics if name[:4] == "tpr@"}
+    return sorted(names, key=lambda name: float(name[4:]))
+
+
+def _percent(name: str) -> str:
+    return f"{100 * float(name[4:]):g}%"
+
+
+def _title(result: Result) -> str:
+    title = attack_title(str(result.attack))
+    return f"{title}: {_choice(result)}" if result.attack == STRONGEST else title
+
+
+def _choice(result: Result) -> str:
+    """The chosen attacks with their counts, such as "LiRA (14 of 16), Gap (2 of 16)"."""
+    counts = chosen_attacks(result)
+    total = sum(counts.values())
+    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
+    if len(ranked) == 1:
+        return title_of(ranked[0][0])
+    return ", ".join(f"{title_of(name)} ({count} of {total})" for name, count in ranked)
+
+
+def _outputs(result: Result) -> str:
+    if result.method == "none":
+        return "Undefended outputs"
+    if result.method == SERVED:
+        return "Outputs of the server"
+    plain = {k: v for k, v in result.defense.items() if isinstance(v, int | float | str)}
+    values = [f"{name}={value}" for name, value in plain.items() if name != "name"]
+    return f"Outputs behind {result.method}({', '.join(values)})"
+
+
+def _queries(result: Result) -> str:
+    count = result.threat.repeats
+    return "1 query a record" if count == 1 else f"{count} queries a record, averaged"
+
+
+def _threat(result: Result) -> str:
+    """The threat model, and the sample of the interval."""
+    knows = ""
+    if result.method == SERVED and not result.threat.knows_defense:
+        knows = "does not know the server's defense, "
+    elif result.method != "none":
+        knows = "knows the defense and its parameters (not its random draws), "
+    models = result.counts["models"]
+    if models == 1:
+        return (
+            f"Threat model: an attacker who sees all probabilities, {knows}knows of half of the "
+            "records whether they are members, and has no shadow models; an attacker with shadow "
+            "models may find more. 95% intervals over the records of this one model."
+        )
+    return (
+        f"Threat model: an attacker who sees all probabilities, {knows}and has {models - 1} shadow "
+        "models trained on random parts of the same records, here the other models. "
+        "95% intervals over models and records."
+    )
+
+
+def _trade(results: Sequence[Result], method: str) -> str:
+    rows = [result for result in results if result.attack is None and result.method == method]
+    values = [
+        f"{with_interval(row.metrics['midput'], change)} at "
+        f"{_queries(row).removesuffix(', averaged')}"
+        for row in rows
+    ]
+    return f"; MIDPUT {', '.join(values)}"

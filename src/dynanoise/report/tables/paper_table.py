@@ -1,0 +1,232 @@
+"""The paper's table of one protocol: accuracy, each attack and MIDPUT, and its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from dynanoise.report.io.published import Published, published
+from dynanoise.report.numbers import Write, change, interval, rate, with_interval
+from dynanoise.report.summary import Spread, Summary, attack_title
+from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table
+from dynanoise.report.wording import threats
+
+MIDPUT_NOTE = (
+    "MIDPUT is the mean fall in attack success minus the fall in accuracy: above 0 a defense "
+    "gains more than it costs. Leak counts distance from 0.5 on either side; worst compares the "
+    "strongest attack before with the strongest after."
+)
+
+BRACKETS = "In brackets the published value."
+"""Below a table with published values."""
+
+_TRADE_OFF = {
+    "midput": "MIDPUT",
+    "midput_leakage": "MIDPUT leak",
+    "midput_worst_case": "MIDPUT worst",
+}
+
+_SHORT = {"Confidence": "Conf.", "Entropy": "Entr.", "Mod. entropy": "Mod. entr."}
+"""Headings for a terminal of 80 columns."""
+
+_SEEDS_FOR_INTERVALS = 3
+"""Student's interval over two seeds is wider than the scale."""
+
+_NAMES = {
+    "temperature": "temperature alone",
+    "static": "static noise",
+    "dynanoise": "DynaNoise",
+}
+
+_CONTROLS = ("temperature", "static", "dynanoise")
+"""Methods that are no peers of DynaNoise: itself and its parts."""
+
+
+def paper_table(summary: Summary, beside: Published | None = None) -> Table:
+    """Tabulate accuracy, each attack's success and MIDPUT of every method.
+
+    Args:
+        summary: of one protocol.
+        beside: published values to stand in brackets below ours; None for none.
+
+    Returns:
+        A table of means over seeds with their standard deviations.
+    """
+    theirs = published("") if beside is None else beside
+    titles = ["Test acc.", *map(attack_title, summary.attacks), *_TRADE_OFF.values()]
+    headings = [Column(title, short=_SHORT.get(title, "")) for title in titles]
+    rows: list[Row] = []
+    for method in summary.methods:
+        columns = [(None, "accuracy"), *((name, "asr") for name in summary.attacks)]
+        cells = [
+            _cell(summary.spread(method, attack, metric), theirs.value(method, attack, metric))
+            for attack, metric in columns
+        ]
+        for name in _TRADE_OFF:
+            if method == summary.methods[0]:
+                cells.append(Cell(MISSING))
+                continue
+            spread = summary.spread(method, None, name)
+            cells.append(_cell(spread, theirs.value(method, None, name), change))
+        rows.append([method, *cells])
+    result = summary.results[0]
+    caption = f"{result.preset}: {result.model}, {result.protocol} protocol"
+    table = make_table(caption, ["Method", *headings], rows)
+    return replace(table, narrow=(table.transposed(),))
+
+
+def _cell(spread: Spread, published_value: float | None, write: Write = rate) -> Cell:
+    deviation = "" if spread.sd is None else f"± {rate(spread.sd)}"
+    note = "" if published_value is None else f"({write(published_value)})"
+    number = spread.interval
+    return Cell(write(spread.mean), deviation, note, number)
+
+
+def published_values(summary: Summary) -> Published:
+    """The paper's values for the same data and protocol; empty for others."""
+    result = summary.results[0]
+    return published(result.preset if result.protocol == "paper" else "")
+
+
+def paper_caption(summary: Summary) -> str:
+    """Explain the cells of the table, in sentences."""
+    several = len(summary.seeds) > 1
+    seeds = f"{len(summary.seeds)} seeds: mean over ± standard deviation" if several else "One seed"
+    scored = summary.results[0].counts.get("scored", "equal numbers of")
+    members = summary.spread(summary.methods[0], None, "train_accuracy").mean
+    return (
+        f"{seeds}. Attack success is balanced accuracy on {scored} records, half of them members. "
+        f"The undefended model's accuracy on its members is {members:.3f}."
+    )
+
+
+def findings(summary: Summary) -> list[str]:
+    """Write sentences about threat model, gain and cost.
+
+    Sentences whose rows or columns are missing are left out.
+    """
+    sentences = [_threat(summary)]
+    if "dynanoise" in summary.methods and len(summary.methods) > 1:
+        if "confidence" in summary.attacks:
+            sentences.append(_confidence(summary))
+        sentences.append(_accuracy(summary))
+        sentences += _best_peer(summary)
+        if "loss" in summary.attacks and not summary.threat.knows_defense:
+            sentences.append(_beyond_thresholds(summary))
+    return sentences
+
+
+def _rate(spread: Spread) -> str:
+    """A rate from 0 to 1; its interval only with three seeds or more that differ.
+
+    >>> _rate(Spread((0.5, 0.6, 0.7))), _rate(Spread((0.5, 0.5, 0.5))), _rate(Spread((0.5, 0.6)))
+    ('0.600 [0.352, 0.848]', '0.500 (in every seed)', '0.550')
+    """
+    metric = spread.interval
+    if not interval(metric) or len(spread.values) < _SEEDS_FOR_INTERVALS:
+        return rate(metric.value)
+    if len(set(spread.values)) == 1:
+        return f"{rate(metric.value)} (in every seed)"
+    low, high = max(metric.low or 0.0, 0.0), min(metric.high or 0.0, 1.0)
+    return with_interval(replace(metric, low=low, high=high))
+
+
+def _change(spread: Spread) -> str:
+    """A difference; its interval only with three seeds or more.
+
+    >>> _change(Spread((0.0, 0.0))), _change(Spread((-0.01, -0.02, -0.03)))
+    ('exactly 0', '-0.020 [-0.045, +0.005]')
+    """
+    if all(value == 0 for value in spread.values):
+        return "exactly 0"
+    if len(spread.values) < _SEEDS_FOR_INTERVALS:
+        return change(spread.interval.value)
+    return with_interval(spread.interval, change)
+
+
+def _over(summary: Summary) -> str:
+    count = len(summary.seeds)
+    if count < _SEEDS_FOR_INTERVALS:
+        return "too few seeds for an interval"
+    return f"mean and 95% interval over {count} seeds"
+
+
+def _threat(summary: Summary) -> str:
+    threat = summary.threat
+    beyond = "" if threat.knows_defense else " It says nothing about an attacker who knows it."
+    return (
+        f"Threat model '{threat.name}': the attacker {threats.knowledge(threat)} and "
+        f"{threats.queries(threat)}; 0.5 is chance.{beyond}"
+    )
+
+
+def _confidence(summary: Summary) -> str:
+    baseline = summary.methods[0]
+    before = summary.spread(baseline, "confidence", "asr")
+    after = summary.spread("dynanoise", "confidence", "asr")
+    text = (
+        f"DynaNoise moves the confidence attack's success from {_rate(before)} "
+        f"({_over(summary)}) to {_rate(after)}"
+    )
+    if "temperature" not in summary.methods:
+        return f"{text}."
+    control = summary.spread("temperature", "confidence", "asr")
+    fall = summary.change("dynanoise", "confidence", "asr").interval
+    # A share of a fall that may be none would be a large number about nothing.
+    if fall.high is None or fall.high >= 0:
+        return f"{text}; temperature alone, without any noise, to {_rate(control)}."
+    share = (before.mean - control.mean) / (before.mean - after.mean)
+    return f"{text}; temperature alone, without any noise, gives {share:.0%} of that fall."
+
+
+def _accuracy(summary: Summary) -> str:
+    baseline = summary.spread(summary.methods[0], None, "accuracy")
+    parts = [
+        f"{_change(summary.change(name, None, 'accuracy'))} with {_NAMES.get(name, name)}"
+        for name in summary.methods[1:]
+    ]
+    return f"Test accuracy is {baseline.mean:.3f} undefended; it changes by {', '.join(parts)}."
+
+
+def _best_peer(summary: Summary) -> list[str]:
+    """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
+    peers = [name for name in summary.methods[1:] if name not in _CONTROLS]
+    if not peers:
+        return []
+    ours = {name: summary.spread(name, None, "midput").mean for name in (*peers, "dynanoise")}
+    text = f"DynaNoise's MIDPUT is {_over_best(ours, 'peer' if len(peers) == 1 else 'best peer')}"
+    theirs = published_values(summary).midput
+    if theirs:
+        text += f". Published: {_over_best(theirs, 'best peer')}"
+    return [f"{text}."]
+
+
+def _over_best(midput: Mapping[str, float], peer: str) -> str:
+    """DynaNoise's MIDPUT as a multiple of the best peer's, where both are above 0.
+
+    >>> _over_best({"selena": 0.073, "hamp": 0.066, "dynanoise": 0.104}, "best peer")
+    '+0.104, 1.4 times that of the best peer, selena (+0.073)'
+    >>> _over_best({"hamp": -0.01, "dynanoise": 0.1}, "peer")
+    '+0.100; that of the peer, hamp, is -0.010'
+    """
+    ours = midput["dynanoise"]
+    best = max((name for name in midput if name != "dynanoise"), key=lambda name: midput[name])
+    if midput[best] <= 0 or ours <= 0:  # a ratio would mean nothing
+        return f"{change(ours)}; that of the {peer}, {best}, is {change(midput[best])}"
+    times = ours / midput[best]
+    return f"{change(ours)}, {times:.2g} times that of the {peer}, {best} ({change(midput[best])})"
+
+
+def _beyond_thresholds(summary: Summary) -> str:
+    parts = [
+        f"{_rate(summary.spread(name, 'loss', 'auc'))} with {_NAMES.get(name, name)}"
+        for name in summary.methods[1:]
+    ]
+    undefended = _rate(summary.spread(summary.methods[0], "loss", "auc"))
+    return (
+        "These attacks see less than there is: their thresholds are fixed beforehand or learned on "
+        "undefended models, so success near 0.5 shows that they no longer fit, not that nothing "
+        f"leaks. Without a threshold, the loss has AUC {undefended} undefended, "
+        f"{', '.join(parts)}. Attacks fitted to each record (Carlini et al. 2022) are not part of "
+        "this protocol."
+    )
