@@ -39,7 +39,7 @@ def containers() -> dict[str, Any]:
 def test_the_arguments_are_those_of_serve(arguments: list[str]) -> None:
     said = options(arguments)
     assert said["model_name"] == "m" and said["host"] == "0.0.0.0"
-    assert said["clients"] is not None and not said["no_auth"] and said["noise"] is None
+    assert said["clients"] is not None and not said["no_auth"] and said["fresh"] is None
 
 
 def test_the_model_is_reached_through_the_gateway_alone() -> None:
