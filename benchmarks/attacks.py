@@ -137,7 +137,9 @@ def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> d
     target, *seen = (observed(own) for own in log_odds)
     phi = np.stack([statistics.compute(one, "scaled_logit") for one in (target, *seen)])
     use = keep[1:].astype(np.int8)
-    drawing, _ = best({"drawing": partial(membership.equal_numbers, use, models // 2, 0)}, repeats)
+    drawing, _ = best(
+        {"drawing": partial(membership.balance_shadows, use, models // 2, 0)}, repeats
+    )
     shadows = shadows_of(tuple(seen), use)
     rows: list[dict[str, Any]] = []
     for name, options, attack in (*LIRA, ("", {}, Lira())):
@@ -187,7 +189,7 @@ def time_rmia(
     if peer.missing is None:
         theirs = peer.functions["run_rmia"]
         runs["peer"] = partial(theirs, 0, signals, known_signals, keep.T, k, 0.3)
-    drawing, _ = best({"drawing": partial(membership.equal_numbers, use, k, 0)}, repeats)
+    drawing, _ = best({"drawing": partial(membership.balance_shadows, use, k, 0)}, repeats)
     seconds, results = best(runs, repeats)
     row: dict[str, Any] = {"attack": repr(attack), "auc": roc(results["dynanoise"], keep[0]).auc}
     row |= {f"{side}_seconds": value for side, value in seconds.items()}

@@ -67,8 +67,8 @@ def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
     auc = {
         result.attack: round(result.metrics["auc"].value, 4) for result in results if result.attack
     }
-    sizes = {"models": pool.models, "records": len(pool.examples.ids)}
-    sizes |= {"inputs": pool.examples.inputs, "classes": pool.examples.classes}
+    sizes = {"models": pool.models, "records": len(pool.records.ids)}
+    sizes |= {"inputs": pool.records.inputs, "classes": pool.records.classes}
     times = {"seconds": round(total, 2), "each": each, "auc": auc}
     times["peak_memory_gib_so_far"] = peak_gib()
     return {"protocol": protocol.name, **sizes, **times}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dynanoise.attacks.base import Attack
-from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example
+from dynanoise.core.membership import balance_shadows, has_shadows, shadows_per_record
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Run, View
@@ -103,16 +103,16 @@ def pool_target_and_shadows(
         logits[model, rows, :, labels[rows]] += leaks[model]
 
     use = member[1:, :count].astype(np.int8)
-    kept = equal_numbers(use, shadows_an_example(use), seed)
-    chosen = np.flatnonzero(eligible(kept))
+    kept = balance_shadows(use, shadows_per_record(use), seed)
+    chosen = np.flatnonzero(has_shadows(kept))
     everybody = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
-    known = undefended_shadows(everybody.select(examples=slice(count, None))).observations
-    seen = undefended_shadows(everybody.select(examples=chosen)).observations
+    known = undefended_shadows(everybody.select(records=slice(count, None))).observations
+    seen = undefended_shadows(everybody.select(records=chosen)).observations
     target, *others = (
         replace(one, population=population) for one, population in zip(seen, known, strict=True)
     )
     own_use = kept[:, chosen]
-    clean = replace(everybody.select(models=slice(1, None), examples=chosen), use=own_use)
+    clean = replace(everybody.select(models=slice(1, None), records=chosen), use=own_use)
     return target, member[0, chosen], ShadowObservations(tuple(others), own_use, clean)
 
 
@@ -139,27 +139,27 @@ def reordered_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> S
     return ShadowObservations(
         tuple(reordered(seen, order) for seen in shadows.observations),
         shadows.use[:, order],
-        shadows.clean.select(examples=order),
+        shadows.clean.select(records=order),
     )
 
 
 def outputs(
     models: int = 1,
-    examples: int = 40,
+    records: int = 40,
     classes: int = 3,
     seed: int = 0,
     first_id: int = 0,
     members: int = 20,
     leak: float = 0.0,
 ) -> Outputs:
-    """Random float32 outputs whose first ``members`` examples were trained on."""
+    """Random float32 outputs whose first ``members`` records were trained on."""
     generator = np.random.default_rng(seed)
-    labels = generator.integers(0, classes, examples)
-    rows = generator.normal(0, 2, (models, examples, 1, classes)).astype(np.float32)
-    used = np.arange(examples) < members
-    rows[:, np.arange(examples), 0, labels] += 2 + leak * used
-    use = np.broadcast_to(used, (models, examples)).astype(np.int8)
-    return Outputs(rows, labels, np.arange(examples) + first_id, use)
+    labels = generator.integers(0, classes, records)
+    rows = generator.normal(0, 2, (models, records, 1, classes)).astype(np.float32)
+    used = np.arange(records) < members
+    rows[:, np.arange(records), 0, labels] += 2 + leak * used
+    use = np.broadcast_to(used, (models, records)).astype(np.int8)
+    return Outputs(rows, labels, np.arange(records) + first_id, use)
 
 
 def run(

@@ -40,9 +40,9 @@ def case_of(
 ) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """Model 0 as the target with its truth, the others as its shadows; records that have some."""
     use = outputs.use[1:]
-    masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
-    kept = np.flatnonzero(membership.eligible(masked))
-    outputs = outputs.select(examples=kept)
+    masked = membership.balance_shadows(use, membership.shadows_per_record(use), seed)
+    kept = np.flatnonzero(membership.has_shadows(masked))
+    outputs = outputs.select(records=kept)
     seen = undefended_shadows(outputs).observations
     clean = outputs.select(models=slice(1, None))
     return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)

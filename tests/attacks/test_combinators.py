@@ -104,7 +104,7 @@ def behind_keys(
         for model in range(outputs.models)
     )
     use = outputs.use[1:]
-    masked = membership.equal_numbers(use, membership.shadows_an_example(use), seed)
+    masked = membership.balance_shadows(use, membership.shadows_per_record(use), seed)
     return target[0], ShadowObservations(target[1:], masked, outputs.select(models=slice(1, None)))
 
 

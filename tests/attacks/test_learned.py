@@ -30,7 +30,7 @@ from tests.build_pool import case_of, pool_case, pool_outputs
 
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:
     """Online, centre mean, residual variances of all records."""
-    slots = membership.slots(shadows.use)
+    slots = membership.find_slots(shadows.use)
     phi = np.stack(
         [statistics.compute(model, "scaled_logit")[:, 0] for model in shadows.observations]
     )
@@ -72,21 +72,21 @@ def leave_one_out(
         def noise(purpose: str, model: int = model) -> Fresh:
             return Fresh(derive(0, purpose, model))
 
-        answered = observe(defense, trained.examples, noise, model=model, aware=True)
+        answered = observe(defense, trained.records, noise, model=model, aware=True)
         observed.append(recover(answered))
     for target in range(trained.models):
         others = [model for model in range(trained.models) if model != target]
-        use = trained.examples.use[others]
-        masked = membership.equal_numbers(
-            use, membership.shadows_an_example(use), derive(0, target)
+        use = trained.records.use[others]
+        masked = membership.balance_shadows(
+            use, membership.shadows_per_record(use), derive(0, target)
         )
-        clean = trained.examples.select(models=others)
+        clean = trained.records.select(models=others)
         shadows = ShadowObservations(tuple(observed[model] for model in others), masked, clean)
         yield (
             observed[target],
             shadows,
-            membership.eligible(masked),
-            trained.examples.use[target] == 1,
+            membership.has_shadows(masked),
+            trained.records.use[target] == 1,
         )
 
 
@@ -114,7 +114,7 @@ def test_it_is_at_least_as_strong_as_lira_on_trained_models(
 def test_features_against_their_definition() -> None:
     """The first signal's columns, record by record; every number finite."""
     target, _, shadows = pool_case(0, count=80)
-    slots = membership.slots(shadows.use)
+    slots = membership.find_slots(shadows.use)
     rows = comparison_features(target, shadows, slots)
     assert rows.shape[0] == len(slots.rows)
     assert np.isfinite(rows).all()
@@ -142,7 +142,7 @@ def test_features_against_their_definition() -> None:
 
 def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models() -> None:
     _, _, shadows = pool_case(1)
-    k = membership.slots(shadows.use).k
+    k = membership.find_slots(shadows.use).k
     learned = Learned(draws=3).fit(shadows).learned
     assert [slots.k for _, slots in learned.draws] == 3 * [k - 1]
     drawn = [use.use for use, _ in learned.draws]

@@ -33,14 +33,14 @@ def test_a_pseudo_target_is_never_its_own_shadow() -> None:
 
 def test_membership_is_the_model_s_own_and_known_only_where_shown() -> None:
     _, _, shadows = pool_case(1)
-    k = membership.slots(shadows.use).k
+    k = membership.find_slots(shadows.use).k
     for pseudo in pseudo_targets(shadows, count=9):
         index = [id(model) for model in shadows.observations].index(id(pseudo.target))
         member = shadows.use[index]
         np.testing.assert_array_equal(pseudo.members, member == 1)
         assert not pseudo.scored[member < 0].any()
         assert pseudo.scored[member >= 0].all()  # k - 1 of either kind are always left
-        assert membership.slots(pseudo.shadows.use).k == k - 1
+        assert membership.find_slots(pseudo.shadows.use).k == k - 1
 
 
 def test_the_others_counts_do_not_tell_members_apart() -> None:

@@ -32,7 +32,7 @@ def test_a_probability_of_0_is_finite() -> None:
 def test_half_of_the_test_data_are_the_reference() -> None:
     pool = check_inputs("x", **arrays()).pool(seed=3)
     assert len(pool.test.labels) == len(pool.reference.labels) == 50
-    every = np.concatenate([pool.examples.ids, pool.test.ids, pool.reference.ids])
+    every = np.concatenate([pool.records.ids, pool.test.ids, pool.reference.ids])
     assert len(np.unique(every)) == 300
     assert not (pool.test.use.any() or pool.reference.use.any())
 
@@ -42,8 +42,8 @@ def test_without_test_data_records_of_no_model_are_the_reference() -> None:
     found["member"][:, :30] = 0
     pool = check_inputs("x", **found).pool()
     assert len(pool.reference.labels) >= 30 and len(pool.test.labels) == 0
-    assert not np.intersect1d(pool.reference.ids, pool.examples.ids).size
-    assert (pool.examples.use == 1).any(axis=0).all()
+    assert not np.intersect1d(pool.reference.ids, pool.records.ids).size
+    assert (pool.records.use == 1).any(axis=0).all()
     np.testing.assert_array_equal(
         pool.reference.logits[:, :, 0], found["logits"][:, pool.reference.ids]
     )

@@ -121,8 +121,8 @@ def test_the_known_half_of_one_model_is_not_scored() -> None:
     assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
     [trial] = design.trials([undefended()], single_model(1, ()).threat, noise)
     scores = next(attack_trials([trial], ("population",))).scores
-    np.testing.assert_array_equal(scores.members[0], pool.examples.use[0, parts.scored] == 1)
-    ids = pool.examples.ids
+    np.testing.assert_array_equal(scores.members[0], pool.records.use[0, parts.scored] == 1)
+    ids = pool.records.ids
     assert set(trial.target.ids) == set(ids[parts.scored])
     assert not set(trial.target.ids) & set(trial.shadows.ids)
     first, second = trial.calibration

@@ -21,13 +21,13 @@ from tests.build_pool import pool_outputs
         ({"logits": np.zeros((1, 40, 3), np.float32)}, r"shape \(1, 40, 3\)"),
         ({"logits": np.zeros((1, 40, 1, 3), np.int64)}, "dtype int64"),
         ({"logits": np.full((1, 40, 1, 3), np.nan)}, "NaN or infinity"),
-        ({"logits": np.zeros((1, 40, 0, 3))}, "at least one input an example"),
+        ({"logits": np.zeros((1, 40, 0, 3))}, "each record at least one input"),
         ({"logits": np.zeros((1, 40, 1, 1))}, "two classes"),
         ({"labels": np.zeros(39, np.int64)}, r"labels has shape \(39,\)"),
         ({"labels": np.full(40, 3)}, "A label is 3 with 3 classes"),
         ({"labels": np.full(40, -1)}, "A label is -1 with 3 classes"),
         ({"labels": np.zeros(40)}, "dtype float64"),
-        ({"ids": np.zeros(40, np.int64)}, "name an example twice"),
+        ({"ids": np.zeros(40, np.int64)}, "name a record twice"),
         ({"use": np.zeros((2, 40), np.int8)}, r"use has shape \(2, 40\)"),
         ({"use": np.full((1, 40), 2)}, r"use holds \[2\]"),
     ],
@@ -46,7 +46,7 @@ def test_outputs_are_read_only() -> None:
 
 def test_select_takes_the_same_examples_everywhere() -> None:
     rows = build.outputs(models=3)
-    chosen = rows.select(models=[2, 0], examples=[5, 7])
+    chosen = rows.select(models=[2, 0], records=[5, 7])
     assert chosen.models == 2
     np.testing.assert_array_equal(chosen.logits, rows.logits[[2, 0]][:, [5, 7]])
     np.testing.assert_array_equal(chosen.labels, rows.labels[[5, 7]])
@@ -61,22 +61,22 @@ def test_a_run_gives_each_model_its_own_view() -> None:
         assert view.members.models == view.reference.models == 1
         assert (view.members.use == 1).all()
         np.testing.assert_array_equal(view.reference.logits[0], run.reference.logits[model])
-    shadow = run.shadows.select(models=[1], examples=run.shadows.use[1] == 1)
+    shadow = run.shadows.select(models=[1], records=run.shadows.use[1] == 1)
     np.testing.assert_array_equal(run.view(2).members.logits, shadow.logits)
     np.testing.assert_array_equal(run.view(2).members.ids, shadow.ids)
 
 
 def test_a_pool_s_parts_are_of_the_same_models() -> None:
-    examples = pool_outputs(0, models=4, count=20)
-    empty = replace(examples, use=np.zeros_like(examples.use))
-    pool = Pool(examples, empty, empty, seed=0, split="made up")
+    records = pool_outputs(0, models=4, count=20)
+    empty = replace(records, use=np.zeros_like(records.use))
+    pool = Pool(records, empty, empty, seed=0, split="made up")
     assert pool.models == 4
     view = pool.view(2)
-    np.testing.assert_array_equal(view.members.ids, np.flatnonzero(examples.use[2] == 1))
-    np.testing.assert_array_equal(view.members.logits[0], examples.logits[2, view.members.ids])
+    np.testing.assert_array_equal(view.members.ids, np.flatnonzero(records.use[2] == 1))
+    np.testing.assert_array_equal(view.members.logits[0], records.logits[2, view.members.ids])
     np.testing.assert_array_equal(view.reference.logits, empty.logits[2:3])
-    with pytest.raises(InputError, match="Ask every model"):
-        Pool(examples, empty.select(models=[0, 1]), empty, seed=0, split="")
+    with pytest.raises(InputError, match="Query every model"):
+        Pool(records, empty.select(models=[0, 1]), empty, seed=0, split="")
 
 
 def test_an_attacker_has_no_membership_and_one_answer() -> None:

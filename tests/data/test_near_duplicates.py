@@ -138,8 +138,8 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
     plain = list(InProcess().run(jobs(split, near=None), data))
     asked = list(InProcess().run(jobs(split), data))
     pool, without = (pool_of(data, split, said, seed=0) for said in (asked, plain))
-    assert pool.examples.inputs == pool.reference.inputs == 1 + len(NEAR)
-    assert pool.test.inputs == without.examples.inputs == 1
+    assert pool.records.inputs == pool.reference.inputs == 1 + len(NEAR)
+    assert pool.test.inputs == without.records.inputs == 1
     originals = pool.originals()
     for part in ("examples", "reference"):
         np.testing.assert_array_equal(
@@ -150,7 +150,7 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
     chosen = [11, 40]
     mirrored = data.inputs[split.pool[chosen]][:, :, ::-1].copy()
     said = model(torch.from_numpy(mirrored)).detach().numpy()
-    np.testing.assert_allclose(pool.examples.logits[2, chosen, 1], said, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(pool.records.logits[2, chosen, 1], said, rtol=1e-4, atol=1e-4)
     assert pool.view(0).members.inputs == pool.view(0).reference.inputs == 1
 
     rows = [Method("none", undefended())]

@@ -75,9 +75,9 @@ def test_rows_hold_what_the_attack_said(gathered: tuple[list[Result], Evidence])
     pool = made_up()
     np.testing.assert_array_equal(
         rows.logits["plain"],
-        pool.examples.logits[rows.models, rows.ids, 0].astype(np.float32),
+        pool.records.logits[rows.models, rows.ids, 0].astype(np.float32),
     )
-    np.testing.assert_array_equal(pool.examples.use[rows.models, rows.ids] == 1, rows.members)
+    np.testing.assert_array_equal(pool.records.use[rows.models, rows.ids] == 1, rows.members)
     kept = next(one for one in gathered[1].attacks if one.attack == "modified_entropy")
     assert roc(kept.scores, rows.members).auc > 0.7  # leak as planted
 

@@ -30,9 +30,9 @@ def asr(pool: Pool, attacker: Pool | None = None) -> dict[str | None, float]:
 
 def changed(pool: Pool, scale: float, noise: float = 0.0) -> Pool:
     """The same models on another scale."""
-    logits = pool.examples.logits
+    logits = pool.records.logits
     blur = np.random.default_rng(1).normal(0, 1, logits.shape)
-    return replace(pool, examples=replace(pool.examples, logits=scale * (logits + noise * blur)))
+    return replace(pool, records=replace(pool.records, logits=scale * (logits + noise * blur)))
 
 
 def test_an_attacker_with_the_same_models_finds_the_same() -> None:

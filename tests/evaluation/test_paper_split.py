@@ -56,7 +56,7 @@ def test_a_subset_of_attacks_gives_the_same_numbers() -> None:
 
 
 def test_equal_numbers_are_scored() -> None:
-    rows = build.outputs(examples=100, members=70)
+    rows = build.outputs(records=100, members=70)
     chosen = equal_numbers(rows, seed=0)
     assert rows.use[0, chosen].sum() == 30 and len(chosen) == 60
     assert (np.diff(chosen) > 0).all()
@@ -209,7 +209,7 @@ def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
             return observed.log_probs[:, 0, 0]
 
     run, methods = build.run(), (Method("temperature", Temperature(4.0)),)
-    scored = run.target.select(examples=equal_numbers(run.target, run.seed))
+    scored = run.target.select(records=equal_numbers(run.target, run.seed))
     clean = scored.logits[0].astype(np.float64)
     clean -= clean.mean(axis=-1, keepdims=True)
     for protocol in (PAPER, AWARE):

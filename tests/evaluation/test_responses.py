@@ -35,7 +35,7 @@ def test_further_answers_come_in_chunks_of_consecutive_examples(
     numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
-    rows = build.outputs(examples=40, classes=3)
+    rows = build.outputs(records=40, classes=3)
     seen = observe(Temperature(2), rows, noise, repeats=5)
     chunks = list(seen.repeat(4))
     assert all(chunk.shape[0] == 4 and chunk.shape[2:] == (1, 3) for chunk in chunks)
@@ -51,7 +51,7 @@ def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
     """ask(a) is a prefix of ask(b), over several chunks and for defenses of several samples."""
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", 50)
     defense = DynaNoise(samples=samples)
-    seen = observe(defense, build.outputs(examples=40), noise, repeats=6)
+    seen = observe(defense, build.outputs(records=40), noise, repeats=6)
     most = np.concatenate(list(seen.repeat(5)), axis=1)
     for count in range(1, 6):
         fewer = np.concatenate(list(seen.repeat(count)), axis=1)
@@ -59,7 +59,7 @@ def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
     everything = np.concatenate([most, seen.log_probs[None]])
     assert len(np.unique(everything.reshape(6, -1), axis=0)) == 6
     # No normals are used for two examples either: equal logits get answers of their own.
-    same = build.outputs(examples=40)
+    same = build.outputs(records=40)
     same = replace(same, logits=np.zeros_like(same.logits))
     answers = np.concatenate(list(observe(defense, same, noise, repeats=6).repeat(5)), axis=1)
     assert len(np.unique(answers.reshape(-1, 3), axis=0)) == 5 * 40
@@ -74,7 +74,7 @@ def test_the_budget_holds_and_is_stated() -> None:
 
 
 def test_no_records_give_no_answers() -> None:
-    seen = observe(DynaNoise(), build.outputs().select(examples=slice(0, 0)), noise, repeats=3)
+    seen = observe(DynaNoise(), build.outputs().select(records=slice(0, 0)), noise, repeats=3)
     assert seen.log_probs.shape == (0, 1, 3)
     assert list(seen.repeat(2)) == []
 
@@ -87,7 +87,7 @@ def test_a_single_answer_allows_no_repeats() -> None:
 def test_repeats_average_fresh_noise_away() -> None:
     """The error of the recovered logits falls as 1 / sqrt(Q): the honest limit of fresh noise."""
     defense = DynaNoise()
-    rows = build.outputs(examples=400)
+    rows = build.outputs(records=400)
     truth = rows.logits[0, :, 0].astype(np.float64)
     truth -= truth.mean(axis=-1, keepdims=True)
     seen = observe(defense, rows, noise, repeats=65)

@@ -85,7 +85,7 @@ def test_every_example_has_as_many_in_as_out_shadows() -> None:
         # The records without shadow models say nothing about the target.
         kept = inside > 0
         np.testing.assert_array_equal(kept, trial.scored)
-        members = pool.examples.use[target]
+        members = pool.records.use[target]
         assert abs(members[kept].mean() - members[~kept].mean()) < 0.25
 
 
@@ -100,9 +100,9 @@ def test_shadows_draw_their_own_noise() -> None:
 def test_the_truth_is_not_used() -> None:
     """With the target's membership replaced its scores and thresholds stay as they were."""
     pool = made_up()
-    flipped = pool.examples.use.copy()
+    flipped = pool.records.use.copy()
     flipped[0] = 1 - flipped[0]
-    other = replace(pool, examples=replace(pool.examples, use=flipped))
+    other = replace(pool, records=replace(pool.records, use=flipped))
     first, second = (
         next(attack_trials(trials(p, [undefended()] * 8), ATTACKS)) for p in (pool, other)
     )
@@ -196,10 +196,10 @@ def test_recipes_without_a_pool_are_left_out_and_smaller_ones_compared_alike() -
 
 def test_counts_are_those_of_the_trials() -> None:
     pool = made_up(models=7, records=60)
-    use = pool.examples.use.copy()
+    use = pool.records.use.copy()
     use[:, :5] = -1
     use[2, 20:30] = -1
-    hidden = replace(pool, examples=replace(pool.examples, use=use))
+    hidden = replace(pool, records=replace(pool.records, use=use))
     counts = ShadowPool(hidden).counts
     members, outside = 0, 0
     for trial in trials(hidden, [undefended()] * 7):

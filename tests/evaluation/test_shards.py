@@ -13,7 +13,12 @@ import pytest
 from dynanoise.attacks.lira import MODES, VARIANCES, Moments
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import DataFileError, InputError
-from dynanoise.core.membership import eligible, equal_numbers, shadows_an_example, shadows_for_all
+from dynanoise.core.membership import (
+    balance_shadows,
+    has_shadows,
+    shadows_per_record,
+    shadows_per_target,
+)
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import ThreatModel
@@ -40,7 +45,7 @@ def pool() -> Pool:
     examples = pool_outputs(1, count=RECORDS, models=MODELS, inputs=2)
     known = pool_outputs(2, 0.0, count=80, models=MODELS, inputs=2)
     nobody = replace(known, use=np.zeros_like(known.use))
-    return Pool(examples, nobody.select(examples=slice(0)), nobody, seed=7, split="made up")
+    return Pool(examples, nobody.select(records=slice(0)), nobody, seed=7, split="made up")
 
 
 @pytest.fixture(scope="module")
@@ -75,20 +80,20 @@ def test_the_scores_are_those_of_all_examples_at_once(
     """
     attack = ATTACKS.build(name)
     options: dict[str, Any] = {"seed": pool.seed, "population": pool.reference}
-    found = score_by_shards(Slices(pool.examples, 37), attack, **options)
+    found = score_by_shards(Slices(pool.records, 37), attack, **options)
     np.testing.assert_allclose(found.scores, whole(trials, name), rtol=1e-10, atol=1e-10)
-    together = score_by_shards(Slices(pool.examples, RECORDS), attack, **options).scores
+    together = score_by_shards(Slices(pool.records, RECORDS), attack, **options).scores
     if "variance=example" in name or "rmia" in name:
         np.testing.assert_array_equal(found.scores, together)
     np.testing.assert_allclose(found.scores, together, rtol=1e-12, atol=1e-12)
     for target, trial in enumerate(trials):
-        np.testing.assert_array_equal(found.scored[target], eligible(trial.shadows.use))
+        np.testing.assert_array_equal(found.scored[target], has_shadows(trial.shadows.use))
     assert not found.scored.all() and found.scored.any()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, workers: int) -> None:
-    examples = pool.examples
+    examples = pool.records
     rows = examples.labels, examples.ids, examples.use
     write_pool(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
     attack = ATTACKS.build("lira(variance=residual)")
@@ -101,7 +106,7 @@ def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, work
 
 
 def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) -> None:
-    examples = pool.examples
+    examples = pool.records
     rows = examples.labels, examples.ids, examples.use
     write_pool(tmp_path, examples.logits, *rows, dtype=np.float16)
     part = PoolFiles(tmp_path).part(slice(0, 9))
@@ -110,7 +115,7 @@ def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) ->
 
 
 def test_metrics_are_those_of_the_pool(pool: Pool) -> None:
-    found = score_by_shards(Slices(pool.examples, 50), ATTACKS.build("lira"), seed=pool.seed)
+    found = score_by_shards(Slices(pool.records, 50), ATTACKS.build("lira"), seed=pool.seed)
     rounded = ShardScores(found.targets, found.scores.round(1), found.members, found.scored)
     for one in (found, rounded):  # with ties, too
         alike = PoolScores(one.scores, one.scores > 0, one.members, one.scored)
@@ -137,17 +142,17 @@ def test_the_tpr_is_that_of_the_roc_of_all_pairs(digits: int) -> None:
 
 
 def test_the_same_is_hidden_however_the_examples_are_cut(pool: Pool) -> None:
-    use, k = pool.examples.use, shadows_for_all(pool.examples.use)
-    every = equal_numbers(use, k, 5)
+    use, k = pool.records.use, shadows_per_target(pool.records.use)
+    every = balance_shadows(use, k, 5)
     for start, stop in ((0, 1), (7, 100), (100, RECORDS)):
-        some = equal_numbers(use[:, start:stop], k, 5, start=start, total=RECORDS)
+        some = balance_shadows(use[:, start:stop], k, 5, start=start, total=RECORDS)
         np.testing.assert_array_equal(some, every[:, start:stop])
 
 
 def test_all_targets_have_the_shadows_that_each_has_alone(pool: Pool) -> None:
-    use = pool.examples.use
-    alone = [shadows_an_example(np.delete(use, target, axis=0)) for target in range(MODELS)]
-    assert shadows_for_all(use) == min(alone)
+    use = pool.records.use
+    alone = [shadows_per_record(np.delete(use, target, axis=0)) for target in range(MODELS)]
+    assert shadows_per_target(use) == min(alone)
 
 
 def test_moments_of_parts_are_those_of_the_whole() -> None:
@@ -165,7 +170,7 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         score_by_shards(
-            Slices(pool.examples), ATTACKS.build(name), seed=0, population=pool.reference
+            Slices(pool.records), ATTACKS.build(name), seed=0, population=pool.reference
         )
 
 
@@ -173,13 +178,13 @@ def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, 
 def test_targets_that_are_no_models_of_the_pool_are_refused(pool: Pool, targets: list[int]) -> None:
     """The last model by the name of -1 would be a shadow of itself."""
     with pytest.raises(InputError, match=f"The targets {re.escape(str(targets))}"):
-        score_by_shards(Slices(pool.examples), ATTACKS.build("lira"), seed=0, targets=targets)
+        score_by_shards(Slices(pool.records), ATTACKS.build("lira"), seed=0, targets=targets)
 
 
 def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"use\.npy cannot be read"):
         PoolFiles(tmp_path).slices  # noqa: B018
-    examples = pool.examples
+    examples = pool.records
     with pytest.raises(InputError, match="There are 2 models"):
         write_pool(tmp_path, examples.logits[:2], examples.labels, examples.ids, examples.use)
     with pytest.raises(InputError, match="Model 0 answered"):

@@ -83,10 +83,10 @@ def test_keyed_answers_do_not_care_about_the_budget() -> None:
 def test_the_search_sees_some_records_and_the_judgement_the_others() -> None:
     given = pool()
     objective = Objective(given, 1, seed=0)
-    seen = set(objective.pool.examples.ids)
-    rest = set(given.examples.ids[objective.rest])
-    assert not seen & rest and len(seen | rest) == len(given.examples.ids)
-    assert seen != set(Objective(given, 1, seed=1).pool.examples.ids)
+    seen = set(objective.pool.records.ids)
+    rest = set(given.records.ids[objective.rest])
+    assert not seen & rest and len(seen | rest) == len(given.records.ids)
+    assert seen != set(Objective(given, 1, seed=1).pool.records.ids)
 
 
 @pytest.mark.parametrize("parameters", [{"drop": -0.1}, {"nll": float("nan")}, {"ece": -1.0}])

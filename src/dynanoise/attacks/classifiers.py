@@ -13,7 +13,7 @@ from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.features import comparison_features, output_features
 from dynanoise.attacks.pseudo_targets import (
     PseudoTarget,
-    equal_numbers_by_id,
+    balance_shadows_by_id,
     pseudo_targets,
     select_models,
 )
@@ -278,7 +278,7 @@ class Learned(Attack):
         k, draws = shadows.slots.k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
-            use = equal_numbers_by_id(shadows.use, shadows.ids, k - 1, seed)
+            use = balance_shadows_by_id(shadows.use, shadows.ids, k - 1, seed)
             fewer = replace(shadows, use=use)
             draws.append((fewer, _slots_by_id(fewer)))
         held_out = HeldOut(combination.score(rows), members)

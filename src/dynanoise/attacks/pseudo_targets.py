@@ -52,7 +52,7 @@ class LeaveOneOut:
     @cached_property
     def slots(self) -> Slots:
         """In- and out-models of each record among the shadow models."""
-        return membership.slots(self.use)
+        return membership.find_slots(self.use)
 
     def shadows(self, models: ShadowObservations) -> ShadowObservations:
         """Select the shadow models.
@@ -82,7 +82,7 @@ class LeaveOneOut:
             target=models.observations[self.target],
             shadows=self.shadows(models),
             members=member == 1,
-            scored=(member >= 0) & membership.eligible(self.use),
+            scored=(member >= 0) & membership.has_shadows(self.use),
         )
 
 
@@ -123,7 +123,7 @@ def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Leav
     Raises:
         TooFewRecordsError, InputError: under the conditions of `pseudo_targets`.
     """
-    k = membership.slots(use).k
+    k = membership.find_slots(use).k
     if k < 2:
         raise TooFewRecordsError(
             "Every example has one in- and one out-model, and a shadow model that is played as a "
@@ -135,12 +135,12 @@ def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Leav
         others = tuple(model for model in range(len(use)) if model != target)
         # Were the target not hidden, its column would show in the others' counts: k - 1 of one
         # kind.
-        left = equal_numbers_by_id(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
+        left = balance_shadows_by_id(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
         yield LeaveOneOut(target, others, left)
 
 
-def equal_numbers_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
-    """Draw `membership.equal_numbers` by the records' ids, whatever their order.
+def balance_shadows_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
+    """Draw `membership.balance_shadows` by the records' ids, whatever their order.
 
     Args:
         use: int8 [S, N].
@@ -153,7 +153,7 @@ def equal_numbers_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
     """
     order = np.argsort(ids)
     kept = np.empty_like(use)
-    kept[:, order] = membership.equal_numbers(use[:, order], k, seed)
+    kept[:, order] = membership.balance_shadows(use[:, order], k, seed)
     return kept
 
 

@@ -135,7 +135,7 @@ def _renamed(pool: Pool, ids: Int64) -> Pool:
 
     return replace(
         pool,
-        examples=renamed(pool.examples),
+        records=renamed(pool.records),
         test=renamed(pool.test),
         reference=renamed(pool.reference),
     )

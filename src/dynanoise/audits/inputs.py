@@ -82,7 +82,7 @@ class AuditInputs:
         digest = hashlib.sha256(np.ascontiguousarray(use).tobytes())
         digest.update(f"{use.shape} {tests} {len(reference)} {seed}".encode())
         return Pool(
-            examples=select(scored, test=False),
+            records=select(scored, test=False),
             test=select(second, test=True),
             reference=select(first, test=True) if tests else select(reference, test=False),
             seed=seed,

@@ -177,7 +177,7 @@ def _notes(pool: Pool) -> list[str]:
             "Nothing is said about accuracy: that takes test_logits or test_probs, with "
             "test_labels, of records that no model was trained on."
         )
-    unknown = int((pool.examples.use < 0).sum())
+    unknown = int((pool.records.use < 0).sum())
     if unknown:
         notes.append(
             f"{unknown:,} pairs of model and record of unknown membership were neither scored "

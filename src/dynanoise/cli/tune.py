@@ -113,7 +113,7 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
 def _digest(weights: Path | None, pool: Pool) -> str:
     """64 hexadecimal digits that tell these models from others."""
     if weights is None:
-        return hashlib.sha256(pool.examples.logits.tobytes()).hexdigest()
+        return hashlib.sha256(pool.records.logits.tobytes()).hexdigest()
     try:
         with weights.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

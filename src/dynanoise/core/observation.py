@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.errors import QueryBudgetError, check
-from dynanoise.core.membership import Slots, slots
+from dynanoise.core.membership import Slots, find_slots
 from dynanoise.core.numerics import Bools, Float64, Int8, Int64, centred
 from dynanoise.core.outputs import Outputs
 
@@ -82,7 +82,7 @@ class ShadowObservations:
         Raises:
             InputError: if records have different numbers of them.
         """
-        return slots(self.use)
+        return find_slots(self.use)
 
     @property
     def clean(self) -> Outputs:

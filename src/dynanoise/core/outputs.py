@@ -41,7 +41,7 @@ class Outputs:
     >>> outputs = Outputs(logits, np.arange(3), np.arange(3), np.zeros((2, 3), int))
     >>> outputs.models, outputs.inputs, outputs.classes
     (2, 1, 10)
-    >>> outputs.select(models=[1], examples=[0, 2]).logits.shape
+    >>> outputs.select(models=[1], records=[0, 2]).logits.shape
     (1, 2, 1, 10)
     """
 
@@ -57,13 +57,13 @@ class Outputs:
         check(
             logits.ndim == 4 and logits.dtype in (np.float32, np.float64),
             f"Outputs.logits have shape {logits.shape} and dtype {logits.dtype}.",
-            "Pass float32 or float64 of shape [models, examples, inputs, classes].",
+            "Pass float32 or float64 of shape [models, records, inputs, classes].",
         )
-        models, examples, inputs, classes = logits.shape
+        models, records, inputs, classes = logits.shape
         check(
             inputs >= 1 and classes >= 2,
             f"Outputs.logits have shape {logits.shape}.",
-            "Give at least one input an example and two classes.",
+            "Give each record at least one input, and two classes.",
         )
         check(
             bool(np.isfinite(logits).all()),
@@ -71,9 +71,9 @@ class Outputs:
             "Logits must be finite numbers.",
         )
         for name, array, shape in (
-            ("labels", labels, (examples,)),
-            ("ids", ids, (examples,)),
-            ("use", use, (models, examples)),
+            ("labels", labels, (records,)),
+            ("ids", ids, (records,)),
+            ("use", use, (models, records)),
         ):
             check(
                 array.shape == shape and np.issubdtype(array.dtype, np.integer),
@@ -87,9 +87,9 @@ class Outputs:
             f"Labels count from 0 to {classes - 1}.",
         )
         check(
-            len(np.unique(ids)) == examples,
-            "Outputs.ids name an example twice.",
-            "Give every example its own id.",
+            len(np.unique(ids)) == records,
+            "Outputs.ids name a record twice.",
+            "Give every record its own id.",
         )
         check(
             bool(np.isin(use, (-1, 0, 1)).all()),
@@ -120,14 +120,14 @@ class Outputs:
         self,
         *,
         models: Any = slice(None),
-        examples: Any = slice(None),
+        records: Any = slice(None),
         inputs: slice = slice(None),
     ) -> Self:
         """Select models, records and inputs.
 
         Args:
             models: index array, mask or slice over M.
-            examples: index array, mask or slice over N.
+            records: index array, mask or slice over N.
             inputs: slice over A.
 
         Returns:
@@ -135,10 +135,10 @@ class Outputs:
         """
         return replace(
             self,
-            logits=self.logits[models][:, examples, inputs],
-            labels=self.labels[examples],
-            ids=self.ids[examples],
-            use=self.use[models][:, examples],
+            logits=self.logits[models][:, records, inputs],
+            labels=self.labels[records],
+            ids=self.ids[records],
+            use=self.use[models][:, records],
         )
 
 
@@ -188,7 +188,7 @@ class Run:
     def view(self, model: int) -> View:
         """Take the defender's view of the target (0) or of shadow model ``model - 1``."""
         outputs = self.target if model == 0 else self.shadows.select(models=[model - 1])
-        members = outputs.select(examples=outputs.use[0] == 1)
+        members = outputs.select(records=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]
         return View(members, self.reference.select(models=[model]), random)
 
@@ -198,7 +198,7 @@ class Pool:
     """Outputs of M models on one pool of N records; each model is the target once.
 
     Attributes:
-        examples: outputs on the pool, M models, N records. A pair of model and record that is
+        records: outputs on the pool, M models, N records. A pair of model and record that is
             hidden (``use`` -1) is not scored and counts as neither an in- nor an out-model.
         test: outputs on data for utility, M models; empty where utility is not measured.
         reference: outputs on known non-members of all models, which are the defender's reference
@@ -211,7 +211,7 @@ class Pool:
         InputError: if the parts have different numbers of models.
     """
 
-    examples: Outputs
+    records: Outputs
     test: Outputs
     reference: Outputs
     seed: int
@@ -219,17 +219,17 @@ class Pool:
     random: Floats | None = None
 
     def __post_init__(self) -> None:
-        counts = {part.models for part in (self.examples, self.test, self.reference)}
+        counts = {part.models for part in (self.records, self.test, self.reference)}
         if len(counts) > 1 or (self.random is not None and len(self.random) not in counts):
             raise InputError(
                 f"The parts of the pool are of {sorted(counts)} models.",
-                "Ask every model about everything.",
+                "Query every model with all parts.",
             )
 
     @property
     def models(self) -> int:
         """M."""
-        return self.examples.models
+        return self.records.models
 
     def first(self, models: int) -> Pool:
         """Take the pool of the first ``models`` models."""
@@ -237,7 +237,7 @@ class Pool:
             return self
         return replace(
             self,
-            examples=self.examples.select(models=slice(models)),
+            records=self.records.select(models=slice(models)),
             test=self.test.select(models=slice(models)),
             reference=self.reference.select(models=slice(models)),
             random=None if self.random is None else self.random[:models],
@@ -245,17 +245,17 @@ class Pool:
 
     def originals(self) -> Pool:
         """Take the pool without outputs on near-duplicates."""
-        if self.examples.inputs == self.reference.inputs == 1:
+        if self.records.inputs == self.reference.inputs == 1:
             return self
         return replace(
             self,
-            examples=self.examples.select(inputs=slice(1)),
+            records=self.records.select(inputs=slice(1)),
             reference=self.reference.select(inputs=slice(1)),
         )
 
     def view(self, model: int) -> View:
         """Take the defender's view of one model, without outputs on near-duplicates."""
-        outputs = self.examples.select(models=[model], inputs=slice(1))
-        members = outputs.select(examples=outputs.use[0] == 1)
+        outputs = self.records.select(models=[model], inputs=slice(1))
+        members = outputs.select(records=outputs.use[0] == 1)
         random = None if self.random is None else self.random[model]
         return View(members, self.reference.select(models=[model], inputs=slice(1)), random)

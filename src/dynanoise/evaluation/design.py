@@ -21,7 +21,7 @@ class Design(Protocol):
     """Trained models and their roles in an evaluation; see `PaperSplit` and the others."""
 
     @property
-    def examples(self) -> Outputs:
+    def records(self) -> Outputs:
         """Undefended outputs of the M target models about the N records of every trial."""
 
     @property

@@ -67,7 +67,7 @@ class Task(NamedTuple):
     @property
     def models(self) -> int:
         """Number of target models."""
-        return self.design.examples.models
+        return self.design.records.models
 
     @property
     def repeatable(self) -> bool:
@@ -310,7 +310,7 @@ def list_tasks(
         if method.recipe in designs
     ]
     baseline = designs[methods[0].recipe]
-    sizes = {task.models for task in tasks} - {baseline.examples.models}
+    sizes = {task.models for task in tasks} - {baseline.records.models}
     fewer = [
         Task(methods[0], baseline.first(size), *common, for_comparison=True)
         for size in sorted(sizes)
@@ -417,7 +417,7 @@ def _compare(before: Measurement, after: Measurement, design: Design) -> dict[st
     """MIDPUT and its stricter forms, with intervals where models were resampled."""
     weights = None
     if any(success.replicates for success in after.success.values()):
-        models, records = design.examples.use.shape
+        models, records = design.records.use.shape
         drawn = resample(models, records, derive(design.seed, "bootstrap"))
         weights = np.array([of_models for of_models, _ in drawn])
     return trade_off(before.success, after.success, before.accuracy, after.accuracy, weights)

@@ -59,11 +59,11 @@ class Gatherer:
             design: the models and records that the scores are about.
             attack: scores [M, N].
         """
-        examples, scores = design.examples, attack.scores
+        records, scores = design.records, attack.scores
         if self._pairs is None:
-            self._pairs, self._about = draw_pairs(scores, examples, design.seed, self._count)
+            self._pairs, self._about = draw_pairs(scores, records, design.seed, self._count)
         if method.recipe not in self._logits:
-            logits = examples.logits[:, :, 0]
+            logits = records.logits[:, :, 0]
             everywhere = np.ones(logits.shape[:2], dtype=bool)
             self._logits[method.recipe] = _at(self._pairs, logits, everywhere)
         values, members = scores.scores[scores.scored], scores.members[scores.scored]
@@ -86,9 +86,9 @@ class Gatherer:
                 _at(self._pairs, scores.scores, scores.scored),
             )
         )
-        if strongest and examples.models > 1:
+        if strongest and records.models > 1:
             names = protocol.name, method.name
-            self._risks.append(risk(scores, examples.ids, examples.labels, *names))
+            self._risks.append(risk(scores, records.ids, records.labels, *names))
 
     def add_predictions(self, method: Method, model: int, probs: Floats, labels: Int64) -> None:
         """Add the predictions of a model about test data; they count once for all protocols.
@@ -134,13 +134,13 @@ class Gatherer:
 
 
 def draw_pairs(
-    scores: PoolScores, examples: Outputs, seed: int, count: int
+    scores: PoolScores, records: Outputs, seed: int, count: int
 ) -> tuple[tuple[Int64, Int64], Rows]:
     """Draw scored pairs of model and record, as many members as non-members, over all models.
 
     Args:
         scores: which pairs are scored, and the truth, [M, N].
-        examples: what they are about.
+        records: what they are about.
         seed: of the run.
         count: how many pairs, where there are so many.
 
@@ -156,7 +156,7 @@ def draw_pairs(
         drawn.append(generator.choice(pairs, size, replace=False))
     models, where = np.divmod(np.sort(np.concatenate(drawn)), scores.scores.shape[1])
     rows = Rows(
-        models, examples.ids[where], examples.labels[where], scores.members[models, where], {}
+        models, records.ids[where], records.labels[where], scores.members[models, where], {}
     )
     return (models, where), rows
 

@@ -68,10 +68,10 @@ class PaperSplit:
     undefended: ShadowObservations
 
     @cached_property
-    def examples(self) -> Outputs:
+    def records(self) -> Outputs:
         """See `Design`."""
         target = self.run.target
-        return target.select(examples=equal_numbers(target, self.run.seed))
+        return target.select(records=equal_numbers(target, self.run.seed))
 
     @property
     def seed(self) -> int:
@@ -108,7 +108,7 @@ class PaperSplit:
         repeats, aware = threat.repeats, threat.knows_defense
         defense, *others = defenses
         shadows = self.undefended
-        target = observe(defense, self.examples, noise(0, "target"), repeats=repeats, aware=aware)
+        target = observe(defense, self.records, noise(0, "target"), repeats=repeats, aware=aware)
         if aware:
             target = recover(target, repeats)
             shadows = observe_shadows(
@@ -116,7 +116,7 @@ class PaperSplit:
             )
             recovered = tuple(recover(observed, repeats) for observed in shadows.observations)
             shadows = replace(shadows, observations=recovered)
-        members = self.examples.use[0] == 1
+        members = self.records.use[0] == 1
         yield Trial(target, shadows, (), members, np.ones_like(members))
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:

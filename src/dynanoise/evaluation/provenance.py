@@ -118,7 +118,7 @@ def count_records(pool: Pool, scored: Int8) -> dict[str, int]:
     """
     return {
         "models": pool.models,
-        "pool": len(pool.examples.ids),
+        "pool": len(pool.records.ids),
         "reference": len(pool.reference.labels),
         "test": len(pool.test.labels),
         "scored_members": int((scored == 1).sum()),

@@ -23,7 +23,7 @@ NoiseSource = Callable[[str], Noise]
 """Makes the noise of one model for a purpose; the same purpose gets the same noise again."""
 
 _BLOCK_NUMBERS = 1 << 15
-"""Numbers in one prediction for a block of examples: 256 repeats of a block are 64 MiB."""
+"""Numbers in one prediction for a block of records: 256 repeats of a block are 64 MiB."""
 
 
 def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> NoiseSource:
@@ -75,7 +75,7 @@ def observe(
         defense: fitted to that model.
         outputs: logits [M, N, A, K] of one or several models.
         noise: called for the "first" predictions and for "further q block b", one purpose for each
-            repeat of each block of examples. The q-th further prediction is the same however many
+            repeat of each block of records. The q-th further prediction is the same however many
             are queried, and querying twice gives the same predictions, not more of them. With
             repeatable noise all predictions equal the first.
         model: position of the model in ``outputs``.

@@ -65,7 +65,7 @@ class ShadowPool:
 
     def __post_init__(self) -> None:
         attacker = self.attacker
-        if attacker and not np.array_equal(attacker.examples.use, self.pool.examples.use):
+        if attacker and not np.array_equal(attacker.records.use, self.pool.records.use):
             raise InputError(
                 f"The attacker's {attacker.models} models were not trained on the same records as "
                 f"the {self.pool.models} targets.",
@@ -73,9 +73,9 @@ class ShadowPool:
             )
 
     @property
-    def examples(self) -> Outputs:
+    def records(self) -> Outputs:
         """See `Design`."""
-        return self.pool.examples
+        return self.pool.records
 
     @property
     def seed(self) -> int:
@@ -94,8 +94,8 @@ class ShadowPool:
         Raises:
             TooFewRecordsError: if too few records have both an in- and an out-model.
         """
-        use = self.examples.use
-        k = membership.shadows_for_all(use)
+        use = self.records.use
+        k = membership.shadows_per_target(use)
         inside, outside = ((use == value).sum(axis=0) - (use == value) for value in (1, 0))
         scored = np.minimum(inside, outside) >= k
         return count_records(self.pool, np.where(scored, use, np.int8(-1)))
@@ -108,15 +108,15 @@ class ShadowPool:
             TooFewRecordsError: if there are too few models for equal numbers of in- and out-models,
                 or to play some as targets.
         """
-        use, models = self.examples.use, range(self.pool.models)
-        k = membership.shadows_for_all(use)
+        use, models = self.records.use, range(self.pool.models)
+        k = membership.shadows_per_target(use)
         found = []
         for target in models:
             others = tuple(model for model in models if model != target)
             seed = derive(self.seed, "hidden", target)
-            kept = membership.equal_numbers(use[list(others)], k, seed)
+            kept = membership.balance_shadows(use[list(others)], k, seed)
             played = leave_one_out(
-                kept, self.examples.ids, PSEUDO_TARGETS, derive(self.seed, "pseudo")
+                kept, self.records.ids, PSEUDO_TARGETS, derive(self.seed, "pseudo")
             )
             found.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
         return tuple(found)
@@ -149,8 +149,8 @@ class ShadowPool:
         if self.attacker or not alike:
             others_defenses = defenses[self.pool.models :] or targets
             shadows = _observe_all(others, others_defenses, threat, noise, "shadow")
-        use = self.examples.use
-        everyone = ShadowObservations(shadows, use, others.examples)
+        use = self.records.use
+        everyone = ShadowObservations(shadows, use, others.records)
         for target, roles in enumerate(self.roles):
             of_target = roles.target.shadows(everyone)
             yield Trial(
@@ -159,7 +159,7 @@ class ShadowPool:
                 tuple(role.pseudo_target(of_target) for role in roles.pseudo_targets),
                 use[target] == 1,
                 # Without membership of the target, or without shadow models, nothing is scored.
-                membership.eligible(of_target.use) & (use[target] >= 0),
+                membership.has_shadows(of_target.use) & (use[target] >= 0),
             )
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
@@ -177,7 +177,7 @@ class ShadowPool:
         found = bootstrap(scores, seed, fprs=fprs)
         metrics = found.metrics
         if self.canaries is not None:
-            ids = self.examples.ids
+            ids = self.records.ids
             metrics |= canary_metrics(scores, ids, self.canaries, seed, fprs=fprs)
         return Success(metrics, found.replicates)
 
@@ -189,7 +189,7 @@ def _observe_all(
     noise: ModelNoise,
     role: str,
 ) -> tuple[Observation, ...]:
-    """Every model behind its defense: examples, with the reference as the population."""
+    """Every model behind its defense: records, with the reference as the population."""
 
     def observe_part(model: int, outputs: Outputs, part: str) -> Observation:
         source = noise(model, role)
@@ -209,7 +209,7 @@ def _observe_all(
 
     return tuple(
         replace(
-            observe_part(model, pool.examples, "examples"),
+            observe_part(model, pool.records, "examples"),
             population=observe_part(model, pool.reference, "population"),
         )
         for model in range(pool.models)
@@ -242,7 +242,7 @@ def shadow_pools(
     designs = {}
     for recipe, pool in pools.items():
         attacker = (attackers or {}).get(recipe, pool)
-        if protocol.threat.augmented and pool.examples.inputs == 1:
+        if protocol.threat.augmented and pool.records.inputs == 1:
             raise InputError(
                 f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
                 "answered originals only.",

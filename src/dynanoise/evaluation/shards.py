@@ -1,4 +1,4 @@
-"""Attacks on a pool of many examples, some of them at a time, from memory or from mapped files.
+"""Attacks on a pool of many records, some of them at a time, from memory or from mapped files.
 
 Scores are those of `ShadowPool` on undefended predictions: each model is the target once, with the
 same shadow models for every example. Thresholds and the strongest attack, which are chosen on
@@ -37,19 +37,19 @@ class Shards(Protocol):
 
     @property
     def use(self) -> Int8:
-        """Membership of all examples, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
+        """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
 
     @property
     def slices(self) -> list[slice]:
-        """Positions of the examples of each part, in order."""
+        """Positions of the records of each part, in order."""
 
-    def part(self, examples: slice) -> Outputs:
-        """Outputs of all models about the examples of one part."""
+    def part(self, records: slice) -> Outputs:
+        """Outputs of all models about the records of one part."""
 
 
 @dataclass(frozen=True, eq=False)
 class Slices:
-    """Outputs in memory, read in parts of ``size`` examples."""
+    """Outputs in memory, read in parts of ``size`` records."""
 
     outputs: Outputs
     size: int = 5_000
@@ -64,9 +64,9 @@ class Slices:
         """See `Shards`."""
         return _slices(len(self.outputs.ids), self.size)
 
-    def part(self, examples: slice) -> Outputs:
+    def part(self, records: slice) -> Outputs:
         """See `Shards`."""
-        return self.outputs.select(examples=examples)
+        return self.outputs.select(records=records)
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class PoolFiles:
 
     Args:
         folder: of the files; logits are float16, float32 or float64 [M, N, A, K].
-        size: examples of one part; memory grows with it.
+        size: records of one part; memory grows with it.
 
     Raises:
         DataFileError: on use, if a file is missing or is not an array.
@@ -105,12 +105,12 @@ class PoolFiles:
         """See `Shards`."""
         return _slices(self.use.shape[1], self.size)
 
-    def part(self, examples: slice) -> Outputs:
+    def part(self, records: slice) -> Outputs:
         """See `Shards`."""
-        logits = np.array(self._array("logits")[:, examples])
+        logits = np.array(self._array("logits")[:, records])
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
-        rest = {name: np.array(self._array(name)[..., examples]) for name in _FILES[1:]}
+        rest = {name: np.array(self._array(name)[..., records]) for name in _FILES[1:]}
         return Outputs(logits, **rest)
 
 
@@ -160,7 +160,7 @@ def write_pool(
 
 def _slices(count: int, size: int) -> list[slice]:
     if size < 1:
-        raise InputError(f"Parts have {size} examples.", "Use at least one.")
+        raise InputError(f"Parts have {size} records.", "Use at least one.")
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
 
 
@@ -227,7 +227,7 @@ def score_by_shards(
     population: Outputs | None = None,
     workers: int = 1,
 ) -> ShardScores:
-    """Score every example with an attack, one part of the examples after the other.
+    """Score every example with an attack, one part of the records after the other.
 
     Beside the scores, 9 bytes for each target and example, memory holds one part a worker: about
     25 bytes for each of its logits.
@@ -235,16 +235,16 @@ def score_by_shards(
     Args:
         shards: the pool.
         attack: "lira", or "rmia" with a population. Where one standard deviation stands for all
-            examples (LiRA's variance "residual" and "raw"), all parts are read twice.
-        seed: of the pool, for `membership.equal_numbers`.
+            records (LiRA's variance "residual" and "raw"), all parts are read twice.
+        seed: of the pool, for `membership.balance_shadows`.
         targets: models to attack; None for all. The others are the shadows of each.
         population: outputs of all models about known non-members, the pool's reference.
         workers: processes; the scores are the same with any number.
 
     Raises:
-        InputError: if the attack cannot score some examples at a time, or the pool has no models at
+        InputError: if the attack cannot score some records at a time, or the pool has no models at
             ``targets``.
-        TooFewRecordsError: if too few examples have shadow models of both kinds.
+        TooFewRecordsError: if too few records have shadow models of both kinds.
     """
     use = shards.use
     chosen = tuple(range(len(use)) if targets is None else targets)
@@ -253,7 +253,7 @@ def score_by_shards(
             f"The targets {list(chosen)} are none of the pool.",
             f"Choose at least one, from 0 to {len(use) - 1}.",
         )
-    k = membership.shadows_for_all(np.asarray(use))
+    k = membership.shadows_per_target(np.asarray(use))
     plan = _Plan(shards, attack, chosen, k, seed, use.shape[1], population)
     scores = np.zeros((len(chosen), use.shape[1]))
     scored = np.zeros(scores.shape, dtype=np.bool_)
@@ -266,29 +266,29 @@ def score_by_shards(
                     more if so_far is None else so_far if more is None else so_far + more
                     for so_far, more in zip(gathered, sums, strict=True)
                 ]
-        for examples, (part, kept) in zip(slices, each(_score, slices, gathered), strict=True):
-            scores[:, examples], scored[:, examples] = part, kept
+        for records, (part, kept) in zip(slices, each(_score, slices, gathered), strict=True):
+            scores[:, records], scored[:, records] = part, kept
     rows = np.asarray(use)[list(chosen)]
     return ShardScores(np.array(chosen), scores, rows == 1, scored & (rows >= 0))
 
 
 class _Part(NamedTuple):
-    """Some examples as an attacker observes them: all models, and their roles for each target."""
+    """Some records as an attacker observes them: all models, and their roles for each target."""
 
     everyone: ShadowObservations
     roles: tuple[LeaveOneOut, ...]
 
     def eligible(self, place: int) -> Bools:
-        """True for examples that have shadow models, bool [n]."""
-        return membership.eligible(self.roles[place].use)
+        """True for records that have shadow models, bool [n]."""
+        return membership.has_shadows(self.roles[place].use)
 
     def shadows(self, place: int) -> ShadowObservations:
         """Shadow models of a target."""
         return self.roles[place].shadows(self.everyone)
 
 
-def _part(plan: _Plan, examples: slice) -> _Part:
-    outputs = plan.shards.part(examples)
+def _part(plan: _Plan, records: slice) -> _Part:
+    outputs = plan.shards.part(records)
     everyone = undefended_shadows(outputs)
     if plan.population is not None:
         populations = undefended_shadows(plan.population).observations
@@ -300,11 +300,11 @@ def _part(plan: _Plan, examples: slice) -> _Part:
     roles = []
     for target in plan.targets:
         others = tuple(model for model in range(len(outputs.use)) if model != target)
-        kept = membership.equal_numbers(
+        kept = membership.balance_shadows(
             outputs.use[list(others)],
             plan.k,
             derive(plan.seed, "hidden", target),
-            start=examples.start,
+            start=records.start,
             total=plan.total,
         )
         roles.append(LeaveOneOut(target, others, kept))
@@ -312,26 +312,26 @@ def _part(plan: _Plan, examples: slice) -> _Part:
 
 
 def _shares(plan: _Plan, slices: Sequence[slice]) -> bool:
-    """True if the attack learns from all examples, by the first part that has shadow models."""
-    for examples in slices:
-        part = _part(plan._replace(targets=plan.targets[:1]), examples)
+    """True if the attack learns from all records, by the first part that has shadow models."""
+    for records in slices:
+        part = _part(plan._replace(targets=plan.targets[:1]), records)
         if part.eligible(0).any():
             return plan.attack.gather(part.shadows(0)) is not None
     return False
 
 
-def _gather(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> list[Any]:
+def _gather(plan: _Plan, records: slice, gathered: Sequence[Any]) -> list[Any]:
     """Sums of a part for each target."""
-    part = _part(plan, examples)
+    part = _part(plan, records)
     return [
         plan.attack.gather(part.shadows(place)) if part.eligible(place).any() else None
         for place in range(len(plan.targets))
     ]
 
 
-def _score(plan: _Plan, examples: slice, gathered: Sequence[Any]) -> tuple[Float64, Bools]:
+def _score(plan: _Plan, records: slice, gathered: Sequence[Any]) -> tuple[Float64, Bools]:
     """Scores [T, n] of a part, and True where they count."""
-    part = _part(plan, examples)
+    part = _part(plan, records)
     kept = np.stack([part.eligible(place) for place in range(len(plan.targets))])
     scores = np.zeros(kept.shape)
     for place, target in enumerate(plan.targets):
@@ -368,5 +368,5 @@ def _begin(plan: _Plan, parent: int) -> None:
     begin(parent)
 
 
-def _call(do: Any, examples: slice, gathered: Sequence[Any]) -> Any:
-    return do(_received[0], examples, gathered)
+def _call(do: Any, records: slice, gathered: Sequence[Any]) -> Any:
+    return do(_received[0], records, gathered)

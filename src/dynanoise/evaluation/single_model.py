@@ -97,7 +97,7 @@ class SingleModel:
     Attributes:
         pool: of one model.
         responses: predictions that were collected elsewhere, such as from a server, about the
-            pool's examples; None observes the model behind the method's defense.
+            pool's records; None observes the model behind the method's defense.
     """
 
     pool: Pool
@@ -106,12 +106,12 @@ class SingleModel:
     @cached_property
     def halves(self) -> Halves:
         """The records that the attacker knows, and those that are scored."""
-        return halves(self.pool.examples.use[0], self.pool.seed)
+        return halves(self.pool.records.use[0], self.pool.seed)
 
     @cached_property
-    def examples(self) -> Outputs:
+    def records(self) -> Outputs:
         """See `Design`."""
-        return self.pool.examples.select(examples=self.halves.scored)
+        return self.pool.records.select(records=self.halves.scored)
 
     @property
     def seed(self) -> int:
@@ -126,7 +126,7 @@ class SingleModel:
     @property
     def counts(self) -> dict[str, int]:
         """Number of records by part, see `count_records`."""
-        return count_records(self.pool, self.examples.use)
+        return count_records(self.pool, self.records.use)
 
     def first(self, targets: int) -> Self:
         """See `Design`: there is one target."""
@@ -139,8 +139,8 @@ class SingleModel:
         view = self.pool.view(0)
         if not len(view.reference.labels):
             known = np.concatenate(self.halves.known)
-            outside = known[self.pool.examples.use[0, known] == 0]
-            view = replace(view, reference=self.pool.examples.select(examples=outside))
+            outside = known[self.pool.records.use[0, known] == 0]
+            view = replace(view, reference=self.pool.records.select(records=outside))
         yield view
 
     def noise(self, method: Method) -> ModelNoise:
@@ -152,21 +152,21 @@ class SingleModel:
         self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
     ) -> Iterator[Trial]:
         """See `Design`: one trial, whose pseudo-targets are the known records."""
-        examples, parts = self.pool.examples, self.halves
+        records, parts = self.pool.records, self.halves
         observed = self.responses
         if observed is None:
             source = noise(0, "target")
             aware, repeats = threat.knows_defense, threat.repeats
-            observed = observe(defenses[0], examples, source, repeats=repeats, aware=aware)
+            observed = observe(defenses[0], records, source, repeats=repeats, aware=aware)
         observed = recover(observed, threat.repeats)
-        use = examples.use[0]
+        use = records.use[0]
 
         def about(rows: Int64, population: Observation) -> Observation:
             return replace(_select(observed, rows), population=population)
 
         def learn_from(known: Int64) -> tuple[ShadowObservations, Observation]:
             population = _select(observed, known[use[known] == 0])
-            outputs = examples.select(examples=known)
+            outputs = records.select(records=known)
             return ShadowObservations((about(known, population),), outputs.use, outputs), population
 
         def pseudo_target(known: Int64, rows: Int64) -> PseudoTarget:

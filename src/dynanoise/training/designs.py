@@ -164,7 +164,7 @@ def pool_of(data: Data, split: PoolSplit, outputs: Sequence[ModelOutputs], *, se
         return rows(ids, np.zeros((count, len(ids)), dtype=np.int8), with_near)
 
     return Pool(
-        examples=rows(split.pool, split.use[:count], True),
+        records=rows(split.pool, split.use[:count], True),
         test=non_members(split.test, False),
         reference=non_members(split.reference, True),
         seed=seed,

@@ -91,16 +91,16 @@ class Objective:
                 "trained on.",
             )
         generator = np.random.default_rng(derive(seed, "records of the search"))
-        order = generator.permutation(len(pool.examples.labels))
+        order = generator.permutation(len(pool.records.labels))
         # Of few records half are for the best settings; of many the search needs only some.
         drawn = np.sort(order[: min(RECORDS, len(order) // 2)])
         originals = pool.originals()
         self.rest = np.setdiff1d(order, drawn)
         self.pool = replace(
             originals,
-            examples=originals.examples.select(examples=drawn),
-            test=originals.test.select(examples=slice(TESTS)),
-            reference=originals.reference.select(examples=slice(OUTSIDERS)),
+            records=originals.records.select(records=drawn),
+            test=originals.test.select(records=slice(TESTS)),
+            reference=originals.reference.select(records=slice(OUTSIDERS)),
         )
         self.queries, self.seed = queries, seed
         # The same for every setting; the design keeps the models' roles, too.

@@ -68,7 +68,7 @@ class TunePlan(TuneOptions):
     def protocols(self, pool: Pool) -> tuple[AttackProtocol, ...]:
         """Protocols of the evaluation of the best settings."""
         budgets = dict.fromkeys((1, self.queries))
-        near = self.near and pool.examples.inputs > 1
+        near = self.near and pool.records.inputs > 1
         protocols = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
         attacks = feasible(pool.originals(), self.attacks).attacks
         return tuple(replace(protocol, attacks=attacks) for protocol in protocols)
@@ -168,7 +168,7 @@ def tune(
         results,
         _chosen(results, finalists, plan),
         seconds,
-        len(objective.pool.examples.labels),
+        len(objective.pool.records.labels),
     )
 
 
@@ -221,7 +221,7 @@ def _evaluate_finalists(
         for protocol in plan.protocols(pool):
             near = protocol.threat.augmented
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest
-            rest = replace(pool, examples=pool.examples.select(examples=rows))
+            rest = replace(pool, records=pool.records.select(records=rows))
             designs = shadow_pools({"plain": rest}, protocol)
             counted = replace(provenance, counts=designs["plain"].counts)
             yield from evaluate(

@@ -147,7 +147,7 @@ def audit_endpoint(
             audit = audit_pool(local.pool(plan.seed), beside, provenance, progress, collect)
             results += audit.records
         of_file = len(results)
-        design = SingleModel(pool, _observation(pool.examples, server, queries.queries, configured))
+        design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
         method = Method(SERVED, undefended())
         if configured is not None:
             method = Method(SERVED, configured.defense, cell_width=configured.cell_width)
@@ -239,7 +239,7 @@ def _output(metadata: Metadata, configured: Configuration | None) -> str | None:
 
 
 def _observation(
-    examples: Outputs, server: ServerOutputs, repeats: int, configured: Configuration | None
+    records: Outputs, server: ServerOutputs, repeats: int, configured: Configuration | None
 ) -> Observation:
     """Predictions of the server as an attacker observes them."""
     passes = server.log_probs[:, :, None]
@@ -248,8 +248,8 @@ def _observation(
         yield passes[1 : 1 + count]
 
     return Observation(
-        examples.labels,
-        examples.ids,
+        records.labels,
+        records.ids,
         passes[0],
         repeats,
         query,
