@@ -100,7 +100,7 @@ def overhead(
     Args:
         plan: what to time.
         progress: called after each of the plan's steps.
-        folder: where data sets are looked for first, see `training.sources`.
+        folder: where data sets are looked for first, see `data.sources`.
         store: folder where trained models are kept and found again; None trains anew.
 
     Returns:

@@ -98,7 +98,7 @@ def prepare(
         size: of the preset.
         seed: of the run.
         device: where the models answer, "cpu" or "cuda".
-        folder: where data sets are looked for first, see `training.sources`.
+        folder: where data sets are looked for first, see `data.sources`.
         store: folder where trained models are kept and found again; None trains anew.
     """
     from dynanoise.training import replay
