@@ -92,7 +92,7 @@ class Method:
         name: title of the row.
         defense: the defense of the outputs.
         recipe: name of the training recipe.
-        cell_width: of keyed noise, in logits; None for fresh noise.
+        cell_width: the width of keyed noise's cells, in logits; None for fresh noise.
     """
 
     name: str

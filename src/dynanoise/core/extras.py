@@ -10,6 +10,16 @@ from dynanoise.core.errors import MissingExtraError
 
 _SERVE = ("aiohttp", "grpc", "orjson", "prometheus_client", "starlette", "tritonclient", "uvicorn")
 
+_EXTRAS = {
+    **dict.fromkeys(("torch", "safetensors"), "train"),
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    **dict.fromkeys(("transformers", "tokenizers"), "hf"),
+    **dict.fromkeys(("fsspec", "s3fs"), "remote"),
+    **dict.fromkeys(_SERVE, "serve"),
+    "ray": "ray",
+}
+"""The extra that installs a module's package; "data" for all others."""
+
 _PACKAGES = {
     "PIL": "pillow",
     "grpc": "grpcio",
@@ -44,17 +54,13 @@ def require(module: str, purpose: str) -> Any:
     >>> require("json", "Reading JSON").loads("1")
     1
     """
-    for variable, value in _SILENT.get(module.partition(".")[0], {}).items():
+    top = module.partition(".")[0]
+    for variable, value in _SILENT.get(top, {}).items():
         os.environ.setdefault(variable, value)
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        top = module.partition(".")[0]
-        package = _PACKAGES.get(top, top)
-        extras = {"torch": "train", "safetensors": "train", "onnx": "onnx", "onnxruntime": "onnx"}
-        extras |= {"transformers": "hf", "tokenizers": "hf"} | dict.fromkeys(_SERVE, "serve")
-        extras |= {"ray": "ray", "fsspec": "remote", "s3fs": "remote"}
-        extra = extras.get(top, "data")
+        package, extra = _PACKAGES.get(top, top), _EXTRAS.get(top, "data")
         raise MissingExtraError(
             f"{purpose} needs {package}, which is not installed.",
             f"Install it with: pip install 'dynanoise[{extra}]'",

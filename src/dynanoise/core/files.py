@@ -13,7 +13,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file through a temporary one beside it, which an interruption removes.
 
     Args:
-        path: of the file; replaced if it exists.
+        path: the file; replaced if it exists.
         content: all bytes of the file.
 
     Raises:
@@ -37,7 +37,7 @@ def write_json(path: Path, value: Any) -> str:
     """Write indented JSON, and make the folders above it.
 
     Args:
-        path: of the file; replaced if it exists.
+        path: the file; replaced if it exists.
         value: anything that ``json.dumps`` takes.
 
     Returns:

@@ -78,15 +78,15 @@ def balance_shadows(
     """Hide all but k in- and k out-models of every record, drawn at random.
 
     Records with fewer are hidden altogether. Where membership was drawn independently for each
-    model and record, the result is independent of a model that is not among these: of the number
-    of models trained on a record, and of the records that are left out. Where each record is in
-    exactly half of the models, the counts of the others reveal a model's membership; k of both
+    model and record, the result does not depend on a model that is not among these: neither the
+    number of models trained on a record nor the choice of hidden records does. Where each record is
+    in exactly half of the models, the counts of the others reveal a model's membership; k of both
     kinds hide it.
 
     Args:
         use: int8 [S, N], 1 = in, 0 = out, -1 = hidden.
         k: in-models and out-models to keep for each record, >= 1.
-        seed: of the drawing.
+        seed: the seed of the random choice.
         start: position of the first record, where these records are a part of more.
         total: number of all records, where these are a part; the same models are drawn as for all
             records together. None where these are all.

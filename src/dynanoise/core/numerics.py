@@ -34,7 +34,7 @@ def as_array(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
 
     Args:
         values: anything that ``numpy.asarray`` takes.
-        name: of the array in messages.
+        name: the array's name in messages.
 
     Returns:
         An array of any shape, of a boolean, integer or floating dtype; not a copy where the values
@@ -65,11 +65,11 @@ def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.
 
     Args:
         values: float32 or float64 [..., K] with K >= 2, finite.
-        name: of the array in messages.
+        name: the array's name in messages.
 
     Returns:
         logits: float64 [..., K], a copy.
-        dtype: of the values that were passed.
+        dtype: the dtype of the values.
 
     Raises:
         InputError: for another dtype, no axis, fewer than two classes, NaN or infinity.

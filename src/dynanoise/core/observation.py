@@ -67,7 +67,7 @@ class ShadowObservations:
             target's outputs: behind the same defense if it is known, else undefended.
         use: int8 [S, N]; 1 = in, 0 = out, -1 = hidden.
         outputs: undefended outputs that contain the shadow models'.
-        positions: of the shadow models in ``outputs``; None for all, in their order.
+        positions: the shadow models' positions in ``outputs``; None for all, in their order.
     """
 
     observations: tuple[Observation, ...]

@@ -29,7 +29,7 @@ class Outputs:
 
     Attributes:
         logits: float32 or float64 [M, N, A, K], finite: A distinct inputs for each record (0 is
-            the original, the rest augmentations), K >= 2 classes. Repeated queries are no axis.
+            the original, the rest augmentations), K >= 2 classes. Repeated queries have no axis.
         labels: int64 [N], the true classes, in 0..K-1.
         ids: int64 [N], positions of the records in the data set, each once.
         use: int8 [M, N]; 1 = the model was trained on the record, 0 = it was not, -1 = hidden.

@@ -36,14 +36,14 @@ def derive_bytes(seed: int, *path: str | int) -> bytes:
     """Derive the whole SHA-256 digest that `derive` shortens; as public as the seed.
 
     Args:
-        seed: as for `derive`.
-        path: as for `derive`.
+        seed: the run's seed, >= 0.
+        path: the purpose; see `derive`.
 
     Returns:
         32 bytes.
 
     Raises:
-        InputError: as for `derive`.
+        InputError: if ``seed`` is negative or not an integer.
 
     >>> int.from_bytes(derive_bytes(0, "split")[:8], "big") == derive(0, "split")
     True

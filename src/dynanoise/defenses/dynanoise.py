@@ -131,7 +131,7 @@ class DynaNoise:
             float64 [...], in squared logits, within [s0, s0 (1 + lambda)].
 
         Raises:
-            InputError: as for the call.
+            InputError: if the logits are not finite float32 or float64.
         """
         return self._variance(numerics.as_logits(logits)[0])
 
@@ -246,7 +246,7 @@ def compile_ahead(defense: Defense, noise: Noise, dtypes: Iterable[npt.DTypeLike
     Args:
         defense: any defense; only DynaNoise has a kernel.
         noise: the noise source that will be used.
-        dtypes: of the logits that will come.
+        dtypes: the dtypes of later logits.
 
     Returns:
         True if the kernel computes the outputs of all these.

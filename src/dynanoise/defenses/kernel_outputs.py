@@ -39,7 +39,7 @@ class Setting:
         lambda_scale: lambda >= 0.
         temperature: T > 0.
         draws: M; 0 without noise.
-        keep_label: as for `DynaNoise`.
+        keep_label: True to keep the model's own label; see `DynaNoise`.
         purpose: canonical text of all parameters, which keyed noise is derived from.
     """
 

@@ -143,7 +143,7 @@ class MemGuard(parameters.ByValue):
 
     Args:
         epsilon: budget of the mean L1 distortion, >= 0; from 2 on it does not bind.
-        seed: of g's training and of the one-time choices, an integer of 0 or more. It determines
+        seed: an integer of 0 or more, for g's training and the one-time choices. It determines
             outputs, so it is part of the Result; an attacker with the seed, g and a query's logits
             knows the choice.
         epochs: largest number of epochs to train g.

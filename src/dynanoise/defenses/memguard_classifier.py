@@ -74,7 +74,7 @@ class Classifier:
             the bias [out].
 
     Raises:
-        InputError: as for `classes_of`.
+        InputError: if the parameters fit no network; see `classes_of`.
     """
 
     def __init__(self, weights: Float64) -> None:
@@ -123,7 +123,7 @@ def train(members: Float64, others: Float64, seed: int, epochs: int) -> Float64:
     Args:
         members: float64 [n, K], probabilities, largest first.
         others: float64 [m, K], the same of known non-members.
-        seed: of the initial weights and the order of the batches, an integer of 0 or more.
+        seed: an integer of 0 or more, for the initial weights and the order of the batches.
         epochs: largest number of epochs.
 
     Returns:

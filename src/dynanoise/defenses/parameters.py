@@ -27,7 +27,7 @@ def number(
     """Check a real number.
 
     Args:
-        name: of the parameter, for the message.
+        name: the parameter's name, for the message.
         value: to check; booleans are refused.
         above: a bound that the value must exceed; used if not None.
         least: the smallest allowed value, where ``above`` is None.
@@ -60,7 +60,7 @@ def count(name: str, value: Any, *, least: int = 1, most: int | None = None) -> 
     """Check an integer.
 
     Args:
-        name: of the parameter, for the message.
+        name: the parameter's name, for the message.
         value: to check; NumPy integers pass, booleans and floats are refused.
         least: the smallest allowed value.
         most: the largest allowed value; None for no bound.
@@ -197,7 +197,7 @@ class Parts:
     """A defense as text and arrays, which files can hold.
 
     Attributes:
-        name: of the registered defense.
+        name: the registered defense's name.
         parameters: text, numbers and booleans by name. A nested defense is a mapping of the same
             kind with an entry "name".
         arrays: fitted arrays, float64, by parameter name; those of a nested defense are named

@@ -56,8 +56,8 @@ class Grid:
     of -g.
 
     Args:
-        width: of a cell, in logits; the same for all rows, because a width that followed a row's
-            own sigma would move the boundaries with the row.
+        width: the cells' width, in logits; equal for all rows, because a width that followed a
+            row's own sigma would move the boundaries with the row.
         offsets: float64 [K], in [0, 1).
 
     >>> grid = Grid(4.0, np.array([0.25, 0.75]))

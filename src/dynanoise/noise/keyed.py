@@ -130,7 +130,7 @@ class Keyed:
         Args:
             classes: K.
             draws: M.
-            purpose: as for `draw`.
+            purpose: canonical text of the defense; see `draw`.
 
         Raises:
             SecretError: if there is no usable secret.
@@ -160,7 +160,7 @@ def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
         classes: K.
         draws: M.
         cell_width: in logits.
-        purpose: as for `Keyed.draw`.
+        purpose: canonical text of the defense; see `Keyed.draw`.
 
     >>> setting(10, 1, 12.0, "doctest")
     '{"cell_width":"4028000000000000","classes":10,"draws":1,"purpose":"doctest"}'

@@ -134,7 +134,7 @@ class Pinned(Secret):
 
     Raises:
         InputError: if it is neither.
-        SecretError: as `Secret.root`.
+        SecretError: if there is no usable secret; see `Secret.root`.
     """
 
     def __init__(self, reference: str = DEFAULT) -> None:
@@ -164,7 +164,7 @@ def write_secret(path: Path) -> str:
     """Write a new root secret to a new file that only its owner can read.
 
     Args:
-        path: of the file, which must not exist.
+        path: the file, which must not exist.
 
     Returns:
         The key id, 16 hexadecimal digits; see `subkey.key_id`.

@@ -114,6 +114,7 @@ def cos_sin(turns: Any) -> Any:
     cosine = 1.0 - s * (0.5 - s * (_E4 - s * (_E6 - s * tail)))
     tail = _E9 - s * (_E11 - s * (_E13 - s * (_E15 - s * _E17)))
     sine = x - x * s * (_E3 - s * (_E5 - s * (_E7 - s * tail)))
-    one, two, three = quarters == 1.0, quarters == 2.0, quarters == 3.0
-    first, second = choose(one | three, sine, cosine), choose(one | three, cosine, sine)
-    return choose(one | two, -first, first), choose(two | three, -second, second)
+    first, second, third = quarters == 1.0, quarters == 2.0, quarters == 3.0
+    odd = first | third
+    cosine, sine = choose(odd, sine, cosine), choose(odd, cosine, sine)
+    return choose(first | second, -cosine, cosine), choose(second | third, -sine, sine)

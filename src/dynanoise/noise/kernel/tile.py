@@ -81,7 +81,7 @@ def snap(
         tile: float64 [K, B], logits, replaced in place.
         top: float64 [B], their maxima.
         labels: int32 [B], positions of the maxima.
-        width: of a cell, in logits.
+        width: the cells' width, in logits.
         offsets: float64 [K].
         message: uint32 [2 q, B], filled except for its first word.
         base_top: float64 [B], filled with the representatives' maxima.
