@@ -15,18 +15,18 @@ from tests.build_audit import Arrays, arrays, probabilities
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("models", [1, 4])
 def test_probabilities_become_their_logarithms(dtype: Any, models: int) -> None:
-    found = probabilities(arrays(models), dtype)
-    given = check_inputs("x", **found)
-    assert given.logits.shape == (models, 200, 3) and given.test_logits.shape == (models, 100, 3)
-    assert given.member.shape == (models, 200)
-    expected = np.log(np.asarray(found["probs"], dtype=np.float64)).reshape(models, 200, 3)
-    np.testing.assert_allclose(given.logits, expected)
+    data = probabilities(arrays(models), dtype)
+    inputs = check_inputs("x", **data)
+    assert inputs.logits.shape == (models, 200, 3) and inputs.test_logits.shape == (models, 100, 3)
+    assert inputs.member.shape == (models, 200)
+    expected = np.log(np.asarray(data["probs"], dtype=np.float64)).reshape(models, 200, 3)
+    np.testing.assert_allclose(inputs.logits, expected)
 
 
 def test_a_probability_of_0_is_finite() -> None:
-    found = probabilities(arrays(1))
-    found["probs"][0] = [1.0, 0.0, 0.0]
-    assert np.isfinite(check_inputs("x", **found).logits).all()
+    data = probabilities(arrays(1))
+    data["probs"][0] = [1.0, 0.0, 0.0]
+    assert np.isfinite(check_inputs("x", **data).logits).all()
 
 
 def test_half_of_the_test_data_are_the_reference() -> None:
@@ -38,20 +38,20 @@ def test_half_of_the_test_data_are_the_reference() -> None:
 
 
 def test_without_test_data_records_of_no_model_are_the_reference() -> None:
-    found = arrays(tests=0)
-    found["member"][:, :30] = 0
-    pool = check_inputs("x", **found).pool()
+    data = arrays(tests=0)
+    data["member"][:, :30] = 0
+    pool = check_inputs("x", **data).pool()
     assert len(pool.reference.labels) >= 30 and len(pool.test.labels) == 0
     assert not np.intersect1d(pool.reference.ids, pool.records.ids).size
     assert (pool.records.use == 1).any(axis=0).all()
     np.testing.assert_array_equal(
-        pool.reference.logits[:, :, 0], found["logits"][:, pool.reference.ids]
+        pool.reference.logits[:, :, 0], data["logits"][:, pool.reference.ids]
     )
 
 
 def change(**changes: Any) -> Arrays:
-    found = arrays(1)
-    return {**found, **{name: np.asarray(value) for name, value in changes.items()}}
+    data = arrays(1)
+    return {**data, **{name: np.asarray(value) for name, value in changes.items()}}
 
 
 def without(*names: str) -> Arrays:
@@ -126,14 +126,14 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_each_mistake_has_its_sentence(mistake: str) -> None:
-    found, says = MISTAKES[mistake]
+    data, says = MISTAKES[mistake]
     with pytest.raises(InputError) as error:
-        check_inputs("x", **found)
+        check_inputs("x", **data)
     assert says in str(error.value)
 
 
 def test_three_rows_are_too_few() -> None:
-    found = {name: value[:3] for name, value in arrays(1, seed=2).items()}
-    found["member"] = np.array([0, 1, 1])
+    data = {name: value[:3] for name, value in arrays(1, seed=2).items()}
+    data["member"] = np.array([0, 1, 1])
     with pytest.raises(TooFewRecordsError, match=r"Model 0 has 2 members among 3 records. Give at"):
-        check_inputs("x", **found)
+        check_inputs("x", **data)

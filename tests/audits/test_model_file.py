@@ -20,7 +20,7 @@ FACTORY = "tests.audits.test_model_file:linear"
 
 
 def linear() -> Any:
-    """What the factory makes."""
+    """Model that the factory builds."""
     from torch import nn
 
     return nn.Linear(4, 3, bias=False)
@@ -51,8 +51,8 @@ def tables(
     generator = np.random.default_rng(1)
     for name in ("in", "out"):
         inputs = generator.normal(0, 1, (50, columns)).astype(np.float32)
-        own = (labels or {}).get(name, np.arange(50) % 3)
-        np.savez(folder / f"{name}.npz", X=inputs, y=own)
+        classes = (labels or {}).get(name, np.arange(50) % 3)
+        np.savez(folder / f"{name}.npz", X=inputs, y=classes)
     return folder / "in.npz", folder / "out.npz"
 
 
@@ -62,14 +62,16 @@ def test_onnx_answers_are_logits_or_probabilities(
     tmp_path: Path, batch: int | str, end: str | None
 ) -> None:
     inside, outside = tables(tmp_path)
-    given = query_model(
+    outputs = query_model(
         write_onnx(tmp_path / "m.onnx", batch=batch, end=end), None, inside, outside
     )
     inputs = np.concatenate([np.load(inside)["X"], np.load(outside)["X"]])
     expected = inputs.astype(np.float64) @ WEIGHTS.T
-    np.testing.assert_allclose(softmax(given.logits[0].astype(float)), softmax(expected), rtol=1e-4)
-    np.testing.assert_array_equal(given.member[0], np.arange(100) < 50)
-    np.testing.assert_array_equal(given.labels[:50], np.arange(50) % 3)
+    np.testing.assert_allclose(
+        softmax(outputs.logits[0].astype(float)), softmax(expected), rtol=1e-4
+    )
+    np.testing.assert_array_equal(outputs.member[0], np.arange(100) < 50)
+    np.testing.assert_array_equal(outputs.labels[:50], np.arange(50) % 3)
 
 
 def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
@@ -77,9 +79,9 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     files = pytest.importorskip("safetensors.torch")
     inside, outside = tables(tmp_path)
     files.save_file({"weight": torch.tensor(WEIGHTS)}, tmp_path / "m.safetensors")
-    found = query_model(tmp_path / "m.safetensors", FACTORY, inside, outside)
+    outputs = query_model(tmp_path / "m.safetensors", FACTORY, inside, outside)
     same = query_model(write_onnx(tmp_path / "m.onnx"), None, inside, outside)
-    np.testing.assert_allclose(found.logits, same.logits, atol=1e-5)
+    np.testing.assert_allclose(outputs.logits, same.logits, atol=1e-5)
     wrong = tmp_path / "wrong.safetensors"
     files.save_file({"bias": torch.zeros(3)}, wrong)
     with pytest.raises(DataFileError, match=r"does not hold the weights of what tests.audit"):
