@@ -27,6 +27,7 @@ CLEAN = (
     "benchmarks/training_speed.py",
     "examples",
     "src/dynanoise/attacks",
+    "src/dynanoise/audits/audit_report.py",
     "src/dynanoise/audits/conditions.py",
     "src/dynanoise/audits/endpoint/client.py",
     "src/dynanoise/audits/endpoint/configuration_check.py",

@@ -27,21 +27,21 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def auc(estimator: Any, y: Any = Y) -> dynanoise.Result:
-    result = dynanoise.audit(estimator, X, y, models=8)
-    return next(one for one in result.records if one.attack == "strongest")
+    report = dynanoise.audit(estimator, X, y, models=8)
+    return next(result for result in report.results if result.attack == "strongest")
 
 
-def test_a_tree_that_knows_its_records_by_heart_is_found_and_a_constant_is_not() -> None:
+def test_a_tree_that_memorises_its_records_is_found_and_a_constant_is_not() -> None:
     assert auc(make_pipeline(StandardScaler(), DecisionTreeClassifier())).metrics["auc"].value > 0.7
     constant = auc(DummyClassifier(strategy="uniform")).metrics["auc"]
     assert constant.value == pytest.approx(0.5, abs=0.06)
 
 
 def test_labels_of_any_kind_and_classifiers_without_probabilities() -> None:
-    record = auc(RidgeClassifier(), np.array(["b", "c", "a"])[Y])
-    assert record.model == "RidgeClassifier" and record.counts["models"] == 8
-    assert record.counts["test"] + record.counts["reference"] == 90
-    assert record.command == "dynanoise.audit(RidgeClassifier(), X, y, models=8, seed=0)"
+    result = auc(RidgeClassifier(), np.array(["b", "c", "a"])[Y])
+    assert result.model == "RidgeClassifier" and result.counts["models"] == 8
+    assert result.counts["test"] + result.counts["reference"] == 90
+    assert result.command == "dynanoise.audit(RidgeClassifier(), X, y, models=8, seed=0)"
 
 
 def test_the_estimator_itself_is_neither_fitted_nor_changed() -> None:
@@ -49,8 +49,9 @@ def test_the_estimator_itself_is_neither_fitted_nor_changed() -> None:
     first = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))
     assert not hasattr(tree, "tree_") and tree.random_state is None
     again = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))
-    assert [one.metrics for one in first.records] == [one.metrics for one in again.records]
-    assert "| Answers | Queries |" in first.to_markdown()
+    metrics = [[result.metrics for result in report.results] for report in (first, again)]
+    assert metrics[0] == metrics[1]
+    assert "| Outputs | Queries |" in first.to_markdown()
 
 
 def test_random_states_inside_pipelines_are_the_models_own() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition, parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
 from dynanoise.config.configuration import Configuration
@@ -45,14 +45,14 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
-def run(plan: AuditPlan | None = None, **choices: Any) -> AuditResult:
+def run(plan: AuditPlan | None = None, **choices: Any) -> AuditReport:
     return audit_pool(given(**choices).pool(), plan or AuditPlan(), PROVENANCE)
 
 
-def strongest(result: AuditResult, metric: str, method: str = "none") -> list[float]:
+def strongest(result: AuditReport, metric: str, method: str = "none") -> list[float]:
     return [
         one.metrics[metric].value
-        for one in result.records
+        for one in result.results
         if one.attack == "strongest" and one.method == method
     ]
 
@@ -62,7 +62,7 @@ def test_planted_leakage_is_found_and_none_is_not_made_up(models: int) -> None:
     records = 1000 if models == 1 else 200
     assert strongest(run(models=models, records=records), "auc")[0] > 0.7
     quiet = run(models=models, records=records, leak=0.0, seed=4)
-    found = next(one for one in quiet.records if one.attack == "strongest").metrics["auc"]
+    found = next(one for one in quiet.results if one.attack == "strongest").metrics["auc"]
     assert found.low is not None and found.high is not None
     assert found.low - 0.01 < 0.5 < found.high + 0.01
 
@@ -103,7 +103,7 @@ def test_unknown_membership_is_neither_scored_nor_used() -> None:
     other = replace(brought, member=np.where(member < 0, -1, flipped).astype(np.int8))
     again = audit_pool(other.pool(), AuditPlan(), PROVENANCE)
     assert strongest(result, "auc") == strongest(again, "auc")
-    counts = result.records[0].counts
+    counts = result.results[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] <= 8 * 400 - 840
     found = next(attack_trials(trials(hidden.pool()), ("lira",))).scores
     assert not found.scored[member < 0].any()
@@ -112,7 +112,7 @@ def test_unknown_membership_is_neither_scored_nor_used() -> None:
 
 def test_the_known_half_of_one_model_is_not_scored() -> None:
     result = run(models=1, records=400)
-    counts = result.records[0].counts
+    counts = result.results[0].counts
     assert counts["scored_members"] + counts["scored_non_members"] in {200, 201, 202}
     pool = given(models=1, records=400).pool()
     design = SingleModel(pool)
@@ -138,7 +138,7 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
     plain = strongest(result, "auc")
     once, often = strongest(result, "auc", "dynanoise")
     assert len(plain) == 1 and once < often - 0.03 < plain[0]
-    assert [one.threat.repeats for one in result.records if one.attack is None] == [1, 1, 16]
+    assert [one.threat.repeats for one in result.results if one.attack is None] == [1, 1, 16]
     text = " ".join(result.sentences)
     assert "Outputs behind dynanoise(base_variance=9.0, lambda_scale=0.0, temperature=10.0" in text
     assert "16 queries a record, averaged" in text and "MIDPUT" in text
@@ -158,8 +158,8 @@ def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> No
     assert OUT_OF_SCOPE in result.sentences
     for words in ("white-box", "observation of the training", "extraction", "earlier versions"):
         assert words in OUT_OF_SCOPE and words in result.to_markdown() and words in result.table()
-    assert build_page(result.records).sentences == result.sentences[: -len(result.notes) or None]
-    assert build_page(result.records).markdown in result.to_markdown()
+    assert build_page(result.results).sentences == result.sentences[: -len(result.notes) or None]
+    assert build_page(result.results).markdown in result.to_markdown()
 
 
 def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
@@ -167,10 +167,10 @@ def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
     text = " ".join(alone.notes)
     assert "LiRA needs shadow models: give the answers of several models" in text
     assert "Nothing is said about accuracy: that takes test_logits or test_probs" in text
-    assert all(one.attack is not None for one in alone.records)
+    assert all(one.attack is not None for one in alone.results)
     several = run(models=8, records=200, tests=0)
     assert "Attack-P needs 20 records that no model was trained on" in " ".join(several.notes)
-    assert {one.attack for one in several.records} == {"lira", "strongest"}
+    assert {one.attack for one in several.results} == {"lira", "strongest"}
     assert run(models=8).notes == ()
 
 
@@ -192,7 +192,7 @@ def test_an_attack_that_these_models_are_too_few_for_is_left_out() -> None:
 
 def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     result = run(AuditPlan("temperature(temperature=4)", (1, 2)), models=1, records=400)
-    records = list(result.records)
+    records = list(result.results)
     value = strongest(result, "auc", "temperature")[0]
     upper = max(
         one.metrics["auc"].high or 0
@@ -212,7 +212,7 @@ def test_a_condition_that_the_data_cannot_resolve() -> None:
     with pytest.raises(TooFewRecordsError, match=r"0.001 FPR is not resolved by .* Score at least"):
         run(plan, models=1, records=400)
     resolved = run(AuditPlan(fail_if=(parse_condition("tpr@0.2>0.05"),)), models=1, records=400)
-    assert resolved.failed and "tpr@0.2" in resolved.records[0].metrics
+    assert resolved.failed and "tpr@0.2" in resolved.results[0].metrics
 
 
 @pytest.mark.parametrize("text", ["auc", "auc<0.5", "f1>0.5", "auc>1.5", "tpr@0>0.1", "tpr@x>0.1"])
@@ -238,7 +238,7 @@ def test_what_is_no_question() -> None:
 
 def test_the_same_seed_gives_the_same_numbers() -> None:
     first, second = (run(AuditPlan("dynanoise", (2,)), models=1, records=200) for _ in range(2))
-    assert [one.metrics for one in first.records] == [one.metrics for one in second.records]
+    assert [one.metrics for one in first.results] == [one.metrics for one in second.results]
     assert feasible(given(models=1).pool()).attacks[0] == "population"
 
 
@@ -261,7 +261,7 @@ def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
     plan = AuditPlan(str(path), queries=(1, 256))
     assert plan.defense_text == "defense.yaml" and plan == AuditPlan(str(path), queries=(1, 256))
     result = run(plan, models=models, records=400)
-    rows = [one for one in result.records if one.method == "dynanoise"]
+    rows = [one for one in result.results if one.method == "dynanoise"]
     assert rows and all(
         one.defense["noise"] == {"name": "keyed", "cell_width": 12.0} for one in rows
     )

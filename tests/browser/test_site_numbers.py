@@ -254,7 +254,7 @@ def test_a_file_gives_what_the_command_gives(visit: Opened, tmp_path: Path, kind
         "() => document.querySelector('#audit-out h3')?.textContent.startsWith('mine:')"
     )
     compared = 0
-    for record in result.records:
+    for record in result.results:
         row = visit.page.locator(f"#audit-out tr[data-key='{record.attack}']")
         if record.attack is None or not row.count():
             continue

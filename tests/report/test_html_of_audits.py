@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
 import dynanoise
-from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
@@ -36,7 +36,7 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynanoise.evaluation.feasibility.SINGLE", ("population", "loss"))
 
 
-def result(plan: AuditPlan = NOISE, **choices: Any) -> AuditResult:
+def result(plan: AuditPlan = NOISE, **choices: Any) -> AuditReport:
     provenance = Provenance("made up", "three numbers", "by hand")
     return audit_pool(given(**choices).pool(), plan, provenance)
 
@@ -75,7 +75,7 @@ def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: i
 
 def test_undefended_answers_stand_beside_every_query_budget() -> None:
     found = result(models=1, records=400)
-    once, often = audit_summaries(found.records).values()
+    once, often = audit_summaries(found.results).values()
     assert once.methods == often.methods == ("none", "dynanoise")
     for attack in ("loss", "strongest"):
         assert once.spread("none", attack, "auc") == often.spread("none", attack, "auc")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
@@ -35,7 +35,7 @@ def audit(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     progress: Callable[[str], None] = lambda step: None,
-) -> AuditResult:
+) -> AuditReport:
     """Train clones of a classifier on random halves of the data, and attack each with the others.
 
     The training procedure is audited: the estimator is cloned, and neither fitted nor queried
@@ -64,7 +64,7 @@ def audit(
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.tree import DecisionTreeClassifier
     >>> X, y = make_classification(400, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
-    >>> results = audit(DecisionTreeClassifier(), X, y, models=8).records
+    >>> results = audit(DecisionTreeClassifier(), X, y, models=8).results
     >>> auc = {result.attack: result.metrics.get("auc") for result in results}
     >>> auc["strongest"].value > 0.7  # a tree memorises its records
     True

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dynanoise.attacks.title import title_of
-from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
@@ -106,7 +106,7 @@ def audit_pool(
     provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
     collect: Gatherer | None = None,
-) -> AuditResult:
+) -> AuditReport:
     """Run every attack that these models are enough for.
 
     Several models are each the target once, the others its shadow models (`ShadowPool`); one model
@@ -158,7 +158,7 @@ def audit_pool(
                 results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     notes = (*needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
-    return AuditResult(collect.evidence(results, notes), outcomes)
+    return AuditReport(collect.evidence(results, notes), outcomes)
 
 
 def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterator[AttackProtocol]:

@@ -15,7 +15,7 @@ from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.options import Option, command_line
 
 if TYPE_CHECKING:
-    from dynanoise.audits.audit_result import AuditResult
+    from dynanoise.audits.audit_report import AuditReport
     from dynanoise.audits.inputs import AuditInputs
 
 HOLDS, UNRESOLVED = 1, 3
@@ -39,24 +39,24 @@ def audit(
         raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
     try:
         run = _audit_outputs if options.url is None else _audit_server
-        result = run(options, out)
+        report = run(options, out)
     except TooFewRecordsError as error:
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(UNRESOLVED) from None
-    results = list(result.records)
+    results = list(report.results)
     try:
-        written = out is None or write_results(results, out, result.evidence)
+        written = out is None or write_results(results, out, report.evidence)
     finally:
         terminal.print_results(results, as_json)
-        for note in result.notes:  # beside JSON on standard error
+        for note in report.notes:  # beside JSON on standard error
             typer.echo(f"{'' if as_json else '• '}{note}", err=as_json)
     if not written:
         raise typer.Exit(2)
-    if result.failed:
+    if report.failed:
         raise typer.Exit(HOLDS)
 
 
-def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditResult:
+def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
     """Audit a file of outputs, or the outputs of a model file."""
     if options.queries and options.defense is None:
         raise InputError(
@@ -116,7 +116,7 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
     return query_model(model, options.factory, members, nonmembers), model.suffix[1:]
 
 
-def _audit_server(options: AuditOptions, out: Path | None) -> AuditResult:
+def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
     """Audit a served model."""
     from dynanoise.audits.conditions import parse_condition
     from dynanoise.audits.endpoint.client import Endpoint

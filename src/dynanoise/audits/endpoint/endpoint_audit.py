@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.audits.audit_result import AuditResult
+from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
@@ -93,7 +93,7 @@ def audit_endpoint(
     plan: EndpointPlan,
     command: str,
     bars: Bars,
-) -> AuditResult:
+) -> AuditReport:
     """Query a server about records and run every attack that one model is enough for.
 
     The attacker sees what any client sees. With a configuration it knows the defense and its
@@ -145,7 +145,7 @@ def audit_endpoint(
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
             audit = audit_pool(local.pool(plan.seed), beside, provenance, progress, collect)
-            results += audit.records
+            results += audit.results
         of_file = len(results)
         design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
         method = Method(SERVED, undefended())
@@ -179,7 +179,7 @@ def audit_endpoint(
     )
     notes = (spent, *describe_outputs(server), *deviations, *agrees, *possible.needs.values())
     notes += tuple(each.sentence for each in outcomes)
-    return AuditResult(collect.evidence(results, notes), outcomes, deviations)
+    return AuditReport(collect.evidence(results, notes), outcomes, deviations)
 
 
 def _select(given: AuditInputs, rows: Any) -> AuditInputs:

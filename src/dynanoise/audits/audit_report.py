@@ -1,4 +1,4 @@
-"""What an audit found: results, what stands behind them, and what could not be measured."""
+"""Report of an audit: results with their evidence, verdicts in words, outcomes of conditions."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import Result
 
 WIDTH = 100
-"""Columns of `table`, where nobody says how wide the page is."""
+"""Columns of `AuditReport.table`, unless another width is passed."""
 
 
 @dataclass(frozen=True)
-class AuditResult:
-    """What was measured, under which threat model, and what was not.
+class AuditReport:
+    """The results of one audit, ready to be read, printed or written to files.
 
     Attributes:
         evidence: results, curves, histograms and sampled rows, and notes.
-        outcomes: of the conditions of failure.
-        differences: how answers of a server are not what its configuration says.
+        outcomes: outcomes of the conditions of failure.
+        differences: sentences on responses of a server that are not as configured.
     """
 
     evidence: Evidence
@@ -27,52 +27,61 @@ class AuditResult:
     differences: tuple[str, ...] = ()
 
     @property
-    def records(self) -> tuple[Result, ...]:
-        """One for each kind of answers, query budget and attack.
+    def results(self) -> tuple[Result, ...]:
+        """One result for each method, query budget and attack, and for the strongest attack.
 
-        One more for the attacker's own choice among them, and one for utility where test data were
-        given.
+        One more for the utility of each method, where test data were given.
         """
         return self.evidence.results
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be measured and what it takes; what became of conditions of failure."""
+        """Sentences on attacks that were not run, with the reason, and on conditions of failure."""
         return self.evidence.notes
 
     @property
     def failed(self) -> bool:
         """True if a condition of failure holds, or a server is not as configured."""
-        return bool(self.differences) or any(one.holds for one in self.outcomes)
+        return bool(self.differences) or any(outcome.holds for outcome in self.outcomes)
 
     @property
     def sentences(self) -> list[str]:
         """Verdicts, each with its threat model, query budget and interval; limits; notes."""
         from dynanoise.report.tables.audit_table import audit_sentences
 
-        return [*audit_sentences(self.records), *self.notes]
+        return [*audit_sentences(self.results), *self.notes]
 
     def table(self, width: int = WIDTH) -> str:
-        """The table as plain text, and the sentences.
+        """Render the table and the sentences as plain text.
 
         Args:
             width: columns of the page.
+
+        Returns:
+            Lines of text.
         """
         from dynanoise.report.render.console import table_text
         from dynanoise.report.tables.audit_table import audit_table
 
         lines = [f"- {sentence}" for sentence in self.sentences]
-        return "\n".join([table_text(audit_table(self.records), width), *lines])
+        return "\n".join([table_text(audit_table(self.results), width), *lines])
 
     def to_markdown(self) -> str:
-        """The same as a page of Markdown."""
+        """Render the report as Markdown.
+
+        Returns:
+            A page.
+        """
         from dynanoise.report.evidence_report import build_report
         from dynanoise.report.render.markdown import render_markdown
 
         return render_markdown(build_report(self.evidence))
 
     def to_html(self) -> str:
-        """The same with charts, as one HTML page that needs nothing else.
+        """Render the report with charts as one HTML page without external files.
+
+        Returns:
+            A page.
 
         Raises:
             MissingExtraError: if matplotlib is not installed.
