@@ -20,6 +20,14 @@ def test_the_table_names_every_room_and_no_other() -> None:
     assert sorted(named) == sorted(rooms)
 
 
+def test_the_walk_names_functions_that_exist() -> None:
+    text = (ROOT / "docs" / "design.md").read_text()
+    steps = re.findall(r"^\| \d+ \| `([a-z/_]+\.py)` `([a-z_]+)` \|", text, re.MULTILINE)
+    assert 8 <= len(steps) <= 12
+    for path, function in steps:
+        assert re.search(rf"^ *def {function}\(", (SOURCE / path).read_text(), re.MULTILINE), path
+
+
 def test_the_picture_is_that_of_the_import_contract() -> None:
     assert PICTURE.read_text() == picture(), "run `make docs`"
 
