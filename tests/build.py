@@ -15,7 +15,7 @@ from dynanoise.core.membership import balance_shadows, has_shadows, shadows_per_
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Run, View
-from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits, undefended_shadows
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits, observe_undefended
 
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
@@ -106,8 +106,8 @@ def pool_target_and_shadows(
     kept = balance_shadows(use, shadows_per_record(use), seed)
     chosen = np.flatnonzero(has_shadows(kept))
     everybody = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
-    known = undefended_shadows(everybody.select(records=slice(count, None))).observations
-    seen = undefended_shadows(everybody.select(records=chosen)).observations
+    known = observe_undefended(everybody.select(records=slice(count, None))).observations
+    seen = observe_undefended(everybody.select(records=chosen)).observations
     target, *others = (
         replace(one, population=population) for one, population in zip(seen, known, strict=True)
     )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dynanoise.core import membership
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs
-from dynanoise.evaluation.responses import undefended_shadows
+from dynanoise.evaluation.responses import observe_undefended
 
 
 def pool_outputs(
@@ -43,7 +43,7 @@ def case_of(
     masked = membership.balance_shadows(use, membership.shadows_per_record(use), seed)
     kept = np.flatnonzero(membership.has_shadows(masked))
     outputs = outputs.select(records=kept)
-    seen = undefended_shadows(outputs).observations
+    seen = observe_undefended(outputs).observations
     clean = outputs.select(models=slice(1, None))
     return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)
 

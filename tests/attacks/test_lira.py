@@ -16,7 +16,7 @@ from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
-from dynanoise.evaluation.responses import undefended_shadows
+from dynanoise.evaluation.responses import observe_undefended
 from tests import build
 
 VARIANTS = list(product(MODES, CENTRES, VARIANCES))
@@ -28,7 +28,7 @@ def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> ShadowObservations:
     logits = np.stack([values, np.zeros_like(values)], axis=-1)
     count = values.shape[1]
     rows = Outputs(logits, np.zeros(count, int), np.arange(count), np.asarray(use))
-    return undefended_shadows(rows)
+    return observe_undefended(rows)
 
 
 def target_of(phi: npt.ArrayLike) -> Observation:

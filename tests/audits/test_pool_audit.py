@@ -18,12 +18,12 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import DEFENSES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.feasibility import feasible
-from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.feasibility import find_feasible
+from dynanoise.evaluation.protocols import adaptive, single_model
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.evaluation.shadow_pool import ShadowPool
-from dynanoise.evaluation.single_model import SingleModel, single_model
+from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.fresh import Fresh
@@ -116,17 +116,17 @@ def test_the_known_half_of_one_model_is_not_scored() -> None:
     assert counts["scored_members"] + counts["scored_non_members"] in {200, 201, 202}
     pool = given(models=1, records=400).pool()
     design = SingleModel(pool)
-    parts = design.halves
-    apart = [*parts.known, parts.scored]
+    halves = design.halves
+    apart = [*halves.parts, halves.scored]
     assert len(np.unique(np.concatenate(apart))) == sum(map(len, apart)) == 400
     [trial] = design.trials([undefended()], single_model(1, ()).threat, noise)
     scores = next(attack_trials([trial], ("population",))).scores
-    np.testing.assert_array_equal(scores.members[0], pool.records.use[0, parts.scored] == 1)
+    np.testing.assert_array_equal(scores.members[0], pool.records.use[0, halves.scored] == 1)
     ids = pool.records.ids
-    assert set(trial.target.ids) == set(ids[parts.scored])
+    assert set(trial.target.ids) == set(ids[halves.scored])
     assert not set(trial.target.ids) & set(trial.shadows.ids)
     first, second = trial.calibration
-    assert set(first.target.ids) == set(second.shadows.ids) == set(ids[parts.known[1]])
+    assert set(first.target.ids) == set(second.shadows.ids) == set(ids[halves.parts[1]])
 
 
 def test_a_defense_is_judged_at_every_query_budget() -> None:
@@ -239,7 +239,7 @@ def test_what_is_no_question() -> None:
 def test_the_same_seed_gives_the_same_numbers() -> None:
     first, second = (run(AuditPlan("dynanoise", (2,)), models=1, records=200) for _ in range(2))
     assert [one.metrics for one in first.results] == [one.metrics for one in second.results]
-    assert feasible(given(models=1).pool()).attacks[0] == "population"
+    assert find_feasible(given(models=1).pool()).attacks[0] == "population"
 
 
 @pytest.mark.parametrize("models", [1, 8])

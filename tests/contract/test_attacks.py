@@ -19,7 +19,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import (
     observe_logits,
     observe_shadow_logits,
-    undefended_shadows,
+    observe_undefended,
 )
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
@@ -47,7 +47,7 @@ def attack(request: pytest.FixtureRequest) -> Attack:
 def pool_with_population(seed: int) -> Case:
     """A target that leaks 3 and shadow models on the same easy and hard records, 10 models."""
     target, truth, shadows = pool_case(seed)
-    population = undefended_shadows(pool_outputs(1000 + seed, leak=0.0, count=100)).observations
+    population = observe_undefended(pool_outputs(1000 + seed, leak=0.0, count=100)).observations
     target, *others = (
         replace(model, population=reference)
         for model, reference in zip((target, *shadows.observations), population, strict=True)

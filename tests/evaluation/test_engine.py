@@ -14,8 +14,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import open_measurements
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.protocols import adaptive
-from dynanoise.evaluation.single_model import single_model
+from dynanoise.evaluation.protocols import adaptive, single_model
 from tests.build_designs import evaluate_alone, evaluate_pools, made_up
 from tests.build_evidence import pool_records
 

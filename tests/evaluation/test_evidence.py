@@ -11,7 +11,13 @@ from dynanoise.benchmark.presets import controls
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import Result
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.evaluation.evidence import Gatherer, reliability, risk, score_edges, thinned
+from dynanoise.evaluation.evidence import (
+    Gatherer,
+    find_edges,
+    measure_reliability,
+    measure_risk,
+    thin_roc,
+)
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import roc
@@ -102,7 +108,7 @@ def test_a_thinned_curve_keeps_its_values() -> None:
     generator = np.random.default_rng(0)
     members = generator.random(5000) < 0.5
     curve = roc(generator.normal(members * 1.0), members)
-    fpr, tpr = thinned(curve)
+    fpr, tpr = thin_roc(curve)
     assert len(fpr) <= 120 and fpr[-1] == tpr[-1] == 1 and fpr[0] == 1 / curve.non_members
     points = set(zip(curve.fpr.tolist(), curve.tpr.tolist(), strict=True))
     assert points >= set(zip(fpr.tolist(), tpr.tolist(), strict=True))
@@ -112,16 +118,16 @@ def test_a_thinned_curve_keeps_its_values() -> None:
 
 
 def test_edges_bear_infinite_scores() -> None:
-    edges = score_edges(np.array([-np.inf, 0.0, 1.0, np.inf]), ranks=False, bins=2)
+    edges = find_edges(np.array([-np.inf, 0.0, 1.0, np.inf]), ranks=False, bins=2)
     assert np.isfinite(edges).all() and (np.diff(edges) > 0).all()
-    assert score_edges(np.array([np.inf]), ranks=False, bins=1).tolist() == [-0.5, 0.5]
+    assert find_edges(np.array([np.inf]), ranks=False, bins=1).tolist() == [-0.5, 0.5]
 
 
 def test_reliability_gives_the_calibration_error() -> None:
     generator = np.random.default_rng(1)
     answers = generator.dirichlet([1, 1, 1], 300)
     labels = generator.integers(0, 3, 300)
-    found = reliability("x", answers, labels)
+    found = measure_reliability("x", answers, labels)
     error = abs(found.right - found.confidence).sum() / 300
     assert error == pytest.approx(calibration_error(answers, labels))
 
@@ -134,7 +140,7 @@ def test_success_by_record_of_four_models() -> None:
     decisions[:, [1, 4]] = ~members[:, [1, 4]]
     decisions[:, [2, 5]] = True
     found = PoolScores(decisions * np.float64(1), decisions, members, np.ones_like(members))
-    made = risk(found, np.arange(10, 16), np.arange(6), "adaptive", "none")
+    made = measure_risk(found, np.arange(10, 16), np.arange(6), "adaptive", "none")
     assert made.ids.tolist() == [10, 13, 12, 15, 11, 14]
     assert made.success.tolist() == [1.0, 1.0, 0.5, 0.5, 0.0, 0.0]
     assert made.counts[0] == made.counts[10] == made.counts[-1] == 2 and made.counts.sum() == 6
@@ -149,6 +155,6 @@ def test_equal_records_look_as_expected() -> None:
     members = generator.random((16, 4000)) < 0.5
     decisions = members ^ (generator.random(members.shape) < 0.3)
     found = PoolScores(decisions * np.float64(1), decisions, members, np.ones_like(members))
-    made = risk(found, np.arange(4000), np.zeros(4000, dtype=np.int64), "adaptive", "none")
+    made = measure_risk(found, np.arange(4000), np.zeros(4000, dtype=np.int64), "adaptive", "none")
     spread = np.sqrt(np.maximum(made.expected, 1))
     assert (abs(made.counts - made.expected) < 4.5 * spread).all()

@@ -17,10 +17,9 @@ from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import Measurements
-from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, attacks_on
-from dynanoise.evaluation.responses import NoiseSource, noise_of, observe
+from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, select_attacks, single_model
+from dynanoise.evaluation.responses import NoiseSource, make_noise, observe
 from dynanoise.evaluation.shadow_pool import ShadowPool
-from dynanoise.evaluation.single_model import single_model
 from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
@@ -41,7 +40,7 @@ NONE = Method("none", undefended())
 
 
 def noise(model: int, role: str) -> NoiseSource:
-    return noise_of(CELLS, 0, "split", CELLS.name, role, model)
+    return make_noise(CELLS, 0, "split", CELLS.name, role, model)
 
 
 def trials(defense: Defense, queries: int) -> list[Trial]:
@@ -66,12 +65,12 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_fresh_noise_is_what_it_was() -> None:
     """The seeds of committed results."""
     fresh = Method("dynanoise", DynaNoise())
-    made = noise_of(fresh, 7, "split", "dynanoise", "target", 3)("examples first")
+    made = make_noise(fresh, 7, "split", "dynanoise", "target", 3)("examples first")
     same = Fresh(derive(7, "noise", "split", "dynanoise", "target", 3, "examples first"))
     np.testing.assert_array_equal(
         made.draw(np.zeros((2, 3)), 1, "")[1], same.draw(np.zeros((2, 3)), 1, "")[1]
     )
-    held = noise_of(fresh, 7, "split", "dynanoise", holder="shadow 1")("first")
+    held = make_noise(fresh, 7, "split", "dynanoise", holder="shadow 1")("first")
     same = Fresh(derive(7, "noise", "split", "dynanoise", "shadow 1 first"))
     np.testing.assert_array_equal(
         held.draw(np.zeros((2, 3)), 1, "")[1], same.draw(np.zeros((2, 3)), 1, "")[1]
@@ -173,11 +172,11 @@ def test_who_has_the_key_sees_the_cell_and_the_label(calls: list[Any]) -> None:
 
 
 def test_only_who_lacks_the_key_and_knows_of_cells_uses_cell_mates() -> None:
-    assert attacks_on(CELLS, adaptive(16))[-1] == "cell_mates(attack=lira)"
+    assert select_attacks(CELLS, adaptive(16))[-1] == "cell_mates(attack=lira)"
     for method, protocol in ((NONE, adaptive()), (CELLS, PAPER), (CELLS, KEY_KNOWN)):
-        assert attacks_on(method, protocol) == protocol.attacks
+        assert select_attacks(method, protocol) == protocol.attacks
     named = replace(adaptive(), attacks=("cell_mates(attack=lira)",))
-    assert attacks_on(CELLS, named) == named.attacks
+    assert select_attacks(CELLS, named) == named.attacks
 
 
 def test_a_leaked_key_is_a_question_to_methods_that_have_one() -> None:

@@ -14,7 +14,7 @@ from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.outputs import Pool
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.protocols import MISMATCHED, PAPER, adaptive, mismatched, protocol_of
+from dynanoise.evaluation.protocols import MISMATCHED, PAPER, adaptive, mismatched, parse_protocol
 from tests.build_designs import evaluate_pools, made_up
 
 NONE = Method("none", undefended())
@@ -77,9 +77,9 @@ def test_models_of_another_membership_are_refused() -> None:
 
 def test_every_name_means_its_protocol() -> None:
     for protocol in (*MISMATCHED, PAPER, adaptive(), adaptive(64), adaptive(2, near=True)):
-        assert protocol_of(protocol.name) == protocol
+        assert parse_protocol(protocol.name) == protocol
     for wrong in ("adaptive_", "adaptive_0", "adaptive_-1", "adaptive_near_", "near", "adaptive_x"):
-        assert protocol_of(wrong) is None
+        assert parse_protocol(wrong) is None
     with pytest.raises(InputError, match="query budget is 0"):
         adaptive(0)
 

@@ -21,7 +21,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Result, ThreatModel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.evaluation.paper_split import equal_numbers
+from dynanoise.evaluation.paper_split import draw_equal_numbers
 from dynanoise.evaluation.protocols import PAPER
 from dynanoise.evaluation.provenance import describe
 from dynanoise.metrics.midput import midput
@@ -57,11 +57,11 @@ def test_a_subset_of_attacks_gives_the_same_numbers() -> None:
 
 def test_equal_numbers_are_scored() -> None:
     rows = build.outputs(records=100, members=70)
-    chosen = equal_numbers(rows, seed=0)
+    chosen = draw_equal_numbers(rows, seed=0)
     assert rows.use[0, chosen].sum() == 30 and len(chosen) == 60
     assert (np.diff(chosen) > 0).all()
     assert set(np.flatnonzero(rows.use[0] == 0)) <= set(chosen)
-    assert not np.array_equal(chosen, equal_numbers(rows, seed=1))
+    assert not np.array_equal(chosen, draw_equal_numbers(rows, seed=1))
 
 
 def test_temperature_keeps_accuracy_exactly_and_static_does_not_depend_on_sensitivity() -> None:
@@ -209,7 +209,7 @@ def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
             return observed.log_probs[:, 0, 0]
 
     run, methods = build.run(), (Method("temperature", Temperature(4.0)),)
-    scored = run.target.select(records=equal_numbers(run.target, run.seed))
+    scored = run.target.select(records=draw_equal_numbers(run.target, run.seed))
     clean = scored.logits[0].astype(np.float64)
     clean -= clean.mean(axis=-1, keepdims=True)
     for protocol in (PAPER, AWARE):

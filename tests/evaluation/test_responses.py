@@ -13,7 +13,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.evaluation import responses as module
-from dynanoise.evaluation.responses import observe, observe_shadows, undefended_shadows
+from dynanoise.evaluation.responses import observe, observe_shadows, observe_undefended
 from dynanoise.noise.fresh import Fresh
 from tests import build
 
@@ -112,7 +112,7 @@ def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
 
 def test_undefended_shadows_are_the_models_own_answers() -> None:
     rows = build.outputs(models=2)
-    seen = undefended_shadows(rows)
+    seen = observe_undefended(rows)
     probs = np.exp(rows.logits[1].astype(np.float64))
     np.testing.assert_allclose(
         np.exp(seen.observations[1].log_probs), probs / probs.sum(-1, keepdims=True), rtol=1e-12

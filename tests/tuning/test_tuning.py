@@ -19,11 +19,11 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.evaluation.responses import noise_of
+from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
 from dynanoise.tuning.objective import Objective, Setting, Utility
-from dynanoise.tuning.search import Limits, front, open_evaluation, reference_cells, search
+from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
 from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune
 from tests.build_audit import arrays
 
@@ -67,7 +67,7 @@ def test_averaged_answers_are_answers_with_less_noise() -> None:
     assert once > often + 0.02
     design, threat = ShadowPool(objectives[1].pool), adaptive(16).threat
     fitted = [noisy.defense.fit(view) for view in design.views(threat)]
-    trials = design.trials(fitted, threat, lambda model, role: noise_of(noisy, 5, role, model))
+    trials = design.trials(fitted, threat, lambda model, role: make_noise(noisy, 5, role, model))
     *_, strongest = attack_trials(list(trials), objectives[1].attacks)
     success = strongest.scores.balanced_accuracy
     queried = objectives[1].success - success - objectives[1](noisy).drop
@@ -100,7 +100,7 @@ def test_the_front_is_what_nothing_beats(points: list[tuple[float, float]]) -> N
     settings = [
         Setting(setting(0.3, 2.0, 10.0), gain, 0.0, Utility(1.0, nll, 0.0)) for gain, nll in points
     ]
-    found = {(one.gain, one.utility.nll) for one in front(settings)}
+    found = {(one.gain, one.utility.nll) for one in find_front(settings)}
     assert found == {
         (gain, nll)
         for gain, nll in points
@@ -156,7 +156,7 @@ def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
         for value in (defense.base_variance, defense.temperature, one.method.cell_width or 1.0):
             assert float(f"{value:.3g}") == value
         assert 1 <= defense.samples <= 8
-    assert {one.defense.base_variance for one in reference_cells(1.0)} == {0}  # type: ignore[attr-defined]
+    assert {one.defense.base_variance for one in list_cells(1.0)} == {0}  # type: ignore[attr-defined]
 
 
 def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: int):  # type: ignore[no-untyped-def]

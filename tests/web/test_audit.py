@@ -12,7 +12,7 @@ from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.defense import Method
 from dynanoise.core.result import STRONGEST
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.single_model import single_model
+from dynanoise.evaluation.protocols import single_model
 from tests.build_designs import evaluate_alone
 from tests.web.javascript import JavaScript, agree, buffer, call
 

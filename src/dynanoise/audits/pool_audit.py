@@ -19,12 +19,12 @@ from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import Measurements, evaluate
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.feasibility import feasible
+from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.methods import defended, is_file
-from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.protocols import adaptive, single_model
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.shadow_pool import ShadowPool
-from dynanoise.evaluation.single_model import SingleModel, single_model
+from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.metrics.bootstrap import FPRS
 
 QUERIES = (1, 16)
@@ -96,7 +96,7 @@ class AuditPlan:
 
 def steps(pool: Pool, plan: AuditPlan) -> int:
     """Number of calls of `audit_pool` to its progress, at most."""
-    rows = len(feasible(pool, plan.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
+    rows = len(find_feasible(pool, plan.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
     return len(plan.budgets) * len(plan.methods) * rows
 
 
@@ -128,7 +128,7 @@ def audit_pool(
         TooFewRecordsError: if there are too few models or records, also for a condition.
         NotFittedError: if the defense must learn from data that are missing.
     """
-    possible = feasible(pool, plan.attacks)
+    possible = find_feasible(pool, plan.attacks)
     needs = dict(possible.needs)
 
     def refused(name: str, error: DynaNoiseError) -> None:

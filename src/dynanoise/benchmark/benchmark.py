@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dynanoise.benchmark.layouts import Progress, layout_of
+from dynanoise.benchmark.layouts import Progress, make_layout
 from dynanoise.benchmark.plan import Plan
 from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.result import Result
@@ -41,7 +41,7 @@ def bench(
     the same numbers, with or without a store and with any number of workers.
 
     Args:
-        plan: what to run.
+        plan: preset, methods, attacks and protocols.
         progress: called after each of the plan's steps.
         data: loaded data; None loads the preset's.
         folder: where data sets are looked for first, see `data.sources`.
@@ -60,11 +60,11 @@ def bench(
         MissingExtraError: if torch, or what reads the data, is not installed.
         MissingDataError: if no place has the data.
         MissingModelError: if a model is not stored and none may be trained.
-        StoreError: if the store is no folder and cannot be reached.
+        StoreError: if the store is an address that cannot be reached.
         InputError: if the model does not take such data.
     """
     require_torch()
-    layout = layout_of(plan, data, folder)
+    layout = make_layout(plan, data, folder)
     trains = _executor(store, workers, train) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.
     answers = trains.run(layout.jobs, layout.data)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dynanoise.benchmark.benchmark import require_torch
-from dynanoise.benchmark.layouts import layout_of
+from dynanoise.benchmark.layouts import make_layout
 from dynanoise.benchmark.plan import Plan
 from dynanoise.data.dataset import Data
 from dynanoise.training.store.storage import Place
@@ -63,7 +63,7 @@ def dry_run(
     require_torch()
     from dynanoise.training.store.store import Store, key
 
-    layout = layout_of(plan, data, folder)
+    layout = make_layout(plan, data, folder)
     kept = None if store is None else Store(store)
     counted: set[str] = set()
     for kind, jobs in layout.kinds.items():

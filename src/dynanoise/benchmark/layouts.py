@@ -35,7 +35,7 @@ class Layout:
     """The models of a plan, before any is trained.
 
     Attributes:
-        data: of the jobs, with canaries where the plan has some.
+        data: data of the jobs, with canaries where the plan has some.
         runs: models of the paper's protocol; may be empty.
         pools: models of protocols over a pool; may be empty.
     """
@@ -60,11 +60,11 @@ class Layout:
         return kinds
 
 
-def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
+def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     """List the models that a plan needs.
 
     Args:
-        plan: what to run.
+        plan: preset, methods and protocols.
         data: loaded data; None loads the preset's.
         folder: where data sets are looked for first, see `data.sources`.
 
@@ -86,18 +86,18 @@ def layout_of(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     names = dict.fromkeys(kind.recipe for kind in kinds)
     recipes = {name: size.recipe(name) for name in names}
     of_targets = {kind.recipe: model for kind, model in models.items() if not kind.other}
-    facts = provenance_of(plan, data.name, of_targets, recipes)
+    facts = make_provenance(plan, data.name, of_targets, recipes)
     pools = Pools(plan, data, models, recipes, facts)
     return Layout(pools.data, Runs(plan, data, of_targets, recipes, facts), pools)
 
 
-def provenance_of(
+def make_provenance(
     plan: Plan, dataset: str, models: Mapping[str, Any], recipes: Mapping[str, Any]
 ) -> dict[str, Provenance]:
     """Fields of results that all runs of a plan share, by recipe.
 
     Args:
-        plan: of the run.
+        plan: plan of the run.
         dataset: name of the data.
         models: the target's architecture for each recipe.
         recipes: by name.

@@ -14,7 +14,7 @@ from dynanoise.core.options import command_line
 from dynanoise.core.registry import PRESETS
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
-from dynanoise.evaluation.protocols import attacks_on
+from dynanoise.evaluation.protocols import select_attacks
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Plan(BenchOptions):
             rows = preset.judged(protocol, self.size)
             # Of a pool, "strongest" as well.
             further = 2 if protocol.design == "pool" else 1
-            measures = sum(len(attacks_on(one, protocol)) + further for one in rows)
+            measures = sum(len(select_attacks(one, protocol)) + further for one in rows)
             steps += (1 if protocol.design == "pool" else self.seeds) * measures
         return steps
 

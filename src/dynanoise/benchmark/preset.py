@@ -13,7 +13,7 @@ from dynanoise.core.result import AttackProtocol, ThreatModel
 from dynanoise.core.spec import parse
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.evaluation.methods import method_of
-from dynanoise.evaluation.protocols import NAMES, USUAL, protocol_of
+from dynanoise.evaluation.protocols import NAMES, USUAL, parse_protocol
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,8 @@ class Preset:
             attacks: names of the protocols' attacks; or the specifications of any that are
                 registered. One with other parameters than the protocols' is run where those are;
                 one that no protocol names, wherever its threat model allows it.
-            protocols: names of the preset's protocols; or of any that `protocol_of` reads, such as
-                "adaptive_64".
+            protocols: names of the preset's protocols; or of any that `parse_protocol` reads, such
+                as "adaptive_64".
 
         Raises:
             UnknownNameError: for a name that is not registered, with the closest one.
@@ -202,7 +202,7 @@ class Preset:
         """Protocols of some names, all of the preset for none."""
         protocols = {protocol.name: protocol for protocol in self.protocols}
         for name in names:
-            protocol = protocols.get(name) or protocol_of(name)
+            protocol = protocols.get(name) or parse_protocol(name)
             if protocol is None:
                 known = tuple(dict.fromkeys((*protocols, *NAMES)))
                 raise UnknownNameError(

@@ -26,10 +26,10 @@ def stored_pool(
     """Load the models that `bench` trained for a preset's pool, with near-duplicates if it has any.
 
     Args:
-        name: of the preset.
+        name: name of the preset.
         store: folder of trained models.
-        size: of the preset; None for its first.
-        recipe: of their training.
+        size: size of the preset; None for its first.
+        recipe: name of their training recipe.
         folder: where data sets are looked for first.
         command: command line that repeats the numbers, for results.
 

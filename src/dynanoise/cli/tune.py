@@ -126,7 +126,7 @@ def _digest(weights: Path | None, pool: Pool) -> str:
 def _print(tuned: Tuned) -> None:
     from dynanoise.report.render.console import console_table
     from dynanoise.report.tables.settings_table import settings_table
-    from dynanoise.tuning.tuning_result import rows_of
+    from dynanoise.tuning.tuning_result import make_rows
 
     kept = sum(tuned.limits.keep(setting) for setting in tuned.tried)
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
@@ -137,7 +137,7 @@ def _print(tuned: Tuned) -> None:
         f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
     )
     stdout = terminal.console()
-    stdout.print(console_table(settings_table(rows_of(tuned), tuned.chosen), stdout.width))
+    stdout.print(console_table(settings_table(make_rows(tuned), tuned.chosen), stdout.width))
     typer.echo(
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
         "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
@@ -147,12 +147,12 @@ def _print(tuned: Tuned) -> None:
 def _write(tuned: Tuned, folder: Path) -> bool:
     """Write results with their report, all settings, and the picture; True if all were written."""
     from dynanoise.report.charts.search_front import search_plot
-    from dynanoise.tuning.tuning_result import search_json, search_of, settings_json
+    from dynanoise.tuning.tuning_result import make_search, search_json, settings_json
 
     written = write_results(list(tuned.results), folder)
     search = json.dumps(search_json(tuned), indent=1) + "\n"
     files = {"settings.json": settings_json(tuned).encode(), "search.json": search.encode()}
-    picture = search_of(tuned)
+    picture = make_search(tuned)
     return write_files(files, folder, "tuned.svg", lambda: search_plot(picture)) and written
 
 

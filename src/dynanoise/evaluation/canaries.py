@@ -31,9 +31,9 @@ def canary_metrics(
 
     Args:
         scores: scores and decisions [M, N] of one attack, on models with fair-coin membership.
-        ids: int64 [N], of the columns.
+        ids: int64 [N], record of each column.
         canaries: ids of the canaries of each kind.
-        seed: of the bootstrap over models and canaries.
+        seed: seed of the bootstrap over models and canaries.
         fprs: false positive rates at which the TPR is wanted.
 
     Returns:
@@ -70,7 +70,7 @@ def select_records(scores: PoolScores, columns: Int64) -> PoolScores | None:
     """Keep some records, and the models that have both members and non-members among them.
 
     Args:
-        scores: of all records.
+        scores: scores and decisions [M, N] of all records.
         columns: int64 [n], positions of the records.
 
     Returns:

@@ -36,9 +36,9 @@ class Design(Protocol):
         """Keep only the first target models."""
 
     def views(self, threat: ThreatModel) -> Iterator[View]:
-        """What a defense is fitted to: one view for each target, then those of shadow models.
+        """Views that a defense is fitted to: one for each target, then those of shadow models.
 
-        None where the predictions were made elsewhere and no defense is to be fitted.
+        Empty where the predictions were collected elsewhere and no defense is fitted.
         """
 
     def noise(self, method: Method) -> ModelNoise:
@@ -51,8 +51,8 @@ class Design(Protocol):
 
         Args:
             defenses: fitted to `views`, in their order.
-            threat: what the attacker knows, and its query budget.
-            noise: of each model.
+            threat: knowledge of the attacker, and its query budget.
+            noise: noise of each model.
         """
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:

@@ -22,9 +22,9 @@ from dynanoise.core.workers import begin, worker_processes
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.protocols import attacks_on
+from dynanoise.evaluation.protocols import select_attacks
 from dynanoise.evaluation.provenance import Provenance, describe
-from dynanoise.evaluation.responses import noise_of
+from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.trial import AttackScores, Refused, attack_trials
 from dynanoise.metrics import intervals
 from dynanoise.metrics.bootstrap import FPRS, resample
@@ -139,7 +139,7 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
     of measurements make no difference.
 
     Args:
-        task: what to measure.
+        task: the method and the models.
         progress: called after each attack and after utility.
 
     Raises:
@@ -152,13 +152,13 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
     noise = design.noise(method)
     observed, observed_noise = defenses, noise
     if protocol.threat.key_known and method.cell_width is not None:
-        known = noise_of(method, design.seed, design.split, method.name, "known")
-        observed, observed_noise = [CELL_AND_LABEL] * len(defenses), lambda model, role: known
+        shared = make_noise(method, design.seed, design.split, method.name, "known")
+        observed, observed_noise = [CELL_AND_LABEL] * len(defenses), lambda model, role: shared
     trials = list(design.trials(observed, protocol.threat, observed_noise))
     refused: list[tuple[str, DynaNoiseError]] = []
     collect = (lambda name, error: refused.append((name, error))) if task.lenient else None
     attacks = []
-    for scores in attack_trials(trials, attacks_on(method, protocol), collect):
+    for scores in attack_trials(trials, select_attacks(method, protocol), collect):
         success = design.metrics(scores.scores, task.fprs)
         seconds, started = time.perf_counter() - started, time.perf_counter()
         attacks.append(AttackMeasurement(scores, success, seconds))
@@ -192,7 +192,7 @@ def measure_utility(
     Args:
         defense: fitted to the model.
         outputs: its logits about N records, M = 1; near-duplicates are not used.
-        noise: of these predictions.
+        noise: noise of these predictions.
 
     Returns:
         Metrics as of `utility_metrics`, and the probabilities [N, K].
@@ -228,26 +228,26 @@ class Measurements:
         """Measure a task, or wait until a worker process has.
 
         Args:
-            task: what to measure.
+            task: the method and the models.
             progress: called for each attack and for utility.
 
         Raises:
-            DynaNoiseError: as of `measure`.
+            DynaNoiseError: the same as `measure`.
             WorkerError: if a worker process died.
         """
-        found = self._kept.get(task.key)
-        if found is None and self._processes is None:
-            found = measure(task, progress)
+        measurement = self._kept.get(task.key)
+        if measurement is None and self._processes is None:
+            measurement = measure(task, progress)
         else:
-            if found is None:
+            if measurement is None:
                 self.begin([task])
-                found = self._begun.pop(task.key).result()
-            steps = [attack.scores.name for attack in found.attacks]
-            for step in [*steps, "utility"] if found.utility else steps:
+                measurement = self._begun.pop(task.key).result()
+            steps = [attack.scores.name for attack in measurement.attacks]
+            for step in [*steps, "utility"] if measurement.utility else steps:
                 progress(f"{task.method.name}, {step}")
         if task.repeatable:
-            self._kept[task.key] = found
-        return found
+            self._kept[task.key] = measurement
+        return measurement
 
 
 @contextmanager
@@ -363,24 +363,24 @@ def evaluate(
     measurements.begin(tasks)
     baselines: dict[int, Measurement] = {}
     for task in tasks:
-        found = measurements.get(task, _quiet if task.for_comparison else progress)
-        baseline = baselines.setdefault(task.models, found)
+        measurement = measurements.get(task, _quiet if task.for_comparison else progress)
+        baseline = baselines.setdefault(task.models, measurement)
         if task.for_comparison:
             continue
-        for name, error in found.refused:
+        for name, error in measurement.refused:
             assert refused is not None
             refused(name, error)
-        result = partial(_result, task, found, provenance[task.method.recipe])
-        for attack in found.attacks:
+        result = partial(_result, task, measurement, provenance[task.method.recipe])
+        for attack in measurement.attacks:
             if collect is not None:
                 collect.add_scores(task.method, protocol, task.design, attack.scores)
             yield result(attack.scores.name, attack.metrics, attack.seconds)
-        for model, (probs, labels) in enumerate(found.predictions):
+        for model, (probs, labels) in enumerate(measurement.predictions):
             assert collect is not None
             collect.add_predictions(task.method, model, probs, labels)
-        if found.utility:
-            metrics = _average(found.utility) | _compare(baseline, found, task.design)
-            yield result(None, metrics, found.seconds)
+        if measurement.utility:
+            metrics = _average(measurement.utility) | _compare(baseline, measurement, task.design)
+            yield result(None, metrics, measurement.seconds)
 
 
 def _result(

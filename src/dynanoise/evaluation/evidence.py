@@ -54,8 +54,8 @@ class Gatherer:
         """Add the scores of an attack; the first method's decide the edges of the histograms.
 
         Args:
-            method: of the scores.
-            protocol: of the scores.
+            method: method that was attacked.
+            protocol: protocol of the attack.
             design: the models and records that the scores are about.
             attack: scores [M, N].
         """
@@ -68,10 +68,10 @@ class Gatherer:
             self._logits[method.recipe] = _at(self._pairs, logits, everywhere)
         values, members = scores.scores[scores.scored], scores.members[scores.scored]
         strongest = attack.name == STRONGEST
-        edges = self._edges.setdefault(attack.name, score_edges(values, ranks=strongest))
+        edges = self._edges.setdefault(attack.name, find_edges(values, ranks=strongest))
         inside = np.clip(values, edges[0], edges[-1])
         curve = scores.roc
-        fpr, tpr = thinned(curve)
+        fpr, tpr = thin_roc(curve)
         self._attacks.append(
             AttackSample(
                 protocol.name,
@@ -88,7 +88,7 @@ class Gatherer:
         )
         if strongest and records.models > 1:
             names = protocol.name, method.name
-            self._risks.append(risk(scores, records.ids, records.labels, *names))
+            self._risks.append(measure_risk(scores, records.ids, records.labels, *names))
 
     def add_predictions(self, method: Method, model: int, probs: Floats, labels: Int64) -> None:
         """Add the predictions of a model about test data; they count once for all protocols.
@@ -102,7 +102,7 @@ class Gatherer:
         if (method.name, model) in self._predicted:
             return
         self._predicted.add((method.name, model))
-        added = reliability(method.name, probs, labels)
+        added = measure_reliability(method.name, probs, labels)
         before = self._reliability.get(method.name)
         if before is not None:
             added = Reliability(
@@ -117,7 +117,7 @@ class Gatherer:
         """Return all that was collected.
 
         Args:
-            results: of the same run.
+            results: results of the same run.
             notes: sentences for the report.
         """
         rows = self._about
@@ -140,8 +140,8 @@ def draw_pairs(
 
     Args:
         scores: which pairs are scored, and the truth, [M, N].
-        records: what they are about.
-        seed: of the run.
+        records: outputs that the scores are about.
+        seed: seed of the run.
         count: how many pairs, where there are so many.
 
     Returns:
@@ -173,7 +173,7 @@ def _at(rows: tuple[Int64, Int64], values: Floats, known: Bools) -> Float32:
     return out
 
 
-def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
+def thin_roc(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
     """Thin a ROC to FPRs that are evenly spaced on a logarithmic axis.
 
     Args:
@@ -185,7 +185,7 @@ def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
         the right of it. The first is at one false positive, the last is (1, 1).
 
     >>> from dynanoise.metrics.roc import roc
-    >>> fpr, tpr = thinned(roc([4, 3, 2, 1], [1, 0, 1, 0]))
+    >>> fpr, tpr = thin_roc(roc([4, 3, 2, 1], [1, 0, 1, 0]))
     >>> fpr.tolist(), tpr.tolist()
     ([0.5, 1.0], [1.0, 1.0])
     """
@@ -196,7 +196,7 @@ def thinned(curve: Roc, points: int = POINTS) -> tuple[Float64, Float64]:
     return curve.fpr[kept], curve.tpr[kept]
 
 
-def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64:
+def find_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64:
     """Edges of a histogram that hold all but the outermost 2.5% of scores on either side.
 
     Args:
@@ -207,7 +207,7 @@ def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64
     Returns:
         float64 [bins + 1], ascending.
 
-    >>> score_edges(np.array([3.0]), ranks=False, bins=2).tolist()
+    >>> find_edges(np.array([3.0]), ranks=False, bins=2).tolist()
     [2.5, 3.0, 3.5]
     """
     if ranks:
@@ -219,7 +219,7 @@ def score_edges(scores: Float64, ranks: bool, bins: int = SCORE_BINS) -> Float64
     return np.linspace(low, high, bins + 1)
 
 
-def reliability(method: str, probs: Floats, labels: Int64, bins: int = BINS) -> Reliability:
+def measure_reliability(method: str, probs: Floats, labels: Int64, bins: int = BINS) -> Reliability:
     """Confidence and accuracy by bins of confidence, as for `calibration_error`.
 
     Args:
@@ -228,7 +228,8 @@ def reliability(method: str, probs: Floats, labels: Int64, bins: int = BINS) -> 
         labels: int64 [N].
         bins: how many.
 
-    >>> kept = reliability("x", np.array([[0.9, 0.1], [0.9, 0.1]]), np.array([0, 1]), bins=2)
+    >>> probs = np.array([[0.9, 0.1], [0.9, 0.1]])
+    >>> kept = measure_reliability("x", probs, np.array([0, 1]), bins=2)
     >>> kept.count.tolist(), kept.confidence.tolist(), kept.right.tolist()
     ([0, 2], [0.0, 1.8], [0.0, 1.0])
     """
@@ -243,7 +244,7 @@ def reliability(method: str, probs: Floats, labels: Int64, bins: int = BINS) -> 
     )
 
 
-def risk(scores: PoolScores, ids: Int64, labels: Int64, protocol: str, method: str) -> Risk:
+def measure_risk(scores: PoolScores, ids: Int64, labels: Int64, protocol: str, method: str) -> Risk:
     """Success by record, see `Risk`; records without both members and non-members do not count.
 
     The expectation for equal records follows from two binomials: the models trained on a record are

@@ -1,4 +1,4 @@
-"""Which attacks can be run with what was given, and what the others need."""
+"""Attacks that the models at hand are enough for, and needs of the others."""
 
 from __future__ import annotations
 
@@ -11,41 +11,45 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.protocols import STRONG
 
 LEAST_POPULATION = 20
-"""Non-members below which a population says nothing."""
+"""Non-members that a population must have at least."""
 
 SINGLE = ("population", "threshold", "multi_shadow", "gap", "confidence", "loss")
 """Attacks on a model without shadow models; each is tuned on records known to the attacker."""
 
 
 class Feasible(NamedTuple):
-    """Names of attacks.
+    """Attacks by whether they can be run.
 
     Attributes:
-        attacks: can be run, in the order of the protocol.
-        needs: why each of the others cannot, in a sentence.
+        attacks: specifications of attacks that can be run, in the order of the protocol.
+        needs: a sentence on the missing data for each of the others.
     """
 
     attacks: tuple[str, ...]
     needs: Mapping[str, str]
 
 
-def feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
+def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
     """Sort attacks by whether these models are enough for them.
 
     Args:
-        pool: the models' outputs.
+        pool: outputs of one or several models.
         attacks: specifications of the attacks; the installed ones of the protocol if empty.
+
+    Raises:
+        InputError: if a specification cannot be read.
+        UnknownNameError: if there is no such attack.
 
     >>> import numpy as np
     >>> from dynanoise.audits.inputs import check_inputs
     >>> rows = np.tile([[0.9, 0.1], [0.4, 0.6]], (40, 1))
     >>> alone = check_inputs("made up", probs=rows, labels=[0, 1] * 40, member=[1, 0] * 40).pool()
-    >>> "population" in feasible(alone).attacks
+    >>> "population" in find_feasible(alone).attacks
     True
-    >>> feasible(alone).needs["lira"].partition(":")[0]
+    >>> find_feasible(alone).needs["lira"].partition(":")[0]
     'LiRA needs shadow models'
     """
-    alone = pool.models == 1
+    alone, outsiders = pool.models == 1, len(pool.reference.labels)
     runs, needs = [], {}
     usual = [*(SINGLE if alone else ()), *STRONG]
     for name in dict.fromkeys(attacks or filter(ATTACKS.names().__contains__, usual)):
@@ -55,7 +59,7 @@ def feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
                 f"{title_of(name)} needs shadow models: give the answers of several models, each "
                 "trained on its own random half of the records."
             )
-        elif not alone and attack.needs_population and _outsiders(pool) < LEAST_POPULATION:
+        elif not alone and attack.needs_population and outsiders < LEAST_POPULATION:
             needs[name] = (
                 f"{title_of(name)} needs {LEAST_POPULATION} records that no model was trained on: "
                 "give test_logits or test_probs with test_labels."
@@ -63,7 +67,3 @@ def feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
         else:
             runs.append(name)
     return Feasible(tuple(runs), needs)
-
-
-def _outsiders(pool: Pool) -> int:
-    return len(pool.reference.labels)

@@ -49,7 +49,7 @@ def defended(defense: str | Defense | Configuration) -> Method:
     if name == "none":
         raise InputError(
             "The defense 'none' is no defense.",
-            f"Known: {', '.join(known for known in DEFENSES.names() if known != 'none')}.",
+            f"Known: {', '.join(other for other in DEFENSES.names() if other != 'none')}.",
         )
     return Method(name, DEFENSES.build(defense))
 

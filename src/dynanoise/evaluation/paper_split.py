@@ -18,30 +18,30 @@ from dynanoise.core.seeding import derive
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.responses import (
     NoiseSource,
-    noise_of,
+    make_noise,
     observe,
     observe_shadows,
+    observe_undefended,
     recover,
-    undefended_shadows,
 )
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.success import Success, attack_metrics
 
 
-def equal_numbers(outputs: Outputs, seed: int) -> Int64:
+def draw_equal_numbers(outputs: Outputs, seed: int) -> Int64:
     """Draw as many members as non-members of model 0; the larger side is subsampled.
 
     Args:
         outputs: membership in ``use[0]``.
-        seed: of the run.
+        seed: seed of the run.
 
     Returns:
         int64, positions of the records in ascending order.
 
     >>> use = np.array([[1, 1, 1, 0, 0, -1]])
     >>> rows = Outputs(np.zeros((1, 6, 1, 2)), np.zeros(6, int), np.arange(6), use)
-    >>> len(equal_numbers(rows, seed=0))
+    >>> len(draw_equal_numbers(rows, seed=0))
     4
     """
     sides = [np.flatnonzero(outputs.use[0] == value) for value in (1, 0)]
@@ -60,7 +60,7 @@ class PaperSplit:
 
     Attributes:
         run: target, shadow models and test data of one split and seed.
-        undefended: shadow models of an attacker who does not know the defense. One who knows it
+        undefended: shadow models of an attacker who does not know the defense; an attacker who does
             has those of ``run`` behind it, undoes what can be undone, and averages its queries.
     """
 
@@ -71,7 +71,7 @@ class PaperSplit:
     def records(self) -> Outputs:
         """See `Design`."""
         target = self.run.target
-        return target.select(records=equal_numbers(target, self.run.seed))
+        return target.select(records=draw_equal_numbers(target, self.run.seed))
 
     @property
     def seed(self) -> int:
@@ -97,7 +97,7 @@ class PaperSplit:
 
         def of_model(model: int, role: str) -> NoiseSource:
             holder = "" if role == "target" else f"shadow {model}"
-            return noise_of(method, self.run.seed, self.run.split, method.name, holder=holder)
+            return make_noise(method, self.run.seed, self.run.split, method.name, holder=holder)
 
         return of_model
 
@@ -142,5 +142,5 @@ def paper_splits(runs: Mapping[str, Run], baseline: str) -> dict[str, PaperSplit
     Returns:
         Designs by recipe.
     """
-    undefended = undefended_shadows(runs[baseline].shadows)
+    undefended = observe_undefended(runs[baseline].shadows)
     return {recipe: PaperSplit(run, undefended) for recipe, run in runs.items()}

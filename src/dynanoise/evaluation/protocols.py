@@ -1,15 +1,16 @@
-"""Ways to judge a defense. Each is a value."""
+"""Protocols: a design, a threat model and attacks, each as a value."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import check
 from dynanoise.core.result import AttackProtocol, Likeness, ThreatModel
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
-"""The attacker of arXiv:2505.13362v2: does not know of the defense, asks each query once."""
+"""The attacker of arXiv:2505.13362v2: does not know the defense, queries each record once."""
 
 PAPER = AttackProtocol(
     name="paper",
@@ -29,28 +30,28 @@ STRONG = (
     "label_only",
     "learned",
 )
-"""Attacks of somebody who means it."""
+"""Attacks of an adaptive attacker."""
 
 ALIGNED = ("scale_aligned(attack=threshold)", "scale_aligned(attack=lira)")
-"""Against models of another scale."""
+"""Further attacks of an attacker whose models have logits of another scale."""
 
 CELLS = ("cell_mates(attack=lira)",)
-"""Besides, against keyed noise."""
+"""Further attacks on keyed noise."""
 
 GENERAL = ("threshold", "multi_shadow", "gap", "scale_aligned(attack=threshold)")
-"""Those of an attacker whose models know nothing of the target's records."""
+"""Attacks that need no shadow model of the target's own records."""
 
 
 def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
-    """The honest protocol at a query budget.
+    """Protocol of an adaptive attacker with a query budget.
 
     The attacker knows the defense and its parameters, not its random draws; has shadow models
     trained and defended like the target; undoes what can be undone, averages over its queries, and
     chooses attack and threshold on its own models.
 
     Args:
-        queries: Q >= 1, how often each input is asked.
-        near: True if near-duplicates of a record are asked as well, each Q times.
+        queries: Q >= 1, queries of each input.
+        near: True if near-duplicates of a record are queried as well, each Q times.
 
     Raises:
         InputError: if Q is below 1.
@@ -66,11 +67,11 @@ def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
 
 
 def mismatched(shadows: Likeness) -> AttackProtocol:
-    """The honest protocol for an attacker whose own models are not quite like the target.
+    """Protocol of an adaptive attacker whose own models differ from the target.
 
-    Each input is asked once. Two attacks more align the scale of the target's logits, which such
-    models get wrong. Models trained on other records say nothing about a record, so only attacks
-    that compare answers in general are left then.
+    Each input is queried once. Two further attacks align the scale of the target's logits, in which
+    such models differ. Models trained on other records say nothing about a record, so only attacks
+    that compare predictions in general are left then.
 
     Args:
         shadows: "architecture", "recipe" or "disjoint"; see `ThreatModel.shadows`.
@@ -84,11 +85,39 @@ def mismatched(shadows: Likeness) -> AttackProtocol:
     return AttackProtocol(threat.name, "pool", threat, (*STRONG, *ALIGNED))
 
 
-def attacks_on(method: Method, protocol: AttackProtocol) -> tuple[str, ...]:
-    """What a protocol's attacker tries on a method: where records share noise, one more.
+def single_model(
+    queries: int, attacks: Sequence[str], knows_defense: bool = True
+) -> AttackProtocol:
+    """Protocol of an attacker of one model without shadow models.
+
+    The attacker knows half of the records with their membership.
+
+    Args:
+        queries: Q >= 1, queries of each record.
+        attacks: specifications of attacks that need no shadow model of the same records.
+        knows_defense: True for an attacker who knows the defense and its parameters, though not
+            its random draws.
+
+    >>> single_model(16, ["population"]).name
+    'single_model_16'
+    """
+    name = "single_model" if queries == 1 else f"single_model_{queries}"
+    threat = ThreatModel(name, knows_defense, repeats=queries)
+    return AttackProtocol(name, design="single_model", threat=threat, attacks=tuple(attacks))
+
+
+def select_attacks(method: Method, protocol: AttackProtocol) -> tuple[str, ...]:
+    """Select the attacks of a protocol on a method: one more where records share keyed noise.
+
+    Args:
+        method: decides between fresh and keyed noise.
+        protocol: threat model and attacks.
+
+    Returns:
+        Specifications of the attacks, in their order.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
-    >>> attacks_on(Method("keyed", DynaNoise(), cell_width=4.0), ADAPTIVE)[-1]
+    >>> select_attacks(Method("keyed", DynaNoise(), cell_width=4.0), ADAPTIVE)[-1]
     'cell_mates(attack=lira)'
     """
     threat = protocol.threat
@@ -107,29 +136,31 @@ ADAPTIVE_16 = adaptive(16)
 ADAPTIVE_NEAR = adaptive(near=True)
 
 USUAL = (PAPER, ADAPTIVE, ADAPTIVE_16)
-"""How methods are judged unless something else is asked for."""
+"""Protocols of a preset that names none."""
 
 FOR_IMAGES = (*USUAL, ADAPTIVE_NEAR)
-"""Where records have near-duplicates, these are asked about as well."""
+"""Protocols for records with near-duplicates."""
 
 MISMATCHED = (mismatched("architecture"), mismatched("recipe"), mismatched("disjoint"))
 """Attackers who do not know the target's architecture, or training, or have none of its records."""
 
 KEY_KNOWN = _key_known()
-"""After the root secret of keyed noise has leaked: what the cells alone still hide."""
+"""An attacker with the root secret of keyed noise, from whom the cells alone hide the logits."""
 
-_NAMED = {one.name: one for one in (PAPER, KEY_KNOWN, *MISMATCHED)}
+_NAMED = {protocol.name: protocol for protocol in (PAPER, KEY_KNOWN, *MISMATCHED)}
 _ADAPTIVE = re.compile(r"adaptive(?P<near>_near)?(_(?P<queries>[1-9]\d{0,5}))?")
 
 NAMES = (*_NAMED, "adaptive", "adaptive_Q", "adaptive_near", "adaptive_near_Q")
-"""What `protocol_of` knows; Q is a number of queries."""
+"""Names that `parse_protocol` knows; Q is a number of queries."""
 
 
-def protocol_of(name: str) -> AttackProtocol | None:
-    """What a protocol's name means; None for one that means nothing.
+def parse_protocol(name: str) -> AttackProtocol | None:
+    """Make the protocol of a name; None if there is none.
 
-    >>> protocol_of("adaptive_64") == adaptive(64), protocol_of("adaptive_near") == ADAPTIVE_NEAR
-    (True, True)
+    >>> parse_protocol("adaptive_64") == adaptive(64)
+    True
+    >>> parse_protocol("adaptive_near") == ADAPTIVE_NEAR
+    True
     """
     if name in _NAMED:
         return _NAMED[name]

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -34,13 +35,11 @@ def versions(also: Iterable[str] = ()) -> dict[str, str]:
     >>> sorted(versions())[:2]
     ['dynanoise', 'numpy']
     """
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in (*_PACKAGES, *also):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        with suppress(metadata.PackageNotFoundError):
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def hardware() -> dict[str, Any]:
@@ -65,9 +64,9 @@ class Provenance:
         dataset: name of the data.
         model: name of the architecture, or of how the models were brought.
         command: command line that repeats the numbers.
-        model_parameters: of the architecture.
+        model_parameters: parameters of the architecture.
         recipe: name of the training recipe.
-        recipe_parameters: of the training recipe.
+        recipe_parameters: parameters of the training recipe.
         preset: name of the comparison.
         counts: how many models and records there are, by part.
         versions, hardware: see the functions of these names.
@@ -92,7 +91,7 @@ def describe(defense: Defense, cell_width: float | None = None) -> dict[str, Any
 
     Args:
         defense: fitted to a model; of its arrays shape and SHA-256 are given.
-        cell_width: of keyed noise, in logits; None for fresh noise.
+        cell_width: cell width of keyed noise, in logits; None for fresh noise.
 
     >>> from dynanoise.defenses.temperature import Temperature
     >>> describe(Temperature(4))
@@ -113,7 +112,7 @@ def count_records(pool: Pool, scored: Int8) -> dict[str, int]:
     """Count models, records by part, and pairs of model and record that are scored.
 
     Args:
-        pool: of one or several models.
+        pool: outputs of one or several models.
         scored: int8 [M, S], membership; -1 for pairs that are not scored.
     """
     return {

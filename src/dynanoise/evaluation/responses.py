@@ -26,7 +26,7 @@ _BLOCK_NUMBERS = 1 << 15
 """Numbers in one prediction for a block of records: 256 repeats of a block are 64 MiB."""
 
 
-def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> NoiseSource:
+def make_noise(method: Method, seed: int, *path: str | int, holder: str = "") -> NoiseSource:
     """Make the noise that one model of an experiment draws.
 
     Fresh noise has a stream for each purpose. Keyed noise has one key for all purposes, as a
@@ -35,7 +35,7 @@ def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> N
 
     Args:
         method: decides between fresh and keyed noise.
-        seed: of the run.
+        seed: seed of the run.
         path: names of the run, the method and the model.
         holder: name of the model where the path does not give it.
 
@@ -43,9 +43,9 @@ def noise_of(method: Method, seed: int, *path: str | int, holder: str = "") -> N
         A function from a purpose, such as "first", to `Noise`.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
-    >>> noise_of(Method("dynanoise", DynaNoise()), 0, "target")("first").repeatable
+    >>> make_noise(Method("dynanoise", DynaNoise()), 0, "target")("first").repeatable
     False
-    >>> cells = noise_of(Method("cells", DynaNoise(), cell_width=12.0), 0, "target")
+    >>> cells = make_noise(Method("cells", DynaNoise(), cell_width=12.0), 0, "target")
     >>> cells("first") == cells("further"), cells("first").repeatable
     (True, True)
     """
@@ -174,9 +174,9 @@ def observe_shadows(
 
     Args:
         defenses: M, each fitted to one shadow model.
-        outputs: of the M shadow models.
-        noise: of each shadow model; never the target's.
-        repeats: as for `observe`.
+        outputs: outputs of the M shadow models.
+        noise: noise of each shadow model; never the target's.
+        repeats: query budget, see `observe`.
     """
     observed = tuple(
         observe(defense, outputs, noise(model), model=model, repeats=repeats, aware=True)
@@ -185,7 +185,7 @@ def observe_shadows(
     return ShadowObservations(observed, outputs.use, outputs)
 
 
-def undefended_shadows(outputs: Outputs) -> ShadowObservations:
+def observe_undefended(outputs: Outputs) -> ShadowObservations:
     """Undefended predictions of shadow models, for an attacker who does not know the defense."""
     log_probs = numerics.log_probabilities(undefended()(outputs.logits.astype(np.float64)))
     observed = tuple(Observation(outputs.labels, outputs.ids, rows) for rows in log_probs)
@@ -204,7 +204,7 @@ def observe_shadow_logits(
     """
     rows = np.asarray(logits, dtype=np.float64)[:, :, None]
     ids = np.arange(rows.shape[1])
-    return undefended_shadows(Outputs(rows, np.asarray(labels), ids, np.asarray(use)))
+    return observe_undefended(Outputs(rows, np.asarray(labels), ids, np.asarray(use)))
 
 
 def observe_logits(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:

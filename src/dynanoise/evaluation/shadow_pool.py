@@ -20,7 +20,7 @@ from dynanoise.data.canaries import Canaries
 from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.provenance import count_records
-from dynanoise.evaluation.responses import noise_of, observe, recover
+from dynanoise.evaluation.responses import make_noise, observe, recover
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
@@ -52,7 +52,7 @@ class ShadowPool:
     Attributes:
         pool: M models over the same N records.
         attacker: the attacker's own models, trained on the same records as those of ``pool``; None
-            for an attacker who has the pool's.
+            where they are the pool's.
         canaries: records of the pool whose success is also measured apart.
 
     Raises:
@@ -110,7 +110,7 @@ class ShadowPool:
         """
         use, models = self.records.use, range(self.pool.models)
         k = membership.shadows_per_target(use)
-        found = []
+        roles = []
         for target in models:
             others = tuple(model for model in models if model != target)
             seed = derive(self.seed, "hidden", target)
@@ -118,8 +118,8 @@ class ShadowPool:
             played = leave_one_out(
                 kept, self.records.ids, PSEUDO_TARGETS, derive(self.seed, "pseudo")
             )
-            found.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
-        return tuple(found)
+            roles.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
+        return tuple(roles)
 
     def first(self, targets: int) -> ShadowPool:
         """See `Design`."""
@@ -134,7 +134,9 @@ class ShadowPool:
     def noise(self, method: Method) -> ModelNoise:
         """See `Design`."""
         pool = self.pool
-        return lambda model, role: noise_of(method, pool.seed, pool.split, method.name, role, model)
+        return lambda model, role: make_noise(
+            method, pool.seed, pool.split, method.name, role, model
+        )
 
     def trials(
         self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
@@ -174,12 +176,12 @@ class ShadowPool:
     def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
         """See `Design`, `bootstrap` and `canary_metrics`."""
         seed = derive(self.seed, "bootstrap")
-        found = bootstrap(scores, seed, fprs=fprs)
-        metrics = found.metrics
+        resampled = bootstrap(scores, seed, fprs=fprs)
+        metrics = resampled.metrics
         if self.canaries is not None:
             ids = self.records.ids
             metrics |= canary_metrics(scores, ids, self.canaries, seed, fprs=fprs)
-        return Success(metrics, found.replicates)
+        return Success(metrics, resampled.replicates)
 
 
 def _observe_all(
@@ -230,7 +232,7 @@ def shadow_pools(
         protocol: near-duplicates are left out unless it queries them.
         attackers: by the target's recipe, models that the attacker has instead of the pool's own;
             of both, as many are used as there are of the fewer.
-        canaries: of these pools.
+        canaries: canaries of these pools.
 
     Returns:
         Designs by recipe.
@@ -239,19 +241,20 @@ def shadow_pools(
         InputError: if the protocol queries near-duplicates and there are no predictions about any,
             or if the attacker's models have another membership.
     """
+    augmented = protocol.threat.augmented
     designs = {}
     for recipe, pool in pools.items():
         attacker = (attackers or {}).get(recipe, pool)
-        if protocol.threat.augmented and pool.records.inputs == 1:
+        if augmented and pool.records.inputs == 1:
             raise InputError(
                 f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
                 "answered originals only.",
                 "Ask them about near-duplicates as well, or use a protocol that does not.",
             )
         models = min(pool.models, attacker.models)
-        own, other = (
-            one.first(models) if protocol.threat.augmented else one.originals().first(models)
-            for one in (pool, attacker)
+        targets, shadows = (
+            part.first(models) if augmented else part.originals().first(models)
+            for part in (pool, attacker)
         )
-        designs[recipe] = ShadowPool(own, None if attacker is pool else other, canaries)
+        designs[recipe] = ShadowPool(targets, None if attacker is pool else shadows, canaries)
     return designs

@@ -25,7 +25,7 @@ from dynanoise.core.observation import ShadowObservations
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.seeding import derive
 from dynanoise.core.workers import begin, worker_processes
-from dynanoise.evaluation.responses import undefended_shadows
+from dynanoise.evaluation.responses import observe_undefended
 from dynanoise.metrics.bootstrap import FPRS
 from dynanoise.metrics.roc import resolves, roc
 
@@ -74,7 +74,7 @@ class PoolFiles:
     """A folder with the files of `write_pool`, mapped into memory.
 
     Args:
-        folder: of the files; logits are float16, float32 or float64 [M, N, A, K].
+        folder: folder of the files; logits are float16, float32 or float64 [M, N, A, K].
         size: records of one part; memory grows with it.
 
     Raises:
@@ -131,7 +131,7 @@ def write_pool(
         labels: int64 [N], true classes.
         ids: int64 [N], without repetition.
         use: int8 [M, N], membership.
-        dtype: of the logits on disk; float16 keeps three decimal digits.
+        dtype: type of the logits on disk; float16 keeps three decimal digits.
 
     Raises:
         InputError: if there are fewer or more models than rows of ``use``, or of other shapes.
@@ -236,7 +236,7 @@ def score_by_shards(
         shards: the pool.
         attack: "lira", or "rmia" with a population. Where one standard deviation stands for all
             records (LiRA's variance "residual" and "raw"), all parts are read twice.
-        seed: of the pool, for `membership.balance_shadows`.
+        seed: seed of the pool, for `membership.balance_shadows`.
         targets: models to attack; None for all. The others are the shadows of each.
         population: outputs of all models about known non-members, the pool's reference.
         workers: processes; the scores are the same with any number.
@@ -289,12 +289,12 @@ class _Part(NamedTuple):
 
 def _part(plan: _Plan, records: slice) -> _Part:
     outputs = plan.shards.part(records)
-    everyone = undefended_shadows(outputs)
+    everyone = observe_undefended(outputs)
     if plan.population is not None:
-        populations = undefended_shadows(plan.population).observations
+        populations = observe_undefended(plan.population).observations
         observed = tuple(
-            replace(own, population=population)
-            for own, population in zip(everyone.observations, populations, strict=True)
+            replace(observation, population=population)
+            for observation, population in zip(everyone.observations, populations, strict=True)
         )
         everyone = replace(everyone, observations=observed)
     roles = []

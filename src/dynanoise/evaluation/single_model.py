@@ -14,37 +14,14 @@ from dynanoise.core.defense import Defense, Method
 from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Pool, View
-from dynanoise.core.result import AttackProtocol, ThreatModel
+from dynanoise.core.result import ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.provenance import count_records
-from dynanoise.evaluation.responses import noise_of, observe, recover
+from dynanoise.evaluation.responses import make_noise, observe, recover
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
-
-SINGLE_MODEL = "single_model"
-
-
-def single_model(
-    queries: int, attacks: Sequence[str], knows_defense: bool = True
-) -> AttackProtocol:
-    """Protocol of an attacker of one model.
-
-    The attacker knows half of the records with their membership, and has no models of its own.
-
-    Args:
-        queries: Q >= 1, queries of each record.
-        attacks: specifications of attacks that need no shadow model of the same records.
-        knows_defense: True for an attacker who knows the defense and its parameters, though not
-            its random draws.
-
-    >>> single_model(16, ["population"]).name
-    'single_model_16'
-    """
-    name = SINGLE_MODEL if queries == 1 else f"{SINGLE_MODEL}_{queries}"
-    threat = ThreatModel(name, knows_defense, repeats=queries)
-    return AttackProtocol(name, design="single_model", threat=threat, attacks=tuple(attacks))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,24 +29,24 @@ class Halves:
     """Positions of records, members and non-members in about equal shares.
 
     Attributes:
-        known: int64 [2][n], two parts of the records that the attacker knows: what is learned from
-            one part is calibrated on the other.
+        parts: int64 [2][n], two parts of the records that the attacker knows: an attack learns from
+            one part and is calibrated on the other.
         scored: int64 [S], records that are scored.
     """
 
-    known: tuple[Int64, Int64]
+    parts: tuple[Int64, Int64]
     scored: Int64
 
 
-def halves(use: Int8, seed: int) -> Halves:
+def draw_halves(use: Int8, seed: int) -> Halves:
     """Draw half of the members and of the non-members as known to the attacker.
 
     Args:
-        use: int8 [N]; hidden records (-1) are neither known nor scored.
-        seed: of the draw.
+        use: int8 [N], membership; hidden records (-1) are neither known nor scored.
+        seed: seed of the draw.
 
-    >>> parts = halves(np.array([1, 1, 1, 1, 0, 0, 0, 0, -1], dtype=np.int8), seed=0)
-    >>> [len(part) for part in (*parts.known, parts.scored)]
+    >>> halves = draw_halves(np.array([1, 1, 1, 1, 0, 0, 0, 0, -1], dtype=np.int8), seed=0)
+    >>> [len(part) for part in (*halves.parts, halves.scored)]
     [2, 2, 4]
     """
     generator = np.random.default_rng(derive(seed, "known half"))
@@ -95,9 +72,9 @@ class SingleModel:
     and hold for this one model.
 
     Attributes:
-        pool: of one model.
-        responses: predictions that were collected elsewhere, such as from a server, about the
-            pool's records; None observes the model behind the method's defense.
+        pool: outputs of one model.
+        responses: predictions about the pool's records that were collected elsewhere, such as from
+            a server; None observes the model behind the method's defense.
     """
 
     pool: Pool
@@ -106,7 +83,7 @@ class SingleModel:
     @cached_property
     def halves(self) -> Halves:
         """The records that the attacker knows, and those that are scored."""
-        return halves(self.pool.records.use[0], self.pool.seed)
+        return draw_halves(self.pool.records.use[0], self.pool.seed)
 
     @cached_property
     def records(self) -> Outputs:
@@ -138,21 +115,23 @@ class SingleModel:
             return
         view = self.pool.view(0)
         if not len(view.reference.labels):
-            known = np.concatenate(self.halves.known)
-            outside = known[self.pool.records.use[0, known] == 0]
+            rows = np.concatenate(self.halves.parts)
+            outside = rows[self.pool.records.use[0, rows] == 0]
             view = replace(view, reference=self.pool.records.select(records=outside))
         yield view
 
     def noise(self, method: Method) -> ModelNoise:
         """See `Design`."""
         pool = self.pool
-        return lambda model, role: noise_of(method, pool.seed, pool.split, method.name, role, model)
+        return lambda model, role: make_noise(
+            method, pool.seed, pool.split, method.name, role, model
+        )
 
     def trials(
         self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
     ) -> Iterator[Trial]:
         """See `Design`: one trial, whose pseudo-targets are the known records."""
-        records, parts = self.pool.records, self.halves
+        records, halves = self.pool.records, self.halves
         observed = self.responses
         if observed is None:
             source = noise(0, "target")
@@ -174,12 +153,12 @@ class SingleModel:
             everything = np.ones(len(rows), dtype=bool)
             return PseudoTarget(about(rows, population), shadows, use[rows] == 1, everything)
 
-        first, second = parts.known
+        first, second = halves.parts
         calibration = pseudo_target(first, second), pseudo_target(second, first)
         shadows, population = learn_from(np.sort(np.concatenate([first, second])))
-        target = about(parts.scored, population)
-        everything = np.ones(len(parts.scored), dtype=bool)
-        yield Trial(target, shadows, calibration, use[parts.scored] == 1, everything)
+        target = about(halves.scored, population)
+        everything = np.ones(len(halves.scored), dtype=bool)
+        yield Trial(target, shadows, calibration, use[halves.scored] == 1, everything)
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
         """See `Design`."""

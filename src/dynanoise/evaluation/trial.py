@@ -46,7 +46,7 @@ class AttackScores:
     """Scores of one attack, or of the attacker's choice among several, on all trials of a design.
 
     Attributes:
-        name: of the attack, or "strongest".
+        name: specification of the attack, or "strongest".
         scores: scores, decisions and truth, [M, N] for M trials.
         expected: balanced accuracy on pseudo-targets, [M], which an attacker knows beforehand;
             None without calibration.
@@ -110,8 +110,8 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
             decisions.append(fitted.decide(scores[-1]))
     members = np.stack([trial.members for trial in trials])
     scored = np.stack([trial.scored for trial in trials])
-    found = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
-    return AttackScores(name, found, np.array(expected) if expected else None)
+    pool_scores = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
+    return AttackScores(name, pool_scores, np.array(expected) if expected else None)
 
 
 def _calibrate(
@@ -153,7 +153,7 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     best = np.argmax(expected, axis=0)
     rows = np.arange(len(best))
     # Scores of different attacks have different scales; ranks within a model do not.
-    scores = np.stack([ranks(attack.scores.scores) for attack in attacks])[best, rows]
+    scores = np.stack([rank_scores(attack.scores.scores) for attack in attacks])[best, rows]
     decisions = np.stack([attack.scores.decisions for attack in attacks])[best, rows]
     first = attacks[0].scores
     counts = np.bincount(best, minlength=len(attacks))
@@ -165,10 +165,10 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     )
 
 
-def ranks(scores: Float64) -> Float64:
+def rank_scores(scores: Float64) -> Float64:
     """Share of scores that are smaller, for each row of [M, N]; ties at their middle.
 
-    >>> ranks(np.array([[5.0, 7.0, 7.0, 9.0]])).tolist()
+    >>> rank_scores(np.array([[5.0, 7.0, 7.0, 9.0]])).tolist()
     [[0.25, 0.625, 0.625, 1.0]]
     """
     from scipy.stats import rankdata

@@ -17,9 +17,9 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.engine import measure_utility
-from dynanoise.evaluation.feasibility import feasible
+from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.protocols import ADAPTIVE
-from dynanoise.evaluation.responses import noise_of
+from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
 
@@ -52,8 +52,8 @@ class Setting:
     Attributes:
         method: defense and noise.
         gain: worst-case MIDPUT at the query budget.
-        drop: of accuracy.
-        utility: of its predictions.
+        drop: loss of accuracy.
+        utility: utility of its predictions.
     """
 
     method: Method
@@ -76,7 +76,7 @@ class Objective:
     Args:
         pool: several models; predictions about near-duplicates are not used.
         queries: Q >= 1.
-        seed: of the draw.
+        seed: seed of the draw.
         attacks: specifications of the attacks of the search; `QUICK` if empty.
 
     Raises:
@@ -107,7 +107,7 @@ class Objective:
         self._design = ShadowPool(self.pool)
         self._views = list(self._design.views(ADAPTIVE.threat))
         self._test = [test for test, _ in self._design.utility()]
-        possible = feasible(self.pool, attacks).attacks
+        possible = find_feasible(self.pool, attacks).attacks
         self.attacks = tuple(name for name in possible if attacks or name in QUICK)
         if not self.attacks:
             raise TooFewRecordsError(
@@ -147,7 +147,7 @@ class Objective:
 
     def _noise(self, method: Method) -> ModelNoise:
         # The same name for all settings: common random numbers.
-        return lambda model, role: noise_of(method, self.seed, "search", role, model)
+        return lambda model, role: make_noise(method, self.seed, "search", role, model)
 
     def _success(self, method: Method) -> float:
         """Mean balanced accuracy of the attacker's choice among the quick attacks."""

@@ -30,7 +30,7 @@ class Limits:
     """Limits on the cost of a setting.
 
     Attributes:
-        drop: of accuracy, at most.
+        drop: loss of accuracy, at most.
         nll: negative log-likelihood in nats, at most; None for no limit.
         ece: expected calibration error, at most; None for no limit.
 
@@ -51,7 +51,7 @@ class Limits:
         """Amount by which each limit is exceeded; 0 or less where it is kept.
 
         Args:
-            drop: of a setting's accuracy.
+            drop: loss of accuracy of a setting.
             nll: negative log-likelihood of a setting.
             ece: calibration error of a setting.
 
@@ -70,7 +70,7 @@ class Limits:
         return all(over <= 0 for over in self.excess_of(setting).values())
 
 
-def reference_cells(gap: float) -> list[Method]:
+def list_cells(gap: float) -> list[Method]:
     """Cells without noise of several widths and temperatures, as a reference for noise.
 
     Args:
@@ -127,7 +127,7 @@ def search(
             yield setting
 
 
-def front(settings: Sequence[Setting]) -> list[Setting]:
+def find_front(settings: Sequence[Setting]) -> list[Setting]:
     """Pareto front: settings of which none has both a larger MIDPUT and a better likelihood.
 
     Returns:
@@ -136,7 +136,8 @@ def front(settings: Sequence[Setting]) -> list[Setting]:
     >>> from dynanoise.tuning.objective import Utility
     >>> def setting(gain, nll):
     ...     return Setting(Method("x", DynaNoise()), gain, 0.0, Utility(1.0, nll, 0.0))
-    >>> [best.gain for best in front([setting(0.1, 1.0), setting(0.05, 1.1), setting(0.2, 1.2)])]
+    >>> settings = [setting(0.1, 1.0), setting(0.05, 1.1), setting(0.2, 1.2)]
+    >>> [best.gain for best in find_front(settings)]
     [0.1, 0.2]
     """
     best: list[Setting] = []

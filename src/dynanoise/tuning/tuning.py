@@ -14,13 +14,13 @@ from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import evaluate, open_measurements
-from dynanoise.evaluation.feasibility import feasible
-from dynanoise.evaluation.protocols import adaptive, attacks_on
+from dynanoise.evaluation.feasibility import find_feasible
+from dynanoise.evaluation.protocols import adaptive, select_attacks
 from dynanoise.evaluation.provenance import Provenance, versions
 from dynanoise.evaluation.shadow_pool import shadow_pools
 from dynanoise.tuning.objective import Objective, Setting, Utility
 from dynanoise.tuning.options import TuneOptions
-from dynanoise.tuning.search import Limits, front, open_evaluation, reference_cells, search
+from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
 
 SHARES = (1.0, 0.95, 0.9, 0.75, 0.5)
 """Shares of the best gain: the cheapest setting of each is evaluated on other records.
@@ -70,7 +70,7 @@ class TunePlan(TuneOptions):
         budgets = dict.fromkeys((1, self.queries))
         near = self.near and pool.records.inputs > 1
         protocols = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
-        attacks = feasible(pool.originals(), self.attacks).attacks
+        attacks = find_feasible(pool.originals(), self.attacks).attacks
         return tuple(replace(protocol, attacks=attacks) for protocol in protocols)
 
 
@@ -86,7 +86,7 @@ class Tuned:
         tried: settings in the order of their proposal.
         cells: cells without noise, evaluated like the settings.
         finalists: by name, the best settings; their results are of other records than the search's.
-        results: of the finalists and the references.
+        results: results of the finalists and the references.
         chosen: the finalist that is recommended; None if none keeps to the limits and gains.
         seconds: duration of the search, cells included.
         searched: number of records that the search attacked.
@@ -152,7 +152,7 @@ def tune(
     started = time.perf_counter()
     with open_evaluation(objective, plan.processes) as evaluate_all:
         tried = tuple(search(objective, limits, plan.trials, evaluate_all, progress))
-        cells = tuple(evaluate_all(reference_cells(objective.gap)))
+        cells = tuple(evaluate_all(list_cells(objective.gap)))
         seconds = time.perf_counter() - started
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
@@ -176,7 +176,7 @@ def steps(pool: Pool, plan: TunePlan) -> int:
     """Number of calls of `tune` to its progress, at most."""
     methods = [Method("", undefended()), Method("", undefended(), cell_width=1.0)]
     plain, keyed = (
-        sum(len(attacks_on(method, protocol)) + 2 for protocol in plan.protocols(pool))
+        sum(len(select_attacks(method, protocol)) + 2 for protocol in plan.protocols(pool))
         for method in methods
     )
     return plan.trials + 1 + 2 * plain + (len(SHARES) + 2) * keyed
@@ -188,7 +188,8 @@ def _finalists(
     """The cheapest settings of some shares of the best gain, and the best cells without noise."""
 
     def cheapest(settings: Sequence[Setting], shares: Sequence[float]) -> list[Setting]:
-        best = front([setting for setting in settings if limits.keep(setting) and setting.gain > 0])
+        allowed = [setting for setting in settings if limits.keep(setting) and setting.gain > 0]
+        best = find_front(allowed)
         gains = [share * best[-1].gain for share in shares] if best else []
         kept = [next(setting for setting in best if setting.gain >= gain) for gain in gains]
         return list(dict.fromkeys(kept))
@@ -253,4 +254,4 @@ def _chosen(results: Sequence[Result], finalists: dict[str, Method], plan: TuneP
 def _utility(results: Sequence[Result], name: str) -> dict[str, float]:
     """Utility under the first protocol; it is the same under the others."""
     first = next(result for result in results if result.method == name and result.attack is None)
-    return {metric: found.value for metric, found in first.metrics.items()}
+    return {name: metric.value for name, metric in first.metrics.items()}

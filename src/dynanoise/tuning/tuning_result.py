@@ -10,11 +10,11 @@ from dynanoise.core.defense import Method
 from dynanoise.report.charts.search_front import Point, SearchPoints
 from dynanoise.report.tables.settings_table import MeasuredSetting
 from dynanoise.tuning.objective import Setting
-from dynanoise.tuning.search import front
+from dynanoise.tuning.search import find_front
 from dynanoise.tuning.tuning import LABEL, NONE, Tuned
 
 
-def rows_of(tuned: Tuned) -> list[MeasuredSetting]:
+def make_rows(tuned: Tuned) -> list[MeasuredSetting]:
     """The best settings and the label with its accuracy, on records that the search did not use."""
     utility: dict[str, dict[str, Any]] = {}
     for result in tuned.results:
@@ -49,25 +49,25 @@ def describe_setting(method: Method) -> dict[str, str]:
     names = {"base_variance": "s0", "lambda_scale": "lambda", "temperature": "T", "samples": "M"}
     if parameters["base_variance"] == 0:
         del names["lambda_scale"], names["samples"]
-    shown = {short: f"{parameters[name]:g}" for name, short in names.items()}
+    texts = {short: f"{parameters[name]:g}" for name, short in names.items()}
     width = method.cell_width
-    shown |= {"fresh": ""} if width is None else {"cells": f"{width:g}"}
-    return shown | ({"keeps label": ""} if parameters["keep_label"] else {})
+    texts |= {"fresh": ""} if width is None else {"cells": f"{width:g}"}
+    return texts | ({"keeps label": ""} if parameters["keep_label"] else {})
 
 
-def search_of(tuned: Tuned) -> SearchPoints:
+def make_search(tuned: Tuned) -> SearchPoints:
     """All settings as points of a picture."""
-    best = front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
+    best = find_front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
     assert tuned.limits.nll is not None
     return SearchPoints(
         tried=[_point(setting) for setting in tuned.tried],
         front=[_point(setting) for setting in best],
-        cells=[_point(setting) for setting in front(tuned.cells)],
+        cells=[_point(setting) for setting in find_front(tuned.cells)],
         floor=_point(tuned.floor),
         plain=tuned.plain.nll,
         limit=tuned.limits.nll,
         queries=tuned.plan.queries,
-        settings=[row for row in rows_of(tuned) if row.name in tuned.finalists],
+        settings=[row for row in make_rows(tuned) if row.name in tuned.finalists],
         recommended=tuned.chosen,
     )
 

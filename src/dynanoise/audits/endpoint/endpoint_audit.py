@@ -34,9 +34,10 @@ from dynanoise.core.result import SERVED, Result
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import evaluate
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.feasibility import feasible
+from dynanoise.evaluation.feasibility import find_feasible
+from dynanoise.evaluation.protocols import single_model
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.evaluation.single_model import SingleModel, single_model
+from dynanoise.evaluation.single_model import SingleModel
 
 UNKNOWN = {"name": "unknown"}
 """The defense in results of a server without a configuration."""
@@ -57,7 +58,7 @@ class EndpointPlan:
             None.
         factory: builds the model, see `model_file.query_model`.
         fail_if: conditions of failure.
-        seed: of everything drawn.
+        seed: seed of all draws.
         attacks: specifications of the attacks to run; all that one model allows if empty.
 
     Raises:
@@ -101,7 +102,7 @@ def audit_endpoint(
     averages predictions of repeated queries where they differ.
 
     Args:
-        endpoint: of the model.
+        endpoint: server of the model.
         plan: options.
         command: for results.
         bars: shows progress, for a title and a number of steps.
@@ -128,15 +129,15 @@ def audit_endpoint(
         condition.check(outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         server = _query(endpoint, inputs[rows], queries, configured, plan.seed, progress)
-    given = check_inputs(
+    outputs = check_inputs(
         endpoint.name,
         labels=labels[rows],
         member=member[rows],
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
-    provenance = Provenance(given.name, "as served", command)
-    pool, collect = given.pool(plan.seed), Gatherer()
-    possible = feasible(pool, plan.attacks)
+    provenance = Provenance(outputs.name, "as served", command)
+    pool, collect = outputs.pool(plan.seed), Gatherer()
+    possible = find_feasible(pool, plan.attacks)
     budgets = tuple(sorted({1, queries.queries}))
     beside = AuditPlan(str(plan.configured), budgets, attacks=plan.attacks) if local else None
     total = len(budgets) * (len(possible.attacks) + 1)
@@ -182,13 +183,13 @@ def audit_endpoint(
     return AuditReport(collect.evidence(results, notes), outcomes, deviations)
 
 
-def _select(given: AuditInputs, rows: Any) -> AuditInputs:
+def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:
     """Outputs about some records."""
     return replace(
-        given,
-        logits=given.logits[:, rows],
-        labels=given.labels[rows],
-        member=given.member[:, rows],
+        inputs,
+        logits=inputs.logits[:, rows],
+        labels=inputs.labels[rows],
+        member=inputs.member[:, rows],
     )
 
 

@@ -16,7 +16,7 @@ from dynanoise.core.numerics import Floats, Int64
 from dynanoise.core.outputs import Outputs
 from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
-from dynanoise.evaluation.responses import noise_of
+from dynanoise.evaluation.responses import make_noise
 from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
 
@@ -137,7 +137,7 @@ def prepare(
             method,
             forwards[method.recipe],
             method.defense.fit(view),
-            noise_of(method, seed)(method.name),
+            make_noise(method, seed)(method.name),
         )
         for method in preset.methods
     }
