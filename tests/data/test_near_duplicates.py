@@ -141,7 +141,7 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
     assert pool.records.inputs == pool.reference.inputs == 1 + len(NEAR)
     assert pool.test.inputs == without.records.inputs == 1
     originals = pool.originals()
-    for part in ("examples", "reference"):
+    for part in ("records", "reference"):
         np.testing.assert_array_equal(
             getattr(originals, part).logits, getattr(without, part).logits
         )
