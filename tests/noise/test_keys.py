@@ -7,6 +7,7 @@ import os
 import pickle
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -115,6 +116,34 @@ def test_a_file_that_others_may_use_is_refused(file: Path, mode: int) -> None:
         Secret(f"file:{file}").root()
     file.chmod(0o400)
     assert Secret(f"file:{file}").root() == bytes.fromhex(KEY)
+
+
+@pytest.mark.parametrize("mode", [0o444, 0o440, 0o644, 0o640, 0o400])
+def test_a_file_on_a_read_only_mount_may_be_read_by_others(
+    file: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker and Kubernetes mount secrets so; of those that others can write none is accepted."""
+    mounted = SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(os, "fstatvfs", lambda handle: mounted)
+    file.chmod(mode)
+    assert Secret(f"file:{file}").root() == bytes.fromhex(KEY)
+    for writable in (0o020, 0o002):
+        file.chmod(mode | writable)
+        with pytest.raises(SecretError, match="open to other users"):
+            Secret(f"file:{file}").root()
+
+
+def test_the_group_may_read_a_file_of_another_owner(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes' fsGroup: root owns the file, and the pod's group reads it."""
+    monkeypatch.setattr(os, "geteuid", lambda: file.stat().st_uid + 1)
+    file.chmod(0o640)
+    assert Secret(f"file:{file}").root() == bytes.fromhex(KEY)
+    for mode in (0o644, 0o660):
+        file.chmod(mode)
+        with pytest.raises(SecretError, match="open to other users"):
+            Secret(f"file:{file}").root()
 
 
 @pytest.mark.parametrize(

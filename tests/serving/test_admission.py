@@ -403,6 +403,17 @@ def test_client_files(tmp_path: Path) -> None:
         assert key[6:] not in str(caught.value)
 
 
+def test_a_file_of_clients_that_all_users_may_write_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "clients.txt"
+    key = clients.add_client(path, "alice")
+    for mode in (0o444, 0o640, 0o664):  # as platforms mount it, and of a group
+        path.chmod(mode)
+        assert clients.Clients.read(path).authenticate(key) == "alice"
+    path.chmod(0o646)
+    with pytest.raises(Exception, match="chmod o-w"):
+        clients.Clients.read(path)
+
+
 @pytest.mark.parametrize("last", ["alice sha256:" + "0" * 64, "# nobody", "   "])
 def test_a_client_gets_a_line_of_its_own(tmp_path: Path, last: str) -> None:
     """Behind a line without an end it would be part of that: of a comment, without a word."""

@@ -34,9 +34,11 @@ class RootKey(Protocol):
 
 @dataclass(frozen=True)
 class Secret:
-    """A reference to a root secret in the environment, or in a file that only its owner can read.
+    """A reference to a root secret in the environment, or in a file.
 
-    The secret is written as 64 hexadecimal digits; white space around them does not count. It is
+    A file must be readable by its owner alone, or be a secret as Docker and Kubernetes mount it:
+    on a read-only file system with any permission to read, or of another owner and readable by the
+    group. A file that others may write is refused everywhere. The secret is written as 64 hexadecimal digits; white space around them does not count. It is
     read anew for every output, so this object, its repr and its pickle hold the reference alone.
 
     Args:
@@ -109,7 +111,7 @@ class Secret:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 self._refuse("is not a file", f"{_NEW}, or correct the path.")
-            if os.name == "posix" and status.st_mode & 0o077:
+            if os.name == "posix" and _open_to_others(handle, status):
                 mode = stat.S_IMODE(status.st_mode)
                 self._refuse(
                     f"is open to other users (mode {mode:o})",
@@ -122,6 +124,20 @@ class Secret:
 
     def _refuse(self, problem: str, remedy: str) -> NoReturn:
         raise SecretError(f"The secret {self.reference} {problem}.", remedy)
+
+
+def _open_to_others(handle: int, status: os.stat_result) -> bool:
+    """Whether users may use a file for whom it is not meant.
+
+    Platforms mount secrets with permissions that a container cannot change: Docker 0444, Kubernetes
+    0644, or 0440 and 0640 for the group of the pod. Only processes in the container see the mount.
+    """
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o022:
+        return True
+    if not mode & 0o077 or os.fstatvfs(handle).f_flag & os.ST_RDONLY:
+        return False
+    return bool(mode & 0o007) or status.st_uid == os.geteuid()
 
 
 class Pinned(Secret):

@@ -45,9 +45,15 @@ class Clients:
         """Read a file of clients: a line "NAME sha256:DIGEST" each; # begins a comment.
 
         Raises:
-            InputError: if it cannot be read, has no client, or holds anything else.
+            InputError: if it cannot be read, all users may write it, it has no client, or holds
+                anything else.
         """
         digests = _read_digests(path)
+        if os.name == "posix" and path.stat().st_mode & 0o002:
+            raise InputError(
+                f"{path} can be written by all users, who could add clients.",
+                f"Run `chmod o-w {path}`.",
+            )
         if not digests:
             raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
         return cls(digests)
