@@ -144,9 +144,9 @@ def log() -> Iterator[io.StringIO]:
     logging.raiseExceptions = raising
 
 
-def made(model: Any, tmp_path: Path, **changed: Any) -> Gateway:
+def made(model: Any, tmp_path: Path, rate: float = 0.001, **changed: Any) -> Gateway:
     defense = Configuration.read(defense_file(tmp_path / "defense.yaml", **changed))
-    budgets = Budgets(Budget(rate=0.001, burst=10, total=0))
+    budgets = Budgets(Budget(rate=rate, burst=10, total=0))
     return Gateway(model, defense, None, budgets, Limits(), Metrics("id"))
 
 

@@ -22,6 +22,9 @@ SYSTEM_NOISE = "noise of the operating system"
 _ROUNDING = 0.01
 """Largest distance of a sum of probabilities from 1: float16 of 1,000 classes reaches it."""
 
+_EXACT = 1e-3
+"""Largest distance from 1 of a sum that makes undeclared outputs probabilities."""
+
 
 def system_noise() -> Noise:
     """Fresh noise of the operating system, which threads, copies and forks never repeat."""
@@ -91,6 +94,22 @@ def _defend_probs(probs: npt.NDArray[Any], defense: Defense, noise: Noise) -> Fl
     logits = numerics.favour(numerics.log_probabilities(rows), rows.argmax(axis=-1))
     defended = defense(logits, noise).astype(np.float64, copy=False)
     return numerics.favour(numerics.narrow(defended, dtype), defended.argmax(axis=-1))
+
+
+def are_probabilities(outputs: npt.NDArray[Any], class_axis: int = -1) -> bool:
+    """Whether every row of outputs is a distribution: from 0 to 1, with a sum of 1 (within 1e-3).
+
+    Args:
+        outputs: floats, with classes along ``class_axis``.
+        class_axis: axis of the classes.
+
+    >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[-1.0, 2.0]]))
+    (True, False)
+    """
+    if not outputs.size or outputs.min() < 0 or outputs.max() > 1:
+        return False
+    sums = outputs.sum(axis=class_axis, dtype=np.float64)
+    return bool((np.abs(sums - 1) <= _EXACT).all())
 
 
 def check_kind(kind: Any) -> str:

@@ -282,7 +282,7 @@ def find_output(model: Any, path: Path, output: str | None, class_axis: int, kin
         )
     axis = class_axis % len(dims)
     _check_classes(dims[axis], info, path)
-    _check_producer(model.graph, info.name, path, kind)
+    check_producer(model.graph, info.name, path, kind)
     return Tensor(info.name, info.type.tensor_type.elem_type, dims, axis)
 
 
@@ -350,8 +350,18 @@ def _check_classes(classes: int | str | None, info: Any, path: Path) -> None:
         )
 
 
-def _check_producer(graph: Any, name: str, path: Path, kind: str) -> None:
-    """Refuse an output that the node before it shows to be of another kind than declared."""
+def check_producer(graph: Any, name: str, path: Path, kind: str) -> None:
+    """Refuse an output that the node before it shows to be of another kind than declared.
+
+    Args:
+        graph: graph of the model.
+        name: name of the output.
+        path: file of the model, for messages.
+        kind: "logits" or "probabilities", as declared by the user.
+
+    Raises:
+        DataFileError: naming the operator and the remedy.
+    """
     producers = {output: node for node in graph.node for output in node.output}
     node = producers.get(name)
     while node is not None and node.op_type in _PASSING:
@@ -367,10 +377,10 @@ def _check_producer(graph: Any, name: str, path: Path, kind: str) -> None:
     if node.op_type == "Softmax" and kind == "logits":
         raise DataFileError(
             f"{name} of {path} comes from a softmax: it holds probabilities.",
-            f"Pass --input probabilities (input=), or --output {node.input[0]} for the logits.",
+            f"Declare input probabilities, or --output {node.input[0]} for the logits.",
         )
     if node.op_type == "LogSoftmax" and kind == "probabilities":
         raise DataFileError(
             f"{name} of {path} comes from a log-softmax: it holds logits.",
-            "Pass --input logits (input=).",
+            "Declare input logits.",
         )

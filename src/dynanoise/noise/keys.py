@@ -38,7 +38,9 @@ class Secret:
 
     A file must be readable by its owner alone, or be a secret as Docker and Kubernetes mount it:
     on a read-only file system with any permission to read, or of another owner and readable by the
-    group. A file that others may write is refused everywhere. The secret is written as 64 hexadecimal digits; white space around them does not count. It is
+    group. A file that others may write is refused everywhere.
+
+    The secret is written as 64 hexadecimal digits; white space around them does not count. It is
     read anew for every output, so this object, its repr and its pickle hold the reference alone.
 
     Args:

@@ -17,6 +17,7 @@ import numpy as np
 
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, SecretError
+from dynanoise.defenses.response import are_probabilities
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Spec, Tensor
 from dynanoise.serving.backends.model import Model, check, count_queries, count_rows
@@ -26,6 +27,9 @@ from dynanoise.serving.monitoring import Metrics, Windows
 
 _IN_LOOP = 4096
 """Largest number of values that are defended in the event loop; more go to a thread."""
+
+_KIND_ROWS = 16
+"""Rows of declared logits that are all distributions before they count as probabilities."""
 
 _SMALL = 64 << 10
 """Bytes of a body that are accepted however many others arrive."""
@@ -83,7 +87,7 @@ class Gateway:
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward = forward_authorization
-        self._busy = self._arriving = 0
+        self._busy = self._arriving = self._distributions = 0
 
     @property
     def noise(self) -> dict[str, str]:
@@ -210,6 +214,9 @@ class Gateway:
             raw = await self.model.infer(inputs, authorization if self._forward else None)
             self.metrics.upstream.observe(time.perf_counter() - started)
             logits = _check_raw(raw, description, queries, self.configuration.class_axis)
+            self._check_kind(logits)
+            if not np.isfinite(logits).all():
+                raise _not_finite(inputs)
             extra = count_rows(logits, self.configuration.class_axis) - queries
             if extra > 0:
                 charges.append((extra, self._budgets.spend(client, extra)))
@@ -226,6 +233,19 @@ class Gateway:
         for name in names:
             if name != served:
                 raise bad(f"Output {name[:256]!r} is not served.")
+
+    def _check_kind(self, values: Array) -> None:
+        """Refuse probabilities that are declared as logits, as soon as chance is ruled out."""
+        if self.configuration.input != "logits" or self._distributions < 0:
+            return
+        axis = self.configuration.class_axis
+        if not are_probabilities(values, axis):
+            self._distributions = -1  # they are logits
+            return
+        self._distributions += count_rows(values, axis)
+        if self._distributions >= _KIND_ROWS:
+            log("misconfigured", logging.ERROR, problem="probabilities_declared_as_logits")
+            raise unusable("probabilities")
 
     async def _defend(self, logits: Array) -> Array:
         started = time.perf_counter()
@@ -246,6 +266,18 @@ class Gateway:
                 loop = asyncio.get_running_loop()
                 loop.run_in_executor(None, self._windows.complete, complete)
         return probs
+
+
+def _not_finite(inputs: Sequence[Tensor]) -> Refused:
+    """The refusal of an output that is not finite: because of huge inputs, or of the model."""
+    for tensor in inputs:
+        if tensor.values.dtype.kind == "f":
+            largest = np.sqrt(np.finfo(tensor.values.dtype).max)
+            if np.abs(tensor.values).max() >= largest:
+                return bad(
+                    f"The model's output is not finite for values as large as in {tensor.name!r}."
+                )
+    return unusable("values")
 
 
 def _check_raw(raw: Tensor, description: Description, queries: int, axis: int) -> Array:

@@ -206,6 +206,7 @@ def _model(options: Serving, configuration: Configuration) -> Any:
         options.threads,
         options.timeout,
         configuration.class_axis,
+        configuration.input,
     )
     noise = configuration.keyed_noise
     if noise is not None and noise.weights != model.digest and not model.external:

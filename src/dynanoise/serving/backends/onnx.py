@@ -13,8 +13,13 @@ import numpy as np
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
+from dynanoise.defenses.response import are_probabilities
+from dynanoise.integrations import onnx_graph
 from dynanoise.oip.faults import Refused, bad, unavailable
-from dynanoise.oip.tensors import Array, Description, Spec, Tensor
+from dynanoise.oip.tensors import DTYPES, Array, Description, Spec, Tensor
+
+_PROBES = 16
+"""Random records on which a model is run before it is served."""
 
 _TYPES = {
     "tensor(bool)": "BOOL",
@@ -44,6 +49,7 @@ class OnnxModel:
         threads: threads of the processor for one query.
         limit: seconds that a query may take; then it is stopped.
         class_axis: axis of the classes in the output.
+        kind: kind of the output, "logits" or "probabilities".
 
     Attributes:
         digest: SHA-256 of the file, 64 hexadecimal digits.
@@ -53,8 +59,11 @@ class OnnxModel:
             the output for a record depends on the others.
 
     Raises:
-        InputError: if it is not an ONNX model, or has no such output or axis.
-        MissingExtraError: if onnxruntime is not installed.
+        DataFileError: if it is not an ONNX model, draws random numbers, or makes an output of
+            another kind.
+        InputError: if ONNX Runtime cannot run it, it has no such output or axis, or the outputs for
+            random records are of another kind.
+        MissingExtraError: if onnx or onnxruntime is not installed.
     """
 
     def __init__(
@@ -66,13 +75,17 @@ class OnnxModel:
         threads: int = 1,
         limit: float = 30.0,
         class_axis: int = -1,
+        kind: str = "logits",
     ) -> None:
         self.name, self.version = name, version
         self._runtime = require("onnxruntime", "Serving an ONNX model")
+        if not path.is_file():
+            raise InputError(f"There is no file {path}.", "Pass an ONNX model to --model.")
+        model, content = onnx_graph.read_model(path)
+        onnx_graph.refuse_randomness(model, path)
         self._session = _open(self._runtime, path, threads)
         self._limit = limit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="model")
-        content = path.read_bytes()
         self.digest = hashlib.sha256(content).hexdigest()
         # Weights in files beside it are named by their "location" in the tensors' external data;
         # the digest of the graph's file then says nothing about them.
@@ -82,6 +95,30 @@ class OnnxModel:
         inputs = tuple(_spec(info, path) for info in self._session.get_inputs())
         self._description = Description(inputs, self.output, "onnxruntime_onnx")
         _check_axis(self._description, self.output, class_axis, path)
+        onnx_graph.check_producer(model.graph, self.output.name, path, kind)
+        self._check_kind(class_axis, kind, path)
+
+    def _check_kind(self, class_axis: int, kind: str, path: Path) -> None:
+        """Run the model on random records; a model that does not take them is not judged."""
+        generator = np.random.default_rng(0)
+        feed = {spec.name: _random(spec, generator) for spec in self._description.inputs}
+        try:
+            (outputs,) = self._session.run([self.output.name], feed)
+        except Exception:  # random values may be out of its range
+            return
+        if not np.isfinite(outputs).all():
+            return
+        probabilities = are_probabilities(outputs, class_axis)
+        if probabilities != (kind == "probabilities"):
+            actual = "are" if probabilities else "are not"
+            raise InputError(
+                f"{self.output.name} of {path} is declared as {kind}, and its values {actual} "
+                "distributions over classes: from 0 to 1, with a sum of 1.",
+                "Write input: probabilities into defense.yaml."
+                if probabilities
+                else "Write input: logits into defense.yaml, unless it holds one probability for "
+                "each of several labels, which the defense does not cover.",
+            )
 
     async def describe(self) -> Description:
         """See `Model.describe`."""
@@ -121,8 +158,6 @@ class OnnxModel:
 
 
 def _open(runtime: Any, path: Path, threads: int) -> Any:
-    if not path.is_file():
-        raise InputError(f"There is no file {path}.", "Pass an ONNX model to --model.")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4
@@ -179,6 +214,18 @@ def _spec(info: Any, path: Path) -> Spec:
         )
     shape = tuple(length if isinstance(length, int) else -1 for length in info.shape or ())
     return Spec(info.name, _TYPES[info.type], shape)
+
+
+def _random(spec: Spec, generator: np.random.Generator) -> Array:
+    """Random values of an input, for `_PROBES` records if their number is free."""
+    shape = [_PROBES if length == -1 else length for length in spec.shape[:1]]
+    shape += [1 if length == -1 else length for length in spec.shape[1:]]
+    if spec.datatype == "BYTES":
+        return np.full(shape, "a", object)
+    normals = generator.normal(0, 1, shape)
+    return (normals if spec.datatype.startswith("FP") else normals > 0).astype(
+        DTYPES[spec.datatype]
+    )
 
 
 def _feed(tensor: Tensor) -> Array:
