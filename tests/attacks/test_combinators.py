@@ -16,7 +16,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.responses import observe, observe_logits, recover
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
-from tests.build_pool import pool_case, pool_outputs
+from tests.factories.attack_cases import pool_case, pool_outputs
 
 # --- scale_aligned -------------------------------------------------------------------------------
 

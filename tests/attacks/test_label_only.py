@@ -14,7 +14,7 @@ from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.success import attack_metrics
-from tests.build_pool import pool_case
+from tests.factories.attack_cases import pool_case
 
 
 def by_definition(seen: Observation, shadows: ShadowObservations, rows: Floats) -> Float64:

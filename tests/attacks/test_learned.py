@@ -25,7 +25,7 @@ from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
 from dynanoise.noise.fresh import Fresh
-from tests.build_pool import case_of, pool_case, pool_outputs
+from tests.factories.attack_cases import case_of, pool_case, pool_outputs
 
 
 def simple_lira(target: Observation, shadows: ShadowObservations) -> Float64:

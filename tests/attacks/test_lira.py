@@ -17,7 +17,7 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import observe_undefended
-from tests import build
+from tests.factories.attack_cases import pool_target_and_shadows
 
 VARIANTS = list(product(MODES, CENTRES, VARIANCES))
 
@@ -165,7 +165,7 @@ def scaled(observed: Observation) -> Float64:
 
 @pytest.mark.parametrize(("mode", "centre", "variance"), VARIANTS)
 def test_every_variant_equals_its_definition(mode: str, centre: str, variance: str) -> None:
-    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40, inputs=3)
+    target, _, shadows = pool_target_and_shadows(1, 2.0, count=40, inputs=3)
     use = shadows.use.copy()
     use[:, 5] = -1  # an example without shadow models
     lira = Lira(mode, centre, variance)
@@ -177,7 +177,7 @@ def test_every_variant_equals_its_definition(mode: str, centre: str, variance: s
 
 
 def test_variants_differ() -> None:
-    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=40)
+    target, _, shadows = pool_target_and_shadows(1, 2.0, count=40)
     scores = {tuple(Lira(*variant).fit(shadows).score(target).round(9)) for variant in VARIANTS}
     assert len(scores) == len(VARIANTS) == 18
 
@@ -196,7 +196,7 @@ def test_another_statistic() -> None:
     np.testing.assert_allclose(
         hinge.score(target_of([[5.5]])), phi.score(target_of([[5.5]])), rtol=1e-9
     )
-    target, _, four = build.pool_target_and_shadows(1, 2.0, count=40)
+    target, _, four = pool_target_and_shadows(1, 2.0, count=40)
     assert (Lira(statistic="hinge").fit(four).score(target) != Lira().fit(four).score(target)).any()
 
 

@@ -13,13 +13,13 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.registry import STATISTICS
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
-from tests import build
+from tests.factories.attack_cases import target_and_shadows
 
 
 def test_it_equals_a_regression_on_signals_computed_another_way() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    observed, _, shadows = build.target_and_shadows(0, 2.0, models=2)
+    observed, _, shadows = target_and_shadows(0, 2.0, models=2)
 
     def signals(rows: np.ndarray, y: np.ndarray) -> np.ndarray:
         p = special.softmax(rows, axis=-1)
@@ -57,8 +57,8 @@ def test_it_equals_a_regression_on_signals_computed_another_way() -> None:
 
 def test_every_shadow_model_is_learned_from() -> None:
     """The first shadow model leaks nothing; the others do."""
-    target, truth, shadows = build.target_and_shadows(1, 3.0)
-    first = build.target_and_shadows(2, 0.0)[0]
+    target, truth, shadows = target_and_shadows(1, 3.0)
+    first = target_and_shadows(2, 0.0)[0]
     silent = replace(shadows, observations=(replace(first, labels=shadows.clean.labels),) * 3)
     assert roc(MultiShadow().fit(shadows).score(target), truth).auc > 0.9
     mixed = replace(shadows, observations=(silent.observations[0], *shadows.observations[1:]))
@@ -78,7 +78,7 @@ def test_the_class_moves_the_threshold() -> None:
 
 
 def test_rows_are_limited_and_drawn_by_the_seed() -> None:
-    target, _, shadows = build.target_and_shadows(3, 2.0)
+    target, _, shadows = target_and_shadows(3, 2.0)
     few, again, other = (
         MultiShadow(rows=200, seed=seed).fit(shadows).score(target) for seed in (0, 0, 1)
     )
@@ -94,8 +94,8 @@ def test_rows_are_limited_and_drawn_by_the_seed() -> None:
 
 def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
     """Whatever the last of five shadow models answers changes no score, only the estimate."""
-    target, _, shadows = build.target_and_shadows(3, 2.0, models=5)
-    other = build.target_and_shadows(4, 0.0)[0]
+    target, _, shadows = target_and_shadows(3, 2.0, models=5)
+    other = target_and_shadows(4, 0.0)[0]
     last = replace(other, labels=shadows.clean.labels)
     changed = replace(shadows, observations=(*shadows.observations[:4], last))
     fitted, again = MultiShadow().fit(shadows), MultiShadow().fit(changed)
@@ -104,4 +104,4 @@ def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
     assert apart is not None and len(scores) == (shadows.use[4] >= 0).sum()
     np.testing.assert_array_equal(members, shadows.use[4][shadows.use[4] >= 0] == 1)
     assert roc(scores, members).auc > 0.8 > roc(apart.scores, apart.members).auc
-    assert MultiShadow().fit(build.target_and_shadows(3, 2.0, models=4)[2]).held_out() is None
+    assert MultiShadow().fit(target_and_shadows(3, 2.0, models=4)[2]).held_out() is None

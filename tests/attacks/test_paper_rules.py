@@ -14,14 +14,14 @@ from dynanoise.attacks.lira import LiraByClass
 from dynanoise.attacks.thresholds import Confidence, Entropy, Loss, ModifiedEntropy, best_threshold
 from dynanoise.core.numerics import Float64
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
-from tests import build
+from tests.factories.attack_cases import target_and_shadows
 
 # --- fixed thresholds ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("top", "member"), [(0.91, True), (0.9, False), (0.89, False)])
 def test_confidence_calls_a_member_above_nine_tenths(top: float, member: bool) -> None:
-    shadows = build.target_and_shadows(0, 1.0, classes=2)[2]
+    shadows = target_and_shadows(0, 1.0, classes=2)[2]
     fitted = Confidence().fit(shadows)
     assert fitted.decide(np.array([top])).tolist() == [member]
     target = observe_logits(np.log([[1 - top, top]]), [0])
@@ -33,7 +33,7 @@ def test_confidence_calls_a_member_above_nine_tenths(top: float, member: bool) -
 )
 def test_loss_calls_a_member_below_half_a_nat(own: float, member: bool) -> None:
     """exp(-0.5) = 0.6065."""
-    shadows = build.target_and_shadows(0, 1.0, classes=2)[2]
+    shadows = target_and_shadows(0, 1.0, classes=2)[2]
     fitted = Loss().fit(shadows)
     scores = fitted.score(observe_logits(np.log([[own, 1 - own]]), [0]))
     assert scores[0] == pytest.approx(np.log(own))
@@ -68,7 +68,7 @@ def test_class_thresholds_equal_a_search_on_raw_entropies(
     attack: Entropy | ModifiedEntropy,
 ) -> None:
     """The published search: for each class the smallest entropy t of greatest accuracy."""
-    target, _, shadows = build.target_and_shadows(3, 2.0, count=200)
+    target, _, shadows = target_and_shadows(3, 2.0, count=200)
     log_probs = shadows.observations[0].log_probs[:, 0]
     labels, members = shadows.observations[0].labels, shadows.use[0] == 1
 
@@ -163,7 +163,7 @@ def test_shadow_features_are_clamped_at_1e_12() -> None:
 def test_shadow_equals_scikit_learn_on_the_first_shadow_alone() -> None:
     from sklearn.linear_model import LogisticRegression
 
-    observed, _, shadows = build.target_and_shadows(5, 2.0)
+    observed, _, shadows = target_and_shadows(5, 2.0)
     first = shadows.observations[0]
     direct = LogisticRegression(max_iter=1000).fit(
         output_features(first.log_probs[:, 0], first.labels), shadows.use[0]
@@ -197,7 +197,7 @@ def brute_force_lira(
 
 
 def test_lira_by_class_equals_its_definition() -> None:
-    observed, _, shadows = build.target_and_shadows(8, 2.0, count=120)
+    observed, _, shadows = target_and_shadows(8, 2.0, count=120)
     probs = np.concatenate([np.exp(model.log_probs[:, 0]) for model in shadows.observations])
     labels = np.concatenate([model.labels for model in shadows.observations])
     fits = brute_force_lira(probs, labels, shadows.use.ravel() == 1)
@@ -216,7 +216,7 @@ def test_lira_by_class_equals_its_definition() -> None:
 
 
 def test_lira_uses_as_many_shadows_as_it_says() -> None:
-    target, _, shadows = build.target_and_shadows(9, 2.0, models=4)
+    target, _, shadows = target_and_shadows(9, 2.0, models=4)
     three, model = (LiraByClass(n).fit(shadows).score(target) for n in (3, 1))
     changed = np.concatenate(
         [shadows.clean.logits[:3], shadows.clean.logits[3:] + 5.0 * np.eye(4)[0]]

@@ -11,8 +11,7 @@ from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.evaluation.responses import observe_shadow_logits
-from tests.build import reordered_shadows
-from tests.build_pool import pool_case
+from tests.factories.attack_cases import pool_case, reorder_shadows
 
 
 def test_a_pseudo_target_is_never_its_own_shadow() -> None:
@@ -65,7 +64,7 @@ def test_the_order_is_random_and_the_seed_s() -> None:
 def test_the_order_of_records_makes_no_difference() -> None:
     _, _, shadows = pool_case(5)
     order = np.random.default_rng(0).permutation(shadows.use.shape[1])
-    moved = reordered_shadows(shadows, order)
+    moved = reorder_shadows(shadows, order)
     for before, after in zip(pseudo_targets(shadows, 3), pseudo_targets(moved, 3), strict=True):
         np.testing.assert_array_equal(before.shadows.use[:, order], after.shadows.use)
 

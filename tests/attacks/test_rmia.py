@@ -18,7 +18,7 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from dynanoise.metrics.roc import roc
-from tests import build
+from tests.factories.attack_cases import pool_target_and_shadows, reorder
 
 
 def own(observed: Observation) -> Float64:
@@ -58,7 +58,7 @@ def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Fl
 @pytest.mark.parametrize("inputs", [1, 3])
 def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) -> None:
     attack = replace(attack, gamma=gamma)
-    target, _, shadows = build.pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
+    target, _, shadows = pool_target_and_shadows(1, 2.0, count=80, inputs=inputs)
     use = shadows.use.copy()
     use[:, 3] = -1  # a record without shadow models
     shadows = ShadowObservations(shadows.observations, use, shadows.clean)
@@ -112,7 +112,7 @@ def test_probabilities_that_underflow_are_still_compared() -> None:
 
 
 def test_the_score_grows_with_the_probability_of_the_class() -> None:
-    target, _, shadows = build.pool_target_and_shadows(2, 1.0, count=80)
+    target, _, shadows = pool_target_and_shadows(2, 1.0, count=80)
     fitted = Rmia().fit(shadows)
     scores = fitted.score(target)
     raised = target.log_probs.copy()
@@ -129,7 +129,7 @@ def test_the_offline_mean(a: float) -> None:
 
 
 def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
-    target, _, shadows = build.pool_target_and_shadows(3, 1.0, shadow_leak=1.0, count=150)
+    target, _, shadows = pool_target_and_shadows(3, 1.0, shadow_leak=1.0, count=150)
     attack = Rmia(offline=True, seed=5)
     fitted = attack.fit(shadows)
     means = []
@@ -146,7 +146,7 @@ def test_a_is_the_one_of_greatest_mean_auc_on_pseudo_targets() -> None:
 
 
 def test_offline_uses_no_in_model() -> None:
-    target, _, shadows = build.pool_target_and_shadows(4, 1.0, count=80)
+    target, _, shadows = pool_target_and_shadows(4, 1.0, count=80)
     changed = []
     for model, use in zip(shadows.observations, shadows.use, strict=True):
         rows = model.log_probs.copy()
@@ -179,15 +179,15 @@ def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
 
 
 def test_a_population_is_needed_and_the_same_for_all() -> None:
-    target, _, shadows = build.pool_target_and_shadows(5, 1.0, count=40)
+    target, _, shadows = pool_target_and_shadows(5, 1.0, count=40)
     fitted = Rmia().fit(shadows)
     with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
         fitted.score(replace(target, population=None))
     assert target.population is not None
-    fewer = build.reordered(target.population, np.arange(50))
+    fewer = reorder(target.population, np.arange(50))
     with pytest.raises(InputError, match="about the same population"):
         fitted.score(replace(target, population=fewer))
-    moved = build.reordered(target.population, np.arange(100)[::-1])
+    moved = reorder(target.population, np.arange(100)[::-1])
     with pytest.raises(InputError, match="about the same population"):
         fitted.score(replace(target, population=moved))
 

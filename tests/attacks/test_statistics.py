@@ -14,7 +14,7 @@ from dynanoise.attacks.statistics import compute
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import STATISTICS
 from dynanoise.evaluation.responses import observe_logits
-from tests import build
+from tests.factories.outputs import logit_arrays
 
 NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}
 
@@ -31,7 +31,7 @@ def test_larger_means_more_likely_a_member(name: str) -> None:
     assert signal[-1] > signal[0]
 
 
-@given(build.logits(), st.data())
+@given(logit_arrays(), st.data())
 def test_values(rows: Float64, data: st.DataObject) -> None:
     labels = np.array([data.draw(st.integers(0, rows.shape[1] - 1)) for _ in rows])
     probs = special.softmax(rows, axis=-1)

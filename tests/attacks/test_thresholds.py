@@ -11,7 +11,7 @@ from dynanoise.attacks import statistics
 from dynanoise.attacks.thresholds import Threshold, best_threshold, class_thresholds
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
-from tests.build_pool import pool_case
+from tests.factories.attack_cases import pool_case
 
 ROWS = st.lists(
     st.tuples(st.integers(-3, 3), st.booleans(), st.integers(0, 3)), min_size=1, max_size=30

@@ -9,7 +9,7 @@ import pytest
 
 from dynanoise.audits.inputs import check_inputs
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from tests.build_audit import Arrays, arrays, probabilities
+from tests.factories.audit_files import Arrays, arrays, probabilities
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

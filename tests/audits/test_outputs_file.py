@@ -11,7 +11,7 @@ import pytest
 
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DataFileError, InputError
-from tests.build_audit import Arrays, arrays, probabilities
+from tests.factories.audit_files import Arrays, arrays, probabilities
 
 
 def npz(folder: Path, data: Arrays) -> Path:

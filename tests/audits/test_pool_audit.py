@@ -31,7 +31,7 @@ from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.report.pages import build_page
 from dynanoise.report.tables.audit_table import OUT_OF_SCOPE
-from tests.build_audit import given
+from tests.factories.audit_files import given
 
 PROVENANCE = Provenance("made up", "outputs as given", "dynanoise audit made_up.npz")
 

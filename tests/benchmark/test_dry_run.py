@@ -23,7 +23,7 @@ from dynanoise.core.registry import MODELS, RECIPES
 from dynanoise.training.execution.outputs import outputs_of
 from dynanoise.training.jobs import Job
 from dynanoise.training.store.store import Store
-from tests.training import tiny
+from tests.factories import tiny
 
 PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
 

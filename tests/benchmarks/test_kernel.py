@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="the comparison needs: pip install '
 pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fast]'")
 
 from benchmarks import kernel  # noqa: E402
-from tests.noise.build_keyed import rows  # noqa: E402
+from tests.factories.keyed_noise import rows  # noqa: E402
 
 
 class FixedNormals:

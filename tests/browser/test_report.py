@@ -9,7 +9,7 @@ import pytest
 
 from dynanoise.report.evidence_report import build_report
 from dynanoise.report.render.html import render_html
-from tests.build_evidence import evidence
+from tests.factories.evidence import evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 

@@ -17,8 +17,8 @@ from dynanoise.cli import app
 from dynanoise.core import registry
 from dynanoise.core.registry import Registry
 from dynanoise.report.io.results import read_results
-from tests.build_audit import arrays
-from tests.serving import build_served
+from tests.factories import gateways
+from tests.factories.audit_files import arrays
 
 COMPONENTS = '''
 from dataclasses import dataclass
@@ -221,19 +221,19 @@ def test_audit_and_tune_take_them(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_serve_answers_with_its_defense(package: Path, tmp_path: Path) -> None:
     pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
-    model = build_served.onnx_file(tmp_path / "linear.onnx")
-    defense = build_served.defense_file(
+    model = gateways.onnx_file(tmp_path / "linear.onnx")
+    defense = gateways.defense_file(
         tmp_path / "defense.yaml",
         defense={"name": "rounding", "decimals": 1},
         noise={"name": "fresh"},
     )
-    rows = build_served.queries(5)
-    path = os.pathsep.join([str(package), str(build_served.ROOT / "src")])
+    rows = gateways.queries(5)
+    path = os.pathsep.join([str(package), str(gateways.ROOT / "src")])
     options = ("--model", model, "--defense", defense, "--noise", "fresh", "--no-auth")
-    with build_served.gateway(*options, PYTHONPATH=path) as running:
+    with gateways.gateway(*options, PYTHONPATH=path) as running:
         url = f"{running.url}/v2/models/linear/infer"
-        values = build_served.values_of(build_served.ask(url, build_served.infer_body(rows)))
-    logits = rows.astype(np.float64) @ build_served.WEIGHTS
+        values = gateways.values_of(gateways.ask(url, gateways.infer_body(rows)))
+    logits = rows.astype(np.float64) @ gateways.WEIGHTS
     probs = np.exp(logits - logits.max(axis=1, keepdims=True))
     coarse = (probs / probs.sum(axis=1, keepdims=True)).round(1)
     np.testing.assert_allclose(values, coarse / coarse.sum(axis=1, keepdims=True), atol=1e-6)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 import dynanoise as dn
 from dynanoise.cli import app
 from dynanoise.report.io.results import read_results
-from tests.build_audit import arrays
+from tests.factories.audit_files import arrays
 
 
 @pytest.fixture(autouse=True)

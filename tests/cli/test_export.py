@@ -15,8 +15,8 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keyed import Keyed
 from dynanoise.onnx import DefendedSession, export
-from tests.integrations import build_onnx
-from tests.integrations.build_onnx import linear, node, tensor
+from tests.factories import onnx_models
+from tests.factories.onnx_models import linear, node, tensor
 
 
 def run(*arguments: str | Path) -> Result:
@@ -45,7 +45,7 @@ def test_outputs_axes_and_what_they_hold_can_be_told(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "dropped: logits" in done.output and "There is no noise in it" in done.output
     rows = np.eye(4, dtype=np.float32)
-    clean = rows @ build_onnx.WEIGHTS
+    clean = rows @ onnx_models.WEIGHTS
     found = DefendedSession(tmp_path / "d.onnx")(rows)
     weights = np.exp(clean / 10)
     np.testing.assert_allclose(found.T, weights / weights.sum(-1, keepdims=True), atol=1e-6)

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from dynanoise.cli import app
 from dynanoise.core import registry
 from dynanoise.report.io.results import to_json
-from tests.build_records import overhead_records, records
+from tests.factories.results import overhead_records, records
 
 FEW = ["--defense", "temperature", "--defense", "static", "--defense", "dynanoise"]
 FEW += ["--protocol", "paper"]

@@ -10,9 +10,9 @@ import pytest
 from dynanoise.cli.folder import write_results
 from dynanoise.report.io.results import to_json
 from dynanoise.report.io.samples import encode_run
-from tests.build_evidence import evidence
-from tests.build_records import records
 from tests.cli.test_main import empty_cache, made_up_run, run, torch_missing
+from tests.factories.evidence import evidence
+from tests.factories.results import records
 
 __all__ = ["empty_cache"]  # a fixture for every test here, too
 

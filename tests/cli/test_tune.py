@@ -14,7 +14,7 @@ from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.report.io.results import read_results
-from tests.build_audit import arrays
+from tests.factories.audit_files import arrays
 
 
 @pytest.fixture(autouse=True)

@@ -24,7 +24,7 @@ from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey, Secret
 from tests.contract.test_defenses import fitted
-from tests.noise.build_keyed import WEIGHTS
+from tests.factories.keyed_noise import WEIGHTS
 
 pytest.importorskip("safetensors", reason="fitted arrays need safetensors (extra train)")
 

@@ -23,8 +23,14 @@ from dynanoise.evaluation.responses import (
 )
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.success import attack_metrics
-from tests import build
-from tests.build_pool import pool_case, pool_outputs
+from tests.factories.attack_cases import (
+    attack_case,
+    pool_case,
+    pool_outputs,
+    reorder,
+    reorder_shadows,
+)
+from tests.factories.outputs import read_only_copy
 
 VARIANTS = (
     "label_only(calibrate=clean)",
@@ -57,7 +63,7 @@ def pool_with_population(seed: int) -> Case:
 
 def of_its_kind(attack: Attack) -> Callable[[int], Case]:
     """Shadow models on records of their own, or for aligned attacks on the target's; leak 3."""
-    return lambda seed: build.material(attack, seed, leak=3.0)
+    return lambda seed: attack_case(attack, seed, leak=3.0)
 
 
 def assert_leak_found(scores: Float64, decisions: Bools, truth: Bools, auc: float) -> None:
@@ -97,7 +103,7 @@ def test_without_leakage_the_interval_contains_chance(attack: Attack) -> None:
         pytest.skip("200 fits take minutes: `test_learned` has fewer")
     inside = 0
     for seed in range(200):
-        target, truth, shadows = build.material(attack, seed=seed, leak=0.0, count=200)
+        target, truth, shadows = attack_case(attack, seed=seed, leak=0.0, count=200)
         auc = roc(attack.fit(shadows).score(target), truth).auc
         # Under the null the AUC of n members and m non-members has this sd (Mann-Whitney).
         members, others = truth.sum(), (~truth).sum()
@@ -111,7 +117,7 @@ def test_constant_outputs_beside_leaking_shadows_score_chance(attack: Attack) ->
     """The target's output is the same for all; so are labels of members and non-members."""
     if attack.aligned:
         pytest.skip("a record's own shadow models tell records apart: see the next tests")
-    _, _, shadows = build.material(attack, seed=3, leak=3.0)
+    _, _, shadows = attack_case(attack, seed=3, leak=3.0)
     labels = np.tile(np.arange(4), 50)
     truth = np.repeat([True, False], 100)
     rows = np.tile([2.0, 1.0, 0.0, 0.0], (200, 1))
@@ -127,7 +133,7 @@ def test_a_record_s_shadows_do_not_give_the_target_away(attack: Attack) -> None:
         pytest.skip("shadows of other records: see the test before")
     excess, variance = 0.0, 0.0
     for seed in range(20):
-        target, truth, shadows = build.material(attack, seed=seed, leak=3.0)
+        target, truth, shadows = attack_case(attack, seed=seed, leak=3.0)
         rows = np.log(0.01 + 0.96 * np.eye(4)[target.labels])[:, None]
         scores = attack.fit(shadows).score(replace(target, log_probs=rows))
         assert len(np.unique(scores)) > 5  # they differ by record, and still are at chance
@@ -178,12 +184,12 @@ def test_permuting_records_permutes_scores(
     if same_records:
         target, _, shadows = pool_with_population(4)
     else:
-        target, _, shadows = build.material(attack, seed=4, leak=1.0)
+        target, _, shadows = attack_case(attack, seed=4, leak=1.0)
     scores = attack.fit(shadows).score(target)
     order = np.random.default_rng(0).permutation(len(target.labels))
     if attack.aligned or same_records:
-        shadows = build.reordered_shadows(shadows, order)
-    moved = attack.fit(shadows).score(build.reordered(target, order))
+        shadows = reorder_shadows(shadows, order)
+    moved = attack.fit(shadows).score(reorder(target, order))
     np.testing.assert_allclose(moved, scores[order], rtol=rtol, atol=atol)
 
 
@@ -195,14 +201,14 @@ def test_arrays_are_not_written_to(attack: Attack, same_records: bool) -> None:
         population = None if observed.population is None else frozen(observed.population)
         return replace(
             observed,
-            labels=build.read_only(observed.labels),
-            ids=build.read_only(observed.ids),
-            log_probs=build.read_only(observed.log_probs),
+            labels=read_only_copy(observed.labels),
+            ids=read_only_copy(observed.ids),
+            log_probs=read_only_copy(observed.log_probs),
             population=population,
         )
 
     models = tuple(frozen(shadow) for shadow in shadows.observations)
-    read_only = replace(shadows, observations=models, use=build.read_only(shadows.use))
+    read_only = replace(shadows, observations=models, use=read_only_copy(shadows.use))
     attack.fit(read_only).score(frozen(target))
 
 
@@ -226,13 +232,13 @@ def test_saturated_outputs_give_finite_scores(attack: Attack, same_records: bool
 
 
 def test_another_number_of_classes_is_refused(attack: Attack) -> None:
-    _, _, shadows = build.material(attack, seed=7, leak=1.0)
+    _, _, shadows = attack_case(attack, seed=7, leak=1.0)
     with pytest.raises(InputError, match="answers 3 classes, the shadows 4"):
         attack.fit(shadows).score(observe_logits(np.zeros((2, 3)), [0, 1]))
 
 
 def test_no_records_give_no_scores(attack: Attack) -> None:
-    _, _, shadows = build.material(attack, seed=8, leak=1.0)
+    _, _, shadows = attack_case(attack, seed=8, leak=1.0)
     fitted = attack.fit(shadows)
     empty = observe_logits(np.zeros((0, 4)), np.zeros(0, np.int64))
     if attack.aligned:
@@ -246,7 +252,7 @@ def test_no_records_give_no_scores(attack: Attack) -> None:
 def test_aligned_attacks_refuse_other_records_and_other_inputs(attack: Attack) -> None:
     if not attack.aligned:
         pytest.skip("shadows of other records are what this attack learns from")
-    target, _, shadows = build.material(attack, seed=11, leak=1.0)
+    target, _, shadows = attack_case(attack, seed=11, leak=1.0)
     fitted = attack.fit(shadows)
     with pytest.raises(InputError, match="these shadows answered others"):
         fitted.score(replace(target, ids=target.ids[::-1]))
@@ -256,7 +262,7 @@ def test_aligned_attacks_refuse_other_records_and_other_inputs(attack: Attack) -
 
 def test_without_shadow_models(attack: Attack) -> None:
     """An attack that needs none learns nothing from those it gets; others name what they lack."""
-    target, _, shadows = build.material(attack, seed=12, leak=1.0)
+    target, _, shadows = attack_case(attack, seed=12, leak=1.0)
     if attack.needs_shadows:
         with pytest.raises(InputError, match="learns from shadow models, and there are none"):
             attack.fit()
@@ -269,12 +275,12 @@ def test_without_shadow_models(attack: Attack) -> None:
 
 def test_the_order_of_records_tells_nothing(attack: Attack) -> None:
     """An attack that sees members first could score by position; see also the training tests."""
-    target, truth, shadows = build.material(attack, seed=9, leak=0.0)
+    target, truth, shadows = attack_case(attack, seed=9, leak=0.0)
     scores = attack.fit(shadows).score(target)
     order = np.argsort(~truth, kind="stable")
     if attack.aligned:
-        shadows = build.reordered_shadows(shadows, order)
-    first = attack.fit(shadows).score(build.reordered(target, order))
+        shadows = reorder_shadows(shadows, order)
+    first = attack.fit(shadows).score(reorder(target, order))
     np.testing.assert_allclose(np.sort(first), np.sort(scores))
 
 

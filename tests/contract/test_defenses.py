@@ -14,14 +14,14 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import DEFENSES
 from dynanoise.noise.fresh import Fresh
-from tests import build
+from tests.factories.outputs import logit_arrays, make_view, read_only_copy
 
 
 @cache
 def fitted(name: str, classes: int = 3) -> Defense:
     """A registered defense with its defaults, fitted to a model of so many classes."""
     component: Defense = DEFENSES.get(name)()
-    return component.fit(build.view(classes=classes))
+    return component.fit(make_view(classes=classes))
 
 
 @pytest.fixture(params=DEFENSES.names())
@@ -37,17 +37,17 @@ def defense(name: str) -> Defense:
 
 
 @pytest.mark.parametrize("name", DEFENSES.names())
-@given(rows=build.logits())
+@given(rows=logit_arrays())
 def test_answers_are_probabilities(name: str, rows: Float64) -> None:
     defense = fitted(name, rows.shape[-1])
-    answer = defense(build.read_only(rows), Fresh(0))
+    answer = defense(read_only_copy(rows), Fresh(0))
     assert answer.shape == rows.shape and answer.dtype == rows.dtype
     assert (answer >= 0).all()
     np.testing.assert_allclose(answer.sum(axis=-1), 1, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", DEFENSES.names())
-@given(rows=build.logits(largest=3, dtype=np.float32))
+@given(rows=logit_arrays(largest=3, dtype=np.float32))
 def test_declared_label_keeping_is_true(name: str, rows: Float64) -> None:
     defense = fitted(name, rows.shape[-1])
     if defense.keeps_labels:

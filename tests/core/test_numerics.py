@@ -11,10 +11,10 @@ from scipy import special, stats
 from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
-from tests import build
+from tests.factories.outputs import logit_arrays
 
 
-@given(build.logits(largest=200), st.floats(0.1, 50))
+@given(logit_arrays(largest=200), st.floats(0.1, 50))
 def test_softmax_and_log_softmax_equal_scipy(rows: Float64, temperature: float) -> None:
     np.testing.assert_allclose(
         numerics.softmax(rows, temperature),
@@ -29,7 +29,7 @@ def test_softmax_and_log_softmax_equal_scipy(rows: Float64, temperature: float) 
     )
 
 
-@given(build.logits(largest=np.finfo(np.float64).max))
+@given(logit_arrays(largest=np.finfo(np.float64).max))
 def test_any_finite_float64_gives_finite_normalised_rows(rows: Float64) -> None:
     probs = numerics.softmax(rows)
     np.testing.assert_allclose(probs.sum(axis=-1), 1, rtol=1e-12)
@@ -37,7 +37,7 @@ def test_any_finite_float64_gives_finite_normalised_rows(rows: Float64) -> None:
     assert np.isfinite(numerics.entropy(numerics.log_softmax(rows))).all()
 
 
-@given(build.logits())
+@given(logit_arrays())
 def test_entropy_equals_scipy(rows: Float64) -> None:
     np.testing.assert_allclose(
         numerics.entropy(numerics.log_softmax(rows)),
@@ -59,7 +59,7 @@ def test_two_class_closed_forms_hold_where_probabilities_saturate(gap: float) ->
     assert numerics.modified_entropy(rows, labels)[0] == pytest.approx(-2 * rest * log_p, rel=1e-11)
 
 
-@given(build.logits(largest=8), st.data())
+@given(logit_arrays(largest=8), st.data())
 def test_modified_entropy_equals_its_definition(rows: Float64, data: st.DataObject) -> None:
     """Song & Mittal's sum, written out entry by entry."""
     classes = rows.shape[1]
@@ -73,7 +73,7 @@ def test_modified_entropy_equals_its_definition(rows: Float64, data: st.DataObje
         assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
-@given(build.logits(largest=8), st.data())
+@given(logit_arrays(largest=8), st.data())
 def test_scaled_logit_and_hinge_equal_their_definitions(rows: Float64, data: st.DataObject) -> None:
     labels = np.array([data.draw(st.integers(0, rows.shape[1] - 1)) for _ in rows])
     for row, label, phi, margin in zip(
@@ -112,7 +112,7 @@ def test_bad_logits_are_named(bad: Float64, says: str) -> None:
         numerics.as_logits(bad)
 
 
-@given(build.logits(largest=1, dtype=np.float32), st.floats(0.5, 1000))
+@given(logit_arrays(largest=1, dtype=np.float32), st.floats(0.5, 1000))
 def test_favour_restores_the_argmax_that_rounding_lost(rows: Float64, temperature: float) -> None:
     """Float32 answers at a high temperature tie; the label must not move."""
     wide = rows.astype(np.float64)

@@ -11,8 +11,8 @@ import pytest
 from dynanoise.core.errors import InputError, QueryBudgetError
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Pool
-from tests import build
-from tests.build_pool import pool_outputs
+from tests.factories.attack_cases import pool_outputs, target_and_shadows
+from tests.factories.outputs import make_outputs, make_run
 
 
 @pytest.mark.parametrize(
@@ -34,18 +34,18 @@ from tests.build_pool import pool_outputs
 )
 def test_outputs_that_do_not_fit_together_are_refused(change: dict[str, Any], says: str) -> None:
     with pytest.raises(InputError, match=says):
-        replace(build.outputs(), **change)
+        replace(make_outputs(), **change)
 
 
 def test_outputs_are_read_only() -> None:
-    rows = build.outputs()
+    rows = make_outputs()
     for array in (rows.logits, rows.labels, rows.ids, rows.use):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
 
 
 def test_select_takes_the_same_examples_everywhere() -> None:
-    rows = build.outputs(models=3)
+    rows = make_outputs(models=3)
     chosen = rows.select(models=[2, 0], records=[5, 7])
     assert chosen.models == 2
     np.testing.assert_array_equal(chosen.logits, rows.logits[[2, 0]][:, [5, 7]])
@@ -55,7 +55,7 @@ def test_select_takes_the_same_examples_everywhere() -> None:
 
 
 def test_a_run_gives_each_model_its_own_view() -> None:
-    run = build.run()
+    run = make_run()
     for model in range(1 + run.shadows.models):
         view = run.view(model)
         assert view.members.models == view.reference.models == 1
@@ -81,14 +81,14 @@ def test_a_pool_s_parts_are_of_the_same_models() -> None:
 
 def test_an_attacker_has_no_membership_and_one_answer() -> None:
     assert not {"use", "members"} & set(Observation.__dataclass_fields__)
-    seen = build.target_and_shadows(0, 1.0)[0]
+    seen = target_and_shadows(0, 1.0)[0]
     with pytest.raises(QueryBudgetError, match="repeated each query 3 times"):
         seen.repeat(3)
 
 
 def test_shadow_rows_of_one_kind_are_refused() -> None:
     """The first shadow model alone is what three of the attacks learn from."""
-    shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
+    shadows = target_and_shadows(0, 1.0, count=10, models=2)[2]
     use = np.stack([np.ones(10), np.zeros(10)]).astype(np.int8)
     with pytest.raises(InputError, match="first 1 shadow models are on 10 members and 0 non-"):
         replace(shadows, use=use).rows(models=1)
@@ -96,7 +96,7 @@ def test_shadow_rows_of_one_kind_are_refused() -> None:
 
 
 def test_hidden_pairs_are_left_out_of_the_rows() -> None:
-    shadows = build.target_and_shadows(0, 1.0, count=10, models=2)[2]
+    shadows = target_and_shadows(0, 1.0, count=10, models=2)[2]
     use = shadows.use.copy()
     use[0, :4] = -1
     log_probs, labels, members = replace(shadows, use=use).rows()

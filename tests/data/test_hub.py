@@ -16,7 +16,7 @@ import pytest
 from dynanoise.core.errors import DataFileError, MissingDataError, MissingExtraError
 from dynanoise.data import catalog, hub, sources
 from dynanoise.data.datasets.cifar10 import cifar10
-from tests.training.build_files import (
+from tests.factories.data_files import (
     SENTENCES,
     TEST_SENTENCES,
     encoded,

@@ -10,7 +10,7 @@ import pytest
 
 from dynanoise.core.errors import DataFileError, InputError, MissingExtraError
 from dynanoise.data import catalog, images
-from tests.training.build_files import encoded, pixels, write_images
+from tests.factories.data_files import encoded, pixels, write_images
 
 IMAGES = pixels(4)
 

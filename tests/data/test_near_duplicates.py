@@ -25,7 +25,7 @@ from dynanoise.training.execution.executors import FromStore, InProcess  # noqa:
 from dynanoise.training.jobs import Job, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.build_designs import evaluate_pools  # noqa: E402
+from tests.factories.evaluations import evaluate_pools  # noqa: E402
 
 NEAR = NearDuplicates(shifts=((0, 1), (-2, 0)), noise=(1, 8), draws=1)
 

@@ -11,7 +11,7 @@ import pytest
 
 from dynanoise.core.errors import DataFileError, MissingDataError, MissingExtraError
 from dynanoise.data import hub, pretrained
-from tests.training import build_hf
+from tests.factories import checkpoints
 
 hub_library: Any = pytest.importorskip("huggingface_hub", reason="pip install 'dynanoise[hf]'")
 
@@ -34,7 +34,7 @@ class Served:
 
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
-    there = Served({"me/tiny": build_hf.write(tmp_path / "tiny")}, tmp_path / "snapshots")
+    there = Served({"me/tiny": checkpoints.write(tmp_path / "tiny")}, tmp_path / "snapshots")
     monkeypatch.setattr(hub_library, "snapshot_download", there)
     monkeypatch.setattr(hub, "reachable", lambda: True)
     monkeypatch.chdir(tmp_path)
@@ -42,7 +42,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Served:
 
 
 def test_a_folder_has_its_own_name_and_the_digest_of_its_files(tmp_path: Path) -> None:
-    tiny = build_hf.write(tmp_path / "tiny")
+    tiny = checkpoints.write(tmp_path / "tiny")
     found = pretrained.find(str(tiny))
     assert (found.name, found.folder) == ("tiny", tiny)
     assert found.revision == pretrained.revision(tiny)
@@ -63,7 +63,7 @@ def test_a_model_of_the_hub_has_its_commit(served: Served) -> None:
 
 
 def test_a_folder_goes_before_the_hub(served: Served, tmp_path: Path) -> None:
-    build_hf.write(tmp_path / "me" / "tiny")
+    checkpoints.write(tmp_path / "me" / "tiny")
     assert pretrained.find("me/tiny").revision.startswith("sha256:") and not served.asked
 
 
@@ -92,7 +92,7 @@ def test_what_is_nowhere_is_named(served: Served, tmp_path: Path) -> None:
 def test_without_the_libraries_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = build_hf.write(tmp_path / "tiny")
+    tiny = checkpoints.write(tmp_path / "tiny")
     for name in ("transformers", "tokenizers", "huggingface_hub"):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(MissingExtraError, match=r"pip install 'dynanoise\[hf\]'"):

@@ -18,7 +18,7 @@ from dynanoise.data.datasets.cifar10 import CIFAR10, cifar10
 from dynanoise.data.datasets.imagenet10 import imagenet10
 from dynanoise.data.datasets.sst2 import sst2
 from dynanoise.data.hub_layout import Part
-from tests.training.build_files import SENTENCES, TEST_SENTENCES, pixels, write_images, write_texts
+from tests.factories.data_files import SENTENCES, TEST_SENTENCES, pixels, write_images, write_texts
 
 
 @pytest.fixture(autouse=True)
@@ -213,7 +213,7 @@ def test_files_that_are_no_parquet_or_another_layout_are_named(tmp_path: Path) -
 
 
 def test_damaged_images_and_mixed_sizes_are_named(tmp_path: Path) -> None:
-    from tests.training.build_files import arrow, image_table, parquet
+    from tests.factories.data_files import arrow, image_table, parquet
 
     put(tmp_path, 0, "cifar10")
     train = tmp_path / "cifar10" / "train-00000-of-00001.parquet"

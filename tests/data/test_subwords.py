@@ -15,13 +15,13 @@ from dynanoise.core.errors import DataFileError, MissingExtraError
 from dynanoise.data import cache, catalog, hub_layout
 from dynanoise.data.datasets.sst2 import sst2
 from dynanoise.data.text import Subwords
-from tests.training import build_files, build_hf
-from tests.training.build_hf import KINDS, SENTENCES, SIZE
+from tests.factories import checkpoints, data_files
+from tests.factories.checkpoints import KINDS, SENTENCES, SIZE
 
 
 @pytest.fixture
 def subwords(tmp_path: Path) -> Subwords:
-    return Subwords.of(str(build_hf.write(tmp_path / "tiny")))
+    return Subwords.of(str(checkpoints.write(tmp_path / "tiny")))
 
 
 def test_ids_count_from_one_and_special_tokens_stay(subwords: Subwords) -> None:
@@ -43,15 +43,15 @@ def test_long_texts_are_cut_and_keep_their_end(subwords: Subwords) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_they_are_the_tokenizers_own(tmp_path: Path, kind: str) -> None:
-    tokens = Subwords.of(str(build_hf.write(tmp_path / kind, kind))).encode(SENTENCES)
+    tokens = Subwords.of(str(checkpoints.write(tmp_path / kind, kind))).encode(SENTENCES)
     for row, sentence in zip(tokens, SENTENCES, strict=True):
-        expected = build_hf.tokenizer(kind)(sentence)["input_ids"]
+        expected = checkpoints.tokenizer(kind)(sentence)["input_ids"]
         assert (row[row > 0] - 1).tolist() == expected and not row[len(expected) :].any()
 
 
 def test_no_row_is_padding_alone(tmp_path: Path) -> None:
     """Where a tokenizer puts nothing around a text, an empty one is an unknown word."""
-    tokens = Subwords.of(str(build_hf.write(tmp_path / "gpt2", "gpt2"))).encode(["", "a film"])
+    tokens = Subwords.of(str(checkpoints.write(tmp_path / "gpt2", "gpt2"))).encode(["", "a film"])
     assert tokens.tolist() == [[2, 0], [5, 7]]
 
 
@@ -63,12 +63,12 @@ def texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "validation": (["a film"], [1]),
         "test": (["good bad"], [-1]),
     }
-    build_files.write_texts(tmp_path / "data" / "sst2", parts)
+    data_files.write_texts(tmp_path / "data" / "sst2", parts)
     return tmp_path / "data"
 
 
 def test_a_data_set_by_a_tokenizer(texts: Path, tmp_path: Path) -> None:
-    tiny = str(build_hf.write(tmp_path / "tiny"))
+    tiny = str(checkpoints.write(tmp_path / "tiny"))
     expected = Subwords.of(tiny).encode([*SENTENCES, "a film"])
     for data in (
         sst2(texts, tokenizer=tiny),
@@ -85,10 +85,10 @@ def test_a_data_set_by_a_tokenizer(texts: Path, tmp_path: Path) -> None:
 def test_the_cache_knows_a_tokenizer_by_what_is_in_it(
     texts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tiny = build_hf.write(tmp_path / "tiny")
+    tiny = checkpoints.write(tmp_path / "tiny")
     first = sst2(texts, tokenizer=str(tiny))
     elsewhere = Path(shutil.copytree(tiny, tmp_path / "elsewhere" / "copy"))
-    build_hf.write(elsewhere, seed=1)  # other weights, which make no tokens
+    checkpoints.write(elsewhere, seed=1)  # other weights, which make no tokens
     with monkeypatch.context() as patch:
         patch.setattr(hub_layout, "_decode", lambda *args: pytest.fail("decoded again"))
         assert sst2(texts, tokenizer=str(elsewhere)).digest == first.digest
@@ -106,7 +106,7 @@ def test_the_cache_knows_a_tokenizer_by_what_is_in_it(
 def test_other_versions_of_the_library_decode_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    how = hub_layout.Decoding(tokenizer=str(build_hf.write(tmp_path / "tiny")))
+    how = hub_layout.Decoding(tokenizer=str(checkpoints.write(tmp_path / "tiny")))
     before = how.key
     # The library replaces its own module after it was imported.
     monkeypatch.setattr(sys.modules["transformers"], "__version__", "5.99")
@@ -120,7 +120,7 @@ def test_data_without_a_tokenizer_keep_their_key() -> None:
 
 
 def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
-    tiny = build_hf.write(tmp_path / "tiny")
+    tiny = checkpoints.write(tmp_path / "tiny")
     (tiny / "tokenizer.json").unlink()
     with pytest.raises(DataFileError, match=r"^transformers cannot read tiny \(ValueError: "):
         Subwords.of(str(tiny))
@@ -132,7 +132,7 @@ def test_a_folder_without_a_tokenizer_is_named(tmp_path: Path) -> None:
 def test_without_the_library_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, texts: Path
 ) -> None:
-    tiny: Any = build_hf.write(tmp_path / "tiny")
+    tiny: Any = checkpoints.write(tmp_path / "tiny")
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'dynanoise\[hf\]'"):
         sst2(texts, tokenizer=str(tiny))

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError, MissingExtraError
 from dynanoise.core.registry import DATASETS
 from dynanoise.data import catalog, tables
-from tests.training.build_files import arrow, parquet
+from tests.factories.data_files import arrow, parquet
 
 X = np.array([[1.0, 2.5], [3.0, -1.0], [0.0, 7.0]])
 ONES = np.ones((4, 2))

@@ -14,7 +14,7 @@ from dynanoise.core.numerics import Float64, softmax
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.metrics.utility import calibration_error, utility_metrics
-from tests import build
+from tests.factories.outputs import make_view
 
 
 def view_of(logits: Float64, labels: Any) -> View:
@@ -112,4 +112,4 @@ def test_the_fitted_are_values_and_do_not_share_the_callers_array() -> None:
     one = CalibratedLabel(given_array)
     given_array[0] = 0.1
     assert one == CalibratedLabel(np.array([0.5, 0.75])) != CalibratedLabel(given_array)
-    assert one.fit(build.view(classes=2)) != one
+    assert one.fit(make_view(classes=2)) != one

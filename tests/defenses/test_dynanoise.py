@@ -17,7 +17,7 @@ from dynanoise.core.registry import SENSITIVITIES
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
 from dynanoise.noise.fresh import Fresh
-from tests import build
+from tests.factories.outputs import LARGEST_FLOAT32, logit_arrays, make_view
 
 SETTINGS = st.builds(
     DynaNoise,
@@ -68,7 +68,7 @@ def test_uniform_is_0_and_one_hot_is_1(name: str, classes: int) -> None:
 
 
 @pytest.mark.parametrize("name", SENSITIVITIES.names())
-@given(rows=build.logits(), constant=st.floats(-100, 100))
+@given(rows=logit_arrays(), constant=st.floats(-100, 100))
 def test_sensitivity_is_in_0_1_and_ignores_a_constant(
     name: str, rows: Float64, constant: float
 ) -> None:
@@ -78,7 +78,7 @@ def test_sensitivity_is_in_0_1_and_ignores_a_constant(
     np.testing.assert_allclose(SENSITIVITIES.get(name)(rows + constant), found, atol=1e-9)
 
 
-@given(build.logits())
+@given(logit_arrays())
 def test_entropy_sensitivity_equals_its_definition(rows: Float64) -> None:
     probs = special.softmax(rows, axis=-1)
     expected = 1 - special.entr(probs).sum(axis=-1) / np.log(rows.shape[1])
@@ -99,7 +99,7 @@ def test_the_other_sensitivities_equal_their_definitions() -> None:
 # --- variance ------------------------------------------------------------------------------------
 
 
-@given(SETTINGS, build.logits())
+@given(SETTINGS, logit_arrays())
 def test_variance_is_within_its_bounds(defense: DynaNoise, rows: Float64) -> None:
     variance = defense.variance(rows)
     assert (variance >= defense.base_variance).all()
@@ -107,7 +107,7 @@ def test_variance_is_within_its_bounds(defense: DynaNoise, rows: Float64) -> Non
     assert (variance <= largest * (1 + 1e-12)).all()
 
 
-@given(build.logits(), st.floats(0, 2))
+@given(logit_arrays(), st.floats(0, 2))
 def test_lambda_0_is_the_same_noise_for_every_row(rows: Float64, base: float) -> None:
     assert (DynaNoise(base_variance=base, lambda_scale=0).variance(rows) == base).all()
 
@@ -122,7 +122,7 @@ def test_sure_answers_get_more_noise() -> None:
 # --- answers -------------------------------------------------------------------------------------
 
 
-@given(SETTINGS, build.logits(largest=10), st.floats(-50, 50))
+@given(SETTINGS, logit_arrays(largest=10), st.floats(-50, 50))
 def test_a_constant_on_a_row_changes_nothing(
     defense: DynaNoise, rows: Float64, constant: float
 ) -> None:
@@ -130,7 +130,7 @@ def test_a_constant_on_a_row_changes_nothing(
     np.testing.assert_allclose(plain, moved, atol=1e-9)
 
 
-@given(build.logits(), st.floats(0.1, 50), st.integers(1, 3))
+@given(logit_arrays(), st.floats(0.1, 50), st.integers(1, 3))
 def test_no_variance_is_a_tempered_softmax(rows: Float64, temperature: float, m: int) -> None:
     defense = DynaNoise(base_variance=0, temperature=temperature, samples=m)
     np.testing.assert_allclose(
@@ -138,7 +138,7 @@ def test_no_variance_is_a_tempered_softmax(rows: Float64, temperature: float, m:
     )
 
 
-@given(build.logits(), st.floats(0.01, 2), st.floats(0.1, 100), st.floats(0.1, 100))
+@given(logit_arrays(), st.floats(0.01, 2), st.floats(0.1, 100), st.floats(0.1, 100))
 def test_with_one_draw_temperature_never_moves_the_argmax(
     rows: Float64, base: float, first: float, second: float
 ) -> None:
@@ -149,7 +149,7 @@ def test_with_one_draw_temperature_never_moves_the_argmax(
     np.testing.assert_array_equal(answers[0].argmax(-1), answers[1].argmax(-1))
 
 
-@given(build.logits(largest=1, dtype=np.float32), st.floats(1, 1000), st.sampled_from([0.0, 1e-9]))
+@given(logit_arrays(largest=1, dtype=np.float32), st.floats(1, 1000), st.sampled_from([0.0, 1e-9]))
 def test_float32_rounding_does_not_move_the_argmax_of_the_noisy_logits(
     rows: npt.NDArray[np.float32], temperature: float, base: float
 ) -> None:
@@ -160,7 +160,7 @@ def test_float32_rounding_does_not_move_the_argmax_of_the_noisy_logits(
     np.testing.assert_array_equal(defense(rows, Fresh(0)).argmax(-1), noisy.argmax(-1))
 
 
-@given(build.logits(), st.floats(0.1, 5), st.integers(2, 5))
+@given(logit_arrays(), st.floats(0.1, 5), st.integers(2, 5))
 def test_several_samples_are_the_mean_of_single_answers(
     rows: Float64, temperature: float, samples: int
 ) -> None:
@@ -172,7 +172,7 @@ def test_several_samples_are_the_mean_of_single_answers(
     np.testing.assert_allclose(defense(rows, Fresh(7)), np.mean(singles, axis=0), atol=1e-12)
 
 
-@given(SETTINGS, build.logits(largest=build.LARGEST_FLOAT32, dtype=np.float32))
+@given(SETTINGS, logit_arrays(largest=LARGEST_FLOAT32, dtype=np.float32))
 def test_logits_near_the_float32_limits_give_finite_normalised_rows(
     defense: DynaNoise, rows: npt.NDArray[np.float32]
 ) -> None:
@@ -189,7 +189,7 @@ def test_noise_is_not_lost_beside_huge_logits() -> None:
     assert first.std() > 0.1
 
 
-@given(build.logits(largest=20, dtype=np.float32))
+@given(logit_arrays(largest=20, dtype=np.float32))
 def test_float32_and_float64_agree(rows: npt.NDArray[np.float32]) -> None:
     narrow = DynaNoise()(rows, Fresh(0))
     wide = DynaNoise()(rows.astype(np.float64), Fresh(0))
@@ -246,7 +246,7 @@ def test_one_sigma_a_row_and_independent_noise_a_class() -> None:
     assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(20_000)
 
 
-@given(build.logits(largest=4))
+@given(logit_arrays(largest=4))
 def test_everything_after_the_draw_is_computed_from_its_base(rows: Float64) -> None:
     """Two rows of one cell get one answer: their difference would be a clean difference."""
     defense = DynaNoise(0.3, 2.0, 10.0)
@@ -266,7 +266,7 @@ def test_what_is_no_noise_source_is_named(bad: Any) -> None:
 # --- undoing it ----------------------------------------------------------------------------------
 
 
-@given(build.logits(largest=10), st.floats(0.5, 20))
+@given(logit_arrays(largest=10), st.floats(0.5, 20))
 def test_for_one_draw_the_temperature_is_undone_exactly(rows: Float64, temperature: float) -> None:
     defense = DynaNoise(0.3, 2.0, temperature)
     undone = defense.undo(np.log(defense(rows, Fresh(3))))
@@ -312,7 +312,7 @@ def test_an_unknown_sensitivity_is_named() -> None:
 
 def test_static_matches_the_mean_variance_of_held_out_non_members() -> None:
     match = DynaNoise(0.3, 2.0, 10.0)
-    view = build.view()
+    view = make_view()
     fitted = Static(match).fit(view)
     expected = match.variance(view.reference.logits[0, :, 0]).mean()
     assert fitted == DynaNoise(float(expected), 0.0, 10.0)

@@ -18,12 +18,12 @@ from dynanoise.core.numerics import Float64
 from dynanoise.defenses.hamp import HAMP
 from dynanoise.evaluation.provenance import describe
 from dynanoise.noise.fresh import Fresh
-from tests import build
-from tests.noise.build_keyed import keyed
+from tests.factories.keyed_noise import keyed
+from tests.factories.outputs import logit_arrays, make_view
 
 CLASSES = 4
 RANDOM = np.random.default_rng(0).normal(0, 2, (25, CLASSES))
-FITTED = HAMP().fit(replace(build.view(classes=CLASSES), random=RANDOM))
+FITTED = HAMP().fit(replace(make_view(classes=CLASSES), random=RANDOM))
 
 TIED = hnp.arrays(
     np.float64, st.tuples(st.integers(1, 6), st.just(CLASSES)), elements=st.integers(-2, 2)
@@ -79,7 +79,7 @@ def test_the_order_is_kept_and_ties_go_by_the_class_index(dtype: Any, rows: Floa
         assert given_row.argmax() == ranked[0] == row.argmax()
 
 
-@given(rows=build.logits(classes=CLASSES), other=TIED, dtype=st.sampled_from(["f4", "f8"]))
+@given(rows=logit_arrays(classes=CLASSES), other=TIED, dtype=st.sampled_from(["f4", "f8"]))
 def test_the_numbers_do_not_depend_on_the_query(rows: Float64, other: Float64, dtype: str) -> None:
     """Bit for bit, even for a model whose random scores all tie."""
     count = min(len(rows), len(other))
@@ -171,7 +171,7 @@ def test_a_view_without_random_answers_is_refused(
     random: npt.NDArray[Any] | None, says: str
 ) -> None:
     with pytest.raises(InputError, match=says):
-        HAMP().fit(replace(build.view(), random=random))
+        HAMP().fit(replace(make_view(), random=random))
 
 
 @pytest.mark.parametrize(

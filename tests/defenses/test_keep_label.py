@@ -18,8 +18,8 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
 from dynanoise.metrics.utility import utility_metrics
 from dynanoise.noise.fresh import Fresh
-from tests import build
-from tests.noise.build_keyed import keyed, rows
+from tests.factories.keyed_noise import keyed, rows
+from tests.factories.outputs import LARGEST_FLOAT32, logit_arrays, make_view
 
 SETTINGS = st.builds(
     DynaNoise,
@@ -29,14 +29,14 @@ SETTINGS = st.builds(
     samples=st.integers(1, 3),
     keep_label=st.just(True),
 )
-TIED = build.logits(largest=2).map(np.round)
+TIED = logit_arrays(largest=2).map(np.round)
 
 
 def noises(width: float = 3.0) -> list[Any]:
     return [Fresh(0), keyed(width)]
 
 
-@given(SETTINGS, st.one_of(build.logits(), TIED), st.sampled_from([np.float32, np.float64]))
+@given(SETTINGS, st.one_of(logit_arrays(), TIED), st.sampled_from([np.float32, np.float64]))
 def test_the_label_is_the_models_own_also_where_logits_or_answers_tie(
     defense: DynaNoise, logits: Float64, dtype: Any
 ) -> None:
@@ -61,14 +61,14 @@ def test_the_label_is_kept_where_rounding_makes_all_answers_tie(base: float, sam
         np.testing.assert_array_equal(answer.argmax(axis=-1), logits.argmax(axis=-1))
 
 
-@given(build.logits(largest=build.LARGEST_FLOAT32, dtype=np.float32))
+@given(logit_arrays(largest=LARGEST_FLOAT32, dtype=np.float32))
 def test_extreme_logits_keep_their_label(logits: npt.NDArray[np.float32]) -> None:
     for noise in noises(1e3):
         answer = DynaNoise(keep_label=True)(logits, noise)
         np.testing.assert_array_equal(answer.argmax(axis=-1), logits.argmax(axis=-1))
 
 
-@given(SETTINGS, build.logits(largest=5))
+@given(SETTINGS, logit_arrays(largest=5))
 def test_an_answer_is_the_other_one_with_two_entries_exchanged(
     defense: DynaNoise, logits: Float64
 ) -> None:
@@ -123,7 +123,7 @@ def test_exchanged_entries_do_not_average_to_the_logits() -> None:
 
 def test_static_noise_of_such_a_setting_keeps_labels_as_well() -> None:
     static = Static(DynaNoise(keep_label=True))
-    assert static.keeps_labels and static.fit(build.view()).keep_label
+    assert static.keeps_labels and static.fit(make_view()).keep_label
 
 
 @pytest.mark.parametrize("bad", [1, "yes", None])

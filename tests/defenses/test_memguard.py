@@ -21,7 +21,6 @@ from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.memguard_classifier import Classifier
 from dynanoise.evaluation.provenance import describe
 from dynanoise.noise.fresh import Fresh
-from tests import build
 from tests.defenses.memguard_reference import (
     CLASSES,
     FITTED,
@@ -33,6 +32,7 @@ from tests.defenses.memguard_reference import (
     reference_proposal,
     wild,
 )
+from tests.factories.outputs import logit_arrays
 
 # --- the classifier ------------------------------------------------------------------------------
 
@@ -139,7 +139,7 @@ def test_a_row_is_left_alone_where_g_is_undecided_or_has_no_slope() -> None:
 
 
 @settings(max_examples=30)
-@given(build.logits(largest=20, classes=CLASSES, dtype=np.float32), st.floats(0, 3))
+@given(logit_arrays(largest=20, classes=CLASSES, dtype=np.float32), st.floats(0, 3))
 def test_labels_are_kept_and_rows_are_probabilities(
     rows: npt.NDArray[np.float32], epsilon: float
 ) -> None:

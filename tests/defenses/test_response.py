@@ -15,7 +15,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.response import check_axis, defend, system_noise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.fresh import Fresh
-from tests import build
+from tests.factories.outputs import logit_arrays, read_only_copy
 
 
 def ask(rows: Any, kind: str) -> Any:
@@ -23,11 +23,11 @@ def ask(rows: Any, kind: str) -> Any:
     return defend(rows, Temperature(2), Fresh(0), class_axis=-1, kind=kind)
 
 
-@given(rows=build.logits(), axis=st.integers(-3, 2))
+@given(rows=logit_arrays(), axis=st.integers(-3, 2))
 def test_classes_may_be_on_any_axis(rows: Float64, axis: int) -> None:
     stacked = np.stack([rows, rows[::-1]])
     moved = np.moveaxis(stacked, -1, axis)
-    found = defend(build.read_only(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
+    found = defend(read_only_copy(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
     expected = np.moveaxis(DynaNoise()(stacked, Fresh(0)), -1, axis)
     np.testing.assert_array_equal(found, expected)
 

@@ -26,7 +26,7 @@ from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_one_run
 from dynanoise.training.schedule import Schedule
-from tests.build_designs import evaluate_pools
+from tests.factories.evaluations import evaluate_pools
 
 IDS = np.arange(1000, 1600)
 

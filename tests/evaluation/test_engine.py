@@ -15,8 +15,8 @@ from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.engine import open_measurements
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.protocols import adaptive, single_model
-from tests.build_designs import evaluate_alone, evaluate_pools, made_up
-from tests.build_evidence import pool_records
+from tests.factories.evaluations import evaluate_alone, evaluate_pools, made_up
+from tests.factories.evidence import pool_records
 
 ROWS = (
     *controls(DynaNoise(4, 1, 10)),

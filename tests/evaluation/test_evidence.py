@@ -22,8 +22,8 @@ from dynanoise.evaluation.protocols import adaptive
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.utility import calibration_error
-from tests.build_designs import ATTACKS, evaluate_pools, made_up
-from tests.build_evidence import pool_records
+from tests.factories.evaluations import ATTACKS, evaluate_pools, made_up
+from tests.factories.evidence import pool_records
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,7 @@ from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
-from tests import build
-from tests.build_designs import (
+from tests.factories.evaluations import (
     ATTACKS,
     by_name,
     evaluate_alone,
@@ -33,6 +32,7 @@ from tests.build_designs import (
     evaluate_runs,
     made_up,
 )
+from tests.factories.outputs import make_outputs, make_run
 
 CELLS = Method("cells", DynaNoise(4.0, 1.0, 10.0), cell_width=6.0)
 BARE = Method("bare", DynaNoise(0.0, temperature=2.0, keep_label=True), cell_width=6.0)
@@ -86,7 +86,7 @@ def test_a_model_has_one_key_and_every_model_and_role_another() -> None:
 
 
 def test_256_queries_need_one_answer(calls: list[Any]) -> None:
-    rows = build.outputs()
+    rows = make_outputs()
     seen = observe(DynaNoise(), rows, noise(0, "target"), repeats=256)
     assert seen.constant
     further = np.concatenate(list(seen.repeat(255)), axis=1)
@@ -136,7 +136,7 @@ def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[An
 
 def test_in_the_papers_layout_target_and_shadows_have_keys_of_their_own(calls: list[Any]) -> None:
     aware = AttackProtocol("aware", "paper_split", ThreatModel("aware", True, 4), PAPER.attacks)
-    found = evaluate_runs({"plain": build.run()}, [NONE, CELLS], aware)
+    found = evaluate_runs({"plain": make_run()}, [NONE, CELLS], aware)
     assert len(calls) == 1 + 3 + 2  # the target once, three shadows, test data and members
     assert len({used.key.root() for used in calls}) == 1 + 3
     assert found[-1].defense["noise"]["name"] == "keyed"

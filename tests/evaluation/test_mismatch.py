@@ -15,7 +15,7 @@ from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.outputs import Pool
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.protocols import MISMATCHED, PAPER, adaptive, mismatched, parse_protocol
-from tests.build_designs import evaluate_pools, made_up
+from tests.factories.evaluations import evaluate_pools, made_up
 
 NONE = Method("none", undefended())
 ATTACKS = ("lira", "threshold", "scale_aligned(attack=threshold)")

@@ -25,15 +25,15 @@ from dynanoise.evaluation.paper_split import draw_equal_numbers
 from dynanoise.evaluation.protocols import PAPER
 from dynanoise.evaluation.provenance import describe
 from dynanoise.metrics.midput import midput
-from tests import build
-from tests.build_designs import by_name, evaluate_runs
+from tests.factories.evaluations import by_name, evaluate_runs
+from tests.factories.outputs import make_outputs, make_run
 
 METHODS = controls(DynaNoise(0.3, 2.0, 10.0))
 AWARE = AttackProtocol("aware", "paper_split", ThreatModel("aware", True, repeats=2), PAPER.attacks)
 
 
 def results(protocol: AttackProtocol = PAPER, **changes: Any) -> list[Result]:
-    return evaluate_runs({"plain": build.run(**changes)}, METHODS, protocol)
+    return evaluate_runs({"plain": make_run(**changes)}, METHODS, protocol)
 
 
 def test_every_method_meets_every_attack_and_utility() -> None:
@@ -56,7 +56,7 @@ def test_a_subset_of_attacks_gives_the_same_numbers() -> None:
 
 
 def test_equal_numbers_are_scored() -> None:
-    rows = build.outputs(records=100, members=70)
+    rows = make_outputs(records=100, members=70)
     chosen = draw_equal_numbers(rows, seed=0)
     assert rows.use[0, chosen].sum() == 30 and len(chosen) == 60
     assert (np.diff(chosen) > 0).all()
@@ -130,7 +130,7 @@ def test_the_aware_attackers_noise_is_not_the_targets() -> None:
             return log_probs
 
     spied = (Method("none", undefended()), Method("spy", Spy()))
-    list(evaluate_runs({"plain": build.run()}, spied, AWARE))
+    list(evaluate_runs({"plain": make_run()}, spied, AWARE))
     # Three shadows and the target, each asked twice, test data and members; none used twice.
     assert len(sources) == 10 and len(set(sources)) == 10
 
@@ -147,10 +147,10 @@ def test_defenses_are_fitted_to_each_model_of_an_aware_attacker() -> None:
             return self
 
     methods = (Method("none", Fitted(1.0)),)
-    list(evaluate_runs({"plain": build.run()}, methods, PAPER))
+    list(evaluate_runs({"plain": make_run()}, methods, PAPER))
     assert views == [0]
     views.clear()
-    list(evaluate_runs({"plain": build.run()}, methods, AWARE))
+    list(evaluate_runs({"plain": make_run()}, methods, AWARE))
     assert views == [0, 100, 100, 100]
 
 
@@ -170,13 +170,13 @@ def test_noise_differs_between_methods_seeds_and_splits() -> None:
     keys = [("a", 0, "made up"), ("b", 0, "made up"), ("a", 1, "made up"), ("a", 0, "other")]
     for key in keys:
         name, seed, split = key
-        run = replace(build.run(), seed=seed, split=split)
+        run = replace(make_run(), seed=seed, split=split)
         list(evaluate_runs({"plain": run}, (Method(name, Spy(1.0, key)),), PAPER))
     assert len(set(drawn.values())) == len(keys)
 
 
 def test_utility_is_counted_on_test_data_and_members() -> None:
-    run = build.run()
+    run = make_run()
     metrics = by_name(results())["none", None].metrics
 
     def right(outputs: Outputs) -> float:
@@ -191,7 +191,7 @@ def test_methods_need_names_of_their_own() -> None:
     twice = (Method("a", undefended()), Method("a", Temperature(2)))
     for methods in (twice, ()):
         with pytest.raises(InputError, match="each with a name of its own"):
-            list(evaluate_runs({"plain": build.run()}, methods, PAPER))
+            list(evaluate_runs({"plain": make_run()}, methods, PAPER))
 
 
 def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
@@ -208,7 +208,7 @@ def test_an_aware_attacker_is_handed_what_undoes_the_defense() -> None:
             undone[self.protocol] = observed.undo(observed.log_probs)
             return observed.log_probs[:, 0, 0]
 
-    run, methods = build.run(), (Method("temperature", Temperature(4.0)),)
+    run, methods = make_run(), (Method("temperature", Temperature(4.0)),)
     scored = run.target.select(records=draw_equal_numbers(run.target, run.seed))
     clean = scored.logits[0].astype(np.float64)
     clean -= clean.mean(axis=-1, keepdims=True)
@@ -232,7 +232,7 @@ def test_fitted_arrays_are_recorded_by_their_digest() -> None:
 
 
 def test_methods_of_another_recipe_use_its_models() -> None:
-    runs = {"plain": build.run(leak=0.0), "other": build.run(leak=4.0)}
+    runs = {"plain": make_run(leak=0.0), "other": make_run(leak=4.0)}
     methods = (
         Method("none", undefended()),
         Method("other", undefended(), recipe="other"),
@@ -250,8 +250,8 @@ def test_only_an_aware_attacker_uses_shadows_of_the_methods_recipe() -> None:
     )
 
     def metrics(protocol: AttackProtocol, shadows_seed: int) -> list[Any]:
-        other = replace(build.run(), shadows=build.run(seed=shadows_seed).shadows)
-        runs = {"plain": build.run(), "other": other}
+        other = replace(make_run(), shadows=make_run(seed=shadows_seed).shadows)
+        runs = {"plain": make_run(), "other": other}
         return [one.metrics for one in evaluate_runs(runs, methods, protocol)]
 
     assert metrics(PAPER, 50) == metrics(PAPER, 60)
@@ -261,7 +261,7 @@ def test_only_an_aware_attacker_uses_shadows_of_the_methods_recipe() -> None:
 
 @pytest.mark.parametrize("protocol", [PAPER, AWARE])
 def test_nothing_is_written_into_a_run(protocol: AttackProtocol) -> None:
-    run = build.run()
+    run = make_run()
     before = [part.logits.copy() for part in (run.target, run.shadows, run.test, run.reference)]
     list(evaluate_runs({"plain": run}, METHODS, protocol))
     after = [run.target, run.shadows, run.test, run.reference]

@@ -15,7 +15,7 @@ from dynanoise.defenses.temperature import Temperature
 from dynanoise.evaluation import responses as module
 from dynanoise.evaluation.responses import observe, observe_shadows, observe_undefended
 from dynanoise.noise.fresh import Fresh
-from tests import build
+from tests.factories.outputs import make_outputs
 
 
 def noise(purpose: str) -> Noise:
@@ -23,7 +23,7 @@ def noise(purpose: str) -> Noise:
 
 
 def test_the_first_answer_is_the_defense_in_float64() -> None:
-    rows = build.outputs()
+    rows = make_outputs()
     seen = observe(DynaNoise(), rows, noise)
     direct = DynaNoise()(rows.logits[0].astype(np.float64), noise("first"))
     np.testing.assert_array_equal(seen.log_probs, np.log(direct))
@@ -35,7 +35,7 @@ def test_further_answers_come_in_chunks_of_consecutive_examples(
     numbers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", numbers)
-    rows = build.outputs(records=40, classes=3)
+    rows = make_outputs(records=40, classes=3)
     seen = observe(Temperature(2), rows, noise, repeats=5)
     chunks = list(seen.repeat(4))
     assert all(chunk.shape[0] == 4 and chunk.shape[2:] == (1, 3) for chunk in chunks)
@@ -51,7 +51,7 @@ def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
     """ask(a) is a prefix of ask(b), over several chunks and for defenses of several samples."""
     monkeypatch.setattr(module, "_BLOCK_NUMBERS", 50)
     defense = DynaNoise(samples=samples)
-    seen = observe(defense, build.outputs(records=40), noise, repeats=6)
+    seen = observe(defense, make_outputs(records=40), noise, repeats=6)
     most = np.concatenate(list(seen.repeat(5)), axis=1)
     for count in range(1, 6):
         fewer = np.concatenate(list(seen.repeat(count)), axis=1)
@@ -59,14 +59,14 @@ def test_asking_in_any_way_gives_no_answers_beyond_the_budget(
     everything = np.concatenate([most, seen.log_probs[None]])
     assert len(np.unique(everything.reshape(6, -1), axis=0)) == 6
     # No normals are used for two examples either: equal logits get answers of their own.
-    same = build.outputs(records=40)
+    same = make_outputs(records=40)
     same = replace(same, logits=np.zeros_like(same.logits))
     answers = np.concatenate(list(observe(defense, same, noise, repeats=6).repeat(5)), axis=1)
     assert len(np.unique(answers.reshape(-1, 3), axis=0)) == 5 * 40
 
 
 def test_the_budget_holds_and_is_stated() -> None:
-    seen = observe(DynaNoise(), build.outputs(), noise, repeats=3)
+    seen = observe(DynaNoise(), make_outputs(), noise, repeats=3)
     assert seen.query_budget == 3
     for count in (0, 3, 4):
         with pytest.raises(QueryBudgetError, match=f"asked for {count} .* allows 2"):
@@ -74,20 +74,20 @@ def test_the_budget_holds_and_is_stated() -> None:
 
 
 def test_no_records_give_no_answers() -> None:
-    seen = observe(DynaNoise(), build.outputs().select(records=slice(0, 0)), noise, repeats=3)
+    seen = observe(DynaNoise(), make_outputs().select(records=slice(0, 0)), noise, repeats=3)
     assert seen.log_probs.shape == (0, 1, 3)
     assert list(seen.repeat(2)) == []
 
 
 def test_a_single_answer_allows_no_repeats() -> None:
     with pytest.raises(QueryBudgetError, match="allows 0"):
-        observe(DynaNoise(), build.outputs(), noise).repeat(1)
+        observe(DynaNoise(), make_outputs(), noise).repeat(1)
 
 
 def test_repeats_average_fresh_noise_away() -> None:
     """The error of the recovered logits falls as 1 / sqrt(Q): the honest limit of fresh noise."""
     defense = DynaNoise()
-    rows = build.outputs(records=400)
+    rows = make_outputs(records=400)
     truth = rows.logits[0, :, 0].astype(np.float64)
     truth -= truth.mean(axis=-1, keepdims=True)
     seen = observe(defense, rows, noise, repeats=65)
@@ -98,7 +98,7 @@ def test_repeats_average_fresh_noise_away() -> None:
 
 
 def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
-    rows = build.outputs(models=3)
+    rows = make_outputs(models=3)
     shadows = observe_shadows(
         [DynaNoise()] * 3, rows, lambda model: lambda purpose: noise(f"shadow {model} {purpose}")
     )
@@ -111,7 +111,7 @@ def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
 
 
 def test_undefended_shadows_are_the_models_own_answers() -> None:
-    rows = build.outputs(models=2)
+    rows = make_outputs(models=2)
     seen = observe_undefended(rows)
     probs = np.exp(rows.logits[1].astype(np.float64))
     np.testing.assert_allclose(

@@ -23,7 +23,7 @@ from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import Trial, attack_trials
 from dynanoise.metrics.bootstrap import bootstrap
 from dynanoise.noise.fresh import Fresh
-from tests.build_designs import ATTACKS, by_name, evaluate_pools, made_up
+from tests.factories.evaluations import ATTACKS, by_name, evaluate_pools, made_up
 
 
 def noise(model: int, role: str) -> NoiseSource:

@@ -34,7 +34,7 @@ from dynanoise.evaluation.shards import (
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.roc import roc
-from tests.build_pool import pool_outputs
+from tests.factories.attack_cases import pool_outputs
 
 MODELS, RECORDS = 12, 230
 """Some of the records have too few shadow models, and the last part is a smaller one."""

@@ -12,9 +12,8 @@ import pytest
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
-from tests.integrations import build_onnx
-from tests.integrations.build_deploy import SECRET, Given, holds_secret
-from tests.integrations.build_onnx import (
+from tests.factories import onnx_models
+from tests.factories.onnx_models import (
     DEFENSE,
     KINDS,
     NORMALS,
@@ -29,6 +28,7 @@ from tests.integrations.build_onnx import (
     save,
     tensor,
 )
+from tests.factories.wrapper_noise import SECRET, FixedNoise, holds_secret
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
@@ -46,8 +46,8 @@ def test_what_the_file_is(tmp_path: Path) -> None:
     assert entry.key == "dynanoise"
     said = json.loads(entry.value)
     assert said["defense"]["temperature"] == 4.0 and said["noise"] == "noise"
-    found = build_onnx.run(target, x=ROWS, noise=NORMALS)
-    np.testing.assert_allclose(found, expected(ROWS @ build_onnx.WEIGHTS), atol=1e-6)
+    found = onnx_models.run(target, x=ROWS, noise=NORMALS)
+    np.testing.assert_allclose(found, expected(ROWS @ onnx_models.WEIGHTS), atol=1e-6)
 
 
 def test_the_same_model_gives_the_same_bytes_without_a_secret(
@@ -78,13 +78,13 @@ def test_opsets(tmp_path: Path, opset: int) -> None:
         nodes,
         [tensor("x", ["n", 4])],
         [tensor("probs", ["n", 3])],
-        [constant("w", build_onnx.WEIGHTS), *given],
+        [constant("w", onnx_models.WEIGHTS), *given],
         opset=opset,
         ir_version=4 if opset < 13 else 8,
     )
     target = defended(source, input="probabilities")
-    found = build_onnx.run(target, x=ROWS, noise=NORMALS)
-    np.testing.assert_allclose(found, expected(ROWS @ build_onnx.WEIGHTS), atol=1e-6)
+    found = onnx_models.run(target, x=ROWS, noise=NORMALS)
+    np.testing.assert_allclose(found, expected(ROWS @ onnx_models.WEIGHTS), atol=1e-6)
     model = onnx.load(target)
     assert model.opset_import[0].version == max(opset, 18) and model.ir_version == 8
 
@@ -123,14 +123,14 @@ def test_constants_that_inputs_list_are_dropped_with_them(
         heads,
         [tensor(name, shape) for name, shape in dims.items()],
         [tensor(name, ["batch", 3]) for name in ("logits", "other")],
-        [constant("w", build_onnx.WEIGHTS), constant("v", build_onnx.WEIGHTS + 1)],
+        [constant("w", onnx_models.WEIGHTS), constant("v", onnx_models.WEIGHTS + 1)],
         opset=opset,
         ir_version=ir_version,
     )
     target = defended(source, output="logits")
     assert [one.name for one in onnx.load(target).graph.input] == ["x", "w", "noise"]
-    answer = DefendedSession(target, Given(NORMALS))(ROWS)
-    assert np.allclose(answer, expected(ROWS @ build_onnx.WEIGHTS), rtol=0, atol=1e-6)
+    answer = DefendedSession(target, FixedNoise(NORMALS))(ROWS)
+    assert np.allclose(answer, expected(ROWS @ onnx_models.WEIGHTS), rtol=0, atol=1e-6)
 
 
 def test_a_tensor_inside_can_be_named(tmp_path: Path) -> None:
@@ -138,17 +138,17 @@ def test_a_tensor_inside_can_be_named(tmp_path: Path) -> None:
     source = linear(tmp_path / "m.onnx", ends, output=tensor("probs", ["batch", 3]))
     with pytest.raises(DataFileError, match=r"comes from a softmax.*--output logits"):
         defended(source)
-    found = build_onnx.run(defended(source, output="logits"), x=ROWS, noise=NORMALS)
+    found = onnx_models.run(defended(source, output="logits"), x=ROWS, noise=NORMALS)
     assert "Softmax" not in [one.name for one in onnx.load(source).graph.node]
-    np.testing.assert_allclose(found, expected(ROWS @ build_onnx.WEIGHTS), atol=1e-6)
+    np.testing.assert_allclose(found, expected(ROWS @ onnx_models.WEIGHTS), atol=1e-6)
 
 
 def test_probabilities_of_zero_count_as_in_the_library(tmp_path: Path) -> None:
-    source = build_onnx.identity(tmp_path / "m.onnx")
+    source = onnx_models.identity(tmp_path / "m.onnx")
     probs = floats([[1, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5], [1e-40, 1, 0], [0, 0, 1]])
     warm = DynaNoise(0.3, 2, 100)  # so warm that the logarithm of 0 shows
     export(source, tmp_path / "d.onnx", warm, input="probabilities")
-    found = build_onnx.run(tmp_path / "d.onnx", x=probs, noise=NORMALS)
+    found = onnx_models.run(tmp_path / "d.onnx", x=probs, noise=NORMALS)
     logs = np.log(np.maximum(probs.astype(np.float64), np.finfo(np.float64).tiny))
     np.testing.assert_allclose(found, expected(logs, warm), atol=1e-6)
     assert found[0, 1] > 1e-5
@@ -158,11 +158,11 @@ def test_probabilities_of_zero_count_as_in_the_library(tmp_path: Path) -> None:
     ("kind", "dtype"), [(KINDS.DOUBLE, np.float64), (KINDS.FLOAT16, np.float16)]
 )
 def test_other_precisions(tmp_path: Path, kind: int, dtype: Any) -> None:
-    target = defended(build_onnx.identity(tmp_path / "m.onnx", kind=kind))
+    target = defended(onnx_models.identity(tmp_path / "m.onnx", kind=kind))
     rows = np.array([[1, 2, 3], [0, 9, -9], [5, 5, 5], [6e4, 1, 0], [-6e4, 6e4, 0]], dtype)
     if dtype == np.float64:
         rows[3:] = [[1e300, 0, -1e300], [-1e39, 1e39, 0]]
-    found = build_onnx.run(target, x=rows, noise=NORMALS)
+    found = onnx_models.run(target, x=rows, noise=NORMALS)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected(rows.astype(np.float64)), atol=1e-6)
 
@@ -172,36 +172,36 @@ def test_other_precisions(tmp_path: Path, kind: int, dtype: Any) -> None:
 def test_labels_closer_than_float32_are_kept(tmp_path: Path, kind: str, defense: Any) -> None:
     """Double precision is rounded, and logarithms of neighbouring numbers can be equal."""
     double = kind == "logits"
-    source = build_onnx.identity(tmp_path / "m.onnx", kind=KINDS.DOUBLE if double else KINDS.FLOAT)
+    source = onnx_models.identity(tmp_path / "m.onnx", kind=KINDS.DOUBLE if double else KINDS.FLOAT)
     made = export(source, tmp_path / "d.onnx", defense, input=kind)
     rows = np.full((5, 3), 1 / 3, np.float64 if double else np.float32)
     rows[np.arange(5), np.arange(5) % 3] = np.nextafter(rows[0, 0], rows.dtype.type(1))
     feed = {"noise": NORMALS} if made.noise else {}
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows, **feed)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows, **feed)
     np.testing.assert_array_equal(found.argmax(-1), np.arange(5) % 3)
 
 
 @pytest.mark.parametrize("axis", [1, -3])
 def test_classes_on_another_axis(tmp_path: Path, axis: int) -> None:
-    source = build_onnx.identity(tmp_path / "m.onnx", dims=["batch", 3, 4, 2])
+    source = onnx_models.identity(tmp_path / "m.onnx", dims=["batch", 3, 4, 2])
     made = export(source, tmp_path / "d.onnx", DynaNoise(samples=2), class_axis=axis)
     assert made.noise_shape == (2, "batch", 4, 2, 3)
     generator = np.random.default_rng(0)
     rows = generator.normal(0, 3, (5, 3, 4, 2)).astype(np.float32)
     normals = generator.normal(size=(2, 5, 4, 2, 3)).astype(np.float32)
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows, noise=normals)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows, noise=normals)
     last = np.moveaxis(rows, 1, -1)
-    answer = DynaNoise(samples=2)(last, Given(normals))
+    answer = DynaNoise(samples=2)(last, FixedNoise(normals))
     np.testing.assert_allclose(found, np.moveaxis(answer, -1, 1), atol=1e-6)
 
 
 @pytest.mark.parametrize("first", [5, None, "rows"])
 def test_batches_of_any_kind(tmp_path: Path, first: Any) -> None:
-    source = build_onnx.identity(tmp_path / "m.onnx", dims=[first, 3])
+    source = onnx_models.identity(tmp_path / "m.onnx", dims=[first, 3])
     made = export(source, tmp_path / "d.onnx", DEFENSE)
     assert made.noise_shape == (1, first or "batch", 3)
     rows = np.zeros((5, 3), np.float32)
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows, noise=NORMALS)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows, noise=NORMALS)
     np.testing.assert_allclose(found, expected(rows), atol=1e-6)
 
 
@@ -222,7 +222,7 @@ def test_names_that_are_taken(tmp_path: Path) -> None:
     assert (made.noise, made.output) == ("dynanoise_noise_2", "dynanoise_probabilities")
     rows = np.ones((5, 3), np.float32)
     feed = {"noise": rows, "dynanoise_noise_2": NORMALS}
-    found = build_onnx.run(tmp_path / "d.onnx", **feed)
+    found = onnx_models.run(tmp_path / "d.onnx", **feed)
     np.testing.assert_allclose(found, expected(rows), atol=1e-6)
 
 
@@ -234,8 +234,8 @@ def test_weights_in_files_beside_it_stay_there(tmp_path: Path) -> None:
         export(source, tmp_path / "elsewhere" / "d.onnx", DEFENSE)
     target = defended(source)
     assert weights not in target.read_bytes()
-    found = build_onnx.run(target, x=ROWS, noise=NORMALS)
-    np.testing.assert_allclose(found, expected(ROWS @ build_onnx.WEIGHTS), atol=1e-6)
+    found = onnx_models.run(target, x=ROWS, noise=NORMALS)
+    np.testing.assert_allclose(found, expected(ROWS @ onnx_models.WEIGHTS), atol=1e-6)
     assert (tmp_path / "m.onnx.data").read_bytes() == weights
 
 
@@ -272,9 +272,9 @@ def test_a_perceptron_of_scikit_learn(tmp_path: Path) -> None:
     normals = np.random.default_rng(0).normal(size=(1, 100, 10)).astype(np.float32)
     clean = made.predict_proba(images[500:600])
     kept = {"x": images[500:600].astype(np.float32), "noise": normals}
-    found = build_onnx.run(tmp_path / "d.onnx", **kept)
+    found = onnx_models.run(tmp_path / "d.onnx", **kept)
     # The perceptron is in double precision, its graph in single: logits to about 1e-5.
-    answer = DEFENSE(np.log(np.maximum(clean, 1e-300)), Given(normals))
+    answer = DEFENSE(np.log(np.maximum(clean, 1e-300)), FixedNoise(normals))
     np.testing.assert_allclose(found, answer, atol=2e-5)
 
 
@@ -300,8 +300,8 @@ def test_a_module_that_torch_exports(tmp_path: Path) -> None:
     name = onnx.load(tmp_path / "d.onnx").graph.input[0].name
     for count in (5, 2):
         feed = {name: images[:count].numpy(), "noise": NORMALS[:, :count]}
-        found = build_onnx.run(tmp_path / "d.onnx", **feed)
-        answer = DEFENSE(logits[:count], Given(NORMALS[:, :count]))
+        found = onnx_models.run(tmp_path / "d.onnx", **feed)
+        answer = DEFENSE(logits[:count], FixedNoise(NORMALS[:, :count]))
         np.testing.assert_allclose(found, answer, atol=1e-6)
 
 

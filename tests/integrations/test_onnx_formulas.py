@@ -16,10 +16,10 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.static import Static
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.fresh import Fresh
-from tests import build
-from tests.integrations import build_onnx
-from tests.integrations.build_deploy import Given
-from tests.integrations.build_onnx import floats
+from tests.factories import onnx_models
+from tests.factories.onnx_models import floats
+from tests.factories.outputs import LARGEST_FLOAT32, logit_arrays, make_view
+from tests.factories.wrapper_noise import FixedNoise
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
@@ -38,23 +38,23 @@ SETTINGS = st.builds(
     keep_label=st.booleans(),
 )
 FLOAT32 = st.one_of(
-    build.logits(dtype=np.float32),
-    build.logits(largest=1e30, dtype=np.float32),
-    build.logits(largest=build.LARGEST_FLOAT32, dtype=np.float32),
+    logit_arrays(dtype=np.float32),
+    logit_arrays(largest=1e30, dtype=np.float32),
+    logit_arrays(largest=LARGEST_FLOAT32, dtype=np.float32),
 )
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=FLOAT32, defense=SETTINGS, seed=st.integers(0, 2**32))
 def test_any_setting_and_logits(tmp_path: Path, rows: Any, defense: DynaNoise, seed: int) -> None:
-    source = build_onnx.identity(tmp_path / "m.onnx", rows.shape[1])
+    source = onnx_models.identity(tmp_path / "m.onnx", rows.shape[1])
     made = export(source, tmp_path / "d.onnx", defense)
     drawn = np.random.default_rng(seed).normal(size=(defense.samples, *rows.shape))
     normals = drawn.astype(np.float32)
     assert (made.noise is None) == (defense.base_variance == 0)
     feed = {"x": rows} | ({"noise": normals} if made.noise else {})
-    found = build_onnx.run(tmp_path / "d.onnx", **feed)
-    expected = defense(rows, Given(normals))
+    found = onnx_models.run(tmp_path / "d.onnx", **feed)
+    expected = defense(rows, FixedNoise(normals))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
     np.testing.assert_allclose(found.sum(-1), 1, atol=TOLERANCE)
@@ -63,75 +63,77 @@ def test_any_setting_and_logits(tmp_path: Path, rows: Any, defense: DynaNoise, s
 
 
 def test_the_numbers_of_the_librarys_doctest_by_two_runtimes(tmp_path: Path) -> None:
-    made = export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DynaNoise())
+    made = export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DynaNoise())
     rows = floats([[6.0, 0.0, 0.0]])
     normals = Fresh(0).draw(np.zeros((1, 3)), 1, "")[1].astype(np.float32)
     assert made.noise_shape == (1, "batch", 3)
-    for evaluate in (build_onnx.run, build_onnx.reference):
+    for evaluate in (onnx_models.run, onnx_models.reference):
         found = evaluate(tmp_path / "d.onnx", x=rows, noise=normals)
         assert found.round(4).tolist() == floats([[0.493, 0.2608, 0.2462]]).tolist()
 
 
 def test_each_stage_by_hand(tmp_path: Path) -> None:
     """Two classes, one normal: everything on paper."""
-    source = build_onnx.identity(tmp_path / "m.onnx", 2)
+    source = onnx_models.identity(tmp_path / "m.onnx", 2)
     export(source, tmp_path / "d.onnx", DynaNoise(0.5, 3, 2))
     gap = np.log(3)
     p = np.array([0.75, 0.25])
     sensitivity = 1 + (p * np.log(p)).sum() / np.log(2)
     sigma = np.sqrt(0.5 * (1 + 3 * sensitivity))
     expected = 1 / (1 + np.exp(-(gap + sigma * (1.0 - -0.5)) / 2))
-    found = build_onnx.run(tmp_path / "d.onnx", x=floats([[gap, 0]]), noise=floats([[[1.0, -0.5]]]))
+    found = onnx_models.run(
+        tmp_path / "d.onnx", x=floats([[gap, 0]]), noise=floats([[[1.0, -0.5]]])
+    )
     np.testing.assert_allclose(found, [[expected, 1 - expected]], atol=1e-7)
 
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e-37])
 def test_temperatures_near_zero_are_the_label_alone(tmp_path: Path, temperature: float) -> None:
     defense = DynaNoise(0.3, 2, temperature)
-    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
+    export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
     rows = floats([[6, 0, 0], [0, 5, -3e38], [-3e38, 3e38, 0]])
     normals = np.full((1, 3, 3), 50, np.float32)  # over T, more than float32 holds
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows, noise=normals)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows, noise=normals)
     np.testing.assert_array_equal(found, np.eye(3)[[0, 1, 1]])
 
 
 @pytest.mark.parametrize("keep_label", [False, True])
 def test_labels_of_ties_and_near_ties(tmp_path: Path, keep_label: bool) -> None:
     defense = DynaNoise(0.3 if keep_label else 0.0, samples=2, keep_label=keep_label)
-    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
+    export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
     rows = floats([[1, 1, 1], [0, 1, 1], [1, 1.0000001, 1], [-1e30, 0, 1e-30], [0, -0.0, 0]])
     feed = {"noise": np.zeros((2, 5, 3), np.float32)} if keep_label else {}
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows, **feed)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows, **feed)
     np.testing.assert_array_equal(found.argmax(-1), rows.argmax(-1))
     np.testing.assert_allclose(found[0], 1 / 3, rtol=1e-6)
 
 
 def test_a_thousand_classes_and_no_rows(tmp_path: Path) -> None:
     defense = DynaNoise(keep_label=True, samples=3)
-    export(build_onnx.identity(tmp_path / "m.onnx", 1000), tmp_path / "d.onnx", defense)
+    export(onnx_models.identity(tmp_path / "m.onnx", 1000), tmp_path / "d.onnx", defense)
     generator = np.random.default_rng(0)
     for count in (0, 1, 7):
         rows = generator.normal(0, 5, (count, 1000)).astype(np.float32)
         normals = generator.normal(size=(3, count, 1000)).astype(np.float32)
-        found = build_onnx.run(tmp_path / "d.onnx", x=rows, noise=normals)
-        np.testing.assert_allclose(found, defense(rows, Given(normals)), atol=TOLERANCE)
+        found = onnx_models.run(tmp_path / "d.onnx", x=rows, noise=normals)
+        np.testing.assert_allclose(found, defense(rows, FixedNoise(normals)), atol=TOLERANCE)
 
 
 def test_normals_for_fewer_rows_are_not_repeated(tmp_path: Path) -> None:
     """One draw for a whole batch would cancel in the difference of two answers."""
-    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DynaNoise(samples=2))
+    export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DynaNoise(samples=2))
     rows = np.zeros((6, 3), np.float32)
     for shape in ((2, 1, 3), (2, 3, 3), (2, 6, 1)):
         with pytest.raises(Exception, match=r"(?i)reshape|dimension|shape"):
-            build_onnx.run(tmp_path / "d.onnx", x=rows, noise=np.zeros(shape, np.float32))
+            onnx_models.run(tmp_path / "d.onnx", x=rows, noise=np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize("defense", [Temperature(4), Temperature(1), DynaNoise(0, 0, 4)])
 def test_without_variance_there_is_no_noise_input(tmp_path: Path, defense: Any) -> None:
-    made = export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
+    made = export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", defense)
     assert made.noise is None and made.noise_shape == ()
     rows = floats([[1, 2, 3]])
-    found = build_onnx.run(tmp_path / "d.onnx", x=rows)
+    found = onnx_models.run(tmp_path / "d.onnx", x=rows)
     np.testing.assert_allclose(found, defense(rows, Fresh(0)), atol=1e-7)
 
 
@@ -144,8 +146,8 @@ def test_other_defenses_are_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_fitted_static_noise_is_a_setting_of_dynanoise(tmp_path: Path) -> None:
-    fitted = Static().fit(build.view())
-    made = export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", fitted)
+    fitted = Static().fit(make_view())
+    made = export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", fitted)
     assert made.setting == fitted and made.setting.lambda_scale == 0
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dynanoise.core.errors import DataFileError, InputError
-from tests.integrations import build_onnx
-from tests.integrations.build_onnx import (
+from tests.factories import onnx_models
+from tests.factories.onnx_models import (
     DEFENSE,
     KINDS,
     NORMALS,
@@ -50,7 +50,7 @@ def branches(path: Path, inside: Any) -> Path:
 def test_branches_keep_what_they_see(tmp_path: Path) -> None:
     target = defended(branches(tmp_path / "m.onnx", node("Identity", ["twice"], ["drawn"])))
     rows = np.ones((5, 3), np.float32)
-    found = build_onnx.run(target, x=rows, noise=NORMALS)
+    found = onnx_models.run(target, x=rows, noise=NORMALS)
     np.testing.assert_allclose(found, expected(2 * rows + [1, 2, 3]), atol=1e-6)
 
 
@@ -116,7 +116,7 @@ def test_old_dropout_drops_unless_it_is_told_not_to(tmp_path: Path) -> None:
         )
         if fine:
             rows = np.ones((5, 3), np.float32)
-            found = build_onnx.run(defended(source), x=rows, noise=NORMALS)
+            found = onnx_models.run(defended(source), x=rows, noise=NORMALS)
             np.testing.assert_allclose(found, expected(rows), atol=1e-6)
         else:
             with pytest.raises(DataFileError, match="Dropout"):

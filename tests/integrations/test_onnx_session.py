@@ -16,10 +16,17 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
-from tests import build
-from tests.integrations import build_onnx
-from tests.integrations.build_deploy import DIGEST, SECRET, Given, holds_secret, in_threads, keyed
-from tests.integrations.build_onnx import KINDS, floats, linear, node, onnx, save, tensor
+from tests.factories import onnx_models
+from tests.factories.onnx_models import KINDS, floats, linear, node, onnx, save, tensor
+from tests.factories.outputs import logit_arrays
+from tests.factories.wrapper_noise import (
+    DIGEST,
+    SECRET,
+    FixedNoise,
+    holds_secret,
+    in_threads,
+    keyed,
+)
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
 
@@ -27,7 +34,7 @@ from dynanoise.onnx import DefendedSession, export
 
 DEFENSE = DynaNoise(0.3, 2, 4, samples=2)
 ROWS = np.linspace(-1, 1, 20, dtype=np.float32).reshape(5, 4) ** 3
-LOGITS = ROWS @ build_onnx.WEIGHTS
+LOGITS = ROWS @ onnx_models.WEIGHTS
 
 
 def exported(folder: Path, defense: Any = DEFENSE) -> Path:
@@ -38,7 +45,7 @@ def exported(folder: Path, defense: Any = DEFENSE) -> Path:
 def test_it_supplies_the_normals_of_its_source(tmp_path: Path) -> None:
     found = DefendedSession(exported(tmp_path), Fresh(7))(ROWS)
     normals = Fresh(7).draw(np.zeros((5, 3)), 2, "")[1]
-    np.testing.assert_allclose(found, DEFENSE(LOGITS, Given(normals)), atol=1e-6)
+    np.testing.assert_allclose(found, DEFENSE(LOGITS, FixedNoise(normals)), atol=1e-6)
     assert found.dtype == np.float32
 
 
@@ -52,7 +59,7 @@ def test_noise_is_new_each_time_and_in_each_session(tmp_path: Path) -> None:
 def test_the_noise_has_the_variance_that_the_defense_says(tmp_path: Path) -> None:
     """T (ln p_i - ln p_j) has variance 2 sigma^2; 20,000 draws know it to a hundredth."""
     single = DynaNoise(0.3, 2, 4)
-    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", single)
+    export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", single)
     row = floats([2.0, 0.0, -1.0])
     logs = np.log(DefendedSession(tmp_path / "d.onnx", Fresh(0))(np.tile(row, (20_000, 1))))
     gaps = 4 * (logs[:, 0] - logs[:, 2])
@@ -104,7 +111,7 @@ def test_keyed_noise_answers_outside_the_graph(
     session = DefendedSession(path, noise, defense=defense)
     found = session(ROWS)
     # Beside a boundary the runtime's matrix product may round to the other side of it.
-    np.testing.assert_array_equal(found, defense(build_onnx.run(path, x=ROWS), noise))
+    np.testing.assert_array_equal(found, defense(onnx_models.run(path, x=ROWS), noise))
     np.testing.assert_array_equal(found, session(ROWS))
     assert not holds_secret(repr(session).encode()) and "env:DYNANOISE_KEY" in repr(session)
 
@@ -115,7 +122,7 @@ def test_a_configuration_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyP
     noise = Keyed(2.0, "m", DIGEST)
     Configuration(DEFENSE, noise, output="logits").write(tmp_path / "defense.yaml")
     session = DefendedSession.configured(path, tmp_path / "defense.yaml")
-    np.testing.assert_array_equal(session(ROWS), DEFENSE(build_onnx.run(path, x=ROWS), noise))
+    np.testing.assert_array_equal(session(ROWS), DEFENSE(onnx_models.run(path, x=ROWS), noise))
     fresh = DefendedSession.configured(path, Configuration(DEFENSE, "fresh"))
     assert not np.array_equal(fresh(ROWS), fresh(ROWS))
 
@@ -127,11 +134,11 @@ def test_any_defense_answers_outside_the_graph(tmp_path: Path) -> None:
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=build.logits(classes=3, largest=1e30, dtype=np.float32))
+@given(rows=logit_arrays(classes=3, largest=1e30, dtype=np.float32))
 def test_outside_the_graph_answers_are_the_librarys_bit_for_bit(tmp_path: Path, rows: Any) -> None:
     path = tmp_path / "m.onnx"
     if not path.exists():
-        build_onnx.identity(path)
+        onnx_models.identity(path)
     found = DefendedSession(path, keyed(), defense=DEFENSE)(rows)
     np.testing.assert_array_equal(found, DEFENSE(rows, keyed()))
 
@@ -152,7 +159,7 @@ def test_one_of_several_outputs_axes_and_probabilities(tmp_path: Path) -> None:
 
 
 def test_half_precision_is_answered_in_float32(tmp_path: Path) -> None:
-    path = build_onnx.identity(tmp_path / "m.onnx", kind=KINDS.FLOAT16)
+    path = onnx_models.identity(tmp_path / "m.onnx", kind=KINDS.FLOAT16)
     rows = LOGITS.astype(np.float16)
     found = DefendedSession(path, keyed(), defense=DEFENSE)(rows)
     np.testing.assert_array_equal(found, DEFENSE(rows.astype(np.float32), keyed()))
@@ -202,7 +209,7 @@ def test_wrong_uses_have_their_sentences(tmp_path: Path) -> None:
 
 def test_answers_that_are_not_finite_are_not_given(tmp_path: Path) -> None:
     rows = floats([[np.nan, 0, 0], [0, 0, 0]])
-    source = build_onnx.identity(tmp_path / "m.onnx")
+    source = onnx_models.identity(tmp_path / "m.onnx")
     export(source, tmp_path / "d.onnx", DEFENSE)
     with pytest.raises(InputError, match="not finite"):
         DefendedSession(tmp_path / "d.onnx")(rows)
@@ -211,7 +218,7 @@ def test_answers_that_are_not_finite_are_not_given(tmp_path: Path) -> None:
 
 
 def test_a_class_that_a_graph_rules_out_stays_out(tmp_path: Path) -> None:
-    export(build_onnx.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DEFENSE)
+    export(onnx_models.identity(tmp_path / "m.onnx"), tmp_path / "d.onnx", DEFENSE)
     masked, *_ = DefendedSession(tmp_path / "d.onnx")(floats([[1, 0, -np.inf]]))
     assert masked[2] == 0
     assert abs(masked[:2].sum() - 1) < 1e-6

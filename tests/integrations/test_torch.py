@@ -25,8 +25,8 @@ from dynanoise.noise.fresh import Fresh  # noqa: E402
 from dynanoise.noise.keyed import Keyed  # noqa: E402
 from dynanoise.noise.keys import ExperimentKey  # noqa: E402
 from dynanoise.torch import Defended, weights_digest  # noqa: E402
-from tests import build  # noqa: E402
-from tests.integrations.build_deploy import SECRET, holds_secret, in_threads, keyed  # noqa: E402
+from tests.factories.outputs import logit_arrays  # noqa: E402
+from tests.factories.wrapper_noise import SECRET, holds_secret, in_threads, keyed  # noqa: E402
 
 HALF = (torch.float16, torch.bfloat16)
 
@@ -56,7 +56,7 @@ class Several(nn.Module):
 
 
 @given(
-    rows=build.logits(largest=1e30, dtype=np.float32),
+    rows=logit_arrays(largest=1e30, dtype=np.float32),
     double=st.booleans(),
     keep_label=st.booleans(),
     by_key=st.booleans(),
@@ -74,7 +74,7 @@ def test_answers_are_the_librarys_bit_for_bit(
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
-@given(rows=build.logits(largest=1e4, dtype=np.float32), kind=st.sampled_from(HALF))
+@given(rows=logit_arrays(largest=1e4, dtype=np.float32), kind=st.sampled_from(HALF))
 def test_half_precision_is_the_answer_in_float32_rounded_with_its_label(
     rows: Any, kind: Any
 ) -> None:

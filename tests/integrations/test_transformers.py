@@ -19,15 +19,15 @@ from dynanoise.integrations.transformers import log_probs_of  # noqa: E402
 from dynanoise.noise.fresh import Fresh  # noqa: E402
 from dynanoise.noise.keyed import Keyed  # noqa: E402
 from dynanoise.transformers import defend, weights_digest  # noqa: E402
-from tests import build  # noqa: E402
-from tests.integrations.build_deploy import SECRET, holds_secret, in_threads, keyed  # noqa: E402
-from tests.training import build_hf  # noqa: E402
+from tests.factories import checkpoints  # noqa: E402
+from tests.factories.outputs import logit_arrays  # noqa: E402
+from tests.factories.wrapper_noise import SECRET, holds_secret, in_threads, keyed  # noqa: E402
 
-TEXTS = build_hf.SENTENCES
+TEXTS = checkpoints.SENTENCES
 
 
 def model(kind: str = "distilbert", classes: int = 3, **changes: Any) -> Any:
-    config = build_hf.config(kind)
+    config = checkpoints.config(kind)
     config.num_labels = classes
     for name, value in changes.items():
         setattr(config, name, value)
@@ -40,7 +40,7 @@ def pipeline(kind: str = "distilbert", classes: int = 3, **changes: Any) -> Any:
     return transformers.pipeline(
         "text-classification",
         model=model(kind, classes, **changes),
-        tokenizer=build_hf.tokenizer(kind),
+        tokenizer=checkpoints.tokenizer(kind),
         device="cpu",
     )
 
@@ -62,7 +62,7 @@ def scores(answers: Any, pipe: Any) -> Any:
     return np.array([[row[name] for name in names] for row in table])
 
 
-@pytest.mark.parametrize("kind", build_hf.KINDS)
+@pytest.mark.parametrize("kind", checkpoints.KINDS)
 @pytest.mark.parametrize("keep_label", [False, True])
 def test_scores_are_the_librarys_answers(kind: str, keep_label: bool) -> None:
     pipe = pipeline(kind)
@@ -173,7 +173,7 @@ def test_keyed_answers_from_eight_threads_and_without_the_secret(
     assert not holds_secret(repr(model).encode())
 
 
-@given(rows=build.logits(largest=1e-5, rows=4), temperature=st.floats(1, 1e3))
+@given(rows=logit_arrays(largest=1e-5, rows=4), temperature=st.floats(1, 1e3))
 def test_near_ties_keep_their_label_in_float32(rows: Any, temperature: float) -> None:
     """As the pipeline computes it: softmax in float32, then the first of the largest."""
     probs: Any = Temperature(temperature)(rows)

@@ -24,9 +24,9 @@ from dynanoise.noise import subkey
 from dynanoise.noise.cells import FARTHEST, Grid
 from dynanoise.noise.keyed import Keyed, row_keys, setting
 from dynanoise.noise.keys import ExperimentKey
-from tests import build
+from tests.factories.keyed_noise import Raw, keyed, normals_of, rows
+from tests.factories.outputs import logit_arrays, read_only_copy
 from tests.noise import reference
-from tests.noise.build_keyed import Raw, keyed, normals_of, rows
 from tests.noise.test_primitives import load
 
 DEFENSES = [
@@ -80,7 +80,7 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
 
 
 @given(
-    build.logits(largest=1e3, rows=3),
+    logit_arrays(largest=1e3, rows=3),
     st.builds(
         reference.Setting,
         root=st.binary(min_size=32, max_size=32).filter(any).map(bytes.hex),
@@ -111,7 +111,7 @@ def test_batches_positions_and_layouts_do_not_matter(defense: DynaNoise, classes
     whole = defense(logits, noise)
     spaced = np.zeros((8, 2 * classes))[:, ::2]
     spaced[:] = logits
-    for batch in (np.asfortranarray(logits), spaced, build.read_only(logits)):
+    for batch in (np.asfortranarray(logits), spaced, read_only_copy(logits)):
         np.testing.assert_array_equal(defense(batch, noise), whole)
     for row, answer in zip(logits, whole, strict=True):
         np.testing.assert_array_equal(defense(row, noise), answer)
@@ -190,7 +190,7 @@ def test_inputs_of_one_cell_get_identical_answers(defense: DynaNoise, classes: i
     assert (first[~same] != second[~same]).any(axis=-1).all()
 
 
-@given(build.logits(largest=50), st.floats(-100, 100))
+@given(logit_arrays(largest=50), st.floats(-100, 100))
 def test_a_constant_on_a_row_changes_at_most_a_cell_at_its_very_edge(
     logits: Float64, constant: float
 ) -> None:
@@ -201,7 +201,7 @@ def test_a_constant_on_a_row_changes_at_most_a_cell_at_its_very_edge(
     np.testing.assert_array_equal(DynaNoise()(exact, noise), DynaNoise()(moved, noise))
 
 
-@given(build.logits(largest=200), st.floats(0.01, 50))
+@given(logit_arrays(largest=200), st.floats(0.01, 50))
 def test_representatives_are_within_half_a_width(logits: Float64, width: float) -> None:
     grid = Grid(width, subkey.offsets(bytes(32), logits.shape[1]))
     cells, labels = grid.find(logits)

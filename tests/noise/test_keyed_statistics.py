@@ -19,7 +19,7 @@ from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed, row_keys, setting
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.noise.normals import normals_v1, words_for
-from tests.noise.build_keyed import keyed, normals_of, rows
+from tests.factories.keyed_noise import keyed, normals_of, rows
 
 KEYS = 300
 

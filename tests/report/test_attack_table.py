@@ -15,7 +15,7 @@ from dynanoise.report.io.results import to_json
 from dynanoise.report.render.console import table_text
 from dynanoise.report.render.markdown import captioned_markdown
 from dynanoise.report.tables.attack_table import attack_tables
-from tests.build_records import records
+from tests.factories.results import records
 
 
 def pool() -> list[Result]:

@@ -12,7 +12,7 @@ from dynanoise.report.pages import build_page
 from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import by_protocol
 from dynanoise.report.tables.comparison import comparison_notes, comparison_table
-from tests.build_records import record, records, utility
+from tests.factories.results import record, records, utility
 
 
 def pool_records(absent: str = "") -> list[Result]:

@@ -19,7 +19,7 @@ from dynanoise.cli import app
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS
 from dynanoise.report.tables.audit_table import audit_summaries
-from tests.build_audit import arrays, given
+from tests.factories.audit_files import arrays, given
 from tests.report.render.test_html import Page
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")

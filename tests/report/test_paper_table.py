@@ -14,7 +14,7 @@ from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.paper_table import findings, paper_caption, paper_table
-from tests.build_records import records
+from tests.factories.results import records
 
 
 @pytest.fixture

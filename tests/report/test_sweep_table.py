@@ -12,7 +12,7 @@ from dynanoise.core.result import Result
 from dynanoise.report.charts.parameter_lines import sweep_plot
 from dynanoise.report.render.csv_file import table_csv
 from dynanoise.report.tables.sweep_table import sweep_table
-from tests.build_records import record, utility
+from tests.factories.results import record, utility
 
 
 def rows() -> list[Result]:

@@ -19,7 +19,7 @@ from dynanoise.report.render.console import table_text
 from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.tables import time_table
 from dynanoise.report.tables.time_table import Times, collect_times, time_caption, time_findings
-from tests.build_records import overhead_record, overhead_records, records
+from tests.factories.results import overhead_record, overhead_records, records
 
 PUBLISHED = Path(published.__file__).parent / "published.json"
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     ROOT,
     WEIGHTS,
     Running,

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from dynanoise.cli import app
 from dynanoise.serving import clients
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     LAST_RESORT,
     SECRET,
     Running,

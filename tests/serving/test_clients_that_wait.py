@@ -16,7 +16,7 @@ from dynanoise.oip.tensors import Tensor
 from dynanoise.serving import clients, startup
 from dynanoise.serving.backends.onnx import OnnxModel
 from dynanoise.serving.options import Serving
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     LAST_RESORT,
     Running,
     ask,

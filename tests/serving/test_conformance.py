@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     CLASSES,
     FEATURES,
     ask,

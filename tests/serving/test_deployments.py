@@ -13,7 +13,7 @@ import yaml
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.noise.keyed import Keyed
-from tests.serving.build_served import ROOT
+from tests.factories.gateways import ROOT
 
 DOCKER = ROOT / "docker"
 COMPOSE = yaml.safe_load((DOCKER / "compose.yaml").read_text())

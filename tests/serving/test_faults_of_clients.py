@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.build_served import FEATURES, LAST_RESORT, Running, ask, infer_body, queries
+from tests.factories.gateways import FEATURES, LAST_RESORT, Running, ask, infer_body, queries
 from tests.serving.conftest import Served
 
 pytestmark = pytest.mark.process

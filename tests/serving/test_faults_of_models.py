@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     Told,
     ask,
     defense_file,

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pytest
 
 from dynanoise.config.configuration import Configuration
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     ROOT,
     SECRET,
     ask,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from dynanoise.config.configuration import Configuration
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     OTHER_SECRET,
     SECRET,
     WEIGHTS,

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dynanoise.config.configuration import Configuration
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     ROOT,
     SECRET,
     ask,

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from dynanoise.config.configuration import Configuration
-from tests.serving.build_served import SECRET, defense_file
+from tests.factories.gateways import SECRET, defense_file
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
 from dynanoise.serving.monitoring import Window, Windows

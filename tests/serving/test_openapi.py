@@ -14,7 +14,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.serving.build_served import FEATURES, ROOT
+from tests.factories.gateways import FEATURES, ROOT
 from tests.serving.conftest import Served
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.serving.build_served import CLASSES, FEATURES, SECRET, WEIGHTS, ask, infer_body, queries
+from tests.factories.gateways import CLASSES, FEATURES, SECRET, WEIGHTS, ask, infer_body, queries
 from tests.serving.conftest import Served
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")

@@ -18,7 +18,7 @@ import pytest
 
 from dynanoise.serving import clients, listeners, startup
 from dynanoise.serving.options import Serving
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     LAST_RESORT,
     OTHER_SECRET,
     ROOT,

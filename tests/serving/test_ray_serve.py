@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from dynanoise.serving import clients
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     ROOT,
     SECRET,
     ask,

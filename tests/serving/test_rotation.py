@@ -12,7 +12,7 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.noise.subkey import key_id
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     LAST_RESORT,
     OTHER_SECRET,
     SECRET,

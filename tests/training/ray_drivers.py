@@ -29,11 +29,11 @@ from dynanoise.training.execution.ray_cluster import RayCluster, connected
 from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
-from tests.training import noted
+from tests.factories import recordings
 from tests.training.ray_nodes import PATIENT
 from tests.training.waiting import LONG, ROOT, until
 
-DATA = noted.data()
+DATA = recordings.data()
 PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
 
 
@@ -104,7 +104,7 @@ def five_models(address: str, store: str, folder: str) -> list[str]:
 
 def five(folder: str) -> list[Job]:
     """Of which the middle one is held back."""
-    return [noted.job(Path(folder), seed, held=seed == 2) for seed in range(5)]
+    return [recordings.job(Path(folder), seed, held=seed == 2) for seed in range(5)]
 
 
 def five_read(folder: Path) -> list[ModelOutputs]:
@@ -117,13 +117,13 @@ def five_read(folder: Path) -> list[ModelOutputs]:
 
 def records(address: str, store: str, folder: str) -> str:
     """Of `PLAN`, with its fifth model and later ones held back; prints each step."""
-    executor = noted.Holding(RayCluster(Store(store, lease=4.0), address), Path(folder), 4)
+    executor = recordings.Holding(RayCluster(Store(store, lease=4.0), address), Path(folder), 4)
     return to_json(list(bench(PLAN, lambda step: print(step, flush=True), executor=executor)))
 
 
 def several(address: str, folder: str) -> dict[str, Any]:
     """Whatever needs no driver of its own, by one connection: a first run takes seconds."""
-    job = noted.job(Path(folder), 1)
+    job = recordings.job(Path(folder), 1)
     lost = replace(job, members=np.array([10**6]))
     with connected(address) as ray:
         return {
@@ -144,18 +144,18 @@ def wrong_among_others(address: str, folder: str) -> list[str]:
     for part in (wrong, others, later):
         part.mkdir()
     schedule = Schedule(epochs=1, batch=90, learning_rate=1e-9)
-    hopeless = noted.job(wrong, 1, held=True, schedule=schedule)
+    hopeless = recordings.job(wrong, 1, held=True, schedule=schedule)
     cluster = RayCluster(address=address)
-    jobs = [hopeless, *(noted.job(others, seed, held=True) for seed in (2, 3))]
+    jobs = [hopeless, *(recordings.job(others, seed, held=True) for seed in (2, 3))]
     says = raised(lambda: list(cluster.run(jobs, DATA)))
-    list(cluster.run(noted.jobs(later, 2, held=True), DATA))
+    list(cluster.run(recordings.jobs(later, 2, held=True), DATA))
     return says
 
 
 def sent(ray: Any, folder: str) -> list[Any]:
     """How many models came back, and whether the data alone were sent, once."""
     with mock.patch.object(ray, "put", wraps=ray.put) as put:
-        found = list(RayCluster().run(noted.jobs(Path(folder), 3), DATA))
+        found = list(RayCluster().run(recordings.jobs(Path(folder), 3), DATA))
     return [len(found), put.call_args_list == [mock.call(DATA)]]
 
 
@@ -167,7 +167,7 @@ def other_versions(job: Job) -> list[str]:
 
 def waiting(address: str, folder: str) -> list[str]:
     """What is raised while a model that is held back is waited for, by an impatient driver."""
-    held = noted.job(Path(folder), 1, held=True)
+    held = recordings.job(Path(folder), 1, held=True)
     with mock.patch.object(ray_cluster, "patience", return_value=2.0):
         return raised(partial(one, RayCluster(address=address), held))
 

@@ -21,9 +21,9 @@ def test_registered_names_and_their_parameters() -> None:
 
 
 def test_a_transformer(tmp_path: Path) -> None:
-    from tests.training import build_hf
+    from tests.factories import checkpoints
 
-    text = f"hf:{build_hf.write(tmp_path / 'tiny')}"
+    text = f"hf:{checkpoints.write(tmp_path / 'tiny')}"
     assert make_model(text).name == "tiny" and make_model(text).pretrained
     assert not make_model(text, pretrained=False).pretrained
     assert tokenizer_of(text) == str(tmp_path / "tiny")

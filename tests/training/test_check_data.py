@@ -58,10 +58,10 @@ def test_the_sentence_names_what_fits(name: str, data: Data, says: str) -> None:
 
 
 def test_a_transformer_takes_the_tokens_of_its_tokenizer(tmp_path: Path) -> None:
-    from tests.training import build_hf
+    from tests.factories import checkpoints
 
-    model = make_model(f"hf:{build_hf.write(tmp_path / 'tiny')}")
-    architecture.check_data(model, replace(TEXTS, vocabulary_size=build_hf.SIZE + 1))
+    model = make_model(f"hf:{checkpoints.write(tmp_path / 'tiny')}")
+    architecture.check_data(model, replace(TEXTS, vocabulary_size=checkpoints.SIZE + 1))
     with pytest.raises(InputError, match=r"tokenizer of hf:tiny has 10 tokens.* films has 7\."):
         architecture.check_data(model, TEXTS)
     with pytest.raises(InputError, match=r"hf:tiny takes texts, and my\.csv has rows of 30"):

@@ -19,7 +19,7 @@ from dynanoise.training.jobs import Job, Material, train_and_query
 from dynanoise.training.recipes.dpsgd import DpSgd
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
-from tests.training import tiny
+from tests.factories import tiny
 
 
 class Architecture:

@@ -14,7 +14,7 @@ from dynanoise.training.facts import attach, facts_of, load_state
 from dynanoise.training.jobs import Job, train_and_query
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.recipes.selena import Selena
-from tests.training import tiny
+from tests.factories import tiny
 
 
 def test_facts_come_back_as_they_were_and_answers_stay() -> None:

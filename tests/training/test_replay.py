@@ -17,7 +17,7 @@ from dynanoise.training import replay  # noqa: E402
 from dynanoise.training.jobs import Job  # noqa: E402
 from dynanoise.training.models.mlp import Mlp  # noqa: E402
 from dynanoise.training.store.store import Store  # noqa: E402
-from tests.training import tiny  # noqa: E402
+from tests.factories import tiny  # noqa: E402
 
 
 def job() -> Job:

@@ -25,7 +25,7 @@ from dynanoise.evaluation.trial import attack_trials
 from dynanoise.tuning.objective import Objective, Setting, Utility
 from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
 from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune
-from tests.build_audit import arrays
+from tests.factories.audit_files import arrays
 
 PROVENANCE = Provenance("made up", "made up", "dynanoise tune")
 

@@ -30,7 +30,7 @@ from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.roc import roc
 from dynanoise.noise.keyed import Keyed, setting
 from dynanoise.noise.normals import normals_v1, words_for
-from tests.noise.build_keyed import Raw
+from tests.factories.keyed_noise import Raw
 from tests.web.sfc32 import Sfc32
 
 FOLDER = Path(__file__).parent / "vectors"

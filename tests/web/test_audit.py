@@ -13,7 +13,7 @@ from dynanoise.core.defense import Method
 from dynanoise.core.result import STRONGEST
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.protocols import single_model
-from tests.build_designs import evaluate_alone
+from tests.factories.evaluations import evaluate_alone
 from tests.web.javascript import JavaScript, agree, buffer, call
 
 ATTACKS = ("population", "threshold", "gap", "confidence", "loss")

@@ -20,7 +20,7 @@ from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import InputError
 from dynanoise.report.io.results import read_results
-from tests.serving.build_served import OTHER_SECRET, SECRET, defense_file, digest, gateway
+from tests.factories.gateways import OTHER_SECRET, SECRET, defense_file, digest, gateway
 
 for package in ("starlette", "uvicorn", "aiohttp", "orjson", "prometheus_client"):
     pytest.importorskip(package, reason="the gateway: pip install 'dynanoise[serve]'")

@@ -23,7 +23,7 @@ from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import Result
 from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.report.io.results import from_json, to_json
-from tests import build
+from tests.factories.outputs import make_outputs
 
 FEW: Mapping[int, Effort] = {1: Effort(6, block=0.001), 16: Effort(6, block=0.001)}
 
@@ -146,7 +146,7 @@ def test_a_stored_model_is_not_trained_again(
 
 
 def test_members_and_others_are_asked_alike_and_never_the_same_twice_in_a_row() -> None:
-    outputs = build.outputs(records=50, members=40, first_id=100)
+    outputs = make_outputs(records=50, members=40, first_id=100)
     batches = some_of_both(outputs, (3, 20), seed=0)
     member = (batches - 100) < 40
     assert (member.sum(axis=1) == 10).all()

@@ -17,7 +17,7 @@ from dynanoise.defenses import kernel_outputs
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.chacha import _quarter_rounds
 from dynanoise.noise.fresh import SystemFresh
-from tests.noise.build_keyed import rows
+from tests.factories.keyed_noise import rows
 from tests.noise.kernel.test_keyed import any_logits
 
 pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fast]'")

@@ -22,8 +22,8 @@ from dynanoise.noise.cells import Grid, encoded
 from dynanoise.noise.fresh import SystemFresh
 from dynanoise.noise.keyed import Keyed, row_keys
 from dynanoise.noise.siphash import siphash128
-from tests import build
-from tests.noise.build_keyed import keyed, rows
+from tests.factories.keyed_noise import keyed, rows
+from tests.factories.outputs import LARGEST_FLOAT32, logit_arrays, read_only_copy
 from tests.noise.test_primitives import load
 
 pytest.importorskip("numba", reason="the kernel needs: pip install 'dynanoise[fast]'")
@@ -50,7 +50,7 @@ def any_logits(draw: st.DrawFn) -> npt.NDArray[Any]:
     found = generator.normal(0, draw(st.sampled_from([0.1, 4.0, 1e4])), shape).astype(dtype)
     kind = draw(st.sampled_from(["plain", "extreme", "ties"]))
     if kind == "extreme":
-        largest = build.LARGEST_FLOAT32 if dtype is np.float32 else 1.7e308
+        largest = LARGEST_FLOAT32 if dtype is np.float32 else 1.7e308
         values = np.array([1e30, -1e30, largest, -largest, 0.0, 1e-40], dtype)
         found = np.where(generator.random(shape) < 0.3, generator.choice(values, shape), found)
     return np.round(found) if kind == "ties" else found
@@ -82,7 +82,7 @@ def test_shapes_and_layouts_do_not_matter() -> None:
     spaced = np.zeros((24, 14))[:, ::2]
     spaced[:] = logits
     unaligned = np.frombuffer(b"x" + logits.tobytes(), np.uint8)[1:].view(np.float64)
-    for same in (np.asfortranarray(logits), spaced, build.read_only(logits), logits.tolist()):
+    for same in (np.asfortranarray(logits), spaced, read_only_copy(logits), logits.tolist()):
         np.testing.assert_array_equal(defense(same, noise), whole)
     np.testing.assert_array_equal(defense(unaligned.reshape(24, 7), noise), whole)
     np.testing.assert_array_equal(defense(logits.reshape(2, 3, 4, 7), noise).reshape(24, 7), whole)
@@ -180,7 +180,7 @@ def test_row_keys_are_siphashes_of_the_encoded_cells(classes: int) -> None:
     assert siphash128(encoded(cells, labels, 0), key)[0, 0] & 0xFFFFFFFF == keys[0, 0]
 
 
-@given(SETTINGS, build.logits(largest=30))
+@given(SETTINGS, logit_arrays(largest=30))
 def test_both_are_the_definition_to_1e_12(defense: DynaNoise, logits: Float64) -> None:
     """By scipy, for temperatures that do not blow up the last digit."""
     noise = keyed()

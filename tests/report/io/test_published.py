@@ -16,7 +16,7 @@ from dynanoise.report.tables.paper_table import (
     paper_table,
     published_values,
 )
-from tests.build_records import record, records, utility
+from tests.factories.results import record, records, utility
 
 
 def of(preset: str, protocol: str = "paper") -> Summary:

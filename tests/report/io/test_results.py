@@ -14,7 +14,7 @@ from dynanoise.core import files
 from dynanoise.core.errors import InputError, ResultsFileError
 from dynanoise.core.result import Metric, Result
 from dynanoise.report.io.results import from_json, read_results, to_json
-from tests.build_records import records
+from tests.factories.results import records
 
 
 def write(results: Sequence[Result], path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from dynanoise.core.errors import InputError, ResultsFileError
 from dynanoise.core.evidence import Evidence
 from dynanoise.report.io.samples import encode_run, read_evidence
-from tests.build_evidence import evidence, paper_records
+from tests.factories.evidence import evidence, paper_records
 
 
 def written(folder: Path, found: Evidence) -> None:

@@ -16,7 +16,7 @@ from dynanoise.report.evidence_report import build_report
 from dynanoise.report.render.html import inline_svg, render_html
 from dynanoise.report.render.markdown import render_markdown
 from dynanoise.report.table import make_table
-from tests.build_evidence import evidence, paper_records
+from tests.factories.evidence import evidence, paper_records
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 

@@ -11,7 +11,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.result import OVERHEAD, AttackProtocol, Metric, Result
 from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, mismatched
 from dynanoise.report.wording.verdict import Verdict, rank_protocols, verdict
-from tests.build_evidence import paper_records, pool_records
+from tests.factories.evidence import paper_records, pool_records
 
 
 def judged(records: list[Result]) -> Verdict:

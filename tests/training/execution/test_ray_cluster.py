@@ -29,7 +29,8 @@ from dynanoise.training.execution import ray_cluster  # noqa: E402
 from dynanoise.training.execution.executors import InProcess  # noqa: E402
 from dynanoise.training.execution.ray_cluster import RayCluster  # noqa: E402
 from dynanoise.training.store.store import Store  # noqa: E402
-from tests.training import noted, ray_drivers  # noqa: E402
+from tests.factories import recordings  # noqa: E402
+from tests.training import ray_drivers  # noqa: E402
 from tests.training.ray_drivers import DATA, PLAN, Driver  # noqa: E402
 from tests.training.ray_nodes import Nodes  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
@@ -69,14 +70,16 @@ def test_a_node_that_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, fol
     """Its model is trained on another one; what was finished is not trained again."""
     store = tmp_path / "store"
     driver = Driver(tmp_path, "five_models", address=nodes.address, store=store, folder=folder)
-    driver.until(lambda: noted.notes(folder, "began", 2))
-    driver.until(lambda: len(noted.notes(folder, "ended")) == 4)
-    victim = noted.notes(folder, "began", 2)[0].read_text()
+    driver.until(lambda: recordings.notes(folder, "began", 2))
+    driver.until(lambda: len(recordings.notes(folder, "ended")) == 4)
+    victim = recordings.notes(folder, "began", 2)[0].read_text()
     nodes.kill(victim)
     nodes.add()
-    driver.until(lambda: len(noted.notes(folder, "began", 2)) == 2)
+    driver.until(lambda: len(recordings.notes(folder, "began", 2)) == 2)
     survivor = next(
-        note.read_text() for note in noted.notes(folder, "began", 2) if note.read_text() != victim
+        note.read_text()
+        for note in recordings.notes(folder, "began", 2)
+        if note.read_text() != victim
     )
     (folder / "go").touch()
     alone = list(InProcess().run(ray_drivers.five(str(folder)), DATA))  # meanwhile
@@ -85,7 +88,7 @@ def test_a_node_that_is_killed_while_it_trains(nodes: Nodes, tmp_path: Path, fol
     assert driver.out.read_text() == ""  # where results are printed
     assert all(same(a, b) for a, b in zip(ray_drivers.five_read(folder), alone, strict=True))
     for seed in (0, 1, 3, 4):  # and once more by InProcess
-        assert len(noted.notes(folder, "began", seed)) == 2
+        assert len(recordings.notes(folder, "began", seed)) == 2
     assert len(list(Store(store).entries())) == 5
 
 
@@ -96,7 +99,7 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     """kill -9 in the midst, then one bit of one model: the next run trains that and the rest."""
     asked: dict[str, Any] = {"address": nodes.address, "store": bucket, "folder": folder}
     killed = Driver(tmp_path, "records", **asked)
-    killed.until(lambda: len(noted.notes(folder, "began")) > 4)
+    killed.until(lambda: len(recordings.notes(folder, "began")) > 4)
     killed.until(lambda: len(killed.out.read_text().splitlines()) >= 4)
     killed.kill()
     steps = killed.out.read_text().splitlines()
@@ -104,7 +107,7 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     assert len(steps) == 4 and not killed.file.exists()
     store = Store(bucket, lease=4.0)
     kept = [entry.key for entry in store.entries()]
-    assert len(kept) == len(noted.notes(folder, "ended")) == 4
+    assert len(kept) == len(recordings.notes(folder, "ended")) == 4
     files, root = fsspec.core.url_to_fs(bucket, use_listings_cache=False)
     (path,) = (one for one in files.find(f"{root}/{kept[0][:2]}/{kept[0]}") if "answers" in one)
     content = files.cat_file(path)
@@ -115,19 +118,19 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     alone = list(bench(PLAN))  # meanwhile
     assert numbers(from_json(driver.result())) == numbers(alone)
     assert len(list(store.entries())) == 8
-    trained = Counter(path.name.split("-")[1] for path in noted.notes(folder, "ended"))
+    trained = Counter(path.name.split("-")[1] for path in recordings.notes(folder, "ended"))
     assert sorted(trained.values()) == [1] * 7 + [2]  # twice: the one that was damaged
 
 
 def ends_the_others(driver: Driver, folder: Path) -> Any:
     """Goes with `ray_drivers.wrong_among_others`: two later models need both nodes at once."""
     wrong, others, later = (folder / part for part in ray_drivers.PARTS)
-    driver.until(lambda: noted.notes(wrong, "began") and noted.notes(others, "began"))
+    driver.until(lambda: recordings.notes(wrong, "began") and recordings.notes(others, "began"))
     (wrong / "go").touch()
-    driver.until(lambda: len(noted.notes(later, "began")) == 2)
+    driver.until(lambda: len(recordings.notes(later, "began")) == 2)
     (later / "go").touch()
     found = driver.result()
-    assert noted.notes(others, "ended") == []
+    assert recordings.notes(others, "ended") == []
     return found
 
 
@@ -169,7 +172,7 @@ def test_other_versions_are_refused(told: Any) -> None:
 
 def test_a_share_of_a_gpu_is_requested(tmp_path: Path) -> None:
     """There is none here: a task's options are compared."""
-    job = noted.job(tmp_path, 1)
+    job = recordings.job(tmp_path, 1)
     assert RayCluster().needs(job) == {"num_cpus": 1, "num_gpus": 0.0, "max_retries": 5}
     assert RayCluster().needs(replace(job, device="cuda"))["num_gpus"] == 1.0
     assert RayCluster(gpus=0.25).needs(replace(job, threads=2)) == {
@@ -189,7 +192,7 @@ def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
     nodes = Nodes(tmp_path / "cluster.err", workers=0)
     try:
         driver = Driver(tmp_path, "waiting", settings=usual, address=nodes.address, folder=folder)
-        driver.until(lambda: noted.notes(folder, "began"))
+        driver.until(lambda: recordings.notes(folder, "began"))
         nodes.signal_head(signal.SIGKILL)
         error, says = driver.result()
     finally:

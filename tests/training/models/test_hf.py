@@ -28,8 +28,8 @@ from dynanoise.training.jobs import Job, train_and_query  # noqa: E402
 from dynanoise.training.models.hf import Hf  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.training import build_hf  # noqa: E402
-from tests.training.build_hf import KINDS, SENTENCES  # noqa: E402
+from tests.factories import checkpoints  # noqa: E402
+from tests.factories.checkpoints import KINDS, SENTENCES  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    return build_hf.write(tmp_path / "tiny")
+    return checkpoints.write(tmp_path / "tiny")
 
 
 def seeded(model: Hf, seed: int, length: int = 6, classes: int = 2) -> Any:
@@ -75,10 +75,10 @@ def job(folder: Path, **changes: Any) -> Job:
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_answers_as_the_library_does_with_its_own_inputs(tmp_path: Path, kind: str) -> None:
     """Ids, padding (1 for RoBERTa), the mask and positions."""
-    folder = build_hf.write(tmp_path / kind, kind)
+    folder = checkpoints.write(tmp_path / kind, kind)
     tokens = torch.from_numpy(Subwords.of(str(folder)).encode(SENTENCES))
     model = seeded(Hf.named(str(folder)), 0, length=tokens.shape[1])
-    theirs = build_hf.tokenizer(kind)(SENTENCES, padding=True, return_tensors="pt")
+    theirs = checkpoints.tokenizer(kind)(SENTENCES, padding=True, return_tensors="pt")
     theirs.pop("token_type_ids", None)
     with torch.inference_mode():
         expected = model.network(**theirs).logits
@@ -124,7 +124,7 @@ def test_random_weights_only_when_asked_for(tmp_path: Path, tiny: Path) -> None:
     first, again, other = (seeded(model, seed).state_dict() for seed in (1, 1, 2))
     name = "network.distilbert.embeddings.word_embeddings.weight"
     assert torch.equal(first[name], again[name]) and not torch.equal(first[name], other[name])
-    whole = Hf.named(str(build_hf.write(tmp_path / "whole")), pretrained=False)
+    whole = Hf.named(str(checkpoints.write(tmp_path / "whole")), pretrained=False)
     assert not torch.equal(
         seeded(whole, 1).state_dict()[name],
         seeded(replace(whole, pretrained=True), 1).state_dict()[name],
@@ -132,7 +132,7 @@ def test_random_weights_only_when_asked_for(tmp_path: Path, tiny: Path) -> None:
 
 
 def test_a_head_of_other_classes_is_replaced_and_one_that_fits_kept(tmp_path: Path) -> None:
-    model = Hf.named(str(build_hf.write(tmp_path / "headed", head=3)))
+    model = Hf.named(str(checkpoints.write(tmp_path / "headed", head=3)))
     name = "network.classifier.weight"
     kept = [seeded(model, seed, classes=3).state_dict()[name] for seed in (1, 2)]
     assert torch.equal(*kept)
@@ -173,7 +173,7 @@ def test_a_stored_model_is_known_by_what_is_in_the_files(
     assert key(job(copied), data) == before
     content = (copied / name).read_bytes()
     if name == "model.safetensors":
-        build_hf.write(copied, seed=1)
+        checkpoints.write(copied, seed=1)
     else:
         (copied / name).write_bytes(content + b"\n")
     assert (copied / name).read_bytes() != content
@@ -208,7 +208,7 @@ def test_where_it_lies_goes_to_workers_and_not_into_records(tiny: Path) -> None:
 
 def test_files_that_change_during_a_run_are_noticed(tiny: Path) -> None:
     model = Hf.named(str(tiny))
-    build_hf.write(tiny, seed=1)
+    checkpoints.write(tiny, seed=1)
     with pytest.raises(DataFileError, match="files of tiny have changed"):
         model.build((6,), 2)
 
@@ -255,7 +255,7 @@ def test_code_that_comes_with_a_model_is_not_run(tiny: Path, tmp_path: Path) -> 
 
 def test_weights_of_another_architecture_are_refused(tmp_path: Path, tiny: Path) -> None:
     """The library would fill in random ones."""
-    bert = build_hf.write(tmp_path / "bert", "bert")
+    bert = checkpoints.write(tmp_path / "bert", "bert")
     shutil.copy(bert / "model.safetensors", tiny)
     with pytest.raises(DataFileError, match=r"weights of tiny are not those of its config\.json"):
         Hf.named(str(tiny)).build((6,), 2)
@@ -269,7 +269,7 @@ def test_a_pooler_may_be_fresh(tmp_path: Path) -> None:
     """BERT as a language model is published without."""
     from safetensors.torch import load_file, save_file
 
-    bert = build_hf.write(tmp_path / "bert", "bert")
+    bert = checkpoints.write(tmp_path / "bert", "bert")
     weights = load_file(bert / "model.safetensors")
     kept = {name: value for name, value in weights.items() if "pooler" not in name}
     assert len(kept) == len(weights) - 2
@@ -280,7 +280,7 @@ def test_a_pooler_may_be_fresh(tmp_path: Path) -> None:
 
 
 def test_encoder_decoders_are_refused(tiny: Path) -> None:
-    config = build_hf.transformers.BartConfig(vocab_size=9, d_model=16)
+    config = checkpoints.transformers.BartConfig(vocab_size=9, d_model=16)
     config.save_pretrained(tiny)
     with pytest.raises(DataFileError, match="tiny is an encoder and a decoder"):
         Hf.named(str(tiny)).build((6,), 2)
@@ -288,7 +288,7 @@ def test_encoder_decoders_are_refused(tiny: Path) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_longer_than_its_positions_are_refused(tmp_path: Path, kind: str) -> None:
-    model = Hf.named(str(build_hf.write(tmp_path / kind, kind)))
+    model = Hf.named(str(checkpoints.write(tmp_path / kind, kind)))
     with pytest.raises(InputError, match=r"cannot take texts of 33 tokens .* it has 32 positions"):
         model.build((33,), 2)
 
@@ -304,7 +304,7 @@ def test_tokens_of_another_vocabulary_are_refused(tiny: Path) -> None:
 def test_opacus_gets_the_gradient_of_each_text(tmp_path: Path, kind: str) -> None:
     """The same as from a batch of that text alone, position embeddings included."""
     opacus: Any = pytest.importorskip("opacus", reason="pip install 'dynanoise[dp]'")
-    folder = build_hf.write(tmp_path / kind, kind)
+    folder = checkpoints.write(tmp_path / kind, kind)
     tokens = torch.from_numpy(Subwords.of(str(folder)).encode(SENTENCES[:4]))
     labels = torch.tensor([1, 0, 1, 0])
     model = seeded(Hf.named(str(folder)), 0, length=tokens.shape[1])

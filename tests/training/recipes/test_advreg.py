@@ -20,7 +20,7 @@ from dynanoise.training.recipes.advreg import (
     Inference,
 )
 from dynanoise.training.recipes.plain import Plain
-from tests.training import tiny
+from tests.factories import tiny
 
 
 def inference(seed: int = 0) -> Inference:

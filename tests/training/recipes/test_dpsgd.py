@@ -17,7 +17,7 @@ from dynanoise.core.errors import InputError, MissingExtraError
 from dynanoise.training.facts import facts_of
 from dynanoise.training.recipes.dpsgd import DpSgd, epsilon
 from dynanoise.training.schedule import Schedule
-from tests.training import tiny
+from tests.factories import tiny
 
 
 def test_a_missing_opacus_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

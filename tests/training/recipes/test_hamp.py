@@ -21,7 +21,7 @@ from dynanoise.training.recipes.hamp import (
 )
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
-from tests.training import tiny
+from tests.factories import tiny
 
 LOGITS = np.array([[1.0, -0.5, 0.25, 2.0], [0.0, 3.0, -1.0, 0.5]])
 SOFT = np.array([[0.4, 0.2, 0.2, 0.2], [0.2, 0.2, 0.4, 0.2]])

@@ -14,7 +14,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.recipes.relaxloss import RelaxLoss, relaxed
 from dynanoise.training.schedule import Schedule
-from tests.training import tiny
+from tests.factories import tiny
 
 LOGITS = torch.tensor([[log(6.0), log(3.0), 0.0], [log(2.0), log(7.0), 0.0]], dtype=torch.float64)
 LABELS = torch.tensor([0, 0])

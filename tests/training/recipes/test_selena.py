@@ -16,7 +16,7 @@ from dynanoise.core.errors import DivergedError, InputError
 from dynanoise.training import loop
 from dynanoise.training.facts import facts_of
 from dynanoise.training.recipes.selena import Selena, partition, split_ai
-from tests.training import tiny
+from tests.factories import tiny
 
 LABELS = {
     row.tobytes(): int(label)

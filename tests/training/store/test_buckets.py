@@ -29,11 +29,11 @@ from dynanoise.training.store import buckets  # noqa: E402
 from dynanoise.training.store.buckets import Bucket  # noqa: E402
 from dynanoise.training.store.storage import place  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.training import noted  # noqa: E402
+from tests.factories import recordings  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
 from tests.training.waiting import until  # noqa: E402
 
-JOB, DATA = noted.job(Path("/nowhere"), 1), noted.data()
+JOB, DATA = recordings.job(Path("/nowhere"), 1), recordings.data()
 
 
 @pytest.fixture
@@ -64,11 +64,11 @@ def change(url: str, ending: str, content: bytes | None) -> None:
 
 
 def test_what_is_stored_is_found_again_with_the_same_bits(url: str, folder: Path) -> None:
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     first = outputs_of(job, DATA, Store(url))
     again = outputs_of(job, DATA, Store(url))
     assert same(first, again) and again.seconds == first.seconds
-    assert len(noted.notes(folder, "ended")) == 1
+    assert len(recordings.notes(folder, "ended")) == 1
     (entry,) = Store(url).entries()
     assert entry.key == key(job, DATA) and entry.description["job"] == "model 1"
     assert entry.size == sum(map(len, objects(url).values()))
@@ -90,7 +90,7 @@ def test_a_damaged_entry_is_trained_again(
     url: str, folder: Path, caplog: pytest.LogCaptureFixture, part: str, damage: str | None
 ) -> None:
     """Weights are looked at when they are read; that they are missing is seen before."""
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     first = outputs_of(job, DATA, Store(url))
     (content,) = (body for name, body in objects(url).items() if part in name.rpartition("/")[2])
     other = content[: len(content) // 2] + (b"\0" * 9 if damage == "other" else b"")
@@ -105,7 +105,7 @@ def test_a_damaged_entry_is_trained_again(
         assert Store(url).get(key(job, DATA)) is None
     assert "is damaged" in caplog.text and "trained again" in caplog.text
     assert same(outputs_of(job, DATA, Store(url)), first)
-    assert len(noted.notes(folder, "ended")) == 2
+    assert len(recordings.notes(folder, "ended")) == 2
 
 
 @pytest.mark.process
@@ -121,7 +121,7 @@ def test_an_entry_is_there_once_its_last_object_is(
         assert Store(bucket).get(key(job, DATA)) is None
         plain(path, content, **options)
 
-    job, plain = noted.job(folder, 1), files.pipe_file
+    job, plain = recordings.job(folder, 1), files.pipe_file
     monkeypatch.setattr(files, "pipe_file", counted)
     outputs_of(job, DATA, Store(bucket))
     monkeypatch.undo()
@@ -138,7 +138,7 @@ def test_an_entry_is_there_once_its_last_object_is(
 def test_two_machines_that_write_the_same_entry_do_not_mix_their_parts(
     url: str, folder: Path
 ) -> None:
-    job, store = noted.job(folder, 1), Store(url)
+    job, store = recordings.job(folder, 1), Store(url)
     first = outputs_of(job, DATA, store)
     name = key(job, DATA)
     other = replace(first, logits=first.logits + 1)
@@ -154,7 +154,7 @@ def test_two_machines_that_write_the_same_entry_do_not_mix_their_parts(
 def test_the_folder_of_a_local_store_can_be_copied_to_a_bucket(
     bucket: str, tmp_path: Path, folder: Path
 ) -> None:
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     first = outputs_of(job, DATA, Store(tmp_path / "store"))
     files, root = fsspec.core.url_to_fs(bucket)
     for path in (tmp_path / "store").rglob("*"):
@@ -162,16 +162,16 @@ def test_the_folder_of_a_local_store_can_be_copied_to_a_bucket(
             files.pipe_file(f"{root}/{path.relative_to(tmp_path / 'store')}", path.read_bytes())
     assert same(outputs_of(job, DATA, Store(bucket)), first)
     assert Store(bucket).weights(key(job, DATA))
-    assert len(noted.notes(folder, "ended")) == 1
+    assert len(recordings.notes(folder, "ended")) == 1
 
 
 def test_what_one_claims_no_other_trains(url: str, folder: Path) -> None:
-    job, store = noted.job(folder, 1), Store(url)
+    job, store = recordings.job(folder, 1), Store(url)
     name = key(job, DATA)
     with store.claim(name, "theirs") as theirs:
         assert theirs
         assert outputs_unless_claimed(job, DATA, store, "ours") is None
-        assert noted.notes(folder, "began") == []
+        assert recordings.notes(folder, "began") == []
         with store.claim(name, "theirs") as again:  # done again, because its machine died
             assert again
     assert outputs_unless_claimed(job, DATA, store, "ours") is not None
@@ -202,31 +202,31 @@ def test_a_claim_is_renewed_and_that_of_a_machine_that_died_runs_out(
 
 @pytest.mark.process
 def test_workers_share_a_store_at_an_address(bucket: str, folder: Path) -> None:
-    jobs = noted.jobs(folder, 3)
+    jobs = recordings.jobs(folder, 3)
     first = list(Processes(2, Store(bucket)).run(jobs, DATA))
     again = list(InProcess(Store(bucket)).run(jobs, DATA))
     assert all(same(a, b) for a, b in zip(first, again, strict=True))
-    assert len(noted.notes(folder, "ended")) == 3
+    assert len(recordings.notes(folder, "ended")) == 3
 
 
 @pytest.mark.process
 def test_further_answers_are_made_of_weights_that_were_damaged_and_trained_again(
     bucket: str, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     outputs_of(job, DATA, Store(bucket))
     change(bucket, "model-", b"nothing")
     asked = replace(job, near=NearQueries(NearDuplicates(), np.arange(2)))
     with caplog.at_level(logging.WARNING), pytest.raises(InputError, match="Only images"):
         outputs_of(asked, DATA, Store(bucket))
-    assert len(noted.notes(folder, "ended")) == 2
+    assert len(recordings.notes(folder, "ended")) == 2
 
 
 @pytest.mark.process
 def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
     bucket: str, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     first = outputs_of(job, DATA, Store(bucket))
     before = objects(bucket)
 
@@ -249,7 +249,7 @@ def test_a_store_that_cannot_be_asked_is_an_error_and_no_damage(
 @pytest.mark.process
 def test_no_secret_is_in_what_is_shown_sent_or_stored(bucket: str, folder: Path) -> None:
     """Credentials are the file system's own business."""
-    job, store = noted.job(folder, 1), Store(bucket)
+    job, store = recordings.job(folder, 1), Store(bucket)
     outputs_of(job, DATA, store)
     secret = os.environ["AWS_SECRET_ACCESS_KEY"].encode()
     sent = pickle.dumps(store)

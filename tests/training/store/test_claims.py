@@ -28,11 +28,11 @@ from dynanoise.training.execution.executors import (  # noqa: E402
 from dynanoise.training.execution.outputs import outputs_unless_claimed  # noqa: E402
 from dynanoise.training.store import storage  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.training import noted  # noqa: E402
+from tests.factories import recordings  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
 from tests.training.waiting import LONG, ROOT, until  # noqa: E402
 
-DATA = noted.data()
+DATA = recordings.data()
 
 
 @pytest.fixture
@@ -47,18 +47,18 @@ def claims(store: Path) -> list[Path]:
 
 
 def test_what_another_run_trains_is_left_to_it(tmp_path: Path, folder: Path) -> None:
-    job, store = noted.job(folder, 1), Store(tmp_path / "store")
+    job, store = recordings.job(folder, 1), Store(tmp_path / "store")
     with store.claim(key(job, DATA), "theirs") as theirs:
         assert theirs
         assert outputs_unless_claimed(job, DATA, store, "ours") is None
-    assert noted.notes(folder, "began") == [] and claims(tmp_path / "store") == []
+    assert recordings.notes(folder, "began") == [] and claims(tmp_path / "store") == []
     assert outputs_unless_claimed(job, DATA, store, "ours") is not None
     assert claims(tmp_path / "store") == []
 
 
 def test_a_claim_that_cannot_be_made_stops_nobody(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "store").write_text("no folder")
-    job = noted.job(folder, 1)
+    job = recordings.job(folder, 1)
     with Store(tmp_path / "store").claim(key(job, DATA), "ours") as ours:
         assert ours
 
@@ -98,7 +98,7 @@ def test_a_lock_is_of_the_file_that_others_see(
 
 def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
     """Until then somebody else has probably finished them."""
-    tasks = tasks_of(noted.jobs(folder, 3), None)
+    tasks = tasks_of(recordings.jobs(folder, 3), None)
     assert len({task.owner for task in tasks}) == 3
     begun: list[tuple[str, bool]] = []
 
@@ -113,7 +113,7 @@ def test_tasks_that_another_run_has_come_last(folder: Path) -> None:
 
     answers = list(in_order(tasks, submit, wait))
     assert begun == [*((f"model {n}", False) for n in range(3)), ("model 0", True)]
-    alone = list(InProcess().run(noted.jobs(folder, 3), DATA))
+    alone = list(InProcess().run(recordings.jobs(folder, 3), DATA))
     assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
 
 
@@ -121,7 +121,7 @@ def test_in_one_process_too_they_come_last(
     tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other run finishes while this one waits, which it does when nothing else is left."""
-    jobs, store = noted.jobs(folder, 4), Store(tmp_path / "store")
+    jobs, store = recordings.jobs(folder, 4), Store(tmp_path / "store")
     theirs = ExitStack()
     for number in (0, 2):
         assert theirs.enter_context(store.claim(key(jobs[number], DATA), "theirs"))
@@ -134,8 +134,8 @@ def test_in_one_process_too_they_come_last(
     monkeypatch.setattr("dynanoise.training.execution.outputs.time.sleep", waiting)
     answers = list(InProcess(store).run(jobs, DATA))
     assert there == [[False, True, False, True]]
-    assert len(noted.notes(folder, "began")) == 4
-    alone = list(InProcess().run(noted.jobs(folder, 4), DATA))
+    assert len(recordings.notes(folder, "began")) == 4
+    alone = list(InProcess().run(recordings.jobs(folder, 4), DATA))
     assert all(same(a, b) for a, b in zip(answers, alone, strict=True))
 
 
@@ -144,9 +144,10 @@ SCRIPT = textwrap.dedent("""
     from pathlib import Path
     from dynanoise.training.execution.executors import InProcess
     from dynanoise.training.store.store import Store
-    from tests.training import noted
+    from tests.factories import recordings
     folder, store, held = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "held"
-    for answers in InProcess(Store(store)).run(noted.jobs(folder, 4, held=held), noted.data()):
+    jobs, data = recordings.jobs(folder, 4, held=held), recordings.data()
+    for answers in InProcess(Store(store)).run(jobs, data):
         print(float(answers.logits.sum()), flush=True)
 """)
 
@@ -164,11 +165,11 @@ def start(folder: Path, store: Path, held: str = "held") -> subprocess.Popen[str
 def test_two_runs_at_once_train_every_model_once(tmp_path: Path, folder: Path) -> None:
     store = tmp_path / "store"
     runs = [start(folder, store) for _ in range(2)]
-    until(lambda: noted.notes(folder, "began"))
+    until(lambda: recordings.notes(folder, "began"))
     (folder / "go").touch()
     said = [run.communicate(timeout=LONG)[0].split() for run in runs]
     assert len(said[0]) == 4 and said[0] == said[1]
-    assert len(noted.notes(folder, "began")) == len(noted.notes(folder, "ended")) == 4
+    assert len(recordings.notes(folder, "began")) == len(recordings.notes(folder, "ended")) == 4
 
 
 @pytest.mark.process
@@ -178,11 +179,11 @@ def test_a_killed_run_leaves_its_model_to_the_next(
     """At once: the lock of a dead process is free, and nothing is waited for."""
     store = tmp_path / "store"
     killed = start(folder, store)
-    until(lambda: noted.notes(folder, "began"))
+    until(lambda: recordings.notes(folder, "began"))
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     (folder / "go").touch()
-    jobs = noted.jobs(folder, 4, held=True)
+    jobs = recordings.jobs(folder, 4, held=True)
     assert claims(store)
 
     def waiting(seconds: float) -> None:

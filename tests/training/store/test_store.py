@@ -261,7 +261,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         from dynanoise.report.io.results import to_json
         from dynanoise.training.execution.executors import Processes
         from dynanoise.training.store.store import Store
-        from tests.training.noted import Holding
+        from tests.factories.recordings import Holding
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
             plan = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))

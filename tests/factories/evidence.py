@@ -10,7 +10,7 @@ import numpy as np
 from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.evaluation.protocols import PAPER, adaptive
-from tests.build_records import record
+from tests.factories.results import record
 
 ATTACKS = ("lira", "gap")
 COUNTS = {"pool": 600, "models": 16, "reference": 300, "test": 897}

@@ -18,7 +18,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.training.jobs import Executor, Job, Material, ModelOutputs
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
-from tests.training import tiny
+from tests.factories import tiny
 
 
 @dataclass(frozen=True)

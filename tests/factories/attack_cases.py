@@ -1,4 +1,4 @@
-"""Small inputs for tests, and strategies that make them."""
+"""A target model with its truth, and shadow models, for tests of attacks."""
 
 from __future__ import annotations
 
@@ -7,39 +7,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from dynanoise.attacks.base import Attack
+from dynanoise.core import membership
 from dynanoise.core.membership import balance_shadows, has_shadows, shadows_per_record
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
-from dynanoise.core.outputs import Outputs, Run, View
+from dynanoise.core.outputs import Outputs
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits, observe_undefended
-
-LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
-
-
-def logits(
-    largest: float = 30.0, dtype: Any = np.float64, classes: int | None = None, rows: int = 6
-) -> st.SearchStrategy[npt.NDArray[Any]]:
-    """Finite logits [n, K] within ±largest."""
-    elements = hnp.from_dtype(
-        np.dtype(dtype),
-        min_value=float(np.asarray(-largest, dtype)),
-        max_value=float(np.asarray(largest, dtype)),
-        allow_nan=False,
-        allow_infinity=False,
-    )
-    shapes = st.tuples(st.integers(1, rows), st.just(classes) if classes else st.integers(2, 12))
-    return shapes.flatmap(lambda shape: hnp.arrays(dtype, shape, elements=elements))
-
-
-def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A copy that cannot be written to."""
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
 
 
 def leaky_logits(
@@ -116,7 +91,7 @@ def pool_target_and_shadows(
     return target, member[0, chosen], ShadowObservations(tuple(others), own_use, clean)
 
 
-def material(
+def attack_case(
     attack: Attack, seed: int, leak: float, count: int = 600
 ) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadows of the kind the attack needs."""
@@ -124,7 +99,7 @@ def material(
     return make(seed, leak, count)
 
 
-def reordered(observed: Observation, order: npt.NDArray[Any]) -> Observation:
+def reorder(observed: Observation, order: npt.NDArray[Any]) -> Observation:
     """Answers about the same records in another order, or about some of them."""
     return replace(
         observed,
@@ -134,49 +109,52 @@ def reordered(observed: Observation, order: npt.NDArray[Any]) -> Observation:
     )
 
 
-def reordered_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> ShadowObservations:
+def reorder_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> ShadowObservations:
     """Shadow models that answered the same records in another order."""
     return ShadowObservations(
-        tuple(reordered(seen, order) for seen in shadows.observations),
+        tuple(reorder(seen, order) for seen in shadows.observations),
         shadows.use[:, order],
         shadows.clean.select(records=order),
     )
 
 
-def outputs(
-    models: int = 1,
-    records: int = 40,
-    classes: int = 3,
-    seed: int = 0,
-    first_id: int = 0,
-    members: int = 20,
-    leak: float = 0.0,
+def pool_outputs(
+    seed: int,
+    leak: float = 3.0,
+    count: int = 400,
+    models: int = 10,
+    classes: int = 4,
+    inputs: int = 1,
+    target_leak: float | None = None,
 ) -> Outputs:
-    """Random float32 outputs whose first ``members`` records were trained on."""
+    """Logits of records that are easy or hard, ``leak`` higher at the true class for members."""
     generator = np.random.default_rng(seed)
-    labels = generator.integers(0, classes, records)
-    rows = generator.normal(0, 2, (models, records, 1, classes)).astype(np.float32)
-    used = np.arange(records) < members
-    rows[:, np.arange(records), 0, labels] += 2 + leak * used
-    use = np.broadcast_to(used, (models, records)).astype(np.int8)
-    return Outputs(rows, labels, np.arange(records) + first_id, use)
+    labels = generator.integers(0, classes, count)
+    use = (generator.random((models, count)) < 0.5).astype(np.int8)
+    ease = generator.normal(1.5, 1.5, count)
+    logits = generator.normal(0, 1, (models, count, inputs, classes))
+    leaks = np.full(models, leak)
+    leaks[0] = leak if target_leak is None else target_leak
+    own = ease + leaks[:, None] * use
+    logits[:, np.arange(count), :, labels] += own.T[:, :, None]
+    return Outputs(logits, labels, np.arange(count), use)
 
 
-def run(
-    seed: int = 0, leak: float = 3.0, shadows: int = 3, members: int = 60, classes: int = 3
-) -> Run:
-    """A made-up run in the paper's layout, without training."""
-    return Run(
-        target=outputs(1, 100, classes, seed, members=members, leak=leak),
-        shadows=outputs(shadows, 100, classes, seed + 1, members=50, leak=leak, first_id=100),
-        test=outputs(1, 50, classes, seed + 2, members=0, first_id=200),
-        reference=outputs(1 + shadows, 30, classes, seed + 3, members=0, first_id=300),
-        seed=seed,
-        split="made up",
-        random=np.random.default_rng(seed + 4).normal(0, 2, (1 + shadows, 20, classes)),
-    )
+def case_of(
+    outputs: Outputs, seed: int = 0
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
+    """Model 0 as the target with its truth, the others as its shadows; records that have some."""
+    use = outputs.use[1:]
+    masked = membership.balance_shadows(use, membership.shadows_per_record(use), seed)
+    kept = np.flatnonzero(membership.has_shadows(masked))
+    outputs = outputs.select(records=kept)
+    seen = observe_undefended(outputs).observations
+    clean = outputs.select(models=slice(1, None))
+    return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)
 
 
-def view(seed: int = 0, classes: int = 3) -> View:
-    """A defender's view of one model."""
-    return run(seed, classes=classes).view(0)
+def pool_case(
+    seed: int, leak: float = 3.0, **shape: Any
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
+    """A target that leaks ``leak``, and shadow models that leak 3, of one pool."""
+    return case_of(pool_outputs(seed, 3.0, target_leak=leak, **shape), seed)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dynanoise.defenses.dynanoise import DynaNoise
-from tests.integrations.build_deploy import Given
+from tests.factories.wrapper_noise import FixedNoise
 
 onnx: Any = pytest.importorskip("onnx", reason="pip install 'dynanoise[onnx]'")
 
@@ -35,7 +35,7 @@ def defended(source: Path, **options: Any) -> Path:
 
 def expected(logits: Any, defense: Any = DEFENSE) -> Any:
     """What the library answers with the same normals."""
-    return defense(np.asarray(logits), Given(NORMALS))
+    return defense(np.asarray(logits), FixedNoise(NORMALS))
 
 
 def floats(values: Any) -> Any:

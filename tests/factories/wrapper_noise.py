@@ -18,7 +18,7 @@ SECRET = "c0ffee" + "5a" * 28 + "17"
 DIGEST = "ab" * 32
 
 
-class Given:
+class FixedNoise:
     """Noise that was drawn before, so that two implementations add the same."""
 
     repeatable = False

@@ -1,0 +1,1 @@
+"""Made-up inputs for tests, one file for each kind of thing."""
