@@ -25,12 +25,17 @@ assert "site-packages" in dn.__file__
 assert (pathlib.Path(dn.__file__).parent / "py.typed").exists()
 answer = dn.DynaNoise()(np.zeros((2, 3), dtype=np.float32), dn.Fresh(0))
 assert answer.shape == (2, 3)
+
+from dynanoise.report.document import Document
+from dynanoise.report.render.html import render_html
+
+assert render_html(Document("title", "subtitle", "command", ())).startswith("<!doctype html>")
 PYTHON
 
 "$there/dynanoise" --version
 "$there/dynanoise" --help >/dev/null
 "$there/dynanoise" demo --out "$work/site"
-for file in index.html style.css main.js data.json lib/keyed.js; do test -s "$work/site/$file"; done
+for file in index.html style.css main.js data.json lib/keyed.js vendor/noble.js; do test -s "$work/site/$file"; done
 if "$there/dynanoise" bench digits 2>"$work/error"; then echo "bench ran without torch?"; exit 1; fi
 grep -q "pip install 'dynanoise\[train\]'" "$work/error"
 

@@ -16,14 +16,11 @@ from typing import Any
 import numpy as np
 from scipy import integrate, special
 
-from dynanoise.attacks.population import ranks
 from dynanoise.attacks.statistics import STATISTICS
-from dynanoise.attacks.thresholds import best_threshold, class_thresholds
 from dynanoise.core import numerics
 from dynanoise.core.errors import TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.outputs import Outputs
-from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.sensitivity import SENSITIVITIES
 from dynanoise.evaluation.responses import observe, recover
@@ -158,6 +155,9 @@ def flips() -> list[dict[str, Any]]:
     return made
 
 
+USED = ("loss", "scaled_logit")
+"""The page's statistics."""
+
 SPREADS = (0.1, 1.0, 4.0, 20.0, 60.0, 4.0, 400.0)
 
 
@@ -170,35 +170,29 @@ def statistics() -> list[dict[str, Any]]:
         log_probs = numerics.log_softmax(logits)
         labels = generator.integers(0, classes, 7)
         labels[::3] = logits.argmax(axis=1)[::3]
-        values = {name: f(log_probs, labels).tolist() for name, f in STATISTICS.items()}
+        values = {name: STATISTICS[name](log_probs, labels).tolist() for name in USED}
         made.append({"log_probs": log_probs.tolist(), "labels": labels.tolist(), "values": values})
     return made
 
 
 def curves() -> list[dict[str, Any]]:
-    """ROC, AUC, thresholds and ranks, of scores with many ties and with none."""
+    """ROC, AUC and its interval, of scores with many ties and with none."""
     generator, made = np.random.default_rng(4), []
     for count, digits in ((4, 0), (30, 1), (40, 8), (600, 1), (2400, 6)):
         members = generator.integers(0, 2, count)
         members[:2] = 0, 1
         scores = (generator.normal(0, 1, count) + 0.7 * members).round(digits)
-        labels = generator.integers(0, 4, count)
         truth = members.astype(bool)
         curve = roc(scores, truth)
-        threshold = best_threshold(scores, truth, balanced=True)
         made.append(
             {
                 "scores": scores.tolist(),
                 "members": members.tolist(),
-                "labels": labels.tolist(),
                 "fpr": curve.fpr.tolist() if count < 100 else None,
                 "tpr": curve.tpr.tolist() if count < 100 else None,
                 "auc": curve.auc,
                 "tpr_at": {str(fpr): _tpr(curve, fpr) for fpr in (0.001, 0.01, 0.1, 0.5, 1.0)},
-                "best": [threshold, best_threshold(scores, truth)],
-                "by_class": class_thresholds(scores, truth, labels, 5, balanced=True).tolist(),
-                "ranks": ranks(scores[:30], scores[truth]).tolist(),
-                "delong": _delong(scores, truth) if count > 4 else None,
+                "delong": delong(scores, truth) if count > 4 else None,
             }
         )
     return made
@@ -211,7 +205,7 @@ def _tpr(curve: Any, fpr: float) -> float | str:
         return str(error)
 
 
-def _delong(scores: Float64, members: Any) -> list[float]:
+def delong(scores: Float64, members: Any) -> list[float]:
     """DeLong's interval straight from its definition, all pairs at once."""
     inside, outside = scores[members], scores[~members]
     ahead = (inside[:, None] > outside) + (inside[:, None] == outside) / 2
@@ -294,43 +288,11 @@ def keyed_answers() -> list[dict[str, Any]]:
 
 
 def streams() -> dict[str, Any]:
-    """Generators: sfc32 by an implementation of its own, numpy's by numpy, and derived seeds."""
+    """sfc32 by an implementation of its own, and normals from its words."""
     start = [0x12345678, 0x9ABCDEF0, 0x0F1E2D3C, 1]
     words = Sfc32(*start).words(words_for(9))
-    paths: tuple[tuple[int, tuple[str | int, ...]], ...] = (
-        (0, ("known half",)),
-        (7, ("bootstrap", 3)),
-        (2**53 - 1, ("größer",)),
-    )
-    seeds = [derive(seed, *path) for seed, path in paths]
-    numpy = []
-    for seed in (0, 1, 2**31, *seeds, 2**130 + 7):
-        generator = np.random.default_rng(seed)
-        for length, n in ((5, 2), (40, 1), (257, 1000), (1, 2**32 - 1), (33, 3_000_000_000)):
-            generator.integers(0, 1, 3)  # of one possible value nothing is drawn
-            made = generator.permutation(np.arange(length)).tolist()
-            numpy.append(
-                {
-                    "seed": str(seed),
-                    "length": length,
-                    "n": n,
-                    "permutation": made,
-                    "integers": generator.integers(0, n, 9).tolist(),
-                }
-            )
-            generator = np.random.default_rng(seed)
-    return {
-        "sfc32": {
-            "start": start,
-            "words": words,
-            "normals": normals_v1(np.array([words], np.uint32), 9)[0].tolist(),
-        },
-        "derive": [
-            {"seed": seed, "path": list(path), "value": str(derive(seed, *path))}
-            for seed, path in paths
-        ],
-        "numpy": numpy,
-    }
+    normals = normals_v1(np.array([words], np.uint32), 9)[0].tolist()
+    return {"sfc32": {"start": start, "words": words, "normals": normals}}
 
 
 FILES: dict[str, Callable[[], Any]] = {

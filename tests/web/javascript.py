@@ -40,7 +40,8 @@ class JavaScript:
         # A browser is told that .js is a module; node wants a package that says so.
         self._copy = tempfile.TemporaryDirectory()
         copied = shutil.copytree(lib, Path(self._copy.name) / "lib")
-        (copied / "package.json").write_text('{"type": "module"}')
+        shutil.copytree(lib.parent / "vendor", Path(self._copy.name) / "vendor")
+        (copied.parent / "package.json").write_text('{"type": "module"}')
         self._node = subprocess.Popen(
             [node, HERE / "run.mjs", copied],
             stdin=subprocess.PIPE,

@@ -21,13 +21,8 @@ const REVIVED = {
     return bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
   },
   $f64: (values) => Float64Array.from(values),
-  $big: BigInt,
   $number: Number,
   $seed: random.seeded,
-  $pick: (seed) => {
-    const generator = random.seeded(seed);
-    return (n) => random.below(generator, n);
-  },
 };
 
 function revived(value) {
@@ -40,13 +35,6 @@ function revived(value) {
 
 /** Calls that need a state between steps. */
 const TESTS = {
-  async numpy(seed, length, n, count) {
-    const numpy = await load("numpy_random");
-    const generator = numpy.defaultRng(seed);
-    for (let i = 0; i < 3; i++) numpy.below(generator, 1);
-    const values = numpy.permutation(generator, [...Array(length).keys()]);
-    return [values, Array.from({ length: count }, () => numpy.below(generator, n))];
-  },
   async words(start, count) {
     const generator = Uint32Array.from(start);
     return Array.from({ length: count }, () => random.word(generator));
@@ -103,9 +91,22 @@ const TESTS = {
     }
     return average.error(estimate, logits, 0);
   },
-  async measured(scores, members, threshold, fprs, weights) {
-    const { measures } = await load("intervals");
-    return measures(scores, members, threshold, fprs)(weights);
+  async chacha20(key, nonce, counter) {
+    const { chacha20 } = await load("../vendor/noble");
+    return chacha20(key, nonce, new Uint8Array(64), undefined, counter);
+  },
+  async sha256(message) {
+    const { sha256 } = await load("../vendor/noble");
+    return sha256(message);
+  },
+  async audit(name, buffer) {
+    const { readOutputs } = await load("outputs");
+    const { auditLoss } = await load("loss_attack");
+    return auditLoss(readOutputs(name, buffer));
+  },
+  async logProbs(name, buffer) {
+    const { readOutputs, logProbsOf } = await load("outputs");
+    return logProbsOf(readOutputs(name, buffer)).values;
   },
   async normals(seed, count) {
     return random.normals(random.seeded(seed), count);
@@ -113,11 +114,6 @@ const TESTS = {
   async below(seed, n, count) {
     const generator = random.seeded(seed);
     return Array.from({ length: count }, () => random.below(generator, n));
-  },
-  async audit(name, buffer, options) {
-    const { readFile } = await load("given");
-    const { auditSingle } = await load("single_model");
-    return auditSingle(await readFile(name, buffer), options);
   },
   async shifts(classes, reach, pairs, seed, keep) {
     const average = await load("average");

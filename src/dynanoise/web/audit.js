@@ -1,15 +1,14 @@
-/** Section 6: attacks on a file that a visitor brings; it is read here and goes nowhere. */
+/** Section 6: the loss attack on a visitor's file, which is read here and sent nowhere. */
 
 import { chart } from "./chart.js";
 import { byId, digits, el, fixed, percent } from "./dom.js";
-
 import { InputError } from "./lib/errors.js";
-import { givenOf, readFile } from "./lib/given.js";
-import { auditSingle, strongest } from "./lib/single_model.js";
+import { auditLoss } from "./lib/loss_attack.js";
+import { softmax } from "./lib/numerics.js";
+import { checkOutputs, readOutputs } from "./lib/outputs.js";
 import { table } from "./table.js";
 
 const LARGEST = 200 * 2 ** 20;
-const STYLES = ["accent", "ink thin", "dashed", "dotted", "dashed ink thin"];
 
 export function start(data) {
   const drop = byId("drop"), file = byId("file");
@@ -33,83 +32,68 @@ export function start(data) {
   if (data.samples) example.addEventListener("click", () => attempt(() => sample(data.samples)));
   else example.remove();
 
-  function take(one) {
+  function take(chosen) {
     attempt(async () => {
-      if (one.size > LARGEST) throw new InputError(`${one.name} has ${digits(one.size / 2 ** 20)} MiB.`, "Audit so large a file with `dynanoise audit`.");
-      return readFile(one.name, await one.arrayBuffer());
+      if (chosen.size > LARGEST) throw new InputError(`${chosen.name} has ${digits(chosen.size / 2 ** 20)} MiB.`, "Audit so large a file with `dynanoise audit`.");
+      return readOutputs(chosen.name, await chosen.arrayBuffer());
     });
   }
 }
 
 let attempts = 0;
 
-/** Reads and shows; what is wrong with the file becomes a sentence. Of several the last one counts. */
+/** Reads and shows; a problem of the file becomes a sentence. Of several attempts the last one counts. */
 async function attempt(read) {
-  const own = (attempts += 1);
+  const number = (attempts += 1);
   const wrong = byId("audit-wrong"), out = byId("audit-out");
   wrong.textContent = "";
   out.replaceChildren(el("p", {}, "Reading and attacking…"));
-  await new Promise((done) => setTimeout(done, 30));
+  await new Promise((resolve) => setTimeout(resolve, 30));
   try {
-    const given = await read();
-    if (own === attempts) show(out, given);
+    const outputs = await read();
+    if (number === attempts) show(out, outputs);
   } catch (error) {
-    if (own !== attempts) return;
+    if (number !== attempts) return;
     out.replaceChildren();
     wrong.textContent = error instanceof InputError ? error.message : `This file could not be audited (${error.message}).`;
   }
 }
 
 function sample(samples) {
-  return givenOf("the page’s sample", {
-    logits: { dtype: "float64", shape: [samples.rows, samples.classes], values: samples.logits },
-    labels: { dtype: "int32", shape: [samples.rows], values: Int32Array.from(samples.labels) },
-    member: { dtype: "int8", shape: [samples.rows], values: Int8Array.from(samples.members) },
+  const probs = new Float64Array(samples.logits.length);
+  for (let i = 0; i < samples.rows; i++) probs.set(softmax(samples.row(i)), i * samples.classes);
+  return checkOutputs("the page’s sample", {
+    records: samples.rows, classes: samples.classes, probs,
+    label: Float64Array.from(samples.labels), member: Float64Array.from(samples.members),
   });
 }
 
-function show(out, given) {
-  const box = el("div");
-  const pick = el("select", { id: "audit-model", onchange: () => draw(box, given, Number(pick.value)) },
-    ...Array.from({ length: given.models }, (_, i) => el("option", { value: i }, `model ${i}`)));
-  const parts = [el("h3", {}, `${given.name}: ${given.records.toLocaleString("en")} records, ${given.classes} classes`)];
-  if (given.models > 1) {
-    parts.push(el("p", { class: "fine" }, `The file holds ${given.models} models. Here they are attacked one by one; \`dynanoise audit\` attacks each with the others as shadow models, which finds more.`), el("label", { class: "pick" }, "Attacked", pick));
-  }
-  out.replaceChildren(...parts, box);
-  draw(box, given, 0);
-}
-
-function draw(box, given, model) {
-  const found = auditSingle(given, { model });
-  const best = strongest(found);
-  const range = (one, show = fixed) => (Number.isFinite(one.low) ? [`[${show(one.low)}, ${show(one.high)}]`] : []);
-  const cell = (one, show = fixed) => (one ? { node: show(one.value), value: one.value, small: range(one, show) } : { node: el("span", { class: "absent" }, "too few"), value: null });
-  const rates = (value) => percent(value, 2);
-  const rows = found.map((one) => ({
-    name: one.title, key: one.attack, ours: one === best,
-    cells: [cell(one.auc), cell(one.asr), cell(one.tprAt["0.01"], rates), cell(one.tprAt["0.001"], rates), { node: digits(one.threshold, 4), value: one.threshold }],
-  }));
-  const places = el("div");
-  const leaks = best.auc.low > 0.5;
-  box.replaceChildren(
+function show(out, outputs) {
+  const { auc, tprAt, roc } = auditLoss(outputs);
+  const interval = `[${fixed(auc.low)}, ${fixed(auc.high)}]`;
+  const rate = (value) => (value === null ? { node: el("span", { class: "absent" }, "too few"), value: null } : { node: percent(value, 2), value });
+  const cells = [{ node: fixed(auc.value), value: auc.value, small: [interval] }, rate(tprAt["0.01"]), rate(tprAt["0.001"])];
+  const scored = roc.members + roc.nonMembers;
+  const place = el("div");
+  out.replaceChildren(
+    el("h3", {}, `${outputs.name}: ${outputs.records.toLocaleString("en")} records, ${outputs.classes} classes`),
     el("p", { class: "verdict" },
-      el("b", {}, leaks ? `This model gives membership away: AUC ${fixed(best.auc.value)} ${range(best.auc)[0] ?? ""}` : `No leak was measured: AUC ${fixed(best.auc.value)} ${range(best.auc)[0] ?? ""}`),
-      ` by ${best.title}, chosen on the known half. The attacker sees all probabilities, knows of half of the records whether they are members, and has no models of its own; one who has may find more.`),
+      el("b", {}, auc.low > 0.5 ? `This model reveals membership: AUC ${fixed(auc.value)} ${interval}` : `No leak was measured: AUC ${fixed(auc.value)} ${interval}`),
+      " by the loss attack, which calls a record a member if the probability of its true class is high. Its attacker sees all probabilities, one query a record, and has no shadow models. Stronger attacks may find more: run ", el("code", {}, "dynanoise audit FILE"), "."),
     el("div", { class: "pair audit" },
-      el("figure", {}, el("h3", {}, "ROC of the scored half"), places),
-      el("figure", {}, el("h3", {}, "Attacks"), table(`Attacks on ${best.rows.length.toLocaleString("en")} scored records; small: 95% intervals over records. “Too few”: records to resolve it. In colour the attack that is best on the known half: the best of the scored half would be the luckiest, too.`,
-        [{ title: "AUC" }, { title: "balanced accuracy" }, { title: "TPR at 1% FPR" }, { title: "TPR at 0.1% FPR" }, { title: "threshold" }], rows, "Attack"))),
-    el("p", { class: "fine" }, "Thresholds are tuned on the known half. Not covered: white-box access, observation of the training, extraction, earlier versions. The same numbers come from ", el("code", {}, "dynanoise audit FILE"), ", with shadow models as well where the file holds several."),
+      el("figure", {}, el("h3", {}, "ROC of the loss attack"), place),
+      el("figure", {}, el("h3", {}, "Success"), table(`The loss attack on ${scored.toLocaleString("en")} records of known membership; small: the 95% interval over records. “Too few”: non-members to resolve the rate.`,
+        [{ title: "AUC" }, { title: "TPR at 1% FPR" }, { title: "TPR at 0.1% FPR" }], [{ name: "Loss", key: "loss", ours: true, cells }], "Attack"))),
+    el("p", { class: "fine" }, "The command reads npz and parquet, too; it tunes thresholds on records of known membership, attacks several models with each other, and measures defenses. Not covered here or there: white-box access, observation of the training, extraction, earlier versions."),
   );
   const ticks = [0, 0.2, 0.4, 0.6, 0.8, 1];
-  chart(places, {
+  chart(place, {
     x: { label: "share of non-members accused", domain: [0, 1], ticks },
     y: { label: "share of members found", domain: [0, 1], ticks },
     square: true,
   }).draw(
-    [...found.map((one, i) => ({ name: one.title, style: STYLES[i], points: [...one.roc.fpr.keys()].map((k) => [one.roc.fpr[k], one.roc.tpr[k]]) })),
+    [{ name: "Loss", style: "accent", points: [...roc.fpr.keys()].map((k) => [roc.fpr[k], roc.tpr[k]]) },
       { name: "guessing", style: "thin dotted", hide: true, points: [[0, 0], [1, 1]] }],
-    `ROC curves. ${found.map((one) => `${one.title}: AUC ${fixed(one.auc.value)}`).join(", ")}.`,
+    `ROC curve of the loss attack: AUC ${fixed(auc.value)}.`,
   );
 }

@@ -4,7 +4,7 @@ import { chart } from "./chart.js";
 import { methodTitle } from "./data.js";
 import { byId, el, fixed, percent, segments, slider } from "./dom.js";
 import { server, shifts } from "./game.js";
-import { STATISTICS } from "./lib/attacks.js";
+import { scaledLogit } from "./lib/attacks.js";
 import { add, beginning, recovered } from "./lib/average.js";
 import { sigma, undo } from "./lib/dynanoise.js";
 import { argmax, logProbabilities, logSoftmax } from "./lib/numerics.js";
@@ -19,7 +19,7 @@ const STYLES = { none: "ink thin", static: "dashed", dynanoise: "accent", dynano
 export function start(data) {
   const samples = data.samples;
   if (!samples) return;
-  const stored = fromRecords(data);
+  const stored = fromResults(data);
   const made = computed(data);
   const kinds = { stored, made };
   let kind = stored.budgets.length > 1 ? "stored" : "made", place = 0;
@@ -82,7 +82,7 @@ function line(curve) {
   return kept.map((i) => [curve.fpr[i], curve.tpr[i]]);
 }
 
-function fromRecords(data) {
+function fromResults(data) {
   const samples = data.samples;
   const plain = samples.scores.filter((one) => BUDGETS.includes(one.repeats) && one.method in STYLES);
   const known = new Map();
@@ -109,7 +109,7 @@ function computed(data) {
   const samples = data.samples, { base, lambda, temperature } = settingOf(data);
   const setting = gameOf(data);
   const parameters = { baseVariance: base, lambdaScale: lambda, temperature };
-  const score = (logProbs, i) => STATISTICS.scaled_logit(logProbs, samples.labels[i]);
+  const score = (logProbs, i) => scaledLogit(logProbs, samples.labels[i]);
   const all = Array.from({ length: samples.rows }, (_, i) => i);
   const members = all.map((i) => samples.members[i]);
   const once = (make) => { let found = null; return () => (found ??= make()); };

@@ -88,7 +88,7 @@ export function decode(body) {
 }
 
 /**
- * A number of a Result; attack "strongest" with "asr" is the strongest attack's success.
+ * A number of a result; attack "strongest" with "asr" is the strongest attack's success.
  * @returns {Found | null}
  */
 export function at(run, protocol, method, attack, metric) {

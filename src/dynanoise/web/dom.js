@@ -10,7 +10,7 @@ export function byId(id) {
 /**
  * An element with attributes and children; text is never read as markup.
  * @param {string} name
- * @param {Result<string, unknown>} attributes `on...`: listeners; null and false are left out
+ * @param {Record<string, unknown>} attributes `on...`: listeners; null and false are left out
  * @param {...(Node | string | null)} children
  */
 export function el(name, attributes = {}, ...children) {

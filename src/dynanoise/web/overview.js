@@ -95,7 +95,7 @@ export function start(data) {
 const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
 
 function verdict(method, one, found, before, share) {
-  if (!found) return ["No Result has this number."];
+  if (!found) return ["No result has this number."];
   const value = [el("b", {}, "AUC ", number(found)), ` ${interval(found) ?? ""}`.trimEnd()];
   if (method === "none") return [...value, `. Undefended, the attack pulls the two groups apart: ${percent(share, 0)} of the right half were trained on.`];
   const asked = one.repeats === 1 ? "asked once" : `asked ${one.repeats} times and averaged`;

@@ -1,4 +1,4 @@
-/** Where a number comes from: links to its Result, and the dialog that they open. */
+/** Links from numbers to their results, and the dialog that they open. */
 
 import { at, methodTitle, dataTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
 import { byId, copy, digits, el, fixed } from "./dom.js";
@@ -99,7 +99,7 @@ function plain(defense) {
   return Object.entries(defense).map(([key, value]) => (key === "name" ? value : `${key.replaceAll("_", " ")} ${value}`)).join(", ");
 }
 
-/** Fills `data-fact` placeholders of the text with numbers; a question without its Result goes. */
+/** Fills `data-fact` placeholders of the text with numbers; a question without its result goes. */
 export function facts(data) {
   for (const place of document.querySelectorAll("[data-fact]")) {
     const [folder, protocol, method, attack, metric] = place.dataset.fact.split("/");

@@ -1,25 +1,35 @@
-/** Tables of answers: columns p0 .. p{K-1}, label and member, one row a record. */
+/** Tables of outputs in CSV: columns p0 .. p{K-1}, label and member, one row for each record. */
 
 import { InputError } from "./errors.js";
-import { known } from "./names.js";
-import { MOST } from "./npz.js";
 
-/** Bytes of a file that is read at most. */
+/** Bytes of the largest file that is read. */
 const LARGEST = 2 ** 28;
+/** Numbers of one file that are read at most: 256 MiB as float64. */
+const MOST = 2 ** 25;
 /** Characters of a line, enough for 100,000 classes. */
 const LONGEST = 2 ** 22;
 const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
+const NAMES = ["label", "member"];
 
 /**
- * The columns of a file as the arrays `probs`, `labels` and `member`.
+ * @typedef {object} Table
+ * @property {number} records N.
+ * @property {number} classes K.
+ * @property {Float64Array} probs [N, K].
+ * @property {Float64Array | null} label [N]; null without such a column.
+ * @property {Float64Array | null} member [N]; null without such a column.
+ */
+
+/**
+ * Reads the columns of a file.
  * @param {string} file its name, for messages.
  * @param {ArrayBuffer} buffer UTF-8.
  * @param {number} most numbers that are read.
- * @returns {Result<string, import("./npy.js").Numbers>}
+ * @returns {Table}
  */
 export function readCsv(file, buffer, most = MOST) {
   if (buffer.byteLength > LARGEST) {
-    throw tooMuch(file, `${Math.round(buffer.byteLength / 2 ** 20)} MiB`);
+    throw tooLarge(file, `${Math.round(buffer.byteLength / 2 ** 20)} MiB`);
   }
   let text;
   try {
@@ -36,37 +46,30 @@ export function readCsv(file, buffer, most = MOST) {
       "Begin it with column names: p0,p1,...,label,member.",
     );
   }
-  const classes = columnsOf(file, names);
+  const classes = classesOf(file, names);
   const records = [];
-  let line = 1;
-  for (const one of lines) {
-    line += 1;
-    if (one.trim() === "") continue;
-    const cells = one.split(",");
+  let number = 1;
+  for (const line of lines) {
+    number += 1;
+    if (line.trim() === "") continue;
+    const cells = line.split(",");
     if (cells.length !== names.length) {
       throw new InputError(
-        `${file} has ${names.length} column names and ${cells.length} columns in line ${line}.`,
+        `${file} has ${names.length} column names and ${cells.length} columns in line ${number}.`,
         "Name every column, and give every record all of them.",
       );
     }
-    if ((records.length + 1) * names.length > most) throw tooMuch(file, `more than ${most} numbers`);
-    records.push(Float64Array.from(cells, (cell) => cellOf(file, cell, line)));
+    if ((records.length + 1) * names.length > most) throw tooLarge(file, `more than ${most} numbers`);
+    records.push(Float64Array.from(cells, (cell) => cellOf(file, cell, number)));
   }
   const column = (name) => {
-    const at = names.indexOf(name);
-    if (at < 0) return null;
-    const values = Float64Array.from(records, (record) => record[at]);
-    return { dtype: "float64", shape: [records.length], values };
+    const place = names.indexOf(name);
+    return place < 0 ? null : Float64Array.from(records, (record) => record[place]);
   };
   const order = Array.from({ length: classes }, (_, i) => names.indexOf(`p${i}`));
-  const values = new Float64Array(records.length * classes);
-  records.forEach((record, i) => order.forEach((at, k) => (values[i * classes + k] = record[at])));
-  const found = {
-    probs: { dtype: "float64", shape: [records.length, classes], values },
-    labels: column("label"),
-    member: column("member"),
-  };
-  return Object.fromEntries(Object.entries(found).filter(([, array]) => array !== null));
+  const probs = new Float64Array(records.length * classes);
+  records.forEach((record, i) => order.forEach((place, k) => (probs[i * classes + k] = record[place])));
+  return { records: records.length, classes, probs, label: column("label"), member: column("member") };
 }
 
 /** A column's name without white space and quotes. @param {string} text */
@@ -75,33 +78,61 @@ const nameOf = (text) => text.trim().replace(/^"(.*)"$/, "$1").trim();
 /** Line by line, so that a large file is not held twice. */
 function* linesOf(file, text) {
   for (let start = 0; start < text.length; ) {
-    const found = text.indexOf("\n", start);
-    const end = found < 0 ? text.length : found;
+    const next = text.indexOf("\n", start);
+    const end = next < 0 ? text.length : next;
     if (end - start > LONGEST) throw unreadable(file, `a line has ${end - start} characters`);
     yield text.slice(start, end).replace(/\r$/, "");
     start = end + 1;
   }
 }
 
-/** How many classes the columns' names say there are; refuses other names and gaps. */
-function columnsOf(file, names) {
-  const others = names.filter((name) => !/^p\d+$/.test(name));
+/** The number of classes by the columns' names; refuses other names and gaps. */
+function classesOf(file, names) {
   if (new Set(names).size < names.length) {
     throw new InputError(`${file} has a column twice.`, "Name every column once.");
   }
-  known(file, others, "columns", ["label", "member"]);
-  const numbered = names
+  const unknown = names.find((name) => !/^p\d+$/.test(name) && !NAMES.includes(name));
+  if (unknown !== undefined) throw unknownColumn(file, unknown);
+  const numbers = names
     .filter((name) => /^p\d+$/.test(name))
     .map((name) => Number(name.slice(1)))
     .sort((a, b) => a - b);
-  if (numbered.length < 2 || numbered.some((number, i) => number !== i)) {
-    const shown = numbered.map((number) => `p${number}`).join(", ") || "none";
+  if (numbers.length < 2 || numbers.some((number, i) => number !== i)) {
+    const list = numbers.map((number) => `p${number}`).join(", ") || "none";
     throw new InputError(
-      `${file} has these columns of probabilities: ${shown.slice(0, 200)}.`,
+      `${file} has these columns of probabilities: ${list.slice(0, 200)}.`,
       "Give one for each of K classes, p0 to p{K-1}, beside label and member.",
     );
   }
-  return numbered.length;
+  return numbers.length;
+}
+
+/** Names the unknown column and the known one that is nearest to it. */
+function unknownColumn(file, unknown) {
+  const [close] = NAMES
+    .map((name) => ({ name, far: distance(unknown, name) }))
+    .filter(({ name, far }) => far <= Math.max(unknown.length, name.length) / 2)
+    .sort((a, b) => a.far - b.far);
+  const hint = close ? `Did you mean '${close.name}'? ` : "";
+  return new InputError(
+    `${file} holds the unknown '${unknown.slice(0, 60)}' among its columns.`,
+    `${hint}Known: ${NAMES.join(", ")}.`,
+  );
+}
+
+/** Levenshtein's distance: letters to insert, leave out or exchange. */
+function distance(left, right) {
+  if (left.length > 60) return Infinity;
+  let row = Array.from({ length: right.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= left.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= right.length; j++) {
+      const change = row[j - 1] + (left[i - 1] === right[j - 1] ? 0 : 1);
+      next.push(Math.min(change, row[j] + 1, next[j - 1] + 1));
+    }
+    row = next;
+  }
+  return row[right.length];
 }
 
 /** A number as Python reads it, but for underscores; NaN for text. */
@@ -120,16 +151,16 @@ function cellOf(file, text, line) {
   return value;
 }
 
-function unreadable(file, what) {
+function unreadable(file, reason) {
   return new InputError(
-    `${file} cannot be read as csv of numbers (${what}).`,
+    `${file} cannot be read as csv of numbers (${reason}).`,
     "Every cell is a number: p0,p1,...,label,member.",
   );
 }
 
-function tooMuch(file, what) {
+function tooLarge(file, size) {
   return new InputError(
-    `${file} has ${what}, which is too much for a page.`,
+    `${file} has ${size}, which is too much for a page.`,
     "Audit a part of the records here, or all of them by `dynanoise audit`.",
   );
 }

@@ -6,12 +6,11 @@
  */
 
 import { bitsOf, fromHex, hex, joined, lengthPrefixed, utf8 } from "./bytes.js";
-import { stream } from "./chacha20.js";
+import { hmac, stream } from "./cipher.js";
 import { answer, parametersOf } from "./dynanoise.js";
 import { InputError, require, shown } from "./errors.js";
 import { normalsV1, uniforms, wordsFor } from "./normals.js";
 import { TINY, argmax, checkedLogits, shift } from "./numerics.js";
-import { hmac } from "./sha256.js";
 import { siphash128 } from "./siphash.js";
 
 /** Cells below the largest logit that are told apart; what is farther counts as so far. */
@@ -55,7 +54,7 @@ export function keyId(root) {
 
 /**
  * JSON as Python writes it with sorted keys and no spaces, everything in ASCII.
- * @param {Result<string, unknown>} values
+ * @param {Record<string, unknown>} values
  */
 function canonical(values) {
   const sorted = Object.fromEntries(Object.entries(values).sort(([a], [b]) => (a < b ? -1 : 1)));

@@ -1,12 +1,19 @@
-/** The ROC of membership scores, as dynanoise/metrics/roc.py has it; larger = more likely a member. */
+/**
+ * The ROC of membership scores, and the AUC's interval; larger = more likely a member.
+ *
+ * dynanoise/metrics/roc.py has the same curve. The interval is over records of one model; it says
+ * nothing about other models of the same training.
+ */
 
-import { InputError, TooFewRecordsError, require, shown } from "./errors.js";
+import { TooFewRecordsError, require, shown } from "./errors.js";
+import { Z95 } from "./flips.js";
 
 /** False positives that must be possible at an FPR for a TPR there to mean anything. */
 export const RESOLVING_NON_MEMBERS = 10;
 
 /** @typedef {ArrayLike<number>} Scores */
 /** @typedef {ArrayLike<number | boolean>} Members */
+/** @typedef {{ value: number, low: number, high: number }} Interval */
 
 /**
  * @typedef {object} Roc
@@ -99,82 +106,52 @@ export function tprAt(curve, fpr) {
 }
 
 /**
- * The threshold of greatest accuracy for "member if score >= threshold", among the scores.
- *
- * Of several equally accurate ones the largest: ties are broken towards "not a member".
- *
- * @param {Scores} scores
- * @param {Members} members of both kinds.
- * @param {boolean} balanced whether balanced accuracy is meant, (TPR + TNR) / 2.
- * @returns {{ threshold: number, accuracy: number }} the accuracy of the same kind.
+ * The AUC with its interval by DeLong, DeLong & Clarke-Pearson (Biometrics 44, 1988), by midranks.
+ * @param {ArrayLike<number>} scores
+ * @param {ArrayLike<number | boolean>} members at least two of each kind.
+ * @returns {Interval} within [0, 1].
  */
-export function bestThreshold(scores, members, balanced = true) {
-  const { values, truth, order, inside } = ranked(scores, members);
-  const outside = order.length - inside;
-  // In integers, so that ties stay ties.
-  const [hit, alarm] = balanced ? [outside, inside] : [1, 1];
-  let [gained, most, threshold] = [0, -Infinity, NaN];
-  order.forEach((record, place) => {
-    gained += truth[record] ? hit : -alarm;
-    if (place + 1 < order.length && values[order[place + 1]] === values[record]) return;
-    if (gained > most) [most, threshold] = [gained, values[record]];
-  });
-  const accuracy = balanced
-    ? (most / (inside * outside) + 1) / 2
-    : (most + outside) / (inside + outside);
-  return { threshold, accuracy };
-}
-
-/**
- * The `bestThreshold` of each class; that over all classes where a class lacks one kind.
- * @param {Scores} scores
- * @param {Members} members
- * @param {ArrayLike<number>} labels
- * @param {number} classes
- * @returns {Float64Array} [K].
- */
-export function classThresholds(scores, members, labels, classes) {
-  const rows = Array.from({ length: classes }, () => []);
-  for (let i = 0; i < labels.length; i++) rows[labels[i]].push(i);
-  const overall = bestThreshold(scores, members).threshold;
-  return Float64Array.from(rows, (own) => {
-    const inside = own.filter((i) => members[i]).length;
-    if (inside === 0 || inside === own.length) return overall;
-    return bestThreshold(own.map((i) => scores[i]), own.map((i) => members[i])).threshold;
-  });
-}
-
-/**
- * TPR and FPR of "member if score >= threshold".
- * @param {Scores} scores
- * @param {Members} members of both kinds.
- * @param {number} threshold
- * @returns {{ tpr: number, fpr: number }}
- */
-export function rates(scores, members, threshold) {
-  const [said, all] = [[0, 0], [0, 0]];
-  for (let i = 0; i < scores.length; i++) {
-    const kind = members[i] ? 1 : 0;
-    all[kind] += 1;
-    said[kind] += scores[i] >= threshold ? 1 : 0;
-  }
-  if (all[0] === 0 || all[1] === 0) {
-    throw new InputError(
-      `There are ${all[1]} members and ${all[0]} non-members.`,
-      "Rates need both.",
+export function delong(scores, members) {
+  const curve = roc(scores, members);
+  const kinds = [[], []];
+  for (let i = 0; i < scores.length; i++) kinds[members[i] ? 1 : 0].push(scores[i]);
+  const [outside, inside] = kinds;
+  if (Math.min(outside.length, inside.length) < 2) {
+    throw new TooFewRecordsError(
+      `There are ${inside.length} members and ${outside.length} non-members.`,
+      "An interval needs two of each kind.",
     );
   }
-  return { tpr: said[1] / all[1], fpr: said[0] / all[0] };
+  // Each record's share of the others it is ahead of; a member of non-members, and the reverse.
+  const [own, other] = [
+    shares(inside, outside),
+    shares(outside.map((value) => -value), inside.map((value) => -value)),
+  ];
+  const half = Z95 * Math.sqrt(varianceOf(own) / own.length + varianceOf(other) / other.length);
+  return {
+    value: curve.auc,
+    low: Math.max(0, curve.auc - half),
+    high: Math.min(1, curve.auc + half),
+  };
 }
 
-/**
- * (TPR + TNR) / 2 of "member if score >= threshold".
- * @param {Scores} scores
- * @param {Members} members
- * @param {number} threshold
- * @returns {number} 0.5 = chance.
- */
-export function balancedAccuracy(scores, members, threshold) {
-  const { tpr, fpr } = rates(scores, members, threshold);
-  return (tpr + 1 - fpr) / 2;
+/** Of each value the share of the others that are smaller, equal ones counted half. */
+function shares(values, others) {
+  const sorted = Float64Array.from(others).sort();
+  const order = Float64Array.from(values).sort();
+  const found = new Float64Array(order.length);
+  let [smaller, notLarger] = [0, 0];
+  order.forEach((value, i) => {
+    while (smaller < sorted.length && sorted[smaller] < value) smaller += 1;
+    while (notLarger < sorted.length && sorted[notLarger] <= value) notLarger += 1;
+    found[i] = (smaller + notLarger) / (2 * sorted.length);
+  });
+  return found;
 }
+
+/** @param {Float64Array} values two or more. @returns {number} with n - 1 degrees of freedom. */
+function varianceOf(values) {
+  const mean = values.reduce((total, value) => total + value, 0) / values.length;
+  return values.reduce((total, value) => total + (value - mean) ** 2, 0) / (values.length - 1);
+}
+

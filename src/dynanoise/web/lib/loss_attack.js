@@ -1,0 +1,49 @@
+/**
+ * The loss attack on one model: a record is called a member if its cross-entropy is small.
+ *
+ * It needs no model of its own and nothing to be tuned, so it is measured on all records of known
+ * membership.
+ */
+
+import { loss } from "./attacks.js";
+import { InputError } from "./errors.js";
+import { rowOf } from "./numerics.js";
+import { logProbsOf } from "./outputs.js";
+import { delong, roc, tprAt } from "./roc.js";
+
+/** @typedef {import("./roc.js").Interval} Interval */
+
+const FPRS = [0.01, 0.001];
+
+/**
+ * @typedef {object} Audit
+ * @property {Interval} auc with its 95% interval over records.
+ * @property {Record<string, number | null>} tprAt by FPR, such as "0.01"; null where too few
+ *   non-members resolve it.
+ * @property {import("./roc.js").Roc} roc
+ */
+
+/**
+ * Attacks every record of known membership.
+ * @param {import("./outputs.js").Outputs} outputs
+ * @returns {Audit}
+ */
+export function auditLoss(outputs) {
+  const logProbs = logProbsOf(outputs);
+  const rows = [...outputs.member.keys()].filter((i) => outputs.member[i] >= 0);
+  const scores = rows.map((i) => loss(rowOf(logProbs, i), outputs.labels[i]));
+  const members = rows.map((i) => outputs.member[i]);
+  const curve = roc(scores, members);
+  const rates = FPRS.map((fpr) => [String(fpr), resolved(() => tprAt(curve, fpr))]);
+  return { auc: delong(scores, members), tprAt: Object.fromEntries(rates), roc: curve };
+}
+
+/** The value, or null where too few records resolve it. */
+function resolved(compute) {
+  try {
+    return compute();
+  } catch (error) {
+    if (error instanceof InputError) return null;
+    throw error;
+  }
+}
