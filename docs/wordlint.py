@@ -35,10 +35,9 @@ CLEAN = (
     "src/dynanoise/audits/model_file.py",
     "src/dynanoise/audits/outputs_file.py",
     "src/dynanoise/audits/pool_audit.py",
-    "src/dynanoise/benchmark/benchmark.py",
-    "src/dynanoise/benchmark/dry_run.py",
-    "src/dynanoise/benchmark/layouts.py",
-    "src/dynanoise/benchmark/stored_pool.py",
+    "src/dynanoise/audits/options.py",
+    "src/dynanoise/benchmark",
+    "src/dynanoise/cli",
     "src/dynanoise/config",
     "src/dynanoise/core/defense.py",
     "src/dynanoise/core/errors.py",
@@ -49,6 +48,9 @@ CLEAN = (
     "src/dynanoise/core/observation.py",
     "src/dynanoise/core/outputs.py",
     "src/dynanoise/core/seeding.py",
+    "src/dynanoise/core/options.py",
+    "src/dynanoise/core/registry.py",
+    "src/dynanoise/core/spec.py",
     "src/dynanoise/core/workers.py",
     "src/dynanoise/data",
     "src/dynanoise/defenses",
@@ -60,6 +62,7 @@ CLEAN = (
     "src/dynanoise/serving",
     "src/dynanoise/training",
     "src/dynanoise/tuning",
+    "CONTRIBUTING.md",
     "docs/audit.md",
     "docs/cluster.md",
     "docs/data.md",
@@ -211,6 +214,8 @@ def _texts(tree: ast.Module) -> Iterator[tuple[str, int, str | None]]:
             value, annotation = node.value, returns.get(id(node))
         elif isinstance(node, ast.keyword) and node.arg == "help":
             value, annotation = node.value, None
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Option" and node.args:
+            value, annotation = node.args[0], None  # help text of an option
         else:
             continue
         if isinstance(value, ast.Constant) and isinstance(value.value, str):

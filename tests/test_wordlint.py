@@ -35,6 +35,7 @@ def count(rows):
     # Somebody knows them by heart.
     for one in rows:
         found = [own for own in one]
+    Option("Where rows are.", flag="--rows")
     return Option(help="Which rows, or whoever is no member.")
 '''
 
@@ -53,9 +54,10 @@ EXPECTED = [
     (25, "one"),
     (26, "found"),
     (26, "own"),
-    (27, "Which"),
-    (27, "is no"),
-    (27, "whoever"),
+    (27, "Where"),
+    (28, "Which"),
+    (28, "is no"),
+    (28, "whoever"),
 ]
 
 GOOD = '''"""Queries of a model, whatever its defense."""

@@ -31,7 +31,7 @@ def test_a_table_of_ones_own_is_benched(table: Path) -> None:
     preset, data = own_preset(str(table))
     assert preset.model == "mlp" and preset.brief
     np.testing.assert_allclose(data.inputs.std(axis=0), 1, atol=1e-6)
-    plan = Plan(str(table), 1, methods=("temperature",), attacks=("loss",), own=preset)
+    plan = Plan(str(table), 1, methods=("temperature",), attacks=("loss",), custom=preset)
     found = list(bench(plan, data=data))
     assert len(found) == 4
     record = found[0]

@@ -152,7 +152,9 @@ def small() -> Plan:
     preset = replace(
         PRESETS["digits"], sizes={"cpu": size}, protocols=(PAPER, ADAPTIVE), model_parameters={}
     )
-    return Plan("digits", methods=("dynanoise",), attacks=("lira", "loss"), own=preset, canaries=40)
+    return Plan(
+        "digits", methods=("dynanoise",), attacks=("lira", "loss"), custom=preset, canaries=40
+    )
 
 
 def test_bench_with_canaries_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,9 +180,9 @@ def test_only_who_lacks_the_key_and_knows_of_cells_uses_cell_mates() -> None:
 
 
 def test_a_leaked_key_is_a_question_to_methods_that_have_one() -> None:
-    preset = PRESETS.get("digits").only(protocols=["adaptive_key"])
+    preset = PRESETS.get("digits").choose(protocols=["adaptive_key"])
     (protocol,) = preset.protocols
-    assert [one.name for one in preset.judged(protocol, None)] == [
+    assert [one.name for one in preset.methods_of(protocol, None)] == [
         "none",
         "dynanoise_keyed",
         "cells",

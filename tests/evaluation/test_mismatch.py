@@ -106,7 +106,7 @@ def test_plans_that_cannot_be_run_say_why() -> None:
         Plan("imagenet10", protocols=("adaptive_recipe",))
     own = replace(PRESETS["digits"], other_parameters={})
     with pytest.raises(InputError, match="another architecture, and digits names none"):
-        Plan("digits", protocols=("adaptive_architecture",), own=own)
+        Plan("digits", protocols=("adaptive_architecture",), custom=own)
     with pytest.raises(UnknownNameError, match="adaptive_disjoint, adaptive_Q"):
         Plan("digits", protocols=("adaptiv",))
 

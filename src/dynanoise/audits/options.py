@@ -92,7 +92,7 @@ class AuditOptions:
     api_key: Annotated[
         str | None,
         Option(
-            "Where the API key for --url is: env:NAME or file:PATH. Default: "
+            "Place of the API key for --url: env:NAME or file:PATH. Default: "
             "env:DYNANOISE_API_KEY if that is set.",
             metavar="REFERENCE",
             repeat=False,

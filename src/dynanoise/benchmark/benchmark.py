@@ -57,7 +57,7 @@ def bench(
         Results as they are measured.
 
     Raises:
-        MissingExtraError: if torch, or what reads the data, is not installed.
+        MissingExtraError: if torch, or a package that reads the data, is not installed.
         MissingDataError: if no place has the data.
         MissingModelError: if a model is not stored and none may be trained.
         StoreError: if the store is an address that cannot be reached.

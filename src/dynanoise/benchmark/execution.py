@@ -42,7 +42,7 @@ class Executor(StrEnum):
 
 @dataclass(frozen=True)
 class Execution:
-    """Where models are trained and stored.
+    """Machines that train, and the place of trained models.
 
     Raises:
         InputError: for options that do not fit together.
@@ -57,7 +57,7 @@ class Execution:
     ] = None
     executor: Annotated[
         Executor,
-        Option("Where to train: in processes of this machine, or on the nodes of a Ray cluster."),
+        Option("Machines that train: processes of this machine, or nodes of a Ray cluster."),
     ] = Executor.local
     address: Annotated[
         str | None,
@@ -95,7 +95,7 @@ class Execution:
         """Join the Ray cluster; None where this machine trains.
 
         Args:
-            place: of the store, which is freed of what killed runs left there; None for no store.
+            place: place of the store, which is freed of remains of killed runs; None for no store.
 
         Raises:
             MissingExtraError: if torch or ray is not installed.

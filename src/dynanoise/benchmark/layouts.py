@@ -69,7 +69,7 @@ def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
         folder: where data sets are looked for first, see `data.sources`.
 
     Raises:
-        MissingExtraError: if what reads the data is not installed.
+        MissingExtraError: if a package that reads the data is not installed.
         MissingDataError: if no place has the data.
         InputError: if the model does not take such data.
     """
@@ -100,7 +100,7 @@ def make_provenance(
         plan: plan of the run.
         dataset: name of the data.
         models: the target's architecture for each recipe.
-        recipes: by name.
+        recipes: recipes by name.
     """
     preset = plan.preset
     packages = (name for model in models.values() for name in getattr(model, "packages", ()))
@@ -315,7 +315,7 @@ class Pools:
         """Methods of which the target's and the attacker's models are trained, and the models."""
         preset = self.plan.preset
         methods, targets, attackers = [], {}, {}
-        for method in preset.judged(protocol, self.plan.size):
+        for method in preset.methods_of(protocol, self.plan.size):
             recipe = method.recipe
             kinds = Kind(recipe), preset.attackers(recipe, protocol.threat)
             if all(kind in pools for kind in kinds):

@@ -72,10 +72,10 @@ def own_preset(
         return _with(replace(base, sizes=sizes, brief=False), model or base.model, data), data
     registered = catalog.registered_name(what)
     if registered is None and what.isidentifier() and not Path(what).exists():
-        known = tuple(dict.fromkeys((*PRESETS.names(), *DATASETS.names())))
+        names = tuple(dict.fromkeys((*PRESETS.names(), *DATASETS.names())))
         raise UnknownNameError(
             f"There is no preset {what!r}.",
-            f"{meant(what, known)}Known: {', '.join(known)}; or a path, or hub:OWNER/NAME.",
+            f"{meant(what, names)}Known: {', '.join(names)}; or a path, or hub:OWNER/NAME.",
         )
     data = catalog.load_data(what, folder, standardise=True, tokenizer=tokenizer)
     kind = kind_of(data)

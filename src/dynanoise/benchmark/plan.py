@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,16 @@ class Plan(BenchOptions):
     """The work of a benchmark run, checked before any of it.
 
     Args:
-        name: a registered preset, or what ``own`` was made of.
+        name: a registered preset, or what ``custom`` was made of.
         seeds: number of independent repetitions, >= 1; each draws its own records and weights.
-        model: the model to train instead of the preset's, for the command; see ``own``.
-        size: of the preset; None for its default.
-        methods, attacks, protocols: the rows, columns and protocols to run, see `Preset.only`; all
-            of the preset if empty.
+        model: the model to train instead of the preset's, for the command; see ``custom``.
+        size: size of the preset; None for its default.
+        methods, attacks, protocols: rows, columns and protocols to run, see `Preset.choose`; all of
+            the preset if empty.
         canaries: number of records of the pool that become canaries, see `data.canaries`; with
             any, only protocols over a pool are run.
         device: where to train, "cpu" or "cuda".
-        own: the preset to run instead of the registered one.
+        custom: the preset to run instead of the registered one.
 
     Raises:
         UnknownNameError: for a name that is not registered.
@@ -43,7 +44,7 @@ class Plan(BenchOptions):
 
     seeds: int = 3
     _: KW_ONLY
-    own: Preset | None = None
+    custom: Preset | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.seeds, bool) or not isinstance(self.seeds, int) or self.seeds < 1:
@@ -56,8 +57,8 @@ class Plan(BenchOptions):
         for protocol in self.preset.protocols:
             if protocol.threat.augmented and self.preset.near is None:
                 raise InputError(
-                    f"The protocol {protocol.name!r} asks about near-duplicates, and {self.name} "
-                    "has none.",
+                    f"The protocol {protocol.name!r} queries near-duplicates, and {self.name} has "
+                    "none.",
                     "Only images have near-duplicates: use it with cifar10 or imagenet10.",
                 )
             if protocol.threat.shadows == "architecture" and not self.preset.other_parameters:
@@ -67,7 +68,7 @@ class Plan(BenchOptions):
                     "Use a registered preset with its own model.",
                 )
             baseline = self.preset.methods[0]
-            if baseline not in self.preset.judged(protocol, self.size):
+            if baseline not in self.preset.methods_of(protocol, self.size):
                 raise InputError(
                     f"The protocol {protocol.name!r} needs pools that {self.name} does not have at "
                     "this size.",
@@ -77,10 +78,10 @@ class Plan(BenchOptions):
         self._check_canaries()
 
     def _check_canaries(self) -> None:
-        planted = self.canaries
-        if isinstance(planted, bool) or not isinstance(planted, int) or planted < 0:
-            raise InputError(f"canaries is {planted!r}.", "Use an integer of at least 1.")
-        if not planted:
+        canaries = self.canaries
+        if isinstance(canaries, bool) or not isinstance(canaries, int) or canaries < 0:
+            raise InputError(f"canaries is {canaries!r}.", "Use an integer of at least 1.")
+        if not canaries:
             return
         for protocol in self._chosen.protocols:
             if protocol.name in self.protocols and protocol.design != "pool":
@@ -94,89 +95,90 @@ class Plan(BenchOptions):
                 "Choose other attacks or protocols, or leave --canaries out.",
             )
         most = self.preset.size(self.size).pool
-        if planted > most:
+        if canaries > most:
             raise InputError(
-                f"{planted} canaries do not fit a pool of {most} records.",
+                f"{canaries} canaries do not fit a pool of {most} records.",
                 f"Use 1 to {most} of them.",
             )
 
-    @property
+    @cached_property
     def _chosen(self) -> Preset:
-        found: Preset = self.own or PRESETS.get(self.name)
-        return found.only(self.methods, self.attacks, self.protocols)
+        preset: Preset = self.custom or PRESETS.get(self.name)
+        return preset.choose(self.methods, self.attacks, self.protocols)
 
-    @property
+    @cached_property
     def preset(self) -> Preset:
-        """The preset, with the chosen methods and attacks only, and what canaries allow."""
+        """The preset with the chosen methods, attacks and protocols; with canaries over pools."""
         chosen = self._chosen
         if not self.canaries:
             return chosen
-        pools = tuple(one for one in chosen.protocols if one.design == "pool")
+        pools = tuple(protocol for protocol in chosen.protocols if protocol.design == "pool")
         return replace(chosen, protocols=pools)
 
     @property
     def recipes(self) -> tuple[str, ...]:
-        """What the methods need, in the order in which it is trained."""
+        """Recipes of the methods, in the order of training."""
         return tuple(dict.fromkeys(method.recipe for method in self.preset.methods))
 
     @property
     def shadows(self) -> Mapping[str, int]:
-        """How many shadow models the paper's layout needs of each recipe; {} if it is not run.
+        """Number of shadow models of the paper's split by recipe; {} if it is not run.
 
-        An attacker who does not know of the defense has shadows of the baseline's recipe only.
+        An attacker who does not know the defense has shadow models of the baseline's recipe only.
         """
         preset = self.preset
-        layouts = [one for one in preset.protocols if one.design == "paper_split"]
-        aware = any(one.threat.knows_defense for one in layouts)
+        splits = [protocol for protocol in preset.protocols if protocol.design == "paper_split"]
+        aware = any(protocol.threat.knows_defense for protocol in splits)
         baseline = preset.methods[0].recipe
         return {
             recipe: preset.shadows if aware or recipe == baseline else 0
-            for recipe in (self.recipes if layouts else ())
+            for recipe in (self.recipes if splits else ())
         }
 
     @property
     def pools(self) -> Mapping[Kind, int]:
-        """How many models of each kind pools need, the attackers' own included; {} for no pool.
+        """Number of models of the pools by kind, the attackers' shadow models included.
 
-        Recipes that the size has no number for are not run on it.
+        Recipes without a number of models at this size are not run on a pool.
         """
         preset = self.preset
-        needed: dict[Kind, int] = {}
+        numbers: dict[Kind, int] = {}
         for protocol in preset.protocols:
             if protocol.design != "pool":
                 continue
-            for one in preset.judged(protocol, self.size):
-                for kind in (Kind(one.recipe), preset.attackers(one.recipe, protocol.threat)):
-                    needed[kind] = preset.size(self.size).pool_models(kind.recipe) or 0
-        return needed
+            for method in preset.methods_of(protocol, self.size):
+                kinds = Kind(method.recipe), preset.attackers(method.recipe, protocol.threat)
+                for kind in kinds:
+                    numbers[kind] = preset.size(self.size).pool_models(kind.recipe) or 0
+        return numbers
 
     @property
     def near(self) -> NearDuplicates | None:
-        """What the pool's models are asked about besides the records; None if no protocol asks."""
-        asked = any(protocol.threat.augmented for protocol in self.preset.protocols)
-        return self.preset.near if asked else None
+        """Near-duplicates of the pool's records; None if no protocol queries them."""
+        augmented = any(protocol.threat.augmented for protocol in self.preset.protocols)
+        return self.preset.near if augmented else None
 
     @property
     def trained(self) -> int:
-        """How many models `bench` asks for."""
+        """Number of models that `bench` needs."""
         runs = self.seeds * sum(1 + count for count in self.shadows.values())
         return runs + sum(self.pools.values())
 
     @property
     def steps(self) -> int:
-        """How often `bench` will call its progress."""
+        """Number of calls of `bench` to its progress."""
         preset, steps = self.preset, self.trained
         for protocol in preset.protocols:
-            rows = preset.judged(protocol, self.size)
-            # Of a pool, "strongest" as well.
+            rows = preset.methods_of(protocol, self.size)
+            # Utility, and over a pool "strongest".
             further = 2 if protocol.design == "pool" else 1
-            measures = sum(len(select_attacks(one, protocol)) + further for one in rows)
+            measures = sum(len(select_attacks(method, protocol)) + further for method in rows)
             steps += (1 if protocol.design == "pool" else self.seeds) * measures
         return steps
 
     @property
     def command(self) -> str:
-        """The command line that makes the same numbers."""
+        """Command that makes the same numbers."""
         return command_line("dynanoise bench", self, kind=BenchOptions)
 
 
@@ -186,28 +188,29 @@ def plan_of(
     """Make the plan of a user's options.
 
     Args:
-        options: whose name is a preset, a registered data set, or data of the user's own.
-        quick: the size "quick", where there is one, and one seed unless the options name a number.
+        options: options of `dynanoise bench`.
+        quick: True for the size "quick", where there is one, and one seed unless the options name
+            a number.
         folder: where data sets are looked for first.
 
     Returns:
         The plan, and the data where they had to be loaded to make it.
 
     Raises:
-        UnknownNameError, InputError: as of `Plan`, and of `own_preset`.
+        UnknownNameError, InputError: see `Plan` and `own_preset`.
     """
     if not options.name:
         raise InputError("No preset was named.", "Name one; `dynanoise bench --list` has all.")
     if quick and options.size is not None:
         raise InputError(f"Both --quick and --size {options.size} were given.", "Leave one away.")
-    own, data = None, None
+    custom, data = None, None
     if options.model is not None or options.name not in PRESETS.names():
         from dynanoise.benchmark.own_data import own_preset
 
-        own, data = own_preset(options.name, options.model, folder)
+        custom, data = own_preset(options.name, options.model, folder)
     seeds = 1 if quick else Plan.seeds
     changes: dict[str, Any] = {"seeds": seeds if options.seeds is None else options.seeds}
     if quick:
-        preset = own or PRESETS.get(options.name)
+        preset = custom or PRESETS.get(options.name)
         changes["size"] = "quick" if "quick" in preset.sizes else None
-    return Plan(**{**vars(options), **changes}, own=own), data
+    return Plan(**{**vars(options), **changes}, custom=custom), data

@@ -1,4 +1,4 @@
-"""What a benchmark is, up to its seed: data, sizes, model, training and methods."""
+"""Presets of benchmarks, up to the seed: data, sizes, model, training and methods."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from dynanoise.evaluation.protocols import NAMES, USUAL, parse_protocol
 
 @dataclass(frozen=True)
 class Size:
-    """How large a benchmark is.
+    """Size of a benchmark.
 
     Attributes:
-        pool: records that take part in the attack.
-        reference: the defender's known non-members; what remains is test data.
-        recipes: parameters of each recipe that a method names.
-        models: how many models a pool has, by recipe; those of other recipes are not judged on it.
+        pool: number of records that take part in the attack.
+        reference: number of non-members that the defender knows; the rest is test data.
+        recipes: parameters of each recipe that a method names, by name.
+        models: number of models of a pool by recipe; others of ``recipes`` are not run on it.
     """
 
     pool: int
@@ -44,9 +44,9 @@ class Size:
             InputError: if it has no such parameter, or does not take a value.
         """
         name, parameters = parse(text, "recipe")
-        known = RECIPES.parameters(name)
+        accepted = RECIPES.parameters(name)
         usual = self.recipes.get(name) or {
-            key: value for key, value in self.recipes["plain"].items() if key in known
+            key: value for key, value in self.recipes["plain"].items() if key in accepted
         }
         return RECIPES.make(name, {**usual, **parameters})
 
@@ -60,10 +60,10 @@ class Size:
 
 
 class Kind(NamedTuple):
-    """What is the same for the models of a pool.
+    """Recipe and architecture, which the models of a pool share.
 
     Attributes:
-        recipe: registered name.
+        recipe: name or specification.
         other: True for the preset's other architecture.
     """
 
@@ -80,22 +80,21 @@ class Preset:
 
     Attributes:
         description: a line for ``dynanoise bench --list``.
-        dataset: registered name.
-        model: registered name.
-        model_parameters: of the architecture.
+        dataset: name or specification of the data.
+        model: name or specification of the model.
+        model_parameters: parameters of the architecture, by name.
         variants: other parameters of the architecture, by the recipes that need them.
-        other_parameters: of another architecture, for attackers who do not know the target's; {}
-            if there is none.
-        other_recipe: of attackers who do not know how the target was trained.
-        sizes: by name; the first is the default.
+        other_parameters: parameters of another architecture, for attackers who do not know the
+            target's; {} if there is none.
+        other_recipe: recipe of attackers who do not know how the target was trained.
+        sizes: sizes by name; the first is the default.
         methods: rows of the table; the first is the baseline.
-        protocols: how they are judged.
-        shadows: shadow models of the attacker.
-        threads: of the processor for each model; part of what determines the numbers.
-        near: near-duplicates that protocols with augmented queries ask about; None for data that
-            have none.
-        left_out: methods that protocols with near-duplicates leave out, because answering so
-            many questions would take them hours.
+        protocols: protocols that are run by default.
+        shadows: number of shadow models of the attacker in the paper's protocol.
+        threads: threads of the processor for each model; the numbers depend on it.
+        near: near-duplicates that protocols with augmented queries use; None for data without.
+        left_out: methods that protocols with near-duplicates leave out, because so many queries
+            would take them hours.
         brief: True where a model trains in a second, and another process takes longer to start.
     """
 
@@ -116,10 +115,10 @@ class Preset:
     brief: bool = False
 
     def size(self, name: str | None) -> Size:
-        """The size of a name, the default for None.
+        """Find the size of a name, the default for None.
 
         Raises:
-            UnknownNameError: naming those there are.
+            UnknownNameError: with the names there are.
         """
         if name is None:
             return next(iter(self.sizes.values()))
@@ -129,20 +128,20 @@ class Preset:
             )
         return self.sizes[name]
 
-    def judged(self, protocol: AttackProtocol, size: str | None) -> tuple[Method, ...]:
-        """The methods that a protocol judges at a size."""
+    def methods_of(self, protocol: AttackProtocol, size: str | None) -> tuple[Method, ...]:
+        """Methods that a protocol is run with at a size."""
         if protocol.design != "pool":
             return self.methods
         chosen, threat = self.size(size), protocol.threat
         left_out = self.left_out if threat.augmented else ()
         baseline = self.methods[0]
         return tuple(
-            one
-            for one in self.methods
-            if one.name not in left_out
-            and (not threat.key_known or one.cell_width is not None or one == baseline)
-            and chosen.pool_models(one.recipe)
-            and chosen.pool_models(self.attackers(one.recipe, threat).recipe)
+            method
+            for method in self.methods
+            if method.name not in left_out
+            and (not threat.key_known or method.cell_width is not None or method == baseline)
+            and chosen.pool_models(method.recipe)
+            and chosen.pool_models(self.attackers(method.recipe, threat).recipe)
         )
 
     def parameters(self, kind: Kind) -> dict[str, Any]:
@@ -152,13 +151,13 @@ class Preset:
         return {**self.model_parameters, **variant, **other}
 
     def attackers(self, recipe: str, threat: ThreatModel) -> Kind:
-        """The models of an attacker on a target that was trained by a recipe."""
+        """Shadow models of an attacker on a target that was trained by a recipe."""
         if threat.shadows != "recipe":
             return Kind(recipe, other=threat.shadows == "architecture")
         baseline = self.methods[0].recipe
         return Kind(self.other_recipe if recipe == baseline else baseline)
 
-    def only(
+    def choose(
         self,
         methods: Sequence[str] = (),
         attacks: Sequence[str] = (),
@@ -188,38 +187,41 @@ class Preset:
         kept = [other for other in others if not methods or other.name in methods]
         chosen = self._chosen(protocols)
         if attacks:
-            every = dict.fromkeys(name for one in self.protocols for name in one.attacks)
+            every = dict.fromkeys(name for protocol in self.protocols for name in protocol.attacks)
             for text in attacks:
                 _check_attack(text, tuple(every))
-            chosen = [replace(one, attacks=_attacks_of(one, attacks, every)) for one in chosen]
+            chosen = [
+                replace(protocol, attacks=_attacks_of(protocol, attacks, every))
+                for protocol in chosen
+            ]
         return replace(
             self,
             methods=(baseline, *kept, *further),
             protocols=tuple(protocol for protocol in chosen if protocol.attacks),
         )
 
-    def _chosen(self, names: Sequence[str]) -> Sequence[AttackProtocol]:
+    def _chosen(self, chosen: Sequence[str]) -> Sequence[AttackProtocol]:
         """Protocols of some names, all of the preset for none."""
         protocols = {protocol.name: protocol for protocol in self.protocols}
-        for name in names:
+        for name in chosen:
             protocol = protocols.get(name) or parse_protocol(name)
             if protocol is None:
-                known = tuple(dict.fromkeys((*protocols, *NAMES)))
+                names = tuple(dict.fromkeys((*protocols, *NAMES)))
                 raise UnknownNameError(
                     f"There is no protocol {name!r}.",
-                    f"{meant(name, known)}Known: {', '.join(known)}.",
+                    f"{meant(name, names)}Known: {', '.join(names)}.",
                 )
             protocols[name] = protocol
-        return [protocols[name] for name in dict.fromkeys(names or protocols)]
+        return [protocols[name] for name in dict.fromkeys(chosen or protocols)]
 
 
-def _check_attack(text: str, known: Sequence[str]) -> None:
+def _check_attack(text: str, usual: Sequence[str]) -> None:
     """Raises unless a text names an attack; the preset's attacks come first in the message."""
     name = parse(text, "attack").name
     if name not in ATTACKS.names():
-        known = tuple(dict.fromkeys((*known, *ATTACKS.names())))
+        names = tuple(dict.fromkeys((*usual, *ATTACKS.names())))
         raise UnknownNameError(
-            f"There is no attack {name!r}.", f"{meant(name, known)}Known: {', '.join(known)}."
+            f"There is no attack {name!r}.", f"{meant(name, names)}Known: {', '.join(names)}."
         )
     ATTACKS.build(text)
 
@@ -230,7 +232,7 @@ def _attacks_of(
     """Attacks of a protocol that are among the chosen ones, then chosen ones that it can run.
 
     Args:
-        protocol: of the preset, or another one.
+        protocol: a protocol of the preset, or another one.
         attacks: the chosen ones, as specifications.
         every: attacks that the preset's protocols name.
     """

@@ -1,4 +1,4 @@
-"""What `dynanoise bench` can run: data, sizes, model, training and methods, fixed beforehand."""
+"""Presets of `dynanoise bench`: data, sizes, model, training and methods, fixed beforehand."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ ARTIFACT_2025 = DynaNoise(0.25, 2.0, 6.0)
 """SST-2's setting in the 2025 artifact."""
 
 TUNED = DynaNoise(0.0954, 0.127, 2.35, samples=1, keep_label=True)
-"""What `dynanoise tune STORE --preset cifar10` recommends, with cells of 10.3 logits."""
+"""Recommendation of `dynanoise tune STORE --preset cifar10`, with cells of 10.3 logits."""
 
 _WEAK = DynaNoise(0.1, 2.0, 6.0)
-"""ImageNet-10's setting there."""
+"""ImageNet-10's setting in the 2025 artifact."""
 
 
 def controls(defense: DynaNoise) -> tuple[Method, ...]:
-    """A DynaNoise setting with the rows every table must carry beside it.
+    """Make the rows of a DynaNoise setting and of its controls, which every table has.
 
     >>> [method.name for method in controls(DynaNoise())]
     ['none', 'temperature', 'static', 'dynanoise']
@@ -70,13 +70,15 @@ def controls(defense: DynaNoise) -> tuple[Method, ...]:
 
 
 def keyed(defense: DynaNoise, width: float, temperature: float) -> tuple[Method, ...]:
-    """Rows that answer the same however often one asks.
+    """Make rows whose predictions are the same for repeated queries.
 
     Args:
         defense: a DynaNoise setting; here it keeps labels, for a cell's representative may rank
             another class first.
-        width: of cells, in logits: 2.5 median top gaps of undefended models on reference records.
-        temperature: of cells without noise, the best of 1, 2, 3, 4, 6, 8 for the likelihood there.
+        width: width of cells, in logits: 2.5 median top gaps of undefended models on reference
+            records.
+        temperature: temperature of cells without noise, the best of 1, 2, 3, 4, 6, 8 for the
+            likelihood on reference records.
 
     >>> [method.name for method in keyed(DynaNoise(), width=7, temperature=2)]
     ['dynanoise_keyed', 'cells', 'calibrated_label']
@@ -90,9 +92,9 @@ def keyed(defense: DynaNoise, width: float, temperature: float) -> tuple[Method,
 
 
 def peers() -> tuple[Method, ...]:
-    """The five peer defenses of arXiv:2505.13362v2, and DP-SGD.
+    """Make rows of the five peer defenses of arXiv:2505.13362v2, and of DP-SGD.
 
-    Trained or answering as their own papers say; parameters of the training are the size's.
+    Each follows its own paper; parameters of the training are the size's.
 
     >>> [method.name for method in peers()]
     ['advreg', 'memguard', 'relaxloss', 'selena', 'hamp', 'dpsgd']
@@ -114,16 +116,18 @@ _SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
 _FEW = MappingProxyType({"plain": 8})
 
 _FIVE = MappingProxyType({"models": 5, "left_out": 2})
-"""Of SELENA, on a processor; its paper has 25 and 10."""
+"""Sub-models of SELENA on a processor; its paper has 25 and 10."""
 
 
-def plain_recipes(schedule: Schedule, **own: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """All recipes with one schedule, and parameters of their own.
+def plain_recipes(
+    schedule: Schedule, **changes: Mapping[str, Any]
+) -> Mapping[str, Mapping[str, Any]]:
+    """Make the parameters of all recipes, with one schedule.
 
     Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss
     of a few points of accuracy on digits' reference records, before any attack was run.
     """
-    chosen = {"advreg": {"alpha": 1.0}, "relaxloss": {"alpha": 0.3}, **own}
+    chosen = {"advreg": {"alpha": 1.0}, "relaxloss": {"alpha": 0.3}, **changes}
     return MappingProxyType(
         {name: {"schedule": schedule, **chosen.get(name, {})} for name in _RECIPES}
     )
@@ -201,12 +205,12 @@ _SST2 = Preset(
 def image_recipes(
     schedule: Schedule, models: int, left_out: int
 ) -> Mapping[str, Mapping[str, Any]]:
-    """All recipes for the cnn.
+    """Make the parameters of all recipes for the cnn.
 
     AdvReg's alpha of 6, its paper's for CIFAR-10, ends this short training at chance.
     """
     # HAMP's loss is K = 10 times smaller: with 10 times the step (and a tenth of the decay, which
-    # is no part of the loss) it learns as fast as the others.
+    # is not part of the loss) it learns as fast as the others.
     faster = replace(
         schedule,
         learning_rate=10 * schedule.learning_rate,

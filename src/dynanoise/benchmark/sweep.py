@@ -1,4 +1,4 @@
-"""One parameter of DynaNoise varied over stored models, as the paper's figures."""
+"""Sweeps of one parameter of DynaNoise over stored models, as in the paper's figures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARAMETERS = {
     "lambda_scale": (0.0, 2.0, 3.0, 4.0, 5.0, 6.0),
     "temperature": (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 10.0),
 }
-"""What can be varied, and the values of arXiv:2505.13362v2 with the controls beside them.
+"""Parameters, with the values of arXiv:2505.13362v2 and the controls beside them.
 
 A base variance of 0 is temperature alone, a lambda of 0 static noise, a temperature of 1 noise
 alone; 10 is the artifact's temperature for CIFAR-10.
@@ -36,11 +36,11 @@ class Sweep(SweepOptions):
     """The parameter to vary and the stored models, checked before any work.
 
     Args:
-        parameter: of `DynaNoise`: "base_variance", "lambda_scale" or "temperature"; the others
-            stay as the preset has them.
+        parameter: "base_variance", "lambda_scale" or "temperature"; the other parameters are the
+            preset's.
         preset: a registered name.
-        values: of the parameter, one after the other; None for `PARAMETERS`.
-        seeds, size, attacks, device: as for `Plan`.
+        values: values of the parameter, one after the other; None for `PARAMETERS`.
+        seeds, size, attacks, device: see `Plan`.
 
     Raises:
         UnknownNameError: for a name that is not registered.
@@ -62,34 +62,35 @@ class Sweep(SweepOptions):
 
     @property
     def chosen(self) -> tuple[float, ...]:
-        """The values."""
+        """Values of the parameter."""
         return PARAMETERS[self.parameter] if self.values is None else self.values
 
     @property
     def plan(self) -> Plan:
-        """The same as something that `bench` can run."""
+        """Plan with a row for each value."""
         preset: Preset = PRESETS.get(self.preset)
         baseline = preset.methods[0]
-        defense = next(row.defense for row in preset.methods if row.name == "dynanoise")
+        defenses = {row.name: row.defense for row in preset.methods}
+        defense = defenses.get("dynanoise", DynaNoise())
         assert isinstance(defense, DynaNoise)
         changes: list[dict[str, Any]] = [{self.parameter: value} for value in self.chosen]
         rows = tuple(
             Method(f"{self.parameter}={change[self.parameter]:g}", replace(defense, **change))
             for change in changes
         )
-        own = replace(preset, methods=(baseline, *rows), protocols=(PAPER,))
+        custom = replace(preset, methods=(baseline, *rows), protocols=(PAPER,))
         return Plan(
             self.preset,
             self.seeds,
             size=self.size,
             attacks=self.attacks,
             device=self.device,
-            own=own,
+            custom=custom,
         )
 
     @property
     def command(self) -> str:
-        """The command line that makes the same numbers."""
+        """Command that makes the same numbers."""
         return command_line("dynanoise sweep", self)
 
 
@@ -100,23 +101,23 @@ def sweep(
     folder: Path | None = None,
     store: Place,
 ) -> Iterator[Result]:
-    """Judges DynaNoise at every value, without training.
+    """Evaluate DynaNoise at every value, without training.
 
     Args:
-        plan: what to vary.
-        progress: as for `bench`.
-        folder: likewise, for data sets.
-        store: folder with the models of an earlier `bench`.
+        plan: the parameter and its values.
+        progress: called after each of the plan's steps.
+        folder: where data sets are looked for first, see `data.sources`.
+        store: place of the models of an earlier `bench`.
 
     Yields:
-        results as `bench` makes them; methods are called "temperature=2" and the like.
+        Results like those of `bench`, of methods with names such as "temperature=2".
 
     Raises:
         MissingModelError: if a model is not in the store.
     """
     try:
-        for record in bench(plan.plan, progress, folder=folder, store=store, train=False):
-            yield replace(record, command=plan.command)
+        for result in bench(plan.plan, progress, folder=folder, store=store, train=False):
+            yield replace(result, command=plan.command)
     except MissingModelError as error:
         first = Plan(
             plan.preset,

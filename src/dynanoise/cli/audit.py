@@ -72,13 +72,13 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
     inputs, kind = _read_inputs(options)
     if out is not None:
         check_writable(out)
-    shown = replace(
+    private = replace(
         options,
         defense=None if options.defense is None else plan.defense_text,
         queries=() if options.defense is None else plan.budgets,
         fail_if=tuple(map(str, conditions)),
     )
-    provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", shown))
+    provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", private))
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", steps(pool, plan)) as advance:
         return audit_pool(pool, plan, provenance, advance)
@@ -154,7 +154,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
     if out is not None:
         check_writable(out)
     # Names of servers are private, as folders are.
-    shown = replace(
+    private = replace(
         options,
         url=f"http://...{endpoint.path}",
         budget=budget,
@@ -162,5 +162,5 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         queries=() if plan.queries is None else (plan.queries,),
         fail_if=tuple(map(str, plan.fail_if)),
     )
-    command = command_line("dynanoise audit", shown)
+    command = command_line("dynanoise audit", private)
     return audit_endpoint(endpoint, plan, command, terminal.progress_bar)

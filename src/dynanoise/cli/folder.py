@@ -63,9 +63,9 @@ def write_results(results: list[Result], out: Path, evidence: Evidence | None = 
     """Write results, the evidence behind them and reports of both.
 
     Args:
-        results: of a run.
+        results: results of a run.
         out: the folder.
-        evidence: of the same run; without samples there is no report of it.
+        evidence: evidence of the same run; without samples there is no report of it.
 
     Returns:
         True if all files were written.

@@ -45,7 +45,7 @@ def new(
 def show_id(
     reference: Annotated[
         str,
-        Option("Where the secret is: env:NAME or file:PATH.", metavar="REFERENCE", argument=True),
+        Option("Place of the secret: env:NAME or file:PATH.", metavar="REFERENCE", argument=True),
     ] = "env:DYNANOISE_KEY",
 ) -> None:
     """Check a secret and print its key id, to compare replicas; never the secret."""

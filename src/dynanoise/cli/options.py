@@ -26,7 +26,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
 
     Args:
         app: the app.
-        name: of the command; None for the function's.
+        name: name of the command; None for the function's.
 
     Returns:
         The decorator, which returns the function unchanged.
@@ -34,7 +34,9 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
 
     def add(function: Command) -> Command:
         dataclasses, options = _options_of(function)
-        own = [key for key in inspect.signature(function).parameters if key not in dataclasses]
+        parameters = [
+            key for key in inspect.signature(function).parameters if key not in dataclasses
+        ]
 
         def run(**values: Any) -> None:
             with exit_codes():
@@ -43,7 +45,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
                     key: kind(**{field.name: read[field.name] for field in option_fields(kind)})
                     for key, kind in dataclasses.items()
                 }
-                function(**arguments, **{key: read[key] for key in own})
+                function(**arguments, **{key: read[key] for key in parameters})
 
         signature = inspect.Signature([*map(_parameter, options.values())])
         run.__signature__ = signature  # type: ignore[attr-defined]
@@ -61,7 +63,7 @@ def refuse(options: Any, names: tuple[str, ...], why: str) -> None:
 
     Args:
         options: an instance of an options dataclass.
-        names: of fields that have no effect.
+        names: names of fields that have no effect.
         why: the reason, for the message.
 
     Raises:

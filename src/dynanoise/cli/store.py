@@ -27,10 +27,10 @@ def list_models(store: StoreOption = None) -> None:
     total = 0
     for entry in _open(store).entries():
         about = entry.description
-        made = datetime.datetime.fromtimestamp(entry.created).strftime("%Y-%m-%d %H:%M")
+        time = datetime.datetime.fromtimestamp(entry.created).strftime("%Y-%m-%d %H:%M")
         recipe = str(about.get("recipe", {}).get("name", "")).rsplit(".", 1)[-1]
         model = f"{about.get('data set')} {about.get('job')} {recipe}"
-        typer.echo(f"{entry.key[:12]}  {size_text(entry.size):>9}  {made}  {model}")
+        typer.echo(f"{entry.key[:12]}  {size_text(entry.size):>9}  {time}  {model}")
         total += entry.size
     typer.echo(f"{size_text(total)} in all.", err=True)
 

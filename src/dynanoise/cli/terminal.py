@@ -36,7 +36,7 @@ def exit_codes() -> Iterator[None]:
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on standard error, or one line where that is no terminal.
+    """Show a bar on standard error, or one line where that is not a terminal.
 
     Yields:
         A function to call with a few words after each step.
@@ -80,7 +80,7 @@ def working(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str]
 
 
 def console() -> Console:
-    """Console for standard output, wide where that is no terminal."""
+    """Console for standard output, wide where that is not a terminal."""
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else WIDE)

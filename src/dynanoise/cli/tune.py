@@ -39,7 +39,7 @@ def tune(
         ),
     ] = None,
     key: Annotated[
-        str, Option("Where the secret will be: env:NAME or file:PATH, never the secret itself.")
+        str, Option("Place of the secret: env:NAME or file:PATH, never the secret itself.")
     ] = "env:DYNANOISE_KEY",
     out: Annotated[
         Path,
@@ -92,13 +92,13 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
         from dynanoise.benchmark.stored_pool import stored_pool
 
         # The name of the folder is private.
-        shown = replace(source, source=Path("STORE"))
+        private = replace(source, source=Path("STORE"))
         return stored_pool(
             source.preset,
             source.source,
             size=source.size,
             folder=source.data,
-            command=command_line("dynanoise tune", shown, plan),
+            command=command_line("dynanoise tune", private, plan),
         )
     if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")

@@ -18,15 +18,15 @@ class Option:
     be given several times.
 
     Attributes:
-        help: what a user reads of it.
+        help: sentence for users.
         flag: the option's name where it is not the field's, "--defense".
         short: a second name, "-o".
-        metavar: what stands for the value in the help, "DIR".
+        metavar: word for the value in the help, "DIR".
         argument: True for a positional argument.
         always: True if commands name it even where it has its default value.
         repeat: False if commands that repeat a result leave it out: it changes no number.
-        read: makes the value of a text where the type cannot tell how; raises InputError.
-        write: the inverse of it.
+        read: makes the value from text where the type is not enough; raises InputError.
+        write: makes the text of a value, the inverse of ``read``.
     """
 
     help: str
@@ -45,10 +45,10 @@ class OptionField:
     """A field that is an option.
 
     Attributes:
-        name: of the field.
-        kind: its type without the annotation.
-        default: its default value; `dataclasses.MISSING` where it has none.
-        option: its description.
+        name: name of the field.
+        kind: type without the annotation.
+        default: default value; `dataclasses.MISSING` where there is none.
+        option: description.
     """
 
     name: str
@@ -126,9 +126,9 @@ def command_line(command: str, *options: Any, kind: type[Any] | None = None) -> 
             words.append(field.flag if value else "--no-" + field.flag.removeprefix("--"))
             continue
         several = isinstance(value, tuple) and option.write is None
-        for one in value if several else (value,):
+        for item in value if several else (value,):
             words += [] if option.argument else [field.flag]
-            words.append(shlex.quote((option.write or _text)(one)))
+            words.append(shlex.quote((option.write or _text)(item)))
     return " ".join(words)
 
 

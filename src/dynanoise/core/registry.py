@@ -130,12 +130,12 @@ class Registry:
         >>> DEFENSES.make("temperature", {"temperature": 4})
         Temperature(temperature=4.0)
         """
-        known = self.parameters(name)
+        accepted = self.parameters(name)
         for parameter in parameters:
-            if parameter not in known:
+            if parameter not in accepted:
                 raise InputError(
                     f"The {self.kind} {name!r} has no parameter {parameter!r}.",
-                    f"{meant(parameter, known)}Known: {', '.join(known) or 'none'}.",
+                    f"{meant(parameter, accepted)}Known: {', '.join(accepted) or 'none'}.",
                 )
         return self.get(name)(**parameters)
 

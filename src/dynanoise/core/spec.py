@@ -33,7 +33,7 @@ def parse(text: str, kind: str = "component") -> Spec:
         kind: the noun for messages, "attack".
 
     Returns:
-        The name and the parameters; a value that is no Python literal stays text.
+        The name and the parameters; a value that is not a Python literal stays text.
 
     Raises:
         InputError: if the text has another form.

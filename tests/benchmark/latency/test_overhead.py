@@ -1,8 +1,7 @@
-"""Records of time and memory, made on digits with defenses whose cost is known."""
+"""Results of time and memory, measured on digits with defenses of known cost."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from dynanoise.benchmark.latency.interleaved import Effort
-from dynanoise.benchmark.latency.overhead import OverheadPlan, overhead
-from dynanoise.benchmark.latency.servers import some_of_both
+from dynanoise.benchmark.latency.overhead import OverheadPlan, draw_ids, overhead
+from dynanoise.benchmark.latency.timing import Effort
 from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.defense import Method, Noise
 from dynanoise.core.errors import InputError, MissingExtraError, UnknownNameError
@@ -28,18 +26,31 @@ from tests.factories.outputs import make_outputs
 FEW: Mapping[int, Effort] = {1: Effort(6, block=0.001), 16: Effort(6, block=0.001)}
 
 
+class Clock:
+    """Moves by 0.1 ms when it is read, and by the work of defenses, whatever the machine does."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1e-4
+        return self.now
+
+
+CLOCK = Clock()
+
+
 @dataclass(frozen=True)
-class Sleepy(Temperature):
-    """Takes its time, for each answer and not for each record."""
+class Slow(Temperature):
+    """Takes 5 ms for each batch, not for each record."""
 
     def __call__(self, logits: Any, noise: Noise | None = None) -> Floats:
-        time.sleep(0.005)
+        CLOCK.now += 0.005
         return super().__call__(logits, noise)
 
 
 @dataclass(frozen=True)
 class Hoarder(Temperature):
-    """Needs 4 MiB for each answer, and holds 2 MiB for good, of which fit tells it."""
+    """Needs 4 MiB for each prediction, and holds 2 MiB that it was fitted to."""
 
     table: Float64 | None = None
 
@@ -56,7 +67,7 @@ DIGITS = replace(
     PRESETS["digits"],
     methods=(
         Method("none", undefended()),
-        Method("sleepy", Sleepy(2.0)),
+        Method("slow", Slow(2.0)),
         Method("hoarder", Hoarder(2.0), recipe="alike"),
         Method("smaller", undefended(), recipe="smaller"),
     ),
@@ -76,26 +87,26 @@ def measured(folder: Path) -> tuple[dict[str, Result], list[str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(REGISTRY, "get", lambda name: DIGITS)
         plan = OverheadPlan("digits", efforts=FEW)
-        rows = overhead(plan, steps.append, store=folder)
+        rows = overhead(plan, steps.append, store=folder, clock=CLOCK)
         assert len(steps) == plan.steps
     return {row.method: row for row in rows}, steps
 
 
-def test_who_takes_longer_has_the_larger_ratio(
+def test_a_slower_defense_has_the_larger_ratio(
     measured: tuple[dict[str, Result], list[str]],
 ) -> None:
     rows, _ = measured
-    sleepy = rows["sleepy"].metrics
-    # 5 ms each beside less than 1 ms; the sleep is of the answer, so records of a batch share it.
-    assert sleepy["ratio_batch_1"].value > 5
-    assert sleepy["ms_per_record_batch_1"].value >= 5
-    assert 5 / 16 <= sleepy["ms_per_record_batch_16"].value < 5
-    assert sleepy["ratio_batch_1"].low is not None
+    slow = rows["slow"].metrics
+    # 5 ms each beside less than 1 ms, for a batch, so its records share it.
+    assert slow["ratio_batch_1"].value > 5
+    assert slow["ms_per_record_batch_1"].value >= 5
+    assert 5 / 16 <= slow["ms_per_record_batch_16"].value < 5
+    assert slow["ratio_batch_1"].low is not None
     none = rows["none"].metrics
     assert none["ratio_batch_1"].value == none["ratio_batch_16"].value == 1.0
     assert none["repeat_ratio_batch_1"].low is not None
-    assert "repeat_ratio_batch_1" not in sleepy
-    assert 0 < none["ms_per_record_batch_1"].value < sleepy["ms_per_record_batch_1"].value
+    assert "repeat_ratio_batch_1" not in slow
+    assert 0 < none["ms_per_record_batch_1"].value < slow["ms_per_record_batch_1"].value
 
 
 def test_memory_is_the_defenses_own(measured: tuple[dict[str, Result], list[str]]) -> None:
@@ -107,9 +118,11 @@ def test_memory_is_the_defenses_own(measured: tuple[dict[str, Result], list[str]
     assert (hoarder["fitted_mib"].value, none["fitted_mib"].value) == (2.0, 0.0)
 
 
-def test_records_say_what_was_timed(measured: tuple[dict[str, Result], list[str]]) -> None:
+def test_results_name_the_model_the_defense_and_the_command(
+    measured: tuple[dict[str, Result], list[str]],
+) -> None:
     rows, steps = measured
-    assert list(rows) == ["none", "sleepy", "hoarder", "smaller"]
+    assert list(rows) == ["none", "slow", "hoarder", "smaller"]
     assert {row.protocol for row in rows.values()} == {"overhead"}
     assert {row.attack for row in rows.values()} == {None}
     assert rows["none"].recipe_parameters["schedule"]["epochs"] == 100
@@ -145,15 +158,15 @@ def test_a_stored_model_is_not_trained_again(
     }  # fmt: skip
 
 
-def test_members_and_others_are_asked_alike_and_never_the_same_twice_in_a_row() -> None:
+def test_queries_are_members_and_non_members_by_turns_and_do_not_repeat() -> None:
     outputs = make_outputs(records=50, members=40, first_id=100)
-    batches = some_of_both(outputs, (3, 20), seed=0)
+    batches = draw_ids(outputs, (3, 20), seed=0)
     member = (batches - 100) < 40
     assert (member.sum(axis=1) == 10).all()
     assert all(len(set(row)) == 20 for row in batches)
     assert not np.array_equal(batches[0], batches[1])
-    assert not np.array_equal(batches, some_of_both(outputs, (3, 20), seed=1))
-    single = [bool((some_of_both(outputs, (1, 1), seed) < 140).item()) for seed in range(40)]
+    assert not np.array_equal(batches, draw_ids(outputs, (3, 20), seed=1))
+    single = [bool((draw_ids(outputs, (1, 1), seed) < 140).item()) for seed in range(40)]
     assert 10 < sum(single) < 30
 
 

@@ -1,4 +1,4 @@
-"""Timing with a clock that only moves when somebody works, so every ratio is known."""
+"""Timing with a clock that only moves with the work of predictors, so every ratio is known."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.benchmark.latency.interleaved import Effort, Timing, peak_mib, side_by_side
+from dynanoise.benchmark.latency.timing import Effort, Timing, peak_mib, time_side_by_side
 from dynanoise.core.errors import InputError
 
 
@@ -42,7 +42,7 @@ def timed(
     effort: Effort,
     batches: Callable[[int, int], Sequence[Any]] = numbered,
 ) -> dict[str, Timing]:
-    return side_by_side(answers, batches, effort, seed=0, clock=machine.clock)
+    return time_side_by_side(answers, batches, effort, seed=0, clock=machine.clock)
 
 
 def test_ratios_are_of_the_same_round() -> None:
@@ -120,7 +120,9 @@ def test_the_order_changes_and_is_the_seeds() -> None:
 
             return answer
 
-        side_by_side({n: named(n) for n in "abc"}, numbered, Effort(8), seed, clock=machine.clock)
+        time_side_by_side(
+            {n: named(n) for n in "abc"}, numbered, Effort(8), seed, clock=machine.clock
+        )
         return ["".join(said[i : i + 5]) for i in range(0, 40, 5)]
 
     assert orders(1) == orders(1) != orders(2)
@@ -145,7 +147,7 @@ def test_impossible_efforts_are_refused(wrong: dict[str, Any], says: str) -> Non
 
 def test_nobody_to_time_is_refused() -> None:
     with pytest.raises(InputError, match="nothing to time"):
-        side_by_side({}, numbered, Effort(6), seed=0)
+        time_side_by_side({}, numbered, Effort(6), seed=0)
 
 
 def test_memory_is_the_peak_and_not_what_is_left() -> None:
