@@ -12,6 +12,9 @@ def title_of(text: str) -> str:
         text: the attack's specification, such as "lira(variance=example)". One that is not
             installed here is its own title.
 
+    Returns:
+        The heading.
+
     >>> title_of("lira_by_class(shadows=1)"), title_of("theirs")
     ('LiRA by class (shadows=1)', 'theirs')
     >>> title_of("cell_mates(attack=lira)")
