@@ -69,7 +69,7 @@ def test_the_budget_holds_and_is_stated() -> None:
     seen = observe(DynaNoise(), make_outputs(), noise, repeats=3)
     assert seen.query_budget == 3
     for count in (0, 3, 4):
-        with pytest.raises(QueryBudgetError, match=f"asked for {count} .* allows 2"):
+        with pytest.raises(QueryBudgetError, match=f"query {count} times; .* allows 2"):
             seen.repeat(count)
 
 

@@ -187,7 +187,7 @@ def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: 
     examples = pool.records
     with pytest.raises(InputError, match="There are 2 models"):
         write_pool(tmp_path, examples.logits[:2], examples.labels, examples.ids, examples.use)
-    with pytest.raises(InputError, match="Model 0 answered"):
+    with pytest.raises(InputError, match="Logits of model 0"):
         write_pool(tmp_path, examples.logits[:, :2], examples.labels, examples.ids, examples.use)
     with pytest.raises(InputError, match="Parts have 0"):
         Slices(examples, 0).slices  # noqa: B018

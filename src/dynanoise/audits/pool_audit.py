@@ -174,7 +174,7 @@ def _notes(pool: Pool) -> list[str]:
     notes = []
     if len(pool.test.labels) == 0:
         notes.append(
-            "Nothing is said about accuracy: that takes test_logits or test_probs, with "
+            "Accuracy is not measured: that takes test_logits or test_probs, with "
             "test_labels, of records that no model was trained on."
         )
     unknown = int((pool.records.use < 0).sum())

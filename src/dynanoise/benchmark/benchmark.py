@@ -67,10 +67,10 @@ def bench(
     layout = make_layout(plan, data, folder)
     trains = _executor(store, workers, train) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.
-    answers = trains.run(layout.jobs, layout.data)
-    yield from layout.runs.results(answers, progress)
+    outputs = trains.run(layout.jobs, layout.data)
+    yield from layout.runs.results(outputs, progress)
     with open_measurements(workers) as measurements:
-        yield from layout.pools.results(answers, measurements, progress, collect)
+        yield from layout.pools.results(outputs, measurements, progress, collect)
 
 
 def require_torch() -> None:

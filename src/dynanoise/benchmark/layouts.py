@@ -128,21 +128,21 @@ def make_provenance(
     }
 
 
-def _effort(answers: Sequence[ModelOutputs]) -> dict[str, float]:
+def _effort(outputs: Sequence[ModelOutputs]) -> dict[str, float]:
     """Seconds and retries of training, for results."""
     return {
-        "seconds": round(sum(trained.seconds for trained in answers), 1),
-        "retries": sum(trained.retries for trained in answers),
+        "seconds": round(sum(trained.seconds for trained in outputs), 1),
+        "retries": sum(trained.retries for trained in outputs),
     }
 
 
 def _take(
-    jobs: Sequence[Job], answers: Iterator[ModelOutputs], kind: str, part: str, progress: Progress
+    jobs: Sequence[Job], outputs: Iterator[ModelOutputs], kind: str, part: str, progress: Progress
 ) -> list[ModelOutputs]:
     """Outputs of the next trained models."""
     taken = []
     for job in jobs:
-        taken.append(next(answers))
+        taken.append(next(outputs))
         node = f", on {taken[-1].node}" if taken[-1].node else ""
         progress(f"{part}: {job.name}{'' if kind == 'plain' else f', {kind}'}{node}")
     return taken
@@ -181,11 +181,11 @@ class Runs:
         }
         self.jobs = [job for jobs in self.by_run.values() for job in jobs]
 
-    def results(self, answers: Iterator[ModelOutputs], progress: Progress) -> Iterator[Result]:
+    def results(self, outputs: Iterator[ModelOutputs], progress: Progress) -> Iterator[Result]:
         """Evaluate the methods on every seed.
 
         Args:
-            answers: outputs of the models of `jobs`, in their order.
+            outputs: outputs of the models of `jobs`, in their order.
             progress: called after each step.
         """
         from dynanoise.training.designs import paper_run
@@ -201,7 +201,7 @@ class Runs:
             runs, facts = {}, {}
             for recipe in self.plan.shadows:
                 jobs = self.by_run[seed, recipe]
-                taken = _take(jobs, answers, recipe, f"seed {seed}", progress)
+                taken = _take(jobs, outputs, recipe, f"seed {seed}", progress)
                 runs[recipe] = paper_run(self.data, split, taken, seed=seed)
                 facts[recipe] = replace(self.facts[recipe], counts=counts, training=_effort(taken))
             for protocol in self.protocols:
@@ -256,7 +256,7 @@ class Pools:
 
     def results(
         self,
-        answers: Iterator[ModelOutputs],
+        outputs: Iterator[ModelOutputs],
         measurements: Measurements,
         progress: Progress,
         collect: Gatherer | None = None,
@@ -264,7 +264,7 @@ class Pools:
         """Evaluate the methods under every protocol.
 
         Args:
-            answers: outputs of the models of `jobs`, in their order.
+            outputs: outputs of the models of `jobs`, in their order.
             measurements: worker processes that begin while the next models are trained.
             progress: called after each step.
             collect: gathers the evidence for a report.
@@ -274,7 +274,7 @@ class Pools:
         pools: dict[Kind, Pool] = {}
         training = {}
         for kind, jobs in self.by_kind.items():
-            taken = _take(jobs, answers, str(kind), "pool", progress)
+            taken = _take(jobs, outputs, str(kind), "pool", progress)
             pools[kind] = pool_of(self.data, self.split, taken, seed=self.SEED)
             training[kind] = _effort(taken)
             for protocol in self.protocols:

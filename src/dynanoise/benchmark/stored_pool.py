@@ -66,10 +66,10 @@ def stored_pool(
             near=near,
         )
         try:
-            answers = list(FromStore(Store(store)).run(jobs, data))
+            outputs = list(FromStore(Store(store)).run(jobs, data))
         except MissingModelError:
             if near is None:
                 raise
             continue
-        return pool_of(data, split, answers, seed=0), provenance
+        return pool_of(data, split, outputs, seed=0), provenance
     raise AssertionError

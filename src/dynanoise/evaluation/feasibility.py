@@ -56,7 +56,7 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
         attack = ATTACKS.build(name)
         if alone and attack.aligned:
             needs[name] = (
-                f"{title_of(name)} needs shadow models: give the answers of several models, each "
+                f"{title_of(name)} needs shadow models: give the outputs of several models, each "
                 "trained on its own random half of the records."
             )
         elif not alone and attack.needs_population and outsiders < LEAST_POPULATION:

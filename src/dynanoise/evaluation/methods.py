@@ -60,7 +60,7 @@ def method_of(text: str, known: Sequence[str] = ()) -> Method:
     Args:
         text: the specification of a defense, "dynanoise(base_variance=0.5)"; the path of a
             defense.yaml; the specification of a training recipe, "relaxloss(alpha=0.3)", for
-            models that answer without a defense; or both, "relaxloss(alpha=0.3)+temperature". A
+            models without a defense; or both, "relaxloss(alpha=0.3)+temperature". A
             name that is both a defense's and a recipe's is the defense's.
         known: names of the preset's methods, for the message of the error.
 

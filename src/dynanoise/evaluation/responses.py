@@ -109,8 +109,8 @@ def observe(
     def query(count: int) -> Iterator[Float64]:
         if not 1 <= count <= repeats - 1:
             raise QueryBudgetError(
-                f"The attack asked for {count} further answers to each query; the threat model "
-                f"allows {repeats - 1}.",
+                f"The attack repeated each query {count} times; the threat model allows "
+                f"{repeats - 1}.",
                 "Use a threat model with more repeats.",
             )
         return further(count)

@@ -247,9 +247,9 @@ def shadow_pools(
         attacker = (attackers or {}).get(recipe, pool)
         if augmented and pool.records.inputs == 1:
             raise InputError(
-                f"The protocol {protocol.name!r} asks about near-duplicates, and these models "
-                "answered originals only.",
-                "Ask them about near-duplicates as well, or use a protocol that does not.",
+                f"The protocol {protocol.name!r} queries near-duplicates, and there are outputs of "
+                "originals only.",
+                "Query the models with near-duplicates as well, or use another protocol.",
             )
         models = min(pool.models, attacker.models)
         targets, shadows = (

@@ -146,7 +146,7 @@ def write_pool(
             mapped = np.lib.format.open_memmap(folder / "logits.npy", "w+", dtype, shape)
         if model >= len(use) or logits.shape != mapped.shape[1:] or len(logits) != use.shape[1]:
             raise InputError(
-                f"Model {model} answered with shape {logits.shape}, and use has shape {use.shape}.",
+                f"Logits of model {model} have shape {logits.shape}, use has {use.shape}.",
                 "Give logits [N, A, K] for each of the M rows of use [M, N].",
             )
         mapped[model] = logits

@@ -86,7 +86,7 @@ class Objective:
     def __init__(self, pool: Pool, queries: int, seed: int, attacks: Sequence[str] = ()) -> None:
         if not len(pool.test.labels) or not len(pool.reference.labels):
             raise TooFewRecordsError(
-                "There are no answers about test data to measure accuracy and likelihood on.",
+                "There are no outputs about test data to measure accuracy and likelihood on.",
                 "Give test_logits or test_probs with test_labels, of records that no model was "
                 "trained on.",
             )

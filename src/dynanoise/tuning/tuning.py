@@ -145,7 +145,7 @@ def tune(
     if pool.models < 2:
         raise InputError(
             "There is one model, and its attacker needs others to learn from.",
-            "Give answers of several models, each trained on its own random half of the records.",
+            "Give outputs of several models, each trained on its own random half of the records.",
         )
     objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
     limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)

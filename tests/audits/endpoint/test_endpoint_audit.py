@@ -165,7 +165,7 @@ def test_what_is_said_of_a_server_that_is_as_configured(
     )
     assert found.exit_code == 0, found.output
     text = " ".join(found.stdout.split())
-    assert "Of 600 records 600 were asked, by 1,264 of 4,000 queries." in text
+    assert "Of 600 records 600 were queried, with 1,264 of 4,000 queries." in text
     assert (
         "Repeated answers are identical to the last bit: 600 records were queried 2 times, and 16 "
         "of them 4 times more, alone in their requests." in text

@@ -172,7 +172,7 @@ def audit_endpoint(
         )
     )
     spent = (
-        f"Of {len(labels):,} records {len(rows):,} were asked, by {endpoint.spent:,} of "
+        f"Of {len(labels):,} records {len(rows):,} were queried, with {endpoint.spent:,} of "
         f"{endpoint.budget:,} queries."
     )
     agrees = (
@@ -210,7 +210,7 @@ def _query(
         values = endpoint.query(metadata, rows, output, progress)
         if values.ndim != 2 or not -2 <= axis < 2:
             raise InputError(
-                f"An answer has the shape {list(values.shape)}.",
+                f"An output has the shape {list(values.shape)}.",
                 "An audit needs one row of classes for each record.",
             )
         return values if axis in (-1, 1) else values.T
