@@ -19,12 +19,15 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Result, ThreatModel
+from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.evaluation.paper_split import draw_equal_numbers
+from dynanoise.evaluation.paper_split import draw_equal_numbers, paper_splits
 from dynanoise.evaluation.protocols import PAPER
 from dynanoise.evaluation.provenance import describe
+from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.metrics.midput import midput
+from dynanoise.noise.fresh import Fresh
 from tests.factories.evaluations import by_name, evaluate_runs
 from tests.factories.outputs import make_outputs, make_run
 
@@ -266,3 +269,21 @@ def test_nothing_is_written_into_a_run(protocol: AttackProtocol) -> None:
     list(evaluate_runs({"plain": run}, METHODS, protocol))
     after = [run.target, run.shadows, run.test, run.reference]
     assert all(np.array_equal(a, b.logits) for a, b in zip(before, after, strict=True))
+
+
+def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
+    def noise(model: int, role: str) -> NoiseSource:
+        return lambda purpose: Fresh(derive(0, f"{role} {model} {purpose}"))
+
+    run = make_run()
+    defenses = [DynaNoise()] * (1 + run.shadows.models)
+    once = ThreatModel("aware", knows_defense=True)
+    [trial] = paper_splits({"plain": run}, "plain")["plain"].trials(defenses, once, noise)
+    np.testing.assert_array_equal(trial.shadows.use, run.shadows.use)
+    for model, seen in enumerate(trial.shadows.observations):
+        logits = run.shadows.logits[model].astype(np.float64)
+        defended = np.log(DynaNoise()(logits, noise(model, "shadow")("first")))
+        recovered = DynaNoise().undo(defended)
+        np.testing.assert_allclose(
+            seen.log_probs - seen.log_probs.mean(axis=-1, keepdims=True), recovered, atol=1e-12
+        )

@@ -13,7 +13,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature
 from dynanoise.evaluation import responses as module
-from dynanoise.evaluation.responses import observe, observe_shadows, observe_undefended
+from dynanoise.evaluation.responses import observe, observe_undefended
 from dynanoise.noise.fresh import Fresh
 from tests.factories.outputs import make_outputs
 
@@ -95,19 +95,6 @@ def test_repeats_average_fresh_noise_away() -> None:
     often = np.concatenate([defense.undo(chunk).mean(axis=0) for chunk in seen.repeat(64)])[:, 0]
     ratio = np.sqrt(np.mean(once**2) / np.mean((often - truth) ** 2))
     assert ratio == pytest.approx(8, rel=0.1)
-
-
-def test_shadows_behind_a_defense_use_noise_of_their_own() -> None:
-    rows = make_outputs(models=3)
-    shadows = observe_shadows(
-        [DynaNoise()] * 3, rows, lambda model: lambda purpose: noise(f"shadow {model} {purpose}")
-    )
-    np.testing.assert_array_equal(shadows.use, rows.use)
-    for model, seen in enumerate(shadows.observations):
-        expected = DynaNoise()(
-            rows.logits[model].astype(np.float64), noise(f"shadow {model} first")
-        )
-        np.testing.assert_array_equal(seen.log_probs, np.log(expected))
 
 
 def test_undefended_shadows_are_the_models_own_answers() -> None:

@@ -27,7 +27,6 @@ from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.shards import (
     PoolFiles,
     ShardScores,
-    Slices,
     score_by_shards,
     write_pool,
 )
@@ -46,6 +45,17 @@ def pool() -> Pool:
     known = pool_outputs(2, 0.0, count=80, models=MODELS, inputs=2)
     nobody = replace(known, use=np.zeros_like(known.use))
     return Pool(examples, nobody.select(records=slice(0)), nobody, seed=7, split="made up")
+
+
+@pytest.fixture(scope="module")
+def folder(pool: Pool, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return written(pool.records, tmp_path_factory.mktemp("pool"))
+
+
+def written(outputs: Outputs, folder: Path, dtype: Any = np.float64) -> Path:
+    """The folder, with files of these outputs."""
+    write_pool(folder, outputs.logits, outputs.labels, outputs.ids, outputs.use, dtype=dtype)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,7 @@ LIRA = [
 
 @pytest.mark.parametrize("name", [*LIRA, "rmia", "rmia(offline=True, a=0.3)"])
 def test_the_scores_are_those_of_all_examples_at_once(
-    pool: Pool, trials: list[Trial], name: str
+    pool: Pool, folder: Path, trials: list[Trial], name: str
 ) -> None:
     """To rounding: the honest protocol's attacker centres and normalises answers once more.
 
@@ -80,9 +90,9 @@ def test_the_scores_are_those_of_all_examples_at_once(
     """
     attack = ATTACKS.build(name)
     options: dict[str, Any] = {"seed": pool.seed, "population": pool.reference}
-    found = score_by_shards(Slices(pool.records, 37), attack, **options)
+    found = score_by_shards(PoolFiles(folder, 37), attack, **options)
     np.testing.assert_allclose(found.scores, whole(trials, name), rtol=1e-10, atol=1e-10)
-    together = score_by_shards(Slices(pool.records, RECORDS), attack, **options).scores
+    together = score_by_shards(PoolFiles(folder, RECORDS), attack, **options).scores
     if "variance=example" in name or "rmia" in name:
         np.testing.assert_array_equal(found.scores, together)
     np.testing.assert_allclose(found.scores, together, rtol=1e-12, atol=1e-12)
@@ -91,31 +101,29 @@ def test_the_scores_are_those_of_all_examples_at_once(
     assert not found.scored.all() and found.scored.any()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_files_and_processes_make_no_difference(pool: Pool, tmp_path: Path, workers: int) -> None:
-    examples = pool.records
-    rows = examples.labels, examples.ids, examples.use
-    write_pool(tmp_path / "pool", examples.logits, *rows, dtype=np.float64)
-    attack = ATTACKS.build("lira(variance=residual)")
-    by_file = score_by_shards(
-        PoolFiles(tmp_path / "pool", 100), attack, seed=pool.seed, targets=[3, 5], workers=workers
-    )
-    in_memory = score_by_shards(Slices(examples, 100), attack, seed=pool.seed)
-    np.testing.assert_array_equal(by_file.scores, in_memory.scores[[3, 5]])
-    np.testing.assert_array_equal(by_file.members, in_memory.members[[3, 5]])
+def test_processes_and_other_targets_make_no_difference(pool: Pool, folder: Path) -> None:
+    attack, files = ATTACKS.build("lira(variance=residual)"), PoolFiles(folder, 100)
+    two = score_by_shards(files, attack, seed=pool.seed, targets=[3, 5], workers=2)
+    every = score_by_shards(files, attack, seed=pool.seed)
+    np.testing.assert_array_equal(two.scores, every.scores[[3, 5]])
+    np.testing.assert_array_equal(two.members, every.members[[3, 5]])
+
+
+def test_files_hold_what_was_written(pool: Pool, folder: Path) -> None:
+    part = PoolFiles(folder).part(slice(100, RECORDS))
+    expected = pool.records.select(records=slice(100, RECORDS))
+    for name in ("logits", "labels", "ids", "use"):
+        np.testing.assert_array_equal(getattr(part, name), getattr(expected, name))
 
 
 def test_half_precision_on_disk_is_read_as_single(pool: Pool, tmp_path: Path) -> None:
-    examples = pool.records
-    rows = examples.labels, examples.ids, examples.use
-    write_pool(tmp_path, examples.logits, *rows, dtype=np.float16)
-    part = PoolFiles(tmp_path).part(slice(0, 9))
+    part = PoolFiles(written(pool.records, tmp_path, np.float16)).part(slice(0, 9))
     assert part.logits.dtype == np.float32
-    np.testing.assert_allclose(part.logits, examples.logits[:, :9], rtol=1e-3)
+    np.testing.assert_allclose(part.logits, pool.records.logits[:, :9], rtol=1e-3)
 
 
-def test_metrics_are_those_of_the_pool(pool: Pool) -> None:
-    found = score_by_shards(Slices(pool.records, 50), ATTACKS.build("lira"), seed=pool.seed)
+def test_metrics_are_those_of_the_pool(pool: Pool, folder: Path) -> None:
+    found = score_by_shards(PoolFiles(folder, 50), ATTACKS.build("lira"), seed=pool.seed)
     rounded = ShardScores(found.targets, found.scores.round(1), found.members, found.scored)
     for one in (found, rounded):  # with ties, too
         alike = PoolScores(one.scores, one.scores > 0, one.members, one.scored)
@@ -167,21 +175,25 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
     ("name", "says"),
     [("learned", "learns from all records"), ("rmia(offline=True)", "chosen on all records")],
 )
-def test_attacks_that_learn_from_all_records_are_refused(pool: Pool, name: str, says: str) -> None:
+def test_attacks_that_learn_from_all_records_are_refused(
+    pool: Pool, folder: Path, name: str, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
-        score_by_shards(
-            Slices(pool.records), ATTACKS.build(name), seed=0, population=pool.reference
-        )
+        score_by_shards(PoolFiles(folder), ATTACKS.build(name), seed=0, population=pool.reference)
 
 
 @pytest.mark.parametrize("targets", [[-1], [0, MODELS], []], ids=str)
-def test_targets_that_are_no_models_of_the_pool_are_refused(pool: Pool, targets: list[int]) -> None:
+def test_targets_that_are_no_models_of_the_pool_are_refused(
+    folder: Path, targets: list[int]
+) -> None:
     """The last model by the name of -1 would be a shadow of itself."""
     with pytest.raises(InputError, match=f"The targets {re.escape(str(targets))}"):
-        score_by_shards(Slices(pool.records), ATTACKS.build("lira"), seed=0, targets=targets)
+        score_by_shards(PoolFiles(folder), ATTACKS.build("lira"), seed=0, targets=targets)
 
 
-def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: Path) -> None:
+def test_a_pool_that_cannot_be_read_or_written_is_refused(
+    pool: Pool, folder: Path, tmp_path: Path
+) -> None:
     with pytest.raises(DataFileError, match=r"use\.npy cannot be read"):
         PoolFiles(tmp_path).slices  # noqa: B018
     examples = pool.records
@@ -190,15 +202,17 @@ def test_a_pool_that_cannot_be_read_or_written_is_refused(pool: Pool, tmp_path: 
     with pytest.raises(InputError, match="Logits of model 0"):
         write_pool(tmp_path, examples.logits[:, :2], examples.labels, examples.ids, examples.use)
     with pytest.raises(InputError, match="Parts have 0"):
-        Slices(examples, 0).slices  # noqa: B018
+        PoolFiles(folder, 0).slices  # noqa: B018
 
 
-def test_a_part_without_shadows_scores_nothing() -> None:
+def test_a_part_without_shadows_scores_nothing(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     use = np.zeros((6, 40), dtype=np.int8)
     use[:3, :30] = 1  # the last ten are nobody's members
     logits = generator.normal(0, 1, (6, 40, 1, 3))
     outputs = Outputs(logits, generator.integers(0, 3, 40), np.arange(40), use)
-    found = score_by_shards(Slices(outputs, 10), ATTACKS.build("lira"), seed=0)
+    found = score_by_shards(
+        PoolFiles(written(outputs, tmp_path), 10), ATTACKS.build("lira"), seed=0
+    )
     assert found.scored[:, :30].all() and not found.scored[:, 30:].any()
     assert not found.scores[:, 30:].any()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.numerics import Int64
-from dynanoise.core.observation import ShadowObservations
+from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Run, View
 from dynanoise.core.result import ThreatModel
 from dynanoise.core.seeding import derive
@@ -20,7 +20,6 @@ from dynanoise.evaluation.responses import (
     NoiseSource,
     make_noise,
     observe,
-    observe_shadows,
     observe_undefended,
     recover,
 )
@@ -105,19 +104,26 @@ class PaperSplit:
         self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
     ) -> Iterator[Trial]:
         """See `Design`: one trial without calibration."""
-        repeats, aware = threat.repeats, threat.knows_defense
-        defense, *others = defenses
-        shadows = self.undefended
-        target = observe(defense, self.records, noise(0, "target"), repeats=repeats, aware=aware)
-        if aware:
-            target = recover(target, repeats)
-            shadows = observe_shadows(
-                others, self.run.shadows, lambda model: noise(model, "shadow"), repeats=repeats
-            )
-            recovered = tuple(recover(observed, repeats) for observed in shadows.observations)
-            shadows = replace(shadows, observations=recovered)
         members = self.records.use[0] == 1
-        yield Trial(target, shadows, (), members, np.ones_like(members))
+        everything = np.ones_like(members)
+        repeats, outputs = threat.repeats, self.run.shadows
+        if not threat.knows_defense:
+            target = observe(defenses[0], self.records, noise(0, "target"), repeats=repeats)
+            yield Trial(target, self.undefended, (), members, everything)
+            return
+
+        def observe_model(outputs: Outputs, model: int, role: str, defense: Defense) -> Observation:
+            source = noise(model, role)
+            behind = observe(defense, outputs, source, model=model, repeats=repeats, aware=True)
+            return recover(behind, repeats)
+
+        target = observe_model(self.records, 0, "target", defenses[0])
+        shadows = [
+            observe_model(outputs, model, "shadow", defense)
+            for model, defense in enumerate(defenses[1:])
+        ]
+        observations = ShadowObservations(tuple(shadows), outputs.use, outputs)
+        yield Trial(target, observations, (), members, everything)
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
         """See `Design`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -161,28 +161,6 @@ def recover(observation: Observation, queries: int = 1) -> Observation:
         numerics.log_softmax(total),
         population=None if population is None else recover(population, queries),
     )
-
-
-def observe_shadows(
-    defenses: Sequence[Defense],
-    outputs: Outputs,
-    noise: Callable[[int], NoiseSource],
-    *,
-    repeats: int = 1,
-) -> ShadowObservations:
-    """Predictions of shadow models behind the defense, for an attacker who knows it.
-
-    Args:
-        defenses: M, each fitted to one shadow model.
-        outputs: outputs of the M shadow models.
-        noise: noise of each shadow model; never the target's.
-        repeats: query budget, see `observe`.
-    """
-    observed = tuple(
-        observe(defense, outputs, noise(model), model=model, repeats=repeats, aware=True)
-        for model, defense in enumerate(defenses)
-    )
-    return ShadowObservations(observed, outputs.use, outputs)
 
 
 def observe_undefended(outputs: Outputs) -> ShadowObservations:

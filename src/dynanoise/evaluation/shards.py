@@ -1,4 +1,4 @@
-"""Attacks on a pool of many records, some of them at a time, from memory or from mapped files.
+"""Attacks on a pool of many records, some of them at a time, from files mapped into memory.
 
 Scores are those of `ShadowPool` on undefended predictions: each model is the target once, with the
 same shadow models for every example. Thresholds and the strongest attack, which are chosen on
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,43 +32,6 @@ from dynanoise.metrics.roc import resolves, roc
 _FILES = ("logits", "labels", "ids", "use")
 
 
-class Shards(Protocol):
-    """Examples of a pool in parts."""
-
-    @property
-    def use(self) -> Int8:
-        """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
-
-    @property
-    def slices(self) -> list[slice]:
-        """Positions of the records of each part, in order."""
-
-    def part(self, records: slice) -> Outputs:
-        """Outputs of all models about the records of one part."""
-
-
-@dataclass(frozen=True, eq=False)
-class Slices:
-    """Outputs in memory, read in parts of ``size`` records."""
-
-    outputs: Outputs
-    size: int = 5_000
-
-    @property
-    def use(self) -> Int8:
-        """See `Shards`."""
-        return self.outputs.use
-
-    @property
-    def slices(self) -> list[slice]:
-        """See `Shards`."""
-        return _slices(len(self.outputs.ids), self.size)
-
-    def part(self, records: slice) -> Outputs:
-        """See `Shards`."""
-        return self.outputs.select(records=records)
-
-
 @dataclass(frozen=True, eq=False)
 class PoolFiles:
     """A folder with the files of `write_pool`, mapped into memory.
@@ -79,6 +42,7 @@ class PoolFiles:
 
     Raises:
         DataFileError: on use, if a file is missing or is not an array.
+        InputError: on use, if ``size`` is below 1.
     """
 
     folder: Path
@@ -97,16 +61,19 @@ class PoolFiles:
 
     @property
     def use(self) -> Int8:
-        """See `Shards`."""
+        """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
         return self._array("use")
 
     @property
     def slices(self) -> list[slice]:
-        """See `Shards`."""
-        return _slices(self.use.shape[1], self.size)
+        """Positions of the records of each part, in order."""
+        if self.size < 1:
+            raise InputError(f"Parts have {self.size} records.", "Use at least one.")
+        count = self.use.shape[1]
+        return [slice(i, min(i + self.size, count)) for i in range(0, count, self.size)]
 
     def part(self, records: slice) -> Outputs:
-        """See `Shards`."""
+        """Read the outputs of all models about the records of one part."""
         logits = np.array(self._array("logits")[:, records])
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
@@ -158,12 +125,6 @@ def write_pool(
         np.save(folder / f"{name}.npy", array)
 
 
-def _slices(count: int, size: int) -> list[slice]:
-    if size < 1:
-        raise InputError(f"Parts have {size} records.", "Use at least one.")
-    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
-
-
 @dataclass(frozen=True, eq=False)
 class ShardScores:
     """Scores of an attack on a pool.
@@ -209,7 +170,7 @@ class ShardScores:
 class _Plan(NamedTuple):
     """Values that all parts share; they can be handed to another process."""
 
-    shards: Shards
+    files: PoolFiles
     attack: Attack
     targets: tuple[int, ...]
     k: int
@@ -219,7 +180,7 @@ class _Plan(NamedTuple):
 
 
 def score_by_shards(
-    shards: Shards,
+    files: PoolFiles,
     attack: Attack,
     *,
     seed: int,
@@ -233,7 +194,7 @@ def score_by_shards(
     25 bytes for each of its logits.
 
     Args:
-        shards: the pool.
+        files: the pool.
         attack: "lira", or "rmia" with a population. Where one standard deviation stands for all
             records (LiRA's variance "residual" and "raw"), all parts are read twice.
         seed: seed of the pool, for `membership.balance_shadows`.
@@ -246,7 +207,7 @@ def score_by_shards(
             ``targets``.
         TooFewRecordsError: if too few records have shadow models of both kinds.
     """
-    use = shards.use
+    use = files.use
     chosen = tuple(range(len(use)) if targets is None else targets)
     if not chosen or min(chosen) < 0 or max(chosen) >= len(use):
         raise InputError(
@@ -254,10 +215,10 @@ def score_by_shards(
             f"Choose at least one, from 0 to {len(use) - 1}.",
         )
     k = membership.shadows_per_target(np.asarray(use))
-    plan = _Plan(shards, attack, chosen, k, seed, use.shape[1], population)
+    plan = _Plan(files, attack, chosen, k, seed, use.shape[1], population)
     scores = np.zeros((len(chosen), use.shape[1]))
     scored = np.zeros(scores.shape, dtype=np.bool_)
-    slices = shards.slices
+    slices = files.slices
     with _at_work(plan, workers) as each:
         gathered: list[Any] = [None] * len(chosen)
         if _shares(plan, slices):
@@ -288,7 +249,7 @@ class _Part(NamedTuple):
 
 
 def _part(plan: _Plan, records: slice) -> _Part:
-    outputs = plan.shards.part(records)
+    outputs = plan.files.part(records)
     everyone = observe_undefended(outputs)
     if plan.population is not None:
         populations = observe_undefended(plan.population).observations
