@@ -22,6 +22,7 @@ from dynanoise.evaluation.protocols import ADAPTIVE
 from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
+from dynanoise.metrics.midput import worst_case_gain
 
 RECORDS, TESTS, OUTSIDERS = 2_500, 2_500, 500
 """Records that the search attacks, measures utility on, and knows as non-members, at most each."""
@@ -127,8 +128,9 @@ class Objective:
         """Evaluate one setting; the values are the same in any process."""
         utility = self._utility(method)
         drop = self.plain.accuracy - utility.accuracy
-        gain = self.success - self._success(self._averaged(method)) - drop
-        return Setting(method, gain, drop, utility)
+        before, after = np.array([self.success]), np.array([self._success(self._averaged(method))])
+        gain = worst_case_gain(before, after, np.float64(drop))
+        return Setting(method, float(gain), drop, utility)
 
     def evaluate_all(self, methods: Sequence[Method]) -> list[Setting]:
         """Evaluate several settings."""
