@@ -12,6 +12,7 @@ import yaml
 
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.errors import InputError
 from dynanoise.noise.keyed import Keyed
 from tests.factories.gateways import ROOT
 
@@ -59,7 +60,11 @@ def test_the_model_is_reached_through_the_gateway_alone() -> None:
 def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
     (held,) = (one for one in KSERVE if one["kind"] == "ConfigMap")
     path = tmp_path / "defense.yaml"
-    path.write_text(held["data"]["defense.yaml"])
+    text = held["data"]["defense.yaml"]
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"line 9: noise.weights are not a SHA-256"):
+        Configuration.read(path)  # not before the user has written that of the model
+    path.write_text(text.replace("SHA256", "5f" * 32))
     found = Configuration.read(path)
     assert isinstance(found.noise, Keyed) and found.output == "output-0"
 

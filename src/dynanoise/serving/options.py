@@ -87,6 +87,14 @@ class Serving:
     drain: Annotated[
         float, Option("Time of not being ready before listening ends, in seconds.")
     ] = 0.0
+    weights: Annotated[
+        Path | None,
+        Option(
+            "File of the weights of a model on another server, or beside the ONNX file; its "
+            "SHA-256 must be that in defense.yaml.",
+            metavar="FILE",
+        ),
+    ] = None
     upstream_binary: Annotated[
         bool,
         Option("Send the upstream bytes, not JSON, even if it does not list the extension."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import logging
 from dataclasses import replace
@@ -33,7 +34,8 @@ def read_configuration(path: Path, fresh: bool) -> Configuration:
         fresh: whether fresh noise was requested.
 
     Raises:
-        InputError: if the file is not usable, or has fresh noise and none was requested.
+        InputError: if the file is not usable, has fresh noise and none was requested, or its digest
+            of the weights is all zeros.
         SecretError: if there is no usable secret.
     """
     configuration = Configuration.read(path)
@@ -44,6 +46,11 @@ def read_configuration(path: Path, fresh: bool) -> Configuration:
         raise InputError(
             f"{path.name} says noise: fresh, which repeated queries average away.",
             "Write keyed noise into it (docs/gateway.md), or request it: --noise fresh.",
+        )
+    if not noise.weights.strip("0"):
+        raise InputError(
+            f"noise.weights in {path.name} is all zeros, which names no model.",
+            "Write the SHA-256 of the model's weights, as sha256sum prints it.",
         )
     assert isinstance(noise.key, Secret)
     return replace(configuration, noise=replace(noise, key=Pinned(noise.key.reference)))
@@ -144,7 +151,7 @@ def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:
     )
     if not key:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
-    elif getattr(model, "external", False):
+    elif options.weights is None and getattr(model, "external", True):
         # Another version of them would need another digest, and nothing here would notice.
         log("weakness", logging.WARNING, weakness="weights_not_checked")
     if getattr(model, "batch_dependent", False):
@@ -187,6 +194,8 @@ def _model(options: Serving, configuration: Configuration) -> Any:
 
         assert options.upstream is not None
         assert options.model_name is not None
+        if options.weights is not None:
+            _check_weights(_sha256(options.weights), options.weights, options, configuration)
         return Upstream(
             options.upstream,
             options.model_name,
@@ -208,11 +217,29 @@ def _model(options: Serving, configuration: Configuration) -> Any:
         configuration.class_axis,
         configuration.input,
     )
-    noise = configuration.keyed_noise
-    if noise is not None and noise.weights != model.digest and not model.external:
-        raise InputError(
-            f"{options.defense.name} was written for other weights than {options.model} holds: "
-            "two models must not share a key's noise.",
-            f"If this is the model, write noise.weights: {model.digest}",
-        )
+    if not model.external:
+        _check_weights(model.digest, options.model, options, configuration)
+    elif options.weights is not None:
+        _check_weights(_sha256(options.weights), options.weights, options, configuration)
     return model
+
+
+def _check_weights(digest: str, path: Path, options: Serving, configuration: Configuration) -> None:
+    """Refuse weights that the keyed noise was not configured for."""
+    noise = configuration.keyed_noise
+    if noise is not None and noise.weights != digest:
+        raise InputError(
+            f"{options.defense.name} was written for other weights than {path} holds: two models "
+            "must not share a key's noise.",
+            f"If this is the model, write noise.weights: {digest}",
+        )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be read ({error.strerror}).", "Pass the file of weights to --weights."
+        ) from None
