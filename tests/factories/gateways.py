@@ -115,9 +115,15 @@ class Running:
 
 @contextmanager
 def gateway(
-    *arguments: object, secret: str | None = SECRET, kernel: bool = False, **environment: str
+    *arguments: object,
+    secret: str | None = SECRET,
+    kernel: bool = False,
+    read: bool = True,
+    **environment: str,
 ) -> Iterator[Running]:
     """`dynanoise serve` with these arguments, on free ports, ended at the end.
+
+    Its log is read all the time, or only until it listens.
 
     Without the compiled kernel, unless asked for: answers are the same bits, and a process starts
     in half the time.
@@ -132,7 +138,7 @@ def gateway(
     running = Running(process)
     listening = threading.Event()
 
-    def read() -> None:
+    def follow() -> None:
         assert process.stderr is not None
         for line in process.stderr:
             running.log.append(line.rstrip("\n"))
@@ -140,9 +146,11 @@ def gateway(
                 said = json.loads(line)
                 running.ports.update({k: v for k, v in said.items() if k.endswith("port")})
                 listening.set()
+                if not read:
+                    return
         listening.set()
 
-    reader = threading.Thread(target=read, daemon=True)
+    reader = threading.Thread(target=follow, daemon=True)
     reader.start()
     try:
         # Where the kernel was never run before, it is compiled first.

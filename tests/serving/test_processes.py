@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -129,6 +130,14 @@ def test_a_slow_answer_under_way_is_waited_for(tmp_path: Path) -> None:
             assert found == [200] and one.process.wait(LAST_RESORT) == 0
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.1", one.ports["port"]), 1)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGHUP"])
+def test_signals_to_end_drain(options: tuple[object, ...], name: str) -> None:
+    with gateway(*options) as one:
+        one.process.send_signal(getattr(signal, name))
+        assert one.process.wait(LAST_RESORT) == 0
+    assert [len(one.events(event)) for event in ("draining", "ended")] == [1, 1]
 
 
 def test_nothing_is_written_and_nothing_reported(

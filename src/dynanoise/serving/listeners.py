@@ -20,7 +20,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.serving.clients import Clients
 from dynanoise.serving.gateway import Gateway
 from dynanoise.serving.http import OneLength, application
-from dynanoise.serving.logs import log
+from dynanoise.serving.logs import flush_logs, log
 
 HEAD_SECONDS = 10.0
 """Time for the head of a request to arrive, from the connection or the first byte on, and for the
@@ -290,7 +290,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def run(gateway: Gateway, listeners: Listeners) -> None:
-    """Serve until the process gets SIGTERM or SIGINT.
+    """Serve until the process gets SIGTERM, SIGINT or SIGHUP.
 
     Raises:
         InputError: if an address cannot be listened at.
@@ -299,14 +299,18 @@ def run(gateway: Gateway, listeners: Listeners) -> None:
     # The model's threads and the event loop hand the interpreter to each other for every request;
     # at Python's 5 ms each would wait that long for the other.
     sys.setswitchinterval(_SWITCH)
-    asyncio.run(_run(gateway, listeners))
+    try:
+        asyncio.run(_run(gateway, listeners))
+    finally:
+        flush_logs()
 
 
 async def _run(gateway: Gateway, listeners: Listeners) -> None:
     end = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, end.set)
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+            loop.add_signal_handler(getattr(signal, name), end.set)
     http = HttpServer(application(gateway), gateway.limits.seconds)
     sockets = [bind(listeners.host, listeners.port)]
     servers, tasks = [http], [asyncio.create_task(http.serve(sockets[:1]))]

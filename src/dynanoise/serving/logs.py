@@ -1,14 +1,37 @@
-"""Structured logs: a JSON object a line, of fields that are known to hold nothing private."""
+"""Structured logs: a JSON object a line, of fields that are known to hold nothing private.
+
+A thread writes the lines, so that a reader that stalls never delays a response: lines that do not
+fit into memory are dropped and counted. Refusals that repeat are thinned.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import queue
 import sys
+import threading
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
 _LOGGER = "dynanoise.gateway"
+
+_LINES = 10_000
+"""Lines that wait for a slow reader; further ones are dropped."""
+
+_FLUSH_SECONDS = 1.0
+"""Longest wait for a reader at the end."""
+
+_REPEATED = 20
+"""Lines a second of one kind, such as refusals of one client for one reason."""
+
+_KINDS = 4096
+"""Kinds of lines that are counted at the same time."""
+
+_THINNED = ("refused", "failed", "cancelled", "library")
 
 
 class JsonLines(logging.Formatter):
@@ -32,19 +55,114 @@ class JsonLines(logging.Formatter):
             fields |= {"library": record.name, "line": record.lineno}
         if record.exc_info and record.exc_info[0]:
             fields["exception"] = record.exc_info[0].__name__
+        if getattr(record, "suppressed", 0):
+            fields["suppressed"] = record.suppressed  # type: ignore[attr-defined]
         return json.dumps(fields)
 
 
+class Thinning(logging.Filter):
+    """A filter that passes at most 20 lines a second of one kind, and counts the others.
+
+    The count is in the field ``suppressed`` of the next line of that kind.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[Any, ...], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line passes."""
+        event = record.msg if record.name == _LOGGER else "library"
+        if event not in _THINNED:
+            return True
+        fields = getattr(record, "fields", {})
+        kind = (record.name, event, *(fields.get(name) for name in ("route", "client", "reason")))
+        now = self._clock()
+        begun, lines = self._kinds.pop(kind, (now, 0))
+        if now - begun >= 1:
+            record.suppressed = max(0, lines - _REPEATED)
+            begun, lines = now, 0
+        self._kinds[kind] = (begun, lines + 1)
+        if len(self._kinds) > _KINDS:
+            del self._kinds[next(iter(self._kinds))]
+        return lines < _REPEATED
+
+
+class BackgroundLines(logging.Handler):
+    """A handler whose lines a thread writes.
+
+    Args:
+        file: file descriptor to write to.
+    """
+
+    def __init__(self, file: int) -> None:
+        super().__init__()
+        self._file = file
+        self._lines: queue.Queue[bytes] = queue.Queue(_LINES)
+        self._dropped = 0
+        threading.Thread(target=self._write, name="logs", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Queue a line, or count it as dropped."""
+        try:
+            self._lines.put_nowait(self.format(record).encode() + b"\n")
+        except queue.Full:
+            self._dropped += 1
+
+    def _write(self) -> None:
+        # By the descriptor: a stream's lock would be held where the process ends.
+        while True:
+            line = self._lines.get()
+            self.acquire()  # `emit` holds it, too
+            dropped, self._dropped = self._dropped, 0
+            self.release()
+            if dropped:
+                event = logging.LogRecord(_LOGGER, logging.WARNING, "", 0, "dropped", None, None)
+                event.fields = {"lines": dropped}
+                line = self.format(event).encode() + b"\n" + line
+            try:
+                while line:
+                    line = line[os.write(self._file, line) :]
+            except OSError:  # the reader has gone
+                pass
+            self._lines.task_done()
+
+    def flush(self) -> None:
+        """Wait until the lines are written, at most a second."""
+        end = time.monotonic() + _FLUSH_SECONDS
+        while self._lines.unfinished_tasks and time.monotonic() < end:
+            time.sleep(0.001)
+
+
 def start_logging(stream: TextIO | None = None) -> None:
-    """Send all logs of this process to one stream; of other libraries from warnings on."""
-    handler = logging.StreamHandler(stream or sys.stderr)
+    """Send all logs of this process to one stream; of other libraries from warnings on.
+
+    Args:
+        stream: written to at once; None for standard error, written to by a thread.
+    """
+    handler: logging.Handler
+    if stream is None:
+        handler = BackgroundLines(sys.stderr.fileno())
+    else:
+        handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
+    handler.addFilter(Thinning())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger(_LOGGER).setLevel(logging.INFO)
     # A failure to write a log must not print the record.
     logging.raiseExceptions = False
+
+
+def flush_logs() -> None:
+    """Wait until the lines so far are written, at most a second."""
+    for handler in logging.getLogger().handlers:
+        handler.flush()
 
 
 def log(event: str, level: int = logging.INFO, **fields: Any) -> None:

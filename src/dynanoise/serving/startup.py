@@ -77,7 +77,7 @@ def application(options: Serving) -> Any:
 
 
 def serve(options: Serving) -> None:
-    """Serve until the process gets SIGTERM or SIGINT; errors as of `application`."""
+    """Serve until the process gets SIGTERM, SIGINT or SIGHUP; errors as of `application`."""
     if options.grpc_port is not None:
         require("tritonclient.grpc", "Serving over gRPC")
     gateway, scrapers = make_gateway(options, logs=True)
