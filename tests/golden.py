@@ -241,7 +241,7 @@ class Cases:
     def _python(self, *words: str) -> subprocess.CompletedProcess[str]:
         how: Any = {"cwd": self.inputs, "env": self.environment, "timeout": LIMIT}
         command = [sys.executable, *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False, **how)  # noqa: S603
+        return subprocess.run(command, capture_output=True, text=True, check=False, **how)
 
     def run(self, case: str) -> tuple[int, dict[str, Any]]:
         """The exit code and the numbers of a case."""
@@ -285,7 +285,7 @@ class Cases:
         command += ["--rate", "0", "--model", "m.onnx", "--defense", "keyed.yaml"]
         with (folder / "gateway.log").open("w") as log:
             how: Any = {"cwd": self.inputs, "env": self.environment, "stderr": log}
-            process = subprocess.Popen(command, **how)  # noqa: S603
+            process = subprocess.Popen(command, **how)
         try:
             url, end = f"http://127.0.0.1:{port}/v2/models/m", time.monotonic() + LIMIT
             with np.load(self.inputs / "in.npz") as table:
@@ -293,9 +293,9 @@ class Cases:
             tensor = {"name": "x", "datatype": "FP32", "shape": rows.shape}
             body = json.dumps({"inputs": [{**tensor, "data": rows.ravel().tolist()}]}).encode()
             headers = {"Content-Type": "application/json"}
-            request = urllib.request.Request(f"{url}/infer", body, headers)  # noqa: S310
+            request = urllib.request.Request(f"{url}/infer", body, headers)
             while process.poll() is None and time.monotonic() < end:
-                with suppress(OSError), urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                with suppress(OSError), urllib.request.urlopen(request, timeout=60) as response:
                     (folder / "answers.json").write_bytes(response.read())
                     break
                 time.sleep(0.2)
