@@ -1,4 +1,4 @@
-"""What every registered defense must do."""
+"""Requirements on every registered defense."""
 
 from __future__ import annotations
 

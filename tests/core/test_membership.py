@@ -30,8 +30,8 @@ def test_exactly_k_of_each_or_none(use: Int8, k: int, seed: int) -> None:
     for before, after in zip(use.T, kept.T, strict=True):
         enough = (before == 1).sum() >= k and (before == 0).sum() >= k
         assert (after == 1).sum() == (after == 0).sum() == (k if enough else 0)
-        shown = after >= 0
-        np.testing.assert_array_equal(after[shown], before[shown])
+        visible = after >= 0
+        np.testing.assert_array_equal(after[visible], before[visible])
     np.testing.assert_array_equal(membership.has_shadows(kept), (kept == 1).sum(axis=0) == k)
 
 
@@ -53,7 +53,7 @@ def test_every_model_is_as_likely_to_be_kept() -> None:
 
 @pytest.mark.parametrize("models", [15, 16])
 def test_exact_halves_give_the_target_away_and_balanced_shadows_do_not(models: int) -> None:
-    """Where each record is in half of the models, the others' count is half minus the target's."""
+    """If each record is in half of the models, the others' count is half minus the target's."""
     generator = np.random.default_rng(0)
     count = 4000
     halves = models // 2 + (generator.random(count) < 0.5) * (models % 2)
@@ -73,7 +73,7 @@ def test_exact_halves_give_the_target_away_and_balanced_shadows_do_not(models: i
 
 
 def test_fair_coins_give_nothing_away() -> None:
-    """Neither the count of the others nor who has enough of them."""
+    """Neither the count of the others nor the choice of kept records reveals membership."""
     use = coins(1, 16, 20_000)
     target, others = use[0] == 1, use[1:]
     eligible = membership.has_shadows(
@@ -108,15 +108,15 @@ def test_slots_take_what_the_models_have_and_spread_puts_it_back() -> None:
     use = np.array([[1, -1, 0, 1], [0, -1, 1, -1], [-1, -1, 1, 0], [0, 0, 0, -1], [1, 0, -1, 0]])
     use = np.where(np.array([True, False, True, False]), use, -1).astype(np.int8)
     use[:, 3] = [1, 1, 0, 0, -1]
-    found = membership.find_slots(use)
+    slots = membership.find_slots(use)
     values: Float64 = np.arange(50.0).reshape(5, 10)[:, :4]
-    inside, outside = found.take(values)
-    assert found.k == 2
-    for column, row in enumerate(found.rows):
+    inside, outside = slots.take(values)
+    assert slots.k == 2
+    for column, row in enumerate(slots.rows):
         assert sorted(inside[:, column]) == sorted(values[use[:, row] == 1, row])
         assert sorted(outside[:, column]) == sorted(values[use[:, row] == 0, row])
-    everywhere: Float64 = np.asarray(found.rows + 1, dtype=np.float64)
-    assert found.spread(everywhere, 4).tolist() == [1.0, 0.0, 3.0, 4.0]
+    everywhere: Float64 = np.asarray(slots.rows + 1, dtype=np.float64)
+    assert slots.spread(everywhere, 4).tolist() == [1.0, 0.0, 3.0, 4.0]
 
 
 @pytest.mark.parametrize("use", [[[1, 1], [0, 0], [0, -1]], [[1, 1], [0, 1]], [[-1, -1], [-1, -1]]])

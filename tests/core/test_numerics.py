@@ -65,12 +65,12 @@ def test_modified_entropy_equals_its_definition(rows: Float64, data: st.DataObje
     classes = rows.shape[1]
     labels = np.array([data.draw(st.integers(0, classes - 1)) for _ in rows])
     probs = special.softmax(rows, axis=-1)
-    for found, p, y in zip(
+    for result, p, y in zip(
         numerics.modified_entropy(np.log(probs), labels), probs, labels, strict=True
     ):
         expected = -(1 - p[y]) * np.log(p[y])
         expected -= sum(p[i] * np.log1p(-p[i]) for i in range(classes) if i != y)
-        assert found == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert result == pytest.approx(expected, rel=1e-6, abs=1e-12)
 
 
 @given(logit_arrays(largest=8), st.data())

@@ -81,9 +81,9 @@ def test_a_pool_s_parts_are_of_the_same_models() -> None:
 
 def test_an_attacker_has_no_membership_and_one_answer() -> None:
     assert not {"use", "members"} & set(Observation.__dataclass_fields__)
-    seen = target_and_shadows(0, 1.0)[0]
+    observation = target_and_shadows(0, 1.0)[0]
     with pytest.raises(QueryBudgetError, match="repeated each query 3 times"):
-        seen.repeat(3)
+        observation.repeat(3)
 
 
 def test_shadow_rows_of_one_kind_are_refused() -> None:

@@ -40,12 +40,12 @@ ROWS = np.concatenate([logits(7, 60, 2), logits(3, 60, 3), logits(0, 30, 4)])
 def layers(defense: MemGuard) -> Layers:
     """Matrices and biases, cut from the flat parameters by hand."""
     assert defense.weights is not None
-    flat, found = iter(defense.weights.tolist()), []
+    flat, result = iter(defense.weights.tolist()), []
     for wide, narrow in itertools.pairwise([CLASSES, 256, 128, 64, 1]):
         matrix = np.reshape([next(flat) for _ in range(wide * narrow)], (wide, narrow))
-        found.append((matrix, np.array([next(flat) for _ in range(narrow)])))
+        result.append((matrix, np.array([next(flat) for _ in range(narrow)])))
     assert not list(flat)
-    return found
+    return result
 
 
 def wild() -> tuple[MemGuard, Float64]:
@@ -61,8 +61,8 @@ def wild() -> tuple[MemGuard, Float64]:
     each = np.arange(40)
     rows[each, leaders[:, 0]] += 6
     rows[each, leaders[:, 1]] = rows[each, leaders[:, 0]] - generator.uniform(0, 0.3, 40)
-    said = [g_and_jacobian(row, layers(MemGuard(weights=weights)))[0] for row in rows]
-    weights[-1] -= np.median(said)  # half of them members
+    scores = [g_and_jacobian(row, layers(MemGuard(weights=weights)))[0] for row in rows]
+    weights[-1] -= np.median(scores)  # half of them members
     return MemGuard(weights=weights), rows
 
 

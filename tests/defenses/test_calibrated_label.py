@@ -19,14 +19,14 @@ from tests.factories.outputs import make_view
 
 def view_of(logits: Float64, labels: Any) -> View:
     nobody = np.zeros((1, len(labels)), int)
-    seen = Outputs(logits[None, :, None], np.asarray(labels), np.arange(len(labels)), nobody)
-    return View(seen, seen)
+    reference = Outputs(logits[None, :, None], np.asarray(labels), np.arange(len(labels)), nobody)
+    return View(reference, reference)
 
 
 def test_confidences_are_laplaces_rule_by_predicted_class() -> None:
     """Class 0 right 2 of 3 times, class 1 never of 2, class 2 never said: 2 of 5 overall."""
-    said, labels = [0, 0, 0, 1, 1], [0, 0, 1, 2, 0]
-    fitted = CalibratedLabel().fit(view_of(np.eye(3)[said], labels))
+    predicted, labels = [0, 0, 0, 1, 1], [0, 0, 1, 2, 0]
+    fitted = CalibratedLabel().fit(view_of(np.eye(3)[predicted], labels))
     np.testing.assert_allclose(fitted.confidences, [3 / 5, 1 / 4, 3 / 7])  # type: ignore[arg-type]
 
 
@@ -52,10 +52,10 @@ def test_answers_are_functions_of_the_label_and_keep_it(
     classes = len(confidences)
     defense = CalibratedLabel(np.array(confidences))
     logits = np.random.default_rng(seed).normal(0, 2, (40, classes)).astype(dtype)
-    answer, own = defense(logits), logits.argmax(axis=-1)
-    np.testing.assert_array_equal(answer.argmax(axis=-1), own)
-    np.testing.assert_array_equal(answer, defense(np.eye(classes, dtype=dtype)[own] * 3))
-    expected = np.maximum(confidences, 1 / classes)[own]
+    answer, predicted = defense(logits), logits.argmax(axis=-1)
+    np.testing.assert_array_equal(answer.argmax(axis=-1), predicted)
+    np.testing.assert_array_equal(answer, defense(np.eye(classes, dtype=dtype)[predicted] * 3))
+    expected = np.maximum(confidences, 1 / classes)[predicted]
     np.testing.assert_allclose(answer.max(axis=-1), expected, rtol=1e-6)
     rest = np.sort(answer, axis=-1)[:, :-1]
     np.testing.assert_allclose(
@@ -65,7 +65,7 @@ def test_answers_are_functions_of_the_label_and_keep_it(
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_class_that_is_right_no_more_than_by_chance_still_wins(dtype: Any) -> None:
-    """Also one whose confidence is above 1/K in float64 alone."""
+    """Also a class whose confidence is above 1/K in float64 alone."""
     for confidence in (0.001, 0.25, 0.25 + 1e-12):
         answer = CalibratedLabel(np.full(4, confidence))(np.eye(4, dtype=dtype))
         np.testing.assert_array_equal(answer.argmax(axis=-1), np.arange(4))
@@ -109,7 +109,7 @@ def test_bad_confidences_are_refused(bad: Any) -> None:
 
 def test_the_fitted_are_values_and_do_not_share_the_callers_array() -> None:
     given_array = np.array([0.5, 0.75])
-    one = CalibratedLabel(given_array)
+    fitted = CalibratedLabel(given_array)
     given_array[0] = 0.1
-    assert one == CalibratedLabel(np.array([0.5, 0.75])) != CalibratedLabel(given_array)
-    assert one.fit(make_view(classes=2)) != one
+    assert fitted == CalibratedLabel(np.array([0.5, 0.75])) != CalibratedLabel(given_array)
+    assert fitted.fit(make_view(classes=2)) != fitted

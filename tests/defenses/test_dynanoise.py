@@ -72,10 +72,10 @@ def test_uniform_is_0_and_one_hot_is_1(name: str, classes: int) -> None:
 def test_sensitivity_is_in_0_1_and_ignores_a_constant(
     name: str, rows: Float64, constant: float
 ) -> None:
-    found = SENSITIVITIES.get(name)(rows)
-    assert found.shape == rows.shape[:-1]
-    assert ((found >= 0) & (found <= 1)).all()
-    np.testing.assert_allclose(SENSITIVITIES.get(name)(rows + constant), found, atol=1e-9)
+    result = SENSITIVITIES.get(name)(rows)
+    assert result.shape == rows.shape[:-1]
+    assert ((result >= 0) & (result <= 1)).all()
+    np.testing.assert_allclose(SENSITIVITIES.get(name)(rows + constant), result, atol=1e-9)
 
 
 @given(logit_arrays())

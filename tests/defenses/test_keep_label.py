@@ -76,8 +76,8 @@ def test_an_answer_is_the_other_one_with_two_entries_exchanged(
     plain = replace(defense, keep_label=False)(logits, Fresh(4))
     kept = defense(logits, Fresh(4))
     np.testing.assert_allclose(np.sort(kept), np.sort(plain), rtol=1e-12)
-    own = logits.argmax(axis=-1)
-    for before, after, label in zip(plain, kept, own, strict=True):
+    predicted = logits.argmax(axis=-1)
+    for before, after, label in zip(plain, kept, predicted, strict=True):
         top = before.argmax()
         expected = before.copy()
         expected[[label, top]] = before[[top, label]]

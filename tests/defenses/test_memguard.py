@@ -58,9 +58,9 @@ def test_g_tells_members_by_their_sorted_answers() -> None:
 
 
 def test_sides_of_different_size_weigh_the_same() -> None:
-    """Five times as many members of the same distribution: g must not call everybody one."""
-    found = fit(logits(3, 500, 8), logits(3, 100, 9), epochs=5).membership(logits(3, 500, 10))
-    assert 0.4 < found.mean() < 0.6
+    """Five times as many members of one distribution: g must not call every record a member."""
+    result = fit(logits(3, 500, 8), logits(3, 100, 9), epochs=5).membership(logits(3, 500, 10))
+    assert 0.4 < result.mean() < 0.6
 
 
 def test_training_repeats_for_a_seed_and_differs_for_another() -> None:
@@ -90,9 +90,9 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
     assert (moved.argmax(axis=-1) != labels).sum() > 3
     assert FITTED.weights is not None
     net, network = Classifier(FITTED.weights), layers(FITTED)
-    found = memguard._gradient(net, memguard._evaluate(net, moved), clean, labels, strength)
+    result = memguard._gradient(net, memguard._evaluate(net, moved), clean, labels, strength)
     size = 1e-6
-    for row, probs, label, gradient in zip(moved, clean, labels, found, strict=True):
+    for row, probs, label, gradient in zip(moved, clean, labels, result, strict=True):
         expected = [
             (
                 loss_of(row + size * unit, probs, label, strength, network)
@@ -144,11 +144,11 @@ def test_labels_are_kept_and_rows_are_probabilities(
     rows: npt.NDArray[np.float32], epsilon: float
 ) -> None:
     for dtype, tolerance in ((np.float32, 1e-6), (np.float64, 1e-12)):
-        asked = rows.astype(dtype)
-        answer = replace(FITTED, epsilon=epsilon)(asked)
+        queries = rows.astype(dtype)
+        answer = replace(FITTED, epsilon=epsilon)(queries)
         assert answer.dtype == dtype and (answer >= 0).all()
         np.testing.assert_allclose(answer.sum(axis=-1), 1, rtol=tolerance)
-        np.testing.assert_array_equal(answer.argmax(axis=-1), asked.argmax(axis=-1))
+        np.testing.assert_array_equal(answer.argmax(axis=-1), queries.argmax(axis=-1))
 
 
 def test_no_budget_is_no_change() -> None:
@@ -276,10 +276,10 @@ def test_a_fitted_one_is_a_value_and_its_record_names_the_seed_and_a_digest() ->
     assert replace(FITTED, weights=FITTED.weights * 2) != FITTED
     with pytest.raises(ValueError, match="read-only"):
         FITTED.weights[0] = 1
-    said = describe(FITTED)
-    assert said["name"] == "MemGuard" and said["seed"] == 0 and said["epsilon"] == 1.0
+    text = describe(FITTED)
+    assert text["name"] == "MemGuard" and text["seed"] == 0 and text["epsilon"] == 1.0
     assert (
-        said["weights"]["shape"] == [FITTED.weights.size] and len(said["weights"]["sha256"]) == 64
+        text["weights"]["shape"] == [FITTED.weights.size] and len(text["weights"]["sha256"]) == 64
     )
 
 

@@ -1,4 +1,4 @@
-"""What all wrappers share: axes and probabilities."""
+"""The step that all wrappers share: axes and probabilities."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def ask(rows: Any, kind: str) -> Any:
 def test_classes_may_be_on_any_axis(rows: Float64, axis: int) -> None:
     stacked = np.stack([rows, rows[::-1]])
     moved = np.moveaxis(stacked, -1, axis)
-    found = defend(read_only_copy(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
+    result = defend(read_only_copy(moved), DynaNoise(), Fresh(0), class_axis=axis, kind="logits")
     expected = np.moveaxis(DynaNoise()(stacked, Fresh(0)), -1, axis)
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_probabilities_are_taken_as_their_logarithms(dtype: Any) -> None:
     probs = np.array([[0.5, 0.25, 0.25], [1.0, 0.0, 0.0]], dtype)
-    found = ask(probs, "probabilities")
+    result = ask(probs, "probabilities")
     # By hand: square roots, renormalised.
     root = np.sqrt([0.5, 0.25, 0.25])
-    np.testing.assert_allclose(found[0], root / root.sum(), rtol=1e-6)
-    np.testing.assert_allclose(found[1], [1, 0, 0], atol=1e-12)
-    assert found.dtype == dtype
+    np.testing.assert_allclose(result[0], root / root.sum(), rtol=1e-6)
+    np.testing.assert_allclose(result[1], [1, 0, 0], atol=1e-12)
+    assert result.dtype == dtype
 
 
 @pytest.mark.parametrize(

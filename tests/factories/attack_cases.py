@@ -44,9 +44,9 @@ def target_and_shadows(
     shadow_rows[:, np.arange(count), shadow_labels] += 1.5 + 3.0 * members
     use = np.broadcast_to(members, (models, count)).astype(np.int8)
     apart = np.random.default_rng([seed, 1])
-    known = observe_logits(*leaky_logits(apart, np.zeros(100, bool), classes, leak))
-    seen = replace(observe_logits(rows, labels), population=known)
-    return seen, truth, observe_shadow_logits(shadow_rows, shadow_labels, use)
+    population = observe_logits(*leaky_logits(apart, np.zeros(100, bool), classes, leak))
+    target = replace(observe_logits(rows, labels), population=population)
+    return target, truth, observe_shadow_logits(shadow_rows, shadow_labels, use)
 
 
 def pool_target_and_shadows(
@@ -67,9 +67,9 @@ def pool_target_and_shadows(
     """
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, count + 100)
-    own = generator.normal(0, 1, (count + 100, 1, classes))
-    own[np.arange(len(labels)), 0, labels] += 1.5
-    logits = own + generator.normal(0, 0.7, (models, len(labels), inputs, classes))
+    easy = generator.normal(0, 1, (count + 100, 1, classes))
+    easy[np.arange(len(labels)), 0, labels] += 1.5
+    logits = easy + generator.normal(0, 0.7, (models, len(labels), inputs, classes))
     member = generator.random((models, len(labels))) < 0.5
     member[:, count:] = False
     leaks = np.where(np.arange(models) == 0, leak, shadow_leak)
@@ -80,15 +80,18 @@ def pool_target_and_shadows(
     use = member[1:, :count].astype(np.int8)
     kept = balance_shadows(use, shadows_per_record(use), seed)
     chosen = np.flatnonzero(has_shadows(kept))
-    everybody = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
-    known = observe_undefended(everybody.select(records=slice(count, None))).observations
-    seen = observe_undefended(everybody.select(records=chosen)).observations
+    outputs = Outputs(logits, labels, np.arange(len(labels)), member.astype(np.int8))
+    population = observe_undefended(outputs.select(records=slice(count, None)))
+    observed = observe_undefended(outputs.select(records=chosen))
     target, *others = (
-        replace(one, population=population) for one, population in zip(seen, known, strict=True)
+        replace(observation, population=reference)
+        for observation, reference in zip(
+            observed.observations, population.observations, strict=True
+        )
     )
-    own_use = kept[:, chosen]
-    clean = replace(everybody.select(models=slice(1, None), records=chosen), use=own_use)
-    return target, member[0, chosen], ShadowObservations(tuple(others), own_use, clean)
+    shadow_use = kept[:, chosen]
+    clean = replace(outputs.select(models=slice(1, None), records=chosen), use=shadow_use)
+    return target, member[0, chosen], ShadowObservations(tuple(others), shadow_use, clean)
 
 
 def attack_case(
@@ -112,7 +115,7 @@ def reorder(observed: Observation, order: npt.NDArray[Any]) -> Observation:
 def reorder_shadows(shadows: ShadowObservations, order: npt.NDArray[Any]) -> ShadowObservations:
     """Shadow models that answered the same records in another order."""
     return ShadowObservations(
-        tuple(reorder(seen, order) for seen in shadows.observations),
+        tuple(reorder(shadow, order) for shadow in shadows.observations),
         shadows.use[:, order],
         shadows.clean.select(records=order),
     )
@@ -135,8 +138,8 @@ def pool_outputs(
     logits = generator.normal(0, 1, (models, count, inputs, classes))
     leaks = np.full(models, leak)
     leaks[0] = leak if target_leak is None else target_leak
-    own = ease + leaks[:, None] * use
-    logits[:, np.arange(count), :, labels] += own.T[:, :, None]
+    lead = ease + leaks[:, None] * use
+    logits[:, np.arange(count), :, labels] += lead.T[:, :, None]
     return Outputs(logits, labels, np.arange(count), use)
 
 
@@ -148,9 +151,9 @@ def case_of(
     masked = membership.balance_shadows(use, membership.shadows_per_record(use), seed)
     kept = np.flatnonzero(membership.has_shadows(masked))
     outputs = outputs.select(records=kept)
-    seen = observe_undefended(outputs).observations
+    target, *others = observe_undefended(outputs).observations
     clean = outputs.select(models=slice(1, None))
-    return seen[0], outputs.use[0] == 1, ShadowObservations(tuple(seen[1:]), masked[:, kept], clean)
+    return target, outputs.use[0] == 1, ShadowObservations(tuple(others), masked[:, kept], clean)
 
 
 def pool_case(

@@ -29,10 +29,10 @@ def arrays(
         models: M.
         records: N.
         classes: K.
-        leak: of members.
+        leak: added to the true class of members.
         tests: T, of records that no model was trained on; 0 for none.
         halves: every record is in exactly half of the models, instead of fair coins.
-        seed: of everything.
+        seed: seed of all random numbers.
     """
     generator = np.random.default_rng(seed)
     labels = generator.integers(0, classes, records + tests)
@@ -41,30 +41,30 @@ def arrays(
         member = generator.permuted(
             np.repeat(np.arange(models)[:, None] < models // 2, records, axis=1), axis=0
         )
-    own = generator.normal(0, 1, (records + tests, classes))
-    logits = own + generator.normal(0, 0.7, (models, records + tests, classes))
+    base = generator.normal(0, 1, (records + tests, classes))
+    logits = base + generator.normal(0, 0.7, (models, records + tests, classes))
     logits[:, np.arange(records + tests), labels] += 1.5
     logits[:, np.arange(records), labels[:records]] += leak * member
-    found: Arrays = {
+    files: Arrays = {
         "logits": logits[:, :records],
         "labels": labels[:records],
         "member": member.astype(np.int8),
     }
     if tests:
-        found |= {"test_logits": logits[:, records:], "test_labels": labels[records:]}
+        files |= {"test_logits": logits[:, records:], "test_labels": labels[records:]}
     if models == 1:
         alone = {"logits", "member", "test_logits"}
-        found = {name: value[0] if name in alone else value for name, value in found.items()}
-    return found
+        files = {name: value[0] if name in alone else value for name, value in files.items()}
+    return files
 
 
-def probabilities(found: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float64) -> Arrays:
+def probabilities(files: Mapping[str, npt.NDArray[Any]], dtype: Any = np.float64) -> Arrays:
     """The same with probabilities instead of logits."""
     return {
         name.replace("logits", "probs"): numerics.softmax(value).astype(dtype)
         if "logits" in name
         else value
-        for name, value in found.items()
+        for name, value in files.items()
     }
 
 

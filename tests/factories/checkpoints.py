@@ -25,15 +25,15 @@ def tokenizer(kind: str) -> Any:
 
     special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]"] if kind == "roberta" else SPECIAL
     ids = {word: number for number, word in enumerate(special + WORDS)}
-    made = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
-    made.normalizer = normalizers.Lowercase()
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    result = Tokenizer(models.WordLevel(ids, unk_token="[UNK]"))
+    result.normalizer = normalizers.Lowercase()
+    result.pre_tokenizer = pre_tokenizers.Whitespace()
     names = {"unk_token": "[UNK]", "pad_token": "[PAD]"}
     if kind != "gpt2":
         around = [(word, ids[word]) for word in ("[CLS]", "[SEP]")]
-        made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, around)
+        result.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, around)
         names |= {"cls_token": "[CLS]", "sep_token": "[SEP]"}
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **names)
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=result, **names)
 
 
 def config(kind: str) -> Any:

@@ -36,7 +36,7 @@ def encoded(image: npt.NDArray[np.uint8], kind: str = "PNG") -> bytes:
 
 
 def image_table(images: UInt8, labels: list[Any], names: list[str] | None, column: str) -> Any:
-    """As the hub's library writes it: a struct column, and class names beside the schema."""
+    """A table in the layout of the hub's library: a struct column, class names in the schema."""
     structs = [{"bytes": encoded(image), "path": None} for image in images]
     table = arrow.table(
         {

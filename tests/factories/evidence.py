@@ -24,7 +24,7 @@ def around(value: float, half: float = 0.01) -> Metric:
 def pool_records(
     queries: int, methods: Sequence[str] = ("none", "noise"), gain: float = 0.05
 ) -> list[Result]:
-    """Of one protocol: undefended the strongest attack has 0.62, behind each defense less."""
+    """Results of one protocol: the strongest attack has 0.62 undefended, less behind defenses."""
     protocol = adaptive(queries)
     rows = []
     for index, name in enumerate(methods):
@@ -64,7 +64,7 @@ def _of_pool(
 
 
 def paper_records(methods: Sequence[str] = ("none", "noise"), seeds: int = 3) -> list[Result]:
-    """Of the paper's protocol: 0.60 undefended, 0.50 behind each defense."""
+    """Results of the paper's protocol: 0.60 undefended, 0.50 behind each defense."""
     rows = []
     for seed in range(seeds):
         for index, name in enumerate(methods):
@@ -84,17 +84,17 @@ def evidence(
     paper: bool = True,
     gain: float = 0.05,
 ) -> Evidence:
-    """Of both protocols, with 40 sampled rows."""
+    """Evidence of both protocols, with 40 sampled rows."""
     records = paper_records(methods) if paper else []
     attacks, risks = [], []
-    for asked in queries:
-        records += pool_records(asked, methods, gain)
+    for budget in queries:
+        records += pool_records(budget, methods, gain)
         for index, name in enumerate(methods):
             attacks += [
-                sample(adaptive(asked).name, name, attack, lift=2.0 - index)
+                sample(adaptive(budget).name, name, attack, lift=2.0 - index)
                 for attack in (*ATTACKS, "strongest")
             ]
-            risks.append(risk(adaptive(asked).name, name))
+            risks.append(risk(adaptive(budget).name, name))
     generator = np.random.default_rng(0)
     rows = Rows(
         generator.integers(0, 16, 40),
@@ -130,8 +130,8 @@ def calibration(method: str) -> Reliability:
     """Four answers of confidence 0.5 and six of 0.9; three of four are right."""
     count = np.zeros(15, dtype=np.int64)
     count[[7, 13]] = 4, 6
-    said = np.linspace(0.033, 0.967, 15)
-    return Reliability(method, count, count * said, count * np.float64(0.75))
+    confidence = np.linspace(0.033, 0.967, 15)
+    return Reliability(method, count, count * confidence, count * np.float64(0.75))
 
 
 def risk(protocol: str, method: str) -> Risk:

@@ -78,7 +78,7 @@ def digest(path: Path) -> str:
 
 
 def expected(defense: Path, rows: npt.NDArray[np.float32], secret: str = SECRET) -> Any:
-    """What the configuration answers in this process about the model's logits."""
+    """Outputs of the configuration in this process for the model's logits."""
     os.environ["DYNANOISE_KEY"] = secret
     try:
         return Configuration.read(defense).defend(rows @ WEIGHTS)
@@ -107,7 +107,7 @@ class Running:
         return "\n".join(self.log)
 
     def events(self, name: str) -> list[dict[str, Any]]:
-        return [one for one in map(json.loads, list(self.log)) if one["event"] == name]
+        return [event for event in map(json.loads, list(self.log)) if event["event"] == name]
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
@@ -218,11 +218,11 @@ def wait_until(condition: Any, seconds: float = LAST_RESORT) -> bool:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on at the moment, all different."""
+    """Different ports that are free at the moment."""
     held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
+    ports = [listener.getsockname()[1] for listener in held]
+    for listener in held:
+        listener.close()
     return ports
 
 
@@ -237,7 +237,7 @@ def upstream(
         port: where it listens.
         log: gets what it prints.
         seconds: that it has to get ready.
-        options: of `subprocess.Popen`.
+        options: arguments of `subprocess.Popen`.
     """
     with log.open("w") as file:
         process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, **options)

@@ -34,7 +34,7 @@ def defended(source: Path, **options: Any) -> Path:
 
 
 def expected(logits: Any, defense: Any = DEFENSE) -> Any:
-    """What the library answers with the same normals."""
+    """Outputs of the library with the same normals."""
     return defense(np.asarray(logits), FixedNoise(NORMALS))
 
 
@@ -110,13 +110,13 @@ def run(path: Path, **feed: Any) -> Any:
     """The only output, by ONNX Runtime."""
     runtime = pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, feed)
-    return found
+    (result,) = session.run(None, feed)
+    return result
 
 
 def reference(path: Path, **feed: Any) -> Any:
     """The only output, by ONNX's own evaluator in NumPy."""
     from onnx.reference import ReferenceEvaluator
 
-    (found,) = ReferenceEvaluator(str(path)).run(None, feed)
-    return found
+    (result,) = ReferenceEvaluator(str(path)).run(None, feed)
+    return result

@@ -27,7 +27,7 @@ class Noted:
 
     Args:
         folder: for the files, "began-SEED-..." with the node's id in it and "ended-SEED-...".
-        schedule: of the training.
+        schedule: schedule of the training.
         held: waits for the file "go" in the folder before it trains.
     """
 
@@ -76,9 +76,9 @@ class Holding:
 
 def note(folder: str, what: str, seed: int) -> None:
     path = Path(folder) / f"{what}-{seed}-{uuid.uuid4().hex[:8]}"
-    made = path.with_name(f".{path.name}")
-    made.write_text(where())
-    os.rename(made, path)
+    hidden = path.with_name(f".{path.name}")
+    hidden.write_text(where())
+    os.rename(hidden, path)
 
 
 def where() -> str:

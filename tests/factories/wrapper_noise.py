@@ -42,6 +42,6 @@ def holds_secret(content: bytes) -> bool:
 
 
 def in_threads(ask: Callable[[int], Any], threads: int = 8, times: int = 40) -> list[Any]:
-    """What ``ask`` answers to 0, 1, ... from so many threads at once."""
+    """Results of ``ask`` for 0, 1, ... from several threads at once."""
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(ask, range(times)))

@@ -97,13 +97,13 @@ def uniforms(stream: Iterator[int]) -> Iterator[float]:
 
 
 def normals(stream: Iterator[int], count: int) -> list[float]:
-    found: list[float] = []
+    result: list[float] = []
     draw = uniforms(stream)
-    while len(found) < count:
+    while len(result) < count:
         radius = math.sqrt(-2.0 * math.log(next(draw) + math.ldexp(1, -53)))
         angle = 2.0 * math.pi * next(draw)
-        found += [radius * math.cos(angle), radius * math.sin(angle)]
-    return found[:count]
+        result += [radius * math.cos(angle), radius * math.sin(angle)]
+    return result[:count]
 
 
 # --- the construction ----------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def parts_of(known: reference.Setting) -> tuple[Keyed, DynaNoise]:
 # --- known answers -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", load("keyed_v1.json"), ids=lambda one: one["row_key"][:8])
+@pytest.mark.parametrize("known", load("keyed_v1.json"), ids=lambda vector: vector["row_key"][:8])
 def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     """Every step before a logarithm bit for bit; probabilities to 1e-6."""
     chosen = reference.Setting(**known["setting"])
@@ -69,8 +69,8 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     assert [float(value).hex() for value in offsets] == known["offsets"]
     cells, labels = Grid(chosen.cell_width, offsets).find(logits)
     assert cells.tolist() == [known["cell"]] and labels.tolist() == [known["label"]]
-    found = row_keys(subkey.cell_key(key), cells, labels)
-    assert found.astype("<u4").tobytes().hex() == known["row_key"]
+    result = row_keys(subkey.cell_key(key), cells, labels)
+    assert result.astype("<u4").tobytes().hex() == known["row_key"]
 
     base, normals = noise.draw(logits, draws, defense.purpose)
     np.testing.assert_array_equal(base, Grid(chosen.cell_width, offsets).representatives(cells))
@@ -158,8 +158,8 @@ def test_eight_threads_agree_with_one() -> None:
     noise, defense, logits = keyed(), DynaNoise(samples=2), rows(64)
     whole = defense(logits, noise)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: defense(logits[i : i + 4], noise), range(0, 64, 4)))
-    np.testing.assert_array_equal(np.concatenate(found), whole)
+        result = list(pool.map(lambda i: defense(logits[i : i + 4], noise), range(0, 64, 4)))
+    np.testing.assert_array_equal(np.concatenate(result), whole)
 
 
 def test_asking_again_and_copies_of_the_source_change_nothing() -> None:
@@ -182,8 +182,8 @@ def test_inputs_of_one_cell_get_identical_answers(defense: DynaNoise, classes: i
     draws = defense.samples if defense.base_variance > 0 else 0
     key = noise.subkey(classes, draws, defense.purpose)
     grid = Grid(6.0, subkey.offsets(key, classes))
-    (here, own), (there, its) = grid.find(logits), grid.find(moved)
-    same = (here == there).all(axis=-1) & (own == its)
+    (here, labels), (there, its) = grid.find(logits), grid.find(moved)
+    same = (here == there).all(axis=-1) & (labels == its)
     assert 20 < same.sum() < 300 and (logits[same] != moved[same]).all()
     first, second = (defense(batch, noise) for batch in (logits, moved))
     np.testing.assert_array_equal(first[same], second[same])
@@ -235,11 +235,11 @@ def test_what_is_farther_than_2_to_the_20_cells_counts_as_so_far(width: float) -
 
 
 def test_the_grid_is_moved_by_a_secret_offset() -> None:
-    """Without it everybody would know the boundaries, and stand on both sides of one."""
-    found = np.array([subkey.offsets(bytes([i]) * 32, 3) for i in range(200)])
-    assert (found >= 0).all() and (found < 1).all()
-    assert (np.abs(found.mean(axis=0) - 0.5) < 5 * np.sqrt(1 / 12 / 200)).all()
-    assert len(np.unique(found)) == 600
+    """Without it attackers would know the boundaries and query both sides of one."""
+    result = np.array([subkey.offsets(bytes([i]) * 32, 3) for i in range(200)])
+    assert (result >= 0).all() and (result < 1).all()
+    assert (np.abs(result.mean(axis=0) - 0.5) < 5 * np.sqrt(1 / 12 / 200)).all()
+    assert len(np.unique(result)) == 600
 
 
 # --- what is refused -----------------------------------------------------------------------------
@@ -292,11 +292,11 @@ def test_a_digest_in_capitals_is_the_same() -> None:
 
 
 def test_experiment_keys_are_values_of_seed_and_path() -> None:
-    one = ExperimentKey(3, "target", 1)
-    assert one == ExperimentKey(3, "target", 1) and hash(one) == hash(ExperimentKey(3, "target", 1))
+    key = ExperimentKey(3, "target", 1)
+    assert key == ExperimentKey(3, "target", 1) and hash(key) == hash(ExperimentKey(3, "target", 1))
     others = [ExperimentKey(4, "target", 1), ExperimentKey(3, "shadow", 1), ExperimentKey(3)]
-    assert len({one.root(), *(other.root() for other in others)}) == 4
-    assert pickle.loads(pickle.dumps(one)) == one and repr(one) == "ExperimentKey(3, 'target', 1)"
+    assert len({key.root(), *(other.root() for other in others)}) == 4
+    assert pickle.loads(pickle.dumps(key)) == key and repr(key) == "ExperimentKey(3, 'target', 1)"
     with pytest.raises(InputError, match="seed is -1"):
         ExperimentKey(-1)
 

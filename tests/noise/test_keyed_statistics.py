@@ -25,9 +25,9 @@ KEYS = 300
 
 
 def largest_correlation(samples: Float64) -> float:
-    """Of all pairs of columns [n, d], in standard deviations of chance."""
-    found = np.asarray(np.corrcoef(samples.T))[np.triu_indices(samples.shape[1], 1)]
-    return float(np.abs(found).max() * np.sqrt(len(samples)))
+    """Largest correlation of two columns of [n, d], in standard deviations of chance."""
+    result = np.asarray(np.corrcoef(samples.T))[np.triu_indices(samples.shape[1], 1)]
+    return float(np.abs(result).max() * np.sqrt(len(samples)))
 
 
 def correlation(first: Float64, second: Float64) -> float:
@@ -42,22 +42,22 @@ def correlation(first: Float64, second: Float64) -> float:
 def test_over_keys_the_noise_of_answers_is_normal_with_the_cells_variance() -> None:
     """Given the cell, T (ln p_i - ln p_j) - (zc_i - zc_j) is N(0, 2 sigma(zc)^2)."""
     defense, logits = DynaNoise(0.3, 2.0, 10.0), rows(20, 6)
-    found = []
+    result = []
     for seed in range(KEYS):
         noise = keyed(3.0, seed)
         base = noise.draw(logits, 1, defense.purpose)[0]
         noisy = defense.undo(np.log(defense(logits, noise))) - centred(base)
         sigma = np.sqrt(defense.variance(base))[:, None]
-        found.append((noisy[:, 0::2] - noisy[:, 1::2]) / (sigma * np.sqrt(2)))
-    standard = np.array(found)
+        result.append((noisy[:, 0::2] - noisy[:, 1::2]) / (sigma * np.sqrt(2)))
+    standard = np.array(result)
     assert standard.shape == (KEYS, 20, 3)
     assert stats.kstest(standard.ravel(), "norm").pvalue > 0.001
-    for one in standard.reshape(KEYS, -1).T:  # and of each query by itself
-        assert stats.kstest(one, "norm").pvalue > 0.001 / 60
+    for column in standard.reshape(KEYS, -1).T:  # and of each query by itself
+        assert stats.kstest(column, "norm").pvalue > 0.001 / 60
 
 
 def test_over_keys_classes_neighbouring_cells_and_draws_are_independent() -> None:
-    """Of three cells that differ by one step in one class, three classes and two draws each."""
+    """Three cells that differ by one step in one class, with three classes and two draws each."""
     groups = 30
     first = rows(groups, 3, spread=1000)  # no two groups share a cell
     first[:, 0] = 5000.0
@@ -70,9 +70,9 @@ def test_over_keys_classes_neighbouring_cells_and_draws_are_independent() -> Non
 
 
 def test_offsets_are_uniform_over_keys() -> None:
-    found = [subkey.offsets(ExperimentKey(seed).root(), 4) for seed in range(KEYS)]
-    assert stats.kstest(np.ravel(found), "uniform").pvalue > 0.001
-    assert largest_correlation(np.array(found)) < 5
+    result = [subkey.offsets(ExperimentKey(seed).root(), 4) for seed in range(KEYS)]
+    assert stats.kstest(np.ravel(result), "uniform").pvalue > 0.001
+    assert largest_correlation(np.array(result)) < 5
 
 
 # --- avalanche -----------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ def keys_and_normals(
     classes = cells.shape[1]
     text = setting(classes, 1, 4.0, "tests")
     key = subkey.subkey(root, "tests", bytes(32), text)
-    made = row_keys(subkey.cell_key(key), cells, labels)
-    return made, normals_v1(stream(made, 0, words_for(classes)), classes)
+    cell_keys = row_keys(subkey.cell_key(key), cells, labels)
+    return cell_keys, normals_v1(stream(cell_keys, 0, words_for(classes)), classes)
 
 
 def some_cells(count: int, classes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -106,23 +106,25 @@ def some_cells(count: int, classes: int) -> tuple[npt.NDArray[np.int32], npt.NDA
 def test_every_bit_of_the_root_changes_half_of_the_row_keys() -> None:
     root = np.frombuffer(ExperimentKey(1).root(), np.uint8)
     cells, labels = some_cells(20, 10)
-    before, own = keys_and_normals(root.tobytes(), cells, labels)
+    before, normals = keys_and_normals(root.tobytes(), cells, labels)
     shares, all_normals = [], []
     for bit in range(256):
         flipped = root.copy()
         flipped[bit // 8] ^= 1 << bit % 8
-        after, found = keys_and_normals(flipped.tobytes(), cells, labels)
+        after, changed = keys_and_normals(flipped.tobytes(), cells, labels)
         shares.append(bits_changed(before, after))
-        all_normals.append(found)
+        all_normals.append(changed)
     assert_half(np.array(shares))
-    assert abs(correlation(np.broadcast_to(own, (256, *own.shape)), np.array(all_normals))) < 5
+    assert (
+        abs(correlation(np.broadcast_to(normals, (256, *normals.shape)), np.array(all_normals))) < 5
+    )
 
 
 def test_every_bit_of_a_cell_changes_half_of_its_row_key() -> None:
     """Also of the label: each of the 32 bits of each class of 20 cells."""
     root, classes = ExperimentKey(2).root(), 5
     cells, labels = some_cells(20, classes)
-    before, own = keys_and_normals(root, cells, labels)
+    before, normals = keys_and_normals(root, cells, labels)
     shares, pairs = [], []
     for bit in range(32 * (classes + 1)):
         flipped, other = cells.copy(), labels.copy()
@@ -130,16 +132,19 @@ def test_every_bit_of_a_cell_changes_half_of_its_row_key() -> None:
             flipped[:, bit // 32] ^= np.int32(-(2**31) if bit % 32 == 31 else 1 << bit % 32)
         else:
             other ^= 1 << min(bit % 32, 30)
-        after, found = keys_and_normals(root, flipped, other)
+        after, changed = keys_and_normals(root, flipped, other)
         shares.append(bits_changed(before, after))
-        pairs.append(found)
+        pairs.append(changed)
     assert_half(np.array(shares))
-    assert abs(correlation(np.broadcast_to(own, (len(pairs), *own.shape)), np.array(pairs))) < 5
+    assert (
+        abs(correlation(np.broadcast_to(normals, (len(pairs), *normals.shape)), np.array(pairs)))
+        < 5
+    )
 
 
 def test_the_halves_of_a_row_key_are_unrelated() -> None:
-    made, _ = keys_and_normals(ExperimentKey(3).root(), *some_cells(200, 4))
-    shares = np.bitwise_count(made[:, :4] ^ made[:, 4:]).sum(axis=-1) / 128
+    cell_keys, _ = keys_and_normals(ExperimentKey(3).root(), *some_cells(200, 4))
+    shares = np.bitwise_count(cell_keys[:, :4] ^ cell_keys[:, 4:]).sum(axis=-1) / 128
     assert abs(shares.mean() - 0.5) < 5 * 0.5 / np.sqrt(128 * 200)
 
 
@@ -237,16 +242,16 @@ def error(noise: Keyed | Fresh, shifts: Float64) -> float:
     """Root-mean-square error of logits recovered from shifted queries [victims, queries, K]."""
     logits = logits_of_victims()
     answers = PLAIN.undo(np.log(PLAIN(logits[:, None] + shifts, noise))) - shifts
-    found = centred(answers[..., 1:]).mean(axis=1) - centred(logits[:, 1:])
-    return float(np.sqrt(np.mean(found**2)))
+    result = centred(answers[..., 1:]).mean(axis=1) - centred(logits[:, 1:])
+    return float(np.sqrt(np.mean(result**2)))
 
 
 def test_what_a_single_answer_without_noise_shows_of_the_offsets() -> None:
     """All differences modulo 1, which docs/keyed.md says."""
     defense, noise = DynaNoise(0.0, 2.0, 10.0), keyed(12.0)
-    found = defense.undo(np.log(defense(rows(1, 6), noise)))[0] / 12.0
+    result = defense.undo(np.log(defense(rows(1, 6), noise)))[0] / 12.0
     offsets = subkey.offsets(noise.subkey(6, 0, defense.purpose), 6)
-    off = (found - found[0]) - (offsets - offsets[0])
+    off = (result - result[0]) - (offsets - offsets[0])
     assert np.abs(off - np.round(off)).max() < 1e-9
 
 
@@ -255,8 +260,8 @@ def test_two_models_under_one_digest_share_answers_of_cells_and_nothing_else() -
     defense, noise = DynaNoise(0.5, 0.0, 1.0), keyed(1.0)
     old = rows(4000, 3)
     new = old + np.random.default_rng(1).normal(0, 0.3, old.shape)
-    first, second = (centred(np.log(defense(one, noise))) for one in (old, new))
-    base, other = (centred(noise.draw(one, 1, defense.purpose)[0]) for one in (old, new))
+    first, second = (centred(np.log(defense(logits, noise))) for logits in (old, new))
+    base, other = (centred(noise.draw(logits, 1, defense.purpose)[0]) for logits in (old, new))
     same = (first == second).all(axis=-1)
     assert 100 < same.sum() < 3900
     assert (base[same] == other[same]).all()
@@ -287,5 +292,5 @@ def test_antithetic_shifts_recover_logits_at_every_width(width: float) -> None:
     half = np.tile(steps[:, None], (ASKED, 1, 10))
     half = generator.permuted(half, axis=1) * generator.choice([-1, 1], half.shape)
     half[..., 0] = 0
-    found = error(keyed(width * SIGMA, 6), np.concatenate([half, -half], axis=1))
-    assert found == pytest.approx(SIGMA * np.sqrt(8 / 9 / QUERIES), rel=0.35)
+    result = error(keyed(width * SIGMA, 6), np.concatenate([half, -half], axis=1))
+    assert result == pytest.approx(SIGMA * np.sqrt(8 / 9 / QUERIES), rel=0.35)

@@ -62,8 +62,8 @@ def test_what_holds_a_reference_holds_no_secret(
         noise = Keyed(4.0, "model", "00" * 32, key)
         before = pickle.dumps(noise)
         DynaNoise()(np.zeros((1, 3)), noise)
-        for shown in (repr(noise), str(asdict(noise)), str(vars(noise)), str(copy.deepcopy(noise))):
-            assert KEY[:8] not in shown.lower() and key in shown
+        for text in (repr(noise), str(asdict(noise)), str(vars(noise)), str(copy.deepcopy(noise))):
+            assert KEY[:8] not in text.lower() and key in text
         assert pickle.dumps(noise) == before
         assert bytes.fromhex(KEY)[:4] not in before and KEY[:8].encode() not in before
 
@@ -203,9 +203,9 @@ def test_a_half_written_secret_is_not_left_behind(
 
 
 def test_new_secrets_are_new_and_key_ids_tell_them_apart() -> None:
-    found = {new_secret() for _ in range(20)}
-    assert len(found) == 20 and {len(one) for one in found} == {64}
-    assert len({key_id(bytes.fromhex(one)) for one in found}) == 20
+    secrets = {new_secret() for _ in range(20)}
+    assert len(secrets) == 20 and {len(digits) for digits in secrets} == {64}
+    assert len({key_id(bytes.fromhex(digits)) for digits in secrets}) == 20
 
 
 def test_a_pinned_secret_stays_and_is_in_nothing_that_is_kept(

@@ -15,9 +15,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def units(found: Float64, truth: npt.NDArray[np.longdouble]) -> float:
+def units(result: Float64, truth: npt.NDArray[np.longdouble]) -> float:
     """The largest error in units of the last place."""
-    return float(np.max(np.abs(found - truth) / np.spacing(np.abs(found))))
+    return float(np.max(np.abs(result - truth) / np.spacing(np.abs(result))))
 
 
 def test_exp() -> None:
@@ -39,8 +39,8 @@ def test_cos_and_sin() -> None:
     """Relative to 1; at whole quarters they are exact."""
     turns = np.concatenate([np.random.default_rng(2).random(10**5), np.arange(65) / 64])
     angle = 2 * LONG("3.14159265358979323846264338327950288") * LONG(turns)
-    found = portable.cos_sin(turns)
-    for value, truth in zip(found, (np.cos(angle), np.sin(angle)), strict=True):
+    result = portable.cos_sin(turns)
+    for value, truth in zip(result, (np.cos(angle), np.sin(angle)), strict=True):
         assert np.abs(value - truth).max() < 2 * 2.0**-53
     quarters = np.array(portable.cos_sin(np.arange(5) / 4))
     assert quarters.tolist() == [[1, 0, -1, 0, 1], [0, 1, 0, -1, 0]]

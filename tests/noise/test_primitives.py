@@ -41,21 +41,22 @@ def as_bytes(words: npt.NDArray[Any]) -> bytes:
 
 def test_chacha20_blocks_are_those_of_rfc_8439() -> None:
     """All at once, so that neighbours in a batch do not disturb each other."""
-    known = load("chacha20.json")["blocks"]
+    vectors = load("chacha20.json")["blocks"]
     keys, nonces = (
-        np.stack([as_words(bytes.fromhex(one[name])) for one in known]) for name in ("key", "nonce")
+        np.stack([as_words(bytes.fromhex(vector[name])) for vector in vectors])
+        for name in ("key", "nonce")
     )
-    counters = np.array([one["counter"] for one in known], np.uint32)
-    made = chacha.blocks(keys, counters, nonces)
-    assert [as_bytes(row).hex() for row in made] == [one["block"] for one in known]
+    counters = np.array([vector["counter"] for vector in vectors], np.uint32)
+    result = chacha.blocks(keys, counters, nonces)
+    assert [as_bytes(row).hex() for row in result] == [vector["block"] for vector in vectors]
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=4), st.data())
 def test_streams_are_those_of_plain_python(keys: list[bytes], data: st.DataObject) -> None:
     nonce = data.draw(st.integers(0, 2**32 - 1))
     count = data.draw(st.integers(1, 50))
-    made = chacha.stream(np.stack([as_words(key) for key in keys]), nonce, count)
-    assert made.tolist() == [
+    result = chacha.stream(np.stack([as_words(key) for key in keys]), nonce, count)
+    assert result.tolist() == [
         list(itertools.islice(reference.words(key, nonce), count)) for key in keys
     ]
 
@@ -64,9 +65,9 @@ def test_streams_are_those_of_plain_python(keys: list[bytes], data: st.DataObjec
 
 
 def test_siphash_is_that_of_its_authors() -> None:
-    known = load("siphash128.json")["hashes"]
-    assert len(known) == 64
-    for length, expected in enumerate(known):
+    vectors = load("siphash128.json")["hashes"]
+    assert len(vectors) == 64
+    for length, expected in enumerate(vectors):
         message = np.arange(length, dtype=np.uint8)[None]
         assert as_bytes(siphash.siphash128(message, bytes(range(16)))).hex() == expected
 
@@ -79,8 +80,8 @@ def test_siphash_is_that_of_its_authors() -> None:
 )
 def test_siphash_is_that_of_plain_python(key: bytes, messages: list[bytes]) -> None:
     rows = np.stack([np.frombuffer(message, np.uint8) for message in messages])
-    made = siphash.siphash128(rows, key)
-    assert [as_bytes(row) for row in made] == [
+    result = siphash.siphash128(rows, key)
+    assert [as_bytes(row) for row in result] == [
         reference.siphash128(key, message) for message in messages
     ]
 
@@ -101,8 +102,8 @@ def test_branches_are_hmac_by_its_definition(key: bytes, label: str) -> None:
 
 
 def test_hmac_is_that_of_rfc_4231() -> None:
-    known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
-    assert subkey.branch(b"Jefe", "what do ya want for nothing?").hex() == known
+    digest = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+    assert subkey.branch(b"Jefe", "what do ya want for nothing?").hex() == digest
 
 
 @given(st.lists(st.binary(max_size=5), max_size=4), st.lists(st.binary(max_size=5), max_size=4))
@@ -114,42 +115,44 @@ def test_length_prefixed_parts_cannot_run_together(first: list[bytes], second: l
 # --- normals_v1 ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("known", load("normals_v1.json"), ids=lambda one: str(one["nonce"]))
-def test_normals_v1_are_the_committed_ones(known: dict[str, Any]) -> None:
+@pytest.mark.parametrize("vector", load("normals_v1.json"), ids=lambda vector: str(vector["nonce"]))
+def test_normals_v1_are_the_committed_ones(vector: dict[str, Any]) -> None:
     """Uniforms bit for bit; normals to what mathematics libraries differ by."""
-    count = len(known["normals"])
-    key = as_words(bytes.fromhex(known["key"]))[None]
-    words = chacha.stream(key, known["nonce"], normals.words_for(count))
+    count = len(vector["normals"])
+    key = as_words(bytes.fromhex(vector["key"]))[None]
+    words = chacha.stream(key, vector["nonce"], normals.words_for(count))
     uniforms = normals.uniforms_v1(words)[0]
-    assert [float(value).hex() for value in uniforms] == known["uniforms"]
+    assert [float(value).hex() for value in uniforms] == vector["uniforms"]
     np.testing.assert_allclose(
-        normals.normals_v1(words, count)[0], known["normals"], rtol=1e-13, atol=1e-14
+        normals.normals_v1(words, count)[0], vector["normals"], rtol=1e-13, atol=1e-14
     )
 
 
 @pytest.mark.parametrize("name", make.FILES)
 def test_committed_vectors_are_what_their_script_makes(name: str) -> None:
     """Up to the last digits of logarithms and exponentials."""
-    for known, made in zip(load(name), json.loads(make.text(make.FILES[name]())), strict=True):
-        assert known.keys() == made.keys()
-        for field, value in known.items():
+    for vector, result in zip(load(name), json.loads(make.text(make.FILES[name]())), strict=True):
+        assert vector.keys() == result.keys()
+        for field, value in vector.items():
             if field in ("normals", "probs"):
-                np.testing.assert_allclose(value, made[field], rtol=1e-12, atol=1e-13)
+                np.testing.assert_allclose(value, result[field], rtol=1e-12, atol=1e-13)
             else:
-                assert value == made[field], field
+                assert value == result[field], field
 
 
 def test_the_extremes_of_the_words_are_finite() -> None:
     """ln 0 never happens: the smallest radius is 0 and the largest 8.57."""
     words = np.array([[2**32 - 1] * 4, [0] * 4], np.uint32)
-    found = normals.normals_v1(words, 2)
-    assert np.abs(found[0]).max() < 1e-7
-    np.testing.assert_allclose(found[1], [np.sqrt(106 * np.log(2)), 0])
+    result = normals.normals_v1(words, 2)
+    assert np.abs(result[0]).max() < 1e-7
+    np.testing.assert_allclose(result[1], [np.sqrt(106 * np.log(2)), 0])
 
 
 def test_normals_v1_are_normal_and_independent() -> None:
     keys = np.random.default_rng(0).integers(0, 2**32, (20_000, 8), dtype=np.uint32)
-    found = normals.normals_v1(chacha.stream(keys, 0, normals.words_for(10)), 10)
-    assert stats.kstest(found.ravel(), "norm").pvalue > 0.001
-    correlations = np.corrcoef(np.concatenate([found, found**2], axis=1).T)[np.triu_indices(20, 1)]
+    result = normals.normals_v1(chacha.stream(keys, 0, normals.words_for(10)), 10)
+    assert stats.kstest(result.ravel(), "norm").pvalue > 0.001
+    correlations = np.corrcoef(np.concatenate([result, result**2], axis=1).T)[
+        np.triu_indices(20, 1)
+    ]
     assert np.abs(correlations).max() < 5 / np.sqrt(20_000)

@@ -38,8 +38,8 @@ def test_no_two_answers_share_noise_nor_do_copies_or_threads() -> None:
     sources = [noise, noise, copy.deepcopy(noise), pickle.loads(pickle.dumps(noise)), SystemFresh()]
     with ThreadPoolExecutor(8) as pool:
         more = list(pool.map(lambda _: noise.draw(np.zeros(3), 1, "")[1], range(40)))
-    found = [source.draw(np.zeros(3), 1, "")[1] for source in sources] + more
-    assert len(np.unique(found)) == 3 * 45
+    draws = [source.draw(np.zeros(3), 1, "")[1] for source in sources] + more
+    assert len(np.unique(draws)) == 3 * 45
 
 
 def test_there_is_nothing_to_learn_from_the_object() -> None:
@@ -70,7 +70,7 @@ def test_after_a_fork_parent_and_child_have_other_noise() -> None:
         assert defense(rows, noise)[0].tobytes() not in {child[:40], *seen}
         print("other")
     """
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True
     )
-    assert done.stdout == "other\n"
+    assert process.stdout == "other\n"

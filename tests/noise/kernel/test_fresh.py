@@ -74,7 +74,7 @@ def test_a_single_row_is_the_definition_from_the_stream_of_its_key(samples: int)
 
 
 def test_rows_have_counters_of_their_own() -> None:
-    """Of 64 bits; tiles begin at row times classes."""
+    """Counters have 64 bits; tiles begin at row times classes."""
     defense, logits = DynaNoise(0.3, 2.0, 3.0), rows(65, 10).astype(np.float32)
     expected = definition(defense, logits[64].astype(float), [box_muller(chacha8(640))[:10]])
     np.testing.assert_allclose(answered(defense, logits)[64], expected, atol=1e-6)
@@ -92,8 +92,8 @@ def test_rows_of_a_tile_share_its_blocks_and_no_word(keep: bool) -> None:
     logits = rows(5, 10).astype(np.float32)
     blocks = [box_muller(chacha8(counter)) for counter in range(4)]
     normals = np.stack(blocks, axis=1).ravel()[:50].reshape(10, 5)
-    found = answered(defense, logits)
-    for row, normal, answer in zip(logits, normals.T, found, strict=True):
+    result = answered(defense, logits)
+    for row, normal, answer in zip(logits, normals.T, result, strict=True):
         expected = definition(defense, row.astype(float), normal[None])
         if keep:
             places = [row.argmax(), expected.argmax()]
@@ -125,12 +125,12 @@ def test_answers_are_probabilities(
 def test_without_noise_it_is_the_tempered_softmax(
     logits: npt.NDArray[Any], temperature: float
 ) -> None:
-    found = DynaNoise(base_variance=0, temperature=temperature)(logits, SystemFresh())
+    result = DynaNoise(base_variance=0, temperature=temperature)(logits, SystemFresh())
     shifted = numerics.shift(logits.astype(float))
     with np.errstate(over="ignore"):
         expected = special.softmax(shifted / temperature, axis=-1)
     tolerance = 2e-6 if logits.dtype == np.float32 else 1e-12
-    np.testing.assert_allclose(found, expected, atol=tolerance)
+    np.testing.assert_allclose(result, expected, atol=tolerance)
 
 
 @pytest.mark.parametrize("temperature", [1e-30, 1e-7, 1e31])
@@ -166,12 +166,12 @@ def test_the_noise_of_answers_is_normal(dtype: Any) -> None:
 def test_tails_are_as_heavy_as_they_should_be(dtype: Any) -> None:
     """Out to five standard deviations, 3,000,000 draws."""
     noise = recovered(dtype, 750_000, 8)
-    found = (noise[:, 0::2] - noise[:, 1::2]).ravel() / np.sqrt(2)
-    assert np.isfinite(found).all()
+    result = (noise[:, 0::2] - noise[:, 1::2]).ravel() / np.sqrt(2)
+    assert np.isfinite(result).all()
     for limit in (1.0, 2.0, 3.0, 4.0, 4.5, 5.0):
-        for tail in (found > limit, found < -limit):
+        for tail in (result > limit, result < -limit):
             expected = float(stats.norm.sf(limit))
-            assert stats.binomtest(int(tail.sum()), found.size, expected).pvalue > 1e-5
+            assert stats.binomtest(int(tail.sum()), result.size, expected).pvalue > 1e-5
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -181,5 +181,5 @@ def test_rows_classes_and_calls_are_independent(dtype: Any) -> None:
     pairs = calls[..., 0::2] - calls[..., 1::2]
     picked = pairs[:, :, [0, 1, 2, 15, 16, 63, 64, 65, 69]].reshape(600, -1)
     for columns in (picked, picked**2):
-        found = np.asarray(np.corrcoef(columns.T))[np.triu_indices(columns.shape[1], 1)]
-        assert np.abs(found).max() < 5.5 / np.sqrt(600)
+        result = np.asarray(np.corrcoef(columns.T))[np.triu_indices(columns.shape[1], 1)]
+        assert np.abs(result).max() < 5.5 / np.sqrt(600)

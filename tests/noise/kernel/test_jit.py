@@ -82,11 +82,11 @@ def test_a_service_without_stderr_compiles(monkeypatch: pytest.MonkeyPatch, stde
     monkeypatch.setattr("sys.stderr", stderr)
     with event.install_listener("numba:compile", jit._Announcement()):
 
-        def one(x: int) -> int:
+        def plain(x: int) -> int:
             return x + 4
 
-        one.__module__ = "dynanoise.noise.kernel.tests"
-        assert jit.exact(one)(1) == 5
+        plain.__module__ = "dynanoise.noise.kernel.tests"
+        assert jit.exact(plain)(1) == 5
 
 
 def test_where_numba_does_not_compile_numpy_answers() -> None:
@@ -119,9 +119,9 @@ def test_only_compiling_is_announced_and_only_once(capsys: pytest.CaptureFixture
             theirs.__module__ = module  # type: ignore[assignment]
             jit.exact(theirs)(1)
         assert not listener.silent  # other packages' functions, and one of no module
-        for one in (lambda x: x + 2, lambda x: x + 3):
-            one.__module__ = "dynanoise.noise.kernel.tests"
-            function = jit.exact(one)
+        for plain in (lambda x: x + 2, lambda x: x + 3):
+            plain.__module__ = "dynanoise.noise.kernel.tests"
+            function = jit.exact(plain)
             function(1)
             function(2)
     assert listener.silent

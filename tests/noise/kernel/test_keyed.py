@@ -43,17 +43,17 @@ SETTINGS = st.builds(
 
 @st.composite
 def any_logits(draw: st.DrawFn) -> npt.NDArray[Any]:
-    """Of 2 to 50 classes and up to 70 rows, plain, extreme, or with ties."""
+    """Logits of 2 to 50 classes and up to 70 rows, plain, extreme, or with ties."""
     dtype = draw(st.sampled_from([np.float32, np.float64]))
     shape = draw(st.integers(1, 70)), draw(st.integers(2, 50))
     generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    found = generator.normal(0, draw(st.sampled_from([0.1, 4.0, 1e4])), shape).astype(dtype)
+    result = generator.normal(0, draw(st.sampled_from([0.1, 4.0, 1e4])), shape).astype(dtype)
     kind = draw(st.sampled_from(["plain", "extreme", "ties"]))
     if kind == "extreme":
         largest = LARGEST_FLOAT32 if dtype is np.float32 else 1.7e308
         values = np.array([1e30, -1e30, largest, -largest, 0.0, 1e-40], dtype)
-        found = np.where(generator.random(shape) < 0.3, generator.choice(values, shape), found)
-    return np.round(found) if kind == "ties" else found
+        result = np.where(generator.random(shape) < 0.3, generator.choice(values, shape), result)
+    return np.round(result) if kind == "ties" else result
 
 
 @settings(max_examples=60)
@@ -62,9 +62,9 @@ def test_the_kernel_and_numpy_agree_bit_for_bit(
     defense: DynaNoise, logits: npt.NDArray[Any], width: float
 ) -> None:
     noise = keyed(width)
-    found = defense.by_kernel(logits, noise)
-    assert found is not None and found.dtype == logits.dtype
-    np.testing.assert_array_equal(found, defense.by_numpy(logits, noise))
+    result = defense.by_kernel(logits, noise)
+    assert result is not None and result.dtype == logits.dtype
+    np.testing.assert_array_equal(result, defense.by_numpy(logits, noise))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 8, 9, 16, 200, 1000])
@@ -112,8 +112,8 @@ def test_eight_python_threads_with_threads_of_their_own(monkeypatch: pytest.Monk
     monkeypatch.setattr(threads, "ENTRIES", 100)
     monkeypatch.setattr(threads, "usable", lambda: 3)
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda i: defense(logits[i : i + 100], noise), range(0, 800, 100)))
-    np.testing.assert_array_equal(np.concatenate(found), whole)
+        result = list(pool.map(lambda i: defense(logits[i : i + 100], noise), range(0, 800, 100)))
+    np.testing.assert_array_equal(np.concatenate(result), whole)
 
 
 def test_no_more_threads_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,14 +123,14 @@ def test_no_more_threads_are_no_failure(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(threads, "Thread", Refused)
     monkeypatch.setattr(threads, "ENTRIES", 1)
-    asked: list[tuple[int, int]] = []
+    parts: list[tuple[int, int]] = []
 
     def call(begin: int, end: int) -> bool:
-        asked.append((begin, end))
+        parts.append((begin, end))
         return True
 
     assert threads.share(call, 10, 1, 4)
-    assert sorted(asked) == [(0, 3), (3, 5), (5, 8), (8, 10)]
+    assert sorted(parts) == [(0, 3), (3, 5), (5, 8), (8, 10)]
 
 
 @pytest.mark.parametrize(
@@ -150,17 +150,17 @@ def test_the_usual_variable_limits_the_threads(
 
 def test_chacha20_has_the_known_answers() -> None:
     """And so has every lane, beside others."""
-    known = load("chacha20.json")["blocks"]
+    vectors = load("chacha20.json")["blocks"]
     words, state = np.zeros((2, 16 * stream.LANES), np.uint32)
     lanes = state.reshape(16, stream.LANES)
     lanes[:] = np.random.default_rng(0).integers(0, 2**32, lanes.shape, np.uint32)
-    for i, one in enumerate(known):
-        lanes[4:12, i] = np.frombuffer(bytes.fromhex(one["key"]), "<u4")
-        lanes[12, i] = one["counter"]
-        lanes[13:, i] = np.frombuffer(bytes.fromhex(one["nonce"]), "<u4")
-    stream.chacha(words, state, 20, len(known))
-    found = words.reshape(16, stream.LANES)[:, : len(known)].T.astype("<u4")
-    assert [row.tobytes().hex() for row in found] == [one["block"] for one in known]
+    for i, vector in enumerate(vectors):
+        lanes[4:12, i] = np.frombuffer(bytes.fromhex(vector["key"]), "<u4")
+        lanes[12, i] = vector["counter"]
+        lanes[13:, i] = np.frombuffer(bytes.fromhex(vector["nonce"]), "<u4")
+    stream.chacha(words, state, 20, len(vectors))
+    result = words.reshape(16, stream.LANES)[:, : len(vectors)].T.astype("<u4")
+    assert [row.tobytes().hex() for row in result] == [vector["block"] for vector in vectors]
 
 
 @pytest.mark.parametrize("classes", [2, 3, 10, 61, 62, 63, 126])
@@ -192,7 +192,7 @@ def test_both_are_the_definition_to_1e_12(defense: DynaNoise, logits: Float64) -
     if defense.temperature < 0.1 or defense.keep_label:
         return
     noisy = [base + sigma * normal for normal in normals] or [base]
-    expected = np.mean([special.softmax(one / defense.temperature, axis=-1) for one in noisy], 0)
+    expected = np.mean([special.softmax(row / defense.temperature, axis=-1) for row in noisy], 0)
     np.testing.assert_allclose(defense(logits, noise), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -200,7 +200,7 @@ def test_both_are_the_definition_to_1e_12(defense: DynaNoise, logits: Float64) -
 
 
 def test_a_secret_is_looked_up_for_every_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is derived from it is remembered; the secret decides each time which."""
+    """Derived keys are remembered, by the secret that was just read."""
     noise, logits, defense = Keyed(4.0, "tests", "ab" * 32), rows(3), DynaNoise()
     answers: dict[str, npt.NDArray[Any]] = {}
     for digits in ("5a" * 32, "5b" * 32, "5a" * 32):
@@ -219,10 +219,10 @@ def test_no_object_holds_what_is_derived(monkeypatch: pytest.MonkeyPatch) -> Non
     noise, defense = Keyed(4.0, "tests", "ab" * 32), DynaNoise()
     defense(rows(3), noise)
     numbers, words = kernel_outputs.keyed_arguments(defense.kernel_setting, noise, 10)
-    seen = pickle.dumps((noise, defense)) + repr((noise, defense, vars(defense))).encode()
+    written = pickle.dumps((noise, defense)) + repr((noise, defense, vars(defense))).encode()
     for secret in (os.environ["DYNANOISE_KEY"].encode(), b"\x5c" * 32, words.tobytes()[:16]):
-        assert secret not in seen
-    assert numbers[4:].tobytes()[:8] not in seen
+        assert secret not in written
+    assert numbers[4:].tobytes()[:8] not in written
 
 
 def test_settings_are_not_mixed_up_and_not_hoarded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -262,9 +262,9 @@ def test_bad_logits_are_refused_in_the_same_words(bad: Any) -> None:
     for noise in (keyed(), SystemFresh()):
         with pytest.raises(InputError) as expected:
             DynaNoise().by_numpy(bad, noise)
-        with pytest.raises(InputError) as found:
+        with pytest.raises(InputError) as caught:
             DynaNoise()(bad, noise)
-        assert str(found.value) == str(expected.value)
+        assert str(caught.value) == str(expected.value)
 
 
 def test_without_numba_and_for_other_settings_numpy_answers(
@@ -282,7 +282,7 @@ def test_without_numba_and_for_other_settings_numpy_answers(
 
 
 def test_the_grid_is_that_of_cells() -> None:
-    """A wrong offset or label would still be somebody's cell: here they are looked at."""
+    """A wrong offset or label would still give a valid cell, so they are compared directly."""
     noise, defense, logits = keyed(2.0), DynaNoise(base_variance=0.0, temperature=2.0), rows(50, 6)
     numbers, words = kernel_outputs.keyed_arguments(defense.kernel_setting, noise, 6)
     grid = Grid(2.0, numbers[4:])

@@ -34,21 +34,21 @@ SETTINGS = (
 def rows() -> list[list[float]]:
     """Logits for 2, 3, 10 and 33 classes: usual, tied, constant, huge, and clipped ones."""
     generator = random.Random(1)
-    found = [
+    entry = [
         [round(generator.gauss(0, 4), 3) for _ in range(classes)]
         for classes in (2, 3, 10, 33)
         for _ in range(2)
     ]
-    return [*found, [0.0, 0.0, 0.0], [1.5, 3.25, 3.25, -2.0], [1e308, -1e308], [5e7, 0.0, -0.0]]
+    return [*entry, [0.0, 0.0, 0.0], [1.5, 3.25, 3.25, -2.0], [1e308, -1e308], [5e7, 0.0, -0.0]]
 
 
 def normals() -> list[dict[str, Any]]:
-    """Of normals_v1: the key and nonce of a ChaCha20 stream, its uniforms and normals."""
-    made = []
+    """Known answers of normals_v1: key and nonce of a ChaCha20 stream, uniforms and normals."""
+    entries = []
     for nonce, count in ((0, 1), (1, 2), (2, 7), (3, 8), (4, 9), (2**32 - 1, 20)):
         key = bytes((7 * i + nonce) % 256 for i in range(32))
         pairs = count + count % 2
-        made.append(
+        entries.append(
             {
                 "key": key.hex(),
                 "nonce": nonce,
@@ -61,17 +61,17 @@ def normals() -> list[dict[str, Any]]:
                 "normals": reference.normals(reference.words(key, nonce), count),
             }
         )
-    return made
+    return entries
 
 
 def keyed() -> list[dict[str, Any]]:
     """Whole answers; floats that must agree bit for bit are hexadecimal."""
-    made = []
+    entries = []
     for setting, logits in itertools.product(SETTINGS, rows()):
-        found = reference.answer(setting, logits)._asdict()
-        found["offsets"] = [value.hex() for value in found["offsets"]]
-        made.append({"setting": setting._asdict(), "logits": logits, **found})
-    return made
+        entry = reference.answer(setting, logits)._asdict()
+        entry["offsets"] = [value.hex() for value in entry["offsets"]]
+        entries.append({"setting": setting._asdict(), "logits": logits, **entry})
+    return entries
 
 
 FILES = {"normals_v1.json": normals, "keyed_v1.json": keyed}
