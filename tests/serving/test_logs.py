@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dynanoise.serving.logs import BackgroundLines, JsonLines, Thinning
-from tests.serving.build_served import (
+from tests.factories.gateways import (
     LAST_RESORT,
     defense_file,
     digest,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.serving.build_served import SECRET, defense_file, digest, onnx_file
+from tests.factories.gateways import SECRET, defense_file, digest, onnx_file
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("aiohttp", reason="the gateway: pip install 'dynanoise[serve]'")
