@@ -11,7 +11,7 @@ import pytest
 
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition, parse_condition
-from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.core.outputs import Pool
@@ -134,7 +134,7 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
     pool = given(models=1, records=1000).pool()
     told: list[str] = []
     result = audit_pool(pool, plan, PROVENANCE, told.append)
-    assert len(told) == steps(pool, plan)
+    assert len(told) == count_steps(pool, plan)
     plain = strongest(result, "auc")
     once, often = strongest(result, "auc", "dynanoise")
     assert len(plain) == 1 and once < often - 0.03 < plain[0]

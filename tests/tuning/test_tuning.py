@@ -24,7 +24,7 @@ from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
 from dynanoise.tuning.objective import Objective, Setting, Utility
 from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
-from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, steps, tune
+from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, count_steps, tune
 from tests.factories.audit_files import arrays
 
 PROVENANCE = Provenance("made up", "made up", "dynanoise tune")
@@ -168,7 +168,7 @@ def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: i
 
 def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     given, found, said = tuned()
-    assert found.chosen is not None and len(said) <= steps(given, found.plan)
+    assert found.chosen is not None and len(said) <= count_steps(given, found.plan)
     assert found.worst(found.chosen).low > 0
     rows = {one.method: one for one in found.results if one.attack is None}
     assert {NONE, LABEL, *found.finalists} == set(rows)

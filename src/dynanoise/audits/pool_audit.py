@@ -94,8 +94,16 @@ class AuditPlan:
         return tuple(sorted({*FPRS, *named}))
 
 
-def steps(pool: Pool, plan: AuditPlan) -> int:
-    """Number of calls of `audit_pool` to its progress, at most."""
+def count_steps(pool: Pool, plan: AuditPlan) -> int:
+    """Number of calls of `audit_pool` to its progress, at most.
+
+    Args:
+        pool: outputs with membership.
+        plan: options.
+
+    Returns:
+        A number of steps for a progress bar.
+    """
     rows = len(find_feasible(pool, plan.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
     return len(plan.budgets) * len(plan.methods) * rows
 
@@ -116,7 +124,7 @@ def audit_pool(
         pool: outputs with membership.
         plan: options.
         provenance: fields of the results that are not measured.
-        progress: called after each step, `steps` times at most.
+        progress: called after each step, `count_steps` times at most.
         collect: gathers the evidence together with that of another evaluation of the same records;
             None gathers it apart.
 

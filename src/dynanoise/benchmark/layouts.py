@@ -15,11 +15,10 @@ from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation import provenance
 from dynanoise.evaluation.engine import Measurements, evaluate, list_tasks
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
-from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.provenance import Provenance, device, hardware, versions
 from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
 from dynanoise.training.architecture import check_data, make_model, tokenizer_of
 
@@ -68,6 +67,9 @@ def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
         data: loaded data; None loads the preset's.
         folder: where data sets are looked for first, see `data.sources`.
 
+    Returns:
+        The jobs of all models, and the data with canaries where the plan has some.
+
     Raises:
         MissingExtraError: if a package that reads the data is not installed.
         MissingDataError: if no place has the data.
@@ -86,9 +88,9 @@ def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     names = dict.fromkeys(kind.recipe for kind in kinds)
     recipes = {name: size.recipe(name) for name in names}
     of_targets = {kind.recipe: model for kind, model in models.items() if not kind.other}
-    facts = make_provenance(plan, data.name, of_targets, recipes)
-    pools = Pools(plan, data, models, recipes, facts)
-    return Layout(pools.data, Runs(plan, data, of_targets, recipes, facts), pools)
+    provenance = make_provenance(plan, data.name, of_targets, recipes)
+    pools = Pools(plan, data, models, recipes, provenance)
+    return Layout(pools.data, Runs(plan, data, of_targets, recipes, provenance), pools)
 
 
 def make_provenance(
@@ -101,15 +103,14 @@ def make_provenance(
         dataset: name of the data.
         models: the target's architecture for each recipe.
         recipes: recipes by name.
+
+    Returns:
+        Values by recipe, still without counts and training.
     """
     preset = plan.preset
     packages = (name for model in models.values() for name in getattr(model, "packages", ()))
-    versions = provenance.versions(dict.fromkeys(packages))
-    hardware = {
-        **provenance.hardware(),
-        "threads": preset.threads,
-        "device": provenance.device(plan.device),
-    }
+    installed = versions(dict.fromkeys(packages))
+    machine = {**hardware(), "threads": preset.threads, "device": device(plan.device)}
     return {
         recipe: Provenance(
             dataset,
@@ -121,8 +122,8 @@ def make_provenance(
             asdict(recipes[recipe]),
             # Data from a folder of the user's have no preset; their name stands for it.
             plan.name if plan.name in PRESETS.names() else dataset,
-            versions=versions,
-            hardware=hardware,
+            versions=installed,
+            hardware=machine,
         )
         for recipe, model in models.items()
     }
@@ -157,12 +158,12 @@ class Runs:
         data: Data,
         models: Mapping[str, Any],
         recipes: Mapping[str, Any],
-        facts: Mapping[str, Provenance],
+        provenance: Mapping[str, Provenance],
     ) -> None:
         from dynanoise.data.splits import split_of
         from dynanoise.training.designs import paper_jobs
 
-        self.plan, self.data, self.facts = plan, data, facts
+        self.plan, self.data, self.provenance = plan, data, provenance
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [each for each in preset.protocols if each.design == "paper_split"]
         self.splits = [split_of(data, size.pool, size.reference, s) for s in range(plan.seeds)]
@@ -187,6 +188,9 @@ class Runs:
         Args:
             outputs: outputs of the models of `jobs`, in their order.
             progress: called after each step.
+
+        Yields:
+            Results as they are measured.
         """
         from dynanoise.training.designs import paper_run
 
@@ -198,15 +202,17 @@ class Runs:
 
             counts = split.counts
             counts["scored"] = 2 * min(counts["members"], counts["non_members"])
-            runs, facts = {}, {}
+            runs, provenance = {}, {}
             for recipe in self.plan.shadows:
                 jobs = self.by_run[seed, recipe]
                 taken = _take(jobs, outputs, recipe, f"seed {seed}", progress)
                 runs[recipe] = paper_run(self.data, split, taken, seed=seed)
-                facts[recipe] = replace(self.facts[recipe], counts=counts, training=_effort(taken))
+                provenance[recipe] = replace(
+                    self.provenance[recipe], counts=counts, training=_effort(taken)
+                )
             for protocol in self.protocols:
                 designs = paper_splits(runs, methods[0].recipe)
-                yield from evaluate(designs, methods, protocol, facts, progress=advance)
+                yield from evaluate(designs, methods, protocol, provenance, progress=advance)
 
 
 class Pools:
@@ -224,12 +230,12 @@ class Pools:
         data: Data,
         models: Mapping[Kind, Any],
         recipes: Mapping[str, Any],
-        facts: Mapping[str, Provenance],
+        provenance: Mapping[str, Provenance],
     ) -> None:
         from dynanoise.data.splits import pool_split
         from dynanoise.training.designs import pool_jobs
 
-        self.plan, self.data, self.facts = plan, data, facts
+        self.plan, self.data, self.provenance = plan, data, provenance
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [each for each in preset.protocols if each.design == "pool"]
         self.by_kind: dict[Kind, list[Job]] = {}
@@ -268,6 +274,9 @@ class Pools:
             measurements: worker processes that begin while the next models are trained.
             progress: called after each step.
             collect: gathers the evidence for a report.
+
+        Yields:
+            Results as they are measured.
         """
         from dynanoise.training.designs import pool_of
 
@@ -291,9 +300,9 @@ class Pools:
             def advance(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
 
-            facts = {
+            provenance = {
                 recipe: replace(
-                    self.facts[recipe],
+                    self.provenance[recipe],
                     counts={**self.split.counts, "models": design.pool.models, **planted},
                     training=training[Kind(recipe)],
                 )
@@ -303,7 +312,7 @@ class Pools:
                 designs,
                 methods,
                 protocol,
-                facts,
+                provenance,
                 collect=collect,
                 measurements=measurements,
                 progress=advance,

@@ -64,7 +64,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
             "Outputs without noise are the same every time: leave it out, or name a defense.",
         )
     from dynanoise.audits.conditions import parse_condition
-    from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool, steps
+    from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool, count_steps
     from dynanoise.evaluation.provenance import Provenance
 
     conditions = tuple(map(parse_condition, options.fail_if))
@@ -80,7 +80,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
     )
     provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", private))
     pool = inputs.pool(options.seed)
-    with terminal.progress_bar(f"audit of {inputs.name}", steps(pool, plan)) as advance:
+    with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
         return audit_pool(pool, plan, provenance, advance)
 
 

@@ -52,7 +52,7 @@ def tune(
     search did not use. Exit codes: 0 success, 1 no setting keeps to the limits and gains, 2 wrong
     use.
     """
-    from dynanoise.tuning.tuning import TunePlan, steps
+    from dynanoise.tuning.tuning import TunePlan, count_steps
     from dynanoise.tuning.tuning import tune as run
 
     plan = TunePlan(**vars(options))
@@ -62,7 +62,9 @@ def tune(
     reference = Secret(key)  # an unfit reference is refused before the work
     pool, provenance = _read_pool(source, plan)
     digest = _digest(weights, pool)
-    with terminal.progress_bar(f"tuning on {provenance.dataset}", steps(pool, plan)) as advance:
+    with terminal.progress_bar(
+        f"tuning on {provenance.dataset}", count_steps(pool, plan)
+    ) as advance:
         tuned = run(pool, plan, provenance, advance)
     _print(tuned)
     written = _write(tuned, out)

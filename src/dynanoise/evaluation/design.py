@@ -33,16 +33,36 @@ class Design(Protocol):
         """Digest of which record plays which part; noise is drawn from it and the seed."""
 
     def first(self, targets: int) -> Self:
-        """Keep only the first target models."""
+        """Keep only the first target models.
+
+        Args:
+            targets: how many to keep, from 1 to M.
+
+        Returns:
+            A design of the same records.
+        """
 
     def views(self, threat: ThreatModel) -> Iterator[View]:
         """Views that a defense is fitted to: one for each target, then those of shadow models.
 
         Empty where the predictions were collected elsewhere and no defense is fitted.
+
+        Args:
+            threat: knowledge of the attacker, who may need shadow models behind the defense.
+
+        Yields:
+            Views in the order in which `trials` takes the defenses.
         """
 
     def noise(self, method: Method) -> ModelNoise:
-        """Noise of each model behind a method's defense."""
+        """Noise of each model behind a method's defense.
+
+        Args:
+            method: decides between fresh and keyed noise.
+
+        Returns:
+            A function from position and part of a model to its noise.
+        """
 
     def trials(
         self, defenses: Sequence[Defense], threat: ThreatModel, noise: ModelNoise
@@ -53,10 +73,17 @@ class Design(Protocol):
             defenses: fitted to `views`, in their order.
             threat: knowledge of the attacker, and its query budget.
             noise: noise of each model.
+
+        Yields:
+            One trial for each target, in their order.
         """
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
-        """Outputs about test data and about members, for each target; none without test data."""
+        """Outputs about test data and about members, for each target; none without test data.
+
+        Yields:
+            Two outputs of one model each, M = 1.
+        """
 
     def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
         """Measure the success of an attack.
@@ -64,4 +91,7 @@ class Design(Protocol):
         Args:
             scores: scores and decisions [M, N] of all trials.
             fprs: false positive rates at which the TPR is wanted.
+
+        Returns:
+            Metrics with intervals, and their replicates where models are resampled.
         """

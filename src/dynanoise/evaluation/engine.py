@@ -142,6 +142,9 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
         task: the method and the models.
         progress: called after each attack and after utility.
 
+    Returns:
+        Scores, success and utility; they can be handed to another process.
+
     Raises:
         InputError: if an attack cannot be run on these models and the task is not lenient.
         TooFewRecordsError: likewise.
@@ -217,7 +220,11 @@ class Measurements:
         self._begun: dict[Hashable, Future[Measurement]] = {}
 
     def begin(self, tasks: Sequence[Task]) -> None:
-        """Let worker processes begin with tasks that `get` will be called for."""
+        """Let worker processes begin with tasks that `get` will be called for.
+
+        Args:
+            tasks: tasks of one or several protocols; those that were begun before are left out.
+        """
         if self._processes is None:
             return
         for task in tasks:
@@ -230,6 +237,9 @@ class Measurements:
         Args:
             task: the method and the models.
             progress: called for each attack and for utility.
+
+        Returns:
+            The measurement of the task.
 
         Raises:
             DynaNoiseError: the same as `measure`.
@@ -256,6 +266,9 @@ def open_measurements(workers: int) -> Iterator[Measurements]:
 
     Args:
         workers: how many; 1 measures in this process.
+
+    Yields:
+        Measurements that evaluations of the same models share.
     """
     if workers == 1:
         yield Measurements()
@@ -294,6 +307,9 @@ def list_tasks(
         fprs: false positive rates at which the TPR is wanted.
         lenient: see `Task`.
         predictions: see `Task`.
+
+    Returns:
+        Tasks in the order of their measurement.
 
     Raises:
         InputError: if there is no method, or two have the same name.

@@ -119,6 +119,9 @@ class Gatherer:
         Args:
             results: results of the same run.
             notes: sentences for the report.
+
+        Returns:
+            Results, curves, histograms, sampled rows and notes.
         """
         rows = self._about
         if rows is not None:
@@ -228,6 +231,9 @@ def measure_reliability(method: str, probs: Floats, labels: Int64, bins: int = B
         labels: int64 [N].
         bins: how many.
 
+    Returns:
+        Number, summed confidence and summed correctness of each bin, [bins].
+
     >>> probs = np.array([[0.9, 0.1], [0.9, 0.1]])
     >>> kept = measure_reliability("x", probs, np.array([0, 1]), bins=2)
     >>> kept.count.tolist(), kept.confidence.tolist(), kept.right.tolist()
@@ -256,6 +262,9 @@ def measure_risk(scores: PoolScores, ids: Int64, labels: Int64, protocol: str, m
         labels: int64 [N], true classes.
         protocol: name of the protocol.
         method: name of the method.
+
+    Returns:
+        Histogram of success by record, its expectation, and the records at the greatest risk.
     """
     right = (scores.decisions == scores.members) & scores.scored
     trials, hits = [], []

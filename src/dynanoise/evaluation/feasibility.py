@@ -36,6 +36,9 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
         pool: outputs of one or several models.
         attacks: specifications of the attacks; the installed ones of the protocol if empty.
 
+    Returns:
+        Attacks that can be run, and the needs of the others.
+
     Raises:
         InputError: if a specification cannot be read.
         UnknownNameError: if there is no such attack.

@@ -16,7 +16,14 @@ _FILES = (".yaml", ".yml")
 
 
 def is_file(text: str) -> bool:
-    """True if a text names a defense.yaml, by its ending."""
+    """True if a text names a defense.yaml, by its ending.
+
+    Args:
+        text: text on a command line.
+
+    Returns:
+        True for a name that ends in .yaml or .yml.
+    """
     return text.lower().endswith(_FILES)
 
 

@@ -53,6 +53,10 @@ def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
         queries: Q >= 1, queries of each input.
         near: True if near-duplicates of a record are queried as well, each Q times.
 
+    Returns:
+        A protocol over a pool, called "adaptive", "adaptive_Q", "adaptive_near" or
+        "adaptive_near_Q".
+
     Raises:
         InputError: if Q is below 1.
 
@@ -76,6 +80,9 @@ def mismatched(shadows: Likeness) -> AttackProtocol:
     Args:
         shadows: "architecture", "recipe" or "disjoint"; see `ThreatModel.shadows`.
 
+    Returns:
+        A protocol over a pool, or in the paper's layout for disjoint records.
+
     >>> mismatched("recipe").name, mismatched("disjoint").design
     ('adaptive_recipe', 'paper_split')
     """
@@ -97,6 +104,9 @@ def single_model(
         attacks: specifications of attacks that need no shadow model of the same records.
         knows_defense: True for an attacker who knows the defense and its parameters, though not
             its random draws.
+
+    Returns:
+        A protocol called "single_model", or "single_model_Q" for several queries.
 
     >>> single_model(16, ["population"]).name
     'single_model_16'
@@ -156,6 +166,12 @@ NAMES = (*_NAMED, "adaptive", "adaptive_Q", "adaptive_near", "adaptive_near_Q")
 
 def parse_protocol(name: str) -> AttackProtocol | None:
     """Make the protocol of a name; None if there is none.
+
+    Args:
+        name: such as "paper" or "adaptive_near_16".
+
+    Returns:
+        The protocol, or None.
 
     >>> parse_protocol("adaptive_64") == adaptive(64)
     True

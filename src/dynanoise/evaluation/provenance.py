@@ -45,6 +45,9 @@ def versions(also: Iterable[str] = ()) -> dict[str, str]:
 def hardware() -> dict[str, Any]:
     """Processor, cores and memory (GiB) of this machine; never its name or its users'.
 
+    Returns:
+        Values by name; memory is None where the system does not tell.
+
     >>> sorted(hardware())
     ['cores', 'memory_gib', 'processor', 'system']
     """
@@ -93,6 +96,9 @@ def describe(defense: Defense, cell_width: float | None = None) -> dict[str, Any
         defense: fitted to a model; of its arrays shape and SHA-256 are given.
         cell_width: cell width of keyed noise, in logits; None for fresh noise.
 
+    Returns:
+        Values by name that can be written as JSON.
+
     >>> from dynanoise.defenses.temperature import Temperature
     >>> describe(Temperature(4))
     {'name': 'Temperature', 'temperature': 4.0}
@@ -114,6 +120,9 @@ def count_records(pool: Pool, scored: Int8) -> dict[str, int]:
     Args:
         pool: outputs of one or several models.
         scored: int8 [M, S], membership; -1 for pairs that are not scored.
+
+    Returns:
+        Numbers by name: models, pool, reference, test, scored_members and scored_non_members.
     """
     return {
         "models": pool.models,
@@ -127,6 +136,12 @@ def count_records(pool: Pool, scored: Int8) -> dict[str, int]:
 
 def device(name: str) -> str:
     """Name of the device that trained: "cpu", or the model of the graphics card.
+
+    Args:
+        name: "cpu" or "cuda", as for a plan.
+
+    Returns:
+        The name for results.
 
     >>> device("cpu")
     'cpu'
@@ -156,7 +171,11 @@ def _memory_gib() -> float | None:
 
 
 def peak_gib() -> float:
-    """Largest resident memory of this process so far, in GiB; not on Windows."""
+    """Largest resident memory of this process so far, in GiB; not on Windows.
+
+    Returns:
+        A number of GiB with two decimals.
+    """
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024

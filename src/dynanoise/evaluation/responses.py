@@ -164,7 +164,14 @@ def recover(observation: Observation, queries: int = 1) -> Observation:
 
 
 def observe_undefended(outputs: Outputs) -> ShadowObservations:
-    """Undefended predictions of shadow models, for an attacker who does not know the defense."""
+    """Undefended predictions of shadow models, for an attacker who does not know the defense.
+
+    Args:
+        outputs: logits [M, N, A, K] of the shadow models, and their membership.
+
+    Returns:
+        ln of softmax [N, A, K] for each model.
+    """
     log_probs = numerics.log_probabilities(undefended()(outputs.logits.astype(np.float64)))
     observed = tuple(Observation(outputs.labels, outputs.ids, rows) for rows in log_probs)
     return ShadowObservations(observed, outputs.use, outputs)
@@ -179,6 +186,9 @@ def observe_shadow_logits(
         logits: logits or ln p, [M, N, K].
         labels: true classes [N].
         use: [M, N], 1 for a member, 0 for a non-member, -1 for hidden.
+
+    Returns:
+        Predictions [N, 1, K] of each model, for records called 0..N-1.
     """
     rows = np.asarray(logits, dtype=np.float64)[:, :, None]
     ids = np.arange(rows.shape[1])
@@ -191,6 +201,9 @@ def observe_logits(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Observation:
     Args:
         logits: logits or ln p, [N, K].
         labels: true classes [N].
+
+    Returns:
+        Predictions [N, 1, K], for records called 0..N-1.
 
     >>> observe_logits(np.log([[0.25, 0.75]]), labels=[1]).log_probs.round(4).tolist()
     [[[-1.3863, -0.2877]]]

@@ -73,7 +73,14 @@ class PoolFiles:
         return [slice(i, min(i + self.size, count)) for i in range(0, count, self.size)]
 
     def part(self, records: slice) -> Outputs:
-        """Read the outputs of all models about the records of one part."""
+        """Read the outputs of all models about the records of one part.
+
+        Args:
+            records: positions of the records, consecutive.
+
+        Returns:
+            Logits in float32 or float64 [M, n, A, K], with labels, ids and membership.
+        """
         logits = np.array(self._array("logits")[:, records])
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
@@ -201,6 +208,9 @@ def score_by_shards(
         targets: models to attack; None for all. The others are the shadows of each.
         population: outputs of all models about known non-members, the pool's reference.
         workers: processes; the scores are the same with any number.
+
+    Returns:
+        Scores [T, N] of all targets.
 
     Raises:
         InputError: if the attack cannot score some records at a time, or the pool has no models at

@@ -45,6 +45,9 @@ def draw_halves(use: Int8, seed: int) -> Halves:
         use: int8 [N], membership; hidden records (-1) are neither known nor scored.
         seed: seed of the draw.
 
+    Returns:
+        Positions in ascending order.
+
     >>> halves = draw_halves(np.array([1, 1, 1, 1, 0, 0, 0, 0, -1], dtype=np.int8), seed=0)
     >>> [len(part) for part in (*halves.parts, halves.scored)]
     [2, 2, 4]

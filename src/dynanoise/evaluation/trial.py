@@ -168,6 +168,12 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
 def rank_scores(scores: Float64) -> Float64:
     """Share of scores that are smaller, for each row of [M, N]; ties at their middle.
 
+    Args:
+        scores: float64 [M, N].
+
+    Returns:
+        float64 [M, N], in 0..1.
+
     >>> rank_scores(np.array([[5.0, 7.0, 7.0, 9.0]])).tolist()
     [[0.25, 0.625, 0.625, 1.0]]
     """

@@ -133,7 +133,14 @@ class Objective:
         return Setting(method, float(gain), drop, utility)
 
     def evaluate_all(self, methods: Sequence[Method]) -> list[Setting]:
-        """Evaluate several settings."""
+        """Evaluate several settings.
+
+        Args:
+            methods: the settings.
+
+        Returns:
+            One value for each, in their order.
+        """
         return [self(method) for method in methods]
 
     def _averaged(self, method: Method) -> Method:

@@ -55,6 +55,9 @@ class Limits:
             nll: negative log-likelihood of a setting.
             ece: calibration error of a setting.
 
+        Returns:
+            Amounts by limit; those that are not set are left out.
+
         >>> Limits(drop=0.01, nll=1.2).excess(0.0, 1.3, 0.5)
         {'drop': -0.01, 'nll': 0.10000000000000009}
         """
@@ -62,11 +65,25 @@ class Limits:
         return {name: value - most for name, (value, most) in pairs.items() if most is not None}
 
     def excess_of(self, setting: Setting) -> dict[str, float]:
-        """`excess` of a setting."""
+        """`excess` of a setting.
+
+        Args:
+            setting: an evaluated setting.
+
+        Returns:
+            Amounts by limit.
+        """
         return self.excess(setting.drop, setting.utility.nll, setting.utility.ece)
 
     def keep(self, setting: Setting) -> bool:
-        """True if a setting keeps to all limits."""
+        """True if a setting keeps to all limits.
+
+        Args:
+            setting: an evaluated setting.
+
+        Returns:
+            True where no limit is exceeded.
+        """
         return all(over <= 0 for over in self.excess_of(setting).values())
 
 
@@ -75,6 +92,9 @@ def list_cells(gap: float) -> list[Method]:
 
     Args:
         gap: median gap between the two largest logits.
+
+    Returns:
+        Settings without noise that keep the label.
     """
     return [
         cells
@@ -130,6 +150,9 @@ def search(
 def find_front(settings: Sequence[Setting]) -> list[Setting]:
     """Pareto front: settings of which none has both a larger MIDPUT and a better likelihood.
 
+    Args:
+        settings: evaluated settings.
+
     Returns:
         The front by ascending negative log-likelihood.
 
@@ -154,6 +177,9 @@ def open_evaluation(objective: Objective, workers: int) -> Iterator[EvaluateAll]
     Args:
         objective: evaluates settings.
         workers: processes, >= 1.
+
+    Yields:
+        A function that evaluates several settings.
     """
     if workers == 1:
         yield objective.evaluate_all

@@ -59,6 +59,9 @@ class TunePlan(TuneOptions):
             plain: negative log-likelihood of the undefended model.
             label: likewise of the label with its accuracy.
 
+        Returns:
+            Limits of accuracy, likelihood and calibration.
+
         >>> TunePlan().limits(1.0, 1.5).nll
         1.25
         """
@@ -66,7 +69,14 @@ class TunePlan(TuneOptions):
         return Limits(self.max_accuracy_drop, nll, self.max_ece)
 
     def protocols(self, pool: Pool) -> tuple[AttackProtocol, ...]:
-        """Protocols of the evaluation of the best settings."""
+        """Protocols of the evaluation of the best settings.
+
+        Args:
+            pool: the models, with near-duplicates or without.
+
+        Returns:
+            One for each query budget, and one over near-duplicates where there are any.
+        """
         budgets = dict.fromkeys((1, self.queries))
         near = self.near and pool.records.inputs > 1
         protocols = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
@@ -105,12 +115,27 @@ class Tuned:
     searched: int = 0
 
     def worst(self, name: str) -> Metric:
-        """Worst-case MIDPUT of a finalist under the protocol that leaves least of it."""
+        """Worst-case MIDPUT of a finalist under the protocol that leaves least of it.
+
+        Args:
+            name: name of the finalist.
+
+        Returns:
+            The gain with its interval.
+        """
         return worst(self.results, name)
 
 
 def worst(results: Sequence[Result], name: str) -> Metric:
-    """The smallest worst-case MIDPUT of a method over protocols, by its lower limit."""
+    """The smallest worst-case MIDPUT of a method over protocols, by its lower limit.
+
+    Args:
+        results: results of all protocols.
+        name: name of the method.
+
+    Returns:
+        The gain with its interval.
+    """
     metrics = [
         result.metrics["midput_worst_case"]
         for result in results
@@ -135,7 +160,10 @@ def tune(
         pool: several models with test data.
         plan: options of the search.
         provenance: for the results.
-        progress: called `steps` times.
+        progress: called `count_steps` times.
+
+    Returns:
+        Settings, results of the best ones, and the recommendation.
 
     Raises:
         InputError: for a pool of one model.
@@ -172,8 +200,16 @@ def tune(
     )
 
 
-def steps(pool: Pool, plan: TunePlan) -> int:
-    """Number of calls of `tune` to its progress, at most."""
+def count_steps(pool: Pool, plan: TunePlan) -> int:
+    """Number of calls of `tune` to its progress, at most.
+
+    Args:
+        pool: the models.
+        plan: options of the search.
+
+    Returns:
+        A number of steps for a progress bar.
+    """
     methods = [Method("", undefended()), Method("", undefended(), cell_width=1.0)]
     plain, keyed = (
         sum(len(select_attacks(method, protocol)) + 2 for protocol in plan.protocols(pool))

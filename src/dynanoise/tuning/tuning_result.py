@@ -15,7 +15,14 @@ from dynanoise.tuning.tuning import LABEL, NONE, Tuned
 
 
 def make_rows(tuned: Tuned) -> list[MeasuredSetting]:
-    """The best settings and the label with its accuracy, on records that the search did not use."""
+    """The best settings and the label with its accuracy, on records that the search did not use.
+
+    Args:
+        tuned: the result of tuning.
+
+    Returns:
+        One row for each method but the undefended one.
+    """
     utility: dict[str, dict[str, Any]] = {}
     for result in tuned.results:
         if result.attack is None:
@@ -41,6 +48,12 @@ def make_rows(tuned: Tuned) -> list[MeasuredSetting]:
 def describe_setting(method: Method) -> dict[str, str]:
     """Parameters of DynaNoise and its noise, as tables show them.
 
+    Args:
+        method: DynaNoise with fresh or keyed noise.
+
+    Returns:
+        Values by short name; a name without a value stands alone.
+
     >>> from dynanoise.defenses.dynanoise import DynaNoise
     >>> describe_setting(Method("cells", DynaNoise(0, 0, 3, keep_label=True), cell_width=8))
     {'s0': '0', 'T': '3', 'cells': '8', 'keeps label': ''}
@@ -56,7 +69,14 @@ def describe_setting(method: Method) -> dict[str, str]:
 
 
 def make_search(tuned: Tuned) -> SearchPoints:
-    """All settings as points of a picture."""
+    """All settings as points of a picture.
+
+    Args:
+        tuned: the result of tuning.
+
+    Returns:
+        Points of likelihood and worst-case MIDPUT.
+    """
     best = find_front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
     assert tuned.limits.nll is not None
     return SearchPoints(
@@ -73,7 +93,14 @@ def make_search(tuned: Tuned) -> SearchPoints:
 
 
 def search_json(tuned: Tuned) -> dict[str, Any]:
-    """Size and duration of the search."""
+    """Size and duration of the search.
+
+    Args:
+        tuned: the result of tuning.
+
+    Returns:
+        Values by name that can be written as JSON.
+    """
     first = tuned.results[0]
     return {
         "settings": len(tuned.tried) + len(tuned.cells),
@@ -88,7 +115,14 @@ def search_json(tuned: Tuned) -> dict[str, Any]:
 
 
 def settings_json(tuned: Tuned) -> str:
-    """Every setting that was tried, and the cells without noise, a line each."""
+    """Every setting that was tried, and the cells without noise, a line each.
+
+    Args:
+        tuned: the result of tuning.
+
+    Returns:
+        JSON, a list of objects.
+    """
     lines = [json.dumps(_fields(setting)) for setting in (*tuned.tried, *tuned.cells)]
     return "[\n" + ",\n".join(lines) + "\n]\n"
 

@@ -21,7 +21,7 @@ from dynanoise.audits.endpoint.configuration_check import (
 )
 from dynanoise.audits.inputs import LEAST, AuditInputs, check_inputs
 from dynanoise.audits.model_file import are_probabilities, query_model, read_records
-from dynanoise.audits.pool_audit import AuditPlan, audit_pool, steps
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
 from dynanoise.core.defense import Method
@@ -107,6 +107,10 @@ def audit_endpoint(
         command: for results.
         bars: shows progress, for a title and a number of steps.
 
+    Returns:
+        Results with their evidence, outcomes of the conditions, and deviations from the
+        configuration.
+
     Raises:
         DynaNoiseError: if tables or files cannot be used, or the server does not respond.
         TooFewRecordsError: if the budget is enough for too few records.
@@ -141,7 +145,7 @@ def audit_endpoint(
     budgets = tuple(sorted({1, queries.queries}))
     beside = AuditPlan(str(plan.configured), budgets, attacks=plan.attacks) if local else None
     total = len(budgets) * (len(possible.attacks) + 1)
-    total += 0 if local is None or beside is None else steps(local.pool(plan.seed), beside)
+    total += 0 if local is None or beside is None else count_steps(local.pool(plan.seed), beside)
     results: list[Result] = []
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
