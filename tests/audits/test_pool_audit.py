@@ -183,7 +183,7 @@ def test_an_attack_that_these_models_are_too_few_for_is_left_out() -> None:
     seven = trials(given(models=7).pool())
     refused: dict[str, DynaNoiseError] = {}
     greedy = "rmia(offline=True)"  # chooses by playing targets of its own, which k = 2 forbids
-    found = list(attack_trials(seven, (greedy, "lira"), refused=refused.__setitem__))
+    found = list(attack_trials(seven, (greedy, "lira"), on_refusal=refused.__setitem__))
     assert [one.name for one in found] == ["lira", "strongest"]
     assert isinstance(refused[greedy], DynaNoiseError)
     with pytest.raises(DynaNoiseError):

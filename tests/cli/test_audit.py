@@ -55,7 +55,7 @@ def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
         ("temperature", 16),
     }
     report = (tmp_path / "out" / "report.md").read_text()
-    assert report.startswith("# Audit of outputs\n") and "| Outputs | Queries |" in report
+    assert report.startswith("# Audit of outputs\n") and "| Outputs | Query budget |" in report
     again = CliRunner().invoke(app, ["show", str(tmp_path / "out" / "results.json")])
     assert again.exit_code == 0 and again.stdout.splitlines()[0] in found.stdout
 

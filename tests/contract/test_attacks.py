@@ -233,7 +233,7 @@ def test_saturated_outputs_give_finite_scores(attack: Attack, same_records: bool
 
 def test_another_number_of_classes_is_refused(attack: Attack) -> None:
     _, _, shadows = attack_case(attack, seed=7, leak=1.0)
-    with pytest.raises(InputError, match="answers 3 classes, the shadows 4"):
+    with pytest.raises(InputError, match="outputs have 3 classes, those of the shadow models 4"):
         attack.fit(shadows).score(observe_logits(np.zeros((2, 3)), [0, 1]))
 
 
@@ -242,7 +242,7 @@ def test_no_records_give_no_scores(attack: Attack) -> None:
     fitted = attack.fit(shadows)
     empty = observe_logits(np.zeros((0, 4)), np.zeros(0, np.int64))
     if attack.aligned:
-        with pytest.raises(InputError, match="these shadows answered others"):
+        with pytest.raises(InputError, match="queried with other records"):
             fitted.score(empty)
         return
     scores = fitted.score(empty)
@@ -254,9 +254,9 @@ def test_aligned_attacks_refuse_other_records_and_other_inputs(attack: Attack) -
         pytest.skip("shadows of other records are what this attack learns from")
     target, _, shadows = attack_case(attack, seed=11, leak=1.0)
     fitted = attack.fit(shadows)
-    with pytest.raises(InputError, match="these shadows answered others"):
+    with pytest.raises(InputError, match="queried with other records"):
         fitted.score(replace(target, ids=target.ids[::-1]))
-    with pytest.raises(InputError, match="answered 2 inputs of each record, the shadows 1"):
+    with pytest.raises(InputError, match="2 inputs of each record, the shadow models with 1"):
         fitted.score(replace(target, log_probs=np.repeat(target.log_probs, 2, axis=1)))
 
 
@@ -264,7 +264,7 @@ def test_without_shadow_models(attack: Attack) -> None:
     """An attack that needs none learns nothing from those it gets; others name what they lack."""
     target, _, shadows = attack_case(attack, seed=12, leak=1.0)
     if attack.needs_shadows:
-        with pytest.raises(InputError, match="learns from shadow models, and there are none"):
+        with pytest.raises(InputError, match="needs shadow models, and none were passed"):
             attack.fit()
         return
     alone, beside = attack.fit(), attack.fit(shadows)

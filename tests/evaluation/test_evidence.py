@@ -34,7 +34,7 @@ def gathered() -> tuple[list[Result], Evidence]:
     found: list[Result] = []
     for queries in (1, 4):
         protocol = replace(adaptive(queries), attacks=ATTACKS)
-        found += evaluate_pools(pools, rows, protocol, collect=kept)
+        found += evaluate_pools(pools, rows, protocol, gatherer=kept)
     return found, kept.evidence(pool_records(1))
 
 
@@ -92,9 +92,9 @@ def test_models_that_a_pool_lacks_are_nan() -> None:
     kept = Gatherer(rows=200)
     rows = controls(DynaNoise(4, 1, 10))[:2]
     few = replace(rows[1], recipe="slow")
-    pools = {"plain": made_up(models=10), "slow": made_up(models=10).first(8)}
+    pools = {"plain": made_up(models=10), "slow": made_up(models=10).take_first(8)}
     protocol = replace(adaptive(1), attacks=ATTACKS[:1])
-    evaluate_pools(pools, [rows[0], few], protocol, collect=kept)
+    evaluate_pools(pools, [rows[0], few], protocol, gatherer=kept)
     found = kept.evidence(pool_records(1))
     assert found.rows is not None
     absent = found.rows.models >= 8

@@ -16,7 +16,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.engine import Measurements
+from dynanoise.evaluation.engine import MeasurementCache
 from dynanoise.evaluation.protocols import KEY_KNOWN, PAPER, adaptive, select_attacks, single_model
 from dynanoise.evaluation.responses import NoiseSource, make_noise, observe
 from dynanoise.evaluation.shadow_pool import ShadowPool
@@ -116,14 +116,14 @@ def test_repeats_give_an_attacker_nothing() -> None:
 
 
 def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[Any]) -> None:
-    pools, measurements = {"plain": made_up()}, Measurements()
+    pools, measurements = {"plain": made_up()}, MeasurementCache()
     rows = [NONE, CELLS, BARE, Method("floor", CalibratedLabel())]
     first, second = (replace(adaptive(q), attacks=ATTACKS) for q in (1, 256))
     once = evaluate_pools(pools, rows, first, measurements=measurements)
     asked = len(calls)
     assert len({used.key.root() for used in calls}) == 2 * 8 * 2  # of method, model and role
     often = evaluate_pools(pools, rows, second, measurements=measurements)
-    assert len(calls) == asked and len(measurements._kept) == 4
+    assert len(calls) == asked and len(measurements._finished) == 4
     assert [f.metrics for f in once] == [f.metrics for f in often]
     said = {f.method: f.defense for f in once}
     assert said["cells"]["noise"] == {"name": "keyed", "cell_width": 6.0}
@@ -143,7 +143,7 @@ def test_in_the_papers_layout_target_and_shadows_have_keys_of_their_own(calls: l
 
 
 def test_one_model_alone(calls: list[Any]) -> None:
-    pool = made_up().first(1)
+    pool = made_up().take_first(1)
     protocol = single_model(16, ("modified_entropy",))
     found = evaluate_alone(pool, [NONE, CELLS], protocol)
     assert found[-1].defense["noise"]["cell_width"] == 6.0

@@ -57,7 +57,7 @@ def test_models_that_say_less_help_less() -> None:
 def test_the_fewer_models_decide_how_many_are_used() -> None:
     """And MIDPUT compares with the baseline under the same attacker."""
     pool = made_up(models=10)
-    few = changed(pool, 3.0).first(8)
+    few = changed(pool, 3.0).take_first(8)
     rows = [NONE, Method("same", undefended(), recipe="other")]
     protocol = replace(adaptive(), attacks=("lira",))
     found = list(

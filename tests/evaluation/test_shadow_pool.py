@@ -16,7 +16,7 @@ from dynanoise.core.result import ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
-from dynanoise.evaluation.engine import Measurements
+from dynanoise.evaluation.engine import MeasurementCache
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.evaluation.shadow_pool import ShadowPool
@@ -129,12 +129,12 @@ def test_a_repeatable_prediction_is_computed_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_repeatable_predictions_are_measured_once_for_all_budgets() -> None:
-    pools, rows, measurements = {"plain": made_up()}, controls(DynaNoise(4, 1, 10)), Measurements()
+    pools, rows, measurements = {"plain": made_up()}, controls(DynaNoise(4, 1, 10)), MeasurementCache()
     steps: list[str] = []
     protocols = [replace(adaptive(q), attacks=ATTACKS) for q in (1, 4)]
     shared: dict[str, Any] = {"measurements": measurements}
     evaluate_pools(pools, rows, protocols[0], **shared)
-    assert len(measurements._kept) == 2  # none and temperature
+    assert len(measurements._finished) == 2  # none and temperature
     known = evaluate_pools(pools, rows, protocols[1], progress=steps.append, **shared)
     anew = evaluate_pools(pools, rows, protocols[1])
     assert [(r.method, r.attack, r.metrics) for r in known] == [
@@ -187,7 +187,7 @@ def test_recipes_without_a_pool_are_left_out_and_smaller_ones_compared_alike() -
         Method("few", undefended(), recipe="few"),
         Method("absent", undefended(), recipe="absent"),
     ]
-    pools = {"plain": whole, "few": whole.first(8)}
+    pools = {"plain": whole, "few": whole.take_first(8)}
     results = evaluate_pools(pools, rows, replace(adaptive(1), attacks=ATTACKS))
     assert [result.method for result in results] == ["none"] * 4 + ["few"] * 4
     # The same models under another name: against the first 8 of the baseline nothing is gained.

@@ -143,11 +143,11 @@ def test_the_median_is_of_the_models_and_the_upper_one_of_an_even_number() -> No
         (epsilon_lower_bound, (1, 10, 0, 0), "0 of 0"),
         (epsilon_lower_bound, (1, 10, 0, 10, 1.0), "delta is 1.0"),
         (epsilon_lower_bound, (1, 10, 0, 10, 0.0, 1.0), "level is 1.0"),
-        (epsilon_one_run, (3, 2), "3 of 2 guesses"),
-        (epsilon_one_run, (-1, 2), "-1 of 2"),
+        (epsilon_one_run, (3, 2), "correct is 3 but guesses is 2"),
+        (epsilon_one_run, (-1, 2), "correct is -1"),
         (epsilon_one_run, (1, 2, 0.0), "level is 0.0"),
-        (epsilon_of_models, ([], []), "0 numbers of correct"),
-        (epsilon_of_models, ([1], [2, 3]), "1 numbers of correct guesses and 2"),
+        (epsilon_of_models, ([], []), "correct has 0 entries"),
+        (epsilon_of_models, ([1], [2, 3]), "correct has 1 entries and guesses has 2"),
     ],
 )
 def test_impossible_numbers_are_refused(

@@ -22,7 +22,7 @@ from dynanoise.core.numerics import Float64
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import FARTHEST, Grid
-from dynanoise.noise.keyed import Keyed, row_keys, setting
+from dynanoise.noise.keyed import Keyed, canonical_setting, row_keys
 from dynanoise.noise.keys import ExperimentKey
 from tests.factories.keyed_noise import Raw, keyed, normals_of, rows
 from tests.factories.outputs import logit_arrays, read_only_copy
@@ -61,7 +61,7 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     draws = chosen.samples if chosen.base_variance > 0 else 0
 
     assert subkey.key_id(root) == known["key_id"]
-    text = setting(classes, draws, chosen.cell_width, defense.purpose)
+    text = canonical_setting(classes, draws, chosen.cell_width, defense.purpose)
     key = subkey.subkey(root, chosen.model, bytes.fromhex(chosen.weights), text)
     assert key.hex() == known["subkey"]
     assert subkey.cell_key(key).hex() == known["cell_key"]
@@ -129,7 +129,7 @@ def test_more_rows_than_fit_into_one_block_of_the_stream(monkeypatch: pytest.Mon
     from dynanoise.noise import keyed as module
 
     whole = normals_of(keyed(), rows(40, 33), draws=2)
-    monkeypatch.setattr(module, "_BLOCKS", 7)
+    monkeypatch.setattr(module, "_BATCH_BLOCKS", 7)
     np.testing.assert_array_equal(normals_of(keyed(), rows(40, 33), draws=2), whole)
 
 
@@ -302,4 +302,4 @@ def test_experiment_keys_are_values_of_seed_and_path() -> None:
 
 
 def test_json_of_a_setting_has_no_two_meanings() -> None:
-    assert json.loads(setting(3, 1, 4.0, 'a"b'))["purpose"] == 'a"b'
+    assert json.loads(canonical_setting(3, 1, 4.0, 'a"b'))["purpose"] == 'a"b'

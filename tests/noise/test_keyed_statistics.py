@@ -16,9 +16,9 @@ from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid
 from dynanoise.noise.chacha import Words, stream
 from dynanoise.noise.fresh import Fresh
-from dynanoise.noise.keyed import Keyed, row_keys, setting
+from dynanoise.noise.keyed import Keyed, canonical_setting, row_keys
 from dynanoise.noise.keys import ExperimentKey
-from dynanoise.noise.normals import normals_v1, words_for
+from dynanoise.noise.normals import count_words, normals_v1
 from tests.factories.keyed_noise import keyed, normals_of, rows
 
 KEYS = 300
@@ -93,10 +93,10 @@ def keys_and_normals(
     root: bytes, cells: npt.NDArray[np.int32], labels: npt.NDArray[np.int64]
 ) -> tuple[Words, Float64]:
     classes = cells.shape[1]
-    text = setting(classes, 1, 4.0, "tests")
+    text = canonical_setting(classes, 1, 4.0, "tests")
     key = subkey.subkey(root, "tests", bytes(32), text)
     cell_keys = row_keys(subkey.cell_key(key), cells, labels)
-    return cell_keys, normals_v1(stream(cell_keys, 0, words_for(classes)), classes)
+    return cell_keys, normals_v1(stream(cell_keys, 0, count_words(classes)), classes)
 
 
 def some_cells(count: int, classes: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:

@@ -120,7 +120,7 @@ def test_normals_v1_are_the_committed_ones(vector: dict[str, Any]) -> None:
     """Uniforms bit for bit; normals to what mathematics libraries differ by."""
     count = len(vector["normals"])
     key = as_words(bytes.fromhex(vector["key"]))[None]
-    words = chacha.stream(key, vector["nonce"], normals.words_for(count))
+    words = chacha.stream(key, vector["nonce"], normals.count_words(count))
     uniforms = normals.uniforms_v1(words)[0]
     assert [float(value).hex() for value in uniforms] == vector["uniforms"]
     np.testing.assert_allclose(
@@ -150,7 +150,7 @@ def test_the_extremes_of_the_words_are_finite() -> None:
 
 def test_normals_v1_are_normal_and_independent() -> None:
     keys = np.random.default_rng(0).integers(0, 2**32, (20_000, 8), dtype=np.uint32)
-    result = normals.normals_v1(chacha.stream(keys, 0, normals.words_for(10)), 10)
+    result = normals.normals_v1(chacha.stream(keys, 0, normals.count_words(10)), 10)
     assert stats.kstest(result.ravel(), "norm").pvalue > 0.001
     correlations = np.corrcoef(np.concatenate([result, result**2], axis=1).T)[
         np.triu_indices(20, 1)

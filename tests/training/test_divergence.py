@@ -96,16 +96,18 @@ def test_a_defense_that_drowns_everything_is_the_same_error() -> None:
 
 def test_chance_is_three_standard_deviations_above_the_largest_class() -> None:
     labels = np.repeat([0, 1], [75, 25])
-    assert divergence.chance(labels) == pytest.approx(0.75 + 3 * np.sqrt(0.75 * 0.25 / 100))
+    assert divergence.chance_bound(labels) == pytest.approx(0.75 + 3 * np.sqrt(0.75 * 0.25 / 100))
     right = np.eye(2)[labels]
     one_right = np.where(np.arange(100)[:, None] < 88, right, 1 - right)  # 0.88 > 0.8799
-    divergence.check("it", one_right, labels)
+    divergence.check_converged("it", one_right, labels)
     with pytest.raises(DivergedError, match=r"it learnt nothing: .* 100 records is 0\.870"):
-        divergence.check("it", np.where(np.arange(100)[:, None] < 87, right, 1 - right), labels)
+        divergence.check_converged(
+            "it", np.where(np.arange(100)[:, None] < 87, right, 1 - right), labels
+        )
 
 
 def test_what_no_accuracy_could_exceed_is_not_an_error() -> None:
-    divergence.check("it", np.zeros((50, 2)), np.zeros(50, dtype=np.int64))
-    divergence.check("it", np.zeros((4, 2)), np.array([0, 0, 1, 1]))
+    divergence.check_converged("it", np.zeros((50, 2)), np.zeros(50, dtype=np.int64))
+    divergence.check_converged("it", np.zeros((4, 2)), np.array([0, 0, 1, 1]))
     with pytest.raises(DivergedError, match="not finite"):
-        divergence.check("it", np.full((4, 2), np.nan), np.array([0, 0, 1, 1]))
+        divergence.check_converged("it", np.full((4, 2), np.nan), np.array([0, 0, 1, 1]))

@@ -25,8 +25,8 @@ from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.sensitivity import SENSITIVITIES
 from dynanoise.evaluation.responses import observe, recover
 from dynanoise.metrics.roc import roc
-from dynanoise.noise.keyed import Keyed, setting
-from dynanoise.noise.normals import normals_v1, words_for
+from dynanoise.noise.keyed import Keyed, canonical_setting
+from dynanoise.noise.normals import count_words, normals_v1
 from tests.factories.keyed_noise import Raw
 from tests.web.sfc32 import Sfc32
 
@@ -280,7 +280,9 @@ def keyed_answers() -> list[dict[str, Any]]:
                     "parameters": parameters,
                     "logits": row,
                     "purpose": defense.purpose,
-                    "setting": setting(len(row), draws, noise.cell_width, defense.purpose),
+                    "setting": canonical_setting(
+                        len(row), draws, noise.cell_width, defense.purpose
+                    ),
                     "probs": defense(np.array(row), noise).tolist(),
                 }
             )
@@ -290,7 +292,7 @@ def keyed_answers() -> list[dict[str, Any]]:
 def streams() -> dict[str, Any]:
     """sfc32 by an implementation of its own, and normals from its words."""
     start = [0x12345678, 0x9ABCDEF0, 0x0F1E2D3C, 1]
-    words = Sfc32(*start).words(words_for(9))
+    words = Sfc32(*start).words(count_words(9))
     normals = normals_v1(np.array([words], np.uint32), 9)[0].tolist()
     return {"sfc32": {"start": start, "words": words, "normals": normals}}
 

@@ -336,9 +336,9 @@ def test_keyed_noise_of_other_settings(js: JavaScript) -> None:
     )
     assert written == [one["setting"] for one in vectors]
     said = js.values([call("keyed.setting", 3, 1, 2.0, 'größer \x7f "€"')])
-    from dynanoise.noise.keyed import setting
+    from dynanoise.noise.keyed import canonical_setting
 
-    assert said == [setting(3, 1, 2.0, 'größer \x7f "€"')]
+    assert said == [canonical_setting(3, 1, 2.0, 'größer \x7f "€"')]
 
 
 def test_cells_and_their_representatives(js: JavaScript) -> None:

@@ -38,7 +38,7 @@ class Attack(ABC):
     They never see the target's membership.
 
     Attributes:
-        title: the column heading in tables; the class's name unless set.
+        title: the name in tables; the class's name unless set.
         aligned: True if the shadow models must have been queried with the target's records.
         needs_shadows: False if the attack learns nothing from shadow models: `fit()` without any
             audits a single model. Shadow models that are passed all the same are still checked.
@@ -79,25 +79,25 @@ class Attack(ABC):
         """
 
     def gather(self, shadows: ShadowObservations) -> Any:
-        """Collect the part of some records in what all records share.
+        """Compute sums over some of the records, for values that all records share.
 
         Args:
             shadows: outputs of the shadow models on some of the records.
 
         Returns:
-            A value that is added by ``+`` to those of the other records, or None where records
-            share nothing.
+            A value that ``+`` adds to those of the other records, or None if records share
+            nothing.
 
         Raises:
             InputError: if the attack cannot be applied to some of the records at a time.
         """
         raise InputError(
             f"{self.title} learns from all records at once.",
-            "By shards use lira, or rmia with a number for a where it is offline.",
+            "In parts of the records use lira, or rmia (if offline with a number for a).",
         )
 
     def learn_part(self, shadows: ShadowObservations, gathered: Any) -> Any:
-        """Learn for some of the records what `learn` would for them among all records.
+        """Learn from some of the records, with the same result as `learn` from all of them.
 
         Args:
             shadows: outputs of the shadow models on these records.
@@ -148,14 +148,14 @@ class Attack(ABC):
         if shadows is None:
             if self.needs_shadows:
                 raise InputError(
-                    f"{self.title} learns from shadow models, and there are none.",
-                    "Train some, or use an attack that needs none, such as population.",
+                    f"{self.title} needs shadow models, and none were passed.",
+                    "Train shadow models, or use an attack without, such as population.",
                 )
             return FittedAttack(self, None)
         if not ((shadows.use == 1).any() and (shadows.use == 0).any()):
             raise InputError(
                 "The shadow models' outputs hold no members or no non-members.",
-                "Give every attack shadow outputs of both kinds.",
+                "Pass shadow outputs on both.",
             )
         return FittedAttack(self, self.learn(shadows), shadows.observations[0])
 
@@ -238,20 +238,22 @@ class FittedAttack:
     def _check_like(self, target: Observation, example: Observation) -> None:
         if target.classes != example.classes:
             raise InputError(
-                f"The target answers {target.classes} classes, the shadows {example.classes}.",
-                "Train the shadows for the target's task.",
+                f"The target model's outputs have {target.classes} classes, those of the shadow models "
+                f"{example.classes}.",
+                "Train shadow models with the target model's classes.",
             )
         if not self.attack.aligned:
             return
         if not np.array_equal(target.ids, example.ids):
             raise InputError(
-                f"{self.attack.title} compares each record with shadow models of the same record, "
-                "and these shadows answered others.",
-                "Use a pool in which all models answer the same records.",
+                f"{self.attack.title} compares outputs of the target and of shadow models on the same "
+                "records, and these shadow models were queried with other records.",
+                "Query all models with the same records, in the same order.",
             )
         inputs = [outputs.log_probs.shape[1] for outputs in (target, example)]
         if inputs[0] != inputs[1]:
             raise InputError(
-                f"The target answered {inputs[0]} inputs of each record, the shadows {inputs[1]}.",
-                "Ask all models about the same inputs.",
+                f"The target model was queried with {inputs[0]} inputs of each record, the shadow "
+                f"models with {inputs[1]}.",
+                "Query all models with the same inputs.",
             )

@@ -21,13 +21,14 @@ class _Scale(NamedTuple):
 @final
 @dataclass(frozen=True)
 class ScaleAligned(Attack):
-    """An attack on outputs that are rescaled to the shadow models' median top gap.
+    """An attack on outputs that are rescaled to the scale of the shadow models' outputs.
 
     For targets that were trained shorter or longer than the shadow models, or respond at a
     temperature the attacker does not know: the target's centred log-probabilities are multiplied
-    by (median top gap of the shadow models' outputs that are not hidden) / (median top gap of the
-    target's outputs), both of original inputs. It needs no labels, and keeps every argmax. Outputs
-    without a gap stay as they are. Requirements, scores and decisions are those of the attack.
+    by the median gap between the two largest logits of the shadow models' outputs that are not
+    hidden, divided by the same median of the target's outputs, both of original inputs. It needs
+    no labels, and keeps every argmax. Outputs without a gap stay as they are. Requirements, scores
+    and decisions are those of the attack.
 
     Args:
         attack: an attack's name, with its parameters where they are not the usual ones, such as
@@ -57,7 +58,7 @@ class ScaleAligned(Attack):
         return bool(registry.ATTACKS.build(self.attack).aligned)
 
     def learn(self, shadows: ShadowObservations) -> _Scale:
-        """Fit the attack, and compute the shadow models' median top gap."""
+        """Fit the attack, and compute the median gap of the shadow models' two largest logits."""
         gaps = [
             numerics.top_gaps(model.log_probs[use >= 0, 0])
             for model, use in zip(shadows.observations, shadows.use, strict=True)

@@ -1,7 +1,11 @@
 """LiRA, the likelihood-ratio attack: Gaussians of a statistic with and without the record.
 
-`Lira` fits them to every record (Carlini et al. 2022); `fit_gaussian` chooses their variance.
-`LiraByClass` fits them to every class, as the DynaNoise paper does.
+`Lira` fits them to every record (Carlini et al. 2022). Its field ``variance`` decides how
+`fit_gaussian` computes the standard deviation: "residual" by default, which all records share.
+Carlini et al. use that of each "example", which needs about 32 shadow models a record to be
+reliable. With one model a record (k = 1) there are no residuals, and "raw" replaces either.
+
+`LiraByClass` fits Gaussians to every class, as the DynaNoise paper does.
 """
 
 from __future__ import annotations
@@ -33,11 +37,13 @@ _HALF_MEDIAN_CHI_SQUARE = float(special.gammaincinv(0.5, 0.5))
 
 
 class Gaussian(NamedTuple):
-    """Normal distributions of a statistic, one for each of E records and A inputs.
+    """Normal distributions of a statistic: one for each of E records and of their A inputs.
+
+    The A inputs are a record and its near-duplicates (augmentations), in this order.
 
     Attributes:
         centre: float64 [E, A].
-        sd: float64 [E, A], or [] if all share one.
+        sd: float64 [E, A], or [] for one that all share.
     """
 
     centre: Float64
@@ -117,7 +123,7 @@ class Moments:
 
 @dataclass(frozen=True)
 class SharedMoments:
-    """Moments behind the one standard deviation of all records, for in- and out-models.
+    """Moments from which the standard deviation shared by all records is computed.
 
     Attributes:
         inside: moments of the in-models.
@@ -135,15 +141,15 @@ class SharedMoments:
 def fit_gaussian(
     values: Float64, centre: str, variance: str, raw: Float64, shared: Moments | None = None
 ) -> Gaussian:
-    """Fit Gaussians to the statistic of k models of one kind, and choose their variance.
+    """Fit Gaussians to the statistic over k in-models, or over k out-models.
 
     Args:
-        values: float64 [k, E, A], the statistic of k in-models (or out-models) of E records.
-        centre: one of `CENTRES`, over the models.
+        values: float64 [k, E, A], the statistic of k models for E records and their A inputs.
+        centre: one of `CENTRES`, computed over the k models.
         variance: one of `VARIANCES`; see `Lira`.
-        raw: float64 [k, E, A], the values whose standard deviation "raw" means.
-        shared: moments of all records, where ``values`` are of some of them; None to compute
-            "residual" and "raw" from the values themselves.
+        raw: float64 [k, E, A], values whose standard deviation is used if variance is "raw".
+        shared: moments over all records, if ``values`` covers only some of them; None to compute
+            "residual" and "raw" from ``values`` and ``raw``.
 
     Returns:
         Gaussians with an sd of at least `numerics.SMALLEST_SD`.
@@ -160,8 +166,13 @@ def fit_gaussian(
     elif shared is not None:
         sd = np.asarray(shared.sd)
     else:
-        sd = np.std(raw if variance == "raw" else values - middle)
+        sd = np.std(_pooled(values, middle, variance, raw))
     return Gaussian(middle, np.maximum(sd, numerics.SMALLEST_SD))
+
+
+def _pooled(values: Float64, middle: Float64, variance: str, raw: Float64) -> Float64:
+    """Values whose standard deviation all records share, for variance "raw" or "residual"."""
+    return raw if variance == "raw" else values - middle
 
 
 class _Learned(NamedTuple):
@@ -197,18 +208,20 @@ class Lira(Attack):
     Published codes differ in the fit; every variant here has a name:
 
     - the centre is the "mean" (the paper) or the "median" (the authors' code) over models;
-    - the variance (ddof 0) is that of one "example" and input over its k models, which needs about
-      32 models; or one for all, of the "residual" phi - centre, for in- and out-models separately
-      (tensorflow/privacy's advanced_mia.py); or one for all of the "raw" phi (their plot.py):
-      online that of the in-models stands for both kinds, offline that of the out-models.
+    - the variance (ddof 0) is that of one "example" and input over its k models (the paper), which
+      needs about 32 models; or one for all records, of the "residual" phi - centre, for in- and
+      out-models separately (tensorflow/privacy's advanced_mia.py); or one for all records, of the
+      "raw" phi (plot.py of the authors' code): online that of the in-models is used for both kinds,
+      offline that of the out-models.
 
-    An sd is at least `numerics.SMALLEST_SD`. Where k = 1 nothing varies within a record, and "raw"
-    stands for the other variances. Records without shadow models score 0.
+    An sd is at least `numerics.SMALLEST_SD`. If k = 1 nothing varies within a record, so "raw"
+    replaces the other variances. Records without shadow models score 0.
 
     Args:
         mode: one of `MODES`.
         centre: one of `CENTRES`.
-        variance: one of `VARIANCES`.
+        variance: one of `VARIANCES`. The default, "residual", also works with few shadow models;
+            with 32 or more models of each kind "example" is usually stronger.
         statistic: registered name of the statistic; the paper's is "scaled_logit".
 
     Raises:
@@ -248,7 +261,7 @@ class Lira(Attack):
         return self.learn_part(shadows, None)
 
     def learn_part(self, shadows: ShadowObservations, gathered: SharedMoments | None) -> _Learned:
-        """Fit the Gaussians of some of the records; with None these are all."""
+        """Fit the Gaussians of some of the records; of all records if ``gathered`` is None."""
         slots = shadows.slots
         inside, outside = slots.take(self._values(shadows))
         online = self.mode == "online"
@@ -264,18 +277,16 @@ class Lira(Attack):
         )
 
     def gather(self, shadows: ShadowObservations) -> SharedMoments | None:
-        """Collect the deviations behind one standard deviation for all records, if it is shared."""
+        """Compute the moments of some records for the shared sd; None for "example"."""
         slots = shadows.slots
         variance = self._variance(slots)
         if variance == "example":
             return None
         inside, outside = slots.take(self._values(shadows))
-        if variance == "raw":
-            raw = Moments.of(inside if self.mode == "online" else outside)
-            return SharedMoments(raw, raw)
+        raw = inside if self.mode == "online" else outside
         centre = CENTRES[self.centre]
-        residuals = (part - centre(part, axis=0) for part in (inside, outside))
-        return SharedMoments(*map(Moments.of, residuals))
+        pooled = (_pooled(part, centre(part, axis=0), variance, raw) for part in (inside, outside))
+        return SharedMoments(*map(Moments.of, pooled))
 
     def _values(self, shadows: ShadowObservations) -> Float64:
         return np.stack(
@@ -283,6 +294,7 @@ class Lira(Attack):
         )
 
     def _variance(self, slots: Slots) -> str:
+        """The field ``variance``; "raw" for k = 1, where single values have no residuals."""
         return self.variance if slots.k > 1 else "raw"
 
     def _threshold(self, out: Gaussian) -> float:
@@ -294,7 +306,7 @@ class Lira(Attack):
         return float(median_log_sd + _LN_SQRT_2_PI + _HALF_MEDIAN_CHI_SQUARE)
 
     def formula(self, learned: _Learned, target: Observation) -> Float64:
-        """Average the log-likelihood ratio over inputs, offline minus the log-density, [N]."""
+        """Average over inputs the log-likelihood ratio, or offline the score of the mode, [N]."""
         phi = statistics.compute(target, self.statistic)[learned.slots.rows]
         if self.mode == "online":
             scores = learned.inside.log_density(phi) - learned.outside.log_density(phi)
@@ -306,7 +318,7 @@ class Lira(Attack):
         return learned.slots.spread(scores.mean(axis=1), len(target.labels))
 
     def decision(self, learned: _Learned, scores: Float64) -> Bools:
-        """Compare score > threshold, which online is 0, [N]."""
+        """Decide for member if score > threshold, which is 0 online, [N]."""
         return np.asarray(scores > learned.threshold)
 
 

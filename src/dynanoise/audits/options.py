@@ -11,7 +11,7 @@ from dynanoise.core.options import Option
 
 @dataclass(frozen=True)
 class AuditOptions:
-    """Options of `dynanoise audit` that determine its numbers, as the user gives them."""
+    """Options of `dynanoise audit` that determine its numbers."""
 
     outputs: Annotated[
         Path | None,
@@ -27,7 +27,7 @@ class AuditOptions:
         str | None,
         Option(
             "Instead of OUTPUTS: a served model, http://HOST:PORT/v2/models/NAME, as its clients "
-            "see it. With --defense FILE.yaml the report names what is not as configured there; "
+            "see it. With --defense FILE.yaml the report lists differences from the file; "
             "with --model it compares with attacks on that file.",
             metavar="URL",
         ),
@@ -60,7 +60,7 @@ class AuditOptions:
         Option(
             "Defense to try on the outputs before it is deployed: NAME or NAME(PARAMETER=VALUE, "
             "...), such as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'; or a "
-            "defense.yaml, with its noise, but keys of the audit's own.",
+            "defense.yaml, with its noise, but new keys.",
             metavar="DEFENSE",
         ),
     ] = None
@@ -68,7 +68,7 @@ class AuditOptions:
         tuple[int, ...],
         Option(
             "Query budget: how often the attacker repeats each query. May be given again. Default: "
-            "1 and 16; with --url 1 and as many as the budget allows, at most 16."
+            "1 and 16; with --url 1 and the largest number that --budget allows, at most 16."
         ),
     ] = ()
     attacks: Annotated[
@@ -83,16 +83,17 @@ class AuditOptions:
     fail_if: Annotated[
         tuple[str, ...],
         Option(
-            "Exit with 1 if the upper end of the 95% interval is above: 'auc>0.6', 'asr>0.55' or "
-            "'tpr@0.001>0.01', of the strongest attack. May be given again.",
+            "Exit with 1 if the upper end of the strongest attack's 95% interval exceeds the value, "
+            "e.g. 'auc>0.6', 'asr>0.55' (balanced accuracy) or 'tpr@0.001>0.01'. May be given "
+            "again.",
             metavar="CONDITION",
         ),
     ] = ()
-    seed: Annotated[int, Option("Seed of the parts of the records and of noise.")] = 0
+    seed: Annotated[int, Option("Seed of random splits of the records, and of noise.")] = 0
     api_key: Annotated[
         str | None,
         Option(
-            "Place of the API key for --url: env:NAME or file:PATH. Default: "
+            "Reference to the API key for --url: env:NAME or file:PATH. Default: "
             "env:DYNANOISE_API_KEY if that is set.",
             metavar="REFERENCE",
             repeat=False,

@@ -17,7 +17,7 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.engine import Measurements, evaluate
+from dynanoise.evaluation.engine import MeasurementCache, evaluate
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.methods import defended, is_file
@@ -38,11 +38,11 @@ class AuditPlan:
     Args:
         defense: evaluated beside the undefended outputs: a name with parameters, an object, or a
             `Configuration` or the path of its file, which ends in ".yaml" or ".yml"; None for the
-            outputs alone. Of a configuration the defense and the width of keyed noise's cells
-            count: it is fitted again to each model, target and shadow, and keys are made for the
-            audit, one for each model. The secret is not looked up.
-        queries: query budgets, each >= 1, of an attacker who repeats a query. Outputs without a
-            defense repeat themselves, so that one query is enough for them.
+            outputs alone. From a configuration the defense and the cell width of keyed noise are
+            used: it is fitted again to each model, target and shadow, with a new key for each
+            model. The secret is not read.
+        queries: query budgets, each >= 1, of an attacker who repeats a query. Undefended outputs
+            do not change, so they are attacked with one query only.
         fail_if: conditions of failure.
         attacks: specifications of the attacks to run; all that the models allow if empty.
 
@@ -71,20 +71,20 @@ class AuditPlan:
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
-        """The undefended outputs, and the defense if there is one."""
+        """Undefended outputs, then the defense if there is one."""
         plain = Method("none", undefended())
         return (plain,) if self.defense is None else (plain, defended(self.defense))
 
     @property
     def defense_text(self) -> str:
-        """The defense as a command names it; of a file only its name."""
+        """Text of the defense in commands; of a file only its name."""
         if isinstance(self.defense, str) and is_file(self.defense):
             return Path(self.defense).name
         return str(self.defense)
 
     @property
     def budgets(self) -> tuple[int, ...]:
-        """Query budgets in ascending order; 1 alone where repeated queries gain nothing."""
+        """Query budgets in ascending order; only 1 if repeated queries gain nothing."""
         return tuple(sorted(set(self.queries))) if self.defense is not None else (1,)
 
     @property
@@ -95,7 +95,7 @@ class AuditPlan:
 
 
 def count_steps(pool: Pool, plan: AuditPlan) -> int:
-    """Number of calls of `audit_pool` to its progress, at most.
+    """Compute the largest number of times that `audit_pool` calls its progress.
 
     Args:
         pool: outputs with membership.
@@ -113,9 +113,9 @@ def audit_pool(
     plan: AuditPlan,
     provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
-    collect: Gatherer | None = None,
+    gatherer: Gatherer | None = None,
 ) -> AuditReport:
-    """Run every attack that these models are enough for.
+    """Run every attack for which there are enough models.
 
     Several models are each the target once, the others its shadow models (`ShadowPool`); one model
     has an attacker who knows half of the records (`SingleModel`).
@@ -125,8 +125,8 @@ def audit_pool(
         plan: options.
         provenance: fields of the results that are not measured.
         progress: called after each step, `count_steps` times at most.
-        collect: gathers the evidence together with that of another evaluation of the same records;
-            None gathers it apart.
+        gatherer: collects the evidence, also of another evaluation of the same records; None
+            uses a new one.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -139,7 +139,7 @@ def audit_pool(
     possible = find_feasible(pool, plan.attacks)
     needs = dict(possible.needs)
 
-    def refused(name: str, error: DynaNoiseError) -> None:
+    def note_refusal(name: str, error: DynaNoiseError) -> None:
         needs[name] = f"{title_of(name)}: {error}"
 
     alone = pool.models == 1
@@ -147,7 +147,7 @@ def audit_pool(
     provenance = replace(provenance, counts=design.counts)
     for condition in plan.fail_if:
         condition.check(provenance.counts["scored_non_members"])
-    collect, measurements = collect or Gatherer(), Measurements()
+    gatherer, measurements = gatherer or Gatherer(), MeasurementCache()
     results = []
     for protocol in _protocols(plan, possible.attacks, alone):
         for result in evaluate(
@@ -156,8 +156,8 @@ def audit_pool(
             protocol,
             {"plain": provenance},
             fprs=plan.fprs,
-            collect=collect,
-            refused=None if alone else refused,
+            gatherer=gatherer,
+            on_refusal=None if alone else note_refusal,
             measurements=measurements,
             progress=progress,
         ):
@@ -165,8 +165,8 @@ def audit_pool(
             if not (repeated and result.method == plan.methods[0].name):
                 results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
-    notes = (*needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
-    return AuditReport(collect.evidence(results, notes), outcomes)
+    notes = (*needs.values(), *_notes(pool), *(outcome.sentence for outcome in outcomes))
+    return AuditReport(gatherer.evidence(results, notes), outcomes)
 
 
 def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterator[AttackProtocol]:

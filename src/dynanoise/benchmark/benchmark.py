@@ -12,7 +12,7 @@ from dynanoise.benchmark.plan import Plan
 from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.result import Result
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation.engine import open_measurements
+from dynanoise.evaluation.engine import open_measurement_cache
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.training.store.storage import Place
 
@@ -31,7 +31,7 @@ def bench(
     store: Place | None = None,
     workers: int = 1,
     train: bool = True,
-    collect: Gatherer | None = None,
+    gatherer: Gatherer | None = None,
     executor: Executor | None = None,
 ) -> Iterator[Result]:
     """Train and evaluate everything in a plan.
@@ -49,7 +49,7 @@ def bench(
             "s3://bucket/models"; None trains all of them.
         workers: processes that train, and that evaluate, at once.
         train: False to take every model from the store.
-        collect: gathers the evidence of protocols over a pool.
+        gatherer: gathers the evidence of protocols over a pool.
         executor: trains the models, such as `RayCluster`, with a store of its own; ``store`` and
             ``train`` are ignored then. None for processes of this machine.
 
@@ -69,8 +69,8 @@ def bench(
     # All jobs at once, so that workers stay busy across recipes and seeds.
     outputs = trains.run(layout.jobs, layout.data)
     yield from layout.runs.results(outputs, progress)
-    with open_measurements(workers) as measurements:
-        yield from layout.pools.results(outputs, measurements, progress, collect)
+    with open_measurement_cache(workers) as measurements:
+        yield from layout.pools.results(outputs, measurements, progress, gatherer)
 
 
 def require_torch() -> None:

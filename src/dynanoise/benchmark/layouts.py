@@ -15,7 +15,7 @@ from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation.engine import Measurements, evaluate, list_tasks
+from dynanoise.evaluation.engine import MeasurementCache, evaluate, list_tasks
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
 from dynanoise.evaluation.provenance import Provenance, device, hardware, versions
@@ -263,9 +263,9 @@ class Pools:
     def results(
         self,
         outputs: Iterator[ModelOutputs],
-        measurements: Measurements,
+        measurements: MeasurementCache,
         progress: Progress,
-        collect: Gatherer | None = None,
+        gatherer: Gatherer | None = None,
     ) -> Iterator[Result]:
         """Evaluate the methods under every protocol.
 
@@ -273,7 +273,7 @@ class Pools:
             outputs: outputs of the models of `jobs`, in their order.
             measurements: worker processes that begin while the next models are trained.
             progress: called after each step.
-            collect: gathers the evidence for a report.
+            gatherer: gathers the evidence for a report.
 
         Yields:
             Results as they are measured.
@@ -289,7 +289,7 @@ class Pools:
             for protocol in self.protocols:
                 methods, designs = self._ready(protocol, pools)
                 if methods[:1] == list(self.plan.preset.methods[:1]):
-                    predictions = collect is not None
+                    predictions = gatherer is not None
                     measurements.begin(
                         list_tasks(designs, methods, protocol, predictions=predictions)
                     )
@@ -313,7 +313,7 @@ class Pools:
                 methods,
                 protocol,
                 provenance,
-                collect=collect,
+                gatherer=gatherer,
                 measurements=measurements,
                 progress=advance,
             )

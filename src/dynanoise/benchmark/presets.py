@@ -75,8 +75,8 @@ def keyed(defense: DynaNoise, width: float, temperature: float) -> tuple[Method,
     Args:
         defense: a DynaNoise setting; here it keeps labels, for a cell's representative may rank
             another class first.
-        width: width of cells, in logits: 2.5 median top gaps of undefended models on reference
-            records.
+        width: width of cells, in logits: 2.5 times the median gap between the two largest logits of
+            undefended models on reference records.
         temperature: temperature of cells without noise, the best of 1, 2, 3, 4, 6, 8 for the
             likelihood on reference records.
 

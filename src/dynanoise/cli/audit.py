@@ -134,10 +134,12 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
     if defense is not None and not defense.lower().endswith((".yaml", ".yml")):
         raise InputError(
             f"--defense is {defense!r}.",
-            "With --url it is the defense.yaml that the server follows: nothing is put before it.",
+            "With --url name the server's defense.yaml; no other defense can be tried there.",
         )
     if len(set(options.queries) - {1}) > 1:
-        raise InputError("--queries was given more than once.", "A server has one number of them.")
+        raise InputError(
+            "--queries was given several times.", "With --url give only one --queries above 1."
+        )
     plan = EndpointPlan(
         options.members,
         options.nonmembers,

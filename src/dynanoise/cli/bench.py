@@ -117,7 +117,7 @@ def _run(
             store=place,
             workers=execution.processes(plan),
             executor=cluster,
-            collect=gathered,
+            gatherer=gathered,
         )
         return gathered.evidence(list(results))
 

@@ -232,7 +232,10 @@ def _read_noise(section: Section, folder: Path) -> str | Keyed:
         )
     section.allow(_KEYED)
     key = _read_key(section, folder)
-    section.required("cell_width", "cell_width: WIDTH, 2 to 3 times the median top gap")
+    section.required(
+        "cell_width",
+        "cell_width: WIDTH, 2 to 3 times the median gap between the two largest logits",
+    )
     model = section.required("model", "model: NAME, any name that its replicas share")
     weights = section.required("weights", "weights: SHA256 of the model's weights")
     width = section.plain()["cell_width"]

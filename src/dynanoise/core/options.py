@@ -18,15 +18,15 @@ class Option:
     be given several times.
 
     Attributes:
-        help: sentence for users.
+        help: text in the command's help.
         flag: the option's name where it is not the field's, "--defense".
         short: a second name, "-o".
-        metavar: word for the value in the help, "DIR".
+        metavar: placeholder of the value in the help, "DIR".
         argument: True for a positional argument.
-        always: True if commands name it even where it has its default value.
-        repeat: False if commands that repeat a result leave it out: it changes no number.
-        read: makes the value from text where the type is not enough; raises InputError.
-        write: makes the text of a value, the inverse of ``read``.
+        always: True to write it in `command_line` even if it has its default value.
+        repeat: False to leave it out of `command_line`, because it changes no number.
+        read: parses a text into the value; None to parse by the type. Raises InputError.
+        write: the inverse of ``read``.
     """
 
     help: str

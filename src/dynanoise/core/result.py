@@ -1,4 +1,4 @@
-"""What a measurement says, and under which threat model; no computation."""
+"""Results of measurements with their threat model and provenance; no computation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 OVERHEAD = "overhead"
-"""The protocol's name in results of time and memory, where nobody attacks."""
+"""The protocol's name in results of time and memory, which have no attack."""
 
 STRONGEST = "strongest"
-"""Stands for an attack in results: the attacker's own choice among all of the protocol."""
+"""The attack's name in results of the attacker's own choice among a protocol's attacks."""
 
 AUDIT = "audit"
 """The preset's name in results of models that the user brought."""
 
 SERVED = "served"
-"""The method's name in results of answers that a server gave, whatever it does to them."""
+"""The method's name in results of a server's outputs, with or without a defense."""
 
 
 Likeness = Literal["same", "architecture", "recipe", "disjoint"]
@@ -24,17 +24,18 @@ Likeness = Literal["same", "architecture", "recipe", "disjoint"]
 
 @dataclass(frozen=True)
 class ThreatModel:
-    """What the attacker knows and may do.
+    """Knowledge and query budget of the attacker.
 
     Attributes:
-        name: how tables call it.
-        knows_defense: True if shadow outputs pass through the same defense and the attacker is
-            handed what undoes its deterministic part; never the secret key or the target's draws.
-        repeats: answers the attacker may collect for each query, >= 1.
-        augmented: True if near-duplicates of a record may be asked.
+        name: its name in tables.
+        knows_defense: True if shadow outputs pass through the same defense and the attacker knows
+            its parameters, which undo its deterministic part; never the secret key or the target's
+            draws.
+        repeats: query budget: outputs the attacker may collect for each input, >= 1.
+        augmented: True if the model may be queried with near-duplicates of a record.
         shadows: how the attacker's own models relate to the target: trained in the "same" way, of
             another "architecture", by another "recipe", or the same way on "disjoint" records.
-        key_known: True if the attacker has the root secret of keyed noise after all.
+        key_known: True if the attacker has the root secret of keyed noise.
     """
 
     name: str
@@ -47,9 +48,13 @@ class ThreatModel:
 
 @dataclass(frozen=True)
 class AttackProtocol:
-    """A way to judge: how models and data are laid out, what the attacker may do, which attacks.
+    """Layout of models and data, threat model, and attacks of an evaluation.
 
-    The paper's and an honest protocol are two of these values, not two programs.
+    Attributes:
+        name: its name in results.
+        design: layout of the models and the roles of records.
+        threat: threat model.
+        attacks: specifications of the attacks.
     """
 
     name: str
@@ -69,18 +74,18 @@ class Metric:
 
 @dataclass(frozen=True)
 class Result:
-    """One result: what was measured, on what, by which command.
+    """Metrics of one attack on one method, or of the method's utility, with their provenance.
 
     Attributes:
         model_parameters, recipe_parameters: of the architecture, and of its training.
         attack: the attack's name, or None for utility and trade-off metrics of the method.
-        defense: name and parameters of the defense as it answered (after fitting).
-        command: the command that makes this Result again.
+        defense: name and parameters of the defense after fitting.
+        command: the command that reproduces this result.
         versions: of Python and the packages that matter.
         hardware: processor, cores, memory, threads used.
         seconds: wall time of this step alone.
-        training: of the models behind it: "seconds" their training and answering took together,
-            when that was done, and "retries" after divergence; empty where none was trained.
+        training: "seconds", the wall time of training and querying all models, and "retries", the
+            number of trainings repeated after divergence; empty if no model was trained.
     """
 
     dataset: str

@@ -32,7 +32,7 @@ class Design(Protocol):
     def split(self) -> str:
         """Digest of which record plays which part; noise is drawn from it and the seed."""
 
-    def first(self, targets: int) -> Self:
+    def take_first(self, targets: int) -> Self:
         """Keep only the first target models.
 
         Args:

@@ -1,4 +1,8 @@
-"""The evaluation engine: attacks on methods, their utility and MIDPUT become results."""
+"""The evaluation engine: attacks on methods, their utility and MIDPUT become results.
+
+MIDPUT, the membership inference defense privacy-utility trade-off, compares a method with the
+undefended baseline; see `metrics.midput`.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +29,7 @@ from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.protocols import select_attacks
 from dynanoise.evaluation.provenance import Provenance, describe
 from dynanoise.evaluation.responses import make_noise
-from dynanoise.evaluation.trial import AttackScores, Refused, attack_trials
+from dynanoise.evaluation.trial import AttackScores, OnRefusal, attack_trials
 from dynanoise.metrics import intervals
 from dynanoise.metrics.bootstrap import FPRS, resample
 from dynanoise.metrics.midput import trade_off
@@ -33,13 +37,14 @@ from dynanoise.metrics.success import Success
 from dynanoise.metrics.utility import utility_metrics
 
 CELL_AND_LABEL = DynaNoise(0.0, 0.0, 1.0, keep_label=True)
-"""The defense as an attacker with the key of keyed noise observes it: cell and label alone."""
+"""The defense for an attacker who knows the key of keyed noise and so can remove the noise: only
+cell and label remain."""
 
 Progress = Callable[[str], None]
 """Called with the names of a method and an attack, or "utility", when that is measured."""
 
 
-def _quiet(step: str) -> None:
+def _ignore(step: str) -> None:
     """Report nothing."""
 
 
@@ -51,8 +56,8 @@ class Task(NamedTuple):
         design: the models.
         protocol: threat model and attacks.
         fprs: false positive rates at which the TPR is wanted.
-        lenient: True goes on where the models are too few for an attack.
-        predictions: True keeps the predictions about test data.
+        skip_refused: whether to continue without attacks that have too few models.
+        predictions: whether to keep the predictions on test data.
         for_comparison: True for a baseline that only MIDPUT needs.
     """
 
@@ -60,7 +65,7 @@ class Task(NamedTuple):
     design: Design
     protocol: AttackProtocol
     fprs: tuple[float, ...] = FPRS
-    lenient: bool = False
+    skip_refused: bool = False
     predictions: bool = False
     for_comparison: bool = False
 
@@ -71,12 +76,12 @@ class Task(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """True if every query budget finds the same, because predictions repeat themselves."""
+        """True if results do not depend on the query budget, because predictions never change."""
         return self.method.cell_width is not None or self.method.defense.repeatable
 
     @property
     def key(self) -> Hashable:
-        """Everything that decides the numbers, among tasks of the same models."""
+        """Cache key: tasks over the same models with equal keys have equal results."""
         threat = replace(self.protocol.threat, name="")
         threat = replace(threat, repeats=1) if self.repeatable else threat
         return self.method.name, self.models, threat, self.protocol.attacks, self.fprs
@@ -84,7 +89,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AttackMeasurement:
-    """Scores of one attack on one method, their success, and the seconds they took."""
+    """Scores of one attack on one method, their success, and their wall time in seconds."""
 
     scores: AttackScores
     success: Success
@@ -92,7 +97,7 @@ class AttackMeasurement:
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Success, and what the attacker expected and chose."""
+        """Success, balanced accuracy expected from pseudo-targets, and counts of chosen attacks."""
         metrics = dict(self.success.metrics)
         if self.scores.expected is not None:
             metrics["expected"] = Metric(float(self.scores.expected.mean()))
@@ -105,12 +110,12 @@ class Measurement:
     """Attacks on one method under one protocol, and its utility.
 
     Attributes:
-        defense: class and parameters of the defense, as fitted where there is one model.
-        attacks: one for each attack, then one for "strongest" where there is a choice.
+        defense: class and parameters of the defense (fitted, if there is only one model).
+        attacks: one for each attack, then one for "strongest" if there is a choice.
         utility: metrics of each model; empty without test data.
-        seconds: duration of the measurement of utility.
-        refused: attacks that the models were too few for, with the reason.
-        predictions: probabilities [N, K] about test data and labels [N], for each model; empty
+        seconds: wall time of the measurement of utility.
+        refused: attacks that have too few models, with the reason.
+        predictions: probabilities [N, K] and labels [N] of test data, for each model; empty
             unless the task keeps them.
     """
 
@@ -132,11 +137,11 @@ class Measurement:
         return np.array([metrics["accuracy"].value for metrics in self.utility])
 
 
-def measure(task: Task, progress: Progress = _quiet) -> Measurement:
-    """Measure one method under one protocol; everything but the comparison with the baseline.
+def measure(task: Task, progress: Progress = _ignore) -> Measurement:
+    """Measure one method under one protocol, without MIDPUT.
 
-    Noise depends on seed, split, method, model and purpose alone, so that the process and the order
-    of measurements make no difference.
+    Noise depends on seed, split, method, model and purpose alone, so results do not depend on the
+    process or the order of measurements.
 
     Args:
         task: the method and the models.
@@ -146,7 +151,7 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
         Scores, success and utility; they can be handed to another process.
 
     Raises:
-        InputError: if an attack cannot be run on these models and the task is not lenient.
+        InputError: if an attack cannot be run on these models and is not skipped.
         TooFewRecordsError: likewise.
     """
     method, design, protocol = task.method, task.design, task.protocol
@@ -159,9 +164,9 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
         observed, observed_noise = [CELL_AND_LABEL] * len(defenses), lambda model, role: shared
     trials = list(design.trials(observed, protocol.threat, observed_noise))
     refused: list[tuple[str, DynaNoiseError]] = []
-    collect = (lambda name, error: refused.append((name, error))) if task.lenient else None
+    on_refusal = (lambda name, error: refused.append((name, error))) if task.skip_refused else None
     attacks = []
-    for scores in attack_trials(trials, select_attacks(method, protocol), collect):
+    for scores in attack_trials(trials, select_attacks(method, protocol), on_refusal):
         success = design.metrics(scores.scores, task.fprs)
         seconds, started = time.perf_counter() - started, time.perf_counter()
         attacks.append(AttackMeasurement(scores, success, seconds))
@@ -175,7 +180,7 @@ def measure(task: Task, progress: Progress = _quiet) -> Measurement:
         predictions.append((probs, test.labels))
     if by_model:
         progress(f"{method.name}, utility")
-    # Several models have a fitted defense each, so that of the method stands for them.
+    # Several models have a fitted defense each, so the unfitted defense is reported.
     described = defenses[0] if defenses and task.models == 1 else method.defense
     return Measurement(
         describe(described, method.cell_width),
@@ -194,21 +199,21 @@ def measure_utility(
 
     Args:
         defense: fitted to the model.
-        outputs: its logits about N records, M = 1; near-duplicates are not used.
+        outputs: its logits for N records, M = 1; near-duplicates are not used.
         noise: noise of these predictions.
 
     Returns:
-        Metrics as of `utility_metrics`, and the probabilities [N, K].
+        Metrics of `utility_metrics`, and the probabilities [N, K].
     """
     logits = outputs.logits[0, :, 0]
     probs = defense(logits, noise)
     return utility_metrics(probs, logits, outputs.labels), probs
 
 
-class Measurements:
-    """Measurements of the models of one run, each made once, here or by worker processes.
+class MeasurementCache:
+    """Cache of measurements on the models of one run, made here or by worker processes.
 
-    A method whose predictions repeat themselves is not measured again for another query budget.
+    A method whose predictions never change is not measured again for another query budget.
 
     Args:
         processes: worker processes; None measures in this one.
@@ -216,11 +221,11 @@ class Measurements:
 
     def __init__(self, processes: ProcessPoolExecutor | None = None) -> None:
         self._processes = processes
-        self._kept: dict[Hashable, Measurement] = {}
-        self._begun: dict[Hashable, Future[Measurement]] = {}
+        self._finished: dict[Hashable, Measurement] = {}
+        self._running: dict[Hashable, Future[Measurement]] = {}
 
     def begin(self, tasks: Sequence[Task]) -> None:
-        """Let worker processes begin with tasks that `get` will be called for.
+        """Submit tasks to the workers; `get` returns their measurements.
 
         Args:
             tasks: tasks of one or several protocols; those that were begun before are left out.
@@ -228,11 +233,11 @@ class Measurements:
         if self._processes is None:
             return
         for task in tasks:
-            if task.key not in self._kept and task.key not in self._begun:
-                self._begun[task.key] = self._processes.submit(measure, task)
+            if task.key not in self._finished and task.key not in self._running:
+                self._running[task.key] = self._processes.submit(measure, task)
 
-    def get(self, task: Task, progress: Progress = _quiet) -> Measurement:
-        """Measure a task, or wait until a worker process has.
+    def get(self, task: Task, progress: Progress = _ignore) -> Measurement:
+        """Return the measurement of a task, by a worker, from the cache, or made here.
 
         Args:
             task: the method and the models.
@@ -245,24 +250,24 @@ class Measurements:
             DynaNoiseError: the same as `measure`.
             WorkerError: if a worker process died.
         """
-        measurement = self._kept.get(task.key)
+        measurement = self._finished.get(task.key)
         if measurement is None and self._processes is None:
             measurement = measure(task, progress)
         else:
             if measurement is None:
                 self.begin([task])
-                measurement = self._begun.pop(task.key).result()
+                measurement = self._running.pop(task.key).result()
             steps = [attack.scores.name for attack in measurement.attacks]
             for step in [*steps, "utility"] if measurement.utility else steps:
                 progress(f"{task.method.name}, {step}")
         if task.repeatable:
-            self._kept[task.key] = measurement
+            self._finished[task.key] = measurement
         return measurement
 
 
 @contextmanager
-def open_measurements(workers: int) -> Iterator[Measurements]:
-    """Measurements by worker processes, which are ended on leaving.
+def open_measurement_cache(workers: int) -> Iterator[MeasurementCache]:
+    """Open a cache whose measurements are made by worker processes; leaving ends them.
 
     Args:
         workers: how many; 1 measures in this process.
@@ -271,14 +276,14 @@ def open_measurements(workers: int) -> Iterator[Measurements]:
         Measurements that evaluations of the same models share.
     """
     if workers == 1:
-        yield Measurements()
+        yield MeasurementCache()
         return
     with worker_processes(workers, begin_worker) as processes:
-        yield Measurements(processes)
+        yield MeasurementCache(processes)
 
 
 def begin_worker(parent: int) -> None:
-    """Let a worker process use one thread, so that workers do not wait for each other.
+    """Initialise a worker process with one thread, so that workers do not compete for cores.
 
     Args:
         parent: id of the process that started it.
@@ -295,17 +300,20 @@ def list_tasks(
     protocol: AttackProtocol,
     *,
     fprs: Sequence[float] = FPRS,
-    lenient: bool = False,
+    skip_refused: bool = False,
     predictions: bool = False,
 ) -> list[Task]:
-    """List what `evaluate` measures: the baseline on fewer models where needed, then all methods.
+    """List the tasks of `evaluate`: baselines, then all methods.
+
+    MIDPUT compares a method with the baseline on equally many models. If a recipe has fewer models
+    than the baseline's, the baseline is also measured on its first models.
 
     Args:
         designs: models by training recipe.
         methods: the first is the baseline; those whose recipe is missing are left out.
         protocol: threat model and attacks.
         fprs: false positive rates at which the TPR is wanted.
-        lenient: see `Task`.
+        skip_refused: see `Task`.
         predictions: see `Task`.
 
     Returns:
@@ -317,21 +325,22 @@ def list_tasks(
     names = [method.name for method in methods]
     if not names or len(set(names)) < len(names):
         raise InputError(
-            f"The methods are called {names}.", "Pass at least one, each with a name of its own."
+            f"Method names must be unique; got {names}.",
+            "Pass at least one method, and rename duplicates.",
         )
-    common = protocol, tuple(fprs), lenient, predictions
+    options = protocol, tuple(fprs), skip_refused, predictions
     tasks = [
-        Task(method, designs[method.recipe], *common)
+        Task(method, designs[method.recipe], *options)
         for method in methods
         if method.recipe in designs
     ]
     baseline = designs[methods[0].recipe]
     sizes = {task.models for task in tasks} - {baseline.records.models}
-    fewer = [
-        Task(methods[0], baseline.first(size), *common, for_comparison=True)
+    smaller_baselines = [
+        Task(methods[0], baseline.take_first(size), *options, for_comparison=True)
         for size in sorted(sizes)
     ]
-    return fewer + tasks
+    return smaller_baselines + tasks
 
 
 def evaluate(
@@ -341,10 +350,10 @@ def evaluate(
     provenance: Mapping[str, Provenance],
     *,
     fprs: Sequence[float] = FPRS,
-    collect: Gatherer | None = None,
-    refused: Refused | None = None,
-    measurements: Measurements | None = None,
-    progress: Progress = _quiet,
+    gatherer: Gatherer | None = None,
+    on_refusal: OnRefusal | None = None,
+    measurements: MeasurementCache | None = None,
+    progress: Progress = _ignore,
 ) -> Iterator[Result]:
     """Evaluate methods under every attack of a protocol.
 
@@ -355,45 +364,45 @@ def evaluate(
         protocol: threat model and attacks.
         provenance: fields of results that are not measured, by recipe.
         fprs: false positive rates at which the TPR is wanted.
-        collect: gathers scores and predictions for a report.
-        refused: called for an attack that these models are too few for, and the others go on; None
-            raises the reason.
-        measurements: shared by evaluations of the same models under several protocols, and where
-            worker processes measure; None measures in this process.
-        progress: called with the names of a method and an attack when that is measured.
+        gatherer: collects scores and predictions for a report.
+        on_refusal: called for each attack that has too few models, which is then skipped; None
+            raises the error.
+        measurements: cache shared by evaluations of the same models under several protocols, with
+            or without worker processes; None measures in this process.
+        progress: called with the names of a method and an attack when it is measured.
 
     Yields:
-        For each method a result for each attack, one for the strongest attack where the attacker
-        has a choice, and one for utility and MIDPUT where there are test data.
+        For each method a result for each attack, one for the strongest attack if the attacker
+        has a choice, and one for utility and MIDPUT if there are test data.
 
     Raises:
         InputError: if names of methods repeat, or an attack cannot be run on these models.
         TooFewRecordsError: if models or records are too few.
         WorkerError: if a worker process died.
     """
-    lenient, predictions = refused is not None, collect is not None
+    skip_refused, predictions = on_refusal is not None, gatherer is not None
     tasks = list_tasks(
-        designs, methods, protocol, fprs=fprs, lenient=lenient, predictions=predictions
+        designs, methods, protocol, fprs=fprs, skip_refused=skip_refused, predictions=predictions
     )
-    measurements = measurements or Measurements()
+    measurements = measurements or MeasurementCache()
     measurements.begin(tasks)
     baselines: dict[int, Measurement] = {}
     for task in tasks:
-        measurement = measurements.get(task, _quiet if task.for_comparison else progress)
+        measurement = measurements.get(task, _ignore if task.for_comparison else progress)
         baseline = baselines.setdefault(task.models, measurement)
         if task.for_comparison:
             continue
         for name, error in measurement.refused:
-            assert refused is not None
-            refused(name, error)
+            assert on_refusal is not None
+            on_refusal(name, error)
         result = partial(_result, task, measurement, provenance[task.method.recipe])
         for attack in measurement.attacks:
-            if collect is not None:
-                collect.add_scores(task.method, protocol, task.design, attack.scores)
+            if gatherer is not None:
+                gatherer.add_scores(task.method, protocol, task.design, attack.scores)
             yield result(attack.scores.name, attack.metrics, attack.seconds)
         for model, (probs, labels) in enumerate(measurement.predictions):
-            assert collect is not None
-            collect.add_predictions(task.method, model, probs, labels)
+            assert gatherer is not None
+            gatherer.add_predictions(task.method, model, probs, labels)
         if measurement.utility:
             metrics = _average(measurement.utility) | _compare(baseline, measurement, task.design)
             yield result(None, metrics, measurement.seconds)
@@ -422,7 +431,7 @@ def _result(
 
 
 def _average(by_model: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
-    """Means over the models; of one model its own metrics with their intervals."""
+    """Means over the models; for one model its metrics with their intervals."""
     if len(by_model) == 1:
         return dict(by_model[0])
     names = by_model[0]
@@ -430,10 +439,10 @@ def _average(by_model: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
 
 
 def _compare(before: Measurement, after: Measurement, design: Design) -> dict[str, Metric]:
-    """MIDPUT and its stricter forms, with intervals where models were resampled."""
+    """MIDPUT, and its leakage and worst-case forms, with intervals if models were resampled."""
     weights = None
     if any(success.replicates for success in after.success.values()):
         models, records = design.records.use.shape
-        drawn = resample(models, records, derive(design.seed, "bootstrap"))
-        weights = np.array([of_models for of_models, _ in drawn])
+        resamples = resample(models, records, derive(design.seed, "bootstrap"))
+        weights = np.array([of_models for of_models, _ in resamples])
     return trade_off(before.success, after.success, before.accuracy, after.accuracy, weights)

@@ -82,7 +82,7 @@ class PaperSplit:
         """See `Design`."""
         return self.run.split
 
-    def first(self, targets: int) -> Self:
+    def take_first(self, targets: int) -> Self:
         """See `Design`: there is one target."""
         return self
 

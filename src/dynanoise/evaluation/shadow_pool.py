@@ -121,10 +121,10 @@ class ShadowPool:
             roles.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
         return tuple(roles)
 
-    def first(self, targets: int) -> ShadowPool:
+    def take_first(self, targets: int) -> ShadowPool:
         """See `Design`."""
-        attacker = self.attacker and self.attacker.first(targets)
-        return replace(self, pool=self.pool.first(targets), attacker=attacker)
+        attacker = self.attacker and self.attacker.take_first(targets)
+        return replace(self, pool=self.pool.take_first(targets), attacker=attacker)
 
     def views(self, threat: ThreatModel) -> Iterator[View]:
         """See `Design`: of the pool's models, then of the attacker's own."""
@@ -253,7 +253,7 @@ def shadow_pools(
             )
         models = min(pool.models, attacker.models)
         targets, shadows = (
-            part.first(models) if augmented else part.originals().first(models)
+            part.take_first(models) if augmented else part.originals().take_first(models)
             for part in (pool, attacker)
         )
         designs[recipe] = ShadowPool(targets, None if attacker is pool else shadows, canaries)

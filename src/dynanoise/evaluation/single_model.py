@@ -108,7 +108,7 @@ class SingleModel:
         """Number of records by part, see `count_records`."""
         return count_records(self.pool, self.records.use)
 
-    def first(self, targets: int) -> Self:
+    def take_first(self, targets: int) -> Self:
         """See `Design`: there is one target."""
         return self
 

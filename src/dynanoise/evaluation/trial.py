@@ -18,19 +18,19 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.bootstrap import PoolScores
 
-Refused = Callable[[str, DynaNoiseError], None]
-"""Called with an attack's name and the reason why these models are too few for it."""
+OnRefusal = Callable[[str, DynaNoiseError], None]
+"""Called with the name of an attack that has too few models, and the error."""
 
 
 class Trial(NamedTuple):
     """One target model as one attacker meets it.
 
     Attributes:
-        target: predictions of the target model about N records.
+        target: predictions of the target model on N records.
         shadows: predictions of the models that attacks learn from.
         calibration: pseudo-targets, on which the threshold and the strongest attack are chosen;
             empty where every attack keeps its own threshold.
-        members: bool [N], the truth; no attack is given it.
+        members: bool [N], the truth, which attacks do not get.
         scored: bool [N], records whose scores count.
     """
 
@@ -60,7 +60,7 @@ class AttackScores:
 
 
 def attack_trials(
-    trials: Sequence[Trial], attacks: Sequence[str], refused: Refused | None = None
+    trials: Sequence[Trial], attacks: Sequence[str], on_refusal: OnRefusal | None = None
 ) -> Iterator[AttackScores]:
     """Run every attack on every trial, then the attacker's choice among the attacks.
 
@@ -71,14 +71,14 @@ def attack_trials(
     Args:
         trials: at least one; either all or none of them have a calibration.
         attacks: specifications such as "lira(variance=example)".
-        refused: called for an attack that these models are too few for, and the others go on; None
-            raises the reason.
+        on_refusal: called for each attack that has too few models, which is then skipped; None
+            raises the error.
 
     Yields:
         Scores of each attack in the order of ``attacks``; then, with a calibration, of "strongest".
 
     Raises:
-        InputError: if an attack cannot be run on these models and ``refused`` is None.
+        InputError: if an attack cannot be run on these models and ``on_refusal`` is None.
         TooFewRecordsError: likewise.
     """
     finished: list[AttackScores] = []
@@ -86,9 +86,9 @@ def attack_trials(
         try:
             finished.append(_attack(name, trials))
         except (InputError, TooFewRecordsError) as error:
-            if refused is None:
+            if on_refusal is None:
                 raise
-            refused(name, error)
+            on_refusal(name, error)
             continue
         yield finished[-1]
     if finished and finished[0].expected is not None:

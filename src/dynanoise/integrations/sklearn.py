@@ -34,11 +34,11 @@ from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
 KEYED = "keyed"
 
 CELL_WIDTH = 8.0
-"""Cell width for a classifier fitted elsewhere: 2.5 times the top gap of a prediction that is 96%
-sure of one of two classes."""
+"""Cell width for a classifier fitted elsewhere: 2.5 times the gap between two logits that give
+one of two classes a probability of 96%."""
 
 GAPS = 2.5
-"""Cell width in median top gaps."""
+"""Cell width as a multiple of the median gap between the two largest logits."""
 
 
 class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
@@ -63,9 +63,9 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             seeded by the operating system, which repeated queries average away.
         key: key of keyed noise: a reference "env:NAME" or "file:PATH" that is looked up for each
             prediction, never the secret itself; or an `ExperimentKey`, which is not secret.
-        cell_width: cell width of keyed noise, in logits. None for 2.5 times the median top gap, to
-            3 digits: on held-out records if `fit` has some, else on the training records, where it
-            is wider; without `fit` 8.
+        cell_width: cell width of keyed noise, in logits. None for 2.5 times the median gap
+            between the two largest logits, to 3 digits: on held-out records if `fit` has some, else
+            on the training records, where it is wider; without `fit` 8.
         model: name of the model for keyed noise. None for the name of the classifier's class.
         weights: for keyed noise, 64 hexadecimal digits that differ between versions of the model.
             None for `fitted_digest` of the classifier, taken by `fit` and kept, so that replicas
@@ -454,7 +454,7 @@ def _length(value: Any) -> int | None:
 
 
 def measure_width(logits: Float64, otherwise: float) -> float:
-    """Cell width from logits: 2.5 times the median top gap, to 3 digits.
+    """Cell width from logits: 2.5 times the median gap of the two largest, to 3 digits.
 
     Args:
         logits: [N, K].

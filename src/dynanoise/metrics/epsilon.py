@@ -23,13 +23,13 @@ def epsilon_lower_bound(
     delta: float = 0.0,
     level: float = LEVEL,
 ) -> float:
-    """Bound epsilon of (epsilon, delta)-DP from below, by independent trials.
+    """Bound epsilon of (epsilon, delta)-DP from below, from independent trials.
 
     Under (epsilon, delta)-DP TPR <= e^epsilon FPR + delta and TNR <= e^epsilon FNR + delta
     (Kairouz, Oh & Viswanath 2015), so the bound is the larger of ln((TPR_lo - delta) / FPR_hi) and
-    ln((TNR_lo - delta) / FNR_hi), and at least 0. All four limits hold together at the level:
+    ln((TNR_lo - delta) / FNR_hi), and at least 0. All four limits hold simultaneously at the level:
     TNR_lo is 1 - FPR_hi and FNR_hi is 1 - TPR_lo, so two one-sided Clopper-Pearson limits with half
-    of the error each (Bonferroni) give all of them.
+    of the error 1 - level each (Bonferroni) give all of them.
 
     Valid for independent trials at a threshold fixed on other runs: for example one trial a model,
     where every model was trained anew and has one canary. The records of one model share its
@@ -47,19 +47,19 @@ def epsilon_lower_bound(
         The bound on epsilon, >= 0.
 
     Raises:
-        InputError: for other numbers.
+        InputError: for numbers outside these ranges.
 
     >>> round(epsilon_lower_bound(900, 1000, 100, 1000), 3), round(float(np.log(9)), 3)
     (1.99, 2.197)
     >>> epsilon_lower_bound(50, 100, 50, 100)  # guessing
     0.0
-    >>> round(epsilon_lower_bound(1000, 1000, 0, 1000), 3)  # the most that so many trials can show
+    >>> round(epsilon_lower_bound(1000, 1000, 0, 1000), 3)  # the largest from 1000 trials each
     5.601
     """
-    _check(level)
+    _check_level(level)
     if not 0 <= delta < 1:
         raise InputError(f"delta is {delta}.", "Use a number from 0 to below 1.")
-    # A two-sided interval has half of the error on either side: one limit's share.
+    # A two-sided interval at level 1 - alpha has alpha/2 on either side: alpha/2 per limit.
     tpr_low = proportion(true_positives, members, level).low or 0.0
     fpr_high = proportion(false_positives, non_members, level).high or 1.0
     ratios = (tpr_low - delta) / fpr_high, (1 - fpr_high - delta) / (1 - tpr_low)
@@ -67,20 +67,20 @@ def epsilon_lower_bound(
 
 
 def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
-    """Bound epsilon of epsilon-DP from below, by guesses about many records of one model.
+    """Bound epsilon of epsilon-DP from below, from guesses about many records of one model.
 
     Under epsilon-DP, where each record was put into the training data by a fair coin of its own,
     P[correct >= v] <= P[Binomial(guesses, e^epsilon / (1 + e^epsilon)) >= v] (Steinke, Nasr &
     Jagielski 2023, arXiv:2305.08846, the theorem for delta = 0). The bound is the epsilon at which
     the right side is 1 - level: the log-odds of the one-sided Clopper-Pearson limit.
 
-    The guesses may depend on the model's outputs and on anything independent of these records'
-    coins, but not on the truth of another guess. Records may be passed over for any reason but
-    their membership. Neighbouring data sets differ by one record more or less.
+    A guess may depend on the model's outputs and on anything independent of these records' coins,
+    but not on whether another guess is correct. The attacker may abstain on any record, but not
+    depending on its membership. Neighbouring data sets differ by adding or removing one record.
 
     Args:
         correct: 0..guesses.
-        guesses: >= 0; none give a bound of 0.
+        guesses: >= 0; the bound is 0 without guesses.
         level: confidence level, in (0, 1).
 
     Returns:
@@ -88,18 +88,20 @@ def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
         where all guesses are correct.
 
     Raises:
-        InputError: for other numbers.
+        InputError: for numbers outside these ranges.
 
     >>> round(epsilon_one_run(900, 1000), 3), round(float(special.logit(0.9)), 3)
     (2.021, 2.197)
     >>> epsilon_one_run(50, 100)  # guessing
     0.0
-    >>> round(epsilon_one_run(100, 100), 3)  # the most that a hundred records can show
+    >>> round(epsilon_one_run(100, 100), 3)  # the largest bound from 100 guesses
     3.493
     """
-    _check(level)
+    _check_level(level)
     if not 0 <= correct <= guesses:
-        raise InputError(f"{correct} of {guesses} guesses.", "Pass 0 <= correct <= guesses.")
+        raise InputError(
+            f"correct is {correct} but guesses is {guesses}.", "Pass 0 <= correct <= guesses."
+        )
     if correct == 0:
         return 0.0
     rate = float(special.betaincinv(correct, guesses - correct + 1, 1 - level))
@@ -109,15 +111,16 @@ def epsilon_one_run(correct: int, guesses: int, level: float = LEVEL) -> float:
 def epsilon_of_models(
     correct: Sequence[int], guesses: Sequence[int], level: float = LEVEL
 ) -> float:
-    """Bound epsilon from below, by guesses about many records of each of M models.
+    """Bound epsilon of epsilon-DP from below, from guesses about many records of M models.
 
-    Models that were attacked with the help of each other's membership are not one large run: two
-    models that leak nothing can each be guessed by the other's coin, and are then right together
-    half of the time. Nor do they count as independent. So every model has `epsilon_one_run` with
-    half of the error, and the bound is the median of these (of an even number the upper). It is
-    wrong only if at least half of the models' bounds are, which has at most twice the error of
-    a single bound however they depend on each other (by Markov's inequality; Rueger 1978). Their
-    maximum, which is larger, would need an M-th of the error each.
+    If the attack on one model uses the membership of the others, guesses about different models
+    are not independent, so they may not be counted as one large run: for two models that leak
+    nothing, guessing each one's coin by the other's makes all guesses correct half of the time.
+    Instead each model gets the bound of `epsilon_one_run` with half of the error, and the result
+    is the median of these bounds (the upper one if their number is even). The median is too large
+    only if at least half of the bounds are, which by Markov's inequality has at most twice the
+    error of a single bound, under any dependence (Rueger 1978). The maximum would be larger but
+    would need an error of (1 - level) / M for each model.
 
     Args:
         correct: [M], correct guesses about each model, 0..guesses.
@@ -128,25 +131,25 @@ def epsilon_of_models(
         The bound on epsilon, >= 0.
 
     Raises:
-        InputError: for other numbers, or without a model.
+        InputError: for numbers outside these ranges, without a model, or if the lengths differ.
 
-    >>> bounds = [round(epsilon_one_run(right, 100, 0.975), 3) for right in (60, 75, 80)]
+    >>> bounds = [round(epsilon_one_run(count, 100, 0.975), 3) for count in (60, 75, 80)]
     >>> bounds, round(epsilon_of_models([80, 60, 75], [100, 100, 100]), 3)
     ([0.0, 0.634, 0.886], 0.634)
     """
-    _check(level)
+    _check_level(level)
     if not len(correct) or len(correct) != len(guesses):
         raise InputError(
-            f"There are {len(correct)} numbers of correct guesses and {len(guesses)} of guesses.",
-            "Pass both for every model.",
+            f"correct has {len(correct)} entries and guesses has {len(guesses)}.",
+            "Pass one of each for every model, and at least one model.",
         )
     bounds = sorted(
-        epsilon_one_run(int(right), int(total), (1 + level) / 2)
-        for right, total in zip(correct, guesses, strict=True)
+        epsilon_one_run(int(hits), int(total), (1 + level) / 2)
+        for hits, total in zip(correct, guesses, strict=True)
     )
     return bounds[len(bounds) // 2]
 
 
-def _check(level: float) -> None:
+def _check_level(level: float) -> None:
     if not 0 < level < 1:
         raise InputError(f"The level is {level}.", "Use a number between 0 and 1.")

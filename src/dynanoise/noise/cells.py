@@ -42,7 +42,8 @@ def checked_width(width: Any) -> float:
     if not (number >= numerics.TINY and math.isfinite(number * FARTHEST)):
         raise InputError(
             f"cell_width is {width!r}.",
-            "Use a finite number of logits above 0; 2 to 3 times the median top gap is a start.",
+            "Use a finite number above 0; start with 2 to 3 times the median gap between the "
+            "two largest logits.",
         )
     return number
 

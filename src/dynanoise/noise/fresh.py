@@ -10,7 +10,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.seeding import derive
 from dynanoise.noise.chacha import stream
-from dynanoise.noise.normals import normals_v1, words_for
+from dynanoise.noise.normals import count_words, normals_v1
 
 KEY_BYTES = 32
 
@@ -112,7 +112,7 @@ class SystemFresh:
         normals = np.empty(draws * logits.size)
         for nonce, start in enumerate(range(0, normals.size, _NORMALS)):
             part = normals[start : start + _NORMALS]
-            part[:] = normals_v1(stream(key, nonce, words_for(part.size)), part.size)[0]
+            part[:] = normals_v1(stream(key, nonce, count_words(part.size)), part.size)[0]
         return logits, normals.reshape(draws, *logits.shape)
 
 

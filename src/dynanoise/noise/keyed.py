@@ -18,10 +18,10 @@ from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid, Int32, checked_width, encoded
 from dynanoise.noise.chacha import Words, stream
 from dynanoise.noise.keys import DEFAULT, RootKey, Secret
-from dynanoise.noise.normals import normals_v1, words_for
+from dynanoise.noise.normals import count_words, normals_v1
 from dynanoise.noise.siphash import siphash128
 
-_BLOCKS = 1 << 13
+_BATCH_BLOCKS = 1 << 13
 """ChaCha20 blocks computed at once: 512 KiB, which stay in the processor's cache."""
 
 
@@ -35,19 +35,29 @@ class Keyed:
 
     Threat model: adaptive, black-box, colluding attackers with unlimited repeated queries, who
     know parameters, distribution, shadow models and the clean logits of other cells, but not the
-    root secret, the server's memory or its metrics. Claimed: equal cells and labels give equal
-    bits; the noise of cells that were not queried is pseudorandom; if the root leaks, an output
-    still reveals only cell and label. Not claimed: records that share a cell (averaging output
-    minus shadow mean over cell-mates recovers that cell's noise), near-duplicates in other cells,
-    the label, model extraction.
+    root secret, the server's memory or its metrics. Cell-mates are records in the same cell with
+    the same predicted label.
+
+    Claimed:
+
+    - equal cells and labels give equal bits;
+    - the noise of cells that were not queried is pseudorandom;
+    - an output reveals only cell and label, even if the root secret leaks.
+
+    Not claimed:
+
+    - protection among cell-mates: the average of output minus shadow mean over them recovers
+      the noise of their cell;
+    - protection from queries of near-duplicates that fall into other cells;
+    - protection of the label, or from model extraction.
 
     Args:
-        cell_width: Delta > 0, in logits; 2 to 3 times the median top gap on held-out data is a
-            start.
+        cell_width: Delta > 0, in logits; start with 2 to 3 times the median gap between the two
+            largest logits on held-out data.
         model: name of the model, any text.
-        weights: SHA-256 of the model's weights, 64 hexadecimal digits. Two versions of a model
-            must not share a subkey: queries that keep their cell would get equal bits, and the
-            others would show which cells the new weights moved.
+        weights: SHA-256 of the model's weights, 64 hexadecimal digits. It gives every version of a
+            model its own subkey. With a shared one, a record whose cell is the same in both
+            versions would get equal bits, which reveals the records whose cell has changed.
         key: a `Secret` or its reference, "env:NAME" or "file:PATH", which is read for every
             output; or an `ExperimentKey`, which protects nothing.
 
@@ -79,7 +89,7 @@ class Keyed:
             raise InputError(
                 "weights are not a SHA-256.",  # the value is not shown: it may be the secret
                 "Pass the SHA-256 of the model's weights as 64 hexadecimal digits; of a file, "
-                "`sha256sum FILE` has it.",
+                "`sha256sum FILE` prints it.",
             )
         object.__setattr__(self, "weights", self.weights.lower())
         if isinstance(self.key, str):
@@ -116,8 +126,8 @@ class Keyed:
         normals = np.empty((draws, *rows.shape))
         if draws:
             keys = row_keys(subkey.cell_key(key), cells, labels)
-            words = words_for(classes)
-            step = max(1, 16 * _BLOCKS // words)
+            words = count_words(classes)
+            step = max(1, 16 * _BATCH_BLOCKS // words)
             for nonce, start in itertools.product(range(draws), range(0, len(rows), step)):
                 part = slice(start, start + step)
                 normals[nonce, part] = normals_v1(stream(keys[part], nonce, words), classes)
@@ -139,8 +149,8 @@ class Keyed:
         return self.subkey_of(self.key.root(), classes, draws, purpose)
 
     def subkey_of(self, root: bytes, classes: int, draws: int, purpose: str) -> bytes:
-        """Derive the same subkey from a root that has been read."""
-        text = setting(classes, draws, self.cell_width, purpose)
+        """Derive the subkey from the bytes of a root secret; see `subkey`."""
+        text = canonical_setting(classes, draws, self.cell_width, purpose)
         return subkey.subkey(root, self.model, bytes.fromhex(self.weights), text)
 
 
@@ -153,7 +163,7 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
+def canonical_setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
     """Write all parameters as canonical text: JSON with sorted keys, floats by their bits.
 
     Args:
@@ -162,7 +172,7 @@ def setting(classes: int, draws: int, cell_width: float, purpose: str) -> str:
         cell_width: in logits.
         purpose: canonical text of the defense; see `Keyed.draw`.
 
-    >>> setting(10, 1, 12.0, "doctest")
+    >>> canonical_setting(10, 1, 12.0, "doctest")
     '{"cell_width":"4028000000000000","classes":10,"draws":1,"purpose":"doctest"}'
     """
     values: dict[str, Any] = {

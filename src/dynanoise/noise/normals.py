@@ -23,10 +23,10 @@ from dynanoise.noise.chacha import Words
 _STEP = 2.0**-53
 
 
-def words_for(normals: int) -> int:
+def count_words(normals: int) -> int:
     """Count the random words that ``normals`` standard normals take.
 
-    >>> words_for(8), words_for(9), words_for(10)
+    >>> count_words(8), count_words(9), count_words(10)
     (16, 20, 20)
     """
     return 4 * (-(-normals // 2))
@@ -46,7 +46,7 @@ def normals_v1(words: Words, count: int) -> Float64:
     """Compute standard normals by Box & Muller (1958), see the module.
 
     Args:
-        words: uint32 [n, words_for(count)], uniform and independent.
+        words: uint32 [n, count_words(count)], uniform and independent.
         count: number of normals in each row.
 
     Returns:

@@ -34,7 +34,7 @@ def parse(body: bytes, description: Description) -> tuple[Tensor, ...]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:  # its message quotes the body
-        raise bad("The body is no valid JSON.") from None
+        raise bad("The body is not valid JSON.") from None
     instances = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(instances, list) or not instances:
         raise bad("The body must be a JSON object with a list of instances.")

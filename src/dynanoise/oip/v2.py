@@ -90,14 +90,14 @@ def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
     length = len(body)
     if header is not None:
         if not header.isascii() or not header.isdigit() or len(header) > 12:
-            raise bad(f"{HEADER} is no length.")
+            raise bad(f"{HEADER} is not a length.")
         length = int(header)
         if length > len(body):
             raise bad(f"{HEADER} is longer than the body.")
     try:
         content = orjson.loads(body[:length])
     except orjson.JSONDecodeError:  # its message quotes the body
-        raise bad("The body is no valid JSON.") from None
+        raise bad("The body is not valid JSON.") from None
     if not isinstance(content, dict):
         raise bad("The body must be a JSON object.")
     return content, body[length:]

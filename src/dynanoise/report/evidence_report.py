@@ -24,7 +24,7 @@ from dynanoise.report.document import (
     Text,
 )
 from dynanoise.report.summary import Summary
-from dynanoise.report.table import MISSING, Cell, Row, Table, make_table, number_cell
+from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table, number_cell
 from dynanoise.report.tables import audit_table, canary_table
 from dynanoise.report.tables.comparison import comparison_table
 from dynanoise.report.tables.paper_table import MIDPUT_NOTE
@@ -320,9 +320,10 @@ def _circumstances(run: _Run) -> Iterator[Section]:
     }
     if any(result.training for result in results):
         facts["Time of training"] = f"{_training_seconds(results):,.0f} s"
-    headings = ("Method", "Recipe", "Recipe parameters", "Defense")
-    methods = make_table("Methods", headings, rows, left=range(4))
-    circumstances = make_table("Circumstances", ("Fact", "Value"), list(facts.items()), left=(0, 1))
+    names = ("Method", "Recipe", "Recipe parameters", "Defense")
+    methods = make_table("Methods", [Column(name, "left") for name in names], rows)
+    headings = ("Fact", Column("Value", "left"))
+    circumstances = make_table("Circumstances", headings, list(facts.items()))
     yield Section("how", "How it was made", (methods, circumstances))
 
 

@@ -22,18 +22,19 @@ from dynanoise.report.tables import (
 PAPER = "paper"
 
 _PROTOCOLS = 3
-"""Protocols side by side on a terminal; a table of more would be of single letters."""
+"""Largest number of protocols side by side on a terminal; more would not fit."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """Everything that is printed or written of the results of a run.
+    """The report of a run: tables, sentences and a picture, for terminals and files.
 
     Attributes:
         tables: for a terminal.
         markdown: the same tables as Markdown, without published values.
         caption: explanation of the cells, in sentences.
-        brackets: explanation of the brackets in `tables`, or empty.
+        brackets: sentence on the numbers in brackets in `tables`, which are published values;
+            empty where there are none. Files have no such numbers, so it is no part of `caption`.
         sentences: findings and threat models.
         picture_name: file name; None where there is no picture.
         picture: draws it as SVG; raises MissingExtraError without matplotlib.

@@ -13,7 +13,7 @@ from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.metrics import intervals
 
 CELL_ATTACKS = "cell_mates"
-"""Begins the names of attacks that only keyed noise allows."""
+"""Prefix of the names of attacks that only keyed noise allows."""
 
 ATTACK_METRICS = {"asr", "auc"}
 UTILITY_METRICS = {

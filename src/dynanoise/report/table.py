@@ -127,23 +127,19 @@ def make_table(
     caption: str,
     headings: Sequence[str | Column],
     rows: Iterable[Sequence[str | Cell]],
-    *,
-    left: Iterable[int] = (0,),
 ) -> Table:
     """Build a table from texts, columns and cells.
 
     Args:
         caption: what the table shows.
-        headings: a text for a plain column.
+        headings: a column, or its heading: the first is then aligned left, the others right.
         rows: a text for a plain cell.
-        left: which of the columns given as text are aligned to the left; the others to the right.
 
     Raises:
         InputError: if a row has more or fewer cells than there are headings.
     """
-    at_left = set(left)
     columns = tuple(
-        Column(heading, "left" if index in at_left else "right")
+        Column(heading, "right" if index else "left")
         if isinstance(heading, str)
         else heading
         for index, heading in enumerate(headings)

@@ -1,4 +1,4 @@
-"""Divergence: a model at chance is trained again with smaller steps, and never kept."""
+"""Divergence: a model at chance is retrained with a smaller learning rate, and not saved."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ _LOG = logging.getLogger(__name__)
 RETRIES = 2
 """Number of times a diverged model is trained again, each with a third of the learning rate."""
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 
-def chance(labels: Int64) -> float:
-    """The accuracy that a model must exceed to have learnt anything, possibly 1 or more.
+def chance_bound(labels: Int64) -> float:
+    """Compute the accuracy above which a model is better than chance; it may exceed 1.
 
     It is the share s of the largest class, which a constant prediction reaches, plus three standard
     deviations of a binomial proportion, sqrt(s (1 - s) / n).
 
     Args:
-        labels: int64 [n], n >= 1.
+        labels: int64 [n], the true classes, n >= 1.
 
-    >>> round(chance(np.arange(1000) % 10), 4)
+    Returns:
+        The bound, above 0.
+
+    >>> round(chance_bound(np.arange(1000) % 10), 4)
     0.1285
     """
     share = float(np.unique(labels, return_counts=True)[1].max()) / len(labels)
     return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
 
 
-def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
+def check_converged(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
     """Check that a model's outputs are finite and its accuracy is better than chance.
 
-    Where `chance` is 1 or more (a single class, or very few records) no accuracy could exceed it,
-    so only outputs that are not finite are refused.
+    If `chance_bound` is 1 or more (a single class, or very few records) no accuracy could exceed
+    it, so only outputs that are not finite raise.
 
     Args:
         name: the name of the model, for the message.
@@ -51,10 +54,10 @@ def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
     Raises:
         DivergedError: if an output is not finite or the accuracy is at chance.
     """
-    remedy = "Train it longer, with a smaller learning_rate or a weaker defense."
+    remedy = "Train it longer, with a lower learning rate or a weaker defense."
     if not np.isfinite(logits).all():
         raise DivergedError(f"{name} diverged: its outputs are not finite.", remedy)
-    accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance(labels)
+    accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance_bound(labels)
     if accuracy <= bound < 1:
         raise DivergedError(
             f"{name} learnt nothing: its accuracy on {len(labels)} records is {accuracy:.3f}, and "
@@ -63,8 +66,8 @@ def check(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
         )
 
 
-def retrying(name: str, recipe: Any, attempt: Callable[[Any], Result]) -> tuple[Result, int]:
-    """Train with a recipe, again with smaller steps where training diverges.
+def train_with_retries(name: str, recipe: Any, attempt: Callable[[Any], T]) -> tuple[T, int]:
+    """Train with a recipe, and again with a lower learning rate if training diverges.
 
     Args:
         name: the name of the job.
@@ -87,7 +90,7 @@ def retrying(name: str, recipe: Any, attempt: Callable[[Any], Result]) -> tuple[
             return attempt(recipe), max(0, len(rates) - 1)
         except DivergedError as error:
             if schedule is None or len(rates) > RETRIES:
-                tried = ", ".join(f"{rate:.3g}" for rate in rates) or "its own"
+                tried = ", ".join(f"{rate:.3g}" for rate in rates) or "the recipe's own"
                 raise DivergedError(
                     f"{name}: {error.problem} Learning rates tried: {tried}.", error.remedy
                 ) from error

@@ -155,7 +155,8 @@ class ModelOutputs:
     Attributes:
         logits: float32 [n, A, K], on every record it was queried on, in the order of ids.
         random: float32 [R, K], logits on R random inputs (see `Data.random_inputs`).
-        retries: number of times training diverged and was repeated (see `divergence.retrying`).
+        retries: number of times training diverged and was repeated; see
+            `divergence.train_with_retries`.
         seconds: wall time of training and queries, when that was done.
         facts: numbers that the recipe adds, such as DP-SGD's epsilon (see `facts`).
         near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.near`;
@@ -226,7 +227,7 @@ def train_and_query(job: Job, data: Data) -> Trained:
         DivergedError: if the model is at chance on its members, smaller steps included.
     """
     started = time.perf_counter()
-    trained, retries = divergence.retrying(
+    trained, retries = divergence.train_with_retries(
         f"{job.name} ({type(job.recipe).__name__})",
         job.recipe,
         lambda recipe: _attempt(replace(job, recipe=recipe), data),
@@ -249,7 +250,7 @@ def _attempt(job: Job, data: Data) -> Trained:
             facts=facts_of(model),
         )
         on_members = outputs.logits[np.searchsorted(ids, job.members), 0]
-        divergence.check("the model", on_members, data.labels[job.members])
+        divergence.check_converged("the model", on_members, data.labels[job.members])
         return Trained(model.cpu(), outputs)
 
 

@@ -13,7 +13,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.engine import evaluate, open_measurements
+from dynanoise.evaluation.engine import evaluate, open_measurement_cache
 from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.protocols import adaptive, select_attacks
 from dynanoise.evaluation.provenance import Provenance, versions
@@ -251,10 +251,10 @@ def _evaluate_finalists(
     ]
     provenance = replace(provenance, versions=versions(["optuna"]))
 
-    def refused(name: str, error: DynaNoiseError) -> None:
+    def note_refusal(name: str, error: DynaNoiseError) -> None:
         progress(f"{name}: {error}")
 
-    with open_measurements(plan.processes) as measurements:
+    with open_measurement_cache(plan.processes) as measurements:
         for protocol in plan.protocols(pool):
             near = protocol.threat.augmented
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest
@@ -266,7 +266,7 @@ def _evaluate_finalists(
                 methods,
                 protocol,
                 {"plain": counted},
-                refused=refused,
+                on_refusal=note_refusal,
                 measurements=measurements,
                 progress=progress,
             )

@@ -112,7 +112,7 @@ export function settingOf(data) {
   return { folder, base, lambda, temperature };
 }
 
-/** The same for the game: cells as in the results of keyed noise, else 2.5 times the median top gap. */
+/** The same for the game: cells as in the results of keyed noise, else 2.5 times the median gap between the two largest logits. */
 export function gameOf(data) {
   const { folder, base, lambda, temperature } = settingOf(data);
   const keyed = data.runs.find((one) => one.folder === folder).defenses.dynanoise_keyed;

@@ -140,7 +140,7 @@ def audit_endpoint(
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
     provenance = Provenance(outputs.name, "as served", command)
-    pool, collect = outputs.pool(plan.seed), Gatherer()
+    pool, gatherer = outputs.pool(plan.seed), Gatherer()
     possible = find_feasible(pool, plan.attacks)
     budgets = tuple(sorted({1, queries.queries}))
     beside = AuditPlan(str(plan.configured), budgets, attacks=plan.attacks) if local else None
@@ -149,7 +149,7 @@ def audit_endpoint(
     results: list[Result] = []
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
-            audit = audit_pool(local.pool(plan.seed), beside, provenance, progress, collect)
+            audit = audit_pool(local.pool(plan.seed), beside, provenance, progress, gatherer)
             results += audit.results
         of_file = len(results)
         design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
@@ -163,7 +163,7 @@ def audit_endpoint(
                 single_model(budget, possible.attacks, knows_defense=configured is not None),
                 {"plain": replace(provenance, counts=design.counts)},
                 fprs=AuditPlan(fail_if=plan.fail_if).fprs,
-                collect=collect,
+                gatherer=gatherer,
                 progress=progress,
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
@@ -184,7 +184,7 @@ def audit_endpoint(
     )
     notes = (spent, *describe_outputs(server), *deviations, *agrees, *possible.needs.values())
     notes += tuple(each.sentence for each in outcomes)
-    return AuditReport(collect.evidence(results, notes), outcomes, deviations)
+    return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
 
 
 def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:

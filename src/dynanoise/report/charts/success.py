@@ -23,7 +23,7 @@ from dynanoise.report.charts.style import (
 )
 from dynanoise.report.document import Chart
 from dynanoise.report.summary import Summary
-from dynanoise.report.table import Row, make_table, number_cell
+from dynanoise.report.table import Column, Row, make_table, number_cell
 from dynanoise.report.wording.threats import budget
 
 
@@ -136,9 +136,13 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
         lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
         make_table(
             title,
-            ["method", "protocol", "attack", "balanced accuracy"],
+            [
+                "method",
+                Column("protocol", "left"),
+                Column("attack", "left"),
+                "balanced accuracy",
+            ],
             [[*texts, number_cell(metric)] for *texts, metric in rows],
-            left=(0, 1, 2),
         ),
     )
 

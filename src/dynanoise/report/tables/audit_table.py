@@ -1,4 +1,4 @@
-"""An audit of the user's models: the table of attacks, verdicts and utility."""
+"""Audits of the user's models: a table of attacks, and sentences on verdicts and utility."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dynanoise.attacks.title import title_of
 from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Result
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.summary import Summary, attack_title, chosen_attacks
-from dynanoise.report.table import Row, Table, make_table, number_cell
+from dynanoise.report.table import Column, Row, Table, make_table, number_cell
 
 AUDIT_CAPTION = (
-    "Success is balanced accuracy of the attack's decisions, 0.5 is chance; TPR is the share of "
+    "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
     "members found at a false positive rate. In brackets 95% intervals. The strongest attack is "
     "the attacker's own choice, made before it scores the target's records."
 )
@@ -67,21 +67,28 @@ def audit_table(results: Sequence[Result]) -> Table:
         results: of one audit.
     """
     attacks = _of_attacks(results)
-    rates = _rates(results)
+    tpr_names = _tpr_names(results)
     rows: list[Row] = [
         [
             result.method,
             str(result.threat.repeats),
             _title(result),
-            *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *rates)),
+            *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *tpr_names)),
         ]
         for result in attacks
     ]
-    tprs = [f"TPR at {_percent(name)} FPR" for name in rates]
-    headings = ["Outputs", "Queries", "Attack", "Success", "AUC", *tprs]
+    tprs = [f"TPR at {_percent(name)} FPR" for name in tpr_names]
+    headings = [
+        "Outputs",
+        Column("Query budget", short="Queries"),
+        Column("Attack", "left"),
+        Column("Balanced accuracy", short="Bal. acc."),
+        "AUC",
+        *tprs,
+    ]
     caption = f"{results[0].dataset}: {audit_subject(results[0])}"
     last = {index for index, result in enumerate(attacks) if result.attack == STRONGEST}
-    return replace(make_table(caption, headings, rows, left=(0, 2)), group_ends=frozenset(last))
+    return replace(make_table(caption, headings, rows), group_ends=frozenset(last))
 
 
 def audit_sentences(results: Sequence[Result]) -> list[str]:
@@ -94,7 +101,7 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
 
 
 def audit_verdicts(results: Sequence[Result]) -> list[str]:
-    """Write the strongest attack's success, a sentence for each kind of outputs and budget."""
+    """Write a sentence on the strongest attack for each kind of outputs and query budget."""
     sentences = []
     for result in results:
         if result.attack != STRONGEST:
@@ -102,13 +109,13 @@ def audit_verdicts(results: Sequence[Result]) -> list[str]:
         metrics = result.metrics
         tprs = [
             f"{with_interval(metrics[name])} of the members at {_percent(name)} false positives"
-            for name in _rates([result])
+            for name in _tpr_names([result])
         ]
         finds = f", and finds {' and '.join(tprs)}" if tprs else ""
         sentences.append(
             f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the strongest attack by "
-            f"the attacker's own choice, has success {with_interval(metrics['asr'])} (0.5 is "
-            f"chance) and AUC {with_interval(metrics['auc'])}{finds}. {_threat(result)}"
+            f"the attacker's own choice, has balanced accuracy {with_interval(metrics['asr'])} "
+            f"(0.5 is chance) and AUC {with_interval(metrics['auc'])}{finds}. {_threat(result)}"
         )
     return sentences
 
@@ -136,7 +143,7 @@ def _of_attacks(results: Iterable[Result]) -> list[Result]:
     return [result for result in results if result.attack is not None]
 
 
-def _rates(results: Sequence[Result]) -> list[str]:
+def _tpr_names(results: Sequence[Result]) -> list[str]:
     names = {name for row in _of_attacks(results) for name in row.metrics if name[:4] == "tpr@"}
     return sorted(names, key=lambda name: float(name[4:]))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.metrics.epsilon import epsilon_of_models
 from dynanoise.report.summary import Summary
-from dynanoise.report.table import Cell, Row, Table, make_table, number_cell
+from dynanoise.report.table import Cell, Column, Row, Table, make_table, number_cell
 
 TITLE = "Canaries, strongest attack"
 
@@ -42,8 +42,8 @@ def canary_table(summaries: Mapping[str, Summary]) -> Table:
         [result.protocol, result.method, *(_cell(result.metrics.get(name)) for name in names)]
         for result in results
     ]
-    headings = ["Protocol", "Method", *(_COLUMNS[name] for name in names)]
-    return make_table(TITLE, headings, rows, left=(0, 1))
+    headings = ["Protocol", Column("Method", "left"), *(_COLUMNS[name] for name in names)]
+    return make_table(TITLE, headings, rows)
 
 
 def canary_notes(summaries: Mapping[str, Summary]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dynanoise.core.result import Metric
 from dynanoise.report.numbers import change, rate
-from dynanoise.report.table import Row, Table, make_table, number_cell
+from dynanoise.report.table import Column, Row, Table, make_table, number_cell
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ def settings_table(settings: Sequence[MeasuredSetting], recommended: str | None)
         rows.append(
             [name, values, *gains, change(setting.drop), rate(setting.nll), rate(setting.ece)]
         )
-    headings = ["Name", "Setting", *protocols, "Acc. drop", "NLL", "ECE"]
+    headings = ["Name", Column("Setting", "left"), *protocols, "Acc. drop", "NLL", "ECE"]
     caption = "Worst-case MIDPUT by attacker, on records that the search did not use"
-    return make_table(caption, headings, rows, left=(0, 1))
+    return make_table(caption, headings, rows)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from dynanoise.core.result import Metric, Result
 from dynanoise.report.summary import summarise
-from dynanoise.report.table import Row, Table, make_table, number_cell
+from dynanoise.report.table import Column, Row, Table, make_table, number_cell
 
 _UTILITY = ("accuracy", "label_flips", "midput", "midput_leakage", "midput_worst_case")
 
@@ -33,5 +33,5 @@ def sweep_table(results: Sequence[Result]) -> Table:
             numbers: Row = [number_cell(Metric(values[index])) for values in spreads]
             rows.append([*name, str(seed), *numbers])
     columns = [f"{metric}_{attack}" for attack in summary.attacks for metric in ("asr", "auc")]
-    headings = ["method", "parameter", "value", "seed", *_UTILITY, *columns]
-    return make_table(f"{summary.results[0].preset}: a sweep", headings, rows, left=(0, 1))
+    headings = ["method", Column("parameter", "left"), "value", "seed", *_UTILITY, *columns]
+    return make_table(f"{summary.results[0].preset}: a sweep", headings, rows)

@@ -64,7 +64,7 @@ def split_ai(
     for number, mask in enumerate(members):
         rows, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (mask, ~mask))
         teacher = train(number, rows).eval()
-        divergence.check(
+        divergence.check_converged(
             f"sub-model {number}",
             loop.predict(teacher, inputs[rows]).numpy(),
             labels[rows].cpu().numpy(),

@@ -42,7 +42,7 @@ export function keyed({ root, model, weights, cellWidth }) {
   require(
     cellWidth >= TINY && Number.isFinite(cellWidth * FARTHEST),
     `cellWidth is ${shown(cellWidth)}.`,
-    "Use a finite number of logits above 0; 2 to 3 times the median top gap is a start.",
+    "Use a finite number above 0; start with 2 to 3 times the median gap between the two largest logits.",
   );
   return Object.freeze({ root: bytes, model, weights: weights.toLowerCase(), cellWidth });
 }
