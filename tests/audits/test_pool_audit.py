@@ -166,7 +166,7 @@ def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
     alone = run(models=1, records=400, tests=0)
     text = " ".join(alone.notes)
     assert "LiRA needs shadow models: give the outputs of several models" in text
-    assert "Accuracy is not measured: that takes test_logits or test_probs" in text
+    assert "Accuracy was not measured: give test_logits or test_probs" in text
     assert all(one.attack is not None for one in alone.results)
     several = run(models=8, records=200, tests=0)
     assert "Attack-P needs 20 records that no model was trained on" in " ".join(several.notes)

@@ -129,7 +129,11 @@ def test_a_repeatable_prediction_is_computed_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_repeatable_predictions_are_measured_once_for_all_budgets() -> None:
-    pools, rows, measurements = {"plain": made_up()}, controls(DynaNoise(4, 1, 10)), MeasurementCache()
+    pools, rows, measurements = (
+        {"plain": made_up()},
+        controls(DynaNoise(4, 1, 10)),
+        MeasurementCache(),
+    )
     steps: list[str] = []
     protocols = [replace(adaptive(q), attacks=ATTACKS) for q in (1, 4)]
     shared: dict[str, Any] = {"measurements": measurements}

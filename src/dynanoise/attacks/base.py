@@ -238,16 +238,16 @@ class FittedAttack:
     def _check_like(self, target: Observation, example: Observation) -> None:
         if target.classes != example.classes:
             raise InputError(
-                f"The target model's outputs have {target.classes} classes, those of the shadow models "
-                f"{example.classes}.",
+                f"The target model's outputs have {target.classes} classes, those of the shadow "
+                f"models {example.classes}.",
                 "Train shadow models with the target model's classes.",
             )
         if not self.attack.aligned:
             return
         if not np.array_equal(target.ids, example.ids):
             raise InputError(
-                f"{self.attack.title} compares outputs of the target and of shadow models on the same "
-                "records, and these shadow models were queried with other records.",
+                f"{self.attack.title} compares outputs of the target and of shadow models on the "
+                "same records, and these shadow models were queried with other records.",
                 "Query all models with the same records, in the same order.",
             )
         inputs = [outputs.log_probs.shape[1] for outputs in (target, example)]

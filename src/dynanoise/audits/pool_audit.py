@@ -182,8 +182,8 @@ def _notes(pool: Pool) -> list[str]:
     notes = []
     if len(pool.test.labels) == 0:
         notes.append(
-            "Accuracy is not measured: that takes test_logits or test_probs, with "
-            "test_labels, of records that no model was trained on."
+            "Accuracy was not measured: give test_logits or test_probs, with test_labels, of "
+            "records that no model was trained on."
         )
     unknown = int((pool.records.use < 0).sum())
     if unknown:

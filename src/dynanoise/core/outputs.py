@@ -231,7 +231,7 @@ class Pool:
         """M."""
         return self.records.models
 
-    def first(self, models: int) -> Pool:
+    def take_first(self, models: int) -> Pool:
         """Take the pool of the first ``models`` models."""
         if models == self.models:
             return self

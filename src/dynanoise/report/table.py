@@ -139,9 +139,7 @@ def make_table(
         InputError: if a row has more or fewer cells than there are headings.
     """
     columns = tuple(
-        Column(heading, "right" if index else "left")
-        if isinstance(heading, str)
-        else heading
+        Column(heading, "right" if index else "left") if isinstance(heading, str) else heading
         for index, heading in enumerate(headings)
     )
     cells = (tuple(Cell(cell) if isinstance(cell, str) else cell for cell in row) for row in rows)

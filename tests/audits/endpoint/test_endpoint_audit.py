@@ -309,7 +309,10 @@ def test_which_output_is_asked_for(trained: Trained) -> None:
         (["{url}", "--budget", "0"], "The budget is 0."),
         (["{url}", "--budget", "100"], "queries are enough for"),
         (["{url}", "--queries", "0"], "A query budget is 0."),
-        (["{url}", "--queries", "2", "--queries", "4"], "With --url give only one --queries above 1."),
+        (
+            ["{url}", "--queries", "2", "--queries", "4"],
+            "With --url give only one --queries above 1.",
+        ),
         (["{url}", "--api-key", "alice.hunter2"], "--api-key is no reference to a key."),
         (["{url}", "--api-key", "env:NOWHERE"], "The secret env:NOWHERE is not set."),
         (["{url}", "--defense", "dynanoise"], "With --url it is the defense.yaml"),

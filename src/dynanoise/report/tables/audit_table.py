@@ -78,7 +78,7 @@ def audit_table(results: Sequence[Result]) -> Table:
         for result in attacks
     ]
     tprs = [f"TPR at {_percent(name)} FPR" for name in tpr_names]
-    headings = [
+    headings: list[str | Column] = [
         "Outputs",
         Column("Query budget", short="Queries"),
         Column("Attack", "left"),

@@ -42,7 +42,11 @@ def canary_table(summaries: Mapping[str, Summary]) -> Table:
         [result.protocol, result.method, *(_cell(result.metrics.get(name)) for name in names)]
         for result in results
     ]
-    headings = ["Protocol", Column("Method", "left"), *(_COLUMNS[name] for name in names)]
+    headings: list[str | Column] = [
+        "Protocol",
+        Column("Method", "left"),
+        *(_COLUMNS[name] for name in names),
+    ]
     return make_table(TITLE, headings, rows)
 
 

@@ -57,6 +57,13 @@ def settings_table(settings: Sequence[MeasuredSetting], recommended: str | None)
         rows.append(
             [name, values, *gains, change(setting.drop), rate(setting.nll), rate(setting.ece)]
         )
-    headings = ["Name", Column("Setting", "left"), *protocols, "Acc. drop", "NLL", "ECE"]
+    headings: list[str | Column] = [
+        "Name",
+        Column("Setting", "left"),
+        *protocols,
+        "Acc. drop",
+        "NLL",
+        "ECE",
+    ]
     caption = "Worst-case MIDPUT by attacker, on records that the search did not use"
     return make_table(caption, headings, rows)

@@ -33,5 +33,12 @@ def sweep_table(results: Sequence[Result]) -> Table:
             numbers: Row = [number_cell(Metric(values[index])) for values in spreads]
             rows.append([*name, str(seed), *numbers])
     columns = [f"{metric}_{attack}" for attack in summary.attacks for metric in ("asr", "auc")]
-    headings = ["method", Column("parameter", "left"), "value", "seed", *_UTILITY, *columns]
+    headings: list[str | Column] = [
+        "method",
+        Column("parameter", "left"),
+        "value",
+        "seed",
+        *_UTILITY,
+        *columns,
+    ]
     return make_table(f"{summary.results[0].preset}: a sweep", headings, rows)
