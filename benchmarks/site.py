@@ -21,7 +21,7 @@ from typing import Any
 
 from dynanoise.core.files import write_json
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.web.server import server
+from dynanoise.web.server import make_server
 
 FRAMES = """seconds => new Promise(done => {
     const times = [];
@@ -41,19 +41,19 @@ LOADED = """() => ({
 
 
 def visit(browser: Any, address: str, seconds: float) -> dict[str, Any]:
-    """One visit: what was loaded and when it was painted, then frames of the live picture."""
+    """Visit the page once: bytes, time of the first paint, and frames of the live picture."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     page.goto(address)
     page.wait_for_selector("html[data-ready]", state="attached")
     ready = page.evaluate("() => performance.now()")
-    found: dict[str, Any] = page.evaluate(LOADED)
+    loaded: dict[str, Any] = page.evaluate(LOADED)
     page.wait_for_timeout(500)
     times = page.evaluate(FRAMES, seconds)
     gaps = sorted(b - a for a, b in pairwise(times))
     context.close()
     return {
-        **found,
+        **loaded,
         "ready_ms": ready,
         "frames_per_second": 1000 * len(gaps) / (times[-1] - times[0]),
         "frame_ms_95%": gaps[int(0.95 * len(gaps))],
@@ -61,39 +61,39 @@ def visit(browser: Any, address: str, seconds: float) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Visits the page and writes medians."""
+    """Visit the page several times and write medians."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/site.json"))
     parser.add_argument("--visits", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3, help="of frames, each visit")
-    chosen = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     from playwright.sync_api import sync_playwright
 
     load = round(os.getloadavg()[0], 1)
-    with server(0) as running, sync_playwright() as started:
+    with make_server(0) as running, sync_playwright() as started:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         browser = started.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         address = f"http://127.0.0.1:{running.server_port}/"
-        visits = [visit(browser, address, chosen.seconds) for _ in range(chosen.visits)]
+        visits = [visit(browser, address, options.seconds) for _ in range(options.visits)]
         version = browser.version
         browser.close()
         running.shutdown()
     medians = {
-        name: round(statistics.median(one[name] for one in visits if one[name] is not None), 1)
+        name: round(statistics.median(v[name] for v in visits if v[name] is not None), 1)
         for name in visits[0]
     }
-    found = {
-        "command": f"python benchmarks/site.py --visits {chosen.visits} "
-        f"--seconds {chosen.seconds:g}",
+    result = {
+        "command": f"python benchmarks/site.py --visits {options.visits} "
+        f"--seconds {options.seconds:g}",
         "versions": {**versions(), "chromium": version},
         "hardware": hardware(),
         "load_before": load,
         "medians": medians,
     }
-    write_json(chosen.out, found)
-    sys.stdout.write(f"{medians}\nWrote {chosen.out}.\n")
+    write_json(options.out, result)
+    sys.stdout.write(f"{medians}\nWrote {options.out}.\n")
 
 
 if __name__ == "__main__":

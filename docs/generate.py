@@ -313,7 +313,7 @@ def cli_page() -> str:
 
 
 def _help(command: list[str]) -> str:
-    done = subprocess.run(  # noqa: S603
+    process = subprocess.run(  # noqa: S603
         [sys.executable, "-m", "dynanoise", *command, "--help"],
         capture_output=True,
         text=True,
@@ -326,7 +326,7 @@ def _help(command: list[str]) -> str:
             "PYTHONPATH": str(ROOT / "src"),  # of this checkout, whatever is installed
         },
     )
-    return "\n".join(line.rstrip() for line in done.stdout.strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in process.stdout.strip("\n").splitlines())
 
 
 PAGES = {

@@ -20,6 +20,14 @@ from typing import NamedTuple
 ROOT = Path(__file__).parent.parent
 
 CLEAN = (
+    "benchmarks/site.py",
+    "docs/generate.py",
+    "docs/report.md",
+    "docs/site.md",
+    "src/dynanoise/core/evidence.py",
+    "src/dynanoise/core/result.py",
+    "src/dynanoise/report",
+    "src/dynanoise/web",
     "benchmarks/accuracy.py",
     "benchmarks/cluster.py",
     "benchmarks/gateway.py",

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from dynanoise.web.server import server
+from dynanoise.web.server import make_server
 
 
 @contextmanager
 def served() -> Iterator[str]:
     """The page's address while it is served."""
-    with server(0) as running:
+    with make_server(0) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_port}/"

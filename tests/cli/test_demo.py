@@ -14,18 +14,18 @@ from typer.testing import CliRunner
 
 from docs.generate import ROOT
 from dynanoise.cli import app
-from dynanoise.web.server import contents
+from dynanoise.web.server import read_page
 
 
 def test_the_files_can_be_written(tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["demo", "--out", str(tmp_path / "site")])
-    assert done.exit_code == 0 and f"Wrote {len(contents())} files" in done.stderr
+    assert done.exit_code == 0 and f"Wrote {len(read_page())} files" in done.stderr
     written = {
         path.relative_to(tmp_path / "site").as_posix(): path.read_bytes()
         for path in (tmp_path / "site").rglob("*")
         if path.is_file()
     }
-    assert written == contents()
+    assert written == read_page()
 
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

@@ -13,14 +13,14 @@ import pytest
 
 from docs.generate import ROOT
 from dynanoise.core.errors import InputError
-from dynanoise.web.server import HOST, contents, server
+from dynanoise.web.server import HOST, make_server, read_page
 
 SITE = ROOT / "src" / "dynanoise" / "web"
 
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    with server(0) as running:
+    with make_server(0) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield running.server_port
@@ -85,7 +85,7 @@ def test_a_visitor_who_leaves_midway_is_no_event(
 
 
 def test_it_listens_on_this_machine_alone() -> None:
-    with server(0) as running:
+    with make_server(0) as running:
         assert running.server_address[0] == "127.0.0.1"
 
 
@@ -93,12 +93,12 @@ def test_a_port_that_is_taken_is_an_error_with_a_remedy() -> None:
     with socket.socket() as taken:
         taken.bind((HOST, 0))
         taken.listen()
-        with pytest.raises(InputError, match=r"cannot be had .* --port 0"):
-            server(taken.getsockname()[1])
+        with pytest.raises(InputError, match=r"cannot be opened .* --port 0"):
+            make_server(taken.getsockname()[1])
 
 
 def test_the_page_names_no_file_that_is_not_there_and_no_other_host() -> None:
-    pages = contents()
+    pages = read_page()
     assert sum(map(len, pages.values())) < 500_000
     for name, content in pages.items():
         text = content.decode()

@@ -37,7 +37,7 @@ def demo(
     if out is not None:
         _write(out)
         return
-    with server.server(port) as running:
+    with server.make_server(port) as running:
         address = f"http://{server.HOST}:{running.server_port}/"
         typer.echo(f"The page is at {address} (Ctrl-C ends it).")
         if browser:
@@ -52,7 +52,7 @@ def _write(folder: Path) -> None:
     from dynanoise.core.files import write_atomically
     from dynanoise.web import server
 
-    pages = server.contents()
+    pages = server.read_page()
     try:
         for name, content in pages.items():
             path = folder / name

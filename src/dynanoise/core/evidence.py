@@ -1,7 +1,7 @@
-"""What stands behind results: curves, histograms and sampled rows; no computation.
+"""Evidence behind results: curves, histograms and sampled rows; no computation.
 
-Records hold a number an attack. What a picture needs beside them is kept here, small enough to be
-committed: a report is made again from files, without training anything.
+A result holds numbers. The data of charts are kept beside them, small enough to be committed, so
+that a report is made again from files, without training anything.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class AttackSample:
-    """How one attack did on one method under one protocol.
+    """Curve, histograms and sampled scores of one attack on one method under one protocol.
 
     Attributes:
         protocol, method, attack: names, as in results.
         fpr, tpr: float64 [P], points of the ROC of all pairs of model and record, thinned for
             logarithmic axes; FPR of at least one false positive, non-decreasing.
-        non_members: pairs behind the FPR.
-        edges: float64 [B + 1], of the histograms; the same for all methods.
-        members, others: int64 [B], scores of members and of non-members in each bin; what lies
-            beyond the edges is in the outermost bins.
-        scores: float32 [R] of the sampled rows, larger = member; NaN where the pool lacks the model
-            or the record had no shadows.
+        non_members: number of pairs behind the FPR.
+        edges: float64 [B + 1], edges of the histograms; the same for all methods.
+        members, others: int64 [B], counts of members' and of non-members' scores in each bin; the
+            outermost bins hold the scores beyond the edges.
+        scores: float32 [R], scores of the sampled rows, larger = member; NaN where the pool lacks
+            the model or the record had no shadow models.
     """
 
     protocol: str
@@ -50,13 +50,13 @@ class AttackSample:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Confidence and accuracy of a method's answers about test data, over all its models.
+    """Confidence and accuracy of a method's outputs for test data, over all its models.
 
     Attributes:
         method: its name.
-        count: int64 [B], answers in each bin of confidence; the bins are of equal width in 0..1.
+        count: int64 [B], outputs in each bin of confidence; the bins are of equal width in 0..1.
         confidence: float64 [B], sum of their largest entries.
-        right: float64 [B], how many of them are right.
+        right: float64 [B], number of correct labels among them.
     """
 
     method: str
@@ -67,18 +67,18 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class Risk:
-    """How often the attacker's choice of attack was right about each record, over the models.
+    """Success of the strongest attack on each record, over the models.
 
-    A record's success is the mean of two shares: of the models trained on it, how many were told
-    so, and of the others likewise; 0.5 is guessing.
+    A record's success is the mean of two shares: the models trained on it for which the attack
+    calls it a member, and the others for which it calls it a non-member; 0.5 is guessing.
 
     Attributes:
         protocol, method: names, as in results.
-        models: of the pool.
+        models: number of models in the pool.
         counts: int64 [B], records by success, in bins of equal width in 0..1.
         expected: float64 [B], the same if the attack were as good at every record as at all.
         ids, labels: int64 [T], the records with the greatest success, falling.
-        success: float64 [T], of these.
+        success: float64 [T], their success.
     """
 
     protocol: str
@@ -93,13 +93,13 @@ class Risk:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Pairs of a model and a record that were drawn to be kept, the same for all methods.
+    """Sampled pairs of a model and a record, the same for all methods.
 
     Attributes:
         models: int64 [R], position of the model in the pool.
-        ids, labels: int64 [R], of the record.
-        members: bool [R], whether that model was trained on it.
-        logits: by recipe, float32 [R, K], undefended; NaN where a recipe has fewer models.
+        ids, labels: int64 [R], id and true class of the record.
+        members: bool [R], True if that model was trained on it.
+        logits: undefended logits by recipe, float32 [R, K]; NaN where a recipe has fewer models.
     """
 
     models: Int64
@@ -111,13 +111,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """Records, and what stands behind them where it was kept.
+    """The results of a run, with curves, histograms and samples where they were kept.
 
     Attributes:
-        results: of all protocols of one run.
-        attacks, reliability, risks: of protocols over a pool; empty without one.
-        rows: None without a pool.
-        notes: what else there is to say, in sentences: what could not be measured, for example.
+        results: those of all protocols.
+        attacks, reliability, risks: evidence of protocols over a pool; empty without one.
+        rows: sampled rows; None without a pool.
+        notes: further sentences, such as the attacks that could not be run and why.
 
     Raises:
         InputError: without results.
@@ -135,5 +135,6 @@ class Evidence:
             raise InputError("There are no results.", "Pass those of one run.")
 
     def attacks_on(self, protocol: str, method: str) -> list[AttackSample]:
-        """In the order of the protocol; none where it was not run."""
-        return [one for one in self.attacks if (one.protocol, one.method) == (protocol, method)]
+        """Samples of a method's attacks under a protocol, in its order; empty if it was not run."""
+        pair = protocol, method
+        return [sample for sample in self.attacks if (sample.protocol, sample.method) == pair]

@@ -23,7 +23,7 @@ from dynanoise.report.document import (
     Section,
     Text,
 )
-from dynanoise.report.summary import Summary
+from dynanoise.report.summary import Summary, method_names
 from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table, number_cell
 from dynanoise.report.tables import audit_table, canary_table
 from dynanoise.report.tables.comparison import comparison_table
@@ -77,7 +77,7 @@ def build_report(evidence: Evidence) -> Document:
     Charts of what was not measured are left out, and a sentence says so.
 
     Args:
-        evidence: of one run; results alone give a report without curves and histograms.
+        evidence: that of one run; results alone give a report without curves and histograms.
 
     Returns:
         A document for `render_html` and `render_markdown`. Nothing is drawn yet.
@@ -94,8 +94,8 @@ def build_report(evidence: Evidence) -> Document:
     else:
         summaries = rank_protocols(results)
         title = f"Membership inference on {results[0].preset}, {results[0].model}"
-        names = ", ".join(f"{name} ({budget(one.threat)})" for name, one in summaries.items())
-        subtitle = f"Protocols: {names}"
+        names = [f"{name} ({budget(summary.threat)})" for name, summary in summaries.items()]
+        subtitle = f"Protocols: {', '.join(names)}"
         sections = _BENCHMARK
     version = f"DynaNoise {results[0].versions.get('dynanoise', '')}".strip()
     run = _Run(evidence, summaries)
@@ -111,15 +111,14 @@ class _Run:
     """One run's evidence with the summaries and names that its sections share.
 
     Args:
-        evidence: of one run.
-        summaries: of its results, by protocol; those of audits may lack utility.
+        evidence: that of one run.
+        summaries: its results by protocol; those of audits may lack utility.
     """
 
     def __init__(self, evidence: Evidence, summaries: Mapping[str, Summary]) -> None:
         self.evidence, self.results, self.summaries = evidence, evidence.results, summaries
         self.pools = honest(summaries)
-        names = dict.fromkeys(name for one in summaries.values() for name in one.methods)
-        self.methods = list(names)
+        self.methods = method_names(summaries.values())
         self.baseline = self.methods[0]
 
     def largest_budget(self) -> tuple[str, Summary]:
@@ -133,29 +132,29 @@ class _Run:
 
 
 def _verdict(run: _Run) -> Iterator[Section]:
-    text = verdict(run.summaries)
-    blocks: list[Block] = [Text(text.warning, "warning")] if text.warning else []
-    blocks.append(Heading("What leaks"))
-    blocks += [
-        Text(leak, "" if index else "lead", led=True) for index, leak in enumerate(text.leaks)
-    ]
-    blocks += [Heading("To whom"), Bullets(tuple((one, "") for one in text.attackers))]
-    blocks += [Heading("What it would cost to fix"), Text(text.best, "note")]
-    if text.defenses:
-        blocks.append(Bullets(tuple(text.defenses.values())))
+    words = verdict(run.summaries)
+    blocks: list[Block] = [Text(words.warning, "warning")] if words.warning else []
+    blocks += [Heading("What leaks"), *_leaks(words.leaks)]
+    blocks += _list("To whom", words.attackers)
+    blocks += [Heading("What it would cost to fix"), Text(words.best, "note")]
+    if words.defenses:
+        blocks.append(Bullets(tuple(words.defenses.values())))
     blocks.append(Text(NET_GAIN_NOTE, "faint"))
-    blocks += [Heading("What this does not cover"), Text(text.scope)]
+    blocks += [Heading("What this does not cover"), Text(words.scope)]
     yield Section("verdict", "Verdict", tuple(blocks), brief=True)
 
 
 def _audit_verdict(run: _Run) -> Iterator[Section]:
-    verdicts = audit_table.audit_verdicts(run.results)
-    blocks: list[Block] = [Heading("What leaks")]
-    blocks += [Text(one, "" if index else "lead", led=True) for index, one in enumerate(verdicts)]
+    blocks: list[Block] = [Heading("What leaks"), *_leaks(audit_table.audit_verdicts(run.results))]
     blocks += _list("What outputs are worth", audit_table.audit_utilities(run.results))
     blocks += [Heading("What this does not cover"), Text(audit_table.OUT_OF_SCOPE)]
     blocks += _list("Notes", run.evidence.notes)
     yield Section("verdict", "Verdict", tuple(blocks), brief=True)
+
+
+def _leaks(sentences: Sequence[str]) -> list[Text]:
+    """Paragraphs, the first of them large."""
+    return [Text(text, "" if index else "lead", led=True) for index, text in enumerate(sentences)]
 
 
 def _list(heading: str, sentences: Sequence[str]) -> list[Block]:
@@ -218,7 +217,7 @@ def _by_method(run: _Run) -> Iterator[Section]:
     # The attack that its owner expects most of, undefended.
     attack = max(names, key=lambda name: summary.spread(run.baseline, name, "asr").mean)
     before = run.sample(protocol, run.baseline, attack)
-    calibrated = {one.method: one for one in run.evidence.reliability}
+    calibrated = {reliability.method: reliability for reliability in run.evidence.reliability}
     blocks: list[Block] = [
         Text(
             f"ROC curves are those of an attacker with {budget(summary.threat)}. Histograms show "
@@ -235,9 +234,9 @@ def _by_method(run: _Run) -> Iterator[Section]:
             continue
         panels = {"undefended": before}
         if method != run.baseline:
-            for name, one in run.pools.items():
+            for name, pool in run.pools.items():
                 sample = run.sample(name, method, attack)
-                panels |= {} if sample is None else {f"{method}, {budget(one.threat)}": sample}
+                panels |= {} if sample is None else {f"{method}, {budget(pool.threat)}": sample}
         charts = [attacks_roc_chart(samples, method), score_chart(panels, method)]
         charts += [reliability_chart(calibrated[method])] if method in calibrated else []
         blocks.append(Figures(tuple(charts), small=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -144,7 +144,7 @@ def summarise(results: Sequence[Result]) -> Summary:
     """Put the results of one preset and protocol together.
 
     Args:
-        results: of every method, attack and seed of a run, in any order.
+        results: those of every method, attack and seed of a run, in any order.
 
     Raises:
         InputError: if there are none, if they are of several presets or protocols, if some are
@@ -192,6 +192,11 @@ def summarise(results: Sequence[Result]) -> Summary:
             )
     ordered = tuple(sorted(results, key=lambda result: result.seed))
     return Summary(ordered, methods, general, seeds, tuple(sorted(on_cells)))
+
+
+def method_names(summaries: Iterable[Summary]) -> list[str]:
+    """Names of all methods of some protocols, in the order of their first appearance."""
+    return list(dict.fromkeys(name for summary in summaries for name in summary.methods))
 
 
 def by_protocol(results: Sequence[Result]) -> dict[str, Summary]:

@@ -37,7 +37,7 @@ UTILITY = (
 ATTACK = ("asr", "auc", "tpr@0.001", "tpr@0.01")
 
 DECIMALS = 3
-"""As in the tables of the documentation."""
+"""Decimals of a number, the same in the tables of the documentation."""
 
 
 def data_json(results: Path, citation: Path) -> str:
@@ -199,7 +199,7 @@ def citation_of(path: Path) -> dict[str, Any]:
     key = f"{authors[0][1].lower()}{paper['year']}dynanoise"
     fields = {
         "title": f"{{{paper['title']}}}",
-        "author": " and ".join(f"{family}, {given}" for given, family in authors),
+        "author": " and ".join(f"{family}, {first}" for first, family in authors),
         "journal": paper["journal"],
         "year": str(paper["year"]),
         "eprint": arxiv,

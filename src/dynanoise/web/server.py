@@ -21,11 +21,17 @@ _TYPES = {
     ".json": "application/json",
     ".svg": "image/svg+xml",
 }
-"""The kinds of files that belong to the page; a system's own table may lack or change some."""
+"""Media types of the page's files by ending; a system's own table may lack or change some."""
 
 
 def page_files(folder: Path) -> Iterator[Path]:
-    """What belongs to the page, relative to its folder, in order: no Python, nothing hidden.
+    """List the files of the page, relative to its folder, in order; Python files are left out.
+
+    Args:
+        folder: the folder of the page.
+
+    Yields:
+        Paths relative to ``folder``.
 
     >>> names = {path.as_posix() for path in page_files(Path(__file__).parent)}
     >>> {"index.html", "data.json", "lib/roc.js"} <= names, "serve.py" in names
@@ -36,14 +42,14 @@ def page_files(folder: Path) -> Iterator[Path]:
             yield path.relative_to(folder)
 
 
-def contents() -> dict[str, bytes]:
-    """The page's files by name: what `make site` writes and `dynanoise demo` serves."""
+def read_page() -> dict[str, bytes]:
+    """Read the page's files, by name: `make site` writes them, `dynanoise demo` serves them."""
     with as_file(files("dynanoise.web")) as folder:
         return {path.as_posix(): (folder / path).read_bytes() for path in page_files(folder)}
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    """Answers GET and HEAD with files that were read beforehand; there is no path to climb."""
+    """Handler of GET and HEAD with files that were read beforehand, so no path leads elsewhere."""
 
     protocol_version = "HTTP/1.1"
 
@@ -75,33 +81,33 @@ class _Handler(SimpleHTTPRequestHandler):
         return content
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Nobody's visits are written anywhere."""
+        """Write nothing: visits are not logged."""
 
 
 class _Server(ThreadingHTTPServer):
-    """A server to which a visitor who leaves is no error."""
+    """A server that takes closed connections for granted."""
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that closes a page drops its connections; anything else is a bug, and said."""
+        """Print errors, but for connections that a browser drops when it closes a page."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
 
-def server(port: int) -> ThreadingHTTPServer:
-    """A server of the page on 127.0.0.1 that answers once `serve_forever` is called.
+def make_server(port: int) -> ThreadingHTTPServer:
+    """Make a server of the page on 127.0.0.1; it answers once `serve_forever` is called.
 
     Args:
         port: 0..65535; 0 takes any that is free, see the result's ``server_port``.
 
     Raises:
-        InputError: if the port cannot be had.
+        InputError: if the port cannot be opened.
     """
-    handler = partial(_Handler, contents())
+    handler = partial(_Handler, read_page())
     try:
         return _Server((HOST, port), handler)
     except (OSError, OverflowError) as error:
         why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"Port {port} of {HOST} cannot be had ({why}).",
+            f"Port {port} of {HOST} cannot be opened ({why}).",
             "Name another with --port, or --port 0 for any that is free.",
         ) from error

@@ -25,7 +25,7 @@ def sweep_plot(results: Sequence[Result]) -> bytes:
     """Draw attack success, accuracy and MIDPUT against the parameter, with 95% intervals.
 
     Args:
-        results: of `dynanoise.benchmark.sweep`.
+        results: those of `dynanoise.benchmark.sweep`.
 
     Returns:
         An SVG file, see `style.svg`.

@@ -25,7 +25,7 @@ class SearchPoints:
         cells: cells without noise, from the finest on.
         floor: the label with its accuracy.
         plain: negative log-likelihood of the undefended model.
-        limit: of the negative log-likelihood.
+        limit: the greatest negative log-likelihood allowed.
         queries: the attacker's budget.
         settings: the best ones, measured on other records.
         recommended: name of the recommended one; None if there is none.

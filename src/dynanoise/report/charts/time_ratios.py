@@ -127,7 +127,7 @@ def time_span(times: Times) -> tuple[float, float]:
     """The ends of the axis: every value, with room for the numbers beside the points."""
     names = [f"ratio_batch_{batch}" for batch in times.batches]
     ratios = [times.metric(method, name) for method in times.methods for name in names]
-    values = [value for one in ratios for value in (one.value, one.low, one.high) if value]
+    values = [value for time in ratios for value in (time.value, time.low, time.high) if value]
     values += [PUBLISHED[name] for name in times.methods if name in PUBLISHED]
     low, high = min(values), max(*values, 2.0)
     length = high / low

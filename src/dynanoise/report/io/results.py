@@ -40,7 +40,7 @@ def from_json(text: str, name: str = "the text") -> list[Result]:
 
     Args:
         text: JSON.
-        name: of the text in messages.
+        name: name of the text in messages.
 
     Raises:
         ResultsFileError: if it is not such a text.

@@ -40,8 +40,8 @@ def encode_run(results: Sequence[Result], evidence: Evidence | None = None) -> d
     """Encode the files of a run: results.json, and samples.npz if samples were kept.
 
     Args:
-        results: of the run.
-        evidence: of the same run; None for results alone.
+        results: all of a run.
+        evidence: that of the same run; None for results alone.
 
     Returns:
         Contents by file name. The same results and evidence give the same bytes.

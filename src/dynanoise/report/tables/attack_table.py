@@ -15,8 +15,8 @@ def attack_tables(results: Sequence[Result], metric: str) -> list[Table]:
     """Tabulate one metric of every attack.
 
     Args:
-        results: of one preset.
-        metric: of attacks, such as "auc" or "tpr@0.001".
+        results: those of one preset.
+        metric: name of a metric of attacks, such as "auc" or "tpr@0.001".
 
     Returns:
         A table for each protocol, methods in rows. A cell is empty where an attack was not run on
@@ -27,10 +27,10 @@ def attack_tables(results: Sequence[Result], metric: str) -> list[Table]:
     """
     names = dict.fromkeys(name for result in results if result.attack for name in result.metrics)
     # The counts of chosen attacks belong to the strongest alone, and measure no success.
-    known = [name for name in names if not name.startswith("chosen ")]
-    if metric not in known:
+    metrics = [name for name in names if not name.startswith("chosen ")]
+    if metric not in metrics:
         raise UnknownNameError(
-            f"No attack was measured by {metric!r}.", f"Known: {', '.join(known)}."
+            f"No attack was measured by {metric!r}.", f"Known: {', '.join(metrics)}."
         )
     return [
         _table(f"{protocol}: {metric}", summary, metric)

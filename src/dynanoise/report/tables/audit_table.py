@@ -64,7 +64,7 @@ def audit_table(results: Sequence[Result]) -> Table:
     """Tabulate every attack; the strongest of each kind of outputs and query budget comes last.
 
     Args:
-        results: of one audit.
+        results: those of one audit.
     """
     attacks = _of_attacks(results)
     tpr_names = _tpr_names(results)
@@ -95,7 +95,7 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
     """Write verdicts, utility, and the attackers that the audit does not cover.
 
     Args:
-        results: of one audit.
+        results: those of one audit.
     """
     return [*audit_verdicts(results), *audit_utilities(results), OUT_OF_SCOPE]
 

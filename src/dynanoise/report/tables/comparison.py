@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from dynanoise.core.result import Metric
 from dynanoise.report.numbers import change
-from dynanoise.report.summary import Summary
+from dynanoise.report.summary import Summary, method_names
 from dynanoise.report.table import MISSING, Row, Table, make_table, number_cell
 from dynanoise.report.wording import threats
 
@@ -27,10 +27,10 @@ def comparison_table(summaries: Mapping[str, Summary], *, accuracy: bool = True)
     for name in summaries:
         headings += [f"{name}: strongest", "MIDPUT", "worst"]
     rows: list[Row] = []
-    for method in _methods(summaries):
+    for method in method_names(summaries.values()):
         row: Row = [method]
         if accuracy:
-            first = next(one for one in summaries.values() if method in one.methods)
+            first = next(s for s in summaries.values() if method in s.methods)
             row.append(f"{first.spread(method, None, 'accuracy').mean:.3f}")
         for summary in summaries.values():
             row += _cells(summary, method)
@@ -41,10 +41,6 @@ def comparison_table(summaries: Mapping[str, Summary], *, accuracy: bool = True)
         return table
     parts = ({name: summary} for name, summary in summaries.items())
     return replace(table, narrow=tuple(comparison_table(part, accuracy=accuracy) for part in parts))
-
-
-def _methods(summaries: Mapping[str, Summary]) -> list[str]:
-    return list(dict.fromkeys(name for one in summaries.values() for name in one.methods))
 
 
 def _cells(summary: Summary, method: str) -> Row:
@@ -72,7 +68,7 @@ def comparison_notes(summaries: Mapping[str, Summary]) -> list[str]:
         threat, counts = summary.threat, summary.results[0].counts
         knows, queries = threats.knowledge(threat), threats.queries(threat)
         if threat.knows_defense and "models" in counts:
-            others = {one.counts["models"] for one in summary.results} - {counts["models"]}
+            others = {row.counts["models"] for row in summary.results} - {counts["models"]}
             some = f" ({', '.join(map(str, sorted(others)))} for some)" if others else ""
             sentences.append(
                 f"{name}: the attacker {knows}, {queries}, has {threats.shadow_models(threat)}, "
@@ -86,10 +82,10 @@ def comparison_notes(summaries: Mapping[str, Summary]) -> list[str]:
                 f"{name}: the attacker {knows}{models} and {queries}; the strongest of its "
                 f"{len(summary.attacks)} attacks in hindsight."
             )
-    without_keys = [one for one in summaries.values() if not one.threat.key_known]
+    without_keys = [summary for summary in summaries.values() if not summary.threat.key_known]
     absent = [
         name
-        for name in _methods(summaries)
+        for name in method_names(summaries.values())
         if any(name not in summary.methods for summary in without_keys)
     ]
     if absent:

@@ -39,14 +39,14 @@ _NAMES = {
 }
 
 _CONTROLS = ("temperature", "static", "dynanoise")
-"""Methods that are no peers of DynaNoise: itself and its parts."""
+"""DynaNoise and its parts, which are not its peers."""
 
 
 def paper_table(summary: Summary, beside: Published | None = None) -> Table:
     """Tabulate accuracy, each attack's success and MIDPUT of every method.
 
     Args:
-        summary: of one protocol.
+        summary: results of one protocol.
         beside: published values to stand in brackets below ours; None for none.
 
     Returns:

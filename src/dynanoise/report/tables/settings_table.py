@@ -15,7 +15,7 @@ class MeasuredSetting:
     """One of the best settings, measured on records that the search did not use.
 
     Attributes:
-        name: as in the results.
+        name: the method's name in results.
         parameters: values by short names.
         gains: worst-case MIDPUT by protocol.
         drop: fall of accuracy.

@@ -15,7 +15,7 @@ def sweep_table(results: Sequence[Result]) -> Table:
     """Tabulate a sweep, one row for each method and seed.
 
     Args:
-        results: of `dynanoise.benchmark.sweep`.
+        results: those of `dynanoise.benchmark.sweep`.
 
     Returns:
         Columns ``method`` ("none" or "dynanoise"), ``parameter`` and its ``value`` (empty for

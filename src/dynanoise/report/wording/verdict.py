@@ -12,7 +12,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.result import OVERHEAD, STRONGEST, Metric, Result
 from dynanoise.report import numbers
 from dynanoise.report.numbers import change
-from dynanoise.report.summary import Summary, by_protocol
+from dynanoise.report.summary import Summary, by_protocol, method_names
 from dynanoise.report.wording import threats
 from dynanoise.report.wording.threats import budget, under
 
@@ -74,14 +74,14 @@ def rank_protocols(results: Sequence[Result]) -> dict[str, Summary]:
 
 def honest(summaries: Mapping[str, Summary]) -> dict[str, Summary]:
     """Select protocols whose attacker knows the defense and has models like the target."""
-    return {name: one for name, one in summaries.items() if threats.honest(one.threat)}
+    return {name: s for name, s in summaries.items() if threats.honest(s.threat)}
 
 
 def verdict(summaries: Mapping[str, Summary]) -> Verdict:
     """Write the verdict of summaries as `rank_protocols` orders them."""
     main = honest(summaries) or dict(summaries)
     baseline = next(iter(summaries.values())).methods[0]
-    methods = dict.fromkeys(name for summary in summaries.values() for name in summary.methods)
+    methods = method_names(summaries.values())
     defenses = {name: _defense(name, main, baseline) for name in methods if name != baseline}
     leaks = _merged([(_leak(summary, baseline), summary) for summary in main.values()])
     leaks += [_other(summary, baseline) for name, summary in summaries.items() if name not in main]
@@ -96,7 +96,7 @@ def verdict(summaries: Mapping[str, Summary]) -> Verdict:
 def _warning(summaries: Mapping[str, Summary]) -> str:
     if honest(summaries):
         return ""
-    attackers = dict.fromkeys(threats.attacker(one.threat) for one in summaries.values())
+    attackers = dict.fromkeys(threats.attacker(summary.threat) for summary in summaries.values())
     return (
         f"The honest protocol was not run. Everything below is about {', and '.join(attackers)}; "
         "it says nothing about an attacker who knows the defense, lacks its key, has shadow models "
@@ -213,13 +213,13 @@ def _lead(name: str, run: Sequence[Summary]) -> str:
         return f"{name} costs more than it gains" if worse else f"{name} has no measurable net gain"
     good = [summary for summary, sign in zip(run, signs, strict=True) if sign == 1]
     bad = [summary for summary, sign in zip(run, signs, strict=True) if sign != 1]
-    at, not_at = (", ".join(budget(one.threat) for one in part) for part in (good, bad))
+    at, not_at = (", ".join(budget(run.threat) for run in part) for part in (good, bad))
     return f"{name} gains more than it costs at {at}, but not at {not_at}"
 
 
 def _against(summaries: Sequence[Summary]) -> str:
     """The attackers' names beside a gain, where they are not honest ones."""
-    others = [one.threat for one in summaries if not threats.honest(one.threat)]
+    others = [s.threat for s in summaries if not threats.honest(s.threat)]
     names = dict.fromkeys(threats.attacker(threat, "it") for threat in others)
     return "".join(f" against {name}" for name in names)
 
