@@ -13,7 +13,7 @@ const NOISE = [{ value: "fresh", text: "Fresh" }, { value: "keyed", text: "Keyed
 const QUESTIONS = [
   { value: "same", text: "The same query" },
   { value: "near", text: "Near-duplicates" },
-  { value: "pairs", text: "Shifts in pairs", title: "Only for somebody who can move the logits at will" },
+  { value: "pairs", text: "Shifts in pairs", title: "For an attacker who can move the logits at will" },
 ];
 const STYLES = { fresh: "accent", "keyed same": "ink", "keyed near": "dashed ink", "keyed pairs": "dotted ink" };
 const nameOf = (mode) => `${mode.noise === "fresh" ? "Fresh" : "Keyed"}, ${{ same: "same query", near: "near-duplicates", pairs: "shifts in pairs" }[mode.question]}`;
@@ -44,8 +44,8 @@ export function start(data) {
     ["near", { label: "Near-duplicates move a logit by", min: 0.1, max: 10, step: 0.1, show: (v) => v.toFixed(1) }],
   ];
   for (const [name, about] of sliders) {
-    const one = slider({ ...about, value: setting[name] }, (value) => { setting[name] = value; past = new Map(); begin(); });
-    byId("att-settings").append(el("div", { class: "slider" }, ...one.parts));
+    const control = slider({ ...about, value: setting[name] }, (value) => { setting[name] = value; past = new Map(); begin(); });
+    byId("att-settings").append(el("div", { class: "slider" }, ...control.parts));
   }
 
   const errors = chart(byId("att-error"), {
@@ -68,13 +68,13 @@ export function start(data) {
     const logits = samples.row(row);
     const count = game.errors.length;
     const spread = sigma(logits, { baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T });
-    const run = data.runs.find((one) => one.folder === samples.folder);
+    const run = data.runs.find((other) => other.folder === samples.folder);
     byId("att-query").textContent =
       `${dataTitle(run.dataset)}, record ${samples.ids[row]}, class ${samples.labels[row]}, ${samples.members[row] ? "a member of" : "not among"} the training records of network ${samples.models[row]}, which says class ${argmax(logits)} with ${percent(Math.max(...softmax(logits)))}. The noise has σ = ${fixed(spread, 2)} logits.`;
     for (const id of ["att-one", "att-ten", "att-hundred"]) byId(id).setAttribute("aria-disabled", String(count >= MOST));
     estimate(byId("att-estimate"), logits, count ? game.estimate.mean : null);
-    const curves = [...past.values(), game].filter((one) => one.errors.length)
-      .map((one) => ({ name: one.name, style: one.style, points: thinned(one.errors), dots: one.errors.length === 1 }));
+    const curves = [...past.values(), game].filter(({ errors }) => errors.length)
+      .map(({ name, style, errors }) => ({ name, style, points: thinned(errors), dots: errors.length === 1 }));
     const single = spread * Math.sqrt((logits.length - 1) / logits.length);
     errors.draw(
       [...curves, { name: "one answer’s noise / √Q", style: "thin dotted", points: [1, 10, 100, 1000, MOST].map((q) => [q, single / Math.sqrt(q)]) }],
@@ -97,7 +97,7 @@ function verdict(mode, game, spread, setting) {
   if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone.", {
     same: "",
     near: ` A near-duplicate is modelled: every logit is moved by normal numbers of standard deviation ${fixed(setting.near, 1)}, which you do not know.`,
-    pairs: " Shifts in pairs are for somebody who can move the logits at will, and knows by how much.",
+    pairs: " Shifts in pairs are for an attacker who can move the logits at will, and knows by how much.",
   }[mode.question]];
   const error = el("b", { id: "att-rms" }, digits(game.errors.at(-1)));
   const asked = `After ${count.toLocaleString("en")} ${count === 1 ? "query" : "queries"} the estimate is wrong by `;
@@ -107,7 +107,7 @@ function verdict(mode, game, spread, setting) {
     "fresh pairs": " logits. Under fresh noise nothing of this is needed: the same query would do.",
     "keyed same": ` logits. ${count > 1 ? "Every answer was the same, bit for bit" : "Ask again: every answer will be the same, bit for bit"}. What is left are the noise of this cell and its width, ${fixed(setting.width, 1)}.`,
     "keyed near": ` logits. Each near-duplicate that falls into another cell brings new noise to average, so the noise goes; it cost ${count} different queries. What the cells’ width hides goes only as far as the near-duplicates reach into other cells.`,
-    "keyed pairs": " logits. Somebody who can move the logits by known amounts, over several cells, gets them back at every width. Keyed noise does not claim otherwise.",
+    "keyed pairs": " logits. An attacker who can move the logits by known amounts, over several cells, gets them back at every width. Keyed noise does not claim otherwise.",
   }[`${mode.noise} ${mode.question}`];
   return [asked, error, rest, count < MOST ? "" : " This page asks no further; start over."];
 }

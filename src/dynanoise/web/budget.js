@@ -47,22 +47,22 @@ export function start(data) {
 
   function show() {
     const source = kinds[kind], budget = BUDGETS[place];
-    const shown = source.rows.map((one) => ({ ...one, curve: one.at(budget) })).filter((one) => one.curve);
+    const shown = source.rows.map((entry) => ({ ...entry, curve: entry.at(budget) })).filter((entry) => entry.curve);
     curves.draw(
       [
-        ...shown.map((one) => ({ name: one.name, style: one.style, points: line(one.curve) })),
+        ...shown.map((entry) => ({ name: entry.name, style: entry.style, points: line(entry.curve) })),
         { name: "guessing", style: "thin dotted", hide: true, points: [[0, 0], [1, 1]] },
       ],
-      `ROC with ${budget} ${budget === 1 ? "query" : "queries"}: ${shown.map((one) => `${one.name} has AUC ${fixed(one.curve.auc)}`).join(", ")}.`,
+      `ROC with ${budget} ${budget === 1 ? "query" : "queries"}: ${shown.map((entry) => `${entry.name} has AUC ${fixed(entry.curve.auc)}`).join(", ")}.`,
     );
     strength.draw(
-      source.rows.map((one) => ({
-        name: one.name, style: one.style, dots: true,
-        points: BUDGETS.map((q) => [q, one.at(q)?.auc ?? NaN]).filter(([, v]) => Number.isFinite(v)),
+      source.rows.map((entry) => ({
+        name: entry.name, style: entry.style, dots: true,
+        points: BUDGETS.map((q) => [q, entry.at(q)?.auc ?? NaN]).filter(([, v]) => Number.isFinite(v)),
       })),
-      `AUC by query budget. ${source.rows.map((one) => one.name).join(", ")}.`,
+      `AUC by query budget. ${source.rows.map((entry) => entry.name).join(", ")}.`,
     );
-    const parts = shown.map((one, i) => [i ? ", " : "", el("b", { "data-auc": one.key }, fixed(one.curve.auc)), ` ${one.name}`]).flat();
+    const parts = shown.map((entry, i) => [i ? ", " : "", el("b", { "data-auc": entry.key }, fixed(entry.curve.auc)), ` ${entry.name}`]).flat();
     byId("roc-verdict").replaceChildren(`AUC with ${budget === 1 ? "one query" : `${budget} queries`} each: `, ...parts, ".");
     byId("roc-note").textContent = source.note;
   }
@@ -84,21 +84,21 @@ function line(curve) {
 
 function fromResults(data) {
   const samples = data.samples;
-  const plain = samples.scores.filter((one) => BUDGETS.includes(one.repeats) && one.method in STYLES);
-  const known = new Map();
+  const plain = samples.scores.filter((entry) => BUDGETS.includes(entry.repeats) && entry.method in STYLES);
+  const curves = new Map();
   const at = (method) => (budget) => {
-    const one = plain.find((each) => each.method === method && each.repeats === budget);
-    if (!one) return null;
-    if (!known.has(one.ranks)) {
-      const scores = samples.ranks[one.ranks];
+    const entry = plain.find((each) => each.method === method && each.repeats === budget);
+    if (!entry) return null;
+    if (!curves.has(entry.ranks)) {
+      const scores = samples.ranks[entry.ranks];
       const there = [...scores.keys()].filter((i) => !Number.isNaN(scores[i]));
-      known.set(one.ranks, roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])));
+      curves.set(entry.ranks, roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])));
     }
-    return known.get(one.ranks);
+    return curves.get(entry.ranks);
   };
-  const names = [...new Set(plain.map((one) => one.method))];
+  const names = [...new Set(plain.map((entry) => entry.method))];
   return {
-    budgets: [...new Set(plain.map((one) => one.repeats))],
+    budgets: [...new Set(plain.map((entry) => entry.repeats))],
     rows: names.map((name) => ({ key: name, name: methodTitle(name), style: STYLES[name], at: at(name) })),
     note: `Scores of ${data.titles[samples.attack]} for ${samples.rows.toLocaleString("en")} pairs of record and network, kept by ${data.runs.find((run) => run.folder === samples.folder).command}. The attacker knows the defense, trained other networks behind it, repeats the same query as often as it may and averages; near-duplicates, and stronger attacks, are among the results. The curves are made from these scores in the page.`,
   };
@@ -112,7 +112,7 @@ function computed(data) {
   const score = (logProbs, i) => scaledLogit(logProbs, samples.labels[i]);
   const all = Array.from({ length: samples.rows }, (_, i) => i);
   const members = all.map((i) => samples.members[i]);
-  const once = (make) => { let found = null; return () => (found ??= make()); };
+  const once = (make) => { let value = null; return () => (value ??= make()); };
   const clean = once(() => roc(all.map((i) => score(logSoftmax(samples.row(i)), i)), members));
   const noise = once(() => normals(seeded("budget"), samples.rows * samples.classes));
   const fresh = new Map();

@@ -20,21 +20,21 @@ export function chart(box, about) {
   const plot = el("div", { class: "chart" });
   const tip = el("div", { class: "tip", hidden: true });
   box.append(legend, plot);
-  let shown = null, width = 0;
+  let content = null, width = 0;
 
   function draw() {
-    if (!shown || width < 60) return;
-    const { series, description, extra } = shown;
+    if (!content || width < 60) return;
+    const { series, description, extra } = content;
     const height = about.square ? Math.min(width, 400) : about.height ?? 280;
     const x = scale(about.x, LEFT, width - RIGHT), y = scale(about.y, height - BOTTOM, TOP);
     const nodes = [svg("title", {}, description), ...axes(about, x, y, width, height)];
     const place = { x, y, width, height, bottom: height - BOTTOM, left: LEFT, right: width - RIGHT };
     if (extra) nodes.push(...extra(place));
-    for (const one of series) {
-      const inside = one.points.filter(([, v]) => Number.isFinite(v));
+    for (const item of series) {
+      const inside = item.points.filter(([, v]) => Number.isFinite(v));
       const d = inside.map(([a, b], i) => `${i ? "L" : "M"}${x(a).toFixed(1)} ${y(b).toFixed(1)}`).join("");
-      nodes.push(svg("path", { d, class: `line ${one.style ?? ""}` }));
-      if (one.dots) nodes.push(...inside.map(([a, b]) => svg("circle", { cx: x(a), cy: y(b), r: 4.5, class: `dot ${one.style ?? ""}` })));
+      nodes.push(svg("path", { d, class: `line ${item.style ?? ""}` }));
+      if (item.dots) nodes.push(...inside.map(([a, b]) => svg("circle", { cx: x(a), cy: y(b), r: 4.5, class: `dot ${item.style ?? ""}` })));
     }
     const line = svg("line", { class: "hover", y1: TOP, y2: height - BOTTOM, visibility: "hidden" });
     nodes.push(line);
@@ -46,11 +46,11 @@ export function chart(box, about) {
 
   function point(event, series, x, line) {
     const where = event.clientX - plot.getBoundingClientRect().left;
-    const all = series.filter((one) => !one.hide && one.points.length > 1);
+    const all = series.filter((item) => !item.hide && item.points.length > 1);
     if (!all.length) return;
     const nearest = all[0].points.reduce((a, b) => (Math.abs(x(b[0]) - where) < Math.abs(x(a[0]) - where) ? b : a))[0];
     const text = about.y.text ?? ((value) => value.toFixed(3));
-    const lines = all.map((one) => `${one.name}: ${text(value(one.points, nearest))}`);
+    const lines = all.map((item) => `${item.name}: ${text(value(item.points, nearest))}`);
     const head = `${about.x.label.split(",")[0]} ${(about.x.text ?? String)(Number.isInteger(nearest) ? nearest : Number(nearest.toPrecision(3)))}`;
     tip.textContent = [head, ...lines].join("\n");
     tip.hidden = false;
@@ -69,8 +69,8 @@ export function chart(box, about) {
 
   return {
     draw(series, description, extra, marks = []) {
-      shown = { series, description, extra };
-      const entries = [...series.filter((one) => !one.hide), ...marks];
+      content = { series, description, extra };
+      const entries = [...series.filter((item) => !item.hide), ...marks];
       legend.replaceChildren(...(entries.length > 1 ? entries.map(entry) : []));
       width = Math.round(plot.clientWidth);
       draw();
@@ -79,9 +79,9 @@ export function chart(box, about) {
 }
 
 /** One entry of a legend. */
-export function entry(one) {
-  const mark = one.mark ?? svg("line", { x1: 0, x2: 26, y1: 6, y2: 6, class: `line ${one.style ?? ""}` });
-  return el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, mark)), one.name);
+export function entry(item) {
+  const mark = item.mark ?? svg("line", { x1: 0, x2: 26, y1: 6, y2: 6, class: `line ${item.style ?? ""}` });
+  return el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, mark)), item.name);
 }
 
 /** A scale from values to pixels; logarithmic ones take what is too small to the edge. */
@@ -107,10 +107,10 @@ function axes(about, x, y, width, height) {
   return nodes;
 }
 
-/** A label without what stands behind its comma, where there is no room for that. */
+/** A label without its part after the comma, where there is no room for it. */
 const short = (label, width) => (6.4 * label.length > width ? label.split(",")[0] : label);
 
-/** Of a polyline with ascending x, the value at x: linear between points, the ends beyond them. */
+/** The value at x of a polyline with ascending x: linear between points, the ends beyond them. */
 function value(points, at) {
   const right = points.findIndex(([a]) => a >= at);
   if (right <= 0) return points[right === 0 ? 0 : points.length - 1][1];

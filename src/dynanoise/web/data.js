@@ -2,7 +2,7 @@
 
 /**
  * @typedef {{ value: number, low: number | null, high: number | null }} Cell
- * @typedef {{ run: object, protocol: object, method: string, attack: string | null, metric: string, cell: Cell, title?: string }} Found
+ * @typedef {{ run: object, protocol: object, method: string, attack: string | null, metric: string, cell: Cell, title?: string }} Cited
  */
 
 const CONTENDERS = {
@@ -31,7 +31,7 @@ export function protocolTitle(protocol) {
   if (!protocol.knows) return "Paper’s attacker";
   const extra = words(protocol.name).replace(/^adaptive ?/, "").replace(/\b\d+\b/, "").trim();
   const count = protocol.repeats === 1 ? "1 query" : `${protocol.repeats} queries`;
-  // Near-duplicates are queries, too: who asks each of them once does not ask once.
+  // Near-duplicates are queries, too: one query of each is more than one query.
   const asks = protocol.augmented ? `${count} of each` : count;
   const about = {
     near: "near-duplicates", key: "with the key", disjoint: "models of other records",
@@ -65,10 +65,10 @@ export function decode(body) {
     const set = sets.get(run.preset) ?? { name: run.preset, runs: [], protocols: [] };
     set.runs.push(run);
     for (const protocol of run.protocols) {
-      const known = set.protocols.find((one) => one.protocol.name === protocol.name);
+      const present = set.protocols.find((entry) => entry.protocol.name === protocol.name);
       // Two runs may share a protocol; the one with more methods is shown.
-      if (!known) set.protocols.push({ run, protocol });
-      else if (Object.keys(protocol.rows).length > Object.keys(known.protocol.rows).length) Object.assign(known, { run, protocol });
+      if (!present) set.protocols.push({ run, protocol });
+      else if (Object.keys(protocol.rows).length > Object.keys(present.protocol.rows).length) Object.assign(present, { run, protocol });
     }
     sets.set(run.preset, set);
   }
@@ -78,10 +78,10 @@ export function decode(body) {
   }
   const model = { ...body, sets, samples: body.samples && rows(body.samples) };
   return Object.assign(model, {
-    /** @returns {Found | null} */
+    /** @returns {Cited | null} */
     find(folder, protocolName, method, attack, metric) {
-      const run = body.runs.find((one) => one.folder === folder);
-      const protocol = run?.protocols.find((one) => one.name === protocolName);
+      const run = body.runs.find((entry) => entry.folder === folder);
+      const protocol = run?.protocols.find((entry) => entry.name === protocolName);
       return protocol ? at(run, protocol, method, attack, metric) : null;
     },
   });
@@ -89,26 +89,26 @@ export function decode(body) {
 
 /**
  * A number of a result; attack "strongest" with "asr" is the strongest attack's success.
- * @returns {Found | null}
+ * @returns {Cited | null}
  */
 export function at(run, protocol, method, attack, metric) {
   const row = own(protocol.rows, method);
   if (!row) return null;
-  const found = { run, protocol, method, attack, metric };
-  if (attack === "strongest" && metric === "asr") return { ...found, cell: row.most, title: row.strongest };
+  const cited = { run, protocol, method, attack, metric };
+  if (attack === "strongest" && metric === "asr") return { ...cited, cell: row.most, title: row.strongest };
   const value = own(attack ? own(row.attacks, attack) : row.utility, metric);
-  return value ? { ...found, cell: value } : null;
+  return value ? { ...cited, cell: value } : null;
 }
 
-/** Names come from addresses: what every object inherits is no number. */
+/** Names come from addresses: inherited properties are not numbers. */
 const own = (object, name) => (object && Object.hasOwn(object, name) ? object[name] : null);
 
-/** Of `data.overhead`, in the same shape. */
+/** A number of `data.overhead`, in the same shape. */
 export function overheadAt(data, method, metric) {
   const values = own(own(data.overhead?.rows, method), metric);
   if (!values) return null;
   const [value, low = null, high = null] = values;
-  return { run: data.overhead, protocol: { name: "overhead", who: "Nobody attacks: time and memory of an answer." }, method, attack: null, metric, cell: { value, low, high } };
+  return { run: data.overhead, protocol: { name: "overhead", who: "Time and memory of an output, without an attack." }, method, attack: null, metric, cell: { value, low, high } };
 }
 
 function named(names, cells) {

@@ -2,9 +2,9 @@
 
 /** Elements by id; a missing one is a bug. */
 export function byId(id) {
-  const found = document.getElementById(id);
-  if (!found) throw new Error(`no element ${id}`);
-  return found;
+  const element = document.getElementById(id);
+  if (!element) throw new Error(`no element ${id}`);
+  return element;
 }
 
 /**
@@ -74,13 +74,13 @@ export function segments(fieldset, choices, chosen, changed) {
     set(offered, value) {
       control.value = value;
       box.replaceChildren(
-        ...offered.map((one) =>
-          el("label", { title: one.title },
+        ...offered.map((choice) =>
+          el("label", { title: choice.title },
             el("input", {
-              type: "radio", name, value: one.value, checked: one.value === value, disabled: one.disabled,
-              onchange: () => { control.value = one.value; changed(one.value); },
+              type: "radio", name, value: choice.value, checked: choice.value === value, disabled: choice.disabled,
+              onchange: () => { control.value = choice.value; changed(choice.value); },
             }),
-            el("span", {}, one.text))),
+            el("span", {}, choice.text))),
       );
     },
   };
@@ -95,17 +95,17 @@ export function segments(fieldset, choices, chosen, changed) {
  */
 export function slider(about, changed) {
   const id = about.id ?? `slider-${(named += 1)}`;
-  const shown = el("output", { for: id });
+  const output = el("output", { for: id });
   const input = el("input", { type: "range", id, min: about.min, max: about.max, step: about.step, value: about.value });
   const show = () => {
     const text = about.show(Number(input.value));
-    shown.textContent = text;
+    output.textContent = text;
     input.setAttribute("aria-valuetext", text);
   };
   input.addEventListener("input", () => { show(); changed(Number(input.value)); });
   show();
   return {
-    parts: [el("label", { for: id }, about.label), shown, input],
+    parts: [el("label", { for: id }, about.label), output, input],
     input,
     get value() { return Number(input.value); },
     set(value) { input.value = String(value); show(); },

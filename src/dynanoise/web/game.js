@@ -1,11 +1,11 @@
-/** The game's rules, without a picture: a server with noise, and somebody who asks it. */
+/** The rules of the game, without a picture: a server with noise, and an attacker who queries it. */
 
 import { add, antithetic, beginning, error, jitter } from "./lib/average.js";
 import { answer, parametersOf } from "./lib/dynanoise.js";
 import { bound, keyed, keyedAnswer } from "./lib/keyed.js";
 import { normals } from "./lib/random.js";
 
-/** A key made for showing: it is in every copy of this page, so it is no secret. */
+/** A key made for showing: it is in every copy of this page, so it is not secret. */
 const SHOWN_KEY = "5f".repeat(32);
 const PAIRS = 50;
 const REACH = 4; // widths of a cell
@@ -24,7 +24,7 @@ export function server(setting, noise, classes, generator) {
   return (logits) => keyedAnswer(source, logits, parameters, keys);
 }
 
-/** What the attacker adds to the logits of each query, by what it asks. */
+/** The shifts that the attacker adds to the logits of each query, by the kind of queries. */
 export function* shifts(question, setting, classes, generator) {
   while (true) {
     if (question === "same") yield null;
@@ -46,10 +46,10 @@ export function attacker(logits, mode, setting, generator) {
   function ask(times) {
     for (let i = 0; i < times && game.errors.length < MOST; i++) {
       const shift = moves.next().value;
-      const asked = shift ? logits.map((value, k) => value + shift[k]) : logits;
-      // Somebody who moves logits knows by how much; what a near-duplicate moves is not known.
-      const known = mode.question === "pairs" ? shift : null;
-      game.estimate = add(game.estimate, reply(asked), setting.T, known);
+      const query = shift ? logits.map((value, k) => value + shift[k]) : logits;
+      // An attacker who moves logits knows by how much; the shift of a near-duplicate is not known.
+      const shiftKnown = mode.question === "pairs" ? shift : null;
+      game.estimate = add(game.estimate, reply(query), setting.T, shiftKnown);
       game.errors.push(error(game.estimate, logits));
     }
   }

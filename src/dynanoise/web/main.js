@@ -29,10 +29,10 @@ try {
     start(data);
   }
   trouble.remove();
-  const asked = document.getElementById(location.hash.slice(1));
+  const target = document.getElementById(location.hash.slice(1));
   // Charts that see their size for the first time still move what is below them.
-  for (let frame = 0; asked && frame < 3; frame++) {
-    if (!reads) asked.scrollIntoView({ behavior: "instant" });
+  for (let frame = 0; target && frame < 3; frame++) {
+    if (!reads) target.scrollIntoView({ behavior: "instant" });
     await new Promise((done) => setTimeout(done, 40));
   }
   document.documentElement.dataset.ready = "";

@@ -11,8 +11,8 @@ const MIDDLE = 0.53, REACH = 0.43; // of the sweep
 export function start(data) {
   const set = settingOf(data);
   const real = data.samples ? measured(data.samples) : [];
-  const others = real.filter((one) => !one.member);
-  const meanR = others.length ? others.reduce((sum, one) => sum + 1 - one.share, 0) / others.length : 0.5;
+  const others = real.filter((entry) => !entry.member);
+  const meanR = others.length ? others.reduce((sum, entry) => sum + 1 - entry.share, 0) / others.length : 0.5;
   const { base, lambda } = set;
   const variance = (share) => base * (1 + lambda * (1 - share));
   const fixedVariance = base * (1 + lambda * meanR);
@@ -38,11 +38,11 @@ export function start(data) {
       { name: "Static noise of the same mean", style: "dashed", points: [[0, fixedVariance], [1, fixedVariance]] },
     ],
     `Noise variance falls from ${fixed(variance(0), 2)} for a certain answer to ${fixed(base, 2)} for an even one; static noise stays at ${fixed(fixedVariance, 2)}.`,
-    (found) => {
-      place = found;
+    (layout) => {
+      place = layout;
       // Drawn again with every change of the box, moved with every frame.
       queueMicrotask(draw);
-      return [...rug(real, place), ...moving.flatMap((one) => [...one.dots, one.point])];
+      return [...rug(real, place), ...moving.flatMap((entry) => [...entry.dots, entry.point])];
     },
     real.length ? [["real queries: members", " member"], ["others", ""]].map(([name, style]) => ({
       name, mark: svg("path", { d: "M3 1V11M8 1V11M10 1V11M16 1V11M22 1V11", class: `rug${style}`, "stroke-width": 2 }),
@@ -52,8 +52,8 @@ export function start(data) {
   function draw() {
     const share = Number(slide.value);
     slide.setAttribute("aria-valuetext", `${share.toFixed(2)} of ln k`);
-    const said = [`R = ${fixed(1 - share, 2)}`, `σ² = ${fixed(variance(share), 3)}`, `σ = ${fixed(Math.sqrt(variance(share)), 2)} logits`];
-    byId("sweep-readout").replaceChildren(...said.map((text) => el("span", {}, text)));
+    const texts = [`R = ${fixed(1 - share, 2)}`, `σ² = ${fixed(variance(share), 3)}`, `σ = ${fixed(Math.sqrt(variance(share)), 2)} logits`];
+    byId("sweep-readout").replaceChildren(...texts.map((text) => el("span", {}, text)));
     if (!place) return;
     // Draws of the noise beside its point: as wide as the noise would throw a logit.
     const unit = (place.x(1) - place.x(0)) / 16;
@@ -99,7 +99,7 @@ export function start(data) {
 function rug(real, { x, bottom }) {
   return [true, false].map((member) => {
     const [from, to] = member ? [bottom - 20, bottom - 11] : [bottom - 9, bottom];
-    const d = real.filter((one) => one.member === member).map((one) => `M${x(one.share).toFixed(1)} ${from}V${to}`).join("");
+    const d = real.filter((entry) => entry.member === member).map((entry) => `M${x(entry.share).toFixed(1)} ${from}V${to}`).join("");
     return svg("path", { d, class: `rug${member ? " member" : ""}` });
   });
 }
@@ -107,7 +107,7 @@ function rug(real, { x, bottom }) {
 /** DynaNoise's parameters of the run that the page draws. */
 export function settingOf(data) {
   const folder = data.samples?.folder ?? data.runs[0].folder;
-  const run = data.runs.find((one) => one.folder === folder);
+  const run = data.runs.find((entry) => entry.folder === folder);
   const { base_variance: base = 0.3, lambda_scale: lambda = 2, temperature = 10 } = run.defenses.dynanoise ?? {};
   return { folder, base, lambda, temperature };
 }
@@ -115,7 +115,7 @@ export function settingOf(data) {
 /** The same for the game: cells as in the results of keyed noise, else 2.5 times the median gap between the two largest logits. */
 export function gameOf(data) {
   const { folder, base, lambda, temperature } = settingOf(data);
-  const keyed = data.runs.find((one) => one.folder === folder).defenses.dynanoise_keyed;
+  const keyed = data.runs.find((entry) => entry.folder === folder).defenses.dynanoise_keyed;
   return {
     s0: base, lambda, T: temperature, near: 2,
     width: keyed?.cell_width ?? Math.round(2.5 * data.samples.gap), keepLabel: keyed?.keep_label ?? false,

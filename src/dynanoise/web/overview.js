@@ -16,24 +16,24 @@ export function start(data) {
     return;
   }
   const plain = samples.scores;
-  const names = [...new Set(plain.map((one) => one.method))];
+  const names = [...new Set(plain.map((entry) => entry.method))];
   names.sort((a, b) => rank(a) - rank(b));
-  const budgets = [...new Set(plain.map((one) => one.repeats))].sort((a, b) => a - b);
+  const budgets = [...new Set(plain.map((entry) => entry.repeats))].sort((a, b) => a - b);
   const defended = names.includes("dynanoise") ? "dynanoise" : names.at(-1);
   let method = "none", repeats = budgets[0];
 
   const canvas = byId("stage");
   const particles = new Particles(canvas, samples.members);
   const pick = () =>
-    plain.find((one) => one.method === method && one.repeats === repeats) ??
-    plain.find((one) => one.method === method);
+    plain.find((entry) => entry.method === method && entry.repeats === repeats) ??
+    plain.find((entry) => entry.method === method);
 
   const queries = segments(byId("stage-queries"), [], "", (value) => { repeats = Number(value); show(); });
   const offer = () =>
     queries.set(
       budgets.map((count) => ({
         value: String(count), text: count === 1 ? "once" : String(count),
-        disabled: !plain.some((one) => one.method === method && one.repeats === count),
+        disabled: !plain.some((entry) => entry.method === method && entry.repeats === count),
       })),
       String(repeats),
     );
@@ -41,7 +41,7 @@ export function start(data) {
     byId("stage-defense"), names.map((value) => ({ value, text: methodTitle(value) })), method,
     (value) => {
       method = value;
-      const offered = plain.filter((one) => one.method === value).map((one) => one.repeats);
+      const offered = plain.filter((entry) => entry.method === value).map((entry) => entry.repeats);
       if (!offered.includes(repeats)) repeats = offered[0];
       offer();
       show();
@@ -50,24 +50,24 @@ export function start(data) {
   offer();
 
   function show() {
-    const one = pick();
-    const scores = samples.ranks[one.ranks];
+    const entry = pick();
+    const scores = samples.ranks[entry.ranks];
     const noisy = method !== "none" && method !== "temperature";
-    const view = { members: samples.members, order: Array.from(scores, (v) => (Number.isNaN(v) ? -1 : v)), noise: noisy ? 1.1 / Math.sqrt(one.repeats) : 0 };
+    const view = { members: samples.members, order: Array.from(scores, (v) => (Number.isNaN(v) ? -1 : v)), noise: noisy ? 1.1 / Math.sqrt(entry.repeats) : 0 };
     particles.show(view, still() || particles.view === null);
     particles.draw();
     const there = [...scores.keys()].filter((i) => !Number.isNaN(scores[i]));
     const auc = roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])).auc;
     const right = [...there].sort((a, b) => scores[a] - scores[b]).slice(there.length >> 1);
     const share = right.filter((i) => samples.members[i]).length / right.length;
-    const found = data.find(one.folder, one.protocol, method, samples.attack, "auc");
-    const before = data.find(one.folder, one.protocol, "none", samples.attack, "auc");
-    const chosen = data.find(one.folder, one.protocol, method, "strongest", "auc");
+    const cited = data.find(entry.folder, entry.protocol, method, samples.attack, "auc");
+    const before = data.find(entry.folder, entry.protocol, "none", samples.attack, "auc");
+    const chosen = data.find(entry.folder, entry.protocol, method, "strongest", "auc");
     byId("stage-verdict").replaceChildren(
-      ...verdict(method, one, found, before, share),
+      ...verdict(method, entry, cited, before, share),
       ...(chosen ? [" The attack that such an attacker chooses for itself has ", number(chosen), "."] : []),
     );
-    const run = found?.run;
+    const run = cited?.run;
     byId("stage-note").replaceChildren(
       `${there.length.toLocaleString("en")} of the run’s queries, half of them about members, ranked by ${data.titles[samples.attack]} with models of the attacker’s own behind the same defense; AUC of these alone ${fixed(auc)}. `,
       run ? `${dataTitle(run.dataset)}, ${run.protocols[0].counts.models} networks (${run.model}). ` : "",
@@ -94,13 +94,13 @@ export function start(data) {
 
 const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
 
-function verdict(method, one, found, before, share) {
-  if (!found) return ["No result has this number."];
-  const value = [el("b", {}, "AUC ", number(found)), ` ${interval(found) ?? ""}`.trimEnd()];
+function verdict(method, entry, cited, before, share) {
+  if (!cited) return ["No result has this number."];
+  const value = [el("b", {}, "AUC ", number(cited)), ` ${interval(cited) ?? ""}`.trimEnd()];
   if (method === "none") return [...value, `. Undefended, the attack pulls the two groups apart: ${percent(share, 0)} of the right half were trained on.`];
-  const asked = one.repeats === 1 ? "asked once" : `asked ${one.repeats} times and averaged`;
+  const asked = entry.repeats === 1 ? "asked once" : `asked ${entry.repeats} times and averaged`;
   // Keyed noise claims nothing about near-duplicates, which are among the results.
-  const lacks = found.run.defenses[method]?.noise === "keyed" ? ", not its key, and asks no near-duplicates" : "";
+  const lacks = cited.run.defenses[method]?.noise === "keyed" ? ", not its key, and asks no near-duplicates" : "";
   return [...value, ` behind ${methodTitle(method)}, ${asked}, by an attacker who knows the defense${lacks}; `, before ? number(before) : "", " without it."];
 }
 
@@ -110,7 +110,7 @@ function counters(data) {
   const paper = set.protocols.find(({ protocol }) => !protocol.knows);
   const honest = set.protocols.find(({ protocol }) => protocol.name === "adaptive_16") ?? set.protocols.find(({ protocol }) => protocol.knows);
   const pair = ({ run, protocol }) => ["none", "dynanoise"].map((name) => at(run, protocol, name, "strongest", "asr"));
-  const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((one) => one.attacks)));
+  const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((entry) => entry.attacks)));
   attacks.delete("strongest");
   const time = data.overhead && overheadAt(data, "dynanoise", `ratio_batch_${data.overhead.batches[0]}`);
   const many = data.overhead && overheadAt(data, "dynanoise", `ratio_batch_${data.overhead.batches.at(-1)}`);

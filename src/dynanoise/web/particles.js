@@ -21,15 +21,15 @@ const SLOW = 1 / 40; // a frame longer than this, on average, and the page draws
 export function places(view, columns) {
   const count = view.order.length;
   const above = new Int32Array(columns), below = new Int32Array(columns);
-  const found = new Array(count);
+  const grid = new Array(count);
   const sorted = Array.from({ length: count }, (_, i) => i).filter((i) => view.order[i] >= 0);
   sorted.sort((a, b) => view.order[a] - view.order[b]);
   sorted.forEach((row, place) => {
     const column = Math.min(columns - 1, Math.floor((place / sorted.length) * columns));
     const member = view.members[row] === 1;
-    found[row] = { column, level: member ? above[column]++ : -1 - below[column]++ };
+    grid[row] = { column, level: member ? above[column]++ : -1 - below[column]++ };
   });
-  return { found, above, below };
+  return { grid, above, below };
 }
 
 /** A canvas with particles; `show(view)` sends them to new places, `step` moves and draws them. */
@@ -80,25 +80,25 @@ export class Particles {
   /** @param {View} view @param {boolean} [atOnce] without flying there */
   show(view, atOnce = false) {
     this.view = view;
-    const { found, above, below } = places(view, this.columns);
+    const { grid, above, below } = places(view, this.columns);
     const step = (this.right - this.left) / this.columns;
     const tallest = Math.max(...above, ...below);
     const room = this.height / 2 - MARGIN;
     const rise = Math.min(step, room / tallest);
     this.radius = Math.max(1.4, Math.min(rise, step) * 0.38);
     this.#stamped();
-    this.all.forEach((one, i) => {
-      const place = found[i];
-      one.there = Boolean(place);
+    this.all.forEach((query, i) => {
+      const place = grid[i];
+      query.there = Boolean(place);
       if (!place) return;
-      one.toX = this.left + (place.column + 0.5) * step;
+      query.toX = this.left + (place.column + 0.5) * step;
       const level = place.level + 0.5;
-      one.toY = this.height / 2 - level * rise - Math.sign(level) * 5;
+      query.toY = this.height / 2 - level * rise - Math.sign(level) * 5;
       if (atOnce) {
-        [one.x, one.y, one.flying] = [one.toX, one.toY, -1];
+        [query.x, query.y, query.flying] = [query.toX, query.toY, -1];
         return;
       }
-      Object.assign(one, { fromX: one.x, fromY: one.y, flying: 0, morph: true, delay: one.lag });
+      Object.assign(query, { fromX: query.x, fromY: query.y, flying: 0, morph: true, delay: query.lag });
     });
   }
 
@@ -122,31 +122,31 @@ export class Particles {
     this.average += (passed - this.average) * 0.05;
     if (this.average > SLOW) this.skip = !this.skip;
     else this.skip = false;
-    for (const one of this.all) {
-      if (!one.there) continue;
-      if (one.flying < 0) {
-        one.wait -= passed;
+    for (const query of this.all) {
+      if (!query.there) continue;
+      if (query.flying < 0) {
+        query.wait -= passed;
         const tremble = this.view.noise;
-        one.x = one.toX + tremble * one.wobble[0] * Math.sin(clock * 2.1 + one.wobble[1] * 9);
-        one.y = one.toY + tremble * 0.6 * one.wobble[1] * Math.sin(clock * 1.7 + one.wobble[0] * 9);
-        if (one.wait < 0) {
-          one.wait = DWELL;
-          one.flying = 0;
-          one.delay = 0;
-          one.morph = false;
-          one.fromX = -12;
-          one.fromY = this.height * (0.5 + 0.16 * one.wobble[0]);
+        query.x = query.toX + tremble * query.wobble[0] * Math.sin(clock * 2.1 + query.wobble[1] * 9);
+        query.y = query.toY + tremble * 0.6 * query.wobble[1] * Math.sin(clock * 1.7 + query.wobble[0] * 9);
+        if (query.wait < 0) {
+          query.wait = DWELL;
+          query.flying = 0;
+          query.delay = 0;
+          query.morph = false;
+          query.fromX = -12;
+          query.fromY = this.height * (0.5 + 0.16 * query.wobble[0]);
         }
         continue;
       }
-      if (one.delay > 0) { one.delay -= passed; continue; }
-      one.flying = Math.min(1, one.flying + passed / (one.morph ? 0.9 : FLIGHT));
-      const t = one.flying, ease = t * t * (3 - 2 * t);
-      const bow = one.morph ? 0 : Math.sin(Math.PI * t) * 26 * one.wobble[1];
-      const shake = one.morph ? 0 : this.view.noise * 5 * (1 - t) * Math.sin(clock * 23 + one.wobble[0] * 40);
-      one.x = one.fromX + (one.toX - one.fromX) * ease;
-      one.y = one.fromY + (one.toY - one.fromY) * ease + bow + shake;
-      if (t >= 1) one.flying = -1;
+      if (query.delay > 0) { query.delay -= passed; continue; }
+      query.flying = Math.min(1, query.flying + passed / (query.morph ? 0.9 : FLIGHT));
+      const t = query.flying, ease = t * t * (3 - 2 * t);
+      const bow = query.morph ? 0 : Math.sin(Math.PI * t) * 26 * query.wobble[1];
+      const shake = query.morph ? 0 : this.view.noise * 5 * (1 - t) * Math.sin(clock * 23 + query.wobble[0] * 40);
+      query.x = query.fromX + (query.toX - query.fromX) * ease;
+      query.y = query.fromY + (query.toY - query.fromY) * ease + bow + shake;
+      if (t >= 1) query.flying = -1;
     }
     if (!this.skip) this.draw();
   }
@@ -159,8 +159,8 @@ export class Particles {
     const side = this.radius + 1;
     for (const member of [false, true]) {
       const stamp = this.stamps[member ? 1 : 0];
-      for (const one of this.all) {
-        if (one.member === member && one.there) c.drawImage(stamp, one.x - side, one.y - side, 2 * side, 2 * side);
+      for (const query of this.all) {
+        if (query.member === member && query.there) c.drawImage(stamp, query.x - side, query.y - side, 2 * side, 2 * side);
       }
     }
     const small = width < 600;

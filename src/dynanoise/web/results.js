@@ -11,7 +11,7 @@ const OURS = /^dynanoise/;
 export function start(data) {
   const sets = [...data.sets.values()].sort((a, b) => b.protocols.length - a.protocols.length);
   let set = sets[0], view = "summary";
-  segments(byId("res-data"), sets.map((one) => ({ value: one.name, text: dataTitle(one.name) })), set.name, (value) => { set = data.sets.get(value); show(); });
+  segments(byId("res-data"), sets.map((item) => ({ value: item.name, text: dataTitle(item.name) })), set.name, (value) => { set = data.sets.get(value); show(); });
   segments(byId("res-view"), [
     { value: "summary", text: "Summary" }, { value: "attacks", text: "Attack by attack" },
     ...(data.overhead ? [{ value: "overhead", text: "Time and memory" }] : []),
@@ -35,10 +35,10 @@ function everyone(set) {
 
 const absent = (text) => el("span", { class: "absent" }, text);
 
-function measured(found, theirs = null) {
-  if (!found) return { node: absent("not run"), value: null };
-  const small = [found.title ?? null, interval(found), theirs === null ? null : `published ${fixed(theirs, 3, found.metric === "midput")}`];
-  return { node: number(found), value: found.cell.value, small };
+function measured(cited, theirs = null) {
+  if (!cited) return { node: absent("not run"), value: null };
+  const small = [cited.title ?? null, interval(cited), theirs === null ? null : `published ${fixed(theirs, 3, cited.metric === "midput")}`];
+  return { node: number(cited), value: cited.cell.value, small };
 }
 
 function summary(data, set) {
@@ -116,7 +116,7 @@ function dots(box, set) {
   const high = names.length * row + 40;
   const all = chosen.flatMap(({ protocol }) => Object.values(protocol.rows).flatMap(({ most }) => [most.value, most.high ?? 0]));
   const most = Math.max(0.6, Math.ceil(Math.max(...all) * 20) / 20);
-  const least = Math.min(0.5, ...chosen.flatMap(({ protocol }) => Object.values(protocol.rows).map(({ most: one }) => Math.floor((one.low ?? one.value) * 50) / 50)));
+  const least = Math.min(0.5, ...chosen.flatMap(({ protocol }) => Object.values(protocol.rows).map(({ most: item }) => Math.floor((item.low ?? item.value) * 50) / 50)));
   const x = (v) => left + ((v - least) / (most - least)) * (width - left - right);
   const nodes = [];
   for (let tick = 0.5; tick <= most + 1e-9; tick += most - 0.5 > 0.25 ? 0.1 : 0.05) {
@@ -129,11 +129,11 @@ function dots(box, set) {
     nodes.push(svg("text", { x: 0, y: narrow ? i * row + 15 : y + 4, class: OURS.test(name) ? "value" : "" }, methodTitle(name)));
     nodes.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y + row / 2, y2: y + row / 2 }));
     chosen.forEach(({ protocol }, k) => {
-      const found = protocol.rows[name]?.most;
-      if (!found) return;
+      const cited = protocol.rows[name]?.most;
+      if (!cited) return;
       const offset = (k - (chosen.length - 1) / 2) * 5 + (narrow ? 10 : 0);
-      if (found.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(found.low), x2: x(found.high), y1: y + offset, y2: y + offset }));
-      nodes.push(mark(k, x(found.value), y + offset));
+      if (cited.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(cited.low), x2: x(cited.high), y1: y + offset, y2: y + offset }));
+      nodes.push(mark(k, x(cited.value), y + offset));
     });
   });
   const text = `Success of the strongest attack by defense. ${names.map((name) => `${methodTitle(name)}: ${chosen.filter(({ protocol }) => protocol.rows[name]).map(({ protocol }) => `${protocolTitle(protocol)} ${fixed(protocol.rows[name].most.value)}`).join(", ")}`).join(". ")}.`;
@@ -152,7 +152,7 @@ function attacks(data, set) {
   const metrics = el("select", { onchange: (event) => { metric = event.target.value; show(); } });
   function show() {
     const { run, protocol } = set.protocols[place];
-    const offered = data.attack.filter((name) => Object.values(protocol.rows).some((row) => Object.values(row.attacks).some((one) => one[name])));
+    const offered = data.attack.filter((name) => Object.values(protocol.rows).some((row) => Object.values(row.attacks).some((item) => item[name])));
     if (!offered.includes(metric)) metric = "asr";
     metrics.replaceChildren(...offered.map((name) => el("option", { value: name, selected: name === metric }, metricTitle(name))));
     const columns = protocol.attacks.map((name) => ({ title: data.titles[name] }));
@@ -161,9 +161,9 @@ function attacks(data, set) {
       cells: protocol.attacks.map((attack) => {
         const value = protocol.rows[name].attacks[attack][metric];
         if (!value) return { node: "–", value: null };
-        const found = { run, protocol, method: name, attack, metric, cell: value };
+        const cited = { run, protocol, method: name, attack, metric, cell: value };
         // `strongest` as an attack of its own is the attacker's choice; its success is that of the summary.
-        return measured(attack === "strongest" && metric === "asr" ? at(run, protocol, name, attack, metric) : found, protocol.knows ? null : theirs(name, attack, metric));
+        return measured(attack === "strongest" && metric === "asr" ? at(run, protocol, name, attack, metric) : cited, protocol.knows ? null : theirs(name, attack, metric));
       }),
     }));
     box.replaceChildren(table(`${dataTitle(set.name)}, ${protocolTitle(protocol)}: ${metricTitle(metric)}`, columns, rows));
@@ -183,10 +183,10 @@ function overhead(data) {
   const body = Object.keys(rows).map((name) => ({
     name: methodTitle(name), key: name, ours: OURS.test(name),
     cells: kinds.flatMap(([kind, , text]) => batches.map((batch) => {
-      const found = overheadAt(data, name, `${kind}_batch_${batch}`);
-      if (!found) return { node: "–", value: null };
-      const ends = kind === "ratio" && found.cell.low !== null ? [`[${digits(found.cell.low)}, ${digits(found.cell.high)}]`] : [];
-      return { node: number(found, text(found.cell.value)), value: found.cell.value, small: ends };
+      const cited = overheadAt(data, name, `${kind}_batch_${batch}`);
+      if (!cited) return { node: "–", value: null };
+      const ends = kind === "ratio" && cited.cell.low !== null ? [`[${digits(cited.cell.low)}, ${digits(cited.cell.high)}]`] : [];
+      return { node: number(cited, text(cited.cell.value)), value: cited.cell.value, small: ends };
     }).concat(kind === "ratio" ? [{ node: theirs[name] ? `${digits(theirs[name])}×` : "–", value: theirs[name] ?? null }] : [])),
   }));
   return {

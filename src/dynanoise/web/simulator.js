@@ -24,10 +24,10 @@ const SLIDERS = {
 
 /** The setting that an address asks for; what is missing or no number is the default. */
 export function settingOf(search) {
-  const asked = new URLSearchParams(search);
-  const setting = { ...DEFAULTS, logits: asked.get("logits") ?? "" };
+  const query = new URLSearchParams(search);
+  const setting = { ...DEFAULTS, logits: query.get("logits") ?? "" };
   for (const [name, { min, max }] of Object.entries(SLIDERS)) {
-    const value = asked.get(name)?.trim() ? Number(asked.get(name)) : NaN;
+    const value = query.get(name)?.trim() ? Number(query.get(name)) : NaN;
     if (Number.isFinite(value)) setting[name] = Math.min(max, Math.max(min, value));
   }
   setting.classes = Math.round(setting.classes);
@@ -36,10 +36,10 @@ export function settingOf(search) {
 
 /** The address of a setting: what differs from the defaults. */
 export function searchOf(setting) {
-  const asked = new URLSearchParams();
-  for (const [name, value] of Object.entries(DEFAULTS)) if (setting[name] !== value) asked.set(name, String(setting[name]));
-  if (setting.logits.trim() && fits(setting)) asked.set("logits", numbersOf(setting.logits).join(","));
-  const text = asked.toString();
+  const query = new URLSearchParams();
+  for (const [name, value] of Object.entries(DEFAULTS)) if (setting[name] !== value) query.set(name, String(setting[name]));
+  if (setting.logits.trim() && fits(setting)) query.set("logits", numbersOf(setting.logits).join(","));
+  const text = query.toString();
   return text ? `?${text}` : "";
 }
 
@@ -62,22 +62,22 @@ function logitsIn(text) {
 /** No top class of K has less than 1/K. */
 const topOf = ({ confidence, classes }) => Math.max(confidence, 1 / classes);
 
-/** Everything that is shown of a setting, as numbers. Throws InputError for logits that are none. */
+/** The numbers of a setting. Throws InputError for text that is not logits. */
 export function computed(setting) {
-  const own = setting.logits.trim() !== "";
-  const logits = own ? logitsIn(setting.logits) : logitsOf(topOf(setting), setting.classes);
+  const pasted = setting.logits.trim() !== "";
+  const logits = pasted ? logitsIn(setting.logits) : logitsOf(topOf(setting), setting.classes);
   const parameters = { baseVariance: setting.s0, lambdaScale: setting.lambda, temperature: setting.T };
   const many = spread(draws(logits, parameters, seeded("simulator"), DRAWS), 0.9);
   const smooth = answer(logits, { ...parameters, baseVariance: 0 }, []);
   return {
-    own, logits, before: softmax(logits), smooth, ...many,
+    pasted, logits, before: softmax(logits), smooth, ...many,
     H: entropy(logSoftmax(logits)), R: sensitivity(logits), variance: variance(logits, parameters),
     out: entropy(logProbabilities(many.mean)),
     flips: flipProbability(logits, parameters),
   };
 }
 
-/** What would be rounded to nothing, but is not nothing, is said to be little. */
+/** A small chance, which would be rounded to 0, as "<0.01%". */
 const chance = (value) => (value > 0 && value < 0.00005 ? "<0.01%" : percent(value, 2));
 
 export const riskOf = (R) => (R < 1 / 3 ? "low" : R < 2 / 3 ? "medium" : "high");
@@ -91,18 +91,18 @@ export function start() {
     setting[name] = controls[name].value; // a step of the slider
     byId("sim-sliders").append(el("div", { class: "slider" }, ...controls[name].parts));
   }
-  const own = byId("sim-logits");
-  own.value = setting.logits;
+  const pasted = byId("sim-logits");
+  pasted.value = setting.logits;
   byId("sim-own").open = setting.logits !== "";
-  own.addEventListener("input", () => { setting.logits = own.value; changed(); });
-  const said = byId("sim-said");
-  byId("sim-link").addEventListener("click", () => copy(location.origin + location.pathname + searchOf(setting) + "#simulator", said, fits(setting) ? "The link was" : "The link, without so many logits, was"));
-  byId("sim-yaml").addEventListener("click", () => copy(yamlOf(setting), said, "defense.yaml was"));
+  pasted.addEventListener("input", () => { setting.logits = pasted.value; changed(); });
+  const status = byId("sim-said");
+  byId("sim-link").addEventListener("click", () => copy(location.origin + location.pathname + searchOf(setting) + "#simulator", status, fits(setting) ? "The link was" : "The link, without so many logits, was"));
+  byId("sim-yaml").addEventListener("click", () => copy(yamlOf(setting), status, "defense.yaml was"));
   byId("sim-form").addEventListener("submit", (event) => event.preventDefault());
   byId("sim-form").addEventListener("reset", (event) => {
     event.preventDefault();
     take({ ...DEFAULTS, logits: "" });
-    said.textContent = "";
+    status.textContent = "";
     changed();
   });
   addEventListener("popstate", () => {
@@ -133,7 +133,7 @@ export function start() {
       controls[name].set(setting[name]);
       setting[name] = controls[name].value;
     }
-    own.value = setting.logits;
+    pasted.value = setting.logits;
   }
   function show() {
     let wrong = "";
@@ -145,9 +145,9 @@ export function start() {
       last = computed({ ...setting, logits: "" });
     }
     if (byId("sim-wrong").textContent !== wrong) byId("sim-wrong").textContent = wrong;
-    own.setAttribute("aria-invalid", String(wrong !== ""));
+    pasted.setAttribute("aria-invalid", String(wrong !== ""));
     controls.confidence.set(setting.confidence);
-    controls.confidence.input.disabled = controls.classes.input.disabled = last.own;
+    controls.confidence.input.disabled = controls.classes.input.disabled = last.pasted;
     byId("sim-yaml-text").textContent = yamlOf(setting);
     stats(last);
     bars(last);

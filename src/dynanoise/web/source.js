@@ -7,20 +7,20 @@ const PREFIX = "#record/";
 const UNKNOWN = "The results of this page hold no such number: the link is broken, or of another version of them.";
 
 /** The address of a number within the page. */
-export function address(found) {
-  const parts = [found.run.folder, found.protocol.name, found.method, found.attack ?? "-", found.metric];
+export function address(cited) {
+  const parts = [cited.run.folder, cited.protocol.name, cited.method, cited.attack ?? "-", cited.metric];
   return PREFIX + parts.map(encodeURIComponent).join("/");
 }
 
 /**
- * A number as a link to where it is from.
- * @param {import("./data.js").Found | null} found
+ * A number as a link to its source.
+ * @param {import("./data.js").Cited | null} cited
  * @param {string} [text] instead of the value with three decimals
  */
-export function number(found, text) {
-  if (!found) return el("span", { class: "absent" }, "–");
-  const signed = found.metric.startsWith("midput");
-  return el("a", { class: "num", href: address(found) }, text ?? fixed(found.cell.value, 3, signed));
+export function number(cited, text) {
+  if (!cited) return el("span", { class: "absent" }, "–");
+  const signed = cited.metric.startsWith("midput");
+  return el("a", { class: "num", href: address(cited) }, text ?? fixed(cited.cell.value, 3, signed));
 }
 
 /** Such as "[.780, .795]", or null. */
@@ -38,12 +38,12 @@ export function start(data) {
       if (dialog.open) dialog.close();
       return;
     }
-    const found = looked(data, location.hash);
+    const cited = looked(data, location.hash);
     if (event) {
       const old = new URL(event.oldURL).hash;
       before = old.startsWith(PREFIX) ? before : old;
     }
-    byId("source-body").replaceChildren(...(found ? body(found) : [el("p", {}, UNKNOWN)]));
+    byId("source-body").replaceChildren(...(cited ? body(cited) : [el("p", {}, UNKNOWN)]));
     if (!dialog.open) {
       back = document.activeElement;
       dialog.showModal();
@@ -71,18 +71,18 @@ function looked(data, hash) {
   return data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
 }
 
-function body(found) {
-  const { run, protocol, cell } = found;
-  const text = protocol.name === "overhead" ? (value) => digits(value, 4) : (value) => fixed(value, 3, found.metric.startsWith("midput"));
+function body(cited) {
+  const { run, protocol, cell } = cited;
+  const text = protocol.name === "overhead" ? (value) => digits(value, 4) : (value) => fixed(value, 3, cited.metric.startsWith("midput"));
   const ends = cell.low === null ? null : `95% interval ${text(cell.low)} to ${text(cell.high)}`;
-  const said = el("span", { class: "said", role: "status" });
-  const defense = run.defenses?.[found.method];
+  const status = el("span", { class: "said", role: "status" });
+  const defense = run.defenses?.[cited.method];
   const pairs = [
-    ["Measured", `${metricTitle(found.metric)}${found.attack ? `, attack: ${found.title ?? found.attack}` : ""}`],
-    ["Behind", `${methodTitle(found.method)}${defense ? ` (${plain(defense)})` : ""}`],
+    ["Measured", `${metricTitle(cited.metric)}${cited.attack ? `, attack: ${cited.title ?? cited.attack}` : ""}`],
+    ["Behind", `${methodTitle(cited.method)}${defense ? ` (${plain(defense)})` : ""}`],
     ["On", `${dataTitle(run.dataset)}, ${run.model}${protocol.seeds > 1 ? `; mean of ${protocol.seeds} seeds` : ""}`],
     ["Against", protocol.knows === undefined ? protocol.who : `${protocolTitle(protocol)}. ${protocol.who}`],
-    ["Result", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, method ${found.method}, ${found.attack ? `attack ${found.attack}` : "no attack"}`)],
+    ["Result", el("span", {}, el("code", {}, run.file), ` · protocol ${protocol.name}, method ${cited.method}, ${cited.attack ? `attack ${cited.attack}` : "no attack"}`)],
     ["SHA-256", el("code", {}, run.sha256)],
     ["Made by", el("code", {}, run.command)],
     ["With", `${Object.entries(run.versions).map((pair) => pair.join(" ")).join(", ")}; ${run.hardware}`],
@@ -90,7 +90,7 @@ function body(found) {
   return [
     el("p", { class: "big" }, text(cell.value), " ", ends && el("small", {}, ends)),
     el("div", { class: "buttons" },
-      el("button", { type: "button", onclick: () => copy(run.command, said, "The command was") }, "Copy command"), said),
+      el("button", { type: "button", onclick: () => copy(run.command, status, "The command was") }, "Copy command"), status),
     el("dl", {}, ...pairs.flatMap(([term, about]) => [el("dt", {}, term), el("dd", {}, about)])),
   ];
 }
@@ -103,8 +103,8 @@ function plain(defense) {
 export function facts(data) {
   for (const place of document.querySelectorAll("[data-fact]")) {
     const [folder, protocol, method, attack, metric] = place.dataset.fact.split("/");
-    const found = data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
-    if (found) place.replaceChildren(number(found));
+    const cited = data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
+    if (cited) place.replaceChildren(number(cited));
     else place.replaceChildren("(not measured)");
   }
 }

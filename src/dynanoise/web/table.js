@@ -48,8 +48,8 @@ export function table(caption, columns, rows, corner = "Defense") {
   }
 
   const groups = columns.some((column) => column.group)
-    ? [el("tr", { class: "groups" }, el("td", {}), ...columns.filter((one) => one.group !== undefined).map((one) =>
-      el(one.group ? "th" : "td", { scope: one.group ? "colgroup" : null, colspan: one.span ?? 1, class: one.begin ? "begin" : null }, one.group)))]
+    ? [el("tr", { class: "groups" }, el("td", {}), ...columns.filter((column) => column.group !== undefined).map((column) =>
+      el(column.group ? "th" : "td", { scope: column.group ? "colgroup" : null, colspan: column.span ?? 1, class: column.begin ? "begin" : null }, column.group)))]
     : [];
   draw();
   return el("div", {}, el("p", { class: "caption" }, caption), el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },

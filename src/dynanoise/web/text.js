@@ -6,14 +6,14 @@ import { byId, copy, el } from "./dom.js";
 const AFFILIATION = "Imperial College London";
 
 export function start(data) {
-  const seen = new Map();
+  const protocols = new Map();
   for (const set of data.sets.values()) {
     for (const { protocol } of set.protocols) {
       const title = protocolTitle(protocol);
-      seen.set(title, { who: protocol.attacker, sets: [...(seen.get(title)?.sets ?? []), dataTitle(set.name)] });
+      protocols.set(title, { who: protocol.attacker, sets: [...(protocols.get(title)?.sets ?? []), dataTitle(set.name)] });
     }
   }
-  byId("threats").replaceChildren(el("dl", {}, ...[...seen].flatMap(([title, { who, sets }]) => [
+  byId("threats").replaceChildren(el("dl", {}, ...[...protocols].flatMap(([title, { who, sets }]) => [
     el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
   ])));
   onPaper(byId("faq"));
@@ -26,12 +26,12 @@ export function start(data) {
   byId("cite-copy").addEventListener("click", () => copy(bibtex, byId("cite-said"), "BibTeX was"));
 }
 
-/** Opens every answer while the page is printed: on paper nobody can. */
+/** Opens every question while the page is printed. */
 function onPaper(faq) {
   let opened = [];
   addEventListener("beforeprint", () => {
     opened = [...faq.querySelectorAll("details:not([open])")];
-    for (const one of opened) one.open = true;
+    for (const details of opened) details.open = true;
   });
-  addEventListener("afterprint", () => { for (const one of opened) one.open = false; });
+  addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
 }

@@ -1,13 +1,13 @@
 /**
- * The attacker who asks again: answers undone and averaged, until the clean logits show.
+ * Repeated queries: outputs undone and averaged, until the clean logits show.
  *
  * Under fresh noise the error falls as 1 / sqrt(Q). Under keyed noise the same query has the same
- * answer; near-duplicates in other cells bring other noise, and less the wider the cells are.
+ * output; near-duplicates in other cells bring other noise, and less the wider the cells are.
  */
 
 import { undo } from "./dynanoise.js";
 import { require } from "./errors.js";
-import { argmax, centred, logProbabilities, logSoftmax } from "./numerics.js";
+import { centred, logProbabilities, logSoftmax } from "./numerics.js";
 import { normals, uniform } from "./random.js";
 
 /** @typedef {ArrayLike<number>} Row */
@@ -15,7 +15,7 @@ import { normals, uniform } from "./random.js";
 
 /** @typedef {{ count: number, mean: Float64Array }} Estimate of the centred logits. */
 
-/** @param {number} classes K. @returns {Estimate} of somebody who has not asked yet. */
+/** @param {number} classes K. @returns {Estimate} before the first query. */
 export function beginning(classes) {
   return { count: 0, mean: new Float64Array(classes) };
 }
@@ -29,10 +29,10 @@ export function beginning(classes) {
  * @returns {Estimate}
  */
 export function add(estimate, answer, temperature, moved = null) {
-  const found = undo(logProbabilities(answer), temperature);
-  const known = moved === null ? new Float64Array(found.length) : centred(moved);
+  const logits = undo(logProbabilities(answer), temperature);
+  const shift = moved === null ? new Float64Array(logits.length) : centred(moved);
   const count = estimate.count + 1;
-  const mean = estimate.mean.map((value, i) => value + (found[i] - known[i] - value) / count);
+  const mean = estimate.mean.map((value, i) => value + (logits[i] - shift[i] - value) / count);
   return { count, mean };
 }
 
@@ -44,10 +44,10 @@ export function add(estimate, answer, temperature, moved = null) {
  * @returns {number}
  */
 export function error(estimate, logits, without = null) {
-  require(estimate.count > 0, "There is no answer yet.", "Ask once.");
+  require(estimate.count > 0, "There is no output yet.", "Send a query.");
   const kept = (row) => centred(Float64Array.from(row).filter((_, i) => i !== without));
-  const [found, clean] = [kept(estimate.mean), kept(logits)];
-  return Math.sqrt(found.reduce((total, value, i) => total + (value - clean[i]) ** 2, 0) / found.length);
+  const [mean, clean] = [kept(estimate.mean), kept(logits)];
+  return Math.sqrt(mean.reduce((total, value, i) => total + (value - clean[i]) ** 2, 0) / mean.length);
 }
 
 /** @param {Estimate} estimate @returns {Float64Array} log-probabilities, for statistics. */
@@ -92,19 +92,10 @@ export function antithetic(classes, reach, pairs, generator, keep = null) {
 
 /** Fisher & Yates. @param {number[]} values @param {Generator} generator */
 function shuffled(values, generator) {
-  const found = [...values];
-  for (let i = found.length - 1; i > 0; i--) {
+  const order = [...values];
+  for (let i = order.length - 1; i > 0; i--) {
     const j = Math.floor(uniform(generator) * (i + 1));
-    [found[i], found[j]] = [found[j], found[i]];
+    [order[i], order[j]] = [order[j], order[i]];
   }
-  return found;
-}
-
-/**
- * Whether the label of an answer is the label of the clean logits.
- * @param {Row} answer
- * @param {Row} logits
- */
-export function keepsLabel(answer, logits) {
-  return argmax(answer) === argmax(logits);
+  return order;
 }

@@ -26,13 +26,13 @@ export function fromHex(digits, name = "The text") {
 
 /** @param {Uint8Array[]} parts @returns {Uint8Array} one after the other. */
 export function joined(...parts) {
-  const made = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
   let start = 0;
   for (const part of parts) {
-    made.set(part, start);
+    bytes.set(part, start);
     start += part.length;
   }
-  return made;
+  return bytes;
 }
 
 /** Each part behind its length (4 bytes, big-endian), so that parts cannot run together. */

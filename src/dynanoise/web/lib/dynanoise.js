@@ -68,33 +68,33 @@ export function parametersOf(changes = {}) {
     `DynaNoise has no parameter ${shown(unknown[0])}.`,
     `Known: ${Object.keys(DEFAULTS).join(", ")}.`,
   );
-  const made = { ...DEFAULTS, ...changes };
+  const parameters = { ...DEFAULTS, ...changes };
   for (const [name, bound] of [
     ["baseVariance", "of at least 0"],
     ["lambdaScale", "of at least 0"],
     ["temperature", "above 0"],
   ]) {
-    const value = made[name];
+    const value = parameters[name];
     const good = Number.isFinite(value) && (name === "temperature" ? value > 0 : value >= 0);
     require(good, `${name} is ${shown(value)}.`, `Use a finite number ${bound}.`);
   }
   require(
-    Number.isSafeInteger(made.samples) && made.samples >= 1,
-    `samples is ${shown(made.samples)}.`,
+    Number.isSafeInteger(parameters.samples) && parameters.samples >= 1,
+    `samples is ${shown(parameters.samples)}.`,
     "Use an integer of at least 1.",
   );
   require(
-    Number.isFinite(made.baseVariance * (1 + made.lambdaScale)),
-    `baseVariance ${made.baseVariance} with lambdaScale ${made.lambdaScale} gives an infinite variance.`,
+    Number.isFinite(parameters.baseVariance * (1 + parameters.lambdaScale)),
+    `baseVariance ${parameters.baseVariance} with lambdaScale ${parameters.lambdaScale} gives an infinite variance.`,
     "Use smaller values.",
   );
   require(
-    typeof made.keepLabel === "boolean",
-    `keepLabel is ${shown(made.keepLabel)}.`,
+    typeof parameters.keepLabel === "boolean",
+    `keepLabel is ${shown(parameters.keepLabel)}.`,
     "Use true or false.",
   );
-  measure(made.sensitivity);
-  return Object.freeze(made);
+  measure(parameters.sensitivity);
+  return Object.freeze(parameters);
 }
 
 /** @param {string} name */

@@ -1,4 +1,4 @@
-/** What a user can mend. Each says what is wrong and what to do about it; see dynanoise/core/errors.py. */
+/** Errors that a user can mend: a problem and a remedy each; see dynanoise/core/errors.py. */
 
 export class InputError extends Error {
   /**

@@ -43,7 +43,7 @@ export function flipProbability(logits, parameters, { generator, draws = 2000 } 
   return { ...wilson(flips, draws), exact: false };
 }
 
-/** Of equal steps: the integrand is smooth, so the sum converges faster than any power of them. */
+/** Ends and step of the sum: the integrand is smooth, so the sum converges faster than any power of them. */
 const [FROM, TO, STEP] = [-38, 10, 1 / 16];
 
 /**
@@ -95,7 +95,7 @@ export function erfc(x) {
   return ((2 * H * x) / Math.PI) * Math.exp(-square) * total - pole;
 }
 
-/** Of a normal: the half-width of a 95% interval in standard deviations. */
+/** The half-width of a normal's 95% interval, in standard deviations. */
 export const Z95 = 1.959963984540054;
 
 /**

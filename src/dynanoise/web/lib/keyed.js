@@ -1,8 +1,8 @@
 /**
- * Keyed noise, version 1: the same answer every time, a keyed function of a coarse cell of the logits.
+ * Keyed noise, version 1: the same output every time, a keyed function of a coarse cell of the logits.
  *
- * docs/keyed.md has the construction and its threat model. A root secret that a page knows is none:
- * this shows what an attacker meets, with a key made for showing.
+ * docs/keyed.md has the construction and its threat model. A root secret in a page is not secret: this
+ * shows the attacker's view, with a key made for the page.
  */
 
 import { bitsOf, fromHex, hex, joined, lengthPrefixed, utf8 } from "./bytes.js";
@@ -13,7 +13,7 @@ import { normalsV1, uniforms, wordsFor } from "./normals.js";
 import { TINY, argmax, checkedLogits, shift } from "./numerics.js";
 import { siphash128 } from "./siphash.js";
 
-/** Cells below the largest logit that are told apart; what is farther counts as so far. */
+/** Cells below the largest logit that are told apart; larger distances count as this one. */
 const FARTHEST = 2 ** 20;
 
 /** @typedef {import("./numerics.js").Row} Row */
@@ -63,7 +63,7 @@ function canonical(values) {
 }
 
 /**
- * DynaNoise with every parameter as one text: what the noise is for.
+ * DynaNoise with every parameter as one text: the purpose of the noise.
  * @param {Partial<Parameters>} parameters
  */
 export function purpose(parameters) {
@@ -149,7 +149,7 @@ export function rowKey(cellKey, cell, label) {
 }
 
 /**
- * What an answer is made of.
+ * Draws the parts of an output.
  * @param {Keyed} noise
  * @param {Row} logits
  * @param {Partial<Parameters>} parameters

@@ -27,12 +27,12 @@ export function uniforms(words) {
  */
 export function normalsV1(words, count) {
   const shares = uniforms(words);
-  const found = new Float64Array(shares.length);
+  const normals = new Float64Array(shares.length);
   for (let i = 0; i < shares.length; i += 2) {
     const radius = Math.sqrt(-2 * Math.log(shares[i] + STEP));
     const angle = 2 * Math.PI * shares[i + 1];
-    found[i] = radius * Math.cos(angle);
-    found[i + 1] = radius * Math.sin(angle);
+    normals[i] = radius * Math.cos(angle);
+    normals[i + 1] = radius * Math.sin(angle);
   }
-  return found.slice(0, count);
+  return normals.slice(0, count);
 }

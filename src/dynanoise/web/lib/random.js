@@ -1,7 +1,7 @@
 /**
- * Random numbers for what is shown on the page: seedable, and the state is the generator itself.
+ * Random numbers of the page: seedable, and the state is the generator itself.
  *
- * sfc32 (C. Doty-Humphrey, PractRand) is no cryptographic generator: nothing here may defend anybody.
+ * sfc32 (C. Doty-Humphrey, PractRand) is not a cryptographic generator, so it must not defend a model.
  */
 
 import { normalsV1, wordsFor } from "./normals.js";
@@ -37,12 +37,12 @@ export function anew() {
 export function word(generator) {
   const b = generator[1];
   const c = generator[2];
-  const made = (generator[0] + b + generator[3]) >>> 0;
+  const output = (generator[0] + b + generator[3]) >>> 0;
   generator[3] += 1;
   generator[0] = b ^ (b >>> 9);
   generator[1] = c + (c << 3);
-  generator[2] = ((c << 21) | (c >>> 11)) + made;
-  return made;
+  generator[2] = ((c << 21) | (c >>> 11)) + output;
+  return output;
 }
 
 /** @param {Generator} generator @returns {number} in [0, 1), of 53 bits. */

@@ -123,11 +123,11 @@ export function delong(scores, members) {
     );
   }
   // Each record's share of the others it is ahead of; a member of non-members, and the reverse.
-  const [own, other] = [
+  const [inner, outer] = [
     shares(inside, outside),
     shares(outside.map((value) => -value), inside.map((value) => -value)),
   ];
-  const half = Z95 * Math.sqrt(varianceOf(own) / own.length + varianceOf(other) / other.length);
+  const half = Z95 * Math.sqrt(varianceOf(inner) / inner.length + varianceOf(outer) / outer.length);
   return {
     value: curve.auc,
     low: Math.max(0, curve.auc - half),
@@ -135,18 +135,18 @@ export function delong(scores, members) {
   };
 }
 
-/** Of each value the share of the others that are smaller, equal ones counted half. */
+/** The share of the others that are smaller than each value, equal ones counted half. */
 function shares(values, others) {
   const sorted = Float64Array.from(others).sort();
   const order = Float64Array.from(values).sort();
-  const found = new Float64Array(order.length);
+  const ahead = new Float64Array(order.length);
   let [smaller, notLarger] = [0, 0];
   order.forEach((value, i) => {
     while (smaller < sorted.length && sorted[smaller] < value) smaller += 1;
     while (notLarger < sorted.length && sorted[notLarger] <= value) notLarger += 1;
-    found[i] = (smaller + notLarger) / (2 * sorted.length);
+    ahead[i] = (smaller + notLarger) / (2 * sorted.length);
   });
-  return found;
+  return ahead;
 }
 
 /** @param {Float64Array} values two or more. @returns {number} with n - 1 degrees of freedom. */

@@ -46,12 +46,12 @@ export function siphash128(message, key) {
     rounds(v, 2);
     v[0] ^= word;
   }
-  const made = new DataView(new ArrayBuffer(16));
+  const digest = new DataView(new ArrayBuffer(16));
   v[2] ^= 0xeen;
   rounds(v, 4);
-  made.setBigUint64(0, v[0] ^ v[1] ^ v[2] ^ v[3], true);
+  digest.setBigUint64(0, v[0] ^ v[1] ^ v[2] ^ v[3], true);
   v[1] ^= 0xddn;
   rounds(v, 4);
-  made.setBigUint64(8, v[0] ^ v[1] ^ v[2] ^ v[3], true);
-  return new Uint8Array(made.buffer);
+  digest.setBigUint64(8, v[0] ^ v[1] ^ v[2] ^ v[3], true);
+  return new Uint8Array(digest.buffer);
 }
