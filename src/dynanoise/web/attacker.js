@@ -77,7 +77,7 @@ export function start(data) {
       .map(({ name, style, errors }) => ({ name, style, points: thinned(errors), dots: errors.length === 1 }));
     const single = spread * Math.sqrt((logits.length - 1) / logits.length);
     errors.draw(
-      [...curves, { name: "one answer’s noise / √Q", style: "thin dotted", points: [1, 10, 100, 1000, MOST].map((q) => [q, single / Math.sqrt(q)]) }],
+      [...curves, { name: "one output’s noise / √Q", style: "thin dotted", points: [1, 10, 100, 1000, MOST].map((q) => [q, single / Math.sqrt(q)]) }],
       count ? `Error of the estimate after ${count} queries: ${digits(game.errors.at(-1))} logits.` : "Nothing has been asked yet.",
     );
     byId("att-verdict").replaceChildren(...verdict(mode, game, spread, setting));
@@ -94,7 +94,7 @@ function typical(samples) {
 
 function verdict(mode, game, spread, setting) {
   const count = game.errors.length;
-  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first answer, undone.", {
+  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first output, undone.", {
     same: "",
     near: ` A near-duplicate is modelled: every logit is moved by normal numbers of standard deviation ${fixed(setting.near, 1)}, which you do not know.`,
     pairs: " Shifts in pairs are for an attacker who can move the logits at will, and knows by how much.",
@@ -102,10 +102,10 @@ function verdict(mode, game, spread, setting) {
   const error = el("b", { id: "att-rms" }, digits(game.errors.at(-1)));
   const asked = `After ${count.toLocaleString("en")} ${count === 1 ? "query" : "queries"} the estimate is wrong by `;
   const rest = {
-    "fresh same": ` logits (root mean square); one answer’s noise has ${fixed(spread, 2)}. Fresh noise averages out as 1/√Q.`,
+    "fresh same": ` logits (root mean square); one output’s noise has ${fixed(spread, 2)}. Fresh noise averages out as 1/√Q.`,
     "fresh near": " logits. The near-duplicates’ own distances average out as well; under fresh noise they are not even needed.",
     "fresh pairs": " logits. Under fresh noise nothing of this is needed: the same query would do.",
-    "keyed same": ` logits. ${count > 1 ? "Every answer was the same, bit for bit" : "Ask again: every answer will be the same, bit for bit"}. What is left are the noise of this cell and its width, ${fixed(setting.width, 1)}.`,
+    "keyed same": ` logits. ${count > 1 ? "Every output was the same, bit for bit" : "Ask again: every output will be the same, bit for bit"}. What is left are the noise of this cell and its width, ${fixed(setting.width, 1)}.`,
     "keyed near": ` logits. Each near-duplicate that falls into another cell brings new noise to average, so the noise goes; it cost ${count} different queries. What the cells’ width hides goes only as far as the near-duplicates reach into other cells.`,
     "keyed pairs": " logits. An attacker who can move the logits by known amounts, over several cells, gets them back at every width. Keyed noise does not claim otherwise.",
   }[`${mode.noise} ${mode.question}`];

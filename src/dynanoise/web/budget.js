@@ -162,7 +162,7 @@ function computed(data) {
     byId("attacker").dataset.worked = "";
   }
   const about = `A weaker attack, made here from the logits: one threshold for all records on the log-odds of the true label. Defense: DynaNoise with s₀ = ${base}, λ = ${lambda}, T = ${temperature}; cells of ${setting.width} logits${setting.keepLabel ? ", labels kept" : ""}; near-duplicates move logits by 2 (isotropic, a model of them; ${NEAR.rows} rows). The key is in this page, so it is no secret.`;
-  const cost = () => (slow.kept === null ? "" : ` What it costs: keyed answers change the label of ${percent(1 - slow.kept)} of these queries, one fresh answer that of ${percent(flipped())}.`);
+  const cost = () => (slow.kept === null ? "" : ` What it costs: keyed outputs change the label of ${percent(1 - slow.kept)} of these queries, one fresh output that of ${percent(flipped())}.`);
   const flipped = once(() => all.filter((i) => {
     const row = samples.row(i), size = sigma(row, parameters);
     return argmax(row.map((v, k) => v + size * noise()[i * samples.classes + k])) !== argmax(row);

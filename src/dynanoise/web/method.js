@@ -19,7 +19,7 @@ export function start(data) {
   const top = base * (1 + lambda) * 1.15;
   const ticks = [0, base, base * (1 + lambda / 2), base * (1 + lambda)].map((value) => Number(value.toPrecision(3)));
   const picture = chart(byId("variance-chart"), {
-    x: { label: "entropy of the clean answer, as a share of ln k", domain: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1] },
+    x: { label: "entropy of the clean output, as a share of ln k", domain: [0, 1], ticks: [0, 0.2, 0.4, 0.6, 0.8, 1] },
     y: { label: "variance of the noise", domain: [0, top], ticks },
     height: 340,
   });
@@ -37,7 +37,7 @@ export function start(data) {
       { name: "DynaNoise", style: "accent", points: [[0, variance(0)], [1, variance(1)]] },
       { name: "Static noise of the same mean", style: "dashed", points: [[0, fixedVariance], [1, fixedVariance]] },
     ],
-    `Noise variance falls from ${fixed(variance(0), 2)} for a certain answer to ${fixed(base, 2)} for an even one; static noise stays at ${fixed(fixedVariance, 2)}.`,
+    `Noise variance falls from ${fixed(variance(0), 2)} for a certain output to ${fixed(base, 2)} for an even one; static noise stays at ${fixed(fixedVariance, 2)}.`,
     (layout) => {
       place = layout;
       // Drawn again with every change of the box, moved with every frame.

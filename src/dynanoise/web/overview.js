@@ -119,7 +119,7 @@ function counters(data) {
   const items = [
     paper && [arrow(...pair(paper)), `attack success on ${dataTitle(preset)}, paper’s attacker, without and with DynaNoise`],
     honest && [arrow(...pair(honest)), `attack success on ${dataTitle(preset)}, ${protocolTitle(honest.protocol).toLowerCase()}, likewise`],
-    time && [[number(time, `${fixed(time.cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(many, `${fixed(many.cell.value, 2)}×`)], `time of an answer with DynaNoise, relative to one without: alone, and in batches of ${data.overhead.batches.at(-1)}`],
+    time && [[number(time, `${fixed(time.cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(many, `${fixed(many.cell.value, 2)}×`)], `time of an output with DynaNoise, relative to one without: alone, and in batches of ${data.overhead.batches.at(-1)}`],
     [[count(attacks.size), el("span", { class: "to" }, " / "), count(data.sets.size)], "attacks, and data sets; every number from committed results"],
   ];
   byId("counters").replaceChildren(

@@ -79,7 +79,7 @@ function summary(data, set) {
 
 function notes(set) {
   const list = set.protocols.map(({ run, protocol }) => el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, el("code", {}, run.command)));
-  if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about somebody who knows of the defense."));
+  if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about an attacker who knows of the defense."));
   if (everyone(set).includes("dynanoise_tuned")) list.push(el("li", {}, el("b", {}, methodTitle("dynanoise_tuned")), ": a setting that was tuned on records of these networks. What is best of many settings is also the luckiest of many."));
   return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
@@ -94,7 +94,8 @@ function published(data, preset) {
   };
 }
 
-/** One shape a protocol, so that they differ in print and to eyes that see no colours, too. */
+/** One shape a protocol, the same for every data set; shapes differ in print and without colours, too. */
+const PROTOCOLS = ["paper", "adaptive", "adaptive_16", "adaptive_near", "adaptive_key", "adaptive_disjoint", "adaptive_architecture", "adaptive_recipe"];
 const MARKS = [
   (x, y) => svg("circle", { class: "ring", cx: x, cy: y, r: 5 }),
   (x, y) => svg("circle", { class: "dot accent", cx: x, cy: y, r: 6 }),
@@ -103,8 +104,10 @@ const MARKS = [
   (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7}l7 12.5h-14z` }),
   (x, y) => svg("rect", { class: "ring", x: x - 4.5, y: y - 4.5, width: 9, height: 9 }),
   (x, y) => svg("path", { class: "line ink", d: `M${x - 4.5} ${y - 4.5}l9 9m0 -9l-9 9` }),
+  (x, y) => svg("path", { class: "line ink", d: `M${x - 6} ${y}h12m-6 -6v12` }),
 ];
-const mark = (index, x, y) => MARKS[index % MARKS.length](x, y);
+/** The mark of a protocol; of one that is not among the above, the last. */
+const mark = ({ name }, x, y) => MARKS.at(PROTOCOLS.indexOf(name))(x, y);
 
 function dots(box, set) {
   const width = box.clientWidth;
@@ -133,12 +136,12 @@ function dots(box, set) {
       if (!cited) return;
       const offset = (k - (chosen.length - 1) / 2) * 5 + (narrow ? 10 : 0);
       if (cited.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(cited.low), x2: x(cited.high), y1: y + offset, y2: y + offset }));
-      nodes.push(mark(k, x(cited.value), y + offset));
+      nodes.push(mark(protocol, x(cited.value), y + offset));
     });
   });
   const text = `Success of the strongest attack by defense. ${names.map((name) => `${methodTitle(name)}: ${chosen.filter(({ protocol }) => protocol.rows[name]).map(({ protocol }) => `${protocolTitle(protocol)} ${fixed(protocol.rows[name].most.value)}`).join(", ")}`).join(". ")}.`;
   box.replaceChildren(
-    el("ul", { class: "legend" }, ...chosen.map(({ protocol }, k) => entry({ name: protocolTitle(protocol), mark: mark(k, 13, 6) }))),
+    el("ul", { class: "legend" }, ...chosen.map(({ protocol }) => entry({ name: protocolTitle(protocol), mark: mark(protocol, 13, 6) }))),
     el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
   );
 }
@@ -191,7 +194,7 @@ function overhead(data) {
   }));
   return {
     nodes: [el("div", { class: "panel" },
-      table(`What an answer costs, over the undefended model (${dataTitle(data.overhead.dataset)}, ${data.overhead.model}; ${data.overhead.hardware}); small: 95% intervals`, columns, body),
-      el("ul", { class: "notes" }, el("li", {}, "HAMP, DP-SGD and others train networks of their own: where these are smaller, answers take less time. ", el("code", {}, data.overhead.command))))],
+      table(`What an output costs, over the undefended model (${dataTitle(data.overhead.dataset)}, ${data.overhead.model}; ${data.overhead.hardware}); small: 95% intervals`, columns, body),
+      el("ul", { class: "notes" }, el("li", {}, "HAMP, DP-SGD and others train networks of their own: where these are smaller, outputs take less time. ", el("code", {}, data.overhead.command))))],
   };
 }

@@ -161,7 +161,7 @@ function stats(now) {
     ["sim-H", fixed(now.H, 4), "entropy H before, nats"],
     ["sim-R", [fixed(now.R, 4), " ", el("span", { class: "risk", "data-level": level }, `${level} risk`)], "sensitivity R"],
     ["sim-variance", fixed(now.variance, 4), "variance σ² of the noise"],
-    ["sim-out", fixed(now.out, 4), "entropy of the mean answer, nats"],
+    ["sim-out", fixed(now.out, 4), "entropy of the mean output, nats"],
     ["sim-flips", chance(now.flips.value), "chance that the label changes"],
     ["sim-top", `${percent(Math.max(...now.before))} → ${percent(now.smooth[now.before.indexOf(Math.max(...now.before))])}`, "top class, by smoothing alone"],
   ];
@@ -197,11 +197,11 @@ function bars(now) {
   const text = `Answer before and after: class ${order[0]} falls from ${percent(now.before[order[0]])} to ${percent(now.mean[order[0]])} on average.`;
   const legend = [["bar-fill", "before"], ["bar-fill accent", "after, mean"]].map(([style, name]) =>
     el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, svg("rect", { width: 26, height: 11, rx: 2, class: style }))), name));
-  legend.push(el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, svg("path", { d: "M1 6H25M1 2V10M25 2V10", class: "line ink thin" }))), "90% of answers"));
+  legend.push(el("li", {}, el("span", { class: "chart" }, svg("svg", { viewBox: "0 0 26 12", "aria-hidden": "true" }, svg("path", { d: "M1 6H25M1 2V10M25 2V10", class: "line ink thin" }))), "90% of outputs"));
   box.replaceChildren(
     el("ul", { class: "legend" }, ...legend),
     el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
   );
   const rest = now.before.length - order.length;
-  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high; it says how certain the answer is, not what an attacker finds. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
+  byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high; it says how certain the output is, not what an attacker finds. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
 }
