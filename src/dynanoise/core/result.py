@@ -77,11 +77,19 @@ class Result:
     """Metrics of one attack on one method, or of the method's utility, with their provenance.
 
     Attributes:
-        model_parameters, recipe_parameters: of the architecture, and of its training.
+        dataset, model, preset: names of the data set, the architecture and the benchmark.
+        model_parameters, recipe_parameters: parameters of the architecture and of its training.
+        method, recipe: names of the method and of its training recipe.
         attack: the attack's name, or None for utility and trade-off metrics of the method.
         defense: name and parameters of the defense after fitting.
+        protocol: the protocol's name.
+        threat: its threat model.
+        metrics: values by name, such as "auc" or "tpr@0.01".
+        seed: the seed of split and models.
+        split: a digest of the split.
+        counts: numbers of models and of records, by role.
         command: the command that reproduces this result.
-        versions: of Python and the packages that matter.
+        versions: versions of Python and of the packages that matter.
         hardware: processor, cores, memory, threads used.
         seconds: wall time of this step alone.
         training: "seconds", the wall time of training and querying all models, and "retries", the

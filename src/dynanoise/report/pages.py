@@ -34,7 +34,7 @@ class Page:
         markdown: the same tables as Markdown, without published values.
         caption: explanation of the cells, in sentences.
         brackets: sentence on the numbers in brackets in `tables`, which are published values;
-            empty where there are none. Files have no such numbers, so it is no part of `caption`.
+            empty where there are none. Files have no such numbers, so it is not part of `caption`.
         sentences: findings and threat models.
         picture_name: file name; None where there is no picture.
         picture: draws it as SVG; raises MissingExtraError without matplotlib.

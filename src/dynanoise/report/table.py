@@ -59,7 +59,7 @@ class Column:
 
     Attributes:
         heading: on one line.
-        align: of heading and cells.
+        align: side on which heading and cells stand.
         short: a heading for narrow terminals; empty to use `heading`.
     """
 
@@ -73,7 +73,7 @@ class Table:
     """Columns and rows with a caption; the first cell of a row names it.
 
     Attributes:
-        caption: what the table shows.
+        caption: description of the content.
         columns: one for each cell of a row.
         rows: cells, as many in each as there are columns.
         group_ends: rows after which a line is drawn, counted from 0.
@@ -131,7 +131,7 @@ def make_table(
     """Build a table from texts, columns and cells.
 
     Args:
-        caption: what the table shows.
+        caption: description of the content.
         headings: a column, or its heading: the first is then aligned left, the others right.
         rows: a text for a plain cell.
 
