@@ -50,13 +50,13 @@ class AttackSample:
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Confidence and accuracy of a method's answers about test data, over all its models.
+    """Confidence and accuracy of a method's predictions on test data, over all its models.
 
     Attributes:
         method: its name.
-        count: int64 [B], answers in each bin of confidence; the bins are of equal width in 0..1.
-        confidence: float64 [B], sum of their largest entries.
-        right: float64 [B], how many of them are right.
+        count: int64 [B], predictions in each bin of confidence; bins have equal width in 0..1.
+        confidence: float64 [B], sum of their largest probabilities.
+        right: float64 [B], number of correct predictions.
     """
 
     method: str
@@ -67,10 +67,10 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class Risk:
-    """How often the attacker's choice of attack was right about each record, over the models.
+    """Success of the attacker's choice of attack on each record, over the models.
 
-    A record's success is the mean of two shares: of the models trained on it, how many were told
-    so, and of the others likewise; 0.5 is guessing.
+    It is the mean of two shares: of correct decisions on the models trained on the record, and of
+    those on the other models; 0.5 is guessing.
 
     Attributes:
         protocol, method: names, as in results.
