@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.arrays import class_numbers
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
-from dynanoise.data import tables
 from dynanoise.data.cache import cached
 from dynanoise.data.dataset import Data
 
@@ -136,7 +136,8 @@ def load_folder(folder: Path, side: int | None = None) -> Data:
     else:
         parts = [_files(folder)]
     files = [file for part in parts for file in part]
-    labels, class_names = tables.class_numbers([file.label for file in files], str(folder))
+    texts = [file.label for file in files]
+    labels, class_names = class_numbers(texts, f"The labels of {folder}", names=sorted({*texts}))
     digest = hashlib.sha256()
     for file in files:
         relative = file.path.relative_to(folder).as_posix()
