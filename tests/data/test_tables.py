@@ -93,7 +93,7 @@ def test_breast_cancer_is_standardised() -> None:
         ({"X": X, "y": [-1, 0, 1]}, "labels from -1 to 1"),
         ({"X": X, "y": [0, 0, 0]}, "mine has labels of one class only"),
         ({"X": X, "y": ["a", "a", "a"]}, "mine has labels of one class only"),
-        ({"X": X, "y": [0, 0.5, 1]}, "y of .* holds 0.5 in row 1. Labels are class numbers"),
+        ({"X": X, "y": [0, 0.5, 1]}, "y of .* holds 0.5 in row 1. Unknown label type: labels are"),
         ({"X": X, "y": [0, np.nan, 1]}, "y of .* holds nan in row 1. Give every record a label"),
         ({"X": X, "y": [[0, 2], [1, 0], [0, 1]]}, r"y of .* shape \(3, 2\), and row 0 holds 2"),
         ({"X": X, "y": [0, 1]}, "3 inputs and 2 labels"),

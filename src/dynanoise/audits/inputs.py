@@ -151,9 +151,9 @@ def check_inputs(
             "Give the true classes as labels, and the membership of every record as member.",
         )
     kind = "logits" if probs is None else "probs"
-    known = arrays.check_labels(labels, label_name)
-    arrays.check_axes(outputs, len(known), kind, label_name)
-    _check_not_exchanged(known, member)
+    raw = arrays.check_labels(labels, label_name)
+    arrays.check_axes(outputs, len(raw), kind, label_name)
+    _check_not_exchanged(raw, member)
     use = arrays.check_membership(member, models, records)
     test = _log_outputs(test_logits, test_probs, "test_")
     if (test is None) != (test_labels is None):
@@ -161,18 +161,18 @@ def check_inputs(
             "test_labels and test answers come one without the other.",
             "Give test_logits or test_probs with test_labels, or none of them.",
         )
-    test_known = known[:0]
+    test_raw = raw[:0]
     if test is None:
         test = np.zeros((models, 0, classes))
     else:
-        test_known = arrays.check_labels(test_labels, "test_labels")
+        test_raw = arrays.check_labels(test_labels, "test_labels")
         check(
             (len(test), test.shape[2]) == (models, classes),
             f"The test answers have shape {test.shape}, the others {outputs.shape}.",
             "Ask the same models about the test data, with the same classes.",
         )
-        arrays.check_axes(test, len(test_known), f"test_{kind}", "test_labels")
-    truth, tested = _number(known, test_known, classes, class_names, label_name)
+        arrays.check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
+    truth, tested = _number(raw, test_raw, classes, class_names, label_name)
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
     _check_enough(use)
@@ -340,9 +340,9 @@ def _exchange_warning(
     """
     if not np.isin(labels, (0, 1)).all():
         return ()
-    predicted, known = logits.argmax(axis=-1), member >= 0
+    predicted, scored = logits.argmax(axis=-1), member >= 0
     right, right_error = _balanced_agreement(predicted, labels)
-    other, other_error = _balanced_agreement(predicted[known], member[known])
+    other, other_error = _balanced_agreement(predicted[scored], member[scored])
     if other <= right + 0.25 or other - right < 4 * np.hypot(right_error, other_error):
         return ()
     problem = (

@@ -140,8 +140,8 @@ def read_records(members: Path, nonmembers: Path, label: str | None = None) -> R
     kinds = [table.labels.dtype.kind == "U" for table in (inside, outside)]
     if kinds[0] != kinds[1] and len(inside.labels) and len(outside.labels):
         raise DataFileError(
-            f"The classes are {_class_names(inside)} in {members.name} and {_class_names(outside)} in "
-            f"{nonmembers.name}.",
+            f"The classes are {_class_names(inside)} in {members.name} and "
+            f"{_class_names(outside)} in {nonmembers.name}.",
             "Give the model's class numbers, from 0, as labels.",
         )
     inputs = np.concatenate([inside.inputs, outside.inputs])
@@ -252,7 +252,7 @@ def class_names(path: Path, classes: int) -> tuple[str, ...]:
     """Read the names of the classes that an exported classifier carries.
 
     Args:
-        path: of the model.
+        path: the model's file.
         classes: K.
 
     Returns:

@@ -64,14 +64,14 @@ def check_labels(values: Any, name: str = "labels") -> npt.NDArray[Any]:
         return _one_hot(labels, name)
     if labels.ndim != 1:
         raise InputError(
-            f"{name} {_has(name)} shape {labels.shape}.", "Give one label a record, [N]."
+            f"{name} {_has(name)} shape {labels.shape}.", "Give one label a record, a 1d array [N]."
         )
     if labels.dtype.kind == "f":
         _check_whole(
             labels,
             name,
-            "Labels are class numbers from 0, or texts; is a column of probabilities in their "
-            "place?",
+            "Unknown label type: labels are class numbers from 0, or texts; is a column of "
+            "probabilities in their place?",
         )
     return labels
 
@@ -376,6 +376,8 @@ def _plain(values: Any, name: str, remedy: str) -> npt.NDArray[Any]:
         array = np.char.decode(array, "utf-8")
     if array.dtype.kind == "O":
         array = _resolved(array, name, remedy)
+    if array.dtype.kind == "c":
+        raise InputError(f"Complex data not supported: {name} {_has(name)} them.", "Give numbers.")
     if array.dtype.kind not in "biufU":
         raise InputError(
             f"{name} {_has(name)} dtype {array.dtype}.", "Give whole numbers, booleans or texts."
@@ -466,21 +468,21 @@ def _one_hot(rows: npt.NDArray[Any], name: str) -> Int64:
     """Class numbers of one-hot rows [N, K]."""
     shape = f"{name} {_has(name)} shape {rows.shape}"
     if rows.dtype.kind == "U":
-        raise InputError(f"{shape} and hold texts.", "Give one label a record, [N].")
+        raise InputError(f"{shape} and hold texts.", "Give one label a record, a 1d array [N].")
     binary = np.isin(rows, (0, 1)).all(axis=1)
     if not binary.all():
         row = int(np.argmin(binary))
         raise InputError(
             f"{shape}, and row {row} holds {rows[row][~np.isin(rows[row], (0, 1))][0]}.",
-            "Give one label a record, [N], or one-hot rows of zeros and a single 1.",
+            "Give one label a record, a 1d array, or one-hot rows of zeros and a single 1.",
         )
     ones = rows.astype(np.int64).sum(axis=1)
     if (ones != 1).any():
         row = int(np.argmax(ones != 1))
         raise InputError(
             f"{shape}, and row {row} holds {ones[row]} ones.",
-            "Give one label a record, [N], or one-hot rows of zeros and a single 1; a model of "
-            "several yes-or-no labels is audited one label at a time.",
+            "Give one label a record, a 1d array, or one-hot rows of zeros and a single 1; a model "
+            "of several yes-or-no labels is audited one label at a time.",
         )
     numbers: Int64 = rows.argmax(axis=1).astype(np.int64)
     return numbers

@@ -174,14 +174,14 @@ def _not_finite(table: Table, where: npt.NDArray[np.bool_]) -> InputError:
 def _label(table: Columns, label: str | None) -> str:
     """Name of the column of labels."""
     path, names = table.path, table.names
-    shown = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+    text = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
     if not names and not table.index:
         raise DataFileError(
             f"{path} cannot be read as {path.suffix[1:]} (it is empty).", "Give it columns."
         )
     if label is not None:
         if label not in names and label not in table.index:
-            raise DataFileError(f"{path} has no column {label!r}.", f"Its columns are {shown}.")
+            raise DataFileError(f"{path} has no column {label!r}.", f"Its columns are {text}.")
         return label
     if len(names) < 2:
         raise DataFileError(
@@ -190,7 +190,7 @@ def _label(table: Columns, label: str | None) -> str:
             f"{', '.join(SEPARATORS.values())}.",
         )
     named = table.named_label()
-    choose = f"Name the column of labels with --label NAME; the columns are {shown}."
+    choose = f"Name the column of labels with --label NAME; the columns are {text}."
     if named is not None:
         if named.strip().lower() == LABELS[-1]:  # perhaps a coordinate
             _log.warning("%s: the labels are the column %r (--label NAME).", path, named)
