@@ -20,6 +20,9 @@ from dynanoise.core.numerics import Floats, Int8, Int64, as_array
 SUMS_TO_ONE = 0.01
 """Allowed distance of a row of probabilities from 1, for rounded and float16 ones."""
 
+EXACT = 1e-3
+"""The same where nothing but the sums says that they are probabilities."""
+
 AXES = "The axes are [M, N, K]: M models, N records, K classes; [N, K] for one model."
 
 _MISSING = ("", "nan", "<na>")
@@ -232,21 +235,27 @@ def check_axes(outputs: Floats, records: int, name: str, labels: str = "labels")
     )
 
 
-def is_distribution(rows: npt.ArrayLike) -> bool:
+def is_distribution(
+    rows: npt.ArrayLike, class_axis: int = -1, tolerance: float = SUMS_TO_ONE
+) -> bool:
     """Tell probabilities of classes that exclude each other.
 
     Args:
-        rows: [..., K].
+        rows: outputs, with classes along ``class_axis``.
+        class_axis: axis of the classes.
+        tolerance: allowed distance of a sum from 1.
 
     Returns:
-        True if every entry is at least 0 and every row sums to 1 within 0.01.
+        True if there are rows, every entry is at least 0 and every row sums to 1.
 
     >>> is_distribution(np.array([[0.25, 0.75]])), is_distribution(np.array([[1.0, -1.0]]))
     (True, False)
     """
     array = np.asarray(rows)
-    sums = array.sum(axis=-1, dtype=np.float64)
-    return bool(array.min(initial=0.0) >= 0 and np.abs(sums - 1).max(initial=0.0) <= SUMS_TO_ONE)
+    if not array.size or array.min() < 0:
+        return False
+    sums = array.sum(axis=class_axis, dtype=np.float64)
+    return bool(np.abs(sums - 1).max() <= tolerance)
 
 
 def are_independent(rows: npt.ArrayLike) -> bool:
@@ -270,13 +279,16 @@ def are_independent(rows: npt.ArrayLike) -> bool:
     return bool(2 * off.sum() > off.size and np.ptp(sums) > SUMS_TO_ONE)
 
 
-def check_probabilities(rows: Floats, name: str, *, logits: str = "logits") -> None:
+def check_probabilities(
+    rows: npt.NDArray[Any], name: str, *, logits: str = "logits", columns: bool = False
+) -> None:
     """Check that rows are probabilities of classes that exclude each other.
 
     Args:
         rows: finite [..., K].
         name: of the array in messages.
         logits: what to call them instead if they are logits.
+        columns: True for [M, N, K] of models, which may be columns of a table, labels among them.
 
     Raises:
         InputError: if they are negative, above 1, independent sigmoids, or do not sum to 1 within
@@ -294,14 +306,15 @@ def check_probabilities(rows: Floats, name: str, *, logits: str = "logits") -> N
         value = rows.min() if rows.min() < 0 else rows.max()
         raise InputError(
             f"{name} {_hold(name)} {value}, which is not a probability.",
-            f"Give probabilities, or call them {logits}; a label among p0 .. p{{K-1}} "
-            "looks like this, too.",
+            f"Give probabilities, or call them {logits}"
+            + ("; a label among p0 .. p{K-1} looks like this, too." if columns else "."),
         )
     if sums.max() > 1 + SUMS_TO_ONE:  # without a column the sums are below 1
         _refuse_independent(rows, name)
     index = np.unravel_index(int(off.argmax()), off.shape)
-    axes = zip(("model", "record")[-off.ndim :], index, strict=False)
-    place = ", ".join(f"{axis} {position}" for axis, position in axes)
+    place = f"row {', '.join(str(int(position)) for position in index)}"
+    if columns and len(index) == 2:
+        place = f"model {index[0]}, record {index[1]}"
     raise InputError(
         f"{name} of {place} sum to {sums[index]:.4g}.",
         "Probabilities of all K classes sum to 1; is a column missing or exchanged?",
@@ -319,7 +332,7 @@ def check_logits(rows: Floats, name: str, *, probs: str = "probs") -> None:
     Raises:
         InputError: if every row is a distribution, or the rows are independent sigmoids.
     """
-    if rows.size and is_distribution(rows):
+    if is_distribution(rows):
         raise InputError(
             f"Every row of {name} is positive and sums to 1: these are probabilities.",
             f"Call them {probs}.",
@@ -359,9 +372,9 @@ def log_outputs(values: Any, name: str, *, probabilities: bool | None) -> Floats
     """
     rows = check_outputs(values, name)
     if probabilities is None:
-        probabilities = rows.size > 0 and is_distribution(rows)
+        probabilities = is_distribution(rows)
     if probabilities:
-        check_probabilities(rows, name, logits=name.replace("probs", "logits"))
+        check_probabilities(rows, name, logits=name.replace("probs", "logits"), columns=True)
         return numerics.log_probabilities(rows)
     check_logits(rows, name, probs=name.replace("logits", "probs"))
     return rows if rows.dtype.itemsize >= 4 else rows.astype(np.float32)
