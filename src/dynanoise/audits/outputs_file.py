@@ -80,7 +80,7 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _check_names(
-    path: Path, names: Sequence[str], kind: str, allowed: tuple[str, ...] = NAMES
+    path: Path, names: Sequence[str], kind: str, allowed: tuple[str, ...] = NAMES, also: str = ""
 ) -> None:
     """Refuse unknown names, so that a misspelled name is not silently left out."""
     for alias, name in _ALIASES.items():
@@ -90,7 +90,7 @@ def _check_names(
     if unknown:
         raise DataFileError(
             f"{path} holds the unknown {unknown[0]!r} among its {kind}.",
-            f"{meant(unknown[0], allowed)}Known: {', '.join(allowed)}.",
+            f"{meant(unknown[0], allowed)}Known: {also}{', '.join(allowed)}.",
         )
 
 
@@ -105,9 +105,11 @@ def _table(path: Path) -> dict[str, npt.NDArray[Any]]:
     values = dict(columns.values)
     lists = {"logits", "probs"} & set(values)
     numbered = {name: int(match[1]) for name in values if (match := _COLUMN.fullmatch(name))}
-    allowed = ("logits", "probs") if lists else ("p0", "p1", "...")
-    others = [name for name in values if lists or name not in numbered]
-    _check_names(path, others, "columns", (*allowed, "labels", "member"))
+    if lists:
+        _check_names(path, list(values), "columns", ("logits", "probs", "labels", "member"))
+    else:
+        others = [name for name in values if name not in numbered and name != "labels"]
+        _check_names(path, others, "columns", ("label", "member"), "p0, p1, ..., ")
     if not lists:
         for name in numbered:
             if columns.is_text(name):

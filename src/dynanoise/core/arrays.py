@@ -535,19 +535,15 @@ def _numbered_by(labels: npt.NDArray[Any], names: tuple[str, ...], name: str) ->
     return np.array([positions[text] for text in texts], dtype=np.int64)[places]
 
 
-def _flags(member: npt.NDArray[Any], name: str, remedy: str) -> npt.NDArray[Any]:
+def _flags(member: npt.NDArray[Any], name: str, remedy: str) -> Int64:
     """Membership from texts."""
-    small = np.char.lower(np.char.strip(member))
-    numbers = np.full(member.shape, 2, dtype=np.int64)
-    for text in np.unique(small):
-        value = _FLAGS.get(str(text))
-        if value is None and _WHOLE.fullmatch(str(text)):
-            value = int(float(text))
-        if value is None:
-            odd = small == text
-            raise _holds(name, repr(str(member[odd].flat[0])), odd, remedy)
-        numbers[small == text] = value
-    return numbers
+    texts, places = np.unique(np.char.lower(np.char.strip(member)), return_inverse=True)
+    whole = [int(float(text)) if _WHOLE.fullmatch(text) else None for text in texts.tolist()]
+    values = [_FLAGS.get(text, value) for text, value in zip(texts.tolist(), whole, strict=True)]
+    odd = np.array([value is None for value in values])[places].reshape(member.shape)
+    if odd.any():
+        raise _holds(name, repr(str(member[odd].flat[0])), odd, remedy)
+    return np.array(values, dtype=np.int64)[places].reshape(member.shape)
 
 
 def _check_finite(rows: Floats, name: str) -> None:
