@@ -76,7 +76,10 @@ def test_a_class_that_a_clone_never_saw_has_probability_0() -> None:
         ((LinearRegression(), X, Y), "is not a scikit-learn classifier"),
         ((DecisionTreeClassifier, X, Y), "is not a scikit-learn classifier"),
         ((Perceptron(), X[:200], Y), "X has shape (200, 20) and y (300,)"),
-        ((DecisionTreeClassifier(), X, Y + 0.5), "y holds 3 different values of dtype float64"),
+        (
+            (DecisionTreeClassifier(), X, Y + 0.5),
+            "y holds 0.5 in row 0. Unknown label type: labels",
+        ),
         ((DecisionTreeClassifier(), X, 0 * Y), "y holds 1 different values"),
     ],
 )

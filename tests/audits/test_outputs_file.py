@@ -14,15 +14,15 @@ from dynanoise.core.errors import DataFileError, InputError
 from tests.factories.audit_files import Arrays, arrays, probabilities
 
 
-def npz(folder: Path, data: Arrays) -> Path:
+def npz(folder: Path, found: Arrays) -> Path:
     path = folder / "outputs.npz"
-    np.savez(path, **data)  # type: ignore[arg-type]
+    np.savez(path, **found)  # type: ignore[arg-type]
     return path
 
 
-def csv(folder: Path, data: Arrays, header: str = "p0,p1,p2,label,member") -> Path:
+def csv(folder: Path, found: Arrays, header: str = "p0,p1,p2,label,member") -> Path:
     path = folder / "outputs.csv"
-    columns = np.column_stack([data["probs"], data["labels"], data["member"]])
+    columns = np.column_stack([found["probs"], found["labels"], found["member"]])
     np.savetxt(path, columns, delimiter=",", header=header, comments="", fmt="%.9g")
     return path
 
@@ -35,29 +35,29 @@ def parquet(folder: Path, columns: dict[str, Any]) -> Path:
 
 
 def test_npz_csv_and_parquet_say_the_same(tmp_path: Path) -> None:
-    data = probabilities(arrays(1, tests=0))
-    flat = {f"p{k}": data["probs"][:, k] for k in range(3)}
-    flat |= {"label": data["labels"], "member": data["member"].astype(bool)}
-    lists = {"probs": data["probs"].tolist(), "labels": data["labels"]}
-    read = [read_outputs(npz(tmp_path, data)), read_outputs(csv(tmp_path, data))]
+    found = probabilities(arrays(1, tests=0))
+    flat = {f"p{k}": found["probs"][:, k] for k in range(3)}
+    flat |= {"label": found["labels"], "member": found["member"].astype(bool)}
+    lists = {"probs": found["probs"].tolist(), "labels": found["labels"]}
+    read = [read_outputs(npz(tmp_path, found)), read_outputs(csv(tmp_path, found))]
     read += [read_outputs(parquet(tmp_path, flat))]
-    read += [read_outputs(parquet(tmp_path, {**lists, "member": data["member"]}))]
-    for inputs in read:
-        np.testing.assert_allclose(inputs.logits[0], np.log(data["probs"]), atol=1e-6)
-        np.testing.assert_array_equal(inputs.labels, data["labels"])
-        np.testing.assert_array_equal(inputs.member[0], data["member"])
+    read += [read_outputs(parquet(tmp_path, {**lists, "member": found["member"]}))]
+    for given in read:
+        np.testing.assert_allclose(given.logits[0], np.log(found["probs"]), atol=1e-6)
+        np.testing.assert_array_equal(given.labels, found["labels"])
+        np.testing.assert_array_equal(given.member[0], found["member"])
 
 
 def test_parquet_of_several_models(tmp_path: Path) -> None:
-    data = arrays(4, tests=0)
+    found = arrays(4, tests=0)
     columns = {
-        "logits": np.moveaxis(data["logits"], 0, 1).tolist(),
-        "labels": data["labels"],
-        "member": data["member"].T.tolist(),
+        "logits": np.moveaxis(found["logits"], 0, 1).tolist(),
+        "labels": found["labels"],
+        "member": found["member"].T.tolist(),
     }
-    inputs = read_outputs(parquet(tmp_path, columns))
-    np.testing.assert_array_equal(inputs.logits, data["logits"])
-    np.testing.assert_array_equal(inputs.member, data["member"])
+    given = read_outputs(parquet(tmp_path, columns))
+    np.testing.assert_array_equal(given.logits, found["logits"])
+    np.testing.assert_array_equal(given.member, found["member"])
 
 
 def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None:
@@ -65,21 +65,21 @@ def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None
     path.write_text("logits")
     with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
         read_outputs(path)
-    data = arrays(1)
-    data["labels"] = np.array([{"class": 0}] * 200, dtype=object)
+    found = arrays(1)
+    found["labels"] = np.array([{"class": 0}] * 200, dtype=object)
     with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
-        read_outputs(npz(tmp_path, data))
+        read_outputs(npz(tmp_path, found))
 
 
 def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
-    data = arrays(1)
-    data["test_label"] = data.pop("test_labels")
+    found = arrays(1)
+    found["test_label"] = found.pop("test_labels")
     with pytest.raises(DataFileError, match=r"unknown 'test_label' among its arrays. Did you mean"):
-        read_outputs(npz(tmp_path, data))
+        read_outputs(npz(tmp_path, found))
     flat = probabilities(arrays(1, tests=0))
     with pytest.raises(DataFileError, match=r"unknown 'weight' among its columns"):
         read_outputs(csv(tmp_path, flat, "p0,p1,weight,label,member"))
-    columns = {"logits": data["logits"].tolist(), "labels": data["labels"], "w": [1] * 200}
+    columns = {"logits": found["logits"].tolist(), "labels": found["labels"], "w": [1] * 200}
     with pytest.raises(DataFileError, match=r"unknown 'w' among its columns"):
         read_outputs(parquet(tmp_path, columns))
 
@@ -108,7 +108,7 @@ def test_cells_that_are_empty_or_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"probs hold nan for model 0, record 4, class 0."):
         read_outputs(path)
     path.write_text("\n".join([text[0], "a,0.5,0.5,1,1"]))
-    with pytest.raises(DataFileError, match=r"cannot be read as csv of numbers"):
+    with pytest.raises(DataFileError, match=r"'p0' of .* holds the text 'a' in row 0. Prob"):
         read_outputs(path)
     path.write_text("")
     with pytest.raises(DataFileError, match=r"these columns of probabilities: none"):
@@ -119,8 +119,9 @@ def test_lists_of_several_lengths_and_words_in_parquet(tmp_path: Path) -> None:
     labels = [0] * 3
     with pytest.raises(DataFileError, match=r"'probs' .* lists of 2 lengths"):
         read_outputs(parquet(tmp_path, {"probs": [[1.0], [1.0, 0.0], [1.0]], "labels": labels}))
-    with pytest.raises(DataFileError, match=r"'labels' .* holds string"):
-        read_outputs(parquet(tmp_path, {"probs": [[1.0, 0.0]] * 3, "labels": ["a", "b", "c"]}))
+    texts = {"probs": [[1.0, 0.0]] * 3, "labels": ["a", "b", "c"], "member": [1, 0, 1]}
+    with pytest.raises(InputError, match=r"labels hold 3 different texts, and there are 2 classes"):
+        read_outputs(parquet(tmp_path, texts))
 
 
 def test_other_files(tmp_path: Path) -> None:

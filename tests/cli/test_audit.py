@@ -95,7 +95,10 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         ([], "Neither a file of outputs nor --model was given."),
         (["x.npz", "--model", "m.onnx"], "Both a file of outputs and --model were given."),
         (["x.npz"], "There is no file x.npz."),
-        (["x.npz", "--members", "a.csv"], "--factory, --members and --nonmembers belong to"),
+        (
+            ["x.npz", "--members", "a.csv"],
+            "--factory, --members, --nonmembers and --label",
+        ),
         (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
         (["x.npz", "--queries", "4"], "--queries was given without --defense."),
         (["x.npz", "--defense", "temperature", "--queries", "0"], "A query budget is 0."),

@@ -93,9 +93,9 @@ def test_breast_cancer_is_standardised() -> None:
         ({"X": X, "y": [-1, 0, 1]}, "labels from -1 to 1"),
         ({"X": X, "y": [0, 0, 0]}, "mine has labels of one class only"),
         ({"X": X, "y": ["a", "a", "a"]}, "mine has labels of one class only"),
-        ({"X": X, "y": [0, 0.5, 1]}, "label 0.5 in row 1"),
-        ({"X": X, "y": [0, np.nan, 1]}, "label nan in row 1"),
-        ({"X": X, "y": [[0], [1], [0]]}, r"labels of .* have the shape \(3, 1\)"),
+        ({"X": X, "y": [0, 0.5, 1]}, "y of .* holds 0.5 in row 1. Unknown label type: labels are"),
+        ({"X": X, "y": [0, np.nan, 1]}, "y of .* holds nan in row 1. Give every record a label"),
+        ({"X": X, "y": [[0, 2], [1, 0], [0, 1]]}, r"y of .* shape \(3, 2\), and row 0 holds 2"),
         ({"X": X, "y": [0, 1]}, "3 inputs and 2 labels"),
         ({"X": X[:0], "y": []}, "has no records"),
         ({"X": [[0.0, 1], [np.nan, 2]], "y": [0, 1]}, "the input nan in row 1, column 0"),
@@ -115,11 +115,17 @@ def test_arrays_that_are_refused(tmp_path: Path, arrays: dict[str, Any], says: s
     ("text", "says"),
     [
         ("a,b,label\n1,,0\n2,3,1\n", "the input nan in row 0, column 1"),
-        ("a,b,label\n1,2,0\n2,3,\n", "no label in row 1"),
-        ("a,city,label\n1,Oslo,0\n2,Rome,1\n", "column 'city' of .* holds string"),
+        (
+            "a,b,label\n1,2,0\n2,3,\n",
+            "'label' of .* holds nan in row 1. Give every",
+        ),
+        (
+            "a,city,label\n1,Oslo,0\n2,Rome,1\n",
+            "'city' of .* holds the text 'Oslo' in row 0",
+        ),
         ("1,2,0\n2,3,1\n", "first line of .* holds numbers"),
         ("label\n0\n1\n", "has 1 columns"),
-        ("a,b,label\n1,2,0\n1,2\n", "cannot be read as csv"),
+        ("a,b,label\n1,2,0\n1,2\n", "has 3 column names and 2 columns in line 3"),
         ("", "cannot be read as csv"),
     ],
 )
@@ -148,9 +154,12 @@ def test_other_endings_are_refused(tmp_path: Path) -> None:
 def test_without_pyarrow_the_extra_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "pyarrow.csv", None)
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(arrow.table({"a": [1.0, 2.0], "label": [0, 1]}), path)
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(MissingExtraError, match=r"pyarrow.*pip install 'dynanoise\[data\]'"):
-        tables.load_table(csv(tmp_path, "a,label\n1,0\n2,1\n"))
+        tables.load_table(path)
+    assert tables.load_table(csv(tmp_path, "a,label\n1,0\n2,1\n")).classes == 2
     assert tables.load_table(npz(tmp_path, X=X, y=[0, 1, 1])).classes == 2
 
 

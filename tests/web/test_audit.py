@@ -71,3 +71,15 @@ def test_a_model_that_remembers_nothing_is_seldom_accused(js: JavaScript) -> Non
         lows.append(audit["auc"]["low"])
     accused = sum(low > 0.5 for low in lows)
     assert accused < 11 and math.isfinite(sum(lows))
+
+
+def test_inverted_membership_is_pointed_out(js: JavaScript) -> None:
+    """The page would else say that nothing leaks."""
+    raw, *_ = table(400, 3, 2)
+    [audit] = js.values([call("test.audit", "a.csv", buffer(raw))])
+    assert audit["inverted"] is False and audit["auc"]["low"] > 0.5
+    head, *rows = raw.decode().splitlines()
+    other = {"0": "1", "1": "0", "-1": "-1"}
+    turned = [f"{row.rpartition(',')[0]},{other[row.rpartition(',')[2]]}" for row in rows]
+    [audit] = js.values([call("test.audit", "a.csv", buffer("\n".join([head, *turned]).encode()))])
+    assert audit["inverted"] is True and audit["auc"]["high"] < 0.4

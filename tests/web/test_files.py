@@ -72,9 +72,57 @@ def test_a_table(js: JavaScript, tmp_path: Path) -> None:
     compare(js, tmp_path / "a.csv", csv("member,p2,p1,p0,label", mixed))
 
 
-def test_a_table_with_a_byte_order_mark(js: JavaScript) -> None:
-    """As spreadsheets write it."""
-    assert read(js, "a.csv", b"\xef\xbb\xbf" + table())["records"] == 100
+def text(**columns: Any) -> str:
+    """The table with other cells in some columns, as text."""
+    frame = {f"p{k}": probabilities()[:, k] for k in range(3)}
+    frame |= {"label": good()["labels"], "member": good()["member"], **columns}
+    rows = zip(*frame.values(), strict=True)
+    return "\n".join([",".join(frame), *(",".join(map(str, row)) for row in rows)]) + "\n"
+
+
+def quote(raw: bytes) -> bytes:
+    return b'"' + raw.replace(b",", b'","').replace(b"\n", b'"\n"')[:-1]
+
+
+TRUTH = np.array(["false", "True"])[good()["member"]]
+NAMES = np.array(["bird", "cat", "dog"])[good()["labels"]]
+SEMICOLONS = table().replace(b",", b";")
+
+DIALECTS: dict[str, bytes] = {
+    "a byte order mark": b"\xef\xbb\xbf" + table(),
+    "a byte order mark and quotes": b"\xef\xbb\xbf" + quote(table()),
+    "utf-16": table().decode().encode("utf-16"),
+    "quotes": quote(table()),
+    "one quoted cell": table().replace(b"\n", b'\n"0.5",0.25,0.25,0,1\n', 1),
+    "zero-padded names": table("p00,p01,p02,label,member"),
+    "names padded to several lengths": table("p0,p01,p002,label,member"),
+    "names in capitals": table("P0,P1,P2,Label,MEMBER"),
+    "labels": table("p0,p1,p2,labels,member"),
+    "class": table("p0,p1,p2,class,member"),
+    "booleans": text(member=TRUTH).encode(),
+    "texts as labels": text(label=NAMES).encode(),
+    "quoted texts": text(label=[f'"{name}"' for name in NAMES]).encode(),
+    "semicolons": SEMICOLONS,
+    "semicolons and decimal commas": SEMICOLONS.replace(b".", b","),
+    "a line that names the separator": b"sep=;\r\n" + SEMICOLONS,
+    "tabs": table().replace(b",", b"\t"),
+    "bars": table().replace(b",", b"|"),
+    "an index": csv(
+        ",p0,p1,p2,label,member",
+        np.column_stack([np.arange(100), probabilities(), good()["labels"], good()["member"]]),
+    ),
+    "an index that was read again": csv(
+        "Unnamed: 0,p0,p1,p2,label,member",
+        np.column_stack([np.arange(100), probabilities(), good()["labels"], good()["member"]]),
+    ),
+    "empty lines before the names": b"\n \n" + table(),
+}
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_every_dialect_is_read_alike(js: JavaScript, tmp_path: Path, kind: str) -> None:
+    compare(js, tmp_path / "a.csv", DIALECTS[kind])
+    assert read_outputs(tmp_path / "a.csv").logits.shape[1] in (100, 101)
 
 
 def changed(name: str, place: int, value: float) -> Array:
@@ -93,7 +141,6 @@ BROKEN: dict[str, bytes] = {
     "inf": table().replace(b"\n", b"\n-inf,0.5,0.5,0,0\n", 1),
     "a short row": table().replace(b"\n", b"\n1,0,0,0\n", 1),
     "a long row": table().replace(b"\n", b"\n1,0,0,0,1,1\n", 1),
-    "a quoted cell": table().replace(b"\n", b'\n"1",0,0,0,1\n', 1),
     "a column twice": table("p0,p1,p1,label,member"),
     "a gap": table("p0,p1,p3,label,member"),
     "one class": csv("p0,label,member", np.ones((100, 3))),
@@ -126,11 +173,27 @@ BROKEN: dict[str, bytes] = {
     ),
     "only members": table(member=np.ones(100, int)),
     "only unknown": table(member=-np.ones(100, int)),
+    "label and labels": csv(
+        "p0,p1,p2,label,labels,member",
+        np.column_stack([probabilities(), good()["labels"], good()["labels"], good()["member"]]),
+    ),
+    "a column twice by its number": table("p0,p00,p01,label,member"),
+    "a column twice but for capitals": table("p0,P0,p1,label,member"),
+    "a first column of fractions without a name": csv(
+        ",p0,p1,p2,label,member",
+        np.column_stack([np.arange(100) / 8, probabilities(), good()["labels"], good()["member"]]),
+    ),
+    "independent sigmoids": table(probs=np.random.default_rng(3).random((100, 3))),
+    "percentages": table(probs=100 * probabilities()),
+    "a text among numbers": text(label=["0", "1", "two", *good()["labels"][3:]]).encode(),
+    "too few texts": text(label=np.where(NAMES == "cat", "dog", NAMES)).encode(),
+    "a missing text": text(label=["bird", "", "dog", *NAMES[3:]]).encode(),
+    "a missing label": table(labels=changed("labels", 7, np.nan)),
+    "a missing member": table(member=changed("member", 7, np.nan)),
+    "a word as member": text(member=["in", *TRUTH[1:]]).encode(),
+    "decimal commas and points": SEMICOLONS.replace(b".", b",", 9),
+    "another separator": b"sep=:\n" + table().replace(b",", b":"),
 }
-
-
-CELLS = {"a word", "hexadecimal", "a quoted cell", "a short row", "a long row", "latin-1"}
-"""What numpy and Python say of these is theirs; all else is word for word the same."""
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -140,11 +203,6 @@ def test_a_broken_table_is_refused_by_both(js: JavaScript, tmp_path: Path, kind:
     refused = refusal(js, "some.csv", BROKEN[kind])
     with pytest.raises(DynaNoiseError) as error:
         read_outputs(path)
-    if kind in CELLS:
-        assert "some.csv" in refused["problem"] and "line 2" in refused["problem"] + " line 2" * (
-            kind == "latin-1"
-        )
-        return
     assert refused["problem"] == error.value.problem.replace(str(path), "some.csv")
     assert refused["remedy"] == error.value.remedy
 

@@ -14,12 +14,14 @@ from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
+from dynanoise.core.arrays import check_labels
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import Provenance
+from dynanoise.integrations.sklearn import select_rows, sliceable
 
 HELD_OUT = 0.3
 """Share of records that no model is trained on: half for the reference set, half for test."""
@@ -103,8 +105,8 @@ def audit(
                 f"Model {model} would be trained on records of one class only.",
                 "Give more records of the rare classes, or leave them out.",
             )
-        fitted.fit(_rows(X, trained_on), labels[trained_on])
-        outputs.append(_logits(fitted, _rows(X, np.concatenate([rows, test])), len(classes)))
+        fitted.fit(select_rows(X, trained_on), labels[trained_on])
+        outputs.append(_logits(fitted, select_rows(X, np.concatenate([rows, test])), len(classes)))
         progress(f"model {model}")
     logits = np.stack(outputs)
     name = type(estimator).__name__
@@ -141,20 +143,18 @@ def _renamed(pool: Pool, ids: Int64) -> Pool:
     )
 
 
-def _check_data(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any], Int64]:
-    labels = np.asarray(y)
-    rows = X if hasattr(X, "shape") else np.asarray(X)
-    if labels.ndim != 1 or rows.ndim < 2 or rows.shape[0] != len(labels):
+def _check_data(X: Any, y: Any) -> tuple[Any, npt.NDArray[Any], Int64]:
+    labels = check_labels(y, "y")
+    rows = sliceable(X if hasattr(X, "shape") else np.asarray(X))
+    if len(rows.shape) < 2 or rows.shape[0] != len(labels):
         raise InputError(
             f"X has shape {rows.shape} and y {labels.shape}.", "Give X [N, ...] and y [N]."
         )
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise InputError("y holds NaN or infinity.", "Give every record a class.")
     classes, numbers = np.unique(labels, return_inverse=True)
-    if len(classes) < 2 or (labels.dtype.kind == "f" and (labels != labels.round()).any()):
+    if len(classes) < 2:
         raise InputError(
             f"y holds {len(classes)} different values of dtype {labels.dtype}.",
-            "Give class labels of at least two classes; numbers with fractions are for regression.",
+            "Give class labels of at least two classes.",
         )
     needed = round(2 * 1.25 * LEAST / (1 - HELD_OUT))
     if len(labels) < needed:
@@ -162,10 +162,6 @@ def _check_data(X: Any, y: npt.ArrayLike) -> tuple[Any, npt.NDArray[Any], Int64]
             f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
         )
     return rows, classes, numbers.astype(np.int64)
-
-
-def _rows(X: Any, rows: Int64) -> Any:
-    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
 
 
 def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:

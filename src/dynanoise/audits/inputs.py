@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core import numerics
+from dynanoise.core import arrays
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
-from dynanoise.core.numerics import Floats, Int8, Int64, as_array
+from dynanoise.core.membership import shadows_per_target
+from dynanoise.core.numerics import Floats, Int8, Int64, log_softmax
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.feasibility import LEAST_POPULATION
+from dynanoise.metrics.roc import roc
 
 LEAST = 40
 """Members, and non-members, that each model needs: half of them may be known to the attacker."""
 
-SUMS_TO_ONE = 0.01
-"""Allowed distance of a row of probabilities from 1, for rounded and float16 ones."""
+FAR_BELOW_CHANCE = 0.4
+"""AUC of the loss attack below which membership looks inverted."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,10 @@ class AuditInputs:
 
         Returns:
             The pool; reference set and test data may be empty.
+
+        Raises:
+            TooFewRecordsError: if there are several models, and too few of them with and without a
+                record to be each other's shadow models.
         """
         count, tests = len(self.labels), len(self.test_labels)
         ids = np.arange(count + tests)
@@ -69,6 +75,9 @@ class AuditInputs:
             outside = np.flatnonzero((use == 0).all(axis=0))
             if len(outside) >= LEAST_POPULATION:
                 scored, reference = np.setdiff1d(scored, outside), outside
+
+        if self.models > 1:
+            _check_shadows(use[:, scored])
 
         def select(rows: Int64, *, test: bool) -> Outputs:
             logits, labels = (
@@ -100,12 +109,14 @@ def check_inputs(
     test_logits: npt.ArrayLike | None = None,
     test_probs: npt.ArrayLike | None = None,
     test_labels: npt.ArrayLike | None = None,
+    class_names: tuple[str, ...] = (),
+    label_name: str = "labels",
 ) -> AuditInputs:
     """Check the arrays of an audit, one by one and together.
 
     Args:
         name: a name for the data.
-        labels: [N], the true classes, 0..K-1.
+        labels: [N], the true classes: 0..K-1, or anything `core.arrays.class_numbers` takes.
         member: [N], or [M, N] for M models; 1 or True = the model was trained on the record, 0 or
             False = it was not, -1 = unknown.
         logits: float16 to float64 [N, K], or [M, N, K] for M models.
@@ -113,6 +124,8 @@ def check_inputs(
         test_logits: [T, K] or [M, T, K], on T records that no model was trained on.
         test_probs: the same as probabilities.
         test_labels: [T].
+        class_names: the classes in the model's order, where it is known; labels may then be names.
+        label_name: name of the labels in messages.
 
     Returns:
         The arrays in one form.
@@ -127,160 +140,229 @@ def check_inputs(
     >>> inputs.models, inputs.logits.shape, inputs.logits[0, 0].round(4).tolist()
     (1, (1, 80, 2), [-0.1054, -2.3026])
     """
-    outputs = _check_outputs(logits, probs, "")
+    outputs = _log_outputs(logits, probs, "")
     if outputs is None:
         raise InputError(f"{name} holds neither logits nor probs.", "Give the models' outputs.")
     models, records, classes = outputs.shape
+    check(models > 0, "There are outputs of no model.", "Give those of at least one.")
     if labels is None or member is None:
         raise InputError(
             f"{name} holds no {'labels' if labels is None else 'member'}.",
             "Give the true classes as labels, and the membership of every record as member.",
         )
-    _check_not_exchanged(outputs, np.asarray(labels), np.asarray(member))
-    truth = _check_labels(labels, records, classes, "labels")
-    use = _check_member(member, models, records)
-    test = _check_outputs(test_logits, test_probs, "test_")
+    kind = "logits" if probs is None else "probs"
+    raw = arrays.check_labels(labels, label_name)
+    arrays.check_axes(outputs, len(raw), kind, label_name)
+    _check_not_exchanged(raw, member)
+    use = arrays.check_membership(member, models, records)
+    test = _log_outputs(test_logits, test_probs, "test_")
     if (test is None) != (test_labels is None):
         raise InputError(
             "test_labels and test answers come one without the other.",
             "Give test_logits or test_probs with test_labels, or none of them.",
         )
-    if test is None or test_labels is None:
-        test, tested = np.zeros((models, 0, classes)), np.zeros(0, dtype=np.int64)
+    test_raw = raw[:0]
+    if test is None:
+        test = np.zeros((models, 0, classes))
     else:
+        test_raw = arrays.check_labels(test_labels, "test_labels")
         check(
             (len(test), test.shape[2]) == (models, classes),
             f"The test answers have shape {test.shape}, the others {outputs.shape}.",
             "Ask the same models about the test data, with the same classes.",
         )
-        tested = _check_labels(test_labels, test.shape[1], classes, "test_labels")
+        arrays.check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
+    truth, tested = _number(raw, test_raw, classes, class_names, label_name)
+    if models == 1:
+        _exchange_warning(outputs[0], truth, use[0], refuse=True)
     _check_enough(use)
     return AuditInputs(name, outputs, truth, use, test, tested)
 
 
-def _check_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:
+def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:
     """Logits [M, N, K] from logits or probabilities; None without either."""
     if logits is None and probs is None:
         return None
     if logits is not None and probs is not None:
         raise InputError(f"Both {prefix}logits and {prefix}probs were given.", "Leave one out.")
-    kind = f"{prefix}{'logits' if probs is None else 'probs'}"
-    rows = as_array(logits if probs is None else probs, kind)
-    if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
-        raise InputError(f"{kind} have dtype {rows.dtype}.", "Give float16, float32 or float64.")
-    shape, rows = rows.shape, rows[None] if rows.ndim == 2 else rows
-    if rows.ndim != 3 or rows.shape[2] < 2:
-        raise InputError(
-            f"{kind} have shape {shape}.",
-            "Give [N, K], or [M, N, K] for M models, with K >= 2 classes.",
-        )
-    infinite = ~np.isfinite(rows)
-    if infinite.any():
-        where = tuple(int(i) for i in np.argwhere(infinite)[0])
-        raise InputError(
-            f"{kind} hold {rows[where]} for model {where[0]}, record {where[1]}, class {where[2]}.",
-            "Give finite numbers, and leave out records that were not answered.",
-        )
-    sums = rows.sum(axis=-1, dtype=np.float64)
-    off = np.abs(sums - 1)
     if probs is None:
-        if rows.size and rows.min() >= 0 and off.max() <= SUMS_TO_ONE:
-            raise InputError(
-                f"Every row of {kind} is positive and sums to 1: these are probabilities.",
-                f"Call them {prefix}probs.",
-            )
-        return rows if rows.dtype.itemsize >= 4 else rows.astype(np.float32)
-    if rows.size and (rows.min() < 0 or rows.max() > 1 + SUMS_TO_ONE):
-        value = rows.min() if rows.min() < 0 else rows.max()
-        raise InputError(
-            f"{kind} hold {value}, which is not a probability.",
-            f"Give probabilities, or call them {prefix}logits; a label among p0 .. p{{K-1}} "
-            "looks like this, too.",
-        )
-    if off.size and off.max() > SUMS_TO_ONE:
-        model, record = (int(i) for i in np.unravel_index(int(off.argmax()), off.shape))
-        raise InputError(
-            f"{kind} of model {model}, record {record} sum to {sums[model, record]:.4g}.",
-            "Probabilities of all K classes sum to 1; is a column missing or exchanged?",
-        )
-    return numerics.log_probabilities(rows)
+        return arrays.log_outputs(logits, f"{prefix}logits", probabilities=False)
+    return arrays.log_outputs(probs, f"{prefix}probs", probabilities=True)
 
 
-def _as_integers(values: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
-    """Integers, also from booleans and from floats without a fraction."""
-    array = as_array(values, name)
-    if array.dtype.kind == "f":
-        fractional = ~np.isfinite(array) | (array != np.round(array))
-        if fractional.any():
-            where = tuple(int(i) for i in np.argwhere(fractional)[0])
-            raise InputError(
-                f"{name} hold {array[where]} at {list(where)}.",
-                "Whole numbers belong there; is a column of probabilities in its place?",
-            )
-    return array.astype(np.int64)
+def _number(
+    labels: npt.NDArray[Any],
+    test_labels: npt.NDArray[Any],
+    classes: int,
+    names: tuple[str, ...],
+    name: str,
+) -> tuple[Int64, Int64]:
+    """Class numbers of labels and test labels, whose texts name the same classes."""
+    if not names and labels.dtype.kind == test_labels.dtype.kind == "U":
+        together = np.concatenate([labels, test_labels])
+        names = arrays.class_numbers(together, name, classes=classes)[1]
+    numbers = arrays.class_numbers(labels, name, classes=classes, names=names)[0]
+    if not len(test_labels):
+        return numbers, np.zeros(0, dtype=np.int64)
+    return numbers, arrays.class_numbers(test_labels, "test_labels", classes=classes, names=names)[
+        0
+    ]
 
 
-def _check_labels(values: npt.ArrayLike, records: int, classes: int, name: str) -> Int64:
-    labels = _as_integers(values, name)
-    check(
-        labels.shape == (records,),
-        f"{name} have shape {labels.shape} for {records} records.",
-        "Give one label a record; models that answered other records cannot be audited together.",
-    )
-    if records and labels.min() == 1 and labels.max() == classes:
-        raise InputError(
-            f"{name} go from 1 to {classes} with {classes} classes.",
-            "Count classes from 0: subtract 1.",
-        )
-    outside = labels[(labels < 0) | (labels >= classes)]
-    check(
-        outside.size == 0,
-        f"{name} hold {outside[0] if outside.size else None} with {classes} classes.",
-        f"Labels count from 0 to {classes - 1}.",
-    )
-    return labels
-
-
-def _check_member(values: npt.ArrayLike, models: int, records: int) -> Int8:
-    member = _as_integers(values, "member")
-    if member.shape == (records,) and models == 1:
-        member = member[None]
-    check(
-        member.shape == (models, records),
-        f"member has shape {member.shape} for {models} models and {records} records.",
-        "Say of every model and record whether it was trained on it: [M, N], for one model [N].",
-    )
-    unexpected = np.setdiff1d(member, (-1, 0, 1))
-    check(
-        unexpected.size == 0,
-        f"member holds {unexpected[0] if unexpected.size else None}.",
-        "Use 1 for trained on, 0 for not trained on, -1 for unknown.",
-    )
-    return member.astype(np.int8)
-
-
-def _check_not_exchanged(
-    outputs: Floats, labels: npt.NDArray[Any], member: npt.NDArray[Any]
-) -> None:
-    """Refuse labels and membership that changed places: every number after that is nonsense."""
-    if labels.shape != outputs.shape[1:2] or member.shape != labels.shape:
+def _check_not_exchanged(labels: npt.NDArray[Any], member: Any) -> None:
+    """Refuse labels of which membership, and membership of which labels can be made only."""
+    values = np.asarray(member)
+    if labels.dtype.kind not in "biuf" or values.dtype.kind not in "biuf":
         return
-    remedy = "Exchange the two."
-    flags = bool(np.isin(labels, (0, 1)).all())
-    if flags and not np.isin(member, (-1, 0, 1)).all():
-        raise InputError(
-            f"labels hold only 0 and 1, and member holds {np.max(member)}: "
-            "labels and member look exchanged.",
-            remedy,
+    if values.shape == labels.shape and np.isin(labels, (0, 1)).all():
+        odd = values[~np.isin(values, (-1, 0, 1))]
+        if odd.size and (odd == np.round(odd)).all():
+            raise InputError(
+                f"labels hold only 0 and 1, and member holds {odd.max()}: "
+                "labels and member look exchanged.",
+                "Exchange the two.",
+            )
+
+
+def membership_warnings(outputs: Outputs) -> tuple[str, ...]:
+    """Warn of membership that is probably not what it is called.
+
+    Args:
+        outputs: on the records that are audited, M models.
+
+    Returns:
+        Sentences, if predictions agree with membership better than with labels, or members have
+        higher losses than non-members.
+    """
+    exchanged: tuple[str, ...] = ()
+    if outputs.models == 1:
+        logits, use = outputs.logits[0, :, 0], outputs.use[0]
+        exchanged = _exchange_warning(logits, outputs.labels, use, refuse=False)
+    return (*exchanged, *inverted_membership(outputs))
+
+
+def inverted_membership(outputs: Outputs) -> tuple[str, ...]:
+    """Warn if the loss attack is far below chance, which inverted membership explains.
+
+    Args:
+        outputs: on the records that are audited, M models.
+
+    Returns:
+        A sentence if the mean AUC over the models is below 0.4 by more than four standard errors
+        (Hanley & McNeil, 1982), or ().
+    """
+    areas, variances = [], []
+    for logits, use in zip(outputs.logits[:, :, 0], outputs.use, strict=True):
+        scored = use >= 0
+        log_probs = log_softmax(logits[scored].astype(np.float64))
+        scores = log_probs[np.arange(len(log_probs)), outputs.labels[scored]]
+        curve = roc(scores, use[scored] == 1)
+        area, members, others = curve.auc, curve.members, curve.non_members
+        first, second = area / (2 - area), 2 * area**2 / (1 + area)
+        spread = (members - 1) * (first - area**2) + (others - 1) * (second - area**2)
+        areas.append(area)
+        variances.append((area * (1 - area) + spread) / (members * others))
+    area, error = float(np.mean(areas)), float(np.sqrt(np.mean(variances)))
+    if area + 4 * error >= FAR_BELOW_CHANCE:
+        return ()
+    return (
+        f"Members have higher losses than non-members: the AUC of the loss attack is {area:.3f}, "
+        "far below 0.5. If member is 1 for the records outside of the training data, pass "
+        "1 - member; otherwise draw members and non-members alike.",
+    )
+
+
+def check_conditions(outputs: Outputs) -> None:
+    """Refuse conditions of failure where membership looks inverted: they could pass by mistake.
+
+    Args:
+        outputs: on the records that are audited, M models.
+
+    Raises:
+        InputError: if the loss attack is far below chance.
+    """
+    for sentence in inverted_membership(outputs):
+        problem, _, remedy = sentence.partition(". ")
+        raise InputError(f"{problem}.", f"{remedy} Without --fail-if the audit goes on.")
+
+
+def _check_shadows(use: Int8) -> None:
+    """Check that all models can have shadow models that can be targets themselves.
+
+    Args:
+        use: int8 [M, N].
+
+    Raises:
+        TooFewRecordsError: if fewer than two in- and two out-models are left.
+    """
+    try:
+        if shadows_per_target(use) >= 2:
+            return
+    except TooFewRecordsError:
+        pass
+    outside, inside = ((use == value).sum(axis=0) for value in (0, 1))
+    problem = (
+        "Beside a target, too few records have two models that were trained on them and two that "
+        "were not."
+    )
+    if (outside == 1).all():
+        problem = (
+            f"Each record is outside of exactly one of the {len(use)} models, as in "
+            "cross-validation: no model is left to compare that one with."
         )
-    predicted = outputs[0].argmax(axis=-1)
-    right, other = (float(np.mean(predicted == values)) for values in (labels, member))
-    if flags and other > right + 0.25:
-        raise InputError(
-            f"The model's answers agree with member in {other:.0%} of the records and with labels "
-            f"in {right:.0%}: labels and member look exchanged.",
-            remedy,
-        )
+    elif (inside == 1).all():
+        problem = f"Each record is in exactly one of the {len(use)} models."
+    raise TooFewRecordsError(
+        problem,
+        "Audit one model at a time, logits[m] with member[m]; or use more models, each trained on "
+        "a random half of the records.",
+    )
+
+
+def _exchange_warning(
+    logits: Floats, labels: Int64, member: Int8, *, refuse: bool
+) -> tuple[str, ...]:
+    """Compare predictions with labels and with membership, which may have changed places.
+
+    A model that predicts the true class knows the labels and not the membership. Both are compared
+    by balanced agreement, the mean over the two values of the share of records with that value
+    whose prediction is the same: shares of classes and of members do not move it.
+
+    Args:
+        logits: [N, K] of one model.
+        labels: [N].
+        member: [N].
+        refuse: True raises an InputError if predictions agree with membership far better than by
+            chance, and with labels hardly better.
+
+    Returns:
+        A warning if they agree with membership better, or ().
+    """
+    if not np.isin(labels, (0, 1)).all():
+        return ()
+    predicted, scored = logits.argmax(axis=-1), member >= 0
+    right, right_error = _balanced_agreement(predicted, labels)
+    other, other_error = _balanced_agreement(predicted[scored], member[scored])
+    if other <= right + 0.25 or other - right < 4 * np.hypot(right_error, other_error):
+        return ()
+    problem = (
+        f"The model's predictions agree with member in {other:.0%} of the records, both values "
+        f"counted alike, and with labels in {right:.0%}: labels and member look exchanged."
+    )
+    if refuse and right < 0.6:
+        raise InputError(problem, "Exchange the two.")
+    return (f"{problem} Exchange the two if they are.",)
+
+
+def _balanced_agreement(predicted: Int64, flags: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean of the shares of zeros predicted as 0 and of ones predicted as 1; its standard error."""
+    shares, variances = [], []
+    for value in (0, 1):
+        hits = predicted[flags == value] == value
+        share = float(hits.mean()) if len(hits) else 0.5
+        shares.append(share)
+        variances.append(share * (1 - share) / len(hits) if len(hits) else 0.25)
+    return float(np.mean(shares)), float(np.sqrt(np.sum(variances)) / 2)
 
 
 def _check_enough(use: Int8) -> None:

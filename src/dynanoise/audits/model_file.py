@@ -5,16 +5,19 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import SUMS_TO_ONE, AuditInputs, check_inputs
+from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.core.arrays import log_outputs
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
-from dynanoise.core.numerics import Bools, Int64
+from dynanoise.core.numerics import Bools
+from dynanoise.data.tables import Table, read_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,7 +26,39 @@ BATCH = 256
 """Records in one call of the model."""
 
 
-def query_model(model: Path, factory: str | None, members: Path, nonmembers: Path) -> AuditInputs:
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Records of both tables, members first.
+
+    Attributes:
+        inputs: float32 [N, ...]; NaN where a number is missing.
+        labels: [N], numbers or texts.
+        member: bool [N].
+        tables: the tables of members and of non-members.
+    """
+
+    inputs: npt.NDArray[np.float32]
+    labels: npt.NDArray[Any]
+    member: Bools
+    tables: tuple[Table, Table]
+
+    @property
+    def label_name(self) -> str:
+        """Name of the labels in messages."""
+        table = self.tables[0]
+        return f"The column {table.label!r}" if table.columns else "labels"
+
+    def place(self, record: int) -> str:
+        """Describe the place of a record: its row and file."""
+        inside, outside = self.tables
+        count = len(inside.labels)
+        table = inside if record < count else outside
+        return f"row {record if record < count else record - count} of {table.path.name}"
+
+
+def query_model(
+    model: Path, factory: str | None, members: Path, nonmembers: Path, label: str | None = None
+) -> AuditInputs:
     """Query a model in a file with both tables.
 
     Args:
@@ -32,6 +67,7 @@ def query_model(model: Path, factory: str | None, members: Path, nonmembers: Pat
         members: a table (see `data.tables`) of records that the model was trained on, inputs as it
             takes them.
         nonmembers: the same of records that it was not trained on.
+        label: name of the column of labels, see `data.tables.read_table`.
 
     Returns:
         The outputs on both, members first.
@@ -51,37 +87,58 @@ def query_model(model: Path, factory: str | None, members: Path, nonmembers: Pat
             f"The model {model.name} comes {'without' if factory is None else 'with'} a factory.",
             "Weights in safetensors need one, --factory package.module:function; ONNX needs none.",
         )
-    inputs, labels, member = read_records(members, nonmembers)
+    records = read_records(members, nonmembers, label)
+    inputs = records.inputs
     outputs = query_onnx(model, inputs) if factory is None else query_torch(model, factory, inputs)
-    name = "probs" if are_probabilities(outputs) else "logits"
-    return check_inputs(model.stem, labels=labels, member=member, **{name: outputs})
+    _check_answered(model, records, outputs)
+    logits = log_outputs(outputs, f"The outputs of {model.name}", probabilities=None)
+    names = class_names(model, logits.shape[2]) if factory is None else ()
+    return check_inputs(
+        model.stem,
+        logits=logits,
+        labels=records.labels,
+        member=records.member,
+        class_names=names,
+        label_name=records.label_name,
+    )
 
 
-def read_records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
+def _check_answered(model: Path, records: Records, outputs: Any) -> None:
+    """Refuse outputs that are not finite where an input is missing, which is the reason."""
+    rows, missing = np.asarray(outputs), np.isnan(records.inputs)
+    if rows.dtype.kind != "f" or rows.shape[:1] != missing.shape[:1] or not missing.any():
+        return
+    lost = ~np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    lost &= missing.reshape(len(rows), -1).any(axis=1)
+    if lost.any():
+        record = int(np.argmax(lost))
+        raise InputError(
+            f"{model.name} gives {rows[record].min()} for {records.place(record)}, which has a "
+            "missing input.",
+            "Fill in missing values as for its training: this model does not take them.",
+        )
+
+
+def read_records(members: Path, nonmembers: Path, label: str | None = None) -> Records:
     """Read the tables of members and of non-members.
 
     Args:
         members: a table (see `data.tables`).
-        nonmembers: another with the same columns and classes.
+        nonmembers: another with the same columns, in any order.
+        label: name of the column of labels, see `data.tables.read_table`.
 
     Returns:
-        Inputs float32 [N, ...], labels int64 [N] and membership bool [N] of both, members first.
+        The records of both.
 
     Raises:
         DataFileError: if a file cannot be read, or the tables do not go together.
-        InputError: if inputs are not float32.
+        InputError: if inputs are not float32, or are infinite.
         MissingExtraError: if a package that reads the tables is not installed.
     """
-    from dynanoise.data import tables
-
-    inside, outside = tables.load_table(members), tables.load_table(nonmembers)
-    if inside.inputs.shape[1:] != outside.inputs.shape[1:]:
-        raise DataFileError(
-            f"Records have the shape {inside.inputs.shape[1:]} in {members.name} and "
-            f"{outside.inputs.shape[1:]} in {nonmembers.name}.",
-            "Give both tables the same columns.",
-        )
-    if inside.class_names != outside.class_names:
+    inside, outside = read_table(members, label), read_table(nonmembers, label)
+    outside = _same_columns(inside, outside)
+    kinds = [table.labels.dtype.kind == "U" for table in (inside, outside)]
+    if kinds[0] != kinds[1] and len(inside.labels) and len(outside.labels):
         raise DataFileError(
             f"The classes are {_class_names(inside)} in {members.name} and "
             f"{_class_names(outside)} in {nonmembers.name}.",
@@ -94,28 +151,40 @@ def read_records(members: Path, nonmembers: Path) -> tuple[Any, Int64, Bools]:
             "Give them as the model takes them, for images float32 after its preprocessing.",
         )
     labels = np.concatenate([inside.labels, outside.labels])
-    return inputs, labels, np.arange(len(inputs)) < len(inside)
+    return Records(inputs, labels, np.arange(len(inputs)) < len(inside.labels), (inside, outside))
 
 
-def _class_names(data: Any) -> str:
-    return ", ".join(data.class_names) or "numbers"
+def _same_columns(inside: Table, outside: Table) -> Table:
+    """The second table with its columns in the order of the first."""
+    members, nonmembers = inside.path.name, outside.path.name
+    if inside.label != outside.label:
+        raise DataFileError(
+            f"The labels are the column {inside.label!r} in {members} and {outside.label!r} in "
+            f"{nonmembers}.",
+            "Give the column of labels one name, or name it with --label NAME.",
+        )
+    if set(inside.columns) != set(outside.columns) and inside.columns and outside.columns:
+        odd = sorted(set(inside.columns) ^ set(outside.columns))
+        raise DataFileError(
+            f"{members} and {nonmembers} differ in the columns {', '.join(map(repr, odd[:12]))}"
+            f"{', ...' if len(odd) > 12 else ''}.",
+            "Give both tables the same columns.",
+        )
+    if inside.inputs.shape[1:] != outside.inputs.shape[1:]:
+        raise DataFileError(
+            f"Records have the shape {inside.inputs.shape[1:]} in {members} and "
+            f"{outside.inputs.shape[1:]} in {nonmembers}.",
+            "Give both tables the same columns.",
+        )
+    if inside.columns == outside.columns or not (inside.columns and outside.columns):
+        return outside
+    order = [outside.columns.index(name) for name in inside.columns]
+    return replace(outside, inputs=outside.inputs[:, order], columns=inside.columns)
 
 
-def are_probabilities(outputs: npt.ArrayLike) -> bool:
-    """Tell probabilities from logits.
-
-    Args:
-        outputs: [..., K].
-
-    Returns:
-        True if every row is positive and sums to 1 within 0.01.
-
-    >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[1.0, -1.0]]))
-    (True, False)
-    """
-    rows = np.asarray(outputs, dtype=np.float64)
-    sums = rows.sum(axis=-1)
-    return bool(rows.min(initial=0.0) >= 0 and np.abs(sums - 1).max(initial=0.0) <= SUMS_TO_ONE)
+def _class_names(table: Table) -> str:
+    texts = table.labels.dtype.kind == "U"
+    return ", ".join(np.unique(table.labels)[:12].tolist()) if texts else "numbers"
 
 
 def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
@@ -177,6 +246,35 @@ def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) ->
         f"{path} has no output [batch, classes] of floating-point numbers, but {kinds}.",
         "Export logits or probabilities; from scikit-learn with zipmap off.",
     )
+
+
+def class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Read the names of the classes that an exported classifier carries.
+
+    Args:
+        path: the model's file.
+        classes: K.
+
+    Returns:
+        The classes' labels in the order of its outputs, whole numbers as texts; () if the model
+        carries none, or not K, or the package onnx, which reads them, is not installed.
+    """
+    try:
+        model = require("onnx", "Reading the classes").load(str(path), load_external_data=False)
+    except Exception:  # whatever it is, the model's outputs are there
+        return ()
+    for node in model.graph.node:
+        for attribute in node.attribute:
+            values = {
+                "classlabels_strings": attribute.strings,
+                "classlabels_int64s": attribute.ints,
+                "classlabels_ints": attribute.ints,
+            }.get(attribute.name, ())
+            if len(values) == classes:
+                return tuple(
+                    value.decode() if isinstance(value, bytes) else str(value) for value in values
+                )
+    return ()
 
 
 def _batch(shape: list[Any]) -> int:

@@ -55,6 +55,14 @@ class AuditOptions:
         Path | None,
         Option("With --model or --url: records the model was not trained on.", metavar="TABLE"),
     ] = None
+    label: Annotated[
+        str | None,
+        Option(
+            "With --members and --nonmembers: their column of labels. Default: label, class, "
+            "target or y, else the last column.",
+            metavar="NAME",
+        ),
+    ] = None
     defense: Annotated[
         str | None,
         Option(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.core.arrays import AXES
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.registry import meant
+from dynanoise.data.columns import read_columns
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
 """Arrays that a file may hold."""
@@ -32,7 +34,8 @@ def read_outputs(path: Path) -> AuditInputs:
             ``test_probs`` ([T, K] or [M, T, K]) with ``test_labels`` [T]. ``.parquet`` with one
             row a record: a column ``logits`` or ``probs`` of lists (of K numbers, or for M models
             of M lists of K), ``labels`` and ``member`` (a number, or a list of M). ``.csv``, and
-            parquet without such a column: columns p0 .. p{K-1}, label and member.
+            parquet without such a column: columns p0 .. p{K-1}, label and member. Columns are read
+            as by `data.columns.read_columns`, and labels have one of its names.
 
     Returns:
         The checked arrays, named after the file.
@@ -43,15 +46,22 @@ def read_outputs(path: Path) -> AuditInputs:
         TooFewRecordsError: for a handful of records.
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
-    readers = {".npz": _npz, ".csv": _csv, ".parquet": _parquet}
+    readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
     kind = path.suffix.lower()
+    if path.is_dir():
+        raise DataFileError(
+            f"{path} is a folder.",
+            "Put the outputs of its models into one file: np.savez(file, logits=logits, "
+            f"labels=labels, member=member). {AXES}",
+        )
     if kind not in readers:
         raise DataFileError(
             f"{path} ends in {path.suffix or 'nothing'}.", f"Use one of {', '.join(readers)}."
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
-    return check_inputs(path.stem, **readers[kind](path))
+    arrays: dict[str, Any] = readers[kind](path)
+    return check_inputs(path.stem, **arrays)
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
@@ -70,93 +80,70 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def _check_names(
-    path: Path, names: Iterable[str], kind: str, allowed: tuple[str, ...] = NAMES
+    path: Path, names: Sequence[str], kind: str, allowed: tuple[str, ...] = NAMES, also: str = ""
 ) -> None:
     """Refuse unknown names, so that a misspelled name is not silently left out."""
+    for alias, name in _ALIASES.items():
+        if alias in names and name in names:
+            raise DataFileError(f"{path} holds both {alias!r} and {name!r}.", "Keep one of them.")
     unknown = [name for name in names if name not in allowed and name not in _ALIASES]
     if unknown:
         raise DataFileError(
             f"{path} holds the unknown {unknown[0]!r} among its {kind}.",
-            f"{meant(unknown[0], allowed)}Known: {', '.join(allowed)}.",
+            f"{meant(unknown[0], allowed)}Known: {also}{', '.join(allowed)}.",
         )
 
 
-def _csv(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            names = [name.strip() for name in next(csv.reader(file), [])]
-            if names and all(_is_number(name) for name in names):
+def _table(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """Arrays of a csv or parquet file."""
+    columns = read_columns(path)
+    label = columns.named_label()
+    names = {name: "labels" if name == label else _spelled(name) for name in columns.names}
+    if len(set(names.values())) < len(names):
+        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
+    columns = replace(columns, values={names[name]: columns.values[name] for name in names})
+    values = dict(columns.values)
+    lists = {"logits", "probs"} & set(values)
+    numbered = {name: int(match[1]) for name in values if (match := _COLUMN.fullmatch(name))}
+    if lists:
+        _check_names(path, list(values), "columns", ("logits", "probs", "labels", "member"))
+    else:
+        others = [name for name in values if name not in numbered and name != "labels"]
+        _check_names(path, others, "columns", ("label", "member"), "p0, p1, ..., ")
+    if not lists:
+        for name in numbered:
+            if columns.is_text(name):
                 raise DataFileError(
-                    f"The first line of {path} holds numbers.",
-                    "Begin it with column names: p0,p1,...,label,member.",
+                    f"{columns.describe(name)} holds {columns.first_text(name)}.",
+                    "Probabilities are numbers.",
                 )
-            _flat_names(path, names)
-            rows = np.loadtxt(
-                file,
-                delimiter=",",
-                ndmin=2,
-                dtype=np.float64,
-                comments=None,
-                converters=lambda text: float(text.strip() or "nan"),
-            )
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, DataFileError):
-            raise
-        raise DataFileError(
-            f"{path} cannot be read as csv of numbers ({str(error).splitlines()[0]}).",
-            "Every cell is a number: p0,p1,...,label,member.",
-        ) from error
-    if rows.size and rows.shape[1] != len(names):
-        raise DataFileError(
-            f"{path} has {len(names)} column names and {rows.shape[1]} columns.",
-            "Name every column.",
-        )
-    rows = rows.reshape(-1, len(names))  # also where no line follows the names
-    return _flat(path, dict(zip(names, rows.T, strict=True)))
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _parquet(path: Path) -> dict[str, npt.NDArray[Any]]:
-    from dynanoise.data.tables import parquet_columns
-
-    columns = parquet_columns(path)
-    if not {"logits", "probs"} & set(columns):
-        return _flat(path, columns)
-    _check_names(path, columns, "columns", ("logits", "probs", "labels", "member"))
-    arrays = {_ALIASES.get(name, name): values for name, values in columns.items()}
+        return _joined(path, values, numbered)
     # One row a record in the file; models first in memory.
     for name in ("logits", "probs", "member"):
-        if name in arrays:
-            several = arrays[name].ndim == (2 if name == "member" else 3)
-            arrays[name] = np.moveaxis(arrays[name], 1, 0) if several else arrays[name]
-    return arrays
+        if name in values and values[name].ndim == (2 if name == "member" else 3):
+            values[name] = np.moveaxis(values[name], 1, 0)
+    return values
 
 
-def _flat_names(path: Path, names: list[str]) -> list[str]:
-    """Return the columns of probabilities, in order; refuse other names and gaps."""
-    numbered = sorted(int(match[1]) for name in names if (match := _COLUMN.fullmatch(name)))
-    others = [name for name in names if not _COLUMN.fullmatch(name)]
-    if len(set(names)) < len(names):
-        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
-    _check_names(path, others, "columns", ("label", "member"))
-    if numbered != list(range(len(numbered))) or len(numbered) < 2:
-        columns = ", ".join(f"p{number}" for number in numbered) or "none"
+def _spelled(name: str) -> str:
+    """A column's name in small letters where that is a known one.
+
+    >>> _spelled("Member"), _spelled("P0"), _spelled("Weight")
+    ('member', 'p0', 'Weight')
+    """
+    small = name.lower()
+    return small if small in NAMES or _COLUMN.fullmatch(small) else name
+
+
+def _joined(
+    path: Path, values: dict[str, npt.NDArray[Any]], numbered: Mapping[str, int]
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns of probabilities put together in the order of their numbers."""
+    order = sorted(numbered, key=numbered.__getitem__)
+    if [numbered[name] for name in order] != list(range(len(order))) or len(order) < 2:
         raise DataFileError(
-            f"{path} has these columns of probabilities: {columns}.",
+            f"{path} has these columns of probabilities: {', '.join(order) or 'none'}.",
             "Give one for each of K classes, p0 to p{K-1}, beside label and member.",
         )
-    return [f"p{number}" for number in numbered]
-
-
-def _flat(path: Path, columns: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    names = _flat_names(path, list(columns))
-    rows = np.stack([columns[name] for name in names], axis=1)
-    rest = {_ALIASES.get(name, name): columns[name] for name in columns if name not in names}
-    return {"probs": rows, **rest}
+    probs = np.stack([values.pop(name) for name in order], axis=1)
+    return {"probs": probs, **values}

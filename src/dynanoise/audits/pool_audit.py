@@ -10,6 +10,7 @@ from pathlib import Path
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition
+from dynanoise.audits.inputs import check_conditions, membership_warnings
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
@@ -133,6 +134,7 @@ def audit_pool(
         measured.
 
     Raises:
+        InputError: if there are conditions, and membership looks inverted.
         TooFewRecordsError: if there are too few models or records, also for a condition.
         NotFittedError: if the defense must learn from data that are missing.
     """
@@ -145,6 +147,8 @@ def audit_pool(
     alone = pool.models == 1
     design = SingleModel(pool) if alone else ShadowPool(pool.originals())
     provenance = replace(provenance, counts=design.counts)
+    if plan.fail_if:
+        check_conditions(pool.records)
     for condition in plan.fail_if:
         condition.check(provenance.counts["scored_non_members"])
     gatherer, measurements = gatherer or Gatherer(), MeasurementCache()
@@ -165,7 +169,8 @@ def audit_pool(
             if not (repeated and result.method == plan.methods[0].name):
                 results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
-    notes = (*needs.values(), *_notes(pool), *(outcome.sentence for outcome in outcomes))
+    warnings = membership_warnings(pool.records)
+    notes = (*warnings, *needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
     return AuditReport(gatherer.evidence(results, notes), outcomes)
 
 

@@ -75,6 +75,14 @@ class BenchOptions:
             "or the usual one for the data."
         ),
     ] = None
+    label: Annotated[
+        str | None,
+        Option(
+            "Column of labels of a table of your own. Default: label, class, target or y, else "
+            "the last column.",
+            metavar="NAME",
+        ),
+    ] = None
     size: Size = None
     methods: Methods = ()
     attacks: Attacks = ()

@@ -41,7 +41,10 @@ _BRIEF = 5_000
 
 
 def own_preset(
-    what: str, model: str | None = None, folder: Path | None = None
+    what: str,
+    model: str | None = None,
+    folder: Path | None = None,
+    label: str | None = None,
 ) -> tuple[Preset, Data]:
     """Make the preset of data that have none, or of a preset with another model.
 
@@ -56,6 +59,7 @@ def own_preset(
         model: a specification, see `training.architecture.make_model`; None for the usual model
             of the kind of data.
         folder: where registered data sets are looked for first.
+        label: name of the column of labels of a table, see `tables.read_table`.
 
     Returns:
         The preset and the data.
@@ -67,7 +71,7 @@ def own_preset(
     tokenizer = None if model is None else tokenizer_of(model)
     if what in PRESETS.names():
         base: Preset = PRESETS.get(what)
-        data = catalog.load_data(base.dataset, folder, tokenizer=tokenizer)
+        data = catalog.load_data(base.dataset, folder, tokenizer=tokenizer, label=label)
         sizes = {name: _resized(size, model or base.model) for name, size in base.sizes.items()}
         return _with(replace(base, sizes=sizes, brief=False), model or base.model, data), data
     registered = catalog.registered_name(what)
@@ -77,7 +81,7 @@ def own_preset(
             f"There is no preset {what!r}.",
             f"{meant(what, names)}Known: {', '.join(names)}; or a path, or hub:OWNER/NAME.",
         )
-    data = catalog.load_data(what, folder, standardise=True, tokenizer=tokenizer)
+    data = catalog.load_data(what, folder, standardise=True, tokenizer=tokenizer, label=label)
     kind = kind_of(data)
     if model is None:
         if kind is None:

@@ -26,6 +26,7 @@ class Plan(BenchOptions):
         name: a registered preset, or what ``custom`` was made of.
         seeds: number of independent repetitions, >= 1; each draws its own records and weights.
         model: the model to train instead of the preset's, for the command; see ``custom``.
+        label: name of the column of labels of a table; see ``custom``.
         size: size of the preset; None for its default.
         methods, attacks, protocols: rows, columns and protocols to run, see `Preset.choose`; all of
             the preset if empty.
@@ -204,10 +205,10 @@ def plan_of(
     if quick and options.size is not None:
         raise InputError(f"Both --quick and --size {options.size} were given.", "Leave one away.")
     custom, data = None, None
-    if options.model is not None or options.name not in PRESETS.names():
+    if options.model is not None or options.label or options.name not in PRESETS.names():
         from dynanoise.benchmark.own_data import own_preset
 
-        custom, data = own_preset(options.name, options.model, folder)
+        custom, data = own_preset(options.name, options.model, folder, options.label)
     seeds = 1 if quick else Plan.seeds
     changes: dict[str, Any] = {"seeds": seeds if options.seeds is None else options.seeds}
     if quick:

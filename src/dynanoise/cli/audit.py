@@ -99,9 +99,10 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
         )
     members, nonmembers = options.members, options.nonmembers
     if outputs is not None:
-        if options.factory or members or nonmembers:
+        if options.factory or members or nonmembers or options.label:
             raise InputError(
-                "--factory, --members and --nonmembers belong to --model.", "Leave them out."
+                "--factory, --members, --nonmembers and --label belong to --model.",
+                "Leave them out.",
             )
         from dynanoise.audits.outputs_file import read_outputs
 
@@ -113,7 +114,8 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
         )
     from dynanoise.audits.model_file import query_model
 
-    return query_model(model, options.factory, members, nonmembers), model.suffix[1:]
+    inputs = query_model(model, options.factory, members, nonmembers, options.label)
+    return inputs, model.suffix[1:]
 
 
 def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
@@ -150,6 +152,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         tuple(map(parse_condition, options.fail_if)),
         options.seed,
         options.attacks,
+        options.label,
     )
     budget = _BUDGET if options.budget is None else options.budget
     endpoint = Endpoint(options.url, budget, options.api_key)

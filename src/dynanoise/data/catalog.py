@@ -38,6 +38,7 @@ def load_data(
     side: int | None = None,
     standardise: bool = False,
     tokenizer: str | None = None,
+    label: str | None = None,
 ) -> Data:
     """Load the data set of a name or a path.
 
@@ -52,15 +53,22 @@ def load_data(
         side: size to which images that are not registered are resized, side x side.
         standardise: True brings the columns of a table to mean 0 and standard deviation 1.
         tokenizer: the pretrained model whose tokenizer is used for texts, see `pretrained.find`.
+        label: name of the column of labels of a table, see `tables.read_table`.
 
     Raises:
         UnknownNameError, DataFileError: if there is neither such a name nor such a path.
+        InputError: if there is a name of labels for something else than a table.
         DynaNoiseError: if the data set cannot be loaded.
 
     >>> load_data("digits").inputs.shape
     (1797, 64)
     """
-    registered = registered_name(what)
+    registered, path = registered_name(what), Path(what)
+    table = registered is None and not what.startswith(HUB) and path.is_file()
+    if label is not None and not table:
+        raise InputError(
+            f"The column of labels is {label!r}, and {what} is not a table.", "Leave --label out."
+        )
     if registered is not None:
         context = {"folder": folder, "tokenizer": tokenizer}
         names = DATASETS.parameters(registered)
@@ -70,9 +78,8 @@ def load_data(
     decoding = Decoding(side=side, tokenizer=tokenizer)
     if what.startswith(HUB):
         return load_from_hub(what.removeprefix(HUB), decoding)
-    path = Path(what)
-    if path.is_file():
-        return tables.load_table(path, standardise=standardise)
+    if table:
+        return tables.load_table(path, standardise=standardise, label=label)
     if path.is_dir():
         parts = parts_of_folder(path)
         if parts:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from dynanoise.core.arrays import class_numbers
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 from dynanoise.data import hub, images, pretrained, tables, text
@@ -274,7 +275,9 @@ def _decode(name: str, parts: list[Part], decoding: Decoding) -> Data:
     train = read[0]
     if any(rows.kind != train.kind for rows in read):
         raise DataFileError(f"{name} has parts of images and of texts.", "Give it one kind.")
-    numbers, names = tables.class_numbers([label for rows in read for label in rows.labels], name)
+    labels = [label for rows in read for label in rows.labels]
+    texts = sorted({*labels}) if all(isinstance(label, str) for label in labels) else ()
+    numbers, names = class_numbers(labels, f"The labels of {name}", names=texts)
     names = names or train.class_names
     values = [value for rows in read for value in rows.values]
     vocabulary: Vocabulary | Subwords | None = None

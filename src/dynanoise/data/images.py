@@ -6,14 +6,14 @@ import hashlib
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.arrays import class_numbers
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
-from dynanoise.data import tables
 from dynanoise.data.cache import cached
 from dynanoise.data.dataset import Data
 
@@ -33,7 +33,8 @@ def decode_images(
     """Decode images to RGB, upright, of one size.
 
     Args:
-        images: encoded as PNG, JPEG or anything else Pillow reads; colours are converted to RGB.
+        images: encoded as PNG, JPEG or anything else Pillow reads; colours are converted to RGB, 16
+            bits to 8.
         count: number of images, >= 1.
         where: makes the name for messages from the position of an image.
         side: if given, each image is cropped to its central square and resized to side x side
@@ -43,7 +44,7 @@ def decode_images(
         uint8 [count, H, W, 3].
 
     Raises:
-        DataFileError: if a file is not an image, or sizes differ.
+        DataFileError: if a file is not an image, its pixels have 32 bits, or sizes differ.
         MissingExtraError: if Pillow is not installed.
     """
     require("PIL", "Reading images")
@@ -53,13 +54,22 @@ def decode_images(
     for index, content in enumerate(images):
         try:
             with Image.open(io.BytesIO(content)) as opened:
-                image = ImageOps.exif_transpose(opened).convert("RGB")
+                image = ImageOps.exif_transpose(opened)
+                if image.mode.startswith("I;16"):  # which Pillow would clip at 255
+                    image = Image.fromarray(_narrow(np.asarray(image)))
+                wide = image.mode in ("I", "F")
+                image = image.convert("RGB")
         # A damaged file can fail in any of Pillow's decoders, each with errors of its own.
         except (Exception, Image.DecompressionBombError) as error:
             raise DataFileError(
                 f"{where(index)} is not an image that can be read ({type(error).__name__}).",
                 "Repair it or take it away.",
             ) from error
+        if wide:
+            raise DataFileError(
+                f"{where(index)} has pixels of 32 bits, whose range is not known.",
+                "Save it with 8 or 16 bits.",
+            )
         if side is not None and image.size != (side, side):
             image = ImageOps.fit(image, (side, side), method=Image.Resampling.BICUBIC)
         values = np.asarray(image)
@@ -76,6 +86,15 @@ def decode_images(
     if pixels is None:
         raise DataFileError("There are no images.", "Give at least one of each class.")
     return pixels
+
+
+def _narrow(pixels: npt.NDArray[Any]) -> UInt8:
+    """Pixels of 16 bits in 8 bits.
+
+    >>> _narrow(np.array([0, 257, 65535], dtype=np.uint16)).tolist()
+    [0, 1, 255]
+    """
+    return np.asarray((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 class _File(NamedTuple):
@@ -136,7 +155,8 @@ def load_folder(folder: Path, side: int | None = None) -> Data:
     else:
         parts = [_files(folder)]
     files = [file for part in parts for file in part]
-    labels, class_names = tables.class_numbers([file.label for file in files], str(folder))
+    texts = [file.label for file in files]
+    labels, class_names = class_numbers(texts, f"The labels of {folder}", names=sorted({*texts}))
     digest = hashlib.sha256()
     for file in files:
         relative = file.path.relative_to(folder).as_posix()

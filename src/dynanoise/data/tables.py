@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.errors import DataFileError
-from dynanoise.core.extras import require
+from dynanoise.core.arrays import check_labels, class_numbers
+from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import Int64
+from dynanoise.data.columns import LABELS, SEPARATORS, Columns, read_columns
 from dynanoise.data.dataset import Data
 
-LABELS = ("label", "target", "y")
-"""Names of the column of labels; without one of them it is the last column."""
+_IDENTIFIERS = ("id", "index", "idx", "uuid", "row_id", "record_id")
+"""Names of columns that identify records, in small letters."""
+
+_SHOWN = 12
+"""Number of columns that a message names."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Inputs and labels of a file.
+
+    Attributes:
+        path: the file.
+        inputs: float32 [N, ...], or uint8 [N, H, W, 3] of images; NaN where a number is missing.
+        labels: [N], numbers or texts, see `core.arrays.check_labels`.
+        label: name of the array or column of labels.
+        columns: names of the columns of inputs; () for npz.
+    """
+
+    path: Path
+    inputs: npt.NDArray[Any]
+    labels: npt.NDArray[Any]
+    label: str
+    columns: tuple[str, ...] = ()
+
+    @property
+    def label_name(self) -> str:
+        """Name of the labels in messages."""
+        return describe_labels(self.path, self.label)
+
+    def place(self, index: tuple[int, ...]) -> str:
+        """Describe the place of an input: its row, and its column by number and name."""
+        place = f"row {index[0]}"
+        if len(index) == 2:
+            place += f", column {index[1]}"
+            place += f" ({self.columns[index[1]]!r})" if self.columns else ""
+        return place
 
 
 def standardised(columns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -37,15 +76,68 @@ def standardised(columns: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     return scaled.astype(np.float32)
 
 
-def load_table(path: Path, *, standardise: bool = False) -> Data:
-    """Load a table from a file.
+def describe_labels(path: Path, label: str) -> str:
+    """Name the labels of a table in a message."""
+    return (
+        f"{label} of {path}" if path.suffix.lower() == ".npz" else f"The column {label!r} of {path}"
+    )
+
+
+def read_table(path: Path, label: str | None = None) -> Table:
+    """Read a table from a file.
 
     Args:
-        path: ``.npz`` with arrays X and y; or ``.csv`` (with a line of column names) or
-            ``.parquet`` whose column called label, target or y, or else the last one, is the
-            label, see `class_numbers`.
+        path: ``.npz`` with arrays X and y; or ``.csv`` or ``.parquet``, see `read_columns`.
+        label: name of the column of labels. None for the one called label (or labels), class,
+            target or y, the first of these; or else the last one, if it can be one of labels, and
+            then a log line names it.
+
+    Returns:
+        The inputs, X of npz as float32 or, if it is uint8 [N, H, W, 3], as images; and the labels.
+
+    Raises:
+        DataFileError: if the file cannot be read as such, or it is not clear which column has the
+            labels.
+        InputError: if a label is missing or of no class, or an input is infinite.
+        MissingExtraError: if parquet is to be read and pyarrow is not installed.
+    """
+    suffix = path.suffix.lower()
+    if suffix not in (".npz", ".csv", ".parquet"):
+        raise DataFileError(
+            f"{path} ends in {path.suffix or 'nothing'}.", "Use one of .npz, .csv, .parquet."
+        )
+    if not path.is_file():
+        raise DataFileError(f"There is no file {path}.", "Check the path.")
+    columns: tuple[str, ...] = ()
+    if suffix == ".npz":
+        if label is not None:
+            raise InputError(
+                f"{path} has no columns to choose {label!r} from.", "In npz the labels are y."
+            )
+        inputs, raw = _npz(path)
+        label = "y"
+    else:
+        table = read_columns(path)
+        label = _label(table, label)
+        columns = tuple(name for name in table.names if name != label)
+        raw = table.values[label] if label in table.values else table.index[label]
+        inputs = _inputs(table, columns)
+        _report_identifiers(table, columns)
+    labels = check_labels(raw, describe_labels(path, label))
+    read = Table(path, inputs, labels, label, columns)
+    if inputs.dtype.kind == "f" and np.isinf(inputs).any():
+        raise _not_finite(read, np.isinf(inputs))
+    return read
+
+
+def load_table(path: Path, *, standardise: bool = False, label: str | None = None) -> Data:
+    """Load a table from a file as a data set.
+
+    Args:
+        path: see `read_table`.
         standardise: bring every column to mean 0 and standard deviation 1 over the whole file;
             images are left as they are.
+        label: name of the column of labels, see `read_table`.
 
     Returns:
         X as float32 [N, ...]; X of npz that is uint8 [N, H, W, 3] stays so, as images.
@@ -53,17 +145,13 @@ def load_table(path: Path, *, standardise: bool = False) -> Data:
     Raises:
         DataFileError: if the file cannot be read as such.
         InputError: if inputs are not finite, or labels are out of range or of one class only.
-        MissingExtraError: if csv or parquet is to be read and pyarrow is not installed.
+        MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
-    readers = {".npz": _npz, ".csv": _csv, ".parquet": _parquet}
-    if path.suffix.lower() not in readers:
-        raise DataFileError(
-            f"{path} ends in {path.suffix or 'nothing'}.", f"Use one of {', '.join(readers)}."
-        )
-    if not path.is_file():
-        raise DataFileError(f"There is no file {path}.", "Check the path.")
-    inputs, raw = readers[path.suffix.lower()](path)
-    numbers, names = class_numbers(raw, str(path))
+    table = read_table(path, label)
+    inputs = table.inputs
+    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
+        raise _not_finite(table, ~np.isfinite(inputs))
+    numbers, names = class_numbers(table.labels, table.label_name)
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
     return Data(
@@ -73,6 +161,104 @@ def load_table(path: Path, *, standardise: bool = False) -> Data:
         classes=count_classes(numbers, names),
         class_names=names,
     )
+
+
+def _not_finite(table: Table, where: npt.NDArray[np.bool_]) -> InputError:
+    index = tuple(int(i) for i in np.argwhere(where)[0])
+    return InputError(
+        f"{table.path} has the input {table.inputs[index]} in {table.place(index)}.",
+        "Fill in or leave out what is missing, infinite or too large for float32.",
+    )
+
+
+def _label(table: Columns, label: str | None) -> str:
+    """Name of the column of labels."""
+    path, names = table.path, table.names
+    text = ", ".join(map(repr, names[:_SHOWN])) + (", ..." if len(names) > _SHOWN else "")
+    if not names and not table.index:
+        raise DataFileError(
+            f"{path} cannot be read as {path.suffix[1:]} (it is empty).", "Give it columns."
+        )
+    if label is not None:
+        if label not in names and label not in table.index:
+            raise DataFileError(f"{path} has no column {label!r}.", f"Its columns are {text}.")
+        return label
+    if len(names) < 2:
+        raise DataFileError(
+            f"{path} has {len(names)} columns.",
+            "Give it columns of inputs and one of labels, with cells separated by "
+            f"{', '.join(SEPARATORS.values())}.",
+        )
+    named = table.named_label()
+    choose = f"Name the column of labels with --label NAME; the columns are {text}."
+    if named is not None:
+        if named.strip().lower() == LABELS[-1]:  # perhaps a coordinate
+            _log.warning("%s: the labels are the column %r (--label NAME).", path, named)
+        return named
+    hidden = next((name for name in table.index if name.strip().lower() in LABELS), None)
+    if hidden is not None:
+        raise DataFileError(f"{table.describe(hidden)} is the index of a data frame.", choose)
+    last = names[-1]
+    problem = _not_labels(table, last)
+    if problem:
+        raise DataFileError(
+            f"{path} has no column called {', '.join(LABELS)}, and its last, {last!r}, {problem}.",
+            choose,
+        )
+    _log.warning("%s: the labels are its last column, %r (--label NAME).", path, last)
+    return last
+
+
+def _not_labels(table: Columns, name: str) -> str:
+    """Reason why a column cannot be one of labels; "" if it can."""
+    values = table.values[name]
+    if values.ndim > 1:
+        return "holds lists"
+    if table.is_text(name):
+        texts = [value for value in values if value is not None]
+        distinct = len(set(map(str, texts)))
+        return "holds another text in every row" if distinct == len(values) > 2 else ""
+    finite = np.isfinite(values.astype(np.float64))
+    if not finite.all():
+        return f"holds {values[~finite][0]} in row {int(np.argmin(finite))}"
+    odd = (values != np.round(values)) | (values < 0)
+    if odd.any():
+        return f"holds {values[odd][0]} in row {int(np.argmax(odd))}"
+    if len(values) > 2 and len(np.unique(values)) == len(values):
+        return "holds another number in every row"
+    return ""
+
+
+def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float32]:
+    for name in columns:
+        values = table.values[name]
+        if table.is_text(name) or values.ndim > 1:
+            held = table.first_text(name) if table.is_text(name) else "lists"
+            raise DataFileError(
+                f"{table.describe(name)} holds {held}.",
+                "Inputs are numbers: encode it, or leave it out; if it has the labels, pass "
+                f"--label {name}.",
+            )
+    wide = [table.values[name].astype(np.float64) for name in columns]
+    if not wide:
+        raise DataFileError(f"{table.path} has no columns of inputs.", "Give it at least one.")
+    return _narrow(np.stack(wide, axis=1))
+
+
+def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
+    """Log columns of inputs that look like the records' identifiers."""
+    for name in columns:
+        values = table.values[name]
+        count = len(values)
+        named = name.strip().lower() in _IDENTIFIERS
+        runs = count > 20 and bool((values == np.round(values)).all())
+        if named or (runs and len(np.unique(values)) == count):
+            _log.warning(
+                "%s: the column %r looks like an identifier of the records and is an input; leave "
+                "it out of the table if the model does not take it.",
+                table.path,
+                name,
+            )
 
 
 def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
@@ -106,173 +292,6 @@ def _narrow(inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     # A number too large for float32 becomes infinite, which `Data` refuses with its place.
     with np.errstate(over="ignore"):
         return inputs.astype(np.float32)
-
-
-def _csv(path: Path) -> tuple[npt.NDArray[Any], Any]:
-    return _columns(path, require("pyarrow.csv", "Reading csv files").read_csv)
-
-
-def _parquet(path: Path) -> tuple[npt.NDArray[Any], Any]:
-    return _columns(path, require("pyarrow.parquet", "Reading parquet files").read_table)
-
-
-def _columns(path: Path, read: Any) -> tuple[npt.NDArray[Any], Any]:
-    try:
-        table = read(path)
-    except (OSError, ValueError) as error:  # Arrow's errors are one or the other
-        raise DataFileError(
-            f"{path} cannot be read as {path.suffix[1:]} ({str(error).splitlines()[0]}).",
-            "Repair it.",
-        ) from error
-    names = table.column_names
-    if len(names) < 2:
-        raise DataFileError(
-            f"{path} has {len(names)} columns.", "Give it columns of inputs and one of labels."
-        )
-    if all(_is_number(name) for name in names):
-        raise DataFileError(
-            f"The first line of {path} holds numbers.", "Begin it with a line of column names."
-        )
-    small = [name.strip().lower() for name in names]
-    label = next((small.index(name) for name in LABELS if name in small), len(names) - 1)
-    inputs = [
-        _numbers(table.column(index), f"The column {name!r} of {path}")
-        for index, name in enumerate(names)
-        if index != label
-    ]
-    return _narrow(np.stack(inputs, axis=1)), table.column(label).to_pylist()
-
-
-def _numbers(column: Any, where: str) -> npt.NDArray[Any]:
-    """Numbers float64 [N]; a missing one becomes NaN, which `Data` refuses with its place."""
-    types = require("pyarrow", "Reading tables").types
-    kind = column.type
-    if not any(
-        check(kind)
-        for check in (
-            types.is_integer,
-            types.is_floating,
-            types.is_decimal,
-            types.is_boolean,
-            types.is_null,
-        )
-    ):
-        raise DataFileError(
-            f"{where} holds {kind}.", "Inputs are numbers: encode it, or leave it out."
-        )
-    numbers: npt.NDArray[Any] = column.cast("float64", safe=False).to_numpy()
-    return numbers
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def parquet_columns(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read every column of a parquet file.
-
-    Args:
-        path: a file whose columns hold numbers, booleans, or lists of them, nested or not.
-
-    Returns:
-        By name, [N] of a column of numbers and [N, ...] of a column of lists; a missing number is
-        NaN.
-
-    Raises:
-        DataFileError: if it cannot be read, or a column holds something else or lists of several
-            lengths.
-        MissingExtraError: if pyarrow is not installed.
-    """
-    read = require("pyarrow.parquet", "Reading parquet files").read_table
-    try:
-        table = read(path)
-    except (OSError, ValueError) as error:  # Arrow's errors are one or the other
-        raise DataFileError(
-            f"{path} cannot be read as parquet ({str(error).splitlines()[0]}).", "Repair it."
-        ) from error
-    return {name: _nested(table.column(name), name, path) for name in table.column_names}
-
-
-def _nested(column: Any, name: str, path: Path) -> npt.NDArray[Any]:
-    shape = [len(column)]
-    flat = column.combine_chunks()
-    types = require("pyarrow", "Reading parquet files").types
-    while any(
-        check(flat.type) for check in (types.is_list, types.is_large_list, types.is_fixed_size_list)
-    ):
-        inner = flat.flatten()
-        count = len(inner) // len(flat) if len(flat) else 0
-        lengths = {-1 if row is None else len(row) for row in flat.to_pylist()}
-        if len(lengths) > 1 or flat.null_count:
-            raise DataFileError(
-                f"The column {name!r} of {path} holds lists of {len(lengths)} lengths.",
-                "Give every record as many numbers.",
-            )
-        shape.append(count)
-        flat = inner
-    if not (types.is_integer(flat.type) or types.is_floating(flat.type)):
-        if types.is_boolean(flat.type):
-            flat = flat.cast("int8")
-        else:
-            raise DataFileError(
-                f"The column {name!r} of {path} holds {flat.type}.", "Give numbers."
-            )
-    values: npt.NDArray[Any] = flat.to_numpy(zero_copy_only=False)
-    return np.asarray(values).reshape(shape)
-
-
-def class_numbers(
-    labels: Sequence[Any] | npt.NDArray[Any], where: str
-) -> tuple[Int64, tuple[str, ...]]:
-    """Number the classes of labels; whole numbers stay, texts are numbered in sorted order.
-
-    Args:
-        labels: [N], whole numbers (also as floats or booleans) or texts.
-        where: the file or data set, for messages.
-
-    Returns:
-        Class numbers int64 [N], and the class names, () for numbers.
-
-    Raises:
-        DataFileError: if a label is missing or neither a text nor a whole number.
-
-    >>> class_numbers(["dog", "cat", "dog"], "pets.csv")
-    (array([1, 0, 1]), ('cat', 'dog'))
-    >>> class_numbers([0.0, 2.0], "table.csv")
-    (array([0, 2]), ())
-    """
-    values = np.asarray(labels)
-    if values.ndim != 1:
-        raise DataFileError(
-            f"The labels of {where} have the shape {values.shape}.", "Give one label a record."
-        )
-    if values.dtype.kind == "O":
-        missing = [row for row, label in enumerate(values) if label is None]
-        if missing:
-            raise DataFileError(
-                f"{where} has no label in row {missing[0]}.", "Give every record a label."
-            )
-    if values.dtype.kind in "biu":
-        return values.astype(np.int64), ()
-    if values.dtype.kind == "f":
-        odd = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
-        if len(odd):
-            raise DataFileError(
-                f"{where} has the label {values[odd[0]]} in row {odd[0]}.",
-                "Labels are class numbers from 0, or texts.",
-            )
-        return values.astype(np.int64), ()
-    if not all(isinstance(label, str) for label in values):
-        raise DataFileError(
-            f"The labels of {where} are of the type {type(values[0]).__name__}.",
-            "Labels are class numbers from 0, or texts.",
-        )
-    names, numbers = np.unique(values.astype(str), return_inverse=True)
-    return numbers.astype(np.int64), tuple(names.tolist())
 
 
 def count_classes(labels: Int64, class_names: tuple[str, ...]) -> int:

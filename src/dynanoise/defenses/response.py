@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
+from dynanoise.core.arrays import check_probabilities
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
@@ -18,12 +19,6 @@ INPUTS = ("logits", "probabilities")
 
 SYSTEM_NOISE = "noise of the operating system"
 """Fresh noise without a source of its own, in a repr."""
-
-_ROUNDING = 0.01
-"""Largest distance of a sum of probabilities from 1: float16 of 1,000 classes reaches it."""
-
-_EXACT = 1e-3
-"""Largest distance from 1 of a sum that makes undeclared outputs probabilities."""
 
 
 def system_noise() -> Noise:
@@ -81,35 +76,11 @@ def defend(
 
 def _defend_probs(probs: npt.NDArray[Any], defense: Defense, noise: Noise) -> Floats:
     rows, dtype = numerics.as_logits(probs, "probabilities")
-    sums = rows.sum(axis=-1)
-    off = np.abs(sums - 1) > _ROUNDING
-    negative = (rows < 0).any()
-    if negative or off.any():
-        problem = f"hold {rows.min():.4g}" if negative else f"sum to {sums[off].flat[0]:.4g}"
-        raise InputError(
-            f"probabilities {problem}.",
-            "Pass a model's probabilities of all classes, or say that they are logits.",
-        )
+    check_probabilities(rows, "probabilities")
     # Neighbouring small numbers can have the same logarithm; the label must not move.
     logits = numerics.favour(numerics.log_probabilities(rows), rows.argmax(axis=-1))
     defended = defense(logits, noise).astype(np.float64, copy=False)
     return numerics.favour(numerics.narrow(defended, dtype), defended.argmax(axis=-1))
-
-
-def are_probabilities(outputs: npt.NDArray[Any], class_axis: int = -1) -> bool:
-    """Whether every row of outputs is a distribution: from 0 to 1, with a sum of 1 (within 1e-3).
-
-    Args:
-        outputs: floats, with classes along ``class_axis``.
-        class_axis: axis of the classes.
-
-    >>> are_probabilities(np.array([[0.25, 0.75]])), are_probabilities(np.array([[-1.0, 2.0]]))
-    (True, False)
-    """
-    if not outputs.size or outputs.min() < 0 or outputs.max() > 1:
-        return False
-    sums = outputs.sum(axis=class_axis, dtype=np.float64)
-    return bool((np.abs(sums - 1) <= _EXACT).all())
 
 
 def check_kind(kind: Any) -> str:

@@ -21,6 +21,7 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
+from dynanoise.core.arrays import check_labels
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Bools, Float64, Floats
@@ -169,7 +170,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
 
         Args:
             X: training inputs, as the classifier takes them.
-            y: their classes, [N].
+            y: their classes, [N]; or one-hot rows [N, K], whose column numbers are the classes.
             reference: inputs and classes that the classifier is not fitted to, better hundreds.
                 With them ``holdout`` is not used.
             params: for the classifier, such as ``sample_weight``; routed if metadata routing is on.
@@ -178,12 +179,11 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             This object.
 
         Raises:
-            InputError: if a parameter is of the wrong type or out of range, or the defense learns
-                from held-out records and there are none.
+            InputError: if a parameter is of the wrong type or out of range, a class is missing, or
+                the defense learns from held-out records and there are none.
         """
         defense, key = self._checked()
-        if getattr(y, "ndim", 1) != 1:
-            y = column_or_1d(y, warn=True)
+        y = _one_dimensional(y)
         params = {name: value for name, value in params.items() if value is not None}
         train, held_out, params = _split(Data(X, y), reference, self.holdout, params)
         if get_config().get("enable_metadata_routing"):
@@ -398,7 +398,8 @@ def _split(
             raise InputError(
                 f"reference is of type {type(reference).__name__}.", "Pass a pair (X, y)."
             )
-        return data, Data(*reference), dict(params)
+        inputs, labels = reference
+        return data, Data(inputs, _one_dimensional(labels, "y of reference")), dict(params)
     if holdout is None:
         return data, None, dict(params)
     try:
@@ -414,9 +415,7 @@ def _split(
         )
 
     def select(values: Any, mask: Bools) -> Any:
-        # Not every sparse format has rows to take.
-        rows = values.tocsr() if issparse(values) else values
-        return _safe_indexing(rows, np.flatnonzero(mask))
+        return select_rows(sliceable(values), np.flatnonzero(mask))
 
     split = {
         name: select(value, ~held_out) if _length(value) == len(held_out) else value
@@ -424,6 +423,42 @@ def _split(
     }
     kept, rest = (Data(*(select(part, mask) for part in data)) for mask in (~held_out, held_out))
     return kept, rest, split
+
+
+def _one_dimensional(y: Any, name: str = "y") -> Any:
+    """Classes [N] as they are, or of one-hot rows; classes that are missing are refused."""
+    if y is None or isinstance(y, str):
+        return y  # which the classifier refuses
+    labels = check_labels(y, name)
+    if getattr(y, "ndim", 1) == 1 and not isinstance(y, list | tuple):
+        return y
+    column = np.shape(y)[1:] == (1,)
+    return column_or_1d(y, warn=True) if column else labels
+
+
+def sliceable(X: Any) -> Any:
+    """Inputs in a form that rows can be taken from: sparse ones in compressed rows.
+
+    Args:
+        X: an array, a list, a data frame, or a sparse matrix or array of any format.
+    """
+    return X.tocsr() if issparse(X) else X
+
+
+def select_rows(X: Any, rows: npt.NDArray[Any]) -> Any:
+    """Take rows of inputs.
+
+    Args:
+        X: inputs, `sliceable`.
+        rows: positions, [n].
+
+    Returns:
+        The rows in the same form.
+
+    >>> select_rows([[1], [2], [3]], np.array([2, 0]))
+    [[3], [1]]
+    """
+    return _safe_indexing(X, rows)
 
 
 def spread_evenly(labels: Any, share: float) -> Bools:

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.arrays import EXACT, is_distribution
 from dynanoise.core.errors import DynaNoiseError, SecretError
-from dynanoise.defenses.response import are_probabilities
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Spec, Tensor
 from dynanoise.serving.backends.model import Model, check, count_queries, count_rows
@@ -239,7 +239,7 @@ class Gateway:
         if self.configuration.input != "logits" or self._distributions < 0:
             return
         axis = self.configuration.class_axis
-        if not are_probabilities(values, axis):
+        if not is_distribution(values, axis, EXACT):
             self._distributions = -1  # they are logits
             return
         self._distributions += count_rows(values, axis)

@@ -69,7 +69,7 @@ function sample(samples) {
 }
 
 function show(out, outputs) {
-  const { auc, tprAt, roc } = auditLoss(outputs);
+  const { auc, tprAt, roc, inverted } = auditLoss(outputs);
   const interval = `[${fixed(auc.low)}, ${fixed(auc.high)}]`;
   const rate = (value) => (value === null ? { node: el("span", { class: "absent" }, "too few"), value: null } : { node: percent(value, 2), value });
   const cells = [{ node: fixed(auc.value), value: auc.value, small: [interval] }, rate(tprAt["0.01"]), rate(tprAt["0.001"])];
@@ -78,8 +78,9 @@ function show(out, outputs) {
   out.replaceChildren(
     el("h3", {}, `${outputs.name}: ${outputs.records.toLocaleString("en")} records, ${outputs.classes} classes`),
     el("p", { class: "verdict" },
-      el("b", {}, auc.low > 0.5 ? `This model reveals membership: AUC ${fixed(auc.value)} ${interval}` : `No leak was measured: AUC ${fixed(auc.value)} ${interval}`),
-      " by the loss attack, which calls a record a member if the probability of its true class is high. Its attacker sees all probabilities, one query a record, and has no shadow models. Stronger attacks may find more: run ", el("code", {}, "dynanoise audit FILE"), "."),
+      el("b", {}, inverted ? `Members have higher losses than non-members: AUC ${fixed(auc.value)} ${interval}` : auc.low > 0.5 ? `This model reveals membership: AUC ${fixed(auc.value)} ${interval}` : `No leak was measured: AUC ${fixed(auc.value)} ${interval}`),
+      " by the loss attack, which calls a record a member if the probability of its true class is high. Its attacker sees all probabilities, one query a record, and has no shadow models. Stronger attacks may find more: run ", el("code", {}, "dynanoise audit FILE"), ".",
+      inverted ? " An AUC so far below 0.5 is no measure of a leak: if member is 1 for the records outside of the training data, exchange 0 and 1; otherwise draw members and non-members alike." : ""),
     el("div", { class: "pair audit" },
       el("figure", {}, el("h3", {}, "ROC of the loss attack"), place),
       el("figure", {}, el("h3", {}, "Success"), table(`The loss attack on ${scored.toLocaleString("en")} records of known membership; small: the 95% interval over records. “Too few”: non-members to resolve the rate.`,

@@ -156,6 +156,11 @@ class Endpoint:
                 f"{expected} behind the batch.",
                 "Give tables with the columns that the model takes.",
             )
+        if np.isnan(inputs).any() and not metadata.binary:
+            raise InputError(
+                "Records have missing inputs, and this server takes JSON only, which has no NaN.",
+                "Fill in missing values as for its training.",
+            )
         converted = inputs.astype(_INPUTS[kind])
         if kind.startswith("INT") and (converted != inputs).any():
             raise InputError(

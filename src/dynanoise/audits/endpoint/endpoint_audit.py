@@ -19,11 +19,18 @@ from dynanoise.audits.endpoint.configuration_check import (
     describe_outputs,
     find_differences,
 )
-from dynanoise.audits.inputs import LEAST, AuditInputs, check_inputs
-from dynanoise.audits.model_file import are_probabilities, query_model, read_records
+from dynanoise.audits.inputs import (
+    LEAST,
+    AuditInputs,
+    check_conditions,
+    check_inputs,
+    membership_warnings,
+)
+from dynanoise.audits.model_file import query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
+from dynanoise.core.arrays import class_numbers, is_distribution
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
@@ -60,6 +67,7 @@ class EndpointPlan:
         fail_if: conditions of failure.
         seed: seed of all draws.
         attacks: specifications of the attacks to run; all that one model allows if empty.
+        label: name of the tables' column of labels, see `data.tables.read_table`.
 
     Raises:
         InputError: for a query budget below 1, a model without a configuration, or a specification
@@ -76,6 +84,7 @@ class EndpointPlan:
     fail_if: tuple[Condition, ...] = ()
     seed: int = 0
     attacks: tuple[str, ...] = ()
+    label: str | None = None
 
     def __post_init__(self) -> None:
         for attack in self.attacks:
@@ -116,8 +125,9 @@ def audit_endpoint(
         TooFewRecordsError: if the budget is enough for too few records.
     """
     configured = None if plan.configured is None else Configuration.read(plan.configured)
-    inputs, labels, member = read_records(plan.members, plan.nonmembers)
-    queries = query_plan.plan_queries(len(labels), endpoint.budget, plan.queries)
+    records = read_records(plan.members, plan.nonmembers, plan.label)
+    inputs, member = records.inputs, records.member
+    queries = query_plan.plan_queries(len(member), endpoint.budget, plan.queries)
     rows = query_plan.choose_records(member, queries.records, plan.seed)
     inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
     if min(inside, outside) < LEAST:
@@ -128,19 +138,25 @@ def audit_endpoint(
         )
     local = None
     if plan.model is not None:
-        local = _select(query_model(plan.model, plan.factory, plan.members, plan.nonmembers), rows)
+        tables = plan.members, plan.nonmembers, plan.label
+        local = _select(query_model(plan.model, plan.factory, *tables), rows)
     for condition in plan.fail_if:
         condition.check(outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         server = _query(endpoint, inputs[rows], queries, configured, plan.seed, progress)
+    labels = class_numbers(
+        records.labels, records.label_name, classes=server.repeated.passes.shape[-1]
+    )[0]
     outputs = check_inputs(
         endpoint.name,
-        labels=labels[rows],
+        labels=labels[rows] if local is None else local.labels,
         member=member[rows],
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
     provenance = Provenance(outputs.name, "as served", command)
     pool, gatherer = outputs.pool(plan.seed), Gatherer()
+    if plan.fail_if:
+        check_conditions(pool.records)
     possible = find_feasible(pool, plan.attacks)
     budgets = tuple(sorted({1, queries.queries}))
     beside = AuditPlan(str(plan.configured), budgets, attacks=plan.attacks) if local else None
@@ -182,7 +198,15 @@ def audit_endpoint(
     agrees = (
         ["Nothing was seen that is not as configured."] if configured and not deviations else []
     )
-    notes = (spent, *describe_outputs(server), *deviations, *agrees, *possible.needs.values())
+    warnings = membership_warnings(pool.records)
+    notes = (
+        *warnings,
+        spent,
+        *describe_outputs(server),
+        *deviations,
+        *agrees,
+        *possible.needs.values(),
+    )
     notes += tuple(each.sentence for each in outcomes)
     return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
 
@@ -224,7 +248,7 @@ def _query(
     finally:
         endpoint.close()
     passes = repeated.passes
-    sums_to_one = are_probabilities(passes.reshape(-1, passes.shape[-1]))
+    sums_to_one = is_distribution(passes.reshape(-1, passes.shape[-1]))
     logarithm = numerics.log_probabilities if sums_to_one else numerics.log_softmax
     log_probs = logarithm(passes.astype(np.float64))
     return ServerOutputs(metadata, repeated, log_probs, sums_to_one)

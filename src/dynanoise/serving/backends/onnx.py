@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.arrays import EXACT, is_distribution
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
-from dynanoise.defenses.response import are_probabilities
 from dynanoise.integrations import onnx_graph
 from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import DTYPES, Array, Description, Spec, Tensor
@@ -108,7 +108,7 @@ class OnnxModel:
             return
         if not np.isfinite(outputs).all():
             return
-        probabilities = are_probabilities(outputs, class_axis)
+        probabilities = is_distribution(outputs, class_axis, EXACT)
         if probabilities != (kind == "probabilities"):
             actual = "are" if probabilities else "are not"
             raise InputError(

@@ -15,12 +15,16 @@ import { delong, roc, tprAt } from "./roc.js";
 
 const FPRS = [0.01, 0.001];
 
+/** AUC below which membership looks inverted: 1 for the records outside of the training data. */
+const FAR_BELOW_CHANCE = 0.4;
+
 /**
  * @typedef {object} Audit
  * @property {Interval} auc with its 95% interval over records.
  * @property {Record<string, number | null>} tprAt by FPR, such as "0.01"; null where too few
  *   non-members resolve it.
  * @property {import("./roc.js").Roc} roc
+ * @property {boolean} inverted true if the whole interval of the AUC is far below chance.
  */
 
 /**
@@ -35,7 +39,8 @@ export function auditLoss(outputs) {
   const members = rows.map((i) => outputs.member[i]);
   const curve = roc(scores, members);
   const rates = FPRS.map((fpr) => [String(fpr), resolved(() => tprAt(curve, fpr))]);
-  return { auc: delong(scores, members), tprAt: Object.fromEntries(rates), roc: curve };
+  const auc = delong(scores, members);
+  return { auc, tprAt: Object.fromEntries(rates), roc: curve, inverted: auc.high < FAR_BELOW_CHANCE };
 }
 
 /** The value, or null where too few records resolve it. */

@@ -1,6 +1,6 @@
 /** A visitor's outputs, checked, so that no exchanged column becomes a finding. */
 
-import { readCsv } from "./csv.js";
+import { numberOf, readCsv } from "./csv.js";
 import { InputError, TooFewRecordsError, asFloat, require, shown } from "./errors.js";
 import { TINY, argmax, centred, favour, logProbabilities, logSoftmax, softmax } from "./numerics.js";
 
@@ -51,12 +51,14 @@ export function checkOutputs(name, { records, classes, probs, label, member }) {
       "Give the true classes as labels, and the membership of every record as member.",
     );
   }
+  const given = checkLabels(label);
+  if (!Array.isArray(given) && !Array.isArray(member)) checkNotExchanged(given, member);
+  const use = checkMember(member);
+  const labels = numbersOf(given, classes);
   const predicted = Array.from({ length: records }, (_, i) =>
     argmax(probs.subarray(i * classes, (i + 1) * classes)),
   );
-  checkNotExchanged(predicted, label, member);
-  const labels = checkLabels(label, classes);
-  const use = checkMember(member);
+  checkPredictions(predicted, labels, use);
   checkEnough(use);
   return { name, records, classes, probs, labels, member: use };
 }
@@ -82,25 +84,36 @@ function checkProbabilities(values, classes) {
     throw new InputError(
       `probs hold ${shown(values[odd])} for model 0, record ${Math.floor(odd / classes)}, ` +
         `class ${odd % classes}.`,
-      "Give finite numbers, and leave out records that were not answered.",
+      "Give finite numbers, and leave out records without an output.",
     );
   }
   const [least, most] = range(values);
+  const sums = Array.from({ length: values.length / classes }, (_, i) =>
+    values.subarray(i * classes, (i + 1) * classes).reduce((sum, value) => sum + value, 0),
+  );
+  const [low, high] = range(sums);
+  if (values.length && least >= 0 && Math.max(Math.abs(low - 100), Math.abs(high - 100)) <= 100 * SUMS_TO_ONE) {
+    throw new InputError("Every row of probs sums to 100.", "Divide percentages by 100.");
+  }
   if (values.length && (least < 0 || most > 1 + SUMS_TO_ONE)) {
     throw new InputError(
       `probs hold ${asFloat(least < 0 ? least : most)}, which is not a probability.`,
       "Give probabilities, or call them logits; a label among p0 .. p{K-1} looks like this, too.",
     );
   }
-  let [off, record, sum] = [0, 0, 1];
-  for (let start = 0; start < values.length; start += classes) {
-    let total = 0;
-    for (let i = start; i < start + classes; i++) total += values[i];
-    if (Math.abs(total - 1) > off) [off, record, sum] = [Math.abs(total - 1), start / classes, total];
-  }
+  const away = sums.map((sum) => Math.abs(sum - 1));
+  const record = away.reduce((worst, off, i) => (off > away[worst] ? i : worst), 0);
+  if (!values.length || away[record] <= SUMS_TO_ONE) return;
+  const several = 2 * away.filter((off) => off > SUMS_TO_ONE).length > sums.length;
   require(
-    off <= SUMS_TO_ONE,
-    `probs of model 0, record ${record} sum to ${Number(sum.toPrecision(4))}.`,
+    !(high > 1 + SUMS_TO_ONE && most <= 1 && several && high - low > SUMS_TO_ONE),
+    "probs are between 0 and 1 and do not sum to 1: independent sigmoids, one for each class.",
+    "Give logits or probabilities of classes that exclude each other; audit a model of several " +
+      "yes-or-no labels one label at a time, as [1 - p, p]. If they are logits, subtract 1 from " +
+      "all: it changes no probability.",
+  );
+  throw new InputError(
+    `probs of model 0, record ${record} sum to ${Number(sums[record].toPrecision(4))}.`,
     "Probabilities of all K classes sum to 1; is a column missing or exchanged?",
   );
 }
@@ -110,18 +123,37 @@ function range(values) {
   return values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 }
 
-/** Refuses fractions and NaN. */
-function checkWhole(values, name) {
+/** Refuses labels that are missing, and fractions. */
+function checkLabels(values) {
+  const missing = "Give every record a label, or leave the record out.";
+  if (Array.isArray(values)) {
+    refuseMissing(values, "labels hold", missing);
+    return values;
+  }
+  const infinite = values.findIndex((value) => !Number.isFinite(value));
+  require(infinite < 0, `labels hold ${shown(values[infinite])} in row ${infinite}.`, missing);
   const odd = values.findIndex((value) => !Number.isInteger(value));
   require(
     odd < 0,
-    `${name} hold ${shown(values[odd])} at [${odd}].`,
-    "Whole numbers belong there; is a column of probabilities in its place?",
+    `labels hold ${shown(values[odd])} in row ${odd}.`,
+    "Unknown label type: labels are class numbers from 0, or texts; is a column of probabilities " +
+      "in their place?",
   );
+  return values;
 }
 
-function checkLabels(values, classes) {
-  checkWhole(values, "labels");
+/** Class numbers; texts, which are not all whole numbers here, are numbered in sorted order. */
+function numbersOf(values, classes) {
+  if (Array.isArray(values)) {
+    const names = [...new Set(values)].sort();
+    require(
+      names.length === classes,
+      `labels hold ${names.length} different texts, and there are ${classes} classes.`,
+      "Give class numbers from 0, in the model's order: texts are numbered in sorted order, which " +
+        "needs every class.",
+    );
+    return Int32Array.from(values, (value) => names.indexOf(value));
+  }
   const [least, most] = range(values);
   require(
     !(least === 1 && most === classes),
@@ -138,37 +170,69 @@ function checkLabels(values, classes) {
 }
 
 function checkMember(values) {
-  checkWhole(values, "member");
-  const odd = values.find((value) => value !== 1 && value !== 0 && value !== -1);
-  require(
-    odd === undefined,
-    `member holds ${odd}.`,
-    "Use 1 for trained on, 0 for not trained on, -1 for unknown.",
-  );
-  return Int8Array.from(values);
+  const remedy = "Use 1 for trained on, 0 for not trained on, -1 for unknown.";
+  const texts = Array.isArray(values);
+  if (texts) refuseMissing(values, "member holds", remedy);
+  const numbers = texts ? values.map(numberOf) : values;
+  const odd =
+    numbers.findIndex((value) => !texts && !Number.isFinite(value)) + 1 ||
+    numbers.findIndex((value) => value !== 1 && value !== 0 && value !== -1) + 1;
+  if (odd > 0) {
+    const value = values[odd - 1];
+    throw new InputError(`member holds ${texts ? shown(value) : asFloat(value)} in row ${odd - 1}.`, remedy);
+  }
+  return Int8Array.from(numbers);
 }
 
-/** Labels and membership change places easily, and every number that follows is nonsense. */
-function checkNotExchanged(predicted, labels, member) {
-  const records = predicted.length;
-  if (records === 0 || !labels.every((value) => value === 0 || value === 1)) return;
-  if (!member.every((value) => value === -1 || value === 0 || value === 1)) {
+/** Refuses texts that stand for a missing value. */
+function refuseMissing(values, holds, remedy) {
+  const row = values.findIndex((value) => ["", "nan", "<na>"].includes(value.toLowerCase()));
+  if (row < 0) return;
+  // An empty cell goes before a word, as it is None for the package.
+  const empty = values.indexOf("");
+  throw new InputError(
+    `${holds} ${empty < 0 ? shown(values[row]) : "None"} in row ${empty < 0 ? row : empty}.`,
+    remedy,
+  );
+}
+
+/** Refuses labels of which only membership, and membership of which only labels can be made. */
+function checkNotExchanged(labels, member) {
+  if (labels.length === 0 || !labels.every((value) => value === 0 || value === 1)) return;
+  const odd = member.filter((value) => value !== -1 && value !== 0 && value !== 1);
+  if (odd.length > 0 && odd.every(Number.isInteger)) {
     throw new InputError(
-      `labels hold only 0 and 1, and member holds ${asFloat(range(member)[1])}: ` +
+      `labels hold only 0 and 1, and member holds ${asFloat(range(odd)[1])}: ` +
         "labels and member look exchanged.",
       "Exchange the two.",
     );
   }
-  const agreement = (values) => predicted.filter((label, i) => label === values[i]).length / records;
-  const [right, other] = [agreement(labels), agreement(member)];
-  if (other > right + 0.25) {
-    const percent = (share) => `${Math.round(100 * share)}%`;
-    throw new InputError(
-      `The model's answers agree with member in ${percent(other)} of the records and with labels ` +
-        `in ${percent(right)}: labels and member look exchanged.`,
-      "Exchange the two.",
-    );
+}
+
+/** Refuses labels and membership that changed places, by the balanced agreement of predictions. */
+function checkPredictions(predicted, labels, member) {
+  if (predicted.length === 0 || !labels.every((value) => value === 0 || value === 1)) return;
+  const [right, error] = balancedAgreement(predicted, labels);
+  const [other, otherError] = balancedAgreement(predicted, member);
+  if (other <= right + 0.25 || other - right < 4 * Math.hypot(error, otherError) || right >= 0.6) return;
+  const percent = (share) => `${Math.round(100 * share)}%`;
+  throw new InputError(
+    `The model's predictions agree with member in ${percent(other)} of the records, both values ` +
+      `counted alike, and with labels in ${percent(right)}: labels and member look exchanged.`,
+    "Exchange the two.",
+  );
+}
+
+/** Mean of the shares of zeros predicted as 0 and of ones predicted as 1, and its standard error. */
+function balancedAgreement(predicted, flags) {
+  let [mean, variance] = [0, 0];
+  for (const value of [0, 1]) {
+    const hits = predicted.filter((_, i) => flags[i] === value).map((label) => label === value);
+    const share = hits.length ? hits.filter(Boolean).length / hits.length : 0.5;
+    mean += share / 2;
+    variance += (hits.length ? (share * (1 - share)) / hits.length : 0.25) / 4;
   }
+  return [mean, Math.sqrt(variance)];
 }
 
 function checkEnough(member) {
