@@ -11,7 +11,8 @@ import numpy.typing as npt
 from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core import numerics
 
-Arrays = dict[str, npt.NDArray[Any]]
+Arrays = dict[str, Any]
+"""Arrays by the names of a file; `Any`, so that they can be passed as keyword arguments."""
 
 
 def arrays(
