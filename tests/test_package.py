@@ -84,5 +84,17 @@ def test_no_file_is_long_and_none_uses_global_randomness_or_pickle() -> None:
             assert not name.startswith(("np.random.seed", "np.random.normal", "random.")), path
 
 
+def test_audit_is_a_function_whatever_was_imported_before() -> None:
+    import dynanoise.audits.estimator
+
+    assert dynanoise.audit is dynanoise.audits.estimator.audit
+    assert callable(dynanoise.audit) and "audit" in dynanoise.__all__
+
+
+def test_the_root_holds_public_import_names_alone() -> None:
+    names = {"__init__", "__main__", "sklearn", "torch", "transformers", "onnx"}
+    assert {path.stem for path in SOURCE.glob("*.py")} == names
+
+
 def test_the_typing_marker_ships() -> None:
     assert (SOURCE / "py.typed").exists()

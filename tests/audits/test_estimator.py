@@ -44,6 +44,12 @@ def test_labels_of_any_kind_and_classifiers_without_probabilities() -> None:
     assert result.command == "dynanoise.audit(RidgeClassifier(), X, y, models=8, seed=0)"
 
 
+def test_attacks_can_be_chosen() -> None:
+    report = dynanoise.audit(DecisionTreeClassifier(), X, Y, models=8, attacks=("gap",))
+    assert {result.attack for result in report.results} == {None, "gap", "strongest"}
+    assert report.results[0].command.endswith("models=8, seed=0, attacks=('gap',))")
+
+
 def test_the_estimator_itself_is_neither_fitted_nor_changed() -> None:
     tree = DecisionTreeClassifier()
     first = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))

@@ -42,6 +42,13 @@ def test_names_of_other_packages_may_have_dots_and_hyphens() -> None:
     assert parse(" my-package.lira2 ").name == "my-package.lira2"
 
 
+def test_a_defense_inside_another_is_a_specification_too() -> None:
+    inside = DEFENSES.build("dynanoise(base_variance=0.1, samples=2)")
+    assert DEFENSES.build("static(match=dynanoise(base_variance=0.1, samples=2))").match == inside
+    with pytest.raises(InputError, match="match is Temperature"):
+        DEFENSES.build("static(match=temperature)")
+
+
 def test_a_parameter_that_comes_twice_is_named() -> None:
     with pytest.raises(InputError, match="has temperature twice"):
         DEFENSES.build("temperature(temperature=1, temperature=2)")

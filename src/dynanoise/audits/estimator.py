@@ -36,6 +36,7 @@ def audit(
     seed: int = 0,
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
+    attacks: tuple[str, ...] = (),
     progress: Callable[[str], None] = lambda step: None,
 ) -> AuditReport:
     """Train clones of a classifier on random halves of the data, and attack each with the others.
@@ -54,6 +55,7 @@ def audit(
         defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
+        attacks: specifications of the attacks to run; all that the models allow if empty.
         progress: called with a few words after each step.
 
     Returns:
@@ -73,7 +75,7 @@ def audit(
     """
     from sklearn.base import clone, is_classifier
 
-    plan = AuditPlan(defense, queries)
+    plan = AuditPlan(defense, queries, attacks=attacks)
     if isinstance(estimator, type) or not is_classifier(estimator):
         raise InputError(
             f"{estimator!r} is not a scikit-learn classifier.",
@@ -123,6 +125,8 @@ def audit(
     if defense is not None:
         named = plan.defense_text if isinstance(defense, str) else defense
         options += f", defense={named!r}, queries={queries!r}"
+    if attacks:
+        options += f", attacks={attacks!r}"
     command = f"dynanoise.audit({text}, X, y, {options})"
     provenance = Provenance("X, y", name, command, {"estimator": text})
     pool = _renamed(inputs.pool(seed), np.concatenate([rows, test]))

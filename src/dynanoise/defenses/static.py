@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy.typing as npt
 
+from dynanoise.core import registry
 from dynanoise.core.defense import Noise
 from dynanoise.core.errors import InputError, NotFittedError
 from dynanoise.core.numerics import Float64, Floats
@@ -21,7 +22,8 @@ class Static:
     base variance and lambda = 0.
 
     Args:
-        match: the DynaNoise setting whose mean variance to match.
+        match: the DynaNoise setting whose mean variance to match; or its specification, such as
+            "dynanoise(base_variance=0.1)".
 
     Raises:
         InputError: if ``match`` is not a DynaNoise.
@@ -39,6 +41,8 @@ class Static:
     match: DynaNoise = field(default_factory=DynaNoise)
 
     def __post_init__(self) -> None:
+        if isinstance(self.match, str):
+            object.__setattr__(self, "match", registry.DEFENSES.build(self.match))
         if not isinstance(self.match, DynaNoise):
             raise InputError(f"match is {self.match!r}.", "Pass a DynaNoise setting.")
 

@@ -1,4 +1,4 @@
-"""The command `report`, and what `bench --out` leaves of reports."""
+"""`dynanoise show` and `dynanoise report`, and the reports of `bench --out`."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ import pytest
 from dynanoise.cli.folder import write_results
 from dynanoise.report.io.results import to_json
 from dynanoise.report.io.samples import encode_run
-from tests.cli.test_main import empty_cache, made_up_run, run, torch_missing
+from tests.factories.commands import made_up_run, run, torch_missing
 from tests.factories.evidence import evidence
 from tests.factories.results import records
-
-__all__ = ["empty_cache"]  # a fixture for every test here, too
 
 
 @pytest.mark.behaviour
@@ -87,3 +85,14 @@ def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
     assert "temperature changes nothing for this attacker" in before
     assert run("report", str(out)).exit_code == 0
     assert (out / "report.html").read_text() == before
+
+
+def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(to_json(records()))
+    table = run("show", str(tmp_path / "results.json"))
+    assert table.exit_code == 0 and "0.610" in table.stdout and "Threat model" in table.stdout
+    as_json = run("show", "--json", str(tmp_path / "results.json"))
+    assert as_json.stdout == (tmp_path / "results.json").read_text()
+    markdown = run("show", "--markdown", str(tmp_path / "results.json"))
+    assert markdown.stdout.startswith("| Method | Test acc. |")
+    assert run("show", str(tmp_path)).stdout == table.stdout  # the folder does as well

@@ -1,0 +1,29 @@
+"""Commands run in this process, without work or with little of it."""
+
+from __future__ import annotations
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from dynanoise.cli import app
+from tests.factories.results import records
+
+FEW = ["--defense", "temperature", "--defense", "static", "--defense", "dynanoise"]
+FEW += ["--protocol", "paper"]
+"""Without the peer defenses and pools, which take minutes."""
+
+torch_missing = pytest.mark.skipif(
+    __import__("importlib.util").util.find_spec("torch") is None,
+    reason="training needs torch: pip install 'dynanoise[train]'",
+)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def made_up_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`bench` without the work."""
+    import dynanoise.benchmark.benchmark as module
+
+    monkeypatch.setattr(module, "bench", lambda plan, progress, **options: iter(records()))
