@@ -278,7 +278,7 @@ for option, value in (
 ):
     REFUSED[f"{option} {value}"] = (
         ("--model", "{model}", "--defense", "{defense}", "--no-auth", option, value),
-        "port" if "port" in option else "limit" if "model" not in option else "part of a path",
+        "port" if "port" in option else "limit" if "model" not in option else "part of a URL",
     )
 for ports in (("8080", "8080", None), ("8080", None, "8080"), ("0", "9001", "9001")):
     REFUSED[f"one port for two, {ports}"] = (

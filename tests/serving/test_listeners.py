@@ -169,7 +169,7 @@ def test_a_response_that_is_not_taken_is_dropped(
     sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(listeners, "HEAD_SECONDS", 2.0)
-    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 2.0)
+    monkeypatch.setattr(listeners, "WRITE_SECONDS", 2.0)
     monkeypatch.setattr(listeners, "_IDLE", 2)
 
     async def test() -> None:
@@ -181,14 +181,14 @@ def test_a_response_that_is_not_taken_is_dropped(
                 started = loop.time()
                 while count():
                     await asyncio.sleep(0.1)
-                    assert loop.time() - started < 10 * listeners.TAKEN_SECONDS
+                    assert loop.time() - started < 10 * listeners.WRITE_SECONDS
 
     run(test)
 
 
 def test_a_response_that_is_taken_slowly_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """For longer than an idle connection stays open, and than one that is not read at all."""
-    monkeypatch.setattr(listeners, "TAKEN_SECONDS", 2.0)
+    monkeypatch.setattr(listeners, "WRITE_SECONDS", 2.0)
     monkeypatch.setattr(listeners, "_IDLE", 2)
 
     async def test() -> None:

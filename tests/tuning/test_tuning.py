@@ -23,7 +23,7 @@ from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
 from dynanoise.tuning.objective import Objective, Setting, Utility
-from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
+from dynanoise.tuning.search import Limits, find_front, list_quantisations, open_evaluation, search
 from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, count_steps, tune
 from tests.factories.audit_files import arrays
 
@@ -113,9 +113,11 @@ def test_limits_rule_out_what_costs_too_much() -> None:
         return Setting(setting(0.3, 2.0, 10.0), 0.1, drop, Utility(0.9, nll, ece))
 
     limits = Limits(0.01, 1.2, 0.1)
-    assert limits.keep(costs(0.01, 1.2, 0.1))
-    assert not any(limits.keep(costs(*one)) for one in ((0.011, 1, 0), (0, 1.21, 0), (0, 1, 0.11)))
-    assert Limits().keep(costs(-0.5, 1e9, 1.0))
+    assert limits.satisfied(costs(0.01, 1.2, 0.1))
+    assert not any(
+        limits.satisfied(costs(*one)) for one in ((0.011, 1, 0), (0, 1.21, 0), (0, 1, 0.11))
+    )
+    assert Limits().satisfied(costs(-0.5, 1e9, 1.0))
 
 
 def test_the_same_settings_with_any_number_of_processes() -> None:
@@ -156,7 +158,7 @@ def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
         for value in (defense.base_variance, defense.temperature, one.method.cell_width or 1.0):
             assert float(f"{value:.3g}") == value
         assert 1 <= defense.samples <= 8
-    assert {one.defense.base_variance for one in list_cells(1.0)} == {0}  # type: ignore[attr-defined]
+    assert {one.defense.base_variance for one in list_quantisations(1.0)} == {0}  # type: ignore[attr-defined]
 
 
 def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: int):  # type: ignore[no-untyped-def]

@@ -130,7 +130,7 @@ def _print(tuned: Tuned) -> None:
     from dynanoise.report.tables.settings_table import settings_table
     from dynanoise.tuning.tuning_result import make_rows
 
-    kept = sum(tuned.limits.keep(setting) for setting in tuned.tried)
+    kept = sum(tuned.limits.satisfied(setting) for setting in tuned.tried)
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
     limits += [f"NLL at most {tuned.limits.nll:.3f}"] if tuned.limits.nll is not None else []
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []

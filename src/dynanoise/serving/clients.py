@@ -141,8 +141,8 @@ def _read_digests(path: Path) -> dict[str, bytes]:
         match = _LINE.fullmatch(text)
         if not match or not _NAME.fullmatch(match[1]) or match[1] in digests:
             raise InputError(  # the line is not shown: it may be a key
-                f"{path}, line {number}, is no line of a client, or its name comes twice.",
-                "Let `dynanoise key client NAME` write it: NAME sha256:DIGEST.",
+                f"{path}, line {number}, is not 'NAME sha256:DIGEST', or repeats a name.",
+                "Write it by `dynanoise key client NAME`.",
             )
         digests[match[1]] = bytes.fromhex(match[2])
     return digests

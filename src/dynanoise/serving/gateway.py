@@ -111,9 +111,9 @@ class Gateway:
         return self._clients.authenticate(key_in(None if self._forward else authorization, api_key))
 
     def check_model(self, name: str, version: str | None) -> None:
-        """Refuse another model, and another version of this one.
+        """Check that a request names this model and this version of it.
 
-        Outputs of another version under the same key would show which records moved between cells.
+        Outputs of two versions under one key would reveal the records whose cell has changed.
 
         Raises:
             Refused: with 404.

@@ -28,27 +28,27 @@ _Handler = Callable[[Request], Awaitable[Response]]
 
 def application(gateway: Gateway) -> Starlette:
     """Make the ASGI application, for a server or for another application that mounts it."""
-    pages = _Pages(gateway)
+    handlers = _Handlers(gateway)
     model = "/v2/models/{model}"
     routes = [
-        _route("/v2/health/live", pages.live, gateway, "live"),
-        _route("/v2/health/ready", pages.ready, gateway, "ready"),
-        _route("/v2", pages.server, gateway, "server"),
-        _route("/v1/models", pages.models_v1, gateway, "models"),
-        _route("/v1/models/{model}", pages.model_ready, gateway, "ready"),
-        _route("/v1/models/{model}:predict", pages.predict, gateway, "predict", "POST"),
+        _route("/v2/health/live", handlers.live, gateway, "live"),
+        _route("/v2/health/ready", handlers.ready, gateway, "ready"),
+        _route("/v2", handlers.server, gateway, "server"),
+        _route("/v1/models", handlers.models_v1, gateway, "models"),
+        _route("/v1/models/{model}", handlers.model_ready, gateway, "ready"),
+        _route("/v1/models/{model}:predict", handlers.predict, gateway, "predict", "POST"),
     ]
     for path in (model, model + "/versions/{version}"):
         routes += [
-            _route(path, pages.metadata, gateway, "metadata"),
-            _route(path + "/ready", pages.model_ready, gateway, "ready"),
-            _route(path + "/infer", pages.infer, gateway, "infer", "POST"),
+            _route(path, handlers.metadata, gateway, "metadata"),
+            _route(path + "/ready", handlers.model_ready, gateway, "ready"),
+            _route(path + "/infer", handlers.infer, gateway, "infer", "POST"),
         ]
-    # The one with :predict would be taken for a model's name.
+    # Routes match in order, and /v1/models/{model} would also match "NAME:predict".
     routes.sort(key=lambda route: ":predict" not in route.path)
 
     async def missing(request: Request, error: Exception) -> Response:
-        return _refuse(gateway, Refused(404, "unknown", "There is no such page."), request, "other")
+        return _refuse(gateway, Refused(404, "unknown", "There is no such URL."), request, "other")
 
     app = Starlette(
         routes=routes,
@@ -61,7 +61,10 @@ def application(gateway: Gateway) -> Starlette:
 
 
 class OneLength:
-    """Middleware that refuses requests with two lengths, of which a proxy may use the other."""
+    """Middleware that refuses requests with both Content-Length and Transfer-Encoding.
+
+    A proxy and this server could read different lengths (request smuggling).
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,17 +74,17 @@ class OneLength:
         if scope["type"] == "http":
             names = {name for name, _ in scope["headers"]}
             if b"content-length" in names and b"transfer-encoding" in names:
-                content = {"error": "The request has two lengths."}
+                content = {"error": "The request has both Content-Length and Transfer-Encoding."}
                 await JSONResponse(content, 400, {"Connection": "close"})(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
 
-def _route(path: str, page: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
+def _route(path: str, handler: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
     async def respond(request: Request) -> Response:
         started = time.perf_counter()
         try:
-            response = await page(request)
+            response = await handler(request)
         except Refused as refused:
             return _refuse(gateway, refused, request, name)
         except ClientDisconnect:
@@ -126,13 +129,13 @@ def _refuse(gateway: Gateway, refused: Refused, request: Request, route: str) ->
 
 
 def _close_if_draining(gateway: Gateway, response: Response) -> Response:
-    """A gateway that is about to end lets clients connect anew, to another one."""
+    """Close the connection of a gateway that is draining, so clients connect to another one."""
     if gateway.draining:
         response.headers["Connection"] = "close"
     return response
 
 
-class _Pages:
+class _Handlers:
     """Handlers of the routes."""
 
     def __init__(self, gateway: Gateway) -> None:

@@ -23,44 +23,44 @@ from dynanoise.serving.http import OneLength, application
 from dynanoise.serving.logs import flush_logs, log
 
 HEAD_SECONDS = 10.0
-"""Time for the head of a request to arrive, from the connection or the first byte on, and for the
-rest of a request that has its response."""
+"""Time limit for the head of a request, from the connection or its first byte on; also for the
+remaining bytes of a request that was responded to early."""
 
 HEAD_BYTES = 64 << 10
 """Largest head of a request."""
 
-TAKEN_SECONDS = 20.0
-"""Time in which a client must take 16 KiB of a response, or the rest of it."""
+WRITE_SECONDS = 20.0
+"""Time limit for a client to read the next 16 KiB of a response, or the rest of it."""
 
-_TAKEN_BYTES = 16 << 10
+_WRITE_BYTES = 16 << 10
 
-_ACCEPTED = 64
-"""Connections that are accepted before they are counted."""
+_ACCEPT_BACKLOG = 64
+"""Connections that are accepted at once, before the limit of connections is checked."""
 
-_LAST_CALL = 1.0
-"""Seconds for which open connections may bring another request after the listener is closed."""
+_FINAL_SECONDS = 1.0
+"""Longest time for which open connections may send requests after the listener is closed."""
 
-_QUIET = 0.25
-"""Seconds without a connection after which the last call ends."""
+_IDLE_SECONDS = 0.25
+"""Seconds without an open connection after which this time ends early."""
 
-_ATTACHED = 0.05
-"""Seconds in which an accepted connection is ready to be read."""
+_ACCEPT_SECONDS = 0.05
+"""Seconds after which an accepted connection can be read."""
 
-_SWITCH = 1e-4
-"""Seconds after which a thread gives way to another that waits."""
+_SWITCH_SECONDS = 1e-4
+"""Interpreter's switch interval: seconds after which a thread yields to a waiting one."""
 
 _BACKLOG = 2048
 """Connections that the system holds ready."""
 
-_IDLE = 15
+_KEEP_ALIVE_SECONDS = 15
 """Seconds after which a connection without requests is closed."""
 
 
 def max_connections() -> int:
-    """Connections of one listener: half of the files that the process may open, at least 1.
+    """Compute the limit of connections of one listener: half of the limit of open files, >= 1.
 
-    The others are for the upstream, gRPC and the rest: where a process has none left, asyncio
-    tries, and complains, thousands of times a second.
+    The other half is for the upstream, gRPC and the rest. Without free files asyncio would retry
+    to accept, and log an error, thousands of times a second.
     """
     if sys.platform == "win32":
         return 1 << 15
@@ -71,18 +71,18 @@ def max_connections() -> int:
 
 
 class Connection(H11Protocol):
-    """A connection that ends when a request does not arrive, or a response is not taken, in time.
+    """An HTTP connection with time limits for receiving requests and for reading responses.
 
-    The time of a request's body, until the response, is the gateway's own limit.
+    For the body of a request, until its response, the time limit is that of the gateway.
     """
 
     _head_timer: asyncio.TimerHandle | None = None
-    _taken_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
     _state: Any = None
-    _left = 0
+    _unsent = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the time of a head; refuse a connection too many."""
+        """Start the timer of the head; abort a connection above the limit."""
         super().connection_made(transport)
         if len(self.connections) > max_connections():
             transport.abort()
@@ -90,7 +90,7 @@ class Connection(H11Protocol):
         self._start_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Keep the time running while a head, or the rest of a request, is incomplete."""
+        """Keep the timer running while a head, or the rest of a request, is incomplete."""
         super().data_received(data)
         state = self.conn.their_state
         if state is not h11.IDLE and not self._has_rest():
@@ -99,40 +99,40 @@ class Connection(H11Protocol):
             self._start_head_timer()
 
     def on_response_complete(self) -> None:
-        """Start the time of the request's rest, and of the client to take the response."""
+        """Start the timers of the request's remaining bytes and of the client's reading."""
         super().on_response_complete()
         if self._has_rest():
             self._start_head_timer()
         if self.transport.is_closing():
-            self._start_taken_timer()
+            self._start_write_timer()
 
     def timeout_keep_alive_handler(self) -> None:
         """End an idle connection."""
         super().timeout_keep_alive_handler()
-        self._start_taken_timer()
+        self._start_write_timer()
 
     def pause_writing(self) -> None:
-        """Start the time in which the client must take what was written."""
+        """Start the timer of the client's reading."""
         super().pause_writing()
-        self._start_taken_timer()
+        self._start_write_timer()
 
     def resume_writing(self) -> None:
-        """Stop that time, unless the connection is closing."""
+        """Stop the timer of the client's reading, unless the connection is closing."""
         super().resume_writing()
-        if self._taken_timer is not None and not self.transport.is_closing():
-            self._taken_timer.cancel()
-            self._taken_timer = None
+        if self._write_timer is not None and not self.transport.is_closing():
+            self._write_timer.cancel()
+            self._write_timer = None
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop all times."""
+        """Stop all timers."""
         self._stop_head_timer()
-        if self._taken_timer is not None:
-            self._taken_timer.cancel()
+        if self._write_timer is not None:
+            self._write_timer.cancel()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a request that is not HTTP, in the form of the protocol's errors."""
-        body = b'{"error":"The request is no valid HTTP."}'
+        body = b'{"error":"The request is not valid HTTP."}'
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -150,7 +150,7 @@ class Connection(H11Protocol):
         self._close()
 
     def _has_rest(self) -> bool:
-        """Whether a request has its response and still arrives."""
+        """Whether the request was responded to before all of it arrived."""
         complete = self.cycle is not None and self.cycle.response_complete
         return complete and self.conn.their_state is h11.SEND_BODY
 
@@ -168,21 +168,21 @@ class Connection(H11Protocol):
         self._head_timer = None
         if not self.transport.is_closing():
             self.transport.close()
-        self._start_taken_timer()
+        self._start_write_timer()
 
-    def _start_taken_timer(self) -> None:
-        """A closed connection stays open until its client has taken all, which may be never."""
-        left = self.transport.get_write_buffer_size()
-        if left and self._taken_timer is None:
-            self._left = left
-            self._taken_timer = self.loop.call_later(TAKEN_SECONDS, self._check_taken)
+    def _start_write_timer(self) -> None:
+        """Limit the time until the client reads: a closing connection waits for unsent bytes."""
+        unsent = self.transport.get_write_buffer_size()
+        if unsent and self._write_timer is None:
+            self._unsent = unsent
+            self._write_timer = self.loop.call_later(WRITE_SECONDS, self._check_written)
 
-    def _check_taken(self) -> None:
-        self._taken_timer = None
-        if self.transport.get_write_buffer_size() > max(0, self._left - _TAKEN_BYTES):
+    def _check_written(self) -> None:
+        self._write_timer = None
+        if self.transport.get_write_buffer_size() > max(0, self._unsent - _WRITE_BYTES):
             self.transport.abort()
         else:
-            self._start_taken_timer()
+            self._start_write_timer()
 
 
 @dataclass(frozen=True)
@@ -226,10 +226,10 @@ class HttpServer(uvicorn.Server):
                 access_log=False,
                 server_header=False,
                 proxy_headers=False,
-                timeout_keep_alive=_IDLE,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=int(seconds) + 5,
                 h11_max_incomplete_event_size=HEAD_BYTES,
-                backlog=_ACCEPTED,
+                backlog=_ACCEPT_BACKLOG,
             )
         )
 
@@ -245,7 +245,9 @@ class HttpServer(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener.fileno())
-        await asyncio.sleep(_ATTACHED)  # connections that are just being made have an open server
+        await asyncio.sleep(
+            _ACCEPT_SECONDS
+        )  # connections that are just being made have an open server
         accepted = []
         with contextlib.suppress(OSError):
             while True:
@@ -284,7 +286,7 @@ def bind(host: str, port: int) -> socket.socket:
             raise
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"{host} port {port} cannot be listened at ({error}).", "Choose another address."
+            f"{host} port {port} cannot be bound ({error}).", "Choose another address."
         ) from None
     return listener
 
@@ -293,12 +295,12 @@ def run(gateway: Gateway, listeners: Listeners) -> None:
     """Serve until the process gets SIGTERM, SIGINT or SIGHUP.
 
     Raises:
-        InputError: if an address cannot be listened at.
+        InputError: if an address cannot be bound.
         SystemExit: with 1, if a listener failed.
     """
     # The model's threads and the event loop hand the interpreter to each other for every request;
     # at Python's 5 ms each would wait that long for the other.
-    sys.setswitchinterval(_SWITCH)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         asyncio.run(_run(gateway, listeners))
     finally:
@@ -354,7 +356,7 @@ async def _start_grpc(gateway: Gateway, host: str, port: int) -> tuple[Any, int]
         bound = rpc.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError:
         raise InputError(
-            f"{host} port {port} cannot be listened at.", "Choose another address."
+            f"{host} port {port} cannot be bound.", "Choose another address."
         ) from None
     await rpc.start()
     return rpc, bound
@@ -371,9 +373,9 @@ async def _drain(
     await http.stop_listening(listener)
     stopping = None if rpc is None else asyncio.create_task(rpc.stop(gateway.limits.seconds + 5))
     quiet = 0
-    for _ in range(int(_LAST_CALL / 0.05)):
+    for _ in range(int(_FINAL_SECONDS / 0.05)):
         quiet = quiet + 1 if http.is_idle() else 0
-        if quiet * 0.05 > _QUIET:
+        if quiet * 0.05 > _IDLE_SECONDS:
             break
         await asyncio.sleep(0.05)
     for server in servers:

@@ -154,7 +154,7 @@ class Metrics:
             return Response(text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
         async def missing(request: Request, error: Exception) -> Response:
-            return JSONResponse({"error": "There is no such page."}, 404)
+            return JSONResponse({"error": "There is no such URL."}, 404)
 
         app = Starlette(
             routes=[Route("/metrics", metrics)], exception_handlers={HTTPException: missing}

@@ -82,10 +82,12 @@ class Serving:
         float,
         Option("Time for a request to arrive, and for the model's output, in seconds."),
     ] = 30.0
-    concurrency: Annotated[int, Option("Number of requests worked on at once.")] = 64
-    threads: Annotated[int, Option("Threads of the processor, for an ONNX model.")] = 1
+    concurrency: Annotated[
+        int, Option("Largest number of requests processed at once; others are refused.")
+    ] = 64
+    threads: Annotated[int, Option("CPU threads of an ONNX model.")] = 1
     drain: Annotated[
-        float, Option("Time of not being ready before listening ends, in seconds.")
+        float, Option("Time between reporting not ready and closing the listener, in seconds.")
     ] = 0.0
     weights: Annotated[
         Path | None,
@@ -97,7 +99,7 @@ class Serving:
     ] = None
     upstream_binary: Annotated[
         bool,
-        Option("Send the upstream bytes, not JSON, even if it does not list the extension."),
+        Option("Send binary tensors to the upstream, even if it does not list the extension."),
     ] = False
     forward_authorization: Annotated[
         bool,
@@ -108,8 +110,8 @@ class Serving:
         self._check_model()
         if self.no_auth == (self.clients is not None):
             raise InputError(
-                "It is not clear which clients to serve.",
-                "Pass either --clients FILE or --no-auth.",
+                "Exactly one of --clients and --no-auth is needed.",
+                "Pass --clients FILE, or --no-auth to serve anyone.",
             )
         if (self.metrics_port is None) != (self.metrics_clients is None):
             raise InputError(
@@ -118,15 +120,20 @@ class Serving:
             )
         ports = (self.port, self.grpc_port, self.metrics_port)
         if any(port is not None and not 0 <= port < 1 << 16 for port in ports):
-            raise InputError(f"A port of {ports} is none.", "Ports go from 0 to 65535.")
+            raise InputError(f"A port of {ports} is out of range.", "Ports go from 0 to 65535.")
         fixed = [port for port in ports if port]
         if len(set(fixed)) < len(fixed):
-            raise InputError(f"A port of {ports} is there twice.", "Each protocol needs one.")
+            raise InputError(
+                f"Ports must differ; got {fixed}.", "Pass another port for each protocol."
+            )
         self._check_limits()
 
     def _check_model(self) -> None:
         if (self.model is None) == (self.upstream is None):
-            raise InputError("There must be one model.", "Pass --model FILE or --upstream URL.")
+            raise InputError(
+                "Exactly one of --model and --upstream is needed.",
+                "Pass --model FILE or --upstream URL.",
+            )
         if self.upstream is not None and self.model_name is None:
             raise InputError("The model has no name.", "Pass --model-name, as the upstream has it.")
         if (self.forward_authorization or self.upstream_binary) and self.upstream is None:
@@ -136,7 +143,8 @@ class Serving:
         for what, text in (("name", self.model_name), ("version", self.model_version)):
             if text is not None and (not text or "/" in text or not text.isprintable()):
                 raise InputError(
-                    f"The model's {what} is {text!r}.", "It is part of a path: one word without /."
+                    f"The model's {what} is {text!r}.",
+                    "It is part of a URL: use printable text without /.",
                 )
 
     def _check_limits(self) -> None:

@@ -22,7 +22,7 @@ Progress = Callable[[str], None]
 EvaluateAll = Callable[[Sequence[Method]], list[Setting]]
 
 GENERATION = 50
-"""Settings that are proposed at once; later proposals learn from them."""
+"""Number of settings proposed at once; later proposals depend on their results."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class Limits:
     """Limits on the cost of a setting.
 
     Attributes:
-        drop: loss of accuracy, at most.
-        nll: negative log-likelihood in nats, at most; None for no limit.
-        ece: expected calibration error, at most; None for no limit.
+        drop: largest allowed accuracy loss.
+        nll: largest allowed negative log-likelihood, in nats; None for no limit.
+        ece: largest allowed expected calibration error; None for no limit.
 
     Raises:
         InputError: for a limit below 0 or not finite.
@@ -45,15 +45,20 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in (("accuracy drop", self.drop), ("nll", self.nll), ("ece", self.ece)):
             if value is not None and not (np.isfinite(value) and value >= 0):
-                raise InputError(f"The limit of {name} is {value!r}.", "Use a number from 0 on.")
+                raise InputError(
+                    f"The limit of {name} is {value!r}.", "Use a number that is 0 or larger."
+                )
 
     def excess(self, drop: float, nll: float, ece: float) -> dict[str, float]:
-        """Amount by which each limit is exceeded; 0 or less where it is kept.
+        """Compute by how much each limit is exceeded; 0 or less if the limit is met.
 
         Args:
             drop: loss of accuracy of a setting.
             nll: negative log-likelihood of a setting.
             ece: calibration error of a setting.
+
+        Returns:
+            The excess by limit, without those that are None.
 
         Returns:
             Amounts by limit; those that are not set are left out.
@@ -62,7 +67,7 @@ class Limits:
         {'drop': -0.01, 'nll': 0.10000000000000009}
         """
         pairs = {"drop": (drop, self.drop), "nll": (nll, self.nll), "ece": (ece, self.ece)}
-        return {name: value - most for name, (value, most) in pairs.items() if most is not None}
+        return {name: value - limit for name, (value, limit) in pairs.items() if limit is not None}
 
     def excess_of(self, setting: Setting) -> dict[str, float]:
         """`excess` of a setting.
@@ -75,20 +80,13 @@ class Limits:
         """
         return self.excess(setting.drop, setting.utility.nll, setting.utility.ece)
 
-    def keep(self, setting: Setting) -> bool:
-        """True if a setting keeps to all limits.
-
-        Args:
-            setting: an evaluated setting.
-
-        Returns:
-            True where no limit is exceeded.
-        """
-        return all(over <= 0 for over in self.excess_of(setting).values())
+    def satisfied(self, setting: Setting) -> bool:
+        """True if a setting meets all limits."""
+        return all(excess <= 0 for excess in self.excess_of(setting).values())
 
 
-def list_cells(gap: float) -> list[Method]:
-    """Cells without noise of several widths and temperatures, as a reference for noise.
+def list_quantisations(gap: float) -> list[Method]:
+    """List settings of quantisation only (cells without noise), as a baseline for keyed noise.
 
     Args:
         gap: median gap between the two largest logits.
@@ -97,10 +95,9 @@ def list_cells(gap: float) -> list[Method]:
         Settings without noise that keep the label.
     """
     return [
-        cells
+        _method(0.0, 0.0, temperature, 1, True, float(width))
         for width in gap * np.geomspace(0.5, 8, 8)
         for temperature in (1.0, 1.5, 2.0, 3.0, 5.0)
-        for cells in [_method(0.0, 0.0, temperature, 1, True, float(width))]
     ]
 
 
@@ -111,16 +108,16 @@ def search(
     evaluate_all: EvaluateAll,
     progress: Progress = lambda step: None,
 ) -> Iterator[Setting]:
-    """Search settings by NSGA-II (Deb et al. 2002) as Optuna has it.
+    """Search settings by NSGA-II (Deb et al. 2002), in the implementation of Optuna.
 
     Two goals, a large worst-case MIDPUT and a small negative log-likelihood, under the limits. The
     same objective, limits and trials give the same settings with any number of processes.
 
     Args:
-        objective: gives scale and seed.
-        limits: on the cost of a setting.
-        trials: how many settings, >= 1.
-        evaluate_all: `Objective.evaluate_all`, or a function that shares its work.
+        objective: the objective, whose scale of logits and seed are used.
+        limits: limits on the cost of a setting.
+        trials: number of settings, >= 1.
+        evaluate_all: `Objective.evaluate_all`, or a parallel version of it.
         progress: called after each setting.
 
     Yields:
@@ -140,8 +137,8 @@ def search(
         proposals = [study.ask() for _ in range(min(GENERATION, trials - begin))]
         settings = evaluate_all([_method_of(trial, gap) for trial in proposals])
         for trial, setting in zip(proposals, settings, strict=True):
-            for name, over in limits.excess_of(setting).items():
-                trial.set_constraint(name, over)
+            for name, excess in limits.excess_of(setting).items():
+                trial.set_constraint(name, excess)
             study.tell(trial, (setting.gain, setting.utility.nll))
             progress(f"setting {trial.number}")
             yield setting
@@ -172,7 +169,7 @@ def find_front(settings: Sequence[Setting]) -> list[Setting]:
 
 @contextmanager
 def open_evaluation(objective: Objective, workers: int) -> Iterator[EvaluateAll]:
-    """Evaluate settings in this process, or share them among several.
+    """Open `Objective.evaluate_all`, or a parallel version of it for several workers.
 
     Args:
         objective: evaluates settings.
@@ -217,43 +214,43 @@ def _study(seed: int) -> Any:
 def _starts(gap: float) -> list[dict[str, Any]]:
     """The published CIFAR-10 setting with either noise, and two that are often good."""
     published = {"base_variance": 0.3, "lambda_scale": 2.0, "temperature": 10.0, "samples": 1}
-    often = {"base_variance": 0.3 * gap**2, "lambda_scale": 2.0, "temperature": 3.0, "samples": 1}
+    typical = {"base_variance": 0.3 * gap**2, "lambda_scale": 2.0, "temperature": 3.0, "samples": 1}
     return [
         {**published, "keep_label": False, "noise": "fresh"},
         {**published, "keep_label": True, "noise": "keyed", "cell_width": 2.5 * gap},
-        {**often, "keep_label": True, "noise": "fresh"},
-        {**often, "keep_label": True, "noise": "keyed", "cell_width": 1.5 * gap},
+        {**typical, "keep_label": True, "noise": "fresh"},
+        {**typical, "keep_label": True, "noise": "keyed", "cell_width": 1.5 * gap},
     ]
 
 
 def _method_of(trial: Trial, gap: float) -> Method:
-    """A proposed setting; its scales follow the gap, because logits of models differ in scale."""
+    """A proposed setting; ranges scale with the median gap between the two largest logits."""
     keyed = trial.suggest_categorical("noise", ["fresh", "keyed"]) == "keyed"
     variance = trial.suggest_float("base_variance", 0.003 * gap**2, 4 * gap**2, log=True)
-    growth = trial.suggest_float("lambda_scale", 0.0, 4.0)
+    lambda_scale = trial.suggest_float("lambda_scale", 0.0, 4.0)
     temperature = trial.suggest_float("temperature", 0.5, 20.0, log=True)
     samples = trial.suggest_int("samples", 1, 8, log=True)
     keep = trial.suggest_categorical("keep_label", [False, True])
     width = trial.suggest_float("cell_width", gap / 4, 8 * gap, log=True) if keyed else None
-    return _method(variance, growth, temperature, samples, keep, width)
+    return _method(variance, lambda_scale, temperature, samples, keep, width)
 
 
 def _method(
     variance: float,
-    growth: float,
+    lambda_scale: float,
     temperature: float,
     samples: int,
     keep_label: bool,
     width: float | None,
 ) -> Method:
-    """A setting in three digits; more would make no difference."""
+    """A setting with parameters rounded to 3 significant digits."""
 
     def rounded(value: float) -> float:
         return float(f"{value:.3g}")
 
     defense = DynaNoise(
         rounded(variance),
-        rounded(growth),
+        rounded(lambda_scale),
         rounded(temperature),
         samples=samples,
         keep_label=keep_label,

@@ -20,7 +20,7 @@ from dynanoise.evaluation.provenance import Provenance, versions
 from dynanoise.evaluation.shadow_pool import shadow_pools
 from dynanoise.tuning.objective import Objective, Setting, Utility
 from dynanoise.tuning.options import TuneOptions
-from dynanoise.tuning.search import Limits, find_front, list_cells, open_evaluation, search
+from dynanoise.tuning.search import Limits, find_front, list_quantisations, open_evaluation, search
 
 SHARES = (1.0, 0.95, 0.9, 0.75, 0.5)
 """Shares of the best gain: the cheapest setting of each is evaluated on other records.
@@ -180,7 +180,7 @@ def tune(
     started = time.perf_counter()
     with open_evaluation(objective, plan.processes) as evaluate_all:
         tried = tuple(search(objective, limits, plan.trials, evaluate_all, progress))
-        cells = tuple(evaluate_all(list_cells(objective.gap)))
+        cells = tuple(evaluate_all(list_quantisations(objective.gap)))
         seconds = time.perf_counter() - started
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
@@ -224,7 +224,9 @@ def _finalists(
     """The cheapest settings of some shares of the best gain, and the best cells without noise."""
 
     def cheapest(settings: Sequence[Setting], shares: Sequence[float]) -> list[Setting]:
-        allowed = [setting for setting in settings if limits.keep(setting) and setting.gain > 0]
+        allowed = [
+            setting for setting in settings if limits.satisfied(setting) and setting.gain > 0
+        ]
         best = find_front(allowed)
         gains = [share * best[-1].gain for share in shares] if best else []
         kept = [next(setting for setting in best if setting.gain >= gain) for gain in gains]

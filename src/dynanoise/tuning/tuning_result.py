@@ -77,7 +77,7 @@ def make_search(tuned: Tuned) -> SearchPoints:
     Returns:
         Points of likelihood and worst-case MIDPUT.
     """
-    best = find_front([setting for setting in tuned.tried if tuned.limits.keep(setting)])
+    best = find_front([setting for setting in tuned.tried if tuned.limits.satisfied(setting)])
     assert tuned.limits.nll is not None
     return SearchPoints(
         tried=[_point(setting) for setting in tuned.tried],
