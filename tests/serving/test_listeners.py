@@ -170,7 +170,7 @@ def test_a_response_that_is_not_taken_is_dropped(
 ) -> None:
     monkeypatch.setattr(listeners, "HEAD_SECONDS", 2.0)
     monkeypatch.setattr(listeners, "WRITE_SECONDS", 2.0)
-    monkeypatch.setattr(listeners, "_IDLE", 2)
+    monkeypatch.setattr(listeners, "_KEEP_ALIVE_SECONDS", 2)
 
     async def test() -> None:
         loop = asyncio.get_running_loop()
@@ -189,7 +189,7 @@ def test_a_response_that_is_not_taken_is_dropped(
 def test_a_response_that_is_taken_slowly_arrives(monkeypatch: pytest.MonkeyPatch) -> None:
     """For longer than an idle connection stays open, and than one that is not read at all."""
     monkeypatch.setattr(listeners, "WRITE_SECONDS", 2.0)
-    monkeypatch.setattr(listeners, "_IDLE", 2)
+    monkeypatch.setattr(listeners, "_KEEP_ALIVE_SECONDS", 2)
 
     async def test() -> None:
         loop = asyncio.get_running_loop()

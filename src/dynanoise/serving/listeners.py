@@ -245,9 +245,8 @@ class HttpServer(uvicorn.Server):
         """
         loop = asyncio.get_running_loop()
         loop.remove_reader(listener.fileno())
-        await asyncio.sleep(
-            _ACCEPT_SECONDS
-        )  # connections that are just being made have an open server
+        # Connections that are just being made need an open server.
+        await asyncio.sleep(_ACCEPT_SECONDS)
         accepted = []
         with contextlib.suppress(OSError):
             while True:

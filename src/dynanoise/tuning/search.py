@@ -58,9 +58,6 @@ class Limits:
             ece: calibration error of a setting.
 
         Returns:
-            The excess by limit, without those that are None.
-
-        Returns:
             Amounts by limit; those that are not set are left out.
 
         >>> Limits(drop=0.01, nll=1.2).excess(0.0, 1.3, 0.5)
@@ -70,7 +67,7 @@ class Limits:
         return {name: value - limit for name, (value, limit) in pairs.items() if limit is not None}
 
     def excess_of(self, setting: Setting) -> dict[str, float]:
-        """`excess` of a setting.
+        """Compute the `excess` of a setting.
 
         Args:
             setting: an evaluated setting.
