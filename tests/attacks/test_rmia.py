@@ -197,7 +197,7 @@ def test_a_population_is_needed_and_the_same_for_all() -> None:
 
     with pytest.raises(InputError, match="there are none"):
         Rmia().fit(with_first(None))
-    with pytest.raises(InputError, match="answered different known non-members"):
+    with pytest.raises(InputError, match="queried with different known non-members"):
         Rmia().fit(with_first(fewer))
 
 

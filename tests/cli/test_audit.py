@@ -63,7 +63,7 @@ def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
 def test_json_is_all_of_stdout(file: str) -> None:
     found = run(file, "--json", "--fail-if", "auc>0.99")
     assert json.loads(found.stdout)["format"] == "dynanoise-results/1"
-    assert "auc of the strongest attack on undefended answers" in found.stderr
+    assert "auc of the strongest attack on undefended outputs" in found.stderr
 
 
 @pytest.mark.parametrize(

@@ -224,11 +224,14 @@ def test_nothing_is_at_the_metrics_port_but_metrics(running: Running) -> None:
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "no clients": (("--model", "{model}", "--defense", "{defense}"), "which clients to serve"),
-    "no model": (("--defense", "{defense}", "--no-auth"), "one model"),
+    "no clients": (
+        ("--model", "{model}", "--defense", "{defense}"),
+        "one of --clients and --no-auth",
+    ),
+    "no model": (("--defense", "{defense}", "--no-auth"), "one of --model and --upstream"),
     "two models": (
         ("--model", "{model}", "--upstream", "http://a", "--defense", "{defense}", "--no-auth"),
-        "one model",
+        "one of --model and --upstream",
     ),
     "fresh without saying so": (
         ("--model", "{model}", "--defense", "{fresh}", "--no-auth"),
@@ -285,7 +288,7 @@ for ports in (("8080", "8080", None), ("8080", None, "8080"), ("0", "9001", "900
         ("--model", "{model}", "--defense", "{defense}", "--no-auth", "--port", ports[0])
         + (() if ports[1] is None else ("--grpc-port", ports[1]))
         + (() if ports[2] is None else ("--metrics-port", ports[2], "--metrics-clients", "a")),
-        "twice",
+        "Ports must differ",
     )
 REFUSED["a password in the URL"] = (
     (

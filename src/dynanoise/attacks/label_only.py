@@ -107,9 +107,9 @@ class LabelOnly(Attack):
         correct = statistics.compute(target, "correctness")
         if correct.shape != learned.correct.shape:
             raise InputError(
-                f"The target answers {correct.shape[1]} inputs for each record, the shadow models "
-                f"{learned.correct.shape[1]}.",
-                "Ask all of them about the same near-duplicates.",
+                f"The target model was queried with {correct.shape[1]} inputs of each record, the "
+                f"shadow models with {learned.correct.shape[1]}.",
+                "Query all models with the same near-duplicates.",
             )
         scores: Float64 = np.where(correct > 0, learned.correct, learned.wrong).sum(axis=1)
         return scores

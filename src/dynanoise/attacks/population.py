@@ -30,9 +30,9 @@ def require_population(outputs: Observation, title: str) -> Observation:
     """
     if outputs.population is None or len(outputs.population.labels) == 0:
         raise InputError(
-            f"{title} compares answers with those about known non-members, and there are none.",
-            "Give `Observation.population`, the same model's answers about records that no model "
-            "was trained on, such as a pool's reference.",
+            f"{title} compares outputs with those on known non-members, and none were passed.",
+            "Give `Observation.population`, the same model's outputs on records that no model was "
+            "trained on, such as a pool's reference.",
         )
     return outputs.population
 

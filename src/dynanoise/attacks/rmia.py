@@ -123,8 +123,8 @@ def mean_probabilities(
     same = all(np.array_equal(other.ids, populations[0].ids) for other in populations)
     check(
         same,
-        "The shadow models answered different known non-members.",
-        "Ask all models about the same population.",
+        "The shadow models were queried with different known non-members.",
+        "Query all models with the same population.",
     )
     values = np.stack([statistics.compute(model, "loss") for model in shadows.observations])
     if offline:

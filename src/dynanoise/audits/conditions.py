@@ -137,14 +137,14 @@ def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
     repeats = result.threat.repeats
     queries = "1 query" if repeats == 1 else f"{repeats} queries"
     sentence = (
-        f"{condition.metric} of the strongest attack on {_answers(last)} is {metric.value:.4g}, "
+        f"{condition.metric} of the strongest attack on {_outputs(last)} is {metric.value:.4g}, "
         f"with the upper bound {upper:.4g} (95%, {result.threat.name}, {queries} a record), "
         f"{'above' if holds else 'not above'} {condition.limit:g}."
     )
     return Outcome(condition, holds, sentence)
 
 
-def _answers(method: str) -> str:
+def _outputs(method: str) -> str:
     if method == SERVED:
-        return "answers of the server"
-    return "undefended answers" if method == "none" else f"answers behind {method}"
+        return "outputs of the server"
+    return "undefended outputs" if method == "none" else f"outputs behind {method}"

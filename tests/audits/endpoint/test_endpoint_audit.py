@@ -194,7 +194,7 @@ def test_noise_that_is_fresh_where_it_should_be_keyed(trained: Trained, fresh: s
     assert "Not as configured: keyed noise repeats its answers, and these differ." in text
     assert "Not as configured: the noise should be keyed, and the server says" in text
     assert "Noise is new each time, and averaging removes it." in text
-    assert "answers of the server is" in text and "not above 0.99" in text
+    assert "outputs of the server is" in text and "not above 0.99" in text
     assert "variance" not in text
 
 
