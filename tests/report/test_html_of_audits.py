@@ -111,7 +111,7 @@ def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models:
     assert done.exit_code == 0, done.output
     made = {path.name: path.read_bytes() for path in out.iterdir()}
     assert set(made) == {"results.json", "samples.npz", "report.html", "report.md"}
-    assert b"of the strongest attack on undefended answers" in made["report.html"]
+    assert b"of the strongest attack on undefended outputs" in made["report.html"]
     again = CliRunner().invoke(app, ["report", str(out)])
     assert again.exit_code == 0, again.output
     assert {path.name: path.read_bytes() for path in out.iterdir()} == made
