@@ -16,7 +16,7 @@ from tests.factories.audit_files import Arrays, arrays, probabilities
 
 def npz(folder: Path, found: Arrays) -> Path:
     path = folder / "outputs.npz"
-    np.savez(path, **found)  # type: ignore[arg-type]
+    np.savez(path, **found)
     return path
 
 

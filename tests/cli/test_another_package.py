@@ -201,7 +201,7 @@ def test_bench_takes_its_defense_beside_a_preset(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("package")
 def test_audit_and_tune_take_them(tmp_path: Path) -> None:
     path = str(tmp_path / "outputs.npz")
-    np.savez(path, **arrays(8, records=300))  # type: ignore[arg-type]
+    np.savez(path, **arrays(8, records=300))
     audited = run("audit", path, "--defense", "rounding(decimals=1)", "--attack", "lead", "--json")
     every = {(name, "lead") for name in ("none", "rounding")}
     assert rows_of(audited) >= every

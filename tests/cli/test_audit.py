@@ -24,7 +24,7 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "outputs.npz"
-    np.savez(path, **arrays(1, records=400))  # type: ignore[arg-type]
+    np.savez(path, **arrays(1, records=400))
     return str(path)
 
 

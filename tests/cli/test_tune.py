@@ -25,7 +25,7 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> str:
     path = tmp_path / "outputs.npz"
-    np.savez(path, **arrays(8, records=300))  # type: ignore[arg-type]
+    np.savez(path, **arrays(8, records=300))
     return str(path)
 
 

@@ -104,7 +104,7 @@ def test_an_estimator_has_the_same_report() -> None:
 
 @pytest.mark.parametrize("models", [1, 8])
 def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models: int) -> None:
-    np.savez(tmp_path / "outputs.npz", **arrays(models, records=400))  # type: ignore[arg-type]
+    np.savez(tmp_path / "outputs.npz", **arrays(models, records=400))
     out = tmp_path / "out"
     options = ["--fail-if", "auc>0.999", "--out", str(out)]
     done = CliRunner().invoke(app, ["audit", str(tmp_path / "outputs.npz"), *options])
