@@ -109,8 +109,9 @@ def test_any_registered_defense_or_recipe_is_a_method() -> None:
 def test_a_defense_yaml_is_a_method(tmp_path: Path) -> None:
     path = tmp_path / "Mine.yaml"
     Configuration(DynaNoise(0.1), Keyed(4.0, "m", "ab" * 32)).write(path)
-    row = Plan("digits", methods=(str(path),)).preset.methods[1]
-    assert row == Method("Mine.yaml", DynaNoise(0.1), cell_width=4.0)
+    plan = Plan("digits", methods=(str(path), "static"))
+    assert plan.preset.methods[2] == Method("Mine.yaml", DynaNoise(0.1), cell_width=4.0)
+    assert plan.command.endswith("--seeds 3 --defense Mine.yaml --defense static")
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,25 @@ class Calm(Plain):
     pass
 """
 
+PRESET = """
+from dataclasses import replace
+
+from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.registry import DEFENSES
+from dynanoise.core.defense import Method
+from dynanoise.evaluation.protocols import PAPER
+
+BASE = PRESETS["digits"]
+ROUNDING = Method("round", DEFENSES.build("rounding(decimals=3)"))
+OUTSIDE = replace(
+    BASE,
+    description="blobs, rounded",
+    dataset="blobs(records=1000)",
+    methods=(BASE.methods[0], ROUNDING),
+    protocols=(replace(PAPER, attacks=("lead",)),),
+)
+"""
+
 ENTRY_POINTS = """
 [dynanoise.defenses]
 rounding = outsider:Rounding
@@ -100,6 +119,8 @@ rounding = outsider:Rounding
 lead = outsider:Lead
 [dynanoise.datasets]
 blobs = outsider:blobs
+[dynanoise.presets]
+outside = outsider_preset:OUTSIDE
 [dynanoise.models]
 narrow = outsider_training:Narrow
 [dynanoise.recipes]
@@ -117,7 +138,7 @@ def forget() -> None:
     for kind in vars(registry).values():
         if isinstance(kind, Registry):
             vars(kind).pop("_places", None)
-    for module in ("outsider", "outsider_training"):
+    for module in ("outsider", "outsider_training", "outsider_preset"):
         sys.modules.pop(module, None)
 
 
@@ -129,6 +150,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     about.mkdir(parents=True)
     (folder / "outsider.py").write_text(COMPONENTS)
     (folder / "outsider_training.py").write_text(TRAINING)
+    (folder / "outsider_preset.py").write_text(PRESET)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: outsider\nVersion: 1.0\n")
     (about / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(folder)
@@ -194,6 +216,18 @@ def test_bench_takes_its_defense_beside_a_preset(tmp_path: Path) -> None:
         (method, attack)
         for method in ("none", "temperature", "rounding")
         for attack in (None, "loss")
+    }
+
+
+@needs_torch
+@pytest.mark.behaviour
+@pytest.mark.usefixtures("package")
+def test_bench_runs_its_preset_and_lists_it_with_its_data_set() -> None:
+    listed = run("bench", "--list").stdout
+    assert "\noutside: blobs, rounded\n" in listed and "\nblobs: a data set" in listed
+    found = run("bench", "outside", "--seeds", "1", "--no-store", "--json")
+    assert rows_of(found) == {
+        (name, attack) for name in ("none", "round") for attack in (None, "lead")
     }
 
 

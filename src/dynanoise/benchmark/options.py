@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
 from typing import Annotated
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
+
+
+def _without_folder(method: str) -> str:
+    """Text of a method in commands: folders of files are private to a machine."""
+    return Path(method).name if method.lower().endswith((".yaml", ".yml")) else method
+
 
 Size = Annotated[
     str | None,
@@ -20,6 +27,7 @@ Methods = Annotated[
         "a defense.yaml; a training recipe; or RECIPE+DEFENSE. May be given again. Default: all of "
         "the preset.",
         flag="--defense",
+        write=_without_folder,
     ),
 ]
 Attacks = Annotated[

@@ -26,7 +26,7 @@ class Option:
         always: True to write it in `command_line` even if it has its default value.
         repeat: False to leave it out of `command_line`, because it changes no number.
         read: parses a text into the value; None to parse by the type. Raises InputError.
-        write: the inverse of ``read``.
+        write: text of the value in `command_line`; without ``read`` of each value of a tuple.
     """
 
     help: str
@@ -125,7 +125,7 @@ def command_line(command: str, *options: Any, kind: type[Any] | None = None) -> 
         if isinstance(value, bool):
             words.append(field.flag if value else "--no-" + field.flag.removeprefix("--"))
             continue
-        several = isinstance(value, tuple) and option.write is None
+        several = isinstance(value, tuple) and option.read is None
         for item in value if several else (value,):
             words += [] if option.argument else [field.flag]
             words.append(shlex.quote((option.write or _text)(item)))
