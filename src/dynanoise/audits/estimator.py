@@ -14,14 +14,14 @@ from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
-from dynanoise.core.arrays import check_labels
+from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.integrations.sklearn import select_rows, sliceable
+from dynanoise.integrations.holdout import select_rows, sliceable
 
 HELD_OUT = 0.3
 """Share of records that no model is trained on: half for the reference set, half for test."""

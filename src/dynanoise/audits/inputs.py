@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core import arrays
+from dynanoise.core.arrays.labels import check_labels, check_membership, class_numbers
+from dynanoise.core.arrays.predictions import check_axes, log_outputs
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import shadows_per_target
 from dynanoise.core.numerics import Floats, Int8, Int64, log_softmax
@@ -109,14 +110,14 @@ def check_inputs(
     test_logits: npt.ArrayLike | None = None,
     test_probs: npt.ArrayLike | None = None,
     test_labels: npt.ArrayLike | None = None,
-    class_names: tuple[str, ...] = (),
-    label_name: str = "labels",
+    class_names: Any = (),
+    label_name: Any = "labels",
 ) -> AuditInputs:
     """Check the arrays of an audit, one by one and together.
 
     Args:
         name: a name for the data.
-        labels: [N], the true classes: 0..K-1, or anything `core.arrays.class_numbers` takes.
+        labels: [N], the true classes: 0..K-1, or anything `core.arrays.labels.class_numbers` takes.
         member: [N], or [M, N] for M models; 1 or True = the model was trained on the record, 0 or
             False = it was not, -1 = unknown.
         logits: float16 to float64 [N, K], or [M, N, K] for M models.
@@ -151,10 +152,10 @@ def check_inputs(
             "Give the true classes as labels, and the membership of every record as member.",
         )
     kind = "logits" if probs is None else "probs"
-    raw = arrays.check_labels(labels, label_name)
-    arrays.check_axes(outputs, len(raw), kind, label_name)
+    raw = check_labels(labels, label_name)
+    check_axes(outputs, len(raw), kind, label_name)
     _check_not_exchanged(raw, member)
-    use = arrays.check_membership(member, models, records)
+    use = check_membership(member, models, records)
     test = _log_outputs(test_logits, test_probs, "test_")
     if (test is None) != (test_labels is None):
         raise InputError(
@@ -165,13 +166,13 @@ def check_inputs(
     if test is None:
         test = np.zeros((models, 0, classes))
     else:
-        test_raw = arrays.check_labels(test_labels, "test_labels")
+        test_raw = check_labels(test_labels, "test_labels")
         check(
             (len(test), test.shape[2]) == (models, classes),
             f"The test answers have shape {test.shape}, the others {outputs.shape}.",
             "Ask the same models about the test data, with the same classes.",
         )
-        arrays.check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
+        check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
     truth, tested = _number(raw, test_raw, classes, class_names, label_name)
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
@@ -186,8 +187,8 @@ def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:
     if logits is not None and probs is not None:
         raise InputError(f"Both {prefix}logits and {prefix}probs were given.", "Leave one out.")
     if probs is None:
-        return arrays.log_outputs(logits, f"{prefix}logits", probabilities=False)
-    return arrays.log_outputs(probs, f"{prefix}probs", probabilities=True)
+        return log_outputs(logits, f"{prefix}logits", probabilities=False)
+    return log_outputs(probs, f"{prefix}probs", probabilities=True)
 
 
 def _number(
@@ -200,13 +201,11 @@ def _number(
     """Class numbers of labels and test labels, whose texts name the same classes."""
     if not names and labels.dtype.kind == test_labels.dtype.kind == "U":
         together = np.concatenate([labels, test_labels])
-        names = arrays.class_numbers(together, name, classes=classes)[1]
-    numbers = arrays.class_numbers(labels, name, classes=classes, names=names)[0]
+        names = class_numbers(together, name, classes=classes)[1]
+    numbers = class_numbers(labels, name, classes=classes, names=names)[0]
     if not len(test_labels):
         return numbers, np.zeros(0, dtype=np.int64)
-    return numbers, arrays.class_numbers(test_labels, "test_labels", classes=classes, names=names)[
-        0
-    ]
+    return numbers, class_numbers(test_labels, "test_labels", classes=classes, names=names)[0]
 
 
 def _check_not_exchanged(labels: npt.NDArray[Any], member: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.inputs import AuditInputs, check_inputs
-from dynanoise.core.arrays import log_outputs
+from dynanoise.core.arrays.predictions import log_outputs
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.numerics import Bools

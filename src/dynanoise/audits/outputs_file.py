@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.inputs import AuditInputs, check_inputs
-from dynanoise.core.arrays import AXES
+from dynanoise.core.arrays.predictions import AXES
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.registry import meant
 from dynanoise.data.columns import read_columns

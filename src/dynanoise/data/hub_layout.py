@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from dynanoise.core.arrays import class_numbers
+from dynanoise.core.arrays.labels import class_numbers
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 from dynanoise.data import hub, images, pretrained, tables, text

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.arrays import class_numbers
+from dynanoise.core.arrays.labels import class_numbers
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 from dynanoise.data.cache import cached

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.arrays import check_labels, class_numbers
+from dynanoise.core.arrays.labels import check_labels, class_numbers
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.data.columns import LABELS, SEPARATORS, Columns, read_columns
@@ -33,7 +33,7 @@ class Table:
     Attributes:
         path: the file.
         inputs: float32 [N, ...], or uint8 [N, H, W, 3] of images; NaN where a number is missing.
-        labels: [N], numbers or texts, see `core.arrays.check_labels`.
+        labels: [N], numbers or texts, see `core.arrays.labels.check_labels`.
         label: name of the array or column of labels.
         columns: names of the columns of inputs; () for npz.
     """

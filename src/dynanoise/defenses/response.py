@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
-from dynanoise.core.arrays import check_probabilities
+from dynanoise.core.arrays.predictions import check_probabilities
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from pathlib import Path
@@ -11,24 +11,22 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
-from sklearn.utils import _safe_indexing
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
-from dynanoise.core.arrays import check_labels
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, NotFittedError
-from dynanoise.core.numerics import Bools, Float64, Floats
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest
+from dynanoise.integrations.holdout import Data, check_classes, split_records
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
 
@@ -183,9 +181,9 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
                 the defense learns from held-out records and there are none.
         """
         defense, key = self._checked()
-        y = _one_dimensional(y)
+        y = check_classes(y)
         params = {name: value for name, value in params.items() if value is not None}
-        train, held_out, params = _split(Data(X, y), reference, self.holdout, params)
+        train, held_out, params = split_records(Data(X, y), reference, self.holdout, params)
         if get_config().get("enable_metadata_routing"):
             params = process_routing(self, "fit", **params).estimator.fit
         estimator = clone(self.estimator).fit(train.inputs, train.labels, **params)
@@ -377,115 +375,6 @@ def predict_probabilities(estimator: Any, X: Any) -> Floats:
             "Pass a classifier of one target, with probabilities [N, K].",
         )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
-
-
-class Data(NamedTuple):
-    """Inputs in any form that the classifier takes, and their classes [N]."""
-
-    inputs: Any
-    labels: Any
-
-
-def _split(
-    data: Data,
-    reference: tuple[Any, Any] | None,
-    holdout: float | None,
-    params: Mapping[str, Any],
-) -> tuple[Data, Data | None, dict[str, Any]]:
-    """Training data, held-out data if any, and the parameters of `fit` for the training data."""
-    if reference is not None:
-        if not isinstance(reference, tuple | list) or len(reference) != 2:
-            raise InputError(
-                f"reference is of type {type(reference).__name__}.", "Pass a pair (X, y)."
-            )
-        inputs, labels = reference
-        return data, Data(inputs, _one_dimensional(labels, "y of reference")), dict(params)
-    if holdout is None:
-        return data, None, dict(params)
-    try:
-        valid = not isinstance(holdout, bool) and 0 < holdout < 1
-    except (TypeError, ValueError):
-        valid = False
-    if not valid:
-        raise InputError(f"holdout is {holdout!r}.", "Use a share between 0 and 1, or None.")
-    held_out = spread_evenly(data.labels, holdout)
-    if not held_out.any():
-        raise InputError(
-            f"holdout {holdout} of {len(held_out)} records sets none aside.", "Use a larger share."
-        )
-
-    def select(values: Any, mask: Bools) -> Any:
-        return select_rows(sliceable(values), np.flatnonzero(mask))
-
-    split = {
-        name: select(value, ~held_out) if _length(value) == len(held_out) else value
-        for name, value in params.items()
-    }
-    kept, rest = (Data(*(select(part, mask) for part in data)) for mask in (~held_out, held_out))
-    return kept, rest, split
-
-
-def _one_dimensional(y: Any, name: str = "y") -> Any:
-    """Classes [N] as they are, or of one-hot rows; classes that are missing are refused."""
-    if y is None or isinstance(y, str):
-        return y  # which the classifier refuses
-    labels = check_labels(y, name)
-    if getattr(y, "ndim", 1) == 1 and not isinstance(y, list | tuple):
-        return y
-    column = np.shape(y)[1:] == (1,)
-    return column_or_1d(y, warn=True) if column else labels
-
-
-def sliceable(X: Any) -> Any:
-    """Inputs in a form that rows can be taken from: sparse ones in compressed rows.
-
-    Args:
-        X: an array, a list, a data frame, or a sparse matrix or array of any format.
-    """
-    return X.tocsr() if issparse(X) else X
-
-
-def select_rows(X: Any, rows: npt.NDArray[Any]) -> Any:
-    """Take rows of inputs.
-
-    Args:
-        X: inputs, `sliceable`.
-        rows: positions, [n].
-
-    Returns:
-        The rows in the same form.
-
-    >>> select_rows([[1], [2], [3]], np.array([2, 0]))
-    [[3], [1]]
-    """
-    return _safe_indexing(X, rows)
-
-
-def spread_evenly(labels: Any, share: float) -> Bools:
-    """Select a share of each class, rounded down, evenly over the order of its records.
-
-    Args:
-        labels: [N].
-        share: between 0 and 1.
-
-    Returns:
-        True where a record is selected, [N].
-
-    >>> spread_evenly(["a", "a", "b", "a", "a", "b"], 0.5).tolist()
-    [False, True, False, False, True, True]
-    """
-    _, codes = np.unique(np.asarray(labels).ravel(), return_inverse=True)
-    rank = np.zeros(len(codes))
-    for code in range(codes.max(initial=-1) + 1):
-        members = codes == code
-        rank[members] = np.arange(members.sum())
-    return np.asarray(np.floor((rank + 1) * share) > np.floor(rank * share))
-
-
-def _length(value: Any) -> int | None:
-    if hasattr(value, "shape"):
-        return int(value.shape[0]) if value.shape else None
-    return len(value) if isinstance(value, list | tuple) else None
 
 
 def measure_width(logits: Float64, otherwise: float) -> float:

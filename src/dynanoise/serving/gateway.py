@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise.config.configuration import Configuration
-from dynanoise.core.arrays import EXACT, is_distribution
+from dynanoise.core.arrays.predictions import EXACT, is_distribution
 from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Spec, Tensor

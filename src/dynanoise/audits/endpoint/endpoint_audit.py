@@ -30,7 +30,8 @@ from dynanoise.audits.model_file import query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
-from dynanoise.core.arrays import class_numbers, is_distribution
+from dynanoise.core.arrays.labels import class_numbers
+from dynanoise.core.arrays.predictions import is_distribution
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.core.arrays import EXACT, is_distribution
+from dynanoise.core.arrays.predictions import EXACT, is_distribution
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
 from dynanoise.integrations import onnx_graph

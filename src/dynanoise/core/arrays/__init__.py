@@ -1,0 +1,1 @@
+"""Checks of the arrays that users bring."""
