@@ -79,7 +79,7 @@ def test_another_statistic() -> None:
 
 def test_known_non_members_are_needed() -> None:
     for population in (None, sure([])):
-        with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
+        with pytest.raises(InputError, match=r"none were passed\. Give `Observation\.population`"):
             Population().fit().score(replace(sure([0.5]), population=population))
 
 

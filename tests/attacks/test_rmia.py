@@ -181,7 +181,7 @@ def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:
 def test_a_population_is_needed_and_the_same_for_all() -> None:
     target, _, shadows = pool_target_and_shadows(5, 1.0, count=40)
     fitted = Rmia().fit(shadows)
-    with pytest.raises(InputError, match=r"there are none\. Give `Observation\.population`"):
+    with pytest.raises(InputError, match=r"none were passed\. Give `Observation\.population`"):
         fitted.score(replace(target, population=None))
     assert target.population is not None
     fewer = reorder(target.population, np.arange(50))
@@ -195,7 +195,7 @@ def test_a_population_is_needed_and_the_same_for_all() -> None:
         first = replace(shadows.observations[0], population=population)
         return replace(shadows, observations=(first, *shadows.observations[1:]))
 
-    with pytest.raises(InputError, match="there are none"):
+    with pytest.raises(InputError, match="none were passed"):
         Rmia().fit(with_first(None))
     with pytest.raises(InputError, match="queried with different known non-members"):
         Rmia().fit(with_first(fewer))

@@ -193,7 +193,7 @@ def test_utility_is_counted_on_test_data_and_members() -> None:
 def test_methods_need_names_of_their_own() -> None:
     twice = (Method("a", undefended()), Method("a", Temperature(2)))
     for methods in (twice, ()):
-        with pytest.raises(InputError, match="each with a name of its own"):
+        with pytest.raises(InputError, match="Method names must be unique"):
             list(evaluate_runs({"plain": make_run()}, methods, PAPER))
 
 

@@ -315,7 +315,7 @@ def test_which_output_is_asked_for(trained: Trained) -> None:
         ),
         (["{url}", "--api-key", "alice.hunter2"], "--api-key is no reference to a key."),
         (["{url}", "--api-key", "env:NOWHERE"], "The secret env:NOWHERE is not set."),
-        (["{url}", "--defense", "dynanoise"], "With --url it is the defense.yaml"),
+        (["{url}", "--defense", "dynanoise"], "With --url name the server's defense.yaml"),
         (["{url}", "--model", "m.onnx"], "Pass --defense with the server's defense.yaml"),
         (["{url}", "--defense", "nowhere.yaml"], "nowhere.yaml"),
         (["{url}", "--fail-if", "tpr@0.0001>0.5"], "TPR at 0.0001 FPR is not resolved"),
