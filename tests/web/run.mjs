@@ -101,7 +101,7 @@ const TESTS = {
   },
   async audit(name, buffer) {
     const { readOutputs } = await load("outputs");
-    const { auditLoss } = await load("loss_attack");
+    const { auditLoss } = await load("attacks");
     return auditLoss(readOutputs(name, buffer));
   },
   async logProbs(name, buffer) {

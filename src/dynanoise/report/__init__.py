@@ -1,1 +1,1 @@
-"""Records for people: tables, sentences, pictures, files."""
+"""Reports for people: results become tables, sentences, charts and files."""

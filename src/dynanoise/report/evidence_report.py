@@ -10,9 +10,9 @@ from typing import Any
 from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST, Result
+from dynanoise.report.charts.attack_success import budget_chart, protocol_chart
 from dynanoise.report.charts.histograms import reliability_chart, risk_chart, score_chart
 from dynanoise.report.charts.roc_curves import ROC_NOTE, attacks_roc_chart, methods_roc_chart
-from dynanoise.report.charts.success import budget_chart, protocol_chart
 from dynanoise.report.document import (
     Block,
     Bullets,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dynanoise.core.result import OVERHEAD, Result
-from dynanoise.report.charts.success import success_plot
+from dynanoise.report.charts.attack_success import success_plot
 from dynanoise.report.charts.time_ratios import time_plot
 from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import by_protocol

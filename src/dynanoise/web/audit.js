@@ -2,8 +2,8 @@
 
 import { chart } from "./chart.js";
 import { byId, digits, el, fixed, percent } from "./dom.js";
+import { auditLoss } from "./lib/attacks.js";
 import { InputError } from "./lib/errors.js";
-import { auditLoss } from "./lib/loss_attack.js";
 import { softmax } from "./lib/numerics.js";
 import { checkOutputs, readOutputs } from "./lib/outputs.js";
 import { table } from "./table.js";

@@ -6,7 +6,6 @@ import { InputError, require } from "./lib/errors.js";
 import { flipProbability } from "./lib/flips.js";
 import { checkedLogits, entropy, logProbabilities, logSoftmax, softmax } from "./lib/numerics.js";
 import { seeded } from "./lib/random.js";
-import { yamlOf } from "./yaml.js";
 
 export const DEFAULTS = { confidence: 0.9, classes: 10, s0: 0.1, lambda: 3, T: 4 };
 const DRAWS = 400;
@@ -204,4 +203,34 @@ function bars(now) {
   );
   const rest = now.before.length - order.length;
   byId("sim-note").textContent = `${DRAWS} draws of the noise.${rest ? ` ${rest} more classes are not drawn.` : ""} The risk label is this page’s: R below one third is low, above two thirds high; it says how certain the output is, not what an attacker finds. The chance of a changed label is ${now.flips.exact ? "exact" : "estimated"}.`;
+}
+
+/** A number as YAML that every reader takes for a float. */
+function float(value) {
+  const text = String(value);
+  return /^-?\d+$/.test(text) ? `${text}.0` : text;
+}
+
+/**
+ * A setting as defense.yaml, as `dynanoise` reads it (docs/deploy.md).
+ * @param {{ s0: number, lambda: number, T: number }} setting
+ */
+function yamlOf(setting) {
+  return [
+    "# How answers are defended (dynanoise). Holds no secret: noise.key says where it is.",
+    "version: 1",
+    "defense:",
+    "  name: dynanoise",
+    `  base_variance: ${float(setting.s0)}`,
+    `  lambda_scale: ${float(setting.lambda)}`,
+    `  temperature: ${float(setting.T)}`,
+    "  samples: 1",
+    "  sensitivity: entropy",
+    "  keep_label: false",
+    "class_axis: -1",
+    "input: logits",
+    "noise:",
+    "  name: fresh",
+    "",
+  ].join("\n");
 }

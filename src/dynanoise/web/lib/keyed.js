@@ -6,12 +6,11 @@
  */
 
 import { bitsOf, fromHex, hex, joined, lengthPrefixed, utf8 } from "./bytes.js";
-import { hmac, stream } from "./cipher.js";
+import { hmac, siphash128, stream } from "./cipher.js";
 import { answer, parametersOf } from "./dynanoise.js";
 import { InputError, require, shown } from "./errors.js";
 import { normalsV1, uniforms, wordsFor } from "./normals.js";
 import { TINY, argmax, checkedLogits, shift } from "./numerics.js";
-import { siphash128 } from "./siphash.js";
 
 /** Cells below the largest logit that are told apart; larger distances count as this one. */
 const FARTHEST = 2 ** 20;
