@@ -50,7 +50,6 @@ CLEAN = (
     "src/dynanoise/core/seeding.py",
     "src/dynanoise/core/options.py",
     "src/dynanoise/core/registry.py",
-    "src/dynanoise/core/spec.py",
     "src/dynanoise/core/workers.py",
     "src/dynanoise/data",
     "src/dynanoise/defenses",

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.registry import DEFENSES
-from dynanoise.core.spec import parse
+from dynanoise.core.registry import DEFENSES, parse
 
 
 def test_values_are_numbers_truths_none_or_words() -> None:

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import UnknownNameError
-from dynanoise.core.registry import ATTACKS, RECIPES, meant
+from dynanoise.core.registry import ATTACKS, RECIPES, meant, parse
 from dynanoise.core.result import AttackProtocol, ThreatModel
-from dynanoise.core.spec import parse
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.evaluation.methods import method_of
 from dynanoise.evaluation.protocols import NAMES, USUAL, parse_protocol

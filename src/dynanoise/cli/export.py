@@ -87,8 +87,7 @@ def _defense_of(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, 
         configuration = Configuration.read(text)
         _check_noise("fresh" if configuration.cell_width is None else "keyed")
         return configuration.defense, configuration.placement
-    from dynanoise.core.registry import DEFENSES
-    from dynanoise.core.spec import parse
+    from dynanoise.core.registry import DEFENSES, parse
 
     _check_noise(options.pop("noise", "fresh"))
     if parse(text, "defense").name == "none":

@@ -1,4 +1,4 @@
-"""Registries: names and the components behind them.
+"""Registries: names of components, and specifications NAME(PARAMETER=VALUE, ...) of them.
 
 A component registers itself where it is written: its file holds a literal dictionary such as
 ``DEFENSES = {"dynanoise": DynaNoise}``. Listing the names reads those literals from the source and
@@ -16,16 +16,20 @@ import importlib.metadata
 import importlib.util
 import inspect
 import pkgutil
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from dynanoise.core import spec
 from dynanoise.core.errors import InputError, UnknownNameError
 
 Place = str | importlib.metadata.EntryPoint
 """A module of this package, or the entry point of another one."""
+
+
+_FORM = re.compile(r"(?P<name>[\w.:/@-]+)(\((?P<parameters>.*)\))?", re.DOTALL)
+_OPENING, _CLOSING, _QUOTES = "([{", ")]}", "'\""
 
 
 class Registry:
@@ -149,7 +153,7 @@ class Registry:
         >>> DEFENSES.build("temperature(temperature=4)")
         Temperature(temperature=4.0)
         """
-        return self.make(*spec.parse(text, self.kind))
+        return self.make(*parse(text, self.kind))
 
     def name_of(self, component: Any) -> str:
         """Name of a component; the inverse of `get`.
@@ -170,6 +174,76 @@ class Registry:
             f"{getattr(component, '__name__', component)} is not registered as a {self.kind}.",
             f"Name it in a dictionary {self.variable} or an entry point of {self.group}.",
         )
+
+
+class Spec(NamedTuple):
+    """The name of a component and its parameters, read from text.
+
+    Attributes:
+        name: the registered name.
+        parameters: values by name: numbers, True, False, None, tuples, lists, words, or the
+            specification of another component as text.
+    """
+
+    name: str
+    parameters: dict[str, Any]
+
+
+def parse(text: str, kind: str = "component") -> Spec:
+    """Read a specification.
+
+    Args:
+        text: such as "loss" or "lira(variance=example, centre=median)".
+        kind: the noun for messages, "attack".
+
+    Returns:
+        The name and the parameters; a value that is not a Python literal stays text.
+
+    Raises:
+        InputError: if the text has another form.
+
+    >>> parse("rmia(offline=True, gamma=1.5)")
+    Spec(name='rmia', parameters={'offline': True, 'gamma': 1.5})
+    >>> parse("scale_aligned(attack=lira(variance=example, centre=median))").parameters
+    {'attack': 'lira(variance=example, centre=median)'}
+    """
+    match = _FORM.fullmatch(text.strip())
+    pairs = [pair.partition("=") for pair in split((match and match["parameters"]) or "")]
+    keys = [key.strip() for key, _, _ in pairs]
+    readable = all(map(str.isidentifier, keys)) and all(equals for _, equals, _ in pairs)
+    if match is None or not readable:
+        raise InputError(f"{text!r} is no {kind}.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
+    for position, key in enumerate(keys):
+        if key in keys[:position]:
+            raise InputError(f"{text!r} has {key} twice.", "Give each parameter once.")
+    values = (_value(value.strip()) for _, _, value in pairs)
+    return Spec(match["name"], dict(zip(keys, values, strict=True)))
+
+
+def split(text: str, separator: str = ",") -> list[str]:
+    """Split a text at the separators outside brackets and quotes; empty parts are left out.
+
+    >>> split("a=(1, 2), b='x, y', c=d(e=1, f=2),")
+    ['a=(1, 2)', " b='x, y'", ' c=d(e=1, f=2)']
+    """
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if letter in _QUOTES and quote in ("", letter):
+            quote = "" if quote else letter
+        elif not quote:
+            depth += (letter in _OPENING) - (letter in _CLOSING)
+        if letter == separator and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part for part in parts if part.strip()]
+
+
+def _value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
 
 
 def meant(text: str, known: Sequence[str]) -> str:

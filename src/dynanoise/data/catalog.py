@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dynanoise.core.errors import DataFileError, InputError, MissingDataError
-from dynanoise.core.registry import DATASETS
-from dynanoise.core.spec import parse
+from dynanoise.core.registry import DATASETS, parse
 from dynanoise.data import images, tables
 from dynanoise.data.dataset import Data
 from dynanoise.data.hub import HubError

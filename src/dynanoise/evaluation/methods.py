@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dynanoise.config.configuration import Configuration
-from dynanoise.core import spec
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import InputError, UnknownNameError
-from dynanoise.core.registry import DEFENSES, RECIPES, meant
+from dynanoise.core.registry import DEFENSES, RECIPES, meant, parse, split
 from dynanoise.defenses.temperature import undefended
 
 _FILES = (".yaml", ".yml")
@@ -52,7 +51,7 @@ def defended(defense: str | Defense | Configuration) -> Method:
         return Method(name, defense.defense, cell_width=defense.cell_width)
     if not isinstance(defense, str):
         return Method(type(defense).__name__.lower(), defense)
-    name = spec.parse(defense, "defense").name
+    name = parse(defense, "defense").name
     if name == "none":
         raise InputError(
             "The defense 'none' is no defense.",
@@ -85,8 +84,8 @@ def method_of(text: str, known: Sequence[str] = ()) -> Method:
         method = defended(text)
         return Method(Path(text).name, method.defense, cell_width=method.cell_width)
     text = text.strip()
-    parts = spec.split(text, "+") or [""]
-    names = [spec.parse(part, "method").name for part in parts]
+    parts = split(text, "+") or [""]
+    names = [parse(part, "method").name for part in parts]
     if len(parts) > 2:
         raise InputError(f"{text!r} has {len(parts)} parts.", "Write DEFENSE, or RECIPE+DEFENSE.")
     defenses, recipes = DEFENSES.names(), RECIPES.names()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.registry import MODELS
-from dynanoise.core.spec import Spec, parse
+from dynanoise.core.registry import MODELS, Spec, parse
 from dynanoise.data.dataset import Data
 
 HF = "hf:"
