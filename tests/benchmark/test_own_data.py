@@ -10,7 +10,9 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
 from dynanoise.benchmark.benchmark import Plan, bench
+from dynanoise.benchmark.options import BenchOptions
 from dynanoise.benchmark.own_data import own_preset, recipes_of
+from dynanoise.benchmark.plan import plan_of
 from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.errors import DataFileError, InputError, UnknownNameError
@@ -75,3 +77,15 @@ def test_wrong_names_and_too_few_records_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "few.npz", X=np.ones((10, 2)), y=np.arange(10) % 2)
     with pytest.raises(InputError, match=r"has 10 records\. A benchmark needs at least 60"):
         own_preset(str(tmp_path / "few.npz"))
+
+
+def test_the_column_of_labels_is_chosen_by_name(tmp_path: Path) -> None:
+    """And stands in the command that makes the same numbers."""
+    rows = [f"{'ab'[row % 2]},{row % 5},{row % 3}" for row in range(90)]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join(["kind,f0,count", *rows]))
+    plan, data = plan_of(BenchOptions(str(path), label="kind"))
+    assert data is not None and data.class_names == ("a", "b") and data.inputs.shape == (90, 2)
+    assert plan.command == f"dynanoise bench {path} --seeds 3 --label kind"
+    with pytest.raises(InputError, match=r"column of labels is 'kind', and digits is not a table"):
+        plan_of(BenchOptions("digits", label="kind"))

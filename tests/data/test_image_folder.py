@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
@@ -119,3 +120,33 @@ def test_without_pillow_the_extra_is_named(pets: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(MissingExtraError, match=r"pillow.*pip install 'dynanoise\[data\]'"):
         images.load_folder(pets)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_pixels_of_16_bits_are_scaled_and_not_clipped(kind: str) -> None:
+    """Pillow alone makes 255 of all that is above it."""
+    image = pytest.importorskip("PIL.Image")
+    wide = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(8, 8)
+    file = io.BytesIO()
+    image.fromarray(wide).save(file, kind)
+    decoded = images.decode_images([file.getvalue()], 1, lambda index: "x")
+    expected = np.round(wide / 65535 * 255)
+    np.testing.assert_array_equal(decoded[0], np.repeat(expected[..., None], 3, axis=2))
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_32_bits_are_refused(dtype: type) -> None:
+    image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    image.fromarray(np.arange(64).reshape(8, 8).astype(dtype)).save(file, "TIFF")
+    with pytest.raises(DataFileError, match=r"x has pixels of 32 bits, whose range is not known"):
+        images.decode_images([file.getvalue()], 1, lambda index: "x")
+
+
+def test_folders_called_by_numbers_stay_in_the_order_of_texts(tmp_path: Path) -> None:
+    """As they were numbered always: "10" goes before "2"."""
+    for index, name in enumerate(["2", "10", "1", "9"]):
+        (tmp_path / "digits" / name).mkdir(parents=True)
+        (tmp_path / "digits" / name / "a.png").write_bytes(encoded(IMAGES[index]))
+    data = images.load_folder(tmp_path / "digits")
+    assert data.class_names == ("1", "10", "2", "9") and data.labels.tolist() == [0, 1, 2, 3]

@@ -305,7 +305,7 @@ def _number(cell: str) -> float | None:
     if text in _NULLS:
         return float("nan")
     try:
-        return _TRUTH[text] if text in _TRUTH else float(text)
+        return None if "_" in text else _TRUTH[text] if text in _TRUTH else float(text)
     except ValueError:
         return None
 

@@ -92,7 +92,9 @@ def check_classes(y: Any, name: str = "y") -> Any:
     if y is None or isinstance(y, str):
         return y  # which the classifier refuses
     labels = check_labels(y, name)
-    if getattr(y, "ndim", 1) == 1 and not isinstance(y, list | tuple):
+    kind = getattr(getattr(y, "dtype", None), "kind", "")
+    plain = kind == "S" or (kind == "O" and labels.dtype.kind != "U")  # refused by scikit-learn
+    if getattr(y, "ndim", 1) == 1 and not isinstance(y, list | tuple) and not plain:
         return y
     column = np.shape(y)[1:] == (1,)
     return column_or_1d(y, warn=True) if column else labels

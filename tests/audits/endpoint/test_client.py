@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -168,6 +169,10 @@ def test_records_that_do_not_fit(server: Any) -> None:
     known = one.metadata()
     with pytest.raises(InputError, match=r"Records have the shape \(3,\)"):
         one.convert(known, np.zeros((5, 3), np.float32))
+    gap = np.array([[np.nan, 1.0]], np.float32)
+    with pytest.raises(InputError, match=r"missing inputs, and this server takes JSON only"):
+        one.convert(replace(known, binary=False), gap)
+    assert np.isnan(one.convert(replace(known, binary=True), gap)).sum() == 1
     whole = {"inputs": [{"name": "x", "datatype": "INT64", "shape": [-1, 2]}]}
     integers = endpoint(server, Scripted(good, metadata=whole))
     known = integers.metadata()
