@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -273,6 +273,35 @@ def to_values(values: Array) -> Any:
     return np.ascontiguousarray(values.ravel())
 
 
+class Size(NamedTuple):
+    """Size of a request, counted in its bytes before they are parsed.
+
+    Attributes:
+        values: number of values in JSON, with some names among them.
+        lists: number of lists and objects in JSON.
+        raw: number of bytes of binary tensors.
+    """
+
+    values: int = 0
+    lists: int = 0
+    raw: int = 0
+
+
+def measure(body: bytes, json_bytes: int | None = None) -> Size:
+    """Count the values, lists and binary bytes of a body.
+
+    Args:
+        body: JSON, and perhaps binary tensors behind it.
+        json_bytes: length of the JSON; None for all.
+
+    >>> measure(b'{"instances": [[1, 2], [3, 4]]}')
+    Size(values=4, lists=4, raw=0)
+    """
+    end = len(body) if json_bytes is None else min(json_bytes, len(body))
+    lists = body.count(b"[", 0, end) + body.count(b"{", 0, end)
+    return Size(body.count(b",", 0, end) + 1, lists, len(body) - end)
+
+
 @dataclass(frozen=True)
 class Description:
     """Metadata of a model.
@@ -296,3 +325,21 @@ class Description:
         """
         batched = any(spec.shape[:1] == (-1,) for spec in self.inputs)
         return batched and self.output is not None and self.output.shape[:1] == (-1,)
+
+    @property
+    def record(self) -> Size | None:
+        """Size of one record, or of a request where their number is fixed; None if it is not fixed.
+
+        >>> Description((Spec("x", "FP32", (-1, 3, 2)),), None, "").record
+        Size(values=6, lists=5, raw=24)
+        """
+        values = lists = raw = 0
+        for spec in self.inputs:
+            lengths = spec.shape[1:] if spec.shape[:1] == (-1,) else spec.shape
+            if spec.datatype not in DTYPES or spec.datatype == "BYTES" or -1 in lengths:
+                return None
+            values += math.prod(lengths)
+            # A list for each axis but the last, and an object.
+            lists += 1 + sum(math.prod(lengths[:axis]) for axis in range(len(lengths)))
+            raw += math.prod(lengths) * np.dtype(DTYPES[spec.datatype]).itemsize
+        return Size(values, lists, raw) if values else None

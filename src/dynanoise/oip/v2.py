@@ -86,14 +86,25 @@ def _tensors(items: Sequence[Any], rest: bytes, what: str) -> tuple[tuple[Tensor
     return tuple(tensors), start
 
 
+def json_bytes(header: str | None) -> int | None:
+    """Length of the JSON in a body with `Inference-Header-Content-Length`; None without it.
+
+    Raises:
+        Refused: if the header is not a length.
+    """
+    if header is None:
+        return None
+    if not header.isascii() or not header.isdigit() or len(header) > 12:
+        raise bad(f"{HEADER} is not a length.")
+    return int(header)
+
+
 def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
-    length = len(body)
-    if header is not None:
-        if not header.isascii() or not header.isdigit() or len(header) > 12:
-            raise bad(f"{HEADER} is not a length.")
-        length = int(header)
-        if length > len(body):
-            raise bad(f"{HEADER} is longer than the body.")
+    length = json_bytes(header)
+    if length is None:
+        length = len(body)
+    elif length > len(body):
+        raise bad(f"{HEADER} is longer than the body.")
     try:
         content = orjson.loads(body[:length])
     except orjson.JSONDecodeError:  # its message quotes the body

@@ -199,6 +199,17 @@ class Budgets:
         self._budget, self._clock = budget, clock
         self._accounts: dict[str, _Account] = {}
 
+    @property
+    def most(self) -> int | None:
+        """Most queries of one request; None without a limit."""
+        budget = self._budget
+        limits = [budget.burst] * (budget.rate > 0) + [budget.total] * (budget.total > 0)
+        return min(limits, default=None)
+
+    def charge(self, client: str, queries: int) -> Charge:
+        """Charge queries to a client, all of them or none; errors as of `spend`."""
+        return Charge(self, client, queries)
+
     def spend(self, client: str, queries: int) -> float:
         """Charge queries to a client, all of them or none.
 
@@ -214,9 +225,8 @@ class Budgets:
         """
         budget, now = self._budget, self._clock()
         account = self._accounts.setdefault(client, _Account(budget.burst, now, 0, now))
-        limits = [budget.burst] * (budget.rate > 0) + [budget.total] * (budget.total > 0)
-        if limits and queries > min(limits):
-            raise Refused(413, "rows", f"One request may hold at most {min(limits)} records.")
+        if self.most is not None and queries > self.most:
+            raise too_many(self.most)
         if budget.total:
             if now - account.begun >= budget.period:
                 account.begun, account.spent = now, 0
@@ -239,6 +249,44 @@ class Budgets:
         if account.begun == period:
             account.spent -= queries
         account.tokens = min(float(self._budget.burst), account.tokens + queries)
+
+
+class Charge:
+    """Queries that a request is charged, which can be corrected and taken back.
+
+    Args:
+        budgets: budgets of all clients.
+        client: the client's name.
+        queries: number of queries.
+    """
+
+    def __init__(self, budgets: Budgets, client: str, queries: int) -> None:
+        self._budgets, self._client = budgets, client
+        self._parts = [(queries, budgets.spend(client, queries))]
+
+    def correct(self, queries: int) -> None:
+        """Charge another number of queries instead; errors as of `Budgets.spend`."""
+        total = sum(part for part, _ in self._parts)
+        if self._budgets.most is not None and queries > self._budgets.most:
+            raise too_many(self._budgets.most)
+        if queries > total:
+            more = queries - total
+            self._parts.append((more, self._budgets.spend(self._client, more)))
+        elif queries < total:
+            _, period = self._parts[0]
+            self._budgets.give_back(self._client, total - queries, period)
+            self._parts = [(queries, period)]
+
+    def give_back(self) -> None:
+        """Take the whole charge back."""
+        for queries, period in self._parts:
+            self._budgets.give_back(self._client, queries, period)
+        self._parts = [(0, 0.0)]
+
+
+def too_many(limit: int) -> Refused:
+    """The refusal of a request with more records than a budget ever allows."""
+    return Refused(413, "rows", f"One request may hold at most {limit} records.")
 
 
 def retry_after(wait: float) -> str:

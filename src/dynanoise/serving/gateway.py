@@ -1,16 +1,15 @@
 """The gateway: a request, the model, its logits, the defense, and the response.
 
-Both protocols, `serving.http` and `serving.grpc`, parse a request and call `Gateway.infer`; the
-defense is that of `defense.yaml`, the same object as in every wrapper.
+Both protocols, `serving.http` and `serving.grpc`, receive a request and call `Gateway.infer` with a
+function that parses it; the defense is that of `defense.yaml`, the same object as in every wrapper.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +18,10 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.core.arrays.predictions import EXACT, is_distribution
 from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
-from dynanoise.oip.tensors import Array, Description, Spec, Tensor
+from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
+from dynanoise.oip.v2 import Request
 from dynanoise.serving.backends.model import Model, check, count_queries, count_rows
-from dynanoise.serving.clients import ANYONE, Budgets, Clients, key_in
+from dynanoise.serving.clients import ANYONE, Budgets, Charge, Clients, key_in, too_many
 from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
 
@@ -32,7 +32,10 @@ _KIND_ROWS = 16
 """Rows of declared logits that are all distributions before they count as probabilities."""
 
 _SMALL = 64 << 10
-"""Bytes of a body that are accepted however many others arrive."""
+"""Bytes of a body that are accepted however many others arrive, and parsed in the event loop."""
+
+_SLACK = 2000
+"""Commas and brackets of a request beside those of its values: names, shapes, parameters."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Limits:
     """Limits of one request, and of all together.
 
     Args:
-        body: bytes of a request.
+        body: bytes of one request.
         seconds: for the model's output, and for a body to arrive.
         at_once: requests that are worked on at the same time; further ones are refused.
     """
@@ -53,6 +56,42 @@ class Limits:
     def arriving(self) -> int:
         """Bytes of large bodies that may arrive at the same time: 8 of the largest by default."""
         return max(1, self.at_once // 8) * self.body
+
+
+class Receipt:
+    """Bytes of a body that arrives, counted with those of all others until it is parsed.
+
+    Args:
+        gateway: the gateway that receives it.
+
+    Attributes:
+        received: bytes so far.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.received = 0
+
+    def add(self, size: int) -> int:
+        """Count more bytes.
+
+        Returns:
+            The bytes so far.
+
+        Raises:
+            Refused: with 503, above 64 KiB, if all bodies together take too much memory.
+        """
+        gateway = self._gateway
+        self.received += size
+        gateway.arriving += size
+        if self.received > _SMALL and gateway.arriving > gateway.limits.arriving:
+            raise unavailable("busy", "The gateway is busy.")
+        return self.received
+
+    def release(self) -> None:
+        """Count the body no longer."""
+        self._gateway.arriving -= self.received
+        self.received = 0
 
 
 class Gateway:
@@ -70,6 +109,7 @@ class Gateway:
 
     Attributes:
         draining: whether the gateway is about to end.
+        arriving: bytes of bodies that are not parsed yet.
     """
 
     def __init__(
@@ -87,7 +127,8 @@ class Gateway:
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward = forward_authorization
-        self._busy = self._arriving = self._distributions = 0
+        self._busy = self.arriving = self._distributions = 0
+        self._parsing = asyncio.Semaphore(1)
 
     @property
     def noise(self) -> dict[str, str]:
@@ -143,88 +184,106 @@ class Gateway:
             return False
         return True
 
-    @contextlib.contextmanager
-    def receiving(self) -> Iterator[Callable[[int], int]]:
-        """Count the bytes of a body that arrives, and of all such bodies, until it is complete.
-
-        Yields:
-            A function that adds bytes and returns the number of this body so far. Above 64 KiB it
-            refuses with 503 where all bodies together take too much memory.
-        """
-        received = 0
-
-        def count(size: int) -> int:
-            nonlocal received
-            received += size
-            self._arriving += size
-            if received > _SMALL and self._arriving > self.limits.arriving:
-                raise unavailable("busy", "The gateway is busy.")
-            return received
-
-        try:
-            yield count
-        finally:
-            self._arriving -= received
+    def receive(self) -> Receipt:
+        """Begin to receive a body."""
+        return Receipt(self)
 
     async def infer(
         self,
         client: str,
-        inputs: Sequence[Tensor],
-        outputs: Sequence[str] = (),
+        receipt: Receipt,
+        size: Size,
+        parse: Callable[[Description], Request],
         authorization: str | None = None,
-    ) -> Tensor:
-        """Run the model and defend its output.
+    ) -> tuple[Request, Tensor]:
+        """Parse a request, run the model and defend its output.
+
+        The client is charged by the size of the request before it is parsed, and by its records
+        after that. A request that is refused for its content stays charged; other failures are not,
+        unless the client went away while the model worked.
 
         Args:
             client: name of the client whose budget is charged.
-            inputs: tensors of the request.
-            outputs: names of the requested outputs; only the defended one is served.
+            receipt: receipt of the body, released when it is parsed.
+            size: size of the request.
+            parse: makes the request from the model's description.
             authorization: header of the request.
 
         Returns:
-            Defended probabilities under the output's name, FP32 or FP64.
+            The request, and defended probabilities under the output's name, FP32 or FP64.
 
         Raises:
-            Refused: if there is no response; a client that waited for it is not charged.
+            Refused: if there is no response.
         """
         if self._busy >= self.limits.at_once:
             raise unavailable("busy", "The gateway is busy.")
         self._busy += 1
         try:
-            return await self._infer(client, inputs, outputs, authorization)
+            description = await self.model.describe()
+            charge = self._budgets.charge(client, self._estimate(size, description))
+            try:
+                request = await self._parse(receipt, parse, description)
+                return request, await self._infer(request, charge, description, authorization)
+            except Refused as refused:
+                if refused.status not in (400, 413):
+                    charge.give_back()
+                raise
+            except Exception:  # not where the client went away, for the model has worked
+                charge.give_back()
+                raise
         finally:
             self._busy -= 1
 
+    def _estimate(self, size: Size, description: Description) -> int:
+        """Number of records that a request of a size holds, about; refuses one of far too many."""
+        record, most = description.record, self._budgets.most
+        if record is None:
+            return 1
+        values = max(0, size.values - _SLACK)
+        if size.lists > _SLACK + record.lists * (size.values // record.values + 1):
+            raise bad("The request has more lists than its inputs need.")
+        records = max(1, values // record.values, max(0, size.raw - _SMALL) // record.raw)
+        if most is not None and records > most:
+            raise too_many(most)
+        return records
+
+    async def _parse(
+        self,
+        receipt: Receipt,
+        parse: Callable[[Description], Request],
+        description: Description,
+    ) -> Request:
+        if receipt.received <= _SMALL:
+            request = parse(description)
+        else:  # in a thread, where it delays no other response, and one by one, for the memory
+            async with self._parsing:
+                request = await asyncio.to_thread(parse, description)
+        receipt.release()
+        return request
+
     async def _infer(
         self,
-        client: str,
-        inputs: Sequence[Tensor],
-        outputs: Sequence[str],
+        request: Request,
+        charge: Charge,
+        description: Description,
         authorization: str | None,
     ) -> Tensor:
-        description = await self.model.describe()
-        self._check_outputs(outputs, description)
+        inputs, axis = request.inputs, self.configuration.class_axis
+        self._check_outputs(request.outputs, description)
         if not all(tensor.values.size for tensor in inputs):
             raise bad("The request holds no record.")
         check(description, inputs)
         queries = count_queries(description, inputs)
-        charges = [(queries, self._budgets.spend(client, queries))]
-        try:
-            started = time.perf_counter()
-            raw = await self.model.infer(inputs, authorization if self._forward else None)
-            self.metrics.upstream.observe(time.perf_counter() - started)
-            logits = _check_raw(raw, description, queries, self.configuration.class_axis)
-            self._check_kind(logits)
-            if not np.isfinite(logits).all():
-                raise _not_finite(inputs)
-            extra = count_rows(logits, self.configuration.class_axis) - queries
-            if extra > 0:
-                charges.append((extra, self._budgets.spend(client, extra)))
-            probs = await self._defend(logits)
-        except Exception:  # not where the client went away, for the model has worked
-            for count, period in charges:
-                self._budgets.give_back(client, count, period)
-            raise
+        charge.correct(queries)
+        started = time.perf_counter()
+        raw = await self.model.infer(inputs, authorization if self._forward else None)
+        self.metrics.upstream.observe(time.perf_counter() - started)
+        logits = _check_raw(raw, description, queries, axis)
+        self._check_kind(logits)
+        if not np.isfinite(logits).all():
+            raise _not_finite(inputs)
+        charge.correct(max(queries, count_rows(logits, axis)))
+        probs = await self._defend(logits)
         return Tensor(raw.name, "FP64" if probs.dtype == np.float64 else "FP32", probs)
 
     def _check_outputs(self, names: Sequence[str], description: Description) -> None:
@@ -266,6 +325,11 @@ class Gateway:
                 loop = asyncio.get_running_loop()
                 loop.run_in_executor(None, self._windows.complete, complete)
         return probs
+
+
+def too_large(limit: int) -> Refused:
+    """The refusal of a body above the limit."""
+    return Refused(413, "body", f"The body may hold at most {limit} bytes.")
 
 
 def _not_finite(inputs: Sequence[Tensor]) -> Refused:

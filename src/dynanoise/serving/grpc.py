@@ -19,6 +19,7 @@ from tritonclient.grpc import service_pb2 as messages
 
 from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import (
+    Size,
     Tensor,
     check_counts,
     check_id,
@@ -28,7 +29,8 @@ from dynanoise.oip.tensors import (
     from_values,
     to_bytes,
 )
-from dynanoise.serving.gateway import Gateway
+from dynanoise.oip.v2 import Request
+from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.logs import log
 
 _CODES = {
@@ -61,6 +63,12 @@ _CONTENTS = {
 
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
 
+_ARRIVING = 128 << 20
+"""Bytes of messages that may arrive at the same time."""
+
+_ROOM_SECONDS = 1.0
+"""Time for which a call waits for the end of others that arrive."""
+
 _AGE = 300.0
 """Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
 takes no response end with it, and in no other way."""
@@ -76,7 +84,7 @@ _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 def server(gateway: Gateway) -> Any:
     """Make a gRPC server without a port."""
-    calls, room = _Calls(gateway), asyncio.Semaphore(4 * gateway.limits.at_once)
+    calls, room = _Calls(gateway), asyncio.Semaphore(max_messages(gateway.limits))
     handlers = {
         # To clients one message each way. A server of such calls would run only when the message
         # is complete, and so could neither authenticate before nor limit the time.
@@ -108,6 +116,17 @@ def server(gateway: Gateway) -> Any:
     return rpc
 
 
+def max_messages(limits: Limits) -> int:
+    """Messages that may arrive at the same time: 128 MiB of the largest, at least 8.
+
+    gRPC does not announce the size of a message, and holds the part of it that has arrived.
+
+    >>> max_messages(Limits(body=16 << 20)), max_messages(Limits(body=64 << 10))
+    (8, 256)
+    """
+    return min(4 * limits.at_once, max(8, _ARRIVING // limits.body))
+
+
 def _handler(
     gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
 ) -> Any:
@@ -122,7 +141,9 @@ def _handler(
                 client = gateway.authenticate(
                     headers.get("authorization"), headers.get("x-api-key")
                 )
-                request = _parse(kind, await _receive(context, gateway.limits.seconds, room))
+                body = await _receive(context, gateway.limits.seconds, room)
+                # A query is charged before it is parsed.
+                request = body if name == "ModelInfer" else _parse(kind, body)
             response = await call(request, client or "", headers)
         except Refused as error:
             refused = error
@@ -153,13 +174,17 @@ def _handler(
 
 
 async def _receive(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
-    if room.locked():
-        raise unavailable("busy", "The gateway is busy.")
     try:
-        async with room, asyncio.timeout(seconds):
+        await asyncio.wait_for(room.acquire(), _ROOM_SECONDS)
+    except TimeoutError:
+        raise unavailable("busy", "The gateway is busy.") from None
+    try:
+        async with asyncio.timeout(seconds):
             body = await context.read()
     except TimeoutError:
         raise bad("The request did not arrive in time.") from None
+    finally:
+        room.release()
     if not isinstance(body, bytes):  # the end of an empty stream
         raise bad("The request was cut short.")
     return body
@@ -205,23 +230,36 @@ class _Calls:
             outputs=[tensor(**spec.metadata()) for spec in outputs],
         )
 
-    async def infer(self, request: Any, client: str, headers: dict[str, str]) -> Any:
-        self._gateway.check_model(request.model_name, request.model_version)
-        check_id(request.id)
-        check_counts(len(request.inputs), len(request.outputs))
-        names = _outputs(request)
-        output = await self._gateway.infer(
-            client, _inputs(request), names, headers.get("authorization")
-        )
+    async def infer(self, request: bytes, client: str, headers: dict[str, str]) -> Any:
+        receipt = self._gateway.receive()
+        try:
+            receipt.add(len(request))
+            query, output = await self._gateway.infer(
+                client,
+                receipt,
+                Size(raw=len(request)),
+                lambda _: self._read(request),
+                headers.get("authorization"),
+            )
+        finally:
+            receipt.release()
         model = self._gateway.model
         response = messages.ModelInferResponse(
-            model_name=model.name, model_version=model.version or "", id=request.id
+            model_name=model.name, model_version=model.version or "", id=query.id or ""
         )
         response.outputs.add(
             name=output.name, datatype=output.datatype, shape=list(output.values.shape)
         )
         response.raw_output_contents.append(to_bytes(output.values))
         return response
+
+    def _read(self, body: bytes) -> Request:
+        message = _parse(messages.ModelInferRequest, body)
+        self._gateway.check_model(message.model_name, message.model_version)
+        check_id(message.id)
+        check_counts(len(message.inputs), len(message.outputs))
+        names = _outputs(message)
+        return Request(_inputs(message), message.id, tuple(names))
 
 
 def _outputs(request: Any) -> list[str]:

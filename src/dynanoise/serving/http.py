@@ -19,8 +19,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from dynanoise.oip import v1, v2
 from dynanoise.oip.faults import Refused, bad
+from dynanoise.oip.tensors import Description, Tensor, measure
 from dynanoise.serving.clients import retry_after
-from dynanoise.serving.gateway import Gateway
+from dynanoise.serving.gateway import Gateway, Receipt, too_large
 from dynanoise.serving.logs import log
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -151,23 +152,41 @@ class _Handlers:
         parameters = request.path_params
         self._gateway.check_model(parameters["model"], parameters.get("version"))
 
-    async def _body(self, request: Request) -> bytes:
+    async def _infer(
+        self, request: Request, read: Callable[[bytes, Description], v2.Request], header: str | None
+    ) -> tuple[v2.Request, Tensor]:
+        """Receive a body, and respond to the request that ``read`` makes of it."""
+        client = self._authenticate(request)
+        self._check_model(request)
+        receipt = self._gateway.receive()
+        try:
+            body = await self._body(request, receipt)
+            return await self._gateway.infer(
+                client,
+                receipt,
+                measure(body, v2.json_bytes(header)),
+                lambda description: read(body, description),
+                request.headers.get("authorization"),
+            )
+        finally:
+            receipt.release()
+
+    async def _body(self, request: Request, receipt: Receipt) -> bytes:
         limits = self._gateway.limits
         if request.headers.get("content-encoding", "identity").lower() != "identity":
             raise bad("Compressed bodies are not read.")
         size = request.headers.get("content-length", "0")
         if size.isdigit() and int(size[:20]) > limits.body:
-            raise _too_large(limits.body)
+            raise too_large(limits.body)
         parts: list[bytes] = []
-        with self._gateway.receiving() as count:
-            try:
-                async with asyncio.timeout(limits.seconds):
-                    async for part in request.stream():
-                        if count(len(part)) > limits.body:
-                            raise _too_large(limits.body)
-                        parts.append(part)
-            except TimeoutError:
-                raise bad("The request did not arrive in time.") from None
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async for part in request.stream():
+                    if receipt.add(len(part)) > limits.body:
+                        raise too_large(limits.body)
+                    parts.append(part)
+        except TimeoutError:
+            raise bad("The request did not arrive in time.") from None
         return b"".join(parts)
 
     async def live(self, request: Request) -> Response:
@@ -210,12 +229,9 @@ class _Handlers:
         return JSONResponse({"models": [self._gateway.model.name]})
 
     async def infer(self, request: Request) -> Response:
-        client = self._authenticate(request)
-        self._check_model(request)
         header = request.headers.get(v2.HEADER.lower())
-        query = v2.parse_request(await self._body(request), header)
-        output = await self._gateway.infer(
-            client, query.inputs, query.outputs, request.headers.get("authorization")
+        query, output = await self._infer(
+            request, lambda body, _: v2.parse_request(body, header), header
         )
         model = self._gateway.model
         head = {"model_name": model.name}
@@ -227,15 +243,7 @@ class _Handlers:
         return Response(body, headers=headers)
 
     async def predict(self, request: Request) -> Response:
-        client = self._authenticate(request)
-        self._check_model(request)
-        body = await self._body(request)
-        inputs = v1.parse(body, await self._gateway.describe())
-        output = await self._gateway.infer(
-            client, inputs, authorization=request.headers.get("authorization")
+        _, output = await self._infer(
+            request, lambda body, description: v2.Request(v1.parse(body, description)), None
         )
         return Response(v1.write(output), media_type="application/json")
-
-
-def _too_large(limit: int) -> Refused:
-    return Refused(413, "body", f"The body may hold at most {limit} bytes.")

@@ -77,7 +77,13 @@ class Serving:
             metavar="FILE",
         ),
     ] = None
-    max_body: Annotated[int, Option("Largest request, in bytes.")] = 16 << 20
+    max_body: Annotated[
+        int | None,
+        Option(
+            "Largest request, in bytes. Default: enough for the records that a client may send at "
+            "once to an ONNX model, and never more than 16777216."
+        ),
+    ] = None
     timeout: Annotated[
         float,
         Option("Time for a request to arrive, and for the model's output, in seconds."),
@@ -156,5 +162,6 @@ class Serving:
                 "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
                 "and none is infinite.",
             )
-        if min(self.concurrency, self.threads, self.max_body) < 1:
+        body = 1 if self.max_body is None else self.max_body
+        if min(self.concurrency, self.threads, body) < 1:
             raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")

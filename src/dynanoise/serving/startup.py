@@ -15,6 +15,7 @@ from dynanoise.core.extras import require
 from dynanoise.defenses.dynanoise import compile_ahead
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
+from dynanoise.oip.tensors import Description
 from dynanoise.serving.options import Serving
 
 THREAT_MODEL = (
@@ -119,21 +120,37 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     kernel = compile_ahead(configuration.defense, noise, _dtypes(configuration, model))
     metrics = Metrics(_key_id(configuration))
     windows = None if scrapers is None else Windows(configuration, metrics.add_window)
-    budget = Budget(options.rate, options.burst, options.budget, options.period)
+    budgets = Budgets(Budget(options.rate, options.burst, options.budget, options.period))
+    body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
     gateway = Gateway(
         model,
         configuration,
         clients,
-        Budgets(budget),
-        Limits(options.max_body, options.timeout, options.concurrency),
+        budgets,
+        Limits(body, options.timeout, options.concurrency),
         metrics,
         windows,
         options.forward_authorization,
     )
     _log_start(gateway, options, kernel)
     return gateway, scrapers
+
+
+_MOST_BODY = 16 << 20
+"""Largest default limit of a body, in bytes."""
+
+_VALUE_BYTES = 32
+"""Bytes of a number in JSON, with room for digits and spaces."""
+
+
+def _body_limit(description: Description | None, most: int | None) -> int:
+    """Limit of a body that has room for the most records of one request, at most 16 MiB."""
+    record = None if description is None else description.record
+    if record is None or most is None:
+        return _MOST_BODY
+    return min(_MOST_BODY, (64 << 10) + most * (_VALUE_BYTES * record.values + 2 * record.lists))
 
 
 def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:

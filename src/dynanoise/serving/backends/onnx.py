@@ -54,6 +54,7 @@ class OnnxModel:
     Attributes:
         digest: SHA-256 of the file, 64 hexadecimal digits.
         output: the output to defend.
+        description: metadata of the model.
         external: whether weights are in other files, which the digest does not cover.
         batch_dependent: whether it is quantized by the range of all records of a request, so that
             the output for a record depends on the others.
@@ -93,15 +94,15 @@ class OnnxModel:
         self.batch_dependent = b"DynamicQuantize" in content  # the beginning of its operators
         self.output = _spec(_choose_output(self._session.get_outputs(), output, path), path)
         inputs = tuple(_spec(info, path) for info in self._session.get_inputs())
-        self._description = Description(inputs, self.output, "onnxruntime_onnx")
-        _check_axis(self._description, self.output, class_axis, path)
+        self.description = Description(inputs, self.output, "onnxruntime_onnx")
+        _check_axis(self.description, self.output, class_axis, path)
         onnx_graph.check_producer(model.graph, self.output.name, path, kind)
         self._check_kind(class_axis, kind, path)
 
     def _check_kind(self, class_axis: int, kind: str, path: Path) -> None:
         """Run the model on random records; a model that does not take them is not judged."""
         generator = np.random.default_rng(0)
-        feed = {spec.name: _random(spec, generator) for spec in self._description.inputs}
+        feed = {spec.name: _random(spec, generator) for spec in self.description.inputs}
         try:
             (outputs,) = self._session.run([self.output.name], feed)
         except Exception:  # random values may be out of its range
@@ -122,7 +123,7 @@ class OnnxModel:
 
     async def describe(self) -> Description:
         """See `Model.describe`."""
-        return self._description
+        return self.description
 
     async def ready(self) -> bool:
         """True: it was loaded before the gateway began to listen."""
