@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -119,11 +120,12 @@ def gateway(
     secret: str | None = SECRET,
     kernel: bool = False,
     read: bool = True,
+    files: int | None = None,
     **environment: str,
 ) -> Iterator[Running]:
     """`dynanoise serve` with these arguments, on free ports, ended at the end.
 
-    Its log is read all the time, or only until it listens.
+    Its log is read all the time, or only until it listens. It may open so many files.
 
     Without the compiled kernel, unless asked for: answers are the same bits, and a process starts
     in half the time.
@@ -134,6 +136,10 @@ def gateway(
     if secret is not None:
         environment["DYNANOISE_KEY"] = secret
     command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0", *map(str, arguments)]
+    if files is not None:
+        if shutil.which("prlimit") is None:
+            pytest.skip("needs prlimit")
+        command = ["prlimit", f"--nofile={files}:{files}", *command]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     running = Running(process)
     listening = threading.Event()

@@ -61,3 +61,22 @@ def test_what_failed_is_given_back_to_its_own_period() -> None:
         budgets.spend("alice", 3)
     budgets.give_back("alice", 8, new)
     budgets.spend("alice", 10)
+
+
+def test_a_charge_is_corrected_and_taken_back() -> None:
+    now = 0.0
+    budgets = Budgets(Budget(rate=1, burst=10, total=20, period=100), lambda: now)
+    assert budgets.most == 10
+    charge = budgets.charge("alice", 2)
+    charge.correct(7)
+    charge.correct(5)
+    with pytest.raises(Refused) as caught:
+        budgets.charge("alice", 6)
+    assert caught.value.status == 429
+    with pytest.raises(Refused) as caught:
+        charge.correct(11)
+    assert caught.value.status == 413
+    charge.give_back()
+    charge.give_back()
+    budgets.charge("alice", 10)
+    assert Budgets(Budget(rate=0, total=0)).most is None

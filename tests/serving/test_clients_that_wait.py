@@ -239,28 +239,20 @@ def test_a_model_does_not_work_for_who_went_away(tmp_path: Path) -> None:
 
 def test_connections_of_strangers_leave_some_for_others(options: tuple[object, ...]) -> None:
     """Else the system would refuse all, and every refusal be thousands of lines in the log."""
-    resource = pytest.importorskip("resource", reason="limits of a process: no Windows")
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (512, before[1]))
-    try:
-        started = gateway(*options, "--no-auth")
-        running = started.__enter__()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    address = ("127.0.0.1", running.ports["port"])
-    idle = [socket.create_connection(address, LAST_RESORT) for _ in range(600)]
-    try:
-        assert wait_until(lambda: any(closed(one) for one in idle))
-        with channel(running) as to:
-            assert to.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=LAST_RESORT)
-        assert not running.events("library") and len(running.log) < 20
-        for one in idle:
-            one.close()
-        assert wait_until(lambda: lives(running))
-    finally:
-        for one in idle:
-            one.close()
-        started.__exit__(None, None, None)
+    with gateway(*options, "--no-auth", files=512) as running:
+        address = ("127.0.0.1", running.ports["port"])
+        idle = [socket.create_connection(address, LAST_RESORT) for _ in range(600)]
+        try:
+            assert wait_until(lambda: any(closed(one) for one in idle))
+            with channel(running) as to:
+                assert to.unary_unary(SERVICE + "ModelInfer")(asked(), timeout=LAST_RESORT)
+            assert not running.events("library") and len(running.log) < 20
+            for one in idle:
+                one.close()
+            assert wait_until(lambda: lives(running))
+        finally:
+            for one in idle:
+                one.close()
 
 
 def closed(one: socket.socket) -> bool:

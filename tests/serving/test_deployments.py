@@ -101,8 +101,8 @@ def test_there_is_time_to_answer_what_was_accepted() -> None:
     assert command == "sleep" and needed["kserve"] - 5 < int(seconds) < pod
 
 
-def test_a_gateway_that_reads_a_large_body_is_not_restarted() -> None:
-    """Which takes seconds, and would give every client a new budget."""
+def test_a_gateway_that_is_slow_is_not_restarted() -> None:
+    """A restart would give every client a new budget."""
     probe = containers()["transformer-container"]["livenessProbe"]
     assert probe["timeoutSeconds"] >= 10 and probe["failureThreshold"] >= 6
 

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +27,9 @@ from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
 
 _IN_LOOP = 4096
-"""Largest number of values that are defended in the event loop; more go to a thread."""
+"""Largest number of values that are defended and written in the event loop."""
+
+_Value = TypeVar("_Value")
 
 _KIND_ROWS = 16
 """Rows of declared logits that are all distributions before they count as probabilities."""
@@ -36,6 +39,13 @@ _SMALL = 64 << 10
 
 _SLACK = 2000
 """Commas and brackets of a request beside those of its values: names, shapes, parameters."""
+
+
+async def in_thread(size: int, function: Callable[..., _Value], *arguments: Any) -> _Value:
+    """Call a function, in a thread if it handles many values, where it delays no other response."""
+    if size <= _IN_LOOP:
+        return function(*arguments)
+    return await asyncio.to_thread(function, *arguments)
 
 
 @dataclass(frozen=True)
@@ -309,10 +319,7 @@ class Gateway:
     async def _defend(self, logits: Array) -> Array:
         started = time.perf_counter()
         try:
-            if logits.size <= _IN_LOOP:
-                probs: Array = self.configuration.defend(logits)
-            else:
-                probs = await asyncio.to_thread(self.configuration.defend, logits)
+            probs = await in_thread(logits.size, self.configuration.defend, logits)
         except SecretError:
             log("no_secret", logging.ERROR)
             raise unavailable("no_secret", "The gateway is not ready.") from None

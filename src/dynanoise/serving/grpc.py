@@ -69,6 +69,12 @@ _ARRIVING = 128 << 20
 _ROOM_SECONDS = 1.0
 """Time for which a call waits for the end of others that arrive."""
 
+_HANDSHAKE = 5.0
+"""Seconds in which a connection must begin to speak gRPC."""
+
+_IDLE = 60.0
+"""Seconds after which a connection without calls is closed."""
+
 _AGE = 300.0
 """Seconds after which a connection is replaced, which clients do by themselves. Calls whose client
 takes no response end with it, and in no other way."""
@@ -82,8 +88,13 @@ _STREAMS = 128
 _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 
-def server(gateway: Gateway) -> Any:
-    """Make a gRPC server without a port."""
+def server(gateway: Gateway, connections: int = 1 << 14) -> Any:
+    """Make a gRPC server without a port.
+
+    Args:
+        gateway: the gateway.
+        connections: largest number of connections; further ones are closed.
+    """
     calls, room = _Calls(gateway), asyncio.Semaphore(max_messages(gateway.limits))
     handlers = {
         # To clients one message each way. A server of such calls would run only when the message
@@ -105,7 +116,12 @@ def server(gateway: Gateway) -> Any:
         options=(
             ("grpc.max_receive_message_length", gateway.limits.body),
             ("grpc.so_reuseport", 0),
+            ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.server_handshake_timeout_ms", round(1000 * _HANDSHAKE)),
+            ("grpc.max_connection_idle_ms", round(1000 * _IDLE)),
             ("grpc.max_concurrent_streams", _STREAMS),
+            # Without the probe a connection may send 64 KiB that no call waits for, with it MiBs.
+            ("grpc.http2.bdp_probe", 0),
             ("grpc.max_connection_age_ms", round(1000 * _AGE)),
             ("grpc.max_connection_age_grace_ms", round(1000 * (gateway.limits.seconds + _GRACE))),
         ),

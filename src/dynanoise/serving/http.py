@@ -21,7 +21,7 @@ from dynanoise.oip import v1, v2
 from dynanoise.oip.faults import Refused, bad
 from dynanoise.oip.tensors import Description, Tensor, measure
 from dynanoise.serving.clients import retry_after
-from dynanoise.serving.gateway import Gateway, Receipt, too_large
+from dynanoise.serving.gateway import Gateway, Receipt, in_thread, too_large
 from dynanoise.serving.logs import log
 
 _Handler = Callable[[Request], Awaitable[Response]]
@@ -239,11 +239,14 @@ class _Handlers:
             head["model_version"] = model.version
         if query.id is not None:
             head["id"] = query.id
-        body, headers = v2.write([output], head, "outputs", query.binary)
+        body, headers = await in_thread(
+            output.values.size, v2.write, [output], head, "outputs", query.binary
+        )
         return Response(body, headers=headers)
 
     async def predict(self, request: Request) -> Response:
         _, output = await self._infer(
             request, lambda body, description: v2.Request(v1.parse(body, description)), None
         )
-        return Response(v1.write(output), media_type="application/json")
+        content = await in_thread(output.values.size, v1.write, output)
+        return Response(content, media_type="application/json")

@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -56,11 +57,28 @@ _KEEP_ALIVE_SECONDS = 15
 """Seconds after which a connection without requests is closed."""
 
 
-def max_connections() -> int:
-    """Compute the limit of connections of one listener: half of the limit of open files, >= 1.
+_FILES = 1 << 16
+"""Files that the process may open, if the system lets it."""
 
-    The other half is for the upstream, gRPC and the rest. Without free files asyncio would retry
-    to accept, and log an error, thousands of times a second.
+
+def raise_file_limit() -> None:
+    """Raise the limit of open files to 65,536, or as far as the system allows."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+
+
+def max_connections() -> int:
+    """Compute the limit of connections of an HTTP listener: half of the limit of open files, >= 1.
+
+    One address gets half of these, gRPC as many as one address. The rest is for the upstream and
+    files. Without free files asyncio would retry to accept, and log an error, thousands of times a
+    second.
     """
     if sys.platform == "win32":
         return 1 << 15
@@ -79,15 +97,26 @@ class Connection(H11Protocol):
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _state: Any = None
+    _address = ""
     _unsent = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the timer of the head; abort a connection above the limit."""
+        """Start the timer of the head; abort a connection above a limit, in all or of an address."""
         super().connection_made(transport)
-        if len(self.connections) > max_connections():
+        self._address = (transport.get_extra_info("peername") or ("",))[0]
+        addresses = self._addresses
+        addresses[self._address] += 1
+        limit = max_connections()
+        if len(self.connections) > limit or addresses[self._address] > max(1, limit // 2):
             transport.abort()
             return
         self._start_head_timer()
+
+    @property
+    def _addresses(self) -> Counter[str]:
+        """Number of connections of each address, shared by those of one server."""
+        addresses: Counter[str] = vars(self.server_state).setdefault("addresses", Counter())
+        return addresses
 
     def data_received(self, data: bytes) -> None:
         """Keep the timer running while a head, or the rest of a request, is incomplete."""
@@ -128,6 +157,10 @@ class Connection(H11Protocol):
         self._stop_head_timer()
         if self._write_timer is not None:
             self._write_timer.cancel()
+        addresses = self._addresses
+        addresses[self._address] -= 1
+        if not addresses[self._address]:
+            del addresses[self._address]
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
@@ -300,6 +333,7 @@ def run(gateway: Gateway, listeners: Listeners) -> None:
     # The model's threads and the event loop hand the interpreter to each other for every request;
     # at Python's 5 ms each would wait that long for the other.
     sys.setswitchinterval(_SWITCH_SECONDS)
+    raise_file_limit()
     try:
         asyncio.run(_run(gateway, listeners))
     finally:
@@ -350,7 +384,7 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
 async def _start_grpc(gateway: Gateway, host: str, port: int) -> tuple[Any, int]:
     from dynanoise.serving.grpc import server
 
-    rpc = server(gateway)
+    rpc = server(gateway, max(1, max_connections() // 2))
     try:
         bound = rpc.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError:
