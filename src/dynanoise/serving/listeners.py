@@ -101,7 +101,7 @@ class Connection(H11Protocol):
     _unsent = 0
 
     def connection_made(self, transport: Any) -> None:
-        """Start the timer of the head; abort a connection above a limit, in all or of an address."""
+        """Start the timer of the head; abort a connection above a limit, of all or an address."""
         super().connection_made(transport)
         self._address = (transport.get_extra_info("peername") or ("",))[0]
         addresses = self._addresses
