@@ -389,6 +389,8 @@ def test_layouts_of_lira_with_several_inputs_a_record(tmp_path: Path) -> None:
     files = arrays(8, records=150, tests=0)
     with pytest.raises(InputError, match=r"Its axes are \[M, N\], models first: pass member.T"):
         check_inputs("x", **{**files, "member": files["member"].T})
+    with pytest.raises(DataFileError, match=r"is a single array. .* The axes are \[M, N, K\]"):
+        read_outputs(tmp_path / "logits.npy")
     with pytest.raises(DataFileError, match=r"is a folder. .* The axes are \[M, N, K\]"):
         read_outputs(tmp_path)
 
@@ -447,3 +449,16 @@ def test_texts_of_test_data_are_the_same_classes() -> None:
     np.testing.assert_array_equal(inputs.test_labels, files["test_labels"])
     with pytest.raises(DynaNoiseError, match=r"labels hold 2 different texts"):
         check_inputs("x", **{**files, "labels": texts["labels"]})
+
+
+def test_one_hot_rows_of_other_classes() -> None:
+    files = arrays(1)
+    with pytest.raises(InputError, match=r"shape \(200, 5\), and there are 3 classes"):
+        check_inputs("x", **{**files, "labels": np.eye(5)[files["labels"]]})
+
+
+def test_identifiers_in_a_file_of_outputs(tmp_path: Path) -> None:
+    lines = ["id,p0,p1,label,member", *(f"{row},0.5,0.5,{row % 2},1" for row in range(9))]
+    (tmp_path / "o.csv").write_text("\n".join(lines))
+    with pytest.raises(DataFileError, match=r"the unknown 'id' .* Leave out the index \(pandas: i"):
+        read_outputs(tmp_path / "o.csv")

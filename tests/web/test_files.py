@@ -192,6 +192,7 @@ BROKEN: dict[str, bytes] = {
     "a missing member": table(member=changed("member", 7, np.nan)),
     "a word as member": text(member=["in", *TRUTH[1:]]).encode(),
     "decimal commas and points": SEMICOLONS.replace(b".", b",", 9),
+    "an identifier": table("p0,p1,id,label,member"),
     "another separator": b"sep=:\n" + table().replace(b",", b":"),
 }
 

@@ -152,7 +152,7 @@ def check_inputs(
             "Give the true classes as labels, and the membership of every record as member.",
         )
     kind = "logits" if probs is None else "probs"
-    raw = check_labels(labels, label_name)
+    raw = check_labels(labels, label_name, classes=classes)
     check_axes(outputs, len(raw), kind, label_name)
     _check_not_exchanged(raw, member)
     use = check_membership(member, models, records)
@@ -166,7 +166,7 @@ def check_inputs(
     if test is None:
         test = np.zeros((models, 0, classes))
     else:
-        test_raw = check_labels(test_labels, "test_labels")
+        test_raw = check_labels(test_labels, "test_labels", classes=classes)
         check(
             (len(test), test.shape[2]) == (models, classes),
             f"The test answers have shape {test.shape}, the others {outputs.shape}.",

@@ -16,7 +16,7 @@ from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core.arrays.predictions import AXES
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.registry import meant
-from dynanoise.data.columns import read_columns
+from dynanoise.data.columns import is_identifier, read_columns
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
 """Arrays that a file may hold."""
@@ -48,9 +48,9 @@ def read_outputs(path: Path) -> AuditInputs:
     """
     readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
     kind = path.suffix.lower()
-    if path.is_dir():
+    if path.is_dir() or kind == ".npy":
         raise DataFileError(
-            f"{path} is a folder.",
+            f"{path} is a {'folder' if path.is_dir() else 'single array'}.",
             "Put the outputs of its models into one file: np.savez(file, logits=logits, "
             f"labels=labels, member=member). {AXES}",
         )
@@ -88,9 +88,10 @@ def _check_names(
             raise DataFileError(f"{path} holds both {alias!r} and {name!r}.", "Keep one of them.")
     unknown = [name for name in names if name not in allowed and name not in _ALIASES]
     if unknown:
+        hint = "Leave out the index (pandas: index=False). " if is_identifier(unknown[0]) else ""
         raise DataFileError(
             f"{path} holds the unknown {unknown[0]!r} among its {kind}.",
-            f"{meant(unknown[0], allowed)}Known: {also}{', '.join(allowed)}.",
+            f"{hint}{meant(unknown[0], allowed)}Known: {also}{', '.join(allowed)}.",
         )
 
 

@@ -25,6 +25,9 @@ LABELS = ("label", "labels", "class", "target", "y")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators of cells; in a line of column names the one that makes most of them is used."""
 
+_IDENTIFIERS = ("id", "index", "idx", "uuid", "row_id", "record_id")
+"""Names of columns that identify records, in small letters."""
+
 _NULLS = frozenset(["", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "<na>"])
 """Cells without a number in a column of numbers, in small letters."""
 
@@ -100,6 +103,15 @@ class Columns:
             if named:
                 return named[0]
         return None
+
+
+def is_identifier(name: str) -> bool:
+    """Tell columns that identify records by their names.
+
+    >>> is_identifier("ID"), is_identifier("width")
+    (True, False)
+    """
+    return name.strip().lower() in _IDENTIFIERS
 
 
 def read_columns(path: Path) -> Columns:

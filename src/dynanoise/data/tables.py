@@ -14,11 +14,14 @@ import numpy.typing as npt
 from dynanoise.core.arrays.labels import check_labels, class_numbers
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import Int64
-from dynanoise.data.columns import LABELS, SEPARATORS, Columns, read_columns
+from dynanoise.data.columns import (
+    LABELS,
+    SEPARATORS,
+    Columns,
+    is_identifier,
+    read_columns,
+)
 from dynanoise.data.dataset import Data
-
-_IDENTIFIERS = ("id", "index", "idx", "uuid", "row_id", "record_id")
-"""Names of columns that identify records, in small letters."""
 
 _SHOWN = 12
 """Number of columns that a message names."""
@@ -250,7 +253,7 @@ def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
     for name in columns:
         values = table.values[name]
         count = len(values)
-        named = name.strip().lower() in _IDENTIFIERS
+        named = is_identifier(name)
         runs = count > 20 and bool((values == np.round(values)).all())
         if named or (runs and len(np.unique(values)) == count):
             _log.warning(

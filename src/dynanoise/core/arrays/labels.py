@@ -29,7 +29,9 @@ _PLURAL = re.compile(r"(The )?(\w+_)?(labels|logits|probs|outputs|probabilities)
 """Names of arrays that take a verb in the plural."""
 
 
-def check_labels(values: Any, name: str = "labels") -> npt.NDArray[Any]:
+def check_labels(
+    values: Any, name: str = "labels", *, classes: int | None = None
+) -> npt.NDArray[Any]:
     """Check class labels of any kind.
 
     Args:
@@ -37,6 +39,7 @@ def check_labels(values: Any, name: str = "labels") -> npt.NDArray[Any]:
             one-hot rows [N, K], which become class numbers. Lists, arrays and columns of any
             library, dense or sparse.
         name: of the array in messages.
+        classes: K, where it is known: the width of one-hot rows.
 
     Returns:
         [N], of booleans, integers, whole floating-point numbers or texts.
@@ -55,7 +58,7 @@ def check_labels(values: Any, name: str = "labels") -> npt.NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     elif labels.ndim == 2:
-        return _one_hot(labels, name)
+        return _one_hot(labels, name, classes)
     if labels.ndim != 1:
         raise InputError(
             f"{name} {has(name)} shape {labels.shape}.", "Give one label a record, a 1d array [N]."
@@ -98,7 +101,7 @@ def class_numbers(
     >>> class_numbers([0.0, 2.0], classes=3)
     (array([0, 2]), ())
     """
-    labels = check_labels(values, name)
+    labels = check_labels(values, name, classes=classes)
     if names:
         return _numbered_by(labels, tuple(names), name), tuple(names)
     if labels.dtype.kind != "U":
@@ -256,7 +259,7 @@ def _check_whole(values: npt.NDArray[Any], name: str, remedy: str) -> None:
         raise _holds(name, str(values[fractional].flat[0]), fractional, remedy)
 
 
-def _one_hot(rows: npt.NDArray[Any], name: str) -> Int64:
+def _one_hot(rows: npt.NDArray[Any], name: str, classes: int | None) -> Int64:
     """Class numbers of one-hot rows [N, K]."""
     shape = f"{name} {has(name)} shape {rows.shape}"
     if rows.dtype.kind == "U":
@@ -275,6 +278,11 @@ def _one_hot(rows: npt.NDArray[Any], name: str) -> Int64:
             f"{shape}, and row {row} holds {ones[row]} ones.",
             "Give one label a record, a 1d array, or one-hot rows of zeros and a single 1; a model "
             "of several yes-or-no labels is audited one label at a time.",
+        )
+    if classes is not None and rows.shape[1] != classes:
+        raise InputError(
+            f"{shape}, and there are {classes} classes.",
+            "Give one-hot rows of the model's classes.",
         )
     numbers: Int64 = rows.argmax(axis=1).astype(np.int64)
     return numbers

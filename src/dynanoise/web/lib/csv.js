@@ -12,6 +12,8 @@ const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const NAMES = ["label", "member"];
 /** Names of a column of labels, the first that a file has before the others. */
 const LABELS = [["label", "labels"], ["class"], ["target"], ["y"]];
+/** Names of columns that identify records, in small letters. */
+const IDENTIFIERS = ["id", "index", "idx", "uuid", "row_id", "record_id"];
 /** Separators of cells; in the line of column names the one that makes most of them is used. */
 const SEPARATORS = [",", ";", "\t", "|"];
 /** Cells without a number in a column of numbers, in small letters. */
@@ -229,7 +231,10 @@ function unknownColumn(file, unknown) {
     .map((name) => ({ name, far: distance(unknown, name) }))
     .filter(({ name, far }) => far <= Math.max(unknown.length, name.length) / 2)
     .sort((a, b) => a.far - b.far);
-  const hint = close ? `Did you mean '${close.name}'? ` : "";
+  const index = IDENTIFIERS.includes(unknown.toLowerCase());
+  const hint =
+    (index ? "Leave out the index (pandas: index=False). " : "") +
+    (close ? `Did you mean '${close.name}'? ` : "");
   return new InputError(
     `${file} holds the unknown '${unknown.slice(0, 60)}' among its columns.`,
     `${hint}Known: p0, p1, ..., ${NAMES.join(", ")}.`,
