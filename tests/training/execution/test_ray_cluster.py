@@ -104,7 +104,8 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     killed.kill()
     steps = killed.out.read_text().splitlines()
     assert steps[0].startswith("seed 0: target, on ") and steps[3].startswith("seed 0: shadow 2")
-    assert len(steps) == 4 and not killed.file.exists()
+    # The first seed may have been evaluated by then; no model after it was trained.
+    assert sum(", on " in step for step in steps) == 4 and not killed.file.exists()
     store = Store(bucket, lease=4.0)
     kept = [entry.key for entry in store.entries()]
     assert len(kept) == len(recordings.notes(folder, "ended")) == 4
