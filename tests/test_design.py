@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from graphlib import TopologicalSorter
+
+import grimp
 
 from docs.rooms import PICTURE, ROOT, picture
 
@@ -41,3 +44,9 @@ def test_folders_stay_small() -> None:
     for folder in [SOURCE, *SOURCE.rglob("*/")]:
         files = [path for path in folder.glob("*.py") if path.stem != "__init__"]
         assert len(files) <= 15, folder
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    graph = grimp.build_graph("dynanoise", cache_dir=None)  # imports for types alone count, too
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises CycleError

@@ -15,7 +15,8 @@ from torch import nn
 
 from dynanoise.core.registry import MODELS
 from dynanoise.data.dataset import Data
-from dynanoise.training.jobs import Executor, Job, Material, ModelOutputs
+from dynanoise.training.jobs import Executor, Job, ModelOutputs
+from dynanoise.training.material import Material
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule
 from tests.factories import tiny

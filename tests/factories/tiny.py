@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from dynanoise.data.dataset import Data
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 QUICK = Schedule(epochs=4, batch=16, learning_rate=3e-2)

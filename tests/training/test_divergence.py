@@ -15,7 +15,8 @@ import torch
 
 from dynanoise.core.errors import DivergedError
 from dynanoise.training import divergence
-from dynanoise.training.jobs import Job, Material, train_and_query
+from dynanoise.training.jobs import Job, train_and_query
+from dynanoise.training.material import Material
 from dynanoise.training.recipes.dpsgd import DpSgd
 from dynanoise.training.recipes.plain import Plain
 from dynanoise.training.schedule import Schedule

@@ -1,9 +1,9 @@
-"""Jobs: one model to train, as a value; what its recipe trains from; and its outputs."""
+"""Jobs: one model to train, as a value; and its outputs."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
@@ -20,6 +20,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import Facts, facts_of
+from dynanoise.training.material import Material
 
 Float32 = npt.NDArray[np.float32]
 
@@ -28,41 +29,6 @@ RANDOM_INPUTS = 100
 
 _NEAR_AT_ONCE = 64
 """Near-duplicates in a batch of queries; fastest in bfloat16."""
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """Everything one training run may use.
-
-    Attributes:
-        build: makes a freshly initialised model, on the device, from torch's global generator,
-            which the job has seeded and restores afterwards. Call it as often as needed.
-        data: the data set; models take its raw inputs and do their own preprocessing.
-        members: int64 [n], ids of the records to train on.
-        reference: int64 [r], ids of known non-members, disjoint from members, test data and
-            everything that attacks are scored on.
-        seed: the model's own seed.
-        device: where to train.
-    """
-
-    build: Callable[[], nn.Module]
-    data: Data
-    members: Int64
-    reference: Int64
-    seed: int
-    device: torch.device
-
-    def inputs(self, ids: Int64) -> Tensor:
-        """Raw inputs [len(ids), ...] on the device."""
-        return torch.from_numpy(self.data.inputs[ids]).to(self.device)
-
-    def labels(self, ids: Int64) -> Tensor:
-        """Labels int64 [len(ids)] on the device."""
-        return torch.from_numpy(self.data.labels[ids]).to(self.device)
-
-    def generator(self, purpose: str) -> torch.Generator:
-        """A processor generator for one purpose, such as "order"."""
-        return torch.Generator().manual_seed(derive(self.seed, purpose))
 
 
 class Recipe(Protocol):

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
-
-if TYPE_CHECKING:
-    from dynanoise.training.jobs import Material
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]
 """From logits [b, K], targets [b, ...] and the epoch (from 0) to the scalar to minimise."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.training import loop
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 JOINED = {"cifar": (256, 128, 64), "purchase": (512, 256, 128, 64)}

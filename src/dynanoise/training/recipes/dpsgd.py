@@ -12,7 +12,7 @@ from torch import nn
 from dynanoise.core.errors import InputError, MissingExtraError
 from dynanoise.training import loop
 from dynanoise.training.facts import attach
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.training import loop
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 Scaling = Literal["per_class", "per_batch"]

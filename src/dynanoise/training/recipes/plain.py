@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from dynanoise.training import loop
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 

@@ -13,7 +13,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.seeding import derive
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import attach
-from dynanoise.training.jobs import Material
+from dynanoise.training.material import Material
 from dynanoise.training.schedule import Schedule
 
 
