@@ -7,7 +7,7 @@ ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench test test-fast check format docs results benchmarks wheel site clean
+.PHONY: bench test test-fast check format docs results benchmarks wheel site lock clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
@@ -54,6 +54,14 @@ site: .venv/.bench
 
 clean:
 	rm -rf .venv out dist
+
+# Pins what the gateway's image installs: every package of its extras, and hatchling, which builds the wheel.
+LOCK := -m uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-build \
+	--constraint constraints.txt --no-emit-index-url --no-header --no-annotate
+lock: .venv/.dev
+	$(PIP) uv
+	$(BIN)/python $(LOCK) pyproject.toml --extra serve --extra onnx --extra fast -o docker/requirements.txt
+	echo hatchling | $(BIN)/python $(LOCK) - -o docker/requirements-build.txt
 
 .venv/.bench: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and "dynanoise needs Python 3.11 to 3.13, this is %d.%d; try: make PYTHON=python3.12" % v)'

@@ -73,7 +73,7 @@ def numpy_floor(logits: npt.NDArray[np.float32], generator: np.random.Generator)
 def at_entry(logits: npt.NDArray[np.float32], noise: Noise) -> Call:
     """Make a call of the kernel's entry; fresh noise with a key made before."""
     entries, out = kernel_outputs.kernel_entries(), np.empty_like(logits)
-    assert entries is not None, "the kernel needs numba: pip install 'dynanoise[fast]'"
+    assert entries is not None, "the kernel needs numba"
     count, classes = logits.shape
     numbers: Any
     key: Any

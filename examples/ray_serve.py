@@ -1,6 +1,6 @@
 """The gateway as a Ray Serve application.
 
-    pip install 'dynanoise[serve,onnx,fast]' 'ray[serve]'
+    pip install '.[serve,onnx,fast]' 'ray[serve]'    # in a clone of the project
     export DYNANOISE_KEY="$(cat dynanoise.key)"
     serve run examples.ray_serve:app
 

@@ -127,5 +127,5 @@ def test_without_ray_one_sentence_says_what_to_install(monkeypatch: pytest.Monke
     assert refused.exit_code == 2
     assert refused.stderr.strip().splitlines() == [
         "Error: The executor ray needs ray, which is not installed. Install it with: pip install "
-        "'dynanoise[ray]'"
+        "'ray>=2.60'"
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dynanoise.benchmark.layouts import Progress, make_layout
 from dynanoise.benchmark.plan import Plan
-from dynanoise.core.errors import MissingExtraError
+from dynanoise.core.extras import missing_extra
 from dynanoise.core.result import Result
 from dynanoise.data.dataset import Data
 from dynanoise.evaluation.engine import open_measurement_cache
@@ -80,10 +80,7 @@ def require_torch() -> None:
         MissingExtraError: if torch is not installed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise MissingExtraError(
-            "Training needs torch, which is not installed.",
-            "Install it with: pip install 'dynanoise[train]'",
-        )
+        raise missing_extra("train", "Training needs torch, which is not installed.")
 
 
 def _executor(store: Place | None, workers: int, train: bool) -> Executor:

@@ -11,7 +11,8 @@ import typer
 from dynanoise.benchmark.execution import StoreOption
 from dynanoise.cli.options import command
 from dynanoise.cli.terminal import size_text
-from dynanoise.core.errors import InputError, MissingExtraError
+from dynanoise.core.errors import InputError
+from dynanoise.core.extras import missing_extra
 from dynanoise.core.options import Option
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ def _open(store: str | None) -> Store:
     try:
         from dynanoise.training.store.store import Store
     except ImportError as error:
-        raise MissingExtraError(
-            "The store needs torch and safetensors, which are not installed.",
-            "Install them with: pip install 'dynanoise[train]'",
+        raise missing_extra(
+            "train", "The store needs torch and safetensors, which are not installed."
         ) from error
     return Store(place)

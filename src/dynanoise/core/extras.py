@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
+import re
+import shlex
 from typing import Any
 
 from dynanoise.core.errors import MissingExtraError
@@ -61,7 +64,30 @@ def require(module: str, purpose: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package, extra = _PACKAGES.get(top, top), _EXTRAS.get(top, "data")
-        raise MissingExtraError(
-            f"{purpose} needs {package}, which is not installed.",
-            f"Install it with: pip install 'dynanoise[{extra}]'",
-        ) from error
+        raise missing_extra(extra, f"{purpose} needs {package}, which is not installed.") from error
+
+
+def missing_extra(extra: str, message: str) -> MissingExtraError:
+    """Build the error of a missing package, with the command that installs its extra's packages.
+
+    The packages are named and not `dynanoise[EXTRA]`: the command works however the project itself
+    was installed, and fetches nothing that another project may publish under its name.
+
+    Args:
+        extra: name of an extra of the project, such as "onnx".
+        message: sentence that says what needs which package.
+
+    Returns:
+        The error, to be raised.
+
+    >>> print(missing_extra("fast", "The kernel needs numba, which is not installed."))
+    The kernel needs numba, which is not installed. Install it with: pip install 'numba>=0.61'
+    """
+    requirements = importlib.metadata.requires("dynanoise") or ()
+    split = (requirement.partition(";") for requirement in requirements)
+    packages = [
+        name.strip() for name, _, marker in split if re.search(rf"[\"']{extra}[\"']", marker)
+    ]
+    return MissingExtraError(
+        message, "Install it with: pip install " + " ".join(map(shlex.quote, packages))
+    )

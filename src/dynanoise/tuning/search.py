@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import InputError, MissingExtraError
+from dynanoise.core.errors import InputError
+from dynanoise.core.extras import missing_extra
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.tuning.objective import Objective, Setting
@@ -197,10 +198,7 @@ def _study(seed: int) -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtraError(
-            "Tuning needs optuna, which is not installed.",
-            "Install it with: pip install 'dynanoise[tune]'",
-        ) from error
+        raise missing_extra("tune", "Tuning needs optuna, which is not installed.") from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     sampler = optuna.samplers.NSGAIISampler(
         population_size=GENERATION, seed=derive(seed, "search") % 2**32

@@ -279,5 +279,5 @@ def test_a_file_system_that_is_not_installed_is_named(monkeypatch: pytest.Monkey
         raise ImportError("Install s3fs to access S3")
 
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
-    with pytest.raises(MissingExtraError, match=r"pip install 'dynanoise\[remote\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install 'fsspec>=\S+ 's3fs>="):
         Store("s3://another-bucket/models").get("a" * 64)

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dynanoise.core.errors import MissingExtraError
+from dynanoise.core.extras import missing_extra
 from dynanoise.core.result import Metric
 from dynanoise.report.summary import Summary
 
@@ -103,10 +103,7 @@ def svg(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise MissingExtraError(
-            "Pictures need matplotlib, which is not installed.",
-            "Install it with: pip install 'dynanoise[plot]'",
-        ) from error
+        raise missing_extra("plot", "Pictures need matplotlib, which is not installed.") from error
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")

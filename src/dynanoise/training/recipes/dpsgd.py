@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from dynanoise.core.errors import InputError, MissingExtraError
+from dynanoise.core.errors import InputError
+from dynanoise.core.extras import missing_extra
 from dynanoise.training import loop
 from dynanoise.training.facts import attach
 from dynanoise.training.material import Material
@@ -151,9 +152,7 @@ def _opacus() -> Any:
         import opacus.accountants
         import opacus.optimizers
     except ImportError as error:
-        raise MissingExtraError(
-            "DP-SGD needs Opacus, which is not installed.", "Run: pip install 'dynanoise[dp]'."
-        ) from error
+        raise missing_extra("dp", "DP-SGD needs Opacus, which is not installed.") from error
     return opacus
 
 

@@ -20,7 +20,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from dynanoise.core.errors import MissingExtraError, StoreError
-from dynanoise.core.extras import require
+from dynanoise.core.extras import missing_extra, require
 from dynanoise.training.store.storage import ENTRY, Listed
 
 log = logging.getLogger(__name__)
@@ -262,11 +262,11 @@ def _opened(url: str) -> tuple[Any, str]:
         files, root = core.url_to_fs(url, use_listings_cache=False)
     except ImportError as error:
         scheme = url.partition("://")[0]
-        extra = "s3fs" if scheme in ("s3", "s3a") else None
+        message = f"The store {url} needs a package that is not installed ({_reason(error)})."
+        if scheme in ("s3", "s3a"):
+            raise missing_extra("remote", message) from error
         raise MissingExtraError(
-            f"The store {url} needs a package that is not installed ({_reason(error)}).",
-            "Install it with: pip install "
-            + ("'dynanoise[remote]'" if extra else f"the package fsspec names for {scheme}://"),
+            message, f"Install the package that fsspec names for {scheme}://."
         ) from error
     except ValueError as error:
         raise StoreError(f"fsspec cannot open {url} ({_reason(error)}).", "Check it.") from error
