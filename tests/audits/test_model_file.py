@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,24 @@ def linear() -> Any:
     from torch import nn
 
     return nn.Linear(4, 3, bias=False)
+
+
+def two_layers() -> Any:
+    """Model that the factory builds, with one weight in two layers."""
+    from torch import nn
+
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3))
+    model[1].weight = model[0].weight
+    return model
+
+
+def wrapped() -> Any:
+    """Model that the factory builds, with names as behind DataParallel."""
+    from torch import nn
+
+    model = nn.Sequential()
+    model.add_module("module", linear())
+    return model
 
 
 def write_onnx(path: Path, *, batch: int | str = "n", end: str | None = None) -> Path:
@@ -96,6 +115,68 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
             query_model(tmp_path / "m.safetensors", factory, inside, outside)
     with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
         query_model(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
+
+
+def add_part(name: str) -> str:
+    """Names as torch.compile of the first layer writes them."""
+    return name.replace("0.", "0._orig_mod.")
+
+
+@pytest.mark.parametrize(
+    ("factory", "rename"),
+    [
+        ("two_layers", lambda name: f"module.{name}"),
+        ("two_layers", lambda name: f"_orig_mod.{name}"),
+        ("two_layers", lambda name: f"_orig_mod.module.{name}"),
+        ("two_layers", lambda name: f"model.net.{name}"),
+        ("two_layers", add_part),
+        ("two_layers", lambda name: f"module.{add_part(name)}"),
+        ("wrapped", lambda name: name.removeprefix("module.")),
+        ("wrapped", lambda name: name.replace("module.", "_orig_mod.")),
+    ],
+)
+def test_weights_of_wrapped_models_are_loaded_under_the_models_names(
+    tmp_path: Path, factory: str, rename: Callable[[str], str]
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch models need: pip install 'dynanoise[train]'")
+    files = pytest.importorskip("safetensors.torch")
+    torch.manual_seed(0)
+    model = {"two_layers": two_layers, "wrapped": wrapped}[factory]()
+    state = {name: value.detach() for name, value in model.state_dict().items()}
+    state.pop("1.weight", None)  # as save_model leaves one of two shared weights out
+    path = tmp_path / "m.safetensors"
+    files.save_file({rename(name): value for name, value in state.items()}, path)
+    inside, outside = tables(tmp_path)
+    outputs = query_model(path, f"tests.audits.test_model_file:{factory}", inside, outside)
+    inputs = np.concatenate([np.load(inside)["X"], np.load(outside)["X"]])
+    with torch.no_grad():
+        expected = model(torch.from_numpy(inputs)).numpy()
+    np.testing.assert_allclose(outputs.logits[0], expected, rtol=1e-6)
+    first = next(iter(sorted(state)))
+    assert outputs.notes == (
+        f"Names of weights were changed to the model's: {rename(first)} is now {first}.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["module.weight", "head.bias"], r"without weight, with head.bias, module.weight"),
+        (["module.weight", "module.bias"], r"without weight, with module.bias, module.weight"),
+        (["net.kernel"], "without weight, with net.kernel"),
+        (["module.weight"], r"module.weight has shape \[3, 5\] and needs \[3, 4\]"),
+    ],
+)
+def test_other_weights_are_refused_with_their_names(
+    tmp_path: Path, names: list[str], says: str
+) -> None:
+    torch = pytest.importorskip("torch", reason="torch models need: pip install 'dynanoise[train]'")
+    files = pytest.importorskip("safetensors.torch")
+    shape = (3, 5) if "shape" in says else (3, 4)
+    path = tmp_path / "m.safetensors"
+    files.save_file({name: torch.zeros(shape) for name in names}, path)
+    with pytest.raises(DataFileError, match=says):
+        query_model(path, FACTORY, *tables(tmp_path))
 
 
 def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:

@@ -74,6 +74,30 @@ def test_answers_are_the_librarys_bit_for_bit(
     np.testing.assert_array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (lambda x: x[:, 0], {}),
+        (lambda x: x[0], {}),
+        (lambda x: x[:, 0].half(), {}),
+        (lambda x: x.sum(), {}),
+        (lambda x: x[:, 0], {"class_axis": 0}),
+        (lambda x: {"logits": x[:, 0]}, {"output": "logits"}),
+        (lambda x: (x, x[:, 0]), {"output": 1}),
+        (lambda x: x[:, 0].sigmoid(), {"input": "probabilities"}),
+    ],
+    ids=["squeezed", "no batch", "half", "no axis", "axis 0", "named", "in a tuple", "sigmoid"],
+)
+def test_numbers_of_a_batch_are_never_taken_for_classes(make: Any, options: Any) -> None:
+    class Squeezed(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return make(x)
+
+    defended = Defended(Squeezed().eval(), DynaNoise(), keyed(), **options)
+    with pytest.raises(InputError, match=r"output has shape \[.*the two logits \[0, z\]"):
+        defended(inputs())
+
+
 @given(rows=logit_arrays(largest=1e4, dtype=np.float32), kind=st.sampled_from(HALF))
 def test_half_precision_is_the_answer_in_float32_rounded_with_its_label(
     rows: Any, kind: Any
@@ -304,7 +328,7 @@ def test_eight_threads_at_once() -> None:
     one = Defended.keyed(
         nn.Identity().eval(), DynaNoise(), cell_width=2.0, model="m", key=ExperimentKey(0)
     )
-    found = torch.stack(in_threads(lambda i: one(rows[i])))
+    found = torch.cat(in_threads(lambda i: one(rows[i : i + 1])))
     assert torch.equal(found, one(rows))
     fresh = Defended(nn.Identity().eval(), DynaNoise(), Fresh(0))
     answers = in_threads(lambda i: fresh(rows[:1]).numpy().tobytes())

@@ -128,6 +128,32 @@ def test_the_given_pipeline_stays_as_it_is() -> None:
     assert defended.model.device == inner.device and defended.model.dtype == inner.dtype
 
 
+class Subclass(transformers.TextClassificationPipeline):  # type: ignore[misc]
+    """A pipeline of a user's own."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"task": "sentiment-analysis"},
+        {"task": "text-classification", "pipeline_class": Subclass},
+        {"task": None},
+        {"task": "a task of a user's own"},
+    ],
+    ids=lambda options: str(options["task"]),
+)
+def test_pipelines_are_told_by_their_class(options: dict[str, Any]) -> None:
+    parts = {"model": model(), "tokenizer": checkpoints.tokenizer("distilbert"), "device": "cpu"}
+    task = options["task"]
+    if task in {"sentiment-analysis", "text-classification"}:
+        pipe = transformers.pipeline(**{**parts, **options})
+    else:
+        pipe = transformers.TextClassificationPipeline(**parts, task=task or "")
+        pipe.task = task
+    found = scores(defend(pipe, DynaNoise(), keyed())(TEXTS, top_k=None), pipe)
+    np.testing.assert_allclose(found, DynaNoise()(logits(pipe, TEXTS), keyed()), rtol=2e-6)
+
+
 def test_bfloat16_models_answer_in_float32() -> None:
     pipe = pipeline(dtype="bfloat16")
     pipe.model.to(torch.bfloat16)
@@ -200,5 +226,9 @@ def test_what_is_no_such_pipeline_is_refused() -> None:
         defend(pipe.model, DynaNoise(), Fresh(0))
     with pytest.raises(InputError, match="defended already"):
         defend(defend(pipe, DynaNoise(), Fresh(0)), DynaNoise(), Fresh(0))
+    other = transformers.FeatureExtractionPipeline(model=pipe.model, tokenizer=pipe.tokenizer)
+    other.task = "text-classification"
+    with pytest.raises(InputError, match="pipeline is of type FeatureExtractionPipeline"):
+        defend(other, DynaNoise(), Fresh(0))
     with pytest.raises(InputError, match="noise is 0"):
         defend(pipe, DynaNoise(), 0)  # type: ignore[arg-type]

@@ -37,6 +37,7 @@ class AuditInputs:
         member: int8 [M, N]; 1 = trained on, 0 = not, -1 = unknown.
         test_logits: [M, T, K], outputs on records that no model was trained on; T = 0 without any.
         test_labels: int64 [T].
+        notes: sentences for the report on how the outputs were made.
     """
 
     name: str
@@ -45,6 +46,7 @@ class AuditInputs:
     member: Int8
     test_logits: Floats
     test_labels: Int64
+    notes: tuple[str, ...] = ()
 
     @property
     def models(self) -> int:
@@ -112,6 +114,7 @@ def check_inputs(
     test_labels: npt.ArrayLike | None = None,
     class_names: Any = (),
     label_name: Any = "labels",
+    notes: tuple[str, ...] = (),
 ) -> AuditInputs:
     """Check the arrays of an audit, one by one and together.
 
@@ -127,6 +130,7 @@ def check_inputs(
         test_labels: [T].
         class_names: the classes in the model's order, where it is known; labels may then be names.
         label_name: name of the labels in messages.
+        notes: sentences for the report on how the outputs were made.
 
     Returns:
         The arrays in one form.
@@ -177,7 +181,7 @@ def check_inputs(
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
     _check_enough(use)
-    return AuditInputs(name, outputs, truth, use, test, tested)
+    return AuditInputs(name, outputs, truth, use, test, tested, notes)
 
 
 def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:

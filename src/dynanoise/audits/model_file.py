@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -89,7 +90,11 @@ def query_model(
         )
     records = read_records(members, nonmembers, label)
     inputs = records.inputs
-    outputs = query_onnx(model, inputs) if factory is None else query_torch(model, factory, inputs)
+    notes: tuple[str, ...] = ()
+    if factory is None:
+        outputs = query_onnx(model, inputs)
+    else:
+        outputs, notes = query_torch(model, factory, inputs)
     _check_answered(model, records, outputs)
     logits = log_outputs(outputs, f"The outputs of {model.name}", probabilities=None)
     names = class_names(model, logits.shape[2]) if factory is None else ()
@@ -100,6 +105,7 @@ def query_model(
         member=records.member,
         class_names=names,
         label_name=records.label_name,
+        notes=notes,
     )
 
 
@@ -290,7 +296,9 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0][:200]
 
 
-def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) -> Any:
+def query_torch(
+    weights: Path, factory: str, inputs: npt.NDArray[np.float32]
+) -> tuple[Any, tuple[str, ...]]:
     """Query a torch model with every input, on the processor.
 
     Args:
@@ -301,7 +309,7 @@ def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) ->
         inputs: float32 [N, ...], as the model takes them.
 
     Returns:
-        float64 [N, K].
+        float64 [N, K]; and notes on names of weights that were changed.
 
     Raises:
         InputError: if there is no such function, or it does not return a torch module.
@@ -312,12 +320,13 @@ def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) ->
     load_file = require("safetensors.torch", "Querying a torch model").load_file
     model = build_model(factory)
     try:
-        model.load_state_dict(load_file(weights))
-    except Exception as error:  # safetensors, torch and the file system each have their own
+        state = load_file(weights)
+    except Exception as error:  # safetensors and the file system each have their own
         raise DataFileError(
-            f"{weights} does not hold the weights of what {factory} makes ({_first_line(error)}).",
-            "Save them with safetensors.torch.save_model(model, file).",
+            f"{weights} cannot be read as safetensors ({_first_line(error)}).",
+            "Save the weights with safetensors.torch.save_model(model, file).",
         ) from error
+    note = _load_state(model, state, str(weights), factory)
     model.eval()
     parts = []
     try:
@@ -325,13 +334,87 @@ def query_torch(weights: Path, factory: str, inputs: npt.NDArray[np.float32]) ->
             for start in range(0, len(inputs), BATCH):
                 rows = np.ascontiguousarray(inputs[start : start + BATCH])
                 parts.append(model(torch.from_numpy(rows)).double().numpy())
-        return np.concatenate(parts)
+        return np.concatenate(parts), (note,) if note else ()
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise DataFileError(
             f"What {factory} makes does not answer inputs of shape {inputs.shape[1:]} "
             f"({_first_line(error)}).",
             "It takes float32 [batch, ...] and gives logits [batch, classes].",
         ) from error
+
+
+def _load_state(model: nn.Module, state: Mapping[str, Any], path: str, factory: str) -> str:
+    """Load weights, also under the names that wrappers of training give them.
+
+    DataParallel writes "module." in front of every name, torch.compile "_orig_mod.", Lightning the
+    attribute's name. A prefix is dropped, or added where the factory wraps, if only then every
+    name is the model's.
+
+    Returns:
+        A sentence on the changed names, or "".
+    """
+    try:
+        model.load_state_dict(dict(state))
+        return ""
+    except (RuntimeError, ValueError, KeyError):
+        parts = model.state_dict(keep_vars=True)
+    renamed = _renamed(list(state), list(parts))
+    lost = [name for name in renamed.values() if name not in parts]
+    loaded = {id(parts[name]) for name in renamed.values() if name in parts}
+    # Weights that layers share are saved once.
+    missing = [name for name, value in parts.items() if id(value) not in loaded]
+    sizes = [
+        f"{name} has shape {list(state[name].shape)} and needs {list(parts[target].shape)}"
+        for name, target in renamed.items()
+        if target in parts and state[name].shape != parts[target].shape
+    ]
+    reasons = [
+        f"without {_listing(missing)}" if missing else "",
+        f"with {_listing(lost)}" if lost else "",
+        *sizes[:1],
+    ]
+    if any(reasons):
+        raise DataFileError(
+            f"{path} does not hold the weights of what {factory} makes: it is "
+            f"{', '.join(filter(None, reasons))}.",
+            "Let the factory build the model that was saved, and save it with "
+            "safetensors.torch.save_model(model, file).",
+        )
+    model.load_state_dict({target: state[name] for name, target in renamed.items()}, strict=False)
+    changed = [f"{name} is now {target}" for name, target in renamed.items() if name != target]
+    return f"Names of weights were changed to the model's: {changed[0]}." if changed else ""
+
+
+def _renamed(names: list[str], expected: list[str]) -> dict[str, str]:
+    """Names of a file's weights with the model's names for them; themselves if none fit.
+
+    >>> _renamed(["module.0.bias"], ["0.bias"]), _renamed(["bias"], ["_orig_mod.bias"])
+    ({'module.0.bias': '0.bias'}, {'bias': '_orig_mod.bias'})
+    """
+    inner = "_orig_mod."  # torch.compile of a part writes it inside of names
+    plain = {name.replace(inner, ""): name for name in expected}
+    short = [name.replace(inner, "") for name in names]
+    for prefix in ("", *_prefixes(short)):
+        for added in ("", *_prefixes(list(plain))):
+            targets = [added + name.removeprefix(prefix) for name in short]
+            if set(targets) <= set(plain):
+                return {n: plain[target] for n, target in zip(names, targets, strict=True)}
+    return {name: name for name in names}
+
+
+def _prefixes(names: list[str]) -> list[str]:
+    """Dotted prefixes that all names share, the shortest first.
+
+    >>> _prefixes(["module.net.0.bias", "module.net.1.bias"])
+    ['module.', 'module.net.']
+    """
+    parts = names[0].split(".")[:-1] if names else []
+    prefixes = [".".join(parts[: end + 1]) + "." for end in range(len(parts))]
+    return [prefix for prefix in prefixes if all(name.startswith(prefix) for name in names)]
+
+
+def _listing(names: list[str]) -> str:
+    return f"{', '.join(names[:6])}{', ...' if len(names) > 6 else ''}"
 
 
 def build_model(factory: str) -> nn.Module:

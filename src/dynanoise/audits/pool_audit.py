@@ -115,6 +115,7 @@ def audit_pool(
     provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
     gatherer: Gatherer | None = None,
+    notes: tuple[str, ...] = (),
 ) -> AuditReport:
     """Run every attack for which there are enough models.
 
@@ -128,6 +129,7 @@ def audit_pool(
         progress: called after each step, `count_steps` times at most.
         gatherer: collects the evidence, also of another evaluation of the same records; None
             uses a new one.
+        notes: sentences for the report on how the outputs were made.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -170,8 +172,14 @@ def audit_pool(
                 results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     warnings = membership_warnings(pool.records)
-    notes = (*warnings, *needs.values(), *_notes(pool), *(each.sentence for each in outcomes))
-    return AuditReport(gatherer.evidence(results, notes), outcomes)
+    sentences = (
+        *notes,
+        *warnings,
+        *needs.values(),
+        *_notes(pool),
+        *(each.sentence for each in outcomes),
+    )
+    return AuditReport(gatherer.evidence(results, sentences), outcomes)
 
 
 def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterator[AttackProtocol]:

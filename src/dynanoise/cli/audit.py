@@ -81,7 +81,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
     provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", private))
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
-        return audit_pool(pool, plan, provenance, advance)
+        return audit_pool(pool, plan, provenance, advance, notes=inputs.notes)
 
 
 def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:

@@ -46,7 +46,8 @@ class Defended(nn.Module):
     ``defended.module`` or its weights is access to the undefended outputs.
 
     Args:
-        module: returns logits, or several outputs of which ``output`` names the logits.
+        module: returns logits [batch, ..., K], or several outputs of which ``output`` names the
+            logits. One axis alone could be the batch of a squeezed sigmoid, and is refused.
         defense: fitted, where it must be.
         noise: the noise source; None for fresh noise that the operating system seeds anew for each
             output. `keyed` makes keyed noise and takes the digest of the weights itself.
@@ -57,7 +58,7 @@ class Defended(nn.Module):
 
     Raises:
         InputError: for an argument of the wrong type; in ``forward``, if the module is in training
-            mode, is traced, has no such output, or its logits are not finite.
+            mode, is traced, has no such output, or its logits have one axis or are not finite.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
     >>> clean = nn.Identity().eval()
@@ -173,6 +174,13 @@ class Defended(nn.Module):
         self._refuse_training()
         with torch.no_grad():
             logits = select_logits(self.module(*args, **kwargs), self.output)
+        if logits.ndim < 2:
+            raise InputError(
+                f"The module's output has shape {list(logits.shape)}: one number a record, or one "
+                "record without a batch.",
+                "Return logits [batch, classes], and query a single record as a batch of one. For "
+                "a sigmoid output z return the two logits [0, z].",
+            )
         precise = logits.dtype in (torch.float32, torch.float64)
         probs = response.defend(
             (logits if precise else logits.float()).detach().cpu().numpy(),

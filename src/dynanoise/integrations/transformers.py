@@ -17,7 +17,8 @@ from dynanoise.core.extras import require
 from dynanoise.core.numerics import Float64
 from dynanoise.integrations.torch import Defended
 
-TASKS = ("text-classification", "image-classification")
+PIPELINES = ("TextClassificationPipeline", "ImageClassificationPipeline")
+"""Classes of pipelines; a task can have several names, such as "sentiment-analysis"."""
 
 
 def defend(pipeline: Any, defense: Defense, noise: Noise | None) -> Any:
@@ -47,13 +48,13 @@ def defend(pipeline: Any, defense: Defense, noise: Noise | None) -> Any:
             the pipeline, as from `Defended`.
         MissingExtraError: if transformers is not installed.
     """
-    require("transformers", "A pipeline")
-    task = getattr(pipeline, "task", None)
+    library = require("transformers", "A pipeline")
+    kinds = tuple(getattr(library, name) for name in PIPELINES)
     model = getattr(pipeline, "model", None)
-    if task not in TASKS or not isinstance(model, nn.Module):
+    if not isinstance(pipeline, kinds) or not isinstance(model, nn.Module):
         raise InputError(
-            f"pipeline is of type {type(pipeline).__name__} for the task {task!r}.",
-            f"Pass a transformers pipeline for {' or '.join(TASKS)}.",
+            f"pipeline is of type {type(pipeline).__name__}.",
+            f"Pass a transformers pipeline: {' or '.join(PIPELINES)}.",
         )
     if isinstance(model, DefendedModel):
         raise InputError("The pipeline is defended already.", "Defend the original one.")

@@ -206,6 +206,7 @@ def audit_endpoint(
         *describe_outputs(server),
         *deviations,
         *agrees,
+        *(() if local is None else local.notes),
         *possible.needs.values(),
     )
     notes += tuple(each.sentence for each in outcomes)
