@@ -26,7 +26,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -84,9 +84,17 @@ def defense_file(path: Path, model: Path, defended: bool) -> Path:
     return path
 
 
+class Running(NamedTuple):
+    """Ports of a gateway, and its process."""
+
+    port: int
+    grpc_port: int
+    pid: int
+
+
 @contextlib.contextmanager
-def gateway(folder: Path, *arguments: object) -> Iterator[int]:
-    """Run a gateway in a process of its own, which logs into a file; yields its port."""
+def gateway(folder: Path, *arguments: object) -> Iterator[Running]:
+    """Run a gateway in a process of its own, which logs into a file."""
     command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0", "--no-auth"]
     command += ["--rate", "0", "--budget", "0", "--concurrency", "256", *map(str, arguments)]
     with tempfile.NamedTemporaryFile("w+", dir=folder, suffix=".log") as log:
@@ -102,7 +110,7 @@ def gateway(folder: Path, *arguments: object) -> Iterator[int]:
                 if process.poll() is not None:
                     raise RuntimeError(f"The gateway did not start: {lines}")
                 time.sleep(0.05)
-            yield events[0]["port"]
+            yield Running(events[0]["port"], events[0].get("grpc_port", 0), process.pid)
         finally:
             process.terminate()
             process.wait(30)
@@ -199,11 +207,11 @@ def measure(
         undefended = ("--defense", plain, "--noise", "fresh")
         ports = {}
         if upstream:
-            ports["direct"] = stack.enter_context(gateway(folder, *source, *undefended))
+            ports["direct"] = stack.enter_context(gateway(folder, *source, *undefended)).port
             url = f"http://127.0.0.1:{ports['direct']}"
             source = ("--upstream", url, "--model-name", model.stem)
-        ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended))
-        ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed))
+        ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended)).port
+        ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed)).port
         for clients in options.clients:
             loads = {way: Load() for way in ports}
             ratios = []

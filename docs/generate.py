@@ -213,7 +213,27 @@ def gateway_page() -> str:
         parts.append(
             f"Queried directly, and through an undefended proxy, p50: {'; '.join(direct)}."
         )
-    return _between(text, "load", parts)
+    return _between(_overload(text), "load", parts)
+
+
+def _overload(text: str) -> str:
+    """docs/gateway.md with the figures of a client beside others that overload the gateway."""
+    path = ROOT / "results" / "benchmarks" / "overload.json"
+    if not path.exists():
+        return text
+    load = json.loads(path.read_text())
+    before, during = load["before"], load["during"]
+    words = (
+        f"With {load['silent_connections']:,} silent connections to the gRPC port and "
+        f"{load['large_bodies_at_once']} JSON bodies of {load['megabytes']:.0f} MB at a time, "
+        f"again and again, a client that sends single records waits {during['p50_ms']:.0f} ms "
+        f"(median) and at most {during['max_ms']:.0f} ms, where alone it waits "
+        f"{before['p50_ms']:.1f} ms; all get status 200. The gateway's memory grows from "
+        f"{load['memory_before_mib']:.0f} to at most {load['greatest_memory_mib']:.0f} MiB. "
+        f"{load['hardware']['cores']} cores for everything."
+    )
+    assert set(during["statuses"]) == {"200"}
+    return _between(text, "overload", [f"`{load['command']}`", words])
 
 
 def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:

@@ -236,7 +236,7 @@ class Cases:
         print(self._python("-c", "import dynanoise; print(dynanoise.__file__)").stdout, end="")
         usage = self._python("-m", "dynanoise", "bench", "--help").stdout.split()
         options = {new: old for old, new in CANONICAL.items() if old.startswith("--")}
-        self.places |= {new: old for new, old in options.items() if old in usage}
+        self.bench_options = {new: old for new, old in options.items() if old in usage}
 
     def _python(self, *words: str) -> subprocess.CompletedProcess[str]:
         how: Any = {"cwd": self.inputs, "env": self.environment, "timeout": LIMIT}
@@ -267,7 +267,8 @@ class Cases:
         return code, numbers
 
     def _called(self, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        words = [self.places.get(word, word) for word in command.split()]
+        names = self.places | (self.bench_options if command.startswith("bench ") else {})
+        words = [names.get(word, word) for word in command.split()]
         words = [word.replace("OUT", str(folder), word.startswith("OUT")) for word in words]
         for number, word in enumerate(words):
             if word.startswith("RESULTS/"):
