@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from docs import rooms
+from dynanoise.cli.exit_codes import TRACEBACK, ExitCode
 from dynanoise.core.result import Metric, Result
 from dynanoise.report.io.published import published
 from dynanoise.report.io.results import read_results
@@ -329,6 +330,10 @@ def cli_page() -> str:
     for command in commands:
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
+    parts += ["## Exit codes", "", "| exit code | meaning |", "| --: | :-- |"]
+    parts += [f"| {code} | {code.description} |" for code in ExitCode]
+    parts += ["", f"`{TRACEBACK}=1` in the environment shows the traceback of an unexpected error,"]
+    parts += ["and of those of the machine.", ""]
     return "\n".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -207,10 +208,15 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     assert "behind temperature" in said and "upper bound" in said and "a record" in said
 
 
-def test_a_condition_that_the_data_cannot_resolve() -> None:
-    plan = AuditPlan(fail_if=(parse_condition("tpr@0.001>0.01"),))
-    with pytest.raises(TooFewRecordsError, match=r"0.001 FPR is not resolved by .* Score at least"):
-        run(plan, models=1, records=400)
+def test_a_condition_that_the_data_cannot_resolve(caplog: pytest.LogCaptureFixture) -> None:
+    conditions = tuple(map(parse_condition, ("tpr@0.001>0.01", "asr>0.999")))
+    caplog.set_level("WARNING", logger="dynanoise")
+    report = run(AuditPlan(fail_if=conditions), models=1, records=400)
+    assert (report.failed, report.unresolved) == (False, True)
+    assert [outcome.holds for outcome in report.outcomes] == [None, False]
+    sentence = report.outcomes[0].sentence
+    assert re.search(r"0.001 FPR is not resolved by .* Score at least 10000", sentence)
+    assert caplog.messages == [sentence]  # before the work
     resolved = run(AuditPlan(fail_if=(parse_condition("tpr@0.2>0.05"),)), models=1, records=400)
     assert resolved.failed and "tpr@0.2" in resolved.results[0].metrics
 

@@ -79,7 +79,33 @@ def test_json_is_all_of_stdout(file: str) -> None:
 def test_exit_codes_of_conditions(file: str, condition: str, code: int) -> None:
     found = run(file, "--fail-if", "asr>0.999", "--fail-if", condition)
     assert found.exit_code == code, found.output
-    assert (code in {0, 1}) == ("Threat model" in found.stdout)
+    assert (code != 2) == ("Threat model" in found.stdout)
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code", "untold"),
+    [
+        (["tpr@0.001>0.01"], 3, 1),
+        (["asr>0.999", "tpr@0.001>0.01"], 3, 1),
+        (["auc>0.6", "tpr@0.001>0.01"], 1, 1),
+        (["tpr@0.001>0.01", "auc>0.6"], 1, 1),
+        (["tpr@0.0005>0.9", "tpr@0.2>0.01", "tpr@0.01>0.9"], 1, 2),
+        (["tpr@0.0005>0.9", "tpr@0.01>0.9"], 3, 2),
+    ],
+)
+def test_what_can_be_told_is_told_and_written(
+    file: str, tmp_path: Path, conditions: list[str], code: int, untold: int
+) -> None:
+    options = [text for condition in conditions for text in ("--fail-if", condition)]
+    found = run(file, *options, "--out", str(tmp_path / "out"))
+    assert found.exit_code == code, found.output
+    assert found.stdout.replace("\n", " ").count("cannot be told: TPR at") == untold
+    assert read_results(tmp_path / "out" / "results.json")
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert report.count("cannot be told") == untold
+    assert report.count("the strongest attack on undefended outputs is") == (
+        len(conditions) - untold
+    )
 
 
 def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:

@@ -61,7 +61,7 @@ def test_a_write_that_fails_after_the_work_still_shows_the_result(
     made_up_run(monkeypatch)
     (tmp_path / "results.json").mkdir()
     found = run("bench", "digits", "--out", str(tmp_path))
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "could not be written" in found.stderr
     assert "0.610" in found.stdout
 

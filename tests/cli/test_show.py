@@ -28,14 +28,18 @@ def test_report_makes_both_files_from_a_folder(tmp_path: Path) -> None:
     assert "Replaced" in run("report", str(tmp_path)).stderr
 
 
-def test_report_without_matplotlib_names_the_remedy(
+def test_a_report_without_matplotlib_has_the_numbers_and_names_the_remedy(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "results.json").write_text(to_json(records()))
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     found = run("report", str(tmp_path))
-    assert found.exit_code == 2 and "pip install 'matplotlib>=" in found.stderr
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["report.md", "results.json"]
+    assert found.exit_code == 0 and "pip install 'matplotlib>=" in found.stderr
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["report.html", "report.md", "results.json"]
+    page = (tmp_path / "report.html").read_text()
+    assert "Charts are left out" in page and "pip install" in page
+    assert "<svg" not in page and "<details open>" in page
 
 
 def test_report_of_no_folder_is_refused(tmp_path: Path) -> None:
@@ -54,16 +58,18 @@ def test_reports_of_an_earlier_run_do_not_stay(
     assert not {"samples.npz", "report.html", "report.md"} & {p.name for p in tmp_path.iterdir()}
 
 
-def test_no_report_of_an_earlier_run_stays_without_matplotlib(
+def test_the_report_of_an_earlier_run_is_replaced_without_matplotlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "report.html").write_text("old")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     made = evidence(queries=(1,))
     assert write_results(list(made.results), tmp_path, made)
-    assert "No report.html" in capsys.readouterr().err
+    assert "report.html: Charts are left out" in capsys.readouterr().err
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<details open>") == page.count("<figure>") > 3 and "<svg" not in page
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["report.md", "results.json", "samples.npz"]
+    assert names == ["report.html", "report.md", "results.json", "samples.npz"]
 
 
 @pytest.mark.behaviour

@@ -45,6 +45,11 @@ class AuditReport:
         return bool(self.differences) or any(outcome.holds for outcome in self.outcomes)
 
     @property
+    def unresolved(self) -> bool:
+        """True if the records or models are too few to tell whether a condition holds."""
+        return any(outcome.holds is None for outcome in self.outcomes)
+
+    @property
     def sentences(self) -> list[str]:
         """Verdicts, each with its threat model, query budget and interval; limits; notes."""
         from dynanoise.report.tables.audit_table import audit_sentences
@@ -81,10 +86,7 @@ class AuditReport:
         """Render the report with charts as one HTML page without external files.
 
         Returns:
-            A page.
-
-        Raises:
-            MissingExtraError: if matplotlib is not installed.
+            A page; without matplotlib it has the charts' numbers alone.
         """
         from dynanoise.report.evidence_report import build_report
         from dynanoise.report.render.html import render_html

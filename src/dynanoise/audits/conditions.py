@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.result import SERVED, STRONGEST, Metric, Result
 from dynanoise.metrics.roc import check_resolved
+
+_log = logging.getLogger(__name__)
 
 _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[^\s<>]+)")
 
@@ -31,17 +34,24 @@ class Condition:
     def __str__(self) -> str:
         return f"{self.metric}>{self.limit:g}"
 
-    def check(self, non_members: int) -> None:
-        """Refuse, before any attack runs, a metric that too few records resolve.
+    def unresolved(self, non_members: int) -> str | None:
+        """Explain why too few records resolve the metric.
 
         Args:
-            non_members: how many will be scored.
+            non_members: how many are scored.
 
-        Raises:
-            TooFewRecordsError: if the FPR allows fewer than 10 false positives.
+        Returns:
+            A sentence if the FPR allows fewer than 10 false positives, else None.
+
+        >>> print(parse_condition("tpr@0.01>0.1").unresolved(1000))
+        None
         """
         if self.fpr is not None:
-            check_resolved(self.fpr, non_members, "scored ")
+            try:
+                check_resolved(self.fpr, non_members, "scored ")
+            except TooFewRecordsError as error:
+                return f"{self} cannot be told: {error}"
+        return None
 
 
 @dataclass(frozen=True)
@@ -50,12 +60,12 @@ class Outcome:
 
     Attributes:
         condition: the condition.
-        holds: True if it fails the audit.
+        holds: True if it fails the audit; None if the records or models are too few to tell.
         sentence: the outcome in words, with value, interval, threat model and query budget.
     """
 
     condition: Condition
-    holds: bool
+    holds: bool | None
     sentence: str
 
 
@@ -99,6 +109,18 @@ def _share(number: str, text: str) -> float:
     return value
 
 
+def warn_unresolved(conditions: Sequence[Condition], non_members: int) -> None:
+    """Log, before any attack runs, the conditions that too few records resolve.
+
+    Args:
+        conditions: conditions of an audit.
+        non_members: how many will be scored.
+    """
+    for sentence in (condition.unresolved(non_members) for condition in conditions):
+        if sentence is not None:
+            _log.warning("%s", sentence)
+
+
 def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
     """Check a condition on the strongest attack, at every query budget that was evaluated.
 
@@ -111,9 +133,6 @@ def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
 
     Returns:
         The outcome, by the query budget with the largest upper end.
-
-    Raises:
-        TooFewRecordsError: if the records of the audit do not resolve the metric.
     """
     last = results[-1].method
     worst: tuple[float, Metric, Result] | None = None
@@ -122,16 +141,16 @@ def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
             continue
         metric = result.metrics.get(condition.metric)
         if metric is None:
-            condition.check(result.counts["scored_non_members"])
-            raise TooFewRecordsError(f"{condition.metric} was not measured.", "Score more records.")
+            sentence = condition.unresolved(result.counts["scored_non_members"])
+            return Outcome(condition, None, sentence or f"{condition} cannot be told.")
         upper = metric.value if metric.high is None else metric.high
         if worst is None or upper > worst[0]:
             worst = upper, metric, result
     if worst is None:
-        raise TooFewRecordsError(
-            f"No attack could be run, so {condition.metric} is not known.",
-            "Give more models or records.",
+        sentence = (
+            f"{condition} cannot be told: no attack could be run. Give more models or records."
         )
+        return Outcome(condition, None, sentence)
     upper, metric, result = worst
     holds = upper > condition.limit
     repeats = result.threat.repeats

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.conditions import Condition, check_condition
+from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, membership_warnings
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
@@ -137,7 +137,7 @@ def audit_pool(
 
     Raises:
         InputError: if there are conditions, and membership looks inverted.
-        TooFewRecordsError: if there are too few models or records, also for a condition.
+        TooFewRecordsError: if there are too few models or records for any attack.
         NotFittedError: if the defense must learn from data that are missing.
     """
     possible = find_feasible(pool, plan.attacks)
@@ -151,8 +151,7 @@ def audit_pool(
     provenance = replace(provenance, counts=design.counts)
     if plan.fail_if:
         check_conditions(pool.records)
-    for condition in plan.fail_if:
-        condition.check(provenance.counts["scored_non_members"])
+    warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer, measurements = gatherer or Gatherer(), MeasurementCache()
     results = []
     for protocol in _protocols(plan, possible.attacks, alone):

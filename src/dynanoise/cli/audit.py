@@ -10,6 +10,7 @@ import typer
 
 from dynanoise.audits.options import AuditOptions
 from dynanoise.cli import terminal
+from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, check_writable, write_results
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.options import Option, command_line
@@ -17,9 +18,6 @@ from dynanoise.core.options import Option, command_line
 if TYPE_CHECKING:
     from dynanoise.audits.audit_report import AuditReport
     from dynanoise.audits.inputs import AuditInputs
-
-HOLDS, UNRESOLVED = 1, 3
-"""Exit codes: a condition of --fail-if holds; the data are too few to tell."""
 
 _BUDGET = 10_000
 
@@ -33,7 +31,7 @@ def audit(
     """Measure membership leakage of your own model.
 
     Exit codes: 0 success, 1 a condition of --fail-if holds or a server is not as configured, 2
-    wrong use, 3 too few data to tell.
+    wrong use, 3 too few data to tell, 70 an error of dynanoise itself.
     """
     if options.url is None and (options.api_key is not None or options.budget is not None):
         raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
@@ -42,7 +40,7 @@ def audit(
         report = run(options, out)
     except TooFewRecordsError as error:
         typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(UNRESOLVED) from None
+        raise typer.Exit(ExitCode.UNRESOLVED) from None
     results = list(report.results)
     try:
         written = out is None or write_results(results, out, report.evidence)
@@ -51,9 +49,11 @@ def audit(
         for note in report.notes:  # beside JSON on standard error
             typer.echo(f"{'' if as_json else '• '}{note}", err=as_json)
     if not written:
-        raise typer.Exit(2)
+        raise typer.Exit(ExitCode.WRONG_USE)
     if report.failed:
-        raise typer.Exit(HOLDS)
+        raise typer.Exit(ExitCode.HOLDS)
+    if report.unresolved:
+        raise typer.Exit(ExitCode.UNRESOLVED)
 
 
 def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:

@@ -12,6 +12,7 @@ import typer
 from dynanoise.benchmark.execution import Execution
 from dynanoise.benchmark.options import BenchOptions, OverheadOptions
 from dynanoise.cli import terminal
+from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, write_results
 from dynanoise.cli.options import refuse
 from dynanoise.cli.store import place_of
@@ -95,7 +96,7 @@ def bench(
     finally:
         terminal.print_results(results, as_json)
     if not written:
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.WRONG_USE)
 
 
 def _run(

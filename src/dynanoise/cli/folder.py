@@ -85,19 +85,25 @@ def write_results(results: list[Result], out: Path, evidence: Evidence | None = 
 
 
 def write_reports(evidence: Evidence, out: Path) -> bool:
-    """Write report.md, and report.html where matplotlib is installed; True if they were written."""
+    """Write report.md and report.html, without charts where there is no matplotlib.
+
+    Args:
+        evidence: evidence of a run.
+        out: the folder.
+
+    Returns:
+        True if both were written.
+    """
     from dynanoise.report.evidence_report import build_report
-    from dynanoise.report.render.html import render_html
+    from dynanoise.report.render.html import missing_charts, render_html
     from dynanoise.report.render.markdown import render_markdown
 
     document = build_report(evidence)
-    reports = {"report.md": render_markdown(document).encode()}
-    try:
-        reports["report.html"] = render_html(document).encode()
-    except MissingExtraError as error:
-        typer.echo(f"No report.html: {error}", err=True)
-        _remove(out / "report.html")
-    return write_files(reports, out)
+    reports = {"report.md": render_markdown(document), "report.html": render_html(document)}
+    note = missing_charts()
+    if note is not None:
+        typer.echo(f"report.html: {note}", err=True)
+    return write_files({name: text.encode() for name, text in reports.items()}, out)
 
 
 def write_files(

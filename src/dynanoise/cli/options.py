@@ -9,7 +9,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 
-from dynanoise.cli.terminal import exit_codes
+from dynanoise.cli.exit_codes import exit_codes
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import OptionField, option_field, option_fields
 
@@ -20,9 +20,9 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
     """Make a decorator that adds a function to an app as a command.
 
     A parameter of the function is either an option itself, ``Annotated[int, Option("...")] = 3``,
-    or a dataclass of options; options of the same name in several dataclasses are one. Errors that
-    are raised on purpose, in the function or while its dataclasses are made, end the command with
-    one sentence and exit code 2.
+    or a dataclass of options; options of the same name in several dataclasses are one. Errors, in
+    the function or while its dataclasses are made, end the command with one sentence and an exit
+    code, see `exit_codes`.
 
     Args:
         app: the app.

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from dynanoise.cli import terminal
-from dynanoise.cli.folder import write_files
+from dynanoise.cli.exit_codes import ExitCode
+from dynanoise.cli.folder import write_reports
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
 
@@ -58,16 +59,10 @@ def report(results: Results) -> None:
     """Write report.html and report.md of an earlier run into its folder; nothing is trained.
 
     report.html is one file that opens offline: leakage by attacker, the effect of a defense and its
-    cost, then tables and charts. Charts need matplotlib.
+    cost, then tables and charts. Without matplotlib it has the numbers of the charts alone.
     """
-    from dynanoise.report.evidence_report import build_report
     from dynanoise.report.io.samples import read_evidence
-    from dynanoise.report.render.html import render_html
-    from dynanoise.report.render.markdown import render_markdown
 
     folder = results.parent if results.name == _FILE else results
-    document = build_report(read_evidence(folder))
-    # report.md first: report.html fails without matplotlib.
-    written = write_files({"report.md": render_markdown(document).encode()}, folder)
-    if not written or not write_files({"report.html": render_html(document).encode()}, folder):
-        raise typer.Exit(1)
+    if not write_reports(read_evidence(folder), folder):
+        raise typer.Exit(ExitCode.WRONG_USE)

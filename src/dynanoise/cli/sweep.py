@@ -7,6 +7,7 @@ import typer
 from dynanoise.benchmark.execution import DataOption, StoreOption
 from dynanoise.benchmark.options import SweepOptions
 from dynanoise.cli import terminal
+from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, write_files
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import InputError
@@ -38,4 +39,4 @@ def sweep(
         return
     files = {"sweep.csv": text.encode(), "results.json": to_json(results).encode()}
     if not write_files(files, out, "sweep.svg", lambda: sweep_plot(results)):
-        raise typer.Exit(1)
+        raise typer.Exit(ExitCode.WRONG_USE)

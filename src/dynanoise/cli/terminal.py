@@ -1,4 +1,4 @@
-"""Terminal output: errors and exit codes, progress, tables."""
+"""Terminal output: progress and tables."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from dynanoise.core.errors import DynaNoiseError
-
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -19,19 +17,6 @@ if TYPE_CHECKING:
 
 WIDE = 140
 """Columns of output that goes to no terminal."""
-
-
-@contextmanager
-def exit_codes() -> Iterator[None]:
-    """Turn errors raised on purpose into one sentence and exit code 2, Ctrl-C into 130."""
-    try:
-        yield
-    except DynaNoiseError as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(2) from None
-    except KeyboardInterrupt:
-        typer.echo("Interrupted.", err=True)
-        raise typer.Exit(130) from None
 
 
 @contextmanager

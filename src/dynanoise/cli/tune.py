@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dynanoise.cli import terminal
+from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import check_writable, read_folder, write_files, write_results
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option, command_line
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from dynanoise.evaluation.provenance import Provenance
     from dynanoise.noise.keys import Secret
     from dynanoise.tuning.tuning import Tuned
-
-NOTHING = 1
-"""Exit code: no setting keeps to the limits and gains."""
 
 
 def tune(
@@ -70,7 +68,7 @@ def tune(
     written = _write(tuned, out)
     if tuned.chosen is None:
         typer.echo("No setting keeps to the limits and gains anything: no defense.yaml.")
-        raise typer.Exit(NOTHING)
+        raise typer.Exit(ExitCode.HOLDS)
     chosen = tuned.finalists[tuned.chosen]
     _configure(chosen, provenance.dataset, digest, reference, out)
     if weights is None and chosen.cell_width is not None:
@@ -80,7 +78,7 @@ def tune(
             "its noise."
         )
     if not written:
-        raise typer.Exit(2)
+        raise typer.Exit(ExitCode.WRONG_USE)
 
 
 def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenance]:

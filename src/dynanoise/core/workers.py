@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.resource_tracker import ensure_running
 from typing import Any
 
 from dynanoise.core.errors import WorkerError
@@ -33,17 +35,16 @@ def worker_processes(
     Raises:
         WorkerError: if one of them died.
     """
-    # Spawned, not forked: a forked child of a process with torch's threads can deadlock.
-    context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(
-        count, context, initializer=initializer, initargs=(*initial, os.getpid())
+        count, _Context(), initializer=initializer, initargs=(*initial, os.getpid())
     )
     try:
         yield pool
     except BaseException as error:
         for worker in multiprocessing.active_children():
             worker.terminate()
-        if isinstance(error, BrokenProcessPool):
+        # With a cause it did not die: its result could not be read.
+        if isinstance(error, BrokenProcessPool) and error.__cause__ is None:
             raise WorkerError(
                 "A worker process died, as the system ends processes where memory is short.",
                 "Use fewer workers; finished models are in the store, if any.",
@@ -51,6 +52,27 @@ def worker_processes(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+class _Process(SpawnProcess):
+    """A spawned process that never gets the Ctrl-C of its terminal, not even while it starts."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        if not hasattr(signal, "pthread_sigmask"):
+            return SpawnProcess._Popen(process_obj)
+        ensure_running()  # the first call unblocks signals
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # inherited
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    """Spawns, because a forked child of a process with torch's threads can deadlock."""
+
+    Process = _Process
 
 
 def begin(parent: int) -> None:

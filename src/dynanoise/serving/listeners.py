@@ -372,13 +372,13 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
     waiting.cancel()
     await _drain(gateway, listeners.drain, servers, sockets[0], rpc)
     ended = await asyncio.gather(*tasks, return_exceptions=True)
-    failed = any(result is not None for result in ended)
+    errors = [result for result in ended if isinstance(result, BaseException)]
     for listener in sockets:  # of a server that did not start
         listener.close()
     await gateway.model.close()
-    log("ended", logging.ERROR if failed else logging.INFO)
-    if failed:
-        raise SystemExit(1)
+    log("ended", logging.ERROR if errors else logging.INFO)
+    if errors:
+        raise errors[0]
 
 
 async def _start_grpc(gateway: Gateway, host: str, port: int) -> tuple[Any, int]:

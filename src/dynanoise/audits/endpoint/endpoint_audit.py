@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.conditions import Condition, check_condition
+from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
 from dynanoise.audits.endpoint.configuration_check import (
@@ -141,8 +141,7 @@ def audit_endpoint(
     if plan.model is not None:
         tables = plan.members, plan.nonmembers, plan.label
         local = _select(query_model(plan.model, plan.factory, *tables), rows)
-    for condition in plan.fail_if:
-        condition.check(outside - outside // 2)
+    warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         server = _query(endpoint, inputs[rows], queries, configured, plan.seed, progress)
     labels = class_numbers(

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dynanoise.core.extras import missing_extra
+from dynanoise.core.extras import require
 from dynanoise.core.result import Metric
 from dynanoise.report.summary import Summary
 
@@ -99,11 +99,10 @@ def svg(draw: Callable[[Any], None], size: tuple[float, float]) -> bytes:
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise missing_extra("plot", "Pictures need matplotlib, which is not installed.") from error
+    require("matplotlib", "Drawing charts")
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
     style: Any = {"svg.hashsalt": "dynanoise", "svg.fonttype": "path", "font.size": 10}
     with rc_context(style):
         figure = Figure(figsize=size, layout="constrained")

@@ -11,31 +11,41 @@ from itertools import count
 import jinja2
 from markupsafe import Markup
 
+from dynanoise.core.errors import MissingExtraError
+from dynanoise.core.extras import require
 from dynanoise.report.document import Chart, Document
 
 
 def render_html(document: Document) -> str:
-    """Write a document as HTML, its charts drawn into it.
+    """Write a document as HTML, its charts drawn into it, or their numbers without matplotlib.
 
     Args:
         document: its texts are escaped, whatever they hold.
 
     Returns:
         A whole page. The same document and matplotlib version give the same text.
-
-    Raises:
-        MissingExtraError: if matplotlib is not installed.
     """
     keys = (f"c{number}" for number in count(1))
+    missing = missing_charts()
     return (
         _environment()
         .get_template("report.html.jinja")
         .render(
             document=document,
             style=Markup(_style()),  # noqa: S704
-            picture=lambda chart: inline_svg(chart, next(keys)),
+            missing=missing,
+            picture=lambda chart: None if missing else inline_svg(chart, next(keys)),
         )
     )
+
+
+def missing_charts() -> str | None:
+    """Explain why a page has numbers in place of charts; None if matplotlib is installed."""
+    try:
+        require("matplotlib", "Drawing charts")
+    except MissingExtraError as error:
+        return f"Charts are left out, and their numbers are in tables: {error}"
+    return None
 
 
 @cache

@@ -1,0 +1,54 @@
+"""A run whose worker is interrupted while it starts; `test_workers` runs this as a program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import NoReturn
+
+from dynanoise.cli.exit_codes import exit_codes
+from dynanoise.core.workers import begin, worker_processes
+
+
+def interrupt(parent: int) -> None:
+    """Send the whole terminal's Ctrl-C before the worker leaves it to the driver."""
+    os.killpg(0, signal.SIGINT)
+    time.sleep(0.2)  # Python handles a signal between two instructions
+    begin(parent)
+
+
+class Unreadable(Exception):
+    """An error that cannot be read by another process."""
+
+    def __init__(self, first: str, second: str) -> None:
+        super().__init__(f"{first} {second}")
+
+
+def fail(kind: str) -> NoReturn:
+    """Fail in a worker."""
+    if kind == "memory":
+        raise MemoryError("Unable to allocate 9 TiB")
+    if kind == "disk":
+        raise OSError(28, "No space left on device", "models/x")
+    if kind == "unreadable":
+        raise Unreadable("two", "words")
+    if kind == "death":
+        os._exit(9)
+    raise KeyError(kind)
+
+
+def main(kind: str) -> None:
+    """Run one task in a worker, as a command does."""
+    with exit_codes(), worker_processes(1, interrupt if kind == "interrupt" else begin) as pool:
+        pool.submit(fail, kind).result()
+
+
+if __name__ == "__main__":
+    import typer
+
+    try:
+        main(sys.argv[1])
+    except typer.Exit as end:
+        sys.exit(end.exit_code)
