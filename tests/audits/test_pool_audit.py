@@ -148,7 +148,7 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
 @pytest.mark.parametrize("models", [1, 8])
 def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> None:
     result = run(AuditPlan("temperature"), models=models, records=400)
-    verdicts = [one for one in result.sentences if "strongest attack by" in one]
+    verdicts = [one for one in result.sentences if "the attacker's choice" in one]
     assert len(verdicts) == 3
     for sentence in verdicts:
         assert "Threat model: an attacker who sees all probabilities" in sentence

@@ -9,7 +9,7 @@ import pytest
 
 from dynanoise.report.evidence_report import build_report
 from dynanoise.report.render.html import render_html
-from tests.factories.evidence import evidence
+from tests.factories.evidence import evidence, served_evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
@@ -66,6 +66,28 @@ def test_numbers_behind_a_chart_open(browser: Any, file: Path) -> None:
     assert not first.locator("table").is_visible()
     first.locator("summary").click()
     assert first.locator("table").is_visible()
+    page.close()
+
+
+PRINTED = {"benchmark": evidence(queries=(1,)), "audit": served_evidence(configured=False)}
+
+
+@pytest.mark.parametrize("kind", PRINTED)
+def test_on_paper_every_heading_has_something_below_it(
+    browser: Any, tmp_path: Path, kind: str
+) -> None:
+    (tmp_path / "report.html").write_text(render_html(build_report(PRINTED[kind])), "utf-8")
+    page = browser.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    page.emulate_media(media="print")
+    shown = page.evaluate(
+        """[...document.querySelectorAll("section")].filter(s => s.checkVisibility())
+            .map(s => [s.id, [...s.children].filter(n => n.checkVisibility()).length])"""
+    )
+    assert all(count > 1 for _, count in shown), shown
+    table = page.locator("section table").filter(has_text="LiRA").first
+    assert table.is_visible() and "0.620" in table.inner_text()
+    assert page.locator("#attacks table").is_visible() == (kind == "audit")
     page.close()
 
 

@@ -140,7 +140,7 @@ def _of_records(link: str, summaries: dict[str, dict[str, Summary]]) -> float:
         return next(one.metrics[metric].value for one in rows if one.method == method)
     summary = summaries[folder][protocol]
     if attack == "strongest" and metric == "asr":
-        return summary.strongest(method)[1].value
+        return summary.success(method)[1].value
     return summary.spread(method, None if attack == "-" else attack, metric).interval.value
 
 

@@ -35,7 +35,7 @@ def run(*arguments: str) -> Result:
 def test_the_table_goes_to_stdout_and_progress_elsewhere(file: str) -> None:
     found = run(file)
     assert found.exit_code == 0
-    assert "Strongest: " in found.stdout and "Threat model: " in found.stdout
+    assert "Attacker's choice: " in found.stdout and "Threat model: " in found.stdout
     assert "LiRA needs shadow models" in found.stdout and "Not covered" in found.stdout
     assert found.stderr == "Running audit of outputs: 4 steps.\n"
 
@@ -63,7 +63,7 @@ def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
 def test_json_is_all_of_stdout(file: str) -> None:
     found = run(file, "--json", "--fail-if", "auc>0.99")
     assert json.loads(found.stdout)["format"] == "dynanoise-results/1"
-    assert "auc of the strongest attack on undefended outputs" in found.stderr
+    assert "auc of the attacker's choice on undefended outputs" in found.stderr
 
 
 @pytest.mark.parametrize(

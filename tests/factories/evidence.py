@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
-from dynanoise.core.result import AttackProtocol, Metric, Result
-from dynanoise.evaluation.protocols import PAPER, adaptive
+from dynanoise.core.result import AUDIT, SERVED, AttackProtocol, Metric, Result
+from dynanoise.evaluation.protocols import PAPER, adaptive, single_model
 from tests.factories.results import record
 
 ATTACKS = ("lira", "gap")
@@ -105,6 +105,26 @@ def evidence(
     )
     reliable = tuple(calibration(name) for name in methods)
     return Evidence(tuple(records), tuple(attacks), reliable, tuple(risks), rows)
+
+
+def served_evidence(*, configured: bool) -> Evidence:
+    """Evidence of an audit of a server, with its configuration or without."""
+    made = evidence(queries=(1,), methods=(SERVED,), paper=False)
+    protocol = single_model(1, ATTACKS, knows_defense=configured)
+    counts = {"models": 1, "pool": 600}
+    return replace(
+        made,
+        results=tuple(
+            replace(
+                result, protocol=protocol.name, threat=protocol.threat, preset=AUDIT, counts=counts
+            )
+            for result in made.results
+            if result.attack is not None
+        ),
+        attacks=tuple(replace(kept, protocol=protocol.name) for kept in made.attacks),
+        reliability=(),
+        risks=(),
+    )
 
 
 def sample(protocol: str, method: str, attack: str, lift: float = 1.0) -> AttackSample:

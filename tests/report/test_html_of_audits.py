@@ -54,7 +54,12 @@ def test_everything_of_several_models_behind_a_defense() -> None:
         "How it was made",
     ]
     captions = page.said("figcaption")
-    for chart in ("query budget", "strongest attack, 16 queries", "none: reliability", "by record"):
+    for chart in (
+        "query budget",
+        "attacker's choice, 16 queries",
+        "none: reliability",
+        "by record",
+    ):
         assert chart in captions
     said = page.said().replace("\n", " ")
     for sentence in found.sentences:  # the beginning of each is in bold
@@ -69,7 +74,7 @@ def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: i
     assert len(page.all("svg")) == charts
     assert NO_RISKS in page.said("p") and "Success by record" not in page.said("figcaption")
     assert (NO_RELIABILITY in page.said("p")) == (tests == 0)
-    assert "ROC of the strongest attack, 1 query a record" in page.said("figcaption")
+    assert "ROC of the attacker's choice, 1 query a record" in page.said("figcaption")
     assert "LiRA needs shadow models" in page.said("li", "strong")
 
 
@@ -111,7 +116,7 @@ def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models:
     assert done.exit_code == 0, done.output
     made = {path.name: path.read_bytes() for path in out.iterdir()}
     assert set(made) == {"results.json", "samples.npz", "report.html", "report.md"}
-    assert b"of the strongest attack on undefended outputs" in made["report.html"]
+    assert b"of the attacker&#39;s choice on undefended outputs" in made["report.html"]
     again = CliRunner().invoke(app, ["report", str(out)])
     assert again.exit_code == 0, again.output
     assert {path.name: path.read_bytes() for path in out.iterdir()} == made

@@ -98,23 +98,6 @@ def test_one_seed_has_no_deviation() -> None:
     )
 
 
-def test_a_narrow_terminal_loses_nothing(summary: Summary) -> None:
-    """Below 80 columns methods and measures change places."""
-    text = printed(summary, width=48)
-    lines = [line.split() for line in text.splitlines()]
-    assert ["Method", "none", "temperature", "dynanoise"] in lines
-    assert ["Confidence", "0.610", "0.500", "0.500"] in lines
-    assert ["MIDPUT", "worst", "-", "+0.100", "+0.100"] in lines
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= 48
-
-
-@pytest.mark.parametrize("width", [80, 100, 120])
-def test_no_number_is_cut_at_usual_widths(width: int) -> None:
-    text = printed(summarise(records()), width=width)
-    assert sum(line.count("+0.100") for line in text.splitlines()) == 6
-    assert max(len(line) for line in text.splitlines()) <= width
-
-
 def test_the_caption_explains_the_cells(summary: Summary) -> None:
     assert paper_caption(summary) == (
         "3 seeds: mean over ± standard deviation. Attack success is balanced accuracy on 168 "

@@ -53,16 +53,6 @@ def test_ours_stands_beside_the_published(times: Times) -> None:
     assert ["[245.0,255.0]", "[245.0,255.0]"] in lines
 
 
-@pytest.mark.parametrize("width", [62, 70])
-def test_a_narrow_terminal_has_a_row_for_each_batch_size(times: Times, width: int) -> None:
-    text = printed(times, width)
-    lines = [line.split() for line in text.splitlines()]
-    assert ["memguard", "1", "250.0", "245.0-255.0", "25.0", "<0.01", "198.8", "0.34"] in lines
-    assert ["256", "250.0", "245.0-255.0", "12.5", "1.3"] in lines
-    assert ["none", "1", "1.00", "-", "0.100", "<0.01", "1.00", "0"] in lines
-    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-
-
 def test_80_columns_are_enough_for_one_batch_size_and_usual_numbers() -> None:
     text = printed(collect_times(overhead_records()[:3]), 80)
     assert "[1.23,1.27] [1.23,1.27]" in text

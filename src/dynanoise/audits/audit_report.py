@@ -28,7 +28,7 @@ class AuditReport:
 
     @property
     def results(self) -> tuple[Result, ...]:
-        """One result for each method, query budget and attack, and for the strongest attack.
+        """One result for each method, query budget and attack, and for the attacker's choice.
 
         One more for the utility of each method, where test data were given.
         """

@@ -19,7 +19,7 @@ _FORM = re.compile(r"(?P<metric>auc|asr|tpr@(?P<fpr>[^\s<>]+))\s*>\s*(?P<limit>[
 
 @dataclass(frozen=True)
 class Condition:
-    """An upper limit on a metric of the strongest attack. Made by `parse_condition`.
+    """An upper limit on a metric of the attacker's choice of attack. Made by `parse_condition`.
 
     Attributes:
         metric: "auc", "asr" (balanced accuracy) or "tpr@X".
@@ -122,7 +122,7 @@ def warn_unresolved(conditions: Sequence[Condition], non_members: int) -> None:
 
 
 def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
-    """Check a condition on the strongest attack, at every query budget that was evaluated.
+    """Check a condition on the attacker's choice, at every query budget that was evaluated.
 
     It applies to the outputs of the last method: the defended ones, if there is a defense. The
     upper end of the 95% interval counts, so that an audit does not pass for lack of records.
@@ -156,7 +156,7 @@ def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
     repeats = result.threat.repeats
     queries = "1 query" if repeats == 1 else f"{repeats} queries"
     sentence = (
-        f"{condition.metric} of the strongest attack on {_outputs(last)} is {metric.value:.4g}, "
+        f"{condition.metric} of the attacker's choice on {_outputs(last)} is {metric.value:.4g}, "
         f"with the upper bound {upper:.4g} (95%, {result.threat.name}, {queries} a record), "
         f"{'above' if holds else 'not above'} {condition.limit:g}."
     )

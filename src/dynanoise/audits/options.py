@@ -91,8 +91,8 @@ class AuditOptions:
     fail_if: Annotated[
         tuple[str, ...],
         Option(
-            "Exit with 1 if the upper end of the strongest attack's 95% interval exceeds the "
-            "value, e.g. 'auc>0.6', 'asr>0.55' (balanced accuracy) or 'tpr@0.001>0.01'. May be "
+            "Exit with 1 if the upper end of the 95% interval of the attacker's choice exceeds "
+            "the value, e.g. 'auc>0.6', 'asr>0.55' (balanced accuracy) or 'tpr@0.001>0.01'. May be "
             "given again.",
             metavar="CONDITION",
         ),

@@ -97,8 +97,10 @@ class BenchOptions:
     protocols: Annotated[
         tuple[str, ...],
         Option(
-            "Protocol to run, such as paper, adaptive or adaptive_16. May be given again. "
-            "Default: all of the preset.",
+            "Protocol to run: paper, adaptive, adaptive_Q (each input Q times, as in adaptive_16), "
+            "adaptive_near, adaptive_near_Q, adaptive_key, adaptive_architecture, "
+            "adaptive_recipe or adaptive_disjoint. May be given again. Default: all of the "
+            "preset.",
             flag="--protocol",
         ),
     ] = ()

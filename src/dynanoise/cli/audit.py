@@ -45,9 +45,7 @@ def audit(
     try:
         written = out is None or write_results(results, out, report.evidence)
     finally:
-        terminal.print_results(results, as_json)
-        for note in report.notes:  # beside JSON on standard error
-            typer.echo(f"{'' if as_json else '• '}{note}", err=as_json)
+        terminal.print_results(results, as_json, notes=report.notes)
     if not written:
         raise typer.Exit(ExitCode.WRONG_USE)
     if report.failed:

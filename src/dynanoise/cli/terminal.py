@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -71,14 +71,30 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
-def print_results(results: list[Result], as_json: bool, markdown: bool = False) -> None:
-    """Print results as tables with their sentences, as JSON or as Markdown."""
+def print_text(text: str) -> None:
+    """Print sentences, broken between words where the terminal ends."""
+    console().print(text, highlight=False, markup=False)
+
+
+def print_results(
+    results: list[Result], as_json: bool, markdown: bool = False, notes: Sequence[str] = ()
+) -> None:
+    """Print results as tables with their sentences, as JSON or as Markdown.
+
+    Args:
+        results: those of one run.
+        as_json: print JSON, and notes on standard error.
+        markdown: print Markdown.
+        notes: further sentences.
+    """
     from dynanoise.report.io.results import to_json
     from dynanoise.report.pages import build_page
     from dynanoise.report.render.console import console_table
 
     if as_json:
         typer.echo(to_json(results), nl=False)
+        for note in notes:
+            typer.echo(note, err=True)
         return
     page = build_page(results)
     if markdown:
@@ -94,7 +110,7 @@ def print_results(results: list[Result], as_json: bool, markdown: bool = False) 
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)
     bullets = Table.grid(padding=(0, 1, 0, 0))
-    for sentence in page.sentences:
+    for sentence in (*page.sentences, *notes):
         bullets.add_row("•", sentence)
     stdout.print(bullets, highlight=False, markup=False)
 

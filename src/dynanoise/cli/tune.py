@@ -72,7 +72,7 @@ def tune(
     chosen = tuned.finalists[tuned.chosen]
     _configure(chosen, provenance.dataset, digest, reference, out)
     if weights is None and chosen.cell_width is not None:
-        typer.echo(
+        terminal.print_text(
             "Its `weights` are the SHA-256 of these outputs. Put that of the model's file there "
             "(sha256sum FILE), or pass --weights FILE: another version of the model must not share "
             "its noise."
@@ -132,13 +132,13 @@ def _print(tuned: Tuned) -> None:
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
     limits += [f"NLL at most {tuned.limits.nll:.3f}"] if tuned.limits.nll is not None else []
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []
-    typer.echo(
+    terminal.print_text(
         f"{len(tuned.tried)} settings tried in {tuned.seconds:.0f} s, {kept} within the limits "
         f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
     )
     stdout = terminal.console()
     stdout.print(console_table(settings_table(make_rows(tuned), tuned.chosen), stdout.width))
-    typer.echo(
+    terminal.print_text(
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
         "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
     )

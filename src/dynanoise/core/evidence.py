@@ -67,7 +67,7 @@ class Reliability:
 
 @dataclass(frozen=True, eq=False)
 class Risk:
-    """Success of the strongest attack on each record, over the models.
+    """Success of the attacker's choice on each record, over the models.
 
     A record's success is the mean of two shares: the models trained on it for which the attack
     calls it a member, and the others for which it calls it a non-member; 0.5 is guessing.

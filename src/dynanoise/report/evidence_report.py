@@ -118,12 +118,15 @@ class _Run:
     def __init__(self, evidence: Evidence, summaries: Mapping[str, Summary]) -> None:
         self.evidence, self.results, self.summaries = evidence, evidence.results, summaries
         self.pools = honest(summaries)
+        kept = {sample.protocol for sample in evidence.attacks}
+        main = self.pools or summaries
+        self.sampled = {name: summary for name, summary in main.items() if name in kept}
         self.methods = method_names(summaries.values())
         self.baseline = self.methods[0]
 
     def largest_budget(self) -> tuple[str, Summary]:
-        """The honest protocol with the largest query budget."""
-        return list(self.pools.items())[-1]
+        """The protocol with samples and the largest query budget, an honest one if there is one."""
+        return list(self.sampled.items())[-1]
 
     def sample(self, protocol: str, method: str, attack: str) -> AttackSample | None:
         """Curves and histograms of an attack; None where they were not kept."""
@@ -167,7 +170,7 @@ def _list(heading: str, sentences: Sequence[str]) -> list[Block]:
 def _protocols(run: _Run) -> Iterator[Section]:
     # Accuracy stands in the next table, of one protocol and with its interval.
     comparison = comparison_table(run.summaries, accuracy=False)
-    comparison = replace(comparison, caption="Strongest attack's balanced accuracy, and MIDPUT")
+    comparison = replace(comparison, caption="Balanced accuracy of attacks, and MIDPUT")
     blocks = (comparison, Text(MIDPUT_NOTE, "faint"), _utility_table(run))
     yield Section("protocols", "The protocols side by side", blocks, brief=True)
 
@@ -199,18 +202,16 @@ def _success(run: _Run) -> Iterator[Section]:
     charts = [protocol_chart(run.summaries, run.methods)]
     if len(run.pools) > 1:
         charts.append(budget_chart(run.pools, run.methods))
-    kept = {sample.protocol for sample in run.evidence.attacks}
-    for name, summary in run.pools.items():
-        if name in kept:
-            about = budget(summary.threat)
-            charts.append(methods_roc_chart(run.evidence, name, run.methods, about))
-    missing = [] if kept else [Text(NO_SCORES, "note")]
-    note = [Text(ROC_NOTE, "faint")] if kept else []
+    for name, summary in run.sampled.items():
+        about = budget(summary.threat)
+        charts.append(methods_roc_chart(run.evidence, name, run.methods, about))
+    missing = [] if run.sampled else [Text(NO_SCORES, "note")]
+    note = [Text(ROC_NOTE, "faint")] if run.sampled else []
     yield Section("charts", "Attack success", (*missing, Figures(tuple(charts)), *note))
 
 
 def _by_method(run: _Run) -> Iterator[Section]:
-    if run.evidence.rows is None:
+    if not run.sampled:
         return
     protocol, summary = run.largest_budget()
     names = [name for name in summary.attacks if name != STRONGEST]
@@ -221,8 +222,8 @@ def _by_method(run: _Run) -> Iterator[Section]:
     blocks: list[Block] = [
         Text(
             f"ROC curves are those of an attacker with {budget(summary.threat)}. Histograms show "
-            f"scores of {title_of(attack)}, undefended and behind the defense; the outermost bins "
-            f"hold the scores beyond them. {RELIABILITY if calibrated else NO_RELIABILITY}",
+            f"scores of {title_of(attack)}; the outermost bins hold the scores beyond them. "
+            f"{RELIABILITY if calibrated else NO_RELIABILITY}",
             "faint",
         )
     ]
@@ -232,9 +233,9 @@ def _by_method(run: _Run) -> Iterator[Section]:
         if not samples or before is None:
             blocks.append(Text("Not run on a pool of models, so there are no curves."))
             continue
-        panels = {"undefended": before}
+        panels = {"undefended" if run.baseline == "none" else run.baseline: before}
         if method != run.baseline:
-            for name, pool in run.pools.items():
+            for name, pool in run.sampled.items():
                 sample = run.sample(name, method, attack)
                 panels |= {} if sample is None else {f"{method}, {budget(pool.threat)}": sample}
         charts = [attacks_roc_chart(samples, method), score_chart(panels, method)]
@@ -244,7 +245,7 @@ def _by_method(run: _Run) -> Iterator[Section]:
 
 
 def _risks(run: _Run) -> Iterator[Section]:
-    if run.evidence.rows is None:
+    if not run.sampled:
         return
     protocol, summary = run.largest_budget()
     risks = [risk for risk in run.evidence.risks if risk.protocol == protocol]
@@ -290,7 +291,7 @@ def _attacks(run: _Run) -> Iterator[Section]:
         ]
         caption = f"{name}: {budget(summary.threat)}, 95% intervals"
         details.append(Details(make_table(caption, ["Method, attack", *_ATTACK.values()], rows)))
-    yield Section("attacks", "Every attack", tuple(details))
+    yield Section("numbers", "Every attack", tuple(details))
 
 
 def _audit_attacks(run: _Run) -> Iterator[Section]:

@@ -21,9 +21,6 @@ from dynanoise.report.tables import (
 
 PAPER = "paper"
 
-_PROTOCOLS = 3
-"""Largest number of protocols side by side on a terminal; more would not fit."""
-
 
 @dataclass(frozen=True)
 class Page:
@@ -95,11 +92,9 @@ def _attacks(results: Sequence[Result]) -> Page:
         sentences += paper_table.findings(paper)
         brackets = paper_table.BRACKETS if beside.rows else ""
     if set(summaries) != {PAPER}:
-        names = list(summaries)
-        for start in range(0, len(names), _PROTOCOLS):
-            part = {name: summaries[name] for name in names[start : start + _PROTOCOLS]}
-            tables.append(comparison.comparison_table(part))
-        written.append(comparison.comparison_table(summaries))
+        table = comparison.comparison_table(summaries)
+        tables.append(table)
+        written.append(table)
         sentences += comparison.comparison_notes(summaries)
     if canary_table.planted(summaries):
         table = canary_table.canary_table(summaries)

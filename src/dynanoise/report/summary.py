@@ -11,6 +11,7 @@ from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.metrics import intervals
+from dynanoise.report import numbers
 
 CELL_ATTACKS = "cell_mates"
 """Prefix of the names of attacks that only keyed noise allows."""
@@ -107,17 +108,36 @@ class Summary:
         before = self.spread(self.methods[0], attack, metric).values
         return Spread(tuple(a - b for a, b in zip(after, before, strict=True)))
 
-    def strongest(self, method: str) -> tuple[str, Metric]:
-        """Title and success of the strongest attack on a method.
+    @property
+    def deciding(self) -> str:
+        """The attack that a protocol's success is that of, in words.
 
-        It is the attacker's own choice where the protocol has one, else the best in hindsight.
+        An attacker with models of its own chooses an attack on them; otherwise it is the best.
         """
-        if STRONGEST in self.attacks:
-            result = self.select(method, STRONGEST)[0]
-            counts = chosen_attacks(result)
-            most = max(counts, key=lambda name: counts[name])
-            return title_of(most), self.spread(method, STRONGEST, "asr").interval
-        spreads = {name: self.spread(method, name, "asr") for name in self.attacks}
+        return "attacker's choice" if STRONGEST in self.attacks else "best attack"
+
+    def success(self, method: str) -> tuple[str, Metric]:
+        """Title and balanced accuracy of the deciding attack on a method."""
+        if STRONGEST not in self.attacks:
+            return self._best(method)
+        counts = chosen_attacks(self.select(method, STRONGEST)[0])
+        most = max(counts, key=lambda name: counts[name])
+        return title_of(most), self.spread(method, STRONGEST, "asr").interval
+
+    def better(self, method: str) -> tuple[str, Metric] | None:
+        """The best single attack, if it has more success than the attacker's choice; else None.
+
+        The attacker cannot know which attack that is: it is the best on the target itself.
+        """
+        best = self._best(method)
+        higher = numbers.rate(best[1].value) > numbers.rate(self.success(method)[1].value)
+        return best if higher else None
+
+    def _best(self, method: str) -> tuple[str, Metric]:
+        names = [name for name in (*self.attacks, *self.special) if name != STRONGEST]
+        spreads = {
+            name: self.spread(method, name, "asr") for name in names if self.has(method, name)
+        }
         most = max(spreads, key=lambda name: spreads[name].mean)
         return title_of(most), spreads[most].interval
 
@@ -135,9 +155,9 @@ def attack_title(attack: str) -> str:
     """The heading of an attack in tables.
 
     >>> attack_title("lira_by_class"), attack_title(STRONGEST)
-    ('LiRA by class', 'Strongest')
+    ('LiRA by class', "Attacker's choice")
     """
-    return "Strongest" if attack == STRONGEST else title_of(attack)
+    return "Attacker's choice" if attack == STRONGEST else title_of(attack)
 
 
 def summarise(results: Sequence[Result]) -> Summary:

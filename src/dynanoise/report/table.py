@@ -61,11 +61,13 @@ class Column:
         heading: on one line.
         align: side on which heading and cells stand.
         short: a heading for narrow terminals; empty to use `heading`.
+        group: columns of one group stand in one table where a terminal needs several.
     """
 
     heading: str
     align: Literal["left", "right"] = "right"
     short: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Table:
         columns: one for each cell of a row.
         rows: cells, as many in each as there are columns.
         group_ends: rows after which a line is drawn, counted from 0.
-        narrow: tables with the same content for terminals that this one is too wide for.
+        names: number of first columns that name a row, repeated where a table is divided.
 
     Raises:
         InputError: if a row has more or fewer cells than there are columns.
@@ -87,7 +89,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     group_ends: frozenset[int] = field(default_factory=frozenset)
-    narrow: tuple[Table, ...] = ()
+    names: int = 1
 
     def __post_init__(self) -> None:
         for index, row in enumerate(self.rows):
@@ -98,25 +100,17 @@ class Table:
                     "Give every column a cell.",
                 )
 
-    def transposed(self) -> Table:
-        """The same table with rows and columns exchanged.
+    def select(self, places: Sequence[int]) -> Table:
+        """The names of the rows and some other columns.
 
-        >>> turned = make_table("", ["Method", "AUC"], [["none", "0.6"]]).transposed()
-        >>> [column.heading for column in turned.columns], turned.rows[0][0].text
-        (['Method', 'none'], 'AUC')
+        >>> table = make_table("", ["Method", "ASR", "AUC"], [["none", "0.6", "0.7"]])
+        >>> [cell.text for cell in table.select([2]).rows[0]]
+        ['none', '0.7']
         """
-        first, *others = self.columns
-        columns = (first, *(Column(row[0].text) for row in self.rows))
-        rows = tuple(
-            (Cell(column.heading), *(row[index] for row in self.rows))
-            for index, column in enumerate(others, start=1)
-        )
-        return Table(self.caption, columns, rows)
-
-    def without_intervals(self) -> Table:
-        """The same table with the numbers alone."""
-        rows = tuple(tuple(replace(cell, interval="") for cell in row) for row in self.rows)
-        return replace(self, rows=rows)
+        kept = [*range(self.names), *places]
+        columns = tuple(self.columns[place] for place in kept)
+        rows = tuple(tuple(row[place] for place in kept) for row in self.rows)
+        return replace(self, columns=columns, rows=rows)
 
 
 Row = list[str | Cell]
@@ -127,6 +121,7 @@ def make_table(
     caption: str,
     headings: Sequence[str | Column],
     rows: Iterable[Sequence[str | Cell]],
+    names: int = 1,
 ) -> Table:
     """Build a table from texts, columns and cells.
 
@@ -134,6 +129,7 @@ def make_table(
         caption: description of the content.
         headings: a column, or its heading: the first is then aligned left, the others right.
         rows: a text for a plain cell.
+        names: number of first columns that name a row.
 
     Raises:
         InputError: if a row has more or fewer cells than there are headings.
@@ -143,4 +139,4 @@ def make_table(
         for index, heading in enumerate(headings)
     )
     cells = (tuple(Cell(cell) if isinstance(cell, str) else cell for cell in row) for row in rows)
-    return Table(caption, columns, tuple(cells))
+    return Table(caption, columns, tuple(cells), names=names)

@@ -114,7 +114,7 @@ def _protocol(name: str, summary: Summary) -> dict[str, Any]:
     attacks = (*summary.attacks, *summary.special)
     rows = {}
     for method in summary.methods:
-        title, success = summary.strongest(method)
+        title, success = summary.success(method)
         rows[method] = [
             [title, _cell(success)],
             [_cell(summary.metric(method, None, metric)) for metric in UTILITY],

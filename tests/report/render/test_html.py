@@ -8,15 +8,20 @@ from html.parser import HTMLParser
 from importlib import resources
 
 import pytest
+from markupsafe import Markup
 
 from dynanoise.core.evidence import Evidence
-from dynanoise.report.charts.style import FAINT, INK
+from dynanoise.evaluation.protocols import NAMES, parse_protocol
+from dynanoise.report.charts.style import FAINT, INK, threat_line
 from dynanoise.report.document import Chart, Document, Section, Text
 from dynanoise.report.evidence_report import build_report
-from dynanoise.report.render.html import inline_svg, render_html
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.html import Inline, inline_svg, render_html
 from dynanoise.report.render.markdown import render_markdown
+from dynanoise.report.summary import summarise
 from dynanoise.report.table import make_table
-from tests.factories.evidence import evidence, paper_records
+from dynanoise.report.wording import threats
+from tests.factories.evidence import evidence, paper_records, served_evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
@@ -82,9 +87,9 @@ def test_every_part_is_there(both: str) -> None:
         "How it was made",
     ]
     captions = page.said("figcaption")
-    for chart in ("Strongest attack by", "query budget", "none: ROC by attack", "noise: scores of"):
+    for chart in ("Attack success by", "query budget", "none: ROC by attack", "noise: scores of"):
         assert chart in captions
-    assert "ROC of the strongest attack, 16 queries a record" in captions
+    assert "ROC of the attacker's choice, 16 queries a record" in captions
     assert "noise: reliability" in captions and "Success by record" in captions
     assert "record 4711, class 1: 0.96" in page.said("td")
     assert "dynanoise bench digits --seeds 3" in page.said("td")
@@ -156,6 +161,58 @@ def test_pools_alone_and_one_budget() -> None:
     page = Page(report_html(evidence(queries=(1,), paper=False)))
     assert "query budget" not in page.said("figcaption")
     assert "paper" not in page.said("th")
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Charts without pictures, which take most of the time."""
+    empty = Inline("c", "0 0 1 1", 1, Markup(""))
+    monkeypatch.setattr("dynanoise.report.render.html.inline_svg", lambda chart, key: empty)
+
+
+PROTOCOLS = [name.replace("Q", "4") for name in NAMES]
+
+
+def under(name: str) -> Evidence:
+    """Evidence under one protocol alone, with samples where its design is a pool."""
+    protocol = parse_protocol(name)
+    assert protocol is not None
+    made = evidence(queries=(1,), paper=False)
+    results = tuple(replace(r, protocol=name, threat=protocol.threat) for r in made.results)
+    if protocol.design != "pool":
+        return Evidence(results)
+    attacks = tuple(replace(sample, protocol=name) for sample in made.attacks)
+    risks = tuple(replace(risk, protocol=name) for risk in made.risks)
+    return replace(made, results=results, attacks=attacks, risks=risks)
+
+
+@pytest.mark.parametrize("name", PROTOCOLS)
+@pytest.mark.usefixtures("undrawn")
+def test_a_report_of_any_protocol_alone_describes_its_attacker(name: str) -> None:
+    made = under(name)
+    threat, page = made.results[0].threat, Page(report_html(made))
+    sentences = " ".join(build_page(made.results).sentences)
+    for text in (page.said(), report_md(made), sentences, threat_line(summarise(made.results))):
+        assert ("not know of" in text) == (not threat.knows_defense)
+    for text in (page.said(), report_md(made), sentences):
+        assert ("secret key" in text) == threat.key_known
+    assert threats.shadow_models(threat) in page.said() and threats.budget(threat) in page.said()
+    assert ("No scores were kept" in page.said()) == (made.rows is None)
+    curves = f"ROC of the attacker's choice, {threats.budget(threat)}" in page.said("figcaption")
+    risks = "Records most at risk" in page.said("h2")
+    assert curves == risks == (made.rows is not None)
+
+
+@pytest.mark.parametrize("configured", [True, False])
+@pytest.mark.usefixtures("undrawn")
+def test_an_audit_of_a_server_has_a_report_with_and_without_its_configuration(
+    configured: bool,
+) -> None:
+    page = Page(report_html(served_evidence(configured=configured)))
+    assert ("does not know the server's defense" in page.said()) == (not configured)
+    assert ("knows the defense and its parameters" in page.said()) == configured
+    assert "ROC of the attacker's choice, 1 query a record" in page.said("figcaption")
+    assert "undefended" not in page.said("h4", "summary", "th", "title")
 
 
 def test_who_was_not_run_is_said() -> None:

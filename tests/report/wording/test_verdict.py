@@ -81,7 +81,7 @@ def test_near_duplicates_that_were_asked_are_not_said_to_be_untested() -> None:
 def test_what_leaks_is_said_with_its_numbers() -> None:
     leak = judged(pool_records(1)).leaks[0]
     assert leak == (
-        "Undefended, outputs reveal which records were in the training data: the strongest attack "
+        "Undefended, outputs reveal which records were in the training data: the attacker's choice "
         "(LiRA) tells members from non-members with balanced accuracy 0.620 [0.610, 0.630], where "
         "0.5 is guessing; AUC 0.680 [0.670, 0.690], 0.100 [0.090, 0.110] of members at 1% FPR "
         "(threat model 'adaptive', 1 query a record; 95% intervals)."

@@ -103,9 +103,9 @@ def _padded(span: tuple[float, float], shortest: float, margin: float) -> tuple[
 
 
 def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Chart:
-    """Chart the strongest attack's success on every method, by protocol."""
+    """Chart the deciding attack's success on every method, by protocol."""
     rows = [
-        (method, protocol, *summary.strongest(method))
+        (method, protocol, *summary.success(method))
         for method in methods
         for protocol, summary in summaries.items()
         if method in summary.methods
@@ -128,11 +128,12 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
         strip_axes(axes)
         finish_chart(figure, axes)
 
-    title = "Strongest attack by method"
+    title = "Attack success by method"
     return Chart(
         title,
-        f"Dots with 95% intervals: balanced accuracy of the strongest attack on {len(methods)} "
-        f"methods under the protocols {', '.join(names)}; lower is better, 0.5 is guessing.",
+        f"Dots with 95% intervals: balanced accuracy of the attacker's choice (or the best "
+        f"attack) on {len(methods)} methods under the protocols {', '.join(names)}; lower is "
+        "better, 0.5 is guessing.",
         lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
         make_table(
             title,
@@ -153,7 +154,7 @@ def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Ch
     budgets = [summary.threat.repeats for summary in selected]
     lines = {
         method: [
-            (summary.threat.repeats, summary.strongest(method)[1])
+            (summary.threat.repeats, summary.success(method)[1])
             for summary in selected
             if method in summary.methods
         ]
@@ -191,7 +192,7 @@ def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Ch
         rows.append([method, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
     return Chart(
         title,
-        "Lines with 95% intervals: balanced accuracy of the strongest attack at "
+        "Lines with 95% intervals: balanced accuracy of the attacker's choice at "
         f"{', '.join(map(str, budgets))} queries a record, for {', '.join(lines)}.",
         lambda: svg(draw, WIDE),
         make_table(title, ["method", *(budget(summary.threat) for summary in selected)], rows),

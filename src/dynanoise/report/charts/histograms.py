@@ -140,7 +140,7 @@ def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
     title = f"Success by record, {about}"
     return Chart(
         title,
-        "Histograms of records by how often the strongest attack is right about them over the "
+        "Histograms of records by how often the attacker's choice is right about them over the "
         f"models, for {', '.join(risk.method for risk in risks)}; dashed: the histogram if it were "
         "as good at every record.",
         lambda: svg(draw, (WIDE[0], 1.1 + 1.5 * len(risks))),

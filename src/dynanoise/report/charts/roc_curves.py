@@ -33,7 +33,7 @@ ROC_NOTE = (
 def methods_roc_chart(
     evidence: Evidence, protocol: str, methods: Sequence[str], about: str
 ) -> Chart:
-    """Chart the log-log ROC of the strongest attack on every method.
+    """Chart the log-log ROC of the attacker's choice on every method.
 
     Args:
         evidence: with samples of the protocol.
@@ -48,7 +48,7 @@ def methods_roc_chart(
         if (sample.protocol, sample.attack) == (protocol, STRONGEST)
     }
     lines = {name: (samples[name], looks[name][0]) for name in methods if name in samples}
-    return _chart(lines, f"ROC of the strongest attack, {about}", WIDE)
+    return _chart(lines, f"ROC of the attacker's choice, {about}", WIDE)
 
 
 def attacks_roc_chart(samples: Sequence[AttackSample], about: str) -> Chart:

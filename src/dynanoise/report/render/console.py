@@ -4,51 +4,52 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 import rich.table
 from rich import box
-from rich.cells import cell_len
-from rich.console import Console, Group
+from rich.cells import cell_len, chop_cells
+from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from dynanoise.report.numbers import compact
-from dynanoise.report.table import Cell, Column, Table
+from dynanoise.report.table import Cell, Table
 
-_LONG = 12
-"""Columns of a word that is not broken, and of the first column where names are."""
+_LONG = 13
+"""Columns that words get where there is little room; none of the package's words is longer."""
 
 
 def console_table(table: Table, width: int) -> Group:
     """Lay a table out for a terminal.
 
     Intervals stand beside their numbers, or below them where that is too wide. Where that is too
-    wide as well, the narrow tables take the table's place, or intervals are left out; only where
-    nothing fits are words broken.
+    wide as well, the columns are distributed over several tables, one for each group of columns,
+    which all begin with the names of the rows. Names are broken where they must be; a number is
+    never broken, nor left out.
 
     Args:
         table: with numbers written in full; leading zeros of intervals are left out.
         width: columns of the terminal.
 
     Returns:
-        One table, or the narrow ones below each other.
+        The caption, and one table or several below each other.
     """
-    layouts = list(_layouts(table))
-    fitting = (parts for parts in layouts if _width(parts) <= width)
-    parts = next(fitting, None) or min(layouts, key=_width)
-    laid_out = [_rich_table(part, width) for part in parts]
-    return Group(*laid_out)
+    layouts = list(_layouts(table, width))
+    fitting = (parts for parts in layouts if max(map(_width, parts)) <= width)
+    parts = next(fitting, layouts[-1])
+    lines: list[RenderableType] = [Text(table.caption, "italic")] if table.caption else []
+    for part in parts:
+        lines += [*([""] if part is not parts[0] else []), _rich_table(part, width)]
+    return Group(*lines)
 
 
 def _rich_table(table: Table, width: int) -> rich.table.Table:
-    room = width - _width([table])
+    room = width - _width(table)
     laid_out = rich.table.Table(
-        title=Text(table.caption),
         box=box.SIMPLE_HEAD,
         show_edge=False,
         padding=(0, 1, 0, 0) if room >= len(table.columns) else 0,
-        title_justify="left",
     )
     for column in table.columns:
         laid_out.add_column(
@@ -72,15 +73,28 @@ def table_text(table: Table, width: int) -> str:
     return "\n".join(line.rstrip() for line in file.getvalue().splitlines())
 
 
-def _layouts(table: Table) -> Iterator[list[Table]]:
+def _layouts(table: Table, width: int) -> Iterator[list[Table]]:
     """Layouts of the same content, in the order of preference; text alone is left in a cell."""
-    candidates = [[table], *([list(table.narrow)] if table.narrow else [])]
-    for parts in candidates:
+    yield [_inline(table)]
+    yield [_stacked(table)]
+    yield [_stacked(table, _LONG)]
+    for words in (None, _LONG):
+        parts = _parts(table, width, words)
         yield [_inline(part) for part in parts]
-        yield [_stacked(part) for part in parts]
-        yield [_stacked(part, _LONG) for part in parts]
-    for parts in candidates:
-        yield [_stacked(part.without_intervals(), _LONG) for part in parts]
+        yield [_stacked(part, words) for part in parts]
+
+
+def _parts(table: Table, width: int, words: int | None) -> list[Table]:
+    """Tables of as many neighbouring columns as fit beside the names; a group begins a new one."""
+    places: list[list[int]] = []
+    for index in range(table.names, len(table.columns)):
+        joined = [*places[-1], index] if places else []
+        together = joined and len({table.columns[place].group for place in joined}) == 1
+        if together and _width(_stacked(table.select(joined), words)) <= width:
+            places[-1] = joined
+        else:
+            places.append([index])
+    return [table.select(part) for part in places]
 
 
 def _inline(table: Table) -> Table:
@@ -88,24 +102,23 @@ def _inline(table: Table) -> Table:
     return replace(table, rows=rows)
 
 
-def _stacked(table: Table, names: int | None = None) -> Table:
+def _stacked(table: Table, words: int | None = None) -> Table:
     """The lines of each cell below each other, and headings broken to the width of the cells.
 
     Args:
         table: with cells of several lines.
-        names: columns of the first column, where it is broken as well.
+        words: columns to which names, notes and other words are broken; None leaves them whole.
     """
-    rows = []
-    for row in table.rows:
-        texts = ["\n".join(_lines(cell)) for cell in row]
-        texts[0] = texts[0] if names is None else _broken(texts[0], names)
-        rows.append(tuple(map(Cell, texts)))
+    rows = tuple(
+        tuple(Cell("\n".join(_fold(line, words) for line in _lines(cell))) for cell in row)
+        for row in table.rows
+    )
     columns = []
     for index, column in enumerate(table.columns):
-        heading = column.short or column.heading
         widest = max((_line_width(row[index].text) for row in rows), default=0)
-        columns.append(Column(_broken(heading, widest), column.align))
-    return replace(table, columns=tuple(columns), rows=tuple(rows))
+        heading = _broken(column.short or column.heading, widest)
+        columns.append(replace(column, heading=heading))
+    return replace(table, columns=tuple(columns), rows=rows)
 
 
 def _lines(cell: Cell) -> list[str]:
@@ -113,16 +126,24 @@ def _lines(cell: Cell) -> list[str]:
     return [first, *map(compact, others)]
 
 
-def _broken(heading: str, width: int) -> str:
-    r"""Break a heading at spaces, and long words at hyphens and underscores.
+def _fold(line: str, words: int | None) -> str:
+    """A line of words, broken; a line of numbers is left alone."""
+    return _broken(line, words) if words and re.search(r"[^\W\d]", line) else line
 
-    >>> _broken("adaptive_recipe: strongest", 11), _broken("adaptive_16: worst", 9)
-    ('adaptive_\nrecipe:\nstrongest', 'adaptive_16:\nworst')
+
+def _broken(text: str, width: int) -> str:
+    r"""Break a text at spaces, and long words between their parts, or anywhere if they have none.
+
+    >>> _broken("adaptive_recipe: best attack", 11), _broken("adaptive_16: worst", 9)
+    ('adaptive_\nrecipe:\nbest attack', 'adaptive_16:\nworst')
+    >>> _broken("dynanoise(base_variance=1e-05)", 12)
+    'dynanoise(\nbase_\nvariance=\n1e-05)'
     """
+    width = max(width, 1)
     lines = [""]
-    for word in heading.split(" "):
+    for word in text.split(" "):
         long = cell_len(word) > max(width, _LONG)
-        for index, piece in enumerate(re.findall(r"[^_-]+[_-]*|[_-]+", word) if long else [word]):
+        for index, piece in enumerate(_pieces(word) if long else [word]):
             joined = lines[-1] + (" " if index == 0 and lines[-1] else "") + piece
             if cell_len(joined) <= width or not lines[-1]:
                 lines[-1] = joined
@@ -131,18 +152,20 @@ def _broken(heading: str, width: int) -> str:
     return "\n".join(lines)
 
 
+def _pieces(word: str) -> Iterator[str]:
+    """The parts of a long word; the sign of a number is none of its joints."""
+    for part in re.split(r"(?<=[_=(,/])(?=.)|(?<=[^\W\d_]-)(?=[^\W\d_])", word):
+        yield from chop_cells(part, _LONG) if cell_len(part) > _LONG else [part]
+
+
 def _line_width(text: str) -> int:
     return max(map(cell_len, text.split("\n")))
 
 
-def _width(tables: Sequence[Table]) -> int:
-    """Columns that the widest table takes without breaking any line: one between two columns."""
-
-    def width(table: Table) -> int:
-        widths = [
-            max(map(_line_width, (column.heading, *(row[index].text for row in table.rows))))
-            for index, column in enumerate(table.columns)
-        ]
-        return sum(widths) + len(widths) - 1
-
-    return max(map(width, tables))
+def _width(table: Table) -> int:
+    """Columns that a table takes without breaking any line: one between two columns."""
+    widths = [
+        max(map(_line_width, (column.heading, *(row[index].text for row in table.rows))))
+        for index, column in enumerate(table.columns)
+    ]
+    return sum(widths) + len(widths) - 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.result import Result
@@ -26,7 +25,7 @@ def attack_tables(results: Sequence[Result], metric: str) -> list[Table]:
         UnknownNameError: if no attack was measured in this metric.
     """
     names = dict.fromkeys(name for result in results if result.attack for name in result.metrics)
-    # The counts of chosen attacks belong to the strongest alone, and measure no success.
+    # The counts of chosen attacks belong to the attacker's choice alone, and measure no success.
     metrics = [name for name in names if not name.startswith("chosen ")]
     if metric not in metrics:
         raise UnknownNameError(
@@ -45,5 +44,4 @@ def _table(caption: str, summary: Summary, metric: str) -> Table:
         metrics = [summary.metric(method, attack, metric) for attack in attacks]
         cells = [Cell("") if value is None else number_cell(value) for value in metrics]
         rows.append([method, *cells])
-    table = make_table(caption, ["Method", *map(attack_title, attacks)], rows)
-    return replace(table, narrow=(table.transposed(),))
+    return make_table(caption, ["Method", *map(attack_title, attacks)], rows)

@@ -13,8 +13,8 @@ from dynanoise.report.table import Column, Row, Table, make_table, number_cell
 
 AUDIT_CAPTION = (
     "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
-    "members found at a false positive rate. In brackets 95% intervals. The strongest attack is "
-    "the attacker's own choice, made before it scores the target's records."
+    "members found at a false positive rate. In brackets 95% intervals. The attacker's choice is "
+    "made on records of known membership, before it scores the target's."
 )
 
 OUT_OF_SCOPE = (
@@ -61,7 +61,7 @@ def audit_summaries(results: Sequence[Result]) -> dict[str, Summary]:
 
 
 def audit_table(results: Sequence[Result]) -> Table:
-    """Tabulate every attack; the strongest of each kind of outputs and query budget comes last.
+    """Tabulate every attack; the attacker's choice for each kind of outputs and budget comes last.
 
     Args:
         results: those of one audit.
@@ -88,7 +88,7 @@ def audit_table(results: Sequence[Result]) -> Table:
     ]
     caption = f"{results[0].dataset}: {audit_subject(results[0])}"
     last = {index for index, result in enumerate(attacks) if result.attack == STRONGEST}
-    return replace(make_table(caption, headings, rows), group_ends=frozenset(last))
+    return replace(make_table(caption, headings, rows, names=3), group_ends=frozenset(last))
 
 
 def audit_sentences(results: Sequence[Result]) -> list[str]:
@@ -101,7 +101,7 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
 
 
 def audit_verdicts(results: Sequence[Result]) -> list[str]:
-    """Write a sentence on the strongest attack for each kind of outputs and query budget."""
+    """Write a sentence on the attacker's choice for each kind of outputs and query budget."""
     sentences = []
     for result in results:
         if result.attack != STRONGEST:
@@ -113,9 +113,9 @@ def audit_verdicts(results: Sequence[Result]) -> list[str]:
         ]
         finds = f", and finds {' and '.join(tprs)}" if tprs else ""
         sentences.append(
-            f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the strongest attack by "
-            f"the attacker's own choice, has balanced accuracy {with_interval(metrics['asr'])} "
-            f"(0.5 is chance) and AUC {with_interval(metrics['auc'])}{finds}. {_threat(result)}"
+            f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the attacker's choice, "
+            f"has balanced accuracy {with_interval(metrics['asr'])} (0.5 is chance) and AUC "
+            f"{with_interval(metrics['auc'])}{finds}{_better(results, result)}. {_threat(result)}"
         )
     return sentences
 
@@ -165,6 +165,18 @@ def _choice(result: Result) -> str:
     if len(ranked) == 1:
         return title_of(ranked[0][0])
     return ", ".join(f"{title_of(name)} ({count} of {total})" for name, count in ranked)
+
+
+def _better(results: Sequence[Result], choice: Result) -> str:
+    """The best single attack on the same outputs, where it has more success than the choice."""
+    same = (choice.method, choice.protocol)
+    rows = [row for row in _of_attacks(results) if (row.method, row.protocol) == same]
+    best = max(rows, key=lambda row: row.metrics["asr"].value)
+    success = best.metrics["asr"]
+    if rate(success.value) <= rate(choice.metrics["asr"].value):
+        return ""
+    title = attack_title(str(best.attack))
+    return f"; the best single attack, {title}, has balanced accuracy {with_interval(success)}"
 
 
 def _outputs(result: Result) -> str:

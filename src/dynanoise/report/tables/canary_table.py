@@ -9,7 +9,7 @@ from dynanoise.metrics.epsilon import epsilon_of_models
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import Cell, Column, Row, Table, make_table, number_cell
 
-TITLE = "Canaries, strongest attack"
+TITLE = "Canaries, attacker's choice"
 
 _COLUMNS = {
     "auc": "AUC, all records",
@@ -47,7 +47,7 @@ def canary_table(summaries: Mapping[str, Summary]) -> Table:
         Column("Method", "left"),
         *(_COLUMNS[name] for name in names),
     ]
-    return make_table(TITLE, headings, rows)
+    return make_table(TITLE, headings, rows, names=2)
 
 
 def canary_notes(summaries: Mapping[str, Summary]) -> list[str]:
@@ -68,7 +68,7 @@ def canary_notes(summaries: Mapping[str, Summary]) -> list[str]:
 
 
 def _results(summaries: Mapping[str, Summary]) -> list[Result]:
-    """Results of the strongest attack where there were canaries, in the order of the table."""
+    """Results of the attacker's choice where there were canaries, in the order of the table."""
     return [
         result
         for summary in summaries.values()

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from dynanoise.core.result import Metric
-from dynanoise.report.numbers import change
+from dynanoise.report.numbers import change, rate
 from dynanoise.report.summary import Summary, method_names
-from dynanoise.report.table import MISSING, Row, Table, make_table, number_cell
+from dynanoise.report.table import MISSING, Column, Row, Table, make_table, number_cell
 from dynanoise.report.wording import threats
 
 
 def comparison_table(summaries: Mapping[str, Summary], *, accuracy: bool = True) -> Table:
-    """Tabulate each method's strongest attack and MIDPUT under every protocol.
+    """Tabulate the deciding attack's success and MIDPUT of each method under every protocol.
 
     Args:
         summaries: by protocol, of one preset.
         accuracy: False to leave the column of test accuracy out.
 
     Returns:
-        A table with methods in rows. Its narrow layout is a table for each protocol.
+        A table with methods in rows, and a group of columns for each protocol.
     """
     result = next(iter(summaries.values())).results[0]
-    headings = ["Method", *(["Test acc."] if accuracy else [])]
-    for name in summaries:
-        headings += [f"{name}: strongest", "MIDPUT", "worst"]
+    headings: list[str | Column] = ["Method", *(["Test acc."] if accuracy else [])]
+    names = len(headings)
+    for name, summary in summaries.items():
+        titles = (f"{name}: {summary.deciding}", "MIDPUT", "worst")
+        headings += [Column(title, group=name) for title in titles]
     rows: list[Row] = []
     for method in method_names(summaries.values()):
         row: Row = [method]
@@ -35,25 +36,23 @@ def comparison_table(summaries: Mapping[str, Summary], *, accuracy: bool = True)
         for summary in summaries.values():
             row += _cells(summary, method)
         rows.append(row)
-    caption = f"{result.preset}: {result.model}, success of the strongest attack and MIDPUT"
-    table = make_table(caption, headings, rows)
-    if len(summaries) == 1:
-        return table
-    parts = ({name: summary} for name, summary in summaries.items())
-    return replace(table, narrow=tuple(comparison_table(part, accuracy=accuracy) for part in parts))
+    caption = f"{result.preset}: {result.model}, success of attacks and MIDPUT"
+    return make_table(caption, headings, rows, names)
 
 
 def _cells(summary: Summary, method: str) -> Row:
     if method not in summary.methods:
         return ["not run", "", ""]
-    title, success = summary.strongest(method)
-    strongest = number_cell(_varying(success), note=title)
+    title, success = summary.success(method)
+    better = summary.better(method)
+    note = title if better is None else f"{title}; best single {better[0]} {rate(better[1].value)}"
+    deciding = number_cell(_varying(success), note=note)
     if method == summary.methods[0]:
-        return [strongest, MISSING, MISSING]
+        return [deciding, MISSING, MISSING]
     # The mean over attacks decides nothing, so its interval would only take room.
     mean = Metric(summary.spread(method, None, "midput").interval.value)
     worst = summary.spread(method, None, "midput_worst_case").interval
-    return [strongest, number_cell(mean, change), number_cell(_varying(worst), change)]
+    return [deciding, number_cell(mean, change), number_cell(_varying(worst), change)]
 
 
 def _varying(metric: Metric) -> Metric:
@@ -79,9 +78,14 @@ def comparison_notes(summaries: Mapping[str, Summary]) -> list[str]:
         else:
             models = f", has {threats.shadow_models(threat)}" if threat.knows_defense else ""
             sentences.append(
-                f"{name}: the attacker {knows}{models} and {queries}; the strongest of its "
+                f"{name}: the attacker {knows}{models} and {queries}; the best of its "
                 f"{len(summary.attacks)} attacks in hindsight."
             )
+    if any(s.better(method) for s in summaries.values() for method in s.methods):
+        sentences.append(
+            "Best single: an attack with more success on the targets than the attacker's choice; "
+            "the attacker cannot know which it is."
+        )
     without_keys = [summary for summary in summaries.values() if not summary.threat.key_known]
     absent = [
         name

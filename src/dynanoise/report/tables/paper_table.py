@@ -14,7 +14,7 @@ from dynanoise.report.wording import threats
 MIDPUT_NOTE = (
     "MIDPUT is the mean fall in attack success minus the fall in accuracy: above 0 a defense "
     "gains more than it costs. Leak counts distance from 0.5 on either side; worst compares the "
-    "strongest attack before with the strongest after."
+    "attacker's choice before and after, or the best attack where there is no choice."
 )
 
 BRACKETS = "In brackets the published value."
@@ -71,8 +71,7 @@ def paper_table(summary: Summary, beside: Published | None = None) -> Table:
         rows.append([method, *cells])
     result = summary.results[0]
     caption = f"{result.preset}: {result.model}, {result.protocol} protocol"
-    table = make_table(caption, ["Method", *headings], rows)
-    return replace(table, narrow=(table.transposed(),))
+    return make_table(caption, ["Method", *headings], rows)
 
 
 def _cell(spread: Spread, published_value: float | None, write: Write = rate) -> Cell:

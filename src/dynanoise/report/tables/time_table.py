@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import OVERHEAD, Metric, Result
@@ -84,7 +84,7 @@ def time_table(times: Times) -> Table:
     """Tabulate ratios of times with their intervals, milliseconds and memory of every method.
 
     Returns:
-        A table with methods in rows. Its narrow layout gives each batch size a row of its own.
+        A table with methods in rows.
     """
     headings = [
         "Method",
@@ -102,20 +102,6 @@ def time_table(times: Times) -> Table:
         rows.append([name, *ratios, published, *milliseconds, *memory, fitted])
     result = times.results[0]
     caption = f"{result.preset}: {result.model}, time and memory of an output"
-    return replace(make_table(caption, headings, rows), narrow=(_narrow(times, caption),))
-
-
-def _narrow(times: Times, caption: str) -> Table:
-    rows: list[Row] = []
-    for name in times.methods:
-        fitted = _memory(times.metric(name, "fitted_mib"))
-        for index, batch in enumerate(times.batches):
-            time, milliseconds, memory = _cells(times, name, batch)
-            bounds = time.interval.strip("[]").replace(", ", "-") or MISSING
-            first: Row = [name, _published(name), fitted] if index == 0 else ["", "", ""]
-            numbers: Row = [str(batch), replace(time, interval=""), bounds, milliseconds, memory]
-            rows.append([first[0], *numbers, *first[1:]])
-    headings = ["Method", "batch", "time", "95%", "ms", "MiB", "paper", "fitted"]
     return make_table(caption, headings, rows)
 
 

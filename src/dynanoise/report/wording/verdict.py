@@ -17,8 +17,8 @@ from dynanoise.report.wording import threats
 from dynanoise.report.wording.threats import budget, under
 
 NET_GAIN_NOTE = (
-    "Net gain is MIDPUT's worst case: the fall in the strongest attack's balanced accuracy minus "
-    "the fall in test accuracy."
+    "Net gain is MIDPUT's worst case: the fall in balanced accuracy of the attacker's choice, or "
+    "of the best attack where there is no choice, minus the fall in test accuracy."
 )
 
 _TPRS = {"tpr@0.001": "0.1%", "tpr@0.01": "1%"}
@@ -120,8 +120,8 @@ def _scope(summaries: Mapping[str, Summary]) -> str:
 
 def _leak(summary: Summary, baseline: str) -> str:
     """The leak of the undefended model to one attacker."""
-    title, success = summary.strongest(baseline)
-    more = []
+    title, success = summary.success(baseline)
+    more = _better(summary, baseline)
     if STRONGEST in summary.attacks:
         auc = summary.metric(baseline, STRONGEST, "auc")
         more += [] if auc is None else [f"AUC {_text(auc)}"]
@@ -130,13 +130,19 @@ def _leak(summary: Summary, baseline: str) -> str:
             more += [] if tpr is None else [f"{_text(tpr)} of members at {rate} FPR"]
     lead = "Undefended, outputs reveal which records were in the training data"
     if success.low is None:
-        lead = "Undefended, the strongest attack was measured once"
+        lead = "Undefended, attacks were measured once"
     elif success.low <= 0.5:
         lead = "Undefended, no leak was measured"
     return (
-        f"{lead}: the strongest attack ({title}) tells members from non-members with balanced "
+        f"{lead}: the {summary.deciding} ({title}) tells members from non-members with balanced "
         f"accuracy {_text(success)}, where 0.5 is guessing{'; ' if more else ''}{', '.join(more)}"
     )
+
+
+def _better(summary: Summary, method: str) -> list[str]:
+    """The best single attack, where it has more success than the attacker's choice."""
+    better = summary.better(method)
+    return [] if better is None else [f"the best single attack ({better[0]}) {_text(better[1])}"]
 
 
 def _text(metric: Metric, write: numbers.Write = numbers.rate) -> str:
@@ -155,13 +161,13 @@ def _other(summary: Summary, baseline: str) -> str:
     """The success of an attacker who is not an honest one, beside those who are."""
     parts = []
     for name in summary.methods:
-        _, success = summary.strongest(name)
+        _, success = summary.success(name)
         parts.append(f"{_text(success)} {'undefended' if name == baseline else f'with {name}'}")
     attacker = threats.attacker(summary.threat)
-    choice = "of its own choice" if STRONGEST in summary.attacks else "in hindsight"
+    hindsight = "" if STRONGEST in summary.attacks else " in hindsight"
     return (
         f"{attacker[0].upper()}{attacker[1:]} reaches {', '.join(parts)} "
-        f"({under(summary.threat)}, strongest attack {choice}, 95% intervals). "
+        f"({under(summary.threat)}, {summary.deciding}{hindsight}, 95% intervals). "
         f"{threats.caution(summary.threat)}"
     )
 
@@ -185,12 +191,13 @@ def _defense(name: str, summaries: Mapping[str, Summary], baseline: str) -> tupl
         return f"{name} was not run here ({models}): no interval and no verdict on it.", ""
     gains = []
     for summary in run:
-        title, after = summary.strongest(name)
-        _, before = summary.strongest(baseline)
+        title, after = summary.success(name)
+        _, before = summary.success(baseline)
+        better = "".join(f"; {text}" for text in _better(summary, name))
         gains.append(
             (
-                f"the strongest attack ({title}) has {_text(after)} instead of {_text(before)}, "
-                f"a net gain of {_text(_net(summary, name), change)}",
+                f"the {summary.deciding} ({title}) has {_text(after)} instead of {_text(before)}, "
+                f"a net gain of {_text(_net(summary, name), change)}{better}",
                 summary,
             )
         )
@@ -251,7 +258,7 @@ def _best(summaries: Mapping[str, Summary], baseline: str) -> str:
         accuracy, before = (
             summary.spread(name, None, "accuracy").interval for name in (best, baseline)
         )
-        _, after = summary.strongest(best)
+        _, after = summary.success(best)
         remains = after.low is not None and after.low > 0.5
         left = " It reduces the leak; it does not end it." if remains else ""
         return (
