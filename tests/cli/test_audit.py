@@ -123,7 +123,7 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         (["x.npz"], "There is no file x.npz."),
         (
             ["x.npz", "--members", "a.csv"],
-            "--factory, --members, --nonmembers and --label",
+            "--factory, --output, --input, --members, --nonmembers and --label",
         ),
         (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
         (["x.npz", "--queries", "4"], "--queries was given without --defense."),

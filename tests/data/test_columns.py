@@ -59,7 +59,7 @@ def test_every_dialect_is_read_alike(tmp_path: Path, dialect: str) -> None:
     table = read_table(path)
     assert table.columns == ("f0", "f1", "on") and table.labels.tolist() == ["cat", "dog", "cat"]
     np.testing.assert_array_equal(
-        table.inputs, np.array([[0.5, -1e-3, 1], [1.25, 3, 0], [-2.5, 0, 1]], np.float32)
+        table.inputs, np.array([[0.5, -1e-3, 1], [1.25, 3, 0], [-2.5, 0, 1]])
     )
 
 

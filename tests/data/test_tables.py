@@ -99,7 +99,7 @@ def test_breast_cancer_is_standardised() -> None:
         ({"X": X, "y": [0, 1]}, "3 inputs and 2 labels"),
         ({"X": X[:0], "y": []}, "has no records"),
         ({"X": [[0.0, 1], [np.nan, 2]], "y": [0, 1]}, "the input nan in row 1, column 0"),
-        ({"X": [[0.0, 1e300], [1, 2]], "y": [0, 1]}, "the input inf in row 0, column 1"),
+        ({"X": [[0.0, 1e300], [1, 2]], "y": [0, 1]}, "the input 1e\\+300 in row 0, column 1"),
         ({"X": [1.0, 2.0], "y": [0, 1]}, r"X of .* is float64 of the shape \(2,\)"),
         ({"X": [["a"], ["b"]], "y": [0, 1]}, "X holds numbers"),
         ({"X": X, "labels": [0, 1, 1]}, "has the arrays X, labels"),

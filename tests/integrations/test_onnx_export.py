@@ -136,7 +136,7 @@ def test_constants_that_inputs_list_are_dropped_with_them(
 def test_a_tensor_inside_can_be_named(tmp_path: Path) -> None:
     ends = node("Softmax", ["logits"], ["probs"], axis=-1)
     source = linear(tmp_path / "m.onnx", ends, output=tensor("probs", ["batch", 3]))
-    with pytest.raises(DataFileError, match=r"comes from a softmax.*--output logits"):
+    with pytest.raises(DataFileError, match=r"comes from Softmax.*--output logits"):
         defended(source)
     found = onnx_models.run(defended(source, output="logits"), x=ROWS, noise=NORMALS)
     assert "Softmax" not in [one.name for one in onnx.load(source).graph.node]

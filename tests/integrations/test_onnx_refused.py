@@ -127,9 +127,19 @@ MISTAKES: list[tuple[Any, Any, type[Exception], str]] = [
     ([tensor("label", ["b"], KINDS.INT64)], {}, DataFileError, "int64 .b., no floating-point"),
     ([tensor("one", ["b", 1])], {}, DataFileError, "one column.*0, z. for a sigmoid"),
     ([tensor("some", ["b", None])], {}, DataFileError, "number of classes .* not known"),
-    ([tensor("sig", ["b", 3])], {}, DataFileError, "comes from a sigmoid"),
-    ([tensor("logs", ["b", 3])], {"input": "probabilities"}, DataFileError, "log-softmax"),
-    ([tensor("logits", ["b", 3])] * 2, {}, InputError, "2 outputs: logits float32"),
+    ([tensor("sig", ["b", 3])], {}, DataFileError, "independent sigmoids.*comes from Sigmoid"),
+    (
+        [tensor("logs", ["b", 3])],
+        {"input": "probabilities"},
+        DataFileError,
+        "holds logits: it comes from LogSoftmax",
+    ),
+    (
+        [tensor("logits", ["b", 3]), tensor("doubled_logits", ["b", 3])],
+        {},
+        InputError,
+        "2 outputs to choose from: logits float32 .b, 3., doubled_logits .*--output NAME",
+    ),
     ([tensor("logits", ["b", 3])], {"output": "x2"}, InputError, "no output 'x2'.*logits"),
     ([tensor("logits", ["b", 3])], {"class_axis": 2}, InputError, "class_axis is 2, and logits"),
     ([tensor("logits", ["b", 3])], {"class_axis": "1"}, InputError, "class_axis is '1'"),
@@ -148,6 +158,7 @@ def test_mistakes_have_their_sentences(
         node("Sigmoid", ["logits"], ["inner"]),
         node("Identity", ["inner"], ["sig"]),
         node("LogSoftmax", ["logits"], ["logs"]),
+        node("Add", ["logits", "logits"], ["doubled_logits"]),
     ]
     held = [constant("axes", np.array([1])), constant("which", np.array([True, True, False]))]
     source = linear(tmp_path / "m.onnx", *nodes, output=outputs, constants=held)
@@ -156,18 +167,15 @@ def test_mistakes_have_their_sentences(
     assert not (tmp_path / "d.onnx").exists()
 
 
-def test_sequences_of_maps_are_refused_with_a_remedy(tmp_path: Path) -> None:
-    source = linear(tmp_path / "m.onnx")
+def test_sequences_are_refused_with_a_remedy(tmp_path: Path) -> None:
+    source = linear(tmp_path / "m.onnx", node("SequenceConstruct", ["logits"], ["several"]))
     model = onnx.load(source)
     del model.graph.output[:]
-    mapped = node("ZipMap", ["logits"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
-    model.graph.node.append(mapped)
-    model.opset_import.append(onnx.helper.make_opsetid("ai.onnx.ml", 1))
-    value = onnx.helper.make_tensor_type_proto(KINDS.FLOAT, [])
-    made = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(KINDS.INT64, value))
-    model.graph.output.append(onnx.helper.make_value_info("maps", made))
+    kind = onnx.helper.make_tensor_type_proto(KINDS.FLOAT, None)
+    sequence = onnx.helper.make_sequence_type_proto(kind)
+    model.graph.output.append(onnx.helper.make_value_info("several", sequence))
     onnx.save(model, source)
-    with pytest.raises(DataFileError, match=r"is no tensor.*'zipmap': False"):
+    with pytest.raises(DataFileError, match=r"several of .* is no tensor: \(sequence\)"):
         defended(source)
 
 

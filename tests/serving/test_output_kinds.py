@@ -56,10 +56,11 @@ RANDOM = (("RandomNormalLike", "z", "r"), ("Add", "z", "r", "p"))
 @pytest.mark.parametrize(
     ("steps", "kind", "words"),
     [
-        (SOFTMAX, "logits", "from a softmax"),
+        (SOFTMAX, "logits", "declared as logits and holds probabilities: it comes from Softmax"),
         (BY_HAND, "logits", "input: probabilities"),
-        (SIGMOID, "probabilities", "from a sigmoid"),
-        (SIGMOID_BY_HAND, "probabilities", "several labels"),
+        (SIGMOID, "probabilities", "independent sigmoids"),
+        (SIGMOID_BY_HAND, "probabilities", "Several labels"),
+        (SIGMOID_BY_HAND, "logits", "independent sigmoids"),
         ((), "probabilities", "input: logits"),
         (RANDOM, "logits", "RandomNormalLike"),
     ],
@@ -74,7 +75,7 @@ def test_a_model_of_another_kind_is_not_served(
 
 @pytest.mark.parametrize(
     ("steps", "kind"),
-    [((), "logits"), (SIGMOID_BY_HAND, "logits"), (SOFTMAX, "probabilities")],
+    [((), "logits"), (SOFTMAX, "probabilities"), (BY_HAND, "probabilities")],
 )
 def test_a_model_of_the_declared_kind_is_served(
     steps: tuple[tuple[str, ...], ...], kind: str, tmp_path: Path

@@ -14,11 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.arrays.predictions import log_outputs
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.numerics import Bools
 from dynanoise.data.tables import Table, read_table
+from dynanoise.defenses import response
+from dynanoise.integrations.onnx_graph import first_line
+from dynanoise.integrations.onnx_inputs import run_in_parts
+from dynanoise.integrations.onnx_model import Classifier, open_classifier, read_graph
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,7 +37,7 @@ class Records:
     """Records of both tables, members first.
 
     Attributes:
-        inputs: float32 [N, ...]; NaN where a number is missing.
+        inputs: numbers [N, ...]; NaN where one is missing.
         labels: [N], numbers or texts.
         member: bool [N].
         tables: the tables of members and of non-members.
@@ -49,16 +54,32 @@ class Records:
         table = self.tables[0]
         return f"The column {table.label!r}" if table.columns else "labels"
 
-    def place(self, record: int) -> str:
-        """Describe the place of a record: its row and file."""
+    def place(self, index: tuple[int, ...]) -> str:
+        """Describe the place of a record or an input: its row, column and file."""
         inside, outside = self.tables
-        count = len(inside.labels)
-        table = inside if record < count else outside
-        return f"row {record if record < count else record - count} of {table.path.name}"
+        record, count = index[0], len(inside.labels)
+        table, row = (inside, record) if record < count else (outside, record - count)
+        return f"{table.place((row, *index[1:]))} of {table.path.name}"
+
+    def convert(self, dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """Inputs in the type that the model takes.
+
+        Raises:
+            InputError: naming the row, column and file of a value that it cannot hold.
+        """
+        return convert_inputs(self.inputs, dtype, "Inputs", self.place)
 
 
 def query_model(
-    model: Path, factory: str | None, members: Path, nonmembers: Path, label: str | None = None
+    model: Path,
+    factory: str | None,
+    members: Path,
+    nonmembers: Path,
+    label: str | None = None,
+    *,
+    output: str | None = None,
+    class_axis: int = -1,
+    input: str | None = None,  # noqa: A002
 ) -> AuditInputs:
     """Query a model in a file with both tables.
 
@@ -69,6 +90,10 @@ def query_model(
             takes them.
         nonmembers: the same of records that it was not trained on.
         label: name of the column of labels, see `data.tables.read_table`.
+        output: name of the output of an ONNX model, see `onnx_model.read_graph`.
+        class_axis: axis of its classes.
+        input: kind of that output, "logits" or "probabilities"; None to tell by operators and
+            values.
 
     Returns:
         The outputs on both, members first.
@@ -78,26 +103,33 @@ def query_model(
         InputError: if the factory is missing or superfluous, or the outputs do not fit the labels.
         MissingExtraError: if a package that reads the tables or runs the model is not installed.
     """
-    kind = model.suffix.lower()
-    if kind not in {".onnx", ".safetensors"}:
+    suffix = model.suffix.lower()
+    if suffix not in {".onnx", ".safetensors"}:
         raise DataFileError(
             f"{model} ends in {model.suffix or 'nothing'}.", "Use .onnx or .safetensors."
         )
-    if (kind == ".safetensors") != (factory is not None):
+    if (suffix == ".safetensors") != (factory is not None):
         raise InputError(
             f"The model {model.name} comes {'without' if factory is None else 'with'} a factory.",
             "Weights in safetensors need one, --factory package.module:function; ONNX needs none.",
         )
-    records = read_records(members, nonmembers, label)
-    inputs = records.inputs
     notes: tuple[str, ...] = ()
+    kind = None if input is None else response.check_kind(input)
     if factory is None:
-        outputs = query_onnx(model, inputs)
+        classifier = open_onnx(model, output, class_axis, kind)
+        records = read_records(members, nonmembers, label)
+        outputs = query_onnx(classifier, records)
+        kind = classifier.graph.kind
     else:
-        outputs, notes = query_torch(model, factory, inputs)
-    _check_answered(model, records, outputs)
-    logits = log_outputs(outputs, f"The outputs of {model.name}", probabilities=None)
-    names = class_names(model, logits.shape[2]) if factory is None else ()
+        records = read_records(members, nonmembers, label)
+        outputs, notes = query_torch(model, factory, records.convert(np.float32))
+    _check_finite(model, records, outputs)
+    logits = log_outputs(
+        outputs,
+        f"The outputs of {model.name}",
+        probabilities=None if kind is None else kind == "probabilities",
+    )
+    names = classifier.graph.class_names(logits.shape[2]) if factory is None else ()
     return check_inputs(
         model.stem,
         logits=logits,
@@ -109,7 +141,7 @@ def query_model(
     )
 
 
-def _check_answered(model: Path, records: Records, outputs: Any) -> None:
+def _check_finite(model: Path, records: Records, outputs: Any) -> None:
     """Refuse outputs that are not finite where an input is missing, which is the reason."""
     rows, missing = np.asarray(outputs), np.isnan(records.inputs)
     if rows.dtype.kind != "f" or rows.shape[:1] != missing.shape[:1] or not missing.any():
@@ -119,7 +151,7 @@ def _check_answered(model: Path, records: Records, outputs: Any) -> None:
     if lost.any():
         record = int(np.argmax(lost))
         raise InputError(
-            f"{model.name} gives {rows[record].min()} for {records.place(record)}, which has a "
+            f"{model.name} gives {rows[record].min()} for {records.place((record,))}, which has a "
             "missing input.",
             "Fill in missing values as for its training: this model does not take them.",
         )
@@ -138,7 +170,7 @@ def read_records(members: Path, nonmembers: Path, label: str | None = None) -> R
 
     Raises:
         DataFileError: if a file cannot be read, or the tables do not go together.
-        InputError: if inputs are not float32, or are infinite.
+        InputError: if inputs are infinite.
         MissingExtraError: if a package that reads the tables is not installed.
     """
     inside, outside = read_table(members, label), read_table(nonmembers, label)
@@ -151,11 +183,6 @@ def read_records(members: Path, nonmembers: Path, label: str | None = None) -> R
             "Give the model's class numbers, from 0, as labels.",
         )
     inputs = np.concatenate([inside.inputs, outside.inputs])
-    if inputs.dtype != np.float32:
-        raise InputError(
-            f"Inputs have dtype {inputs.dtype}.",
-            "Give them as the model takes them, for images float32 after its preprocessing.",
-        )
     labels = np.concatenate([inside.labels, outside.labels])
     return Records(inputs, labels, np.arange(len(inputs)) < len(inside.labels), (inside, outside))
 
@@ -193,107 +220,77 @@ def _class_names(table: Table) -> str:
     return ", ".join(np.unique(table.labels)[:12].tolist()) if texts else "numbers"
 
 
-def query_onnx(path: Path, inputs: npt.NDArray[np.float32], threads: int = 1) -> Any:
-    """Query an ONNX model with every input, on the processor.
+def open_onnx(
+    path: Path, output: str | None, class_axis: int, kind: str | None, threads: int = 1
+) -> Classifier:
+    """Open an ONNX model of one input of numbers, on the processor.
 
     Args:
-        path: file of a model with one input [batch, ...] of float32.
-        inputs: float32 [N, ...], as the model takes them.
+        path: its file.
+        output: name of its output, see `onnx_model.read_graph`.
+        class_axis: axis of the classes.
+        kind: "logits" or "probabilities"; None to tell by operators and values.
         threads: threads of the processor.
 
-    Returns:
-        The first output that is a floating-point array with two axes, [N, K], K >= 2.
-
     Raises:
-        DataFileError: if the file is not an ONNX model, or the model does not take these inputs or
-            has no such output.
-        MissingExtraError: if onnxruntime is not installed.
+        DataFileError: if it is not such a model, see `onnx_model.open_classifier`.
+        InputError: if the output is missing or has to be chosen.
+        MissingExtraError: if onnx or onnxruntime is not installed.
     """
-    runtime = require("onnxruntime", "Querying an ONNX model")
-    if not path.is_file():
-        raise DataFileError(f"There is no file {path}.", "Check the path.")
-    options = runtime.SessionOptions()
+    graph = read_graph(path, output=output, class_axis=class_axis, kind=kind)
+    options = require("onnxruntime", "Querying an ONNX model").SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # its warnings are errors that are raised as well
-    try:
-        session = runtime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
+    options.log_severity_level = 4  # its warnings are errors that are raised as well
+    classifier = open_classifier(graph, options)
+    if len(classifier.inputs) != 1 or classifier.inputs[0].dtype.kind == "O":
+        inputs = ", ".join(each.text for each in classifier.inputs)
+        raise DataFileError(
+            f"{path} takes {inputs}.", "Export a model with one input of numbers, [batch, ...]."
         )
-    except Exception as error:  # its errors have no base class of their own
-        raise DataFileError(
-            f"{path} cannot be read as an ONNX model ({_first_line(error)}).",
-            "Export it again; external data files must lie beside it.",
-        ) from error
-    takes = session.get_inputs()
-    if len(takes) != 1 or takes[0].type != "tensor(float)":
-        kinds = ", ".join(f"{tensor.name}: {tensor.type}" for tensor in takes)
-        raise DataFileError(
-            f"{path} takes {kinds}.", "Export a model with one input of float32, [batch, ...]."
-        )
-    tensors = [output for output in session.get_outputs() if output.type.startswith("tensor(")]
-    names = [output.name for output in tensors]
-    parts: list[list[npt.NDArray[Any]]] = []
-    try:
-        for start in range(0, len(inputs), _batch(takes[0].shape)):
-            rows = inputs[start : start + _batch(takes[0].shape)]
-            parts.append(session.run(names, {takes[0].name: np.ascontiguousarray(rows)}))
-    except Exception as error:
-        raise DataFileError(
-            f"{path} does not answer inputs of shape {inputs.shape[1:]} ({_first_line(error)}).",
-            f"It takes {takes[0].shape}.",
-        ) from error
-    for outputs in zip(*parts, strict=True):
-        if outputs[0].ndim == 2 and outputs[0].dtype.kind == "f" and outputs[0].shape[1] > 1:
-            return np.concatenate(outputs)
-    kinds = ", ".join(
-        f"{output.name}: {output.type} {output.shape}" for output in session.get_outputs()
-    )
-    raise DataFileError(
-        f"{path} has no output [batch, classes] of floating-point numbers, but {kinds}.",
-        "Export logits or probabilities; from scikit-learn with zipmap off.",
-    )
+    return classifier
 
 
-def class_names(path: Path, classes: int) -> tuple[str, ...]:
-    """Read the names of the classes that an exported classifier carries.
+def query_onnx(classifier: Classifier, records: Records) -> Any:
+    """Query an ONNX model with every record.
 
     Args:
-        path: the model's file.
-        classes: K.
+        classifier: the model, with one input.
+        records: the records.
 
     Returns:
-        The classes' labels in the order of its outputs, whole numbers as texts; () if the model
-        carries none, or not K, or the package onnx, which reads them, is not installed.
+        Its output, floating-point numbers [N, K].
+
+    Raises:
+        DataFileError: if the model does not take these inputs, or its output has other axes.
+        InputError: if an input is missing and the model does not take that, or is of another type.
     """
+    (takes,), path = classifier.inputs, classifier.graph.path
+    inputs = records.convert(takes.dtype)
+    if not takes.missing and inputs.dtype.kind == "f" and np.isnan(inputs).any():
+        index = tuple(int(i) for i in np.argwhere(np.isnan(inputs))[0])
+        raise InputError(
+            f"An input is missing in {records.place(index)}, and {path.name} does not take missing "
+            "values: no tree routes them, and nothing fills them in.",
+            "Fill them in as for its training.",
+        )
+    axis = classifier.graph.output.axis
+
+    def run(part: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        return np.moveaxis(classifier.run(part), axis, -1)
+
     try:
-        model = require("onnx", "Reading the classes").load(str(path), load_external_data=False)
-    except Exception:  # whatever it is, the model's outputs are there
-        return ()
-    for node in model.graph.node:
-        for attribute in node.attribute:
-            values = {
-                "classlabels_strings": attribute.strings,
-                "classlabels_int64s": attribute.ints,
-                "classlabels_ints": attribute.ints,
-            }.get(attribute.name, ())
-            if len(values) == classes:
-                return tuple(
-                    value.decode() if isinstance(value, bytes) else str(value) for value in values
-                )
-    return ()
-
-
-def _batch(shape: list[Any]) -> int:
-    """Records in one call: the batch size the model was exported for, if that is fixed.
-
-    >>> _batch([None, 3]), _batch(["batch", 3]), _batch([1, 3])
-    (256, 256, 1)
-    """
-    return shape[0] if shape and isinstance(shape[0], int) else BATCH
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200]
+        outputs = run_in_parts(run, {takes.name: inputs}, BATCH, pad=False)
+    except Exception as error:  # ONNX Runtime's errors have no base class of their own
+        raise DataFileError(
+            f"{path} does not answer inputs of shape {inputs.shape[1:]} ({first_line(error)}).",
+            f"It takes {takes.text}.",
+        ) from error
+    if outputs.ndim != 2 or len(outputs) != len(inputs):
+        raise DataFileError(
+            f"The output of {path} has shape {outputs.shape} for {len(inputs)} records.",
+            "An audit needs one row of classes for each record.",
+        )
+    return outputs
 
 
 def query_torch(
@@ -323,7 +320,7 @@ def query_torch(
         state = load_file(weights)
     except Exception as error:  # safetensors and the file system each have their own
         raise DataFileError(
-            f"{weights} cannot be read as safetensors ({_first_line(error)}).",
+            f"{weights} cannot be read as safetensors ({first_line(error)}).",
             "Save the weights with safetensors.torch.save_model(model, file).",
         ) from error
     note = _load_state(model, state, str(weights), factory)
@@ -338,7 +335,7 @@ def query_torch(
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise DataFileError(
             f"What {factory} makes does not answer inputs of shape {inputs.shape[1:]} "
-            f"({_first_line(error)}).",
+            f"({first_line(error)}).",
             "It takes float32 [batch, ...] and gives logits [batch, classes].",
         ) from error
 

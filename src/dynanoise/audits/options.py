@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from dynanoise.core.options import Option
 
@@ -45,6 +45,22 @@ class AuditOptions:
         Option(
             "Function that makes the torch model of a .safetensors file. It is imported and run.",
             metavar="MODULE:FUNCTION",
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        Option(
+            "With --model m.onnx: its output with the logits or probabilities. Default: that of "
+            "--defense FILE.yaml, else the only one.",
+            metavar="NAME",
+        ),
+    ] = None
+    kind: Annotated[
+        str | None,
+        Option(
+            "With --model: values of its output, logits or probabilities. Default: that of "
+            "--defense FILE.yaml, else told by its operators and values.",
+            flag="--input",
         ),
     ] = None
     members: Annotated[
@@ -107,3 +123,9 @@ class AuditOptions:
             repeat=False,
         ),
     ] = None
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """``output`` and ``input`` where they are given, as `model_file.query_model` takes them."""
+        options = {"output": self.output, "input": self.kind}
+        return {name: value for name, value in options.items() if value is not None}

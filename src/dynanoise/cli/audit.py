@@ -97,9 +97,10 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
         )
     members, nonmembers = options.members, options.nonmembers
     if outputs is not None:
-        if options.factory or members or nonmembers or options.label:
+        if options.factory or members or nonmembers or options.label or options.placement:
             raise InputError(
-                "--factory, --members, --nonmembers and --label belong to --model.",
+                "--factory, --output, --input, --members, --nonmembers and --label belong to "
+                "--model.",
                 "Leave them out.",
             )
         from dynanoise.audits.outputs_file import read_outputs
@@ -111,9 +112,14 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
             "Pass --members TABLE and --nonmembers TABLE.",
         )
     from dynanoise.audits.model_file import query_model
+    from dynanoise.config.configuration import Configuration
+    from dynanoise.evaluation.methods import is_file
 
-    inputs = query_model(model, options.factory, members, nonmembers, options.label)
-    return inputs, model.suffix[1:]
+    placement = options.placement
+    if options.defense is not None and is_file(options.defense) and options.factory is None:
+        placement = {**Configuration.read(options.defense).placement, **placement}
+    tables = members, nonmembers, options.label
+    return query_model(model, options.factory, *tables, **placement), model.suffix[1:]
 
 
 def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
@@ -151,6 +157,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         options.seed,
         options.attacks,
         options.label,
+        options.placement,
     )
     budget = _BUDGET if options.budget is None else options.budget
     endpoint = Endpoint(options.url, budget, options.api_key)

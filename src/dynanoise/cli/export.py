@@ -34,7 +34,8 @@ def export(
     output: Annotated[
         str | None,
         Option(
-            "The model's output with the logits, or a tensor inside. Default: the only one.",
+            "The model's output with the logits, or a tensor inside. Default: the only one that "
+            "can be, by type, shape, name and operator.",
             metavar="NAME",
         ),
     ] = None,

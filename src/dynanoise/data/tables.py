@@ -35,7 +35,7 @@ class Table:
 
     Attributes:
         path: the file.
-        inputs: float32 [N, ...], or uint8 [N, H, W, 3] of images; NaN where a number is missing.
+        inputs: numbers [N, ...], of csv and parquet float64; NaN where one is missing.
         labels: [N], numbers or texts, see `core.arrays.labels.check_labels`.
         label: name of the array or column of labels.
         columns: names of the columns of inputs; () for npz.
@@ -96,7 +96,7 @@ def read_table(path: Path, label: str | None = None) -> Table:
             then a log line names it.
 
     Returns:
-        The inputs, X of npz as float32 or, if it is uint8 [N, H, W, 3], as images; and the labels.
+        The inputs in the precision of the file, and the labels.
 
     Raises:
         DataFileError: if the file cannot be read as such, or it is not clear which column has the
@@ -152,14 +152,18 @@ def load_table(path: Path, *, standardise: bool = False, label: str | None = Non
     """
     table = read_table(path, label)
     inputs = table.inputs
-    if inputs.dtype.kind == "f" and not np.isfinite(inputs).all():
-        raise _not_finite(table, ~np.isfinite(inputs))
+    images = inputs.dtype == np.uint8 and inputs.ndim == 4
+    if not images:
+        with np.errstate(over="ignore"):
+            inputs = inputs.astype(np.float32)
+        if not np.isfinite(inputs).all():
+            raise _not_finite(table, ~np.isfinite(inputs))
     numbers, names = class_numbers(table.labels, table.label_name)
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
     return Data(
         name=path.stem,
-        inputs=standardised(inputs) if standardise and inputs.dtype != np.uint8 else inputs,
+        inputs=standardised(inputs) if standardise and not images else inputs,
         labels=numbers,
         classes=count_classes(numbers, names),
         class_names=names,
@@ -232,7 +236,7 @@ def _not_labels(table: Columns, name: str) -> str:
     return ""
 
 
-def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float32]:
+def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float64]:
     for name in columns:
         values = table.values[name]
         if table.is_text(name) or values.ndim > 1:
@@ -245,7 +249,7 @@ def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float32]
     wide = [table.values[name].astype(np.float64) for name in columns]
     if not wide:
         raise DataFileError(f"{table.path} has no columns of inputs.", "Give it at least one.")
-    return _narrow(np.stack(wide, axis=1))
+    return np.stack(wide, axis=1)
 
 
 def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
@@ -286,15 +290,7 @@ def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
             f"X of {path} is {inputs.dtype} of the shape {inputs.shape}.",
             "X holds numbers, one row a record.",
         )
-    if inputs.dtype == np.uint8 and inputs.ndim == 4:
-        return inputs, raw
-    return _narrow(inputs), raw
-
-
-def _narrow(inputs: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    # A number too large for float32 becomes infinite, which `Data` refuses with its place.
-    with np.errstate(over="ignore"):
-        return inputs.astype(np.float32)
+    return inputs, raw
 
 
 def count_classes(labels: Int64, class_names: tuple[str, ...]) -> int:

@@ -16,14 +16,12 @@ from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.integrations import onnx_formulas, onnx_graph
-from dynanoise.integrations.onnx_graph import Tensor
+from dynanoise.integrations import onnx_formulas, onnx_graph, onnx_model
+from dynanoise.integrations.onnx_model import Graph
+from dynanoise.integrations.onnx_output import Tensor
 
 NOISE, OUTPUT = "noise", "probabilities"
 """Names of the new input and of the only output, unless the graph has such names."""
-
-MARK = "dynanoise"
-"""Key of the defense's parameters in the metadata of a file."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +76,8 @@ def export(
             2 GB have, stay where they are, so the target must lie in the same folder.
         target: the file to write; replaced if it exists.
         defense: `DynaNoise` or `Temperature`.
-        output: name of the model's output with the logits, or of a tensor inside; None for the only
-            output.
+        output: name of the model's output with the logits, or of a tensor inside; None to choose,
+            see `onnx_output.find_output`.
         class_axis: axis of its classes.
         input: kind of that output, "logits" or "probabilities".
 
@@ -87,40 +85,54 @@ def export(
         Names and shapes of the exported graph.
 
     Raises:
-        DataFileError: if the model cannot be read, draws randomness, has no such output, or the
-            result fails ONNX's checker.
-        InputError: for an argument of the wrong type, or a defense that a graph cannot compute.
-        MissingExtraError: if onnx is not installed.
+        DataFileError: if the model cannot be read, draws randomness or mixes records, its output is
+            of another kind than declared, or the result fails ONNX's checker.
+        InputError: for an argument of the wrong type, a defense that a graph cannot compute, or an
+            output that is missing or has to be chosen.
+        MissingExtraError: if onnx or onnxruntime is not installed.
     """
     source, target = Path(source), Path(target)
     kind, axis = response.check_kind(input), response.check_axis(class_axis)
     setting = onnx_formulas.setting_of(response.check_defense(defense))
-    model, _ = onnx_graph.read_model(source)
-    onnx_graph.refuse_randomness(model, source)
-    if any(entry.key == MARK for entry in model.metadata_props):
-        raise DataFileError(f"{source} is defended already.", "Export the original model.")
+    graph = onnx_model.read_graph(source, output=output, class_axis=axis, kind=kind)
+    if graph.output.classes is None:
+        raise DataFileError(
+            f"The number of classes of {graph.output.name} in {source} is not known.",
+            "Export the model with a fixed size of that axis, or name another by --class-axis "
+            "(class_axis=).",
+        )
     if target.exists() and target.samefile(source):
         raise InputError(f"{target} is the model itself.", "Name another file.")
-    if onnx_graph.has_external_data(model) and target.parent.resolve() != source.parent.resolve():
+    if graph.external and target.parent.resolve() != source.parent.resolve():
         raise InputError(
             f"{source} has its weights in files beside it, which an ONNX file names relative to "
             "its own folder.",
             f"Write the new file into {source.parent}, too; the weights are shared.",
         )
-    model = onnx_graph.upgrade(model, source)
-    tensor = onnx_graph.find_output(model, source, output, axis, kind)
-    exported = _add_defense(model, tensor, setting, kind, source)
+    batch = _check_values(graph)
+    model = onnx_graph.upgrade(graph.proto, source)
+    exported = _add_defense(model, graph, setting, kind, batch)
     _write(model, source, target)
     return exported
 
 
-def _add_defense(model: Any, tensor: Tensor, setting: DynaNoise, kind: str, path: Path) -> Exported:
-    """Put the defense behind a tensor of the model, in place."""
+def _check_values(source: Graph) -> int | None:
+    """Check the kind by the values for random records; return the size of a fixed batch."""
+    try:
+        session = onnx_model.open_session(source.proto, source.path)
+    except DataFileError:  # another runtime may have its operators, and the checker has a look
+        return None
+    return onnx_model.check_on_random(source, session).batch
+
+
+def _add_defense(
+    model: Any, source: Graph, setting: DynaNoise, kind: str, batch: int | None
+) -> Exported:
+    """Put the defense behind the only output of the model, in place."""
     onnx = require("onnx", "Writing an ONNX graph")
     helper, float32 = onnx.helper, onnx.TensorProto.FLOAT
-    graph = model.graph
-    dropped = tuple(info.name for info in graph.output if info.name != tensor.name)
-    onnx_graph.cut(graph, tensor.name)
+    graph, tensor, path = model.graph, source.output, source.path
+    assert tensor.classes is not None
     build = onnx_formulas.Builder(onnx_graph.names_of(graph))
     del graph.output[:]
     order = [axis for axis in range(len(tensor.dims)) if axis != tensor.axis] + [tensor.axis]
@@ -145,8 +157,8 @@ def _add_defense(model: Any, tensor: Tensor, setting: DynaNoise, kind: str, path
         graph.input.append(helper.make_tensor_value_info(noise, float32, shape))
     dims = [_dim(dim, shape) for dim in tensor.dims]
     graph.output.append(helper.make_tensor_value_info(result, float32, dims))
-    exported = Exported(noise, shape, result, dropped, setting)
-    _write_metadata(model, exported)
+    exported = Exported(noise, shape, result, source.dropped, setting)
+    _write_metadata(model, exported, batch)
     return exported
 
 
@@ -202,7 +214,7 @@ def _dim(dim: int | str | None, shape: tuple[int | str, ...]) -> int | str | Non
     return dim if dim is not None else (shape[1] if shape else None)
 
 
-def _write_metadata(model: Any, exported: Exported) -> None:
+def _write_metadata(model: Any, exported: Exported, batch: int | None) -> None:
     """Write the parameters into the file's metadata; all of them are public."""
     setting = {item.name: getattr(exported.setting, item.name) for item in fields(DynaNoise)}
     metadata = {
@@ -210,9 +222,10 @@ def _write_metadata(model: Any, exported: Exported) -> None:
         "defense": {"name": "dynanoise", **setting},
         "noise": exported.noise,
         "output": exported.output,
+        "batch": batch,
     }
     entry = model.metadata_props.add()
-    entry.key, entry.value = MARK, json.dumps(metadata, sort_keys=True)
+    entry.key, entry.value = onnx_graph.MARK, json.dumps(metadata, sort_keys=True)
 
 
 def _write(model: Any, source: Path, target: Path) -> None:

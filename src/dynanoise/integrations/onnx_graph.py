@@ -1,13 +1,12 @@
-"""ONNX models: reading, randomness, conversion, cutting, and the output to defend."""
+"""ONNX graphs: reading, refusing those that draw or mix records, converting, and cutting."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 
 OPSET = 18
@@ -23,10 +22,11 @@ _RANDOM = (
 )
 """Operators of ONNX and of ONNX Runtime that draw random numbers."""
 
-_STANDARD_DOMAINS = ("", "ai.onnx")
+MARK = "dynanoise"
+"""Key of the defense's parameters in the metadata of an exported file."""
 
-_PASSING = ("Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose")
-"""Operators that keep values as they are."""
+STANDARD_DOMAINS = ("", "ai.onnx")
+"""Names of the domain of ONNX's standard operators."""
 
 
 def read_model(path: Path) -> tuple[Any, bytes]:
@@ -57,6 +57,11 @@ def read_model(path: Path) -> tuple[Any, bytes]:
     return model, content
 
 
+def metadata_of(model: Any) -> dict[str, str]:
+    """Metadata of a file."""
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
 def iterate_nodes(graph: Any) -> Iterator[Any]:
     """Iterate over every node of a graph, and of the graphs inside its nodes."""
     for node in graph.node:
@@ -74,10 +79,11 @@ def _subgraphs(node: Any) -> Iterator[Any]:
 
 
 def refuse_randomness(model: Any, path: Path) -> None:
-    """Refuse a model that draws random numbers in its graph, a branch, a body or a function.
+    """Refuse a model that draws random numbers, or mixes the records of a request.
 
-    ONNX Runtime's generator on the processor has 31 bits of state: some thousands of outputs give
-    it away, and with it all of the noise.
+    Searched are its graph, branches and bodies, and its functions. ONNX Runtime's generator on the
+    processor has 31 bits of state: some thousands of outputs give it away, and with it all of the
+    noise. Batch normalization in training mode makes the output for a record depend on the others.
 
     Raises:
         DataFileError: naming the operator.
@@ -95,6 +101,13 @@ def refuse_randomness(model: Any, path: Path) -> None:
                     f"{path} draws randomness of its own: {node.op_type} {node.name!r}.",
                     "Export the model in evaluation mode, without random operators. What a graph "
                     "draws can be predicted.",
+                )
+            if _normalizes_batches(node, opset):
+                raise DataFileError(
+                    f"{path} mixes the records of a request: {node.op_type} {node.name!r} is in "
+                    "training mode.",
+                    "Export the model in evaluation mode, so that an output depends on its own "
+                    "record alone.",
                 )
 
 
@@ -117,7 +130,7 @@ def _drops(node: Any, constants: dict[str, Any], opset: int) -> bool:
     if node.op_type != "Dropout":
         return False
     if opset < 7:
-        return not any(attribute.name == "is_test" and attribute.i for attribute in node.attribute)
+        return not _flag(node, "is_test")
     if len(node.input) < 3 or not node.input[2]:
         return False
     mode = constants.get(node.input[2])
@@ -125,12 +138,33 @@ def _drops(node: Any, constants: dict[str, Any], opset: int) -> bool:
     return mode is None or bool(helper.to_array(mode).any())
 
 
+def _normalizes_batches(node: Any, opset: int) -> bool:
+    """Whether a node is batch normalization in training mode."""
+    if node.op_type != "BatchNormalization":
+        return False
+    if opset < 7:
+        return not _flag(node, "is_test")
+    return _flag(node, "training_mode") if opset >= 14 else len(node.output) > 1
+
+
+def _flag(node: Any, name: str) -> bool:
+    return any(attribute.name == name and attribute.i for attribute in node.attribute)
+
+
 def _opset(model: Any) -> int:
-    """Version of the standard operators; 0 where a function uses none."""
+    """Version of the standard operators; 0 where a model or function uses none."""
     versions = [
-        int(entry.version) for entry in model.opset_import if entry.domain in _STANDARD_DOMAINS
+        int(entry.version) for entry in model.opset_import if entry.domain in STANDARD_DOMAINS
     ]
     return versions[0] if versions else 0
+
+
+def import_standard(model: Any) -> None:
+    """Let a model use the standard operators: converted classifiers may name only ai.onnx.ml."""
+    if not _opset(model):
+        entry = model.opset_import.add()
+        entry.domain, entry.version = "", OPSET
+        model.ir_version = max(model.ir_version, _IR)
 
 
 def upgrade(model: Any, path: Path) -> Any:
@@ -142,6 +176,7 @@ def upgrade(model: Any, path: Path) -> Any:
     Raises:
         DataFileError: if onnx cannot convert it.
     """
+    import_standard(model)
     if _opset(model) < OPSET:
         converter = require("onnx.version_converter", "Converting an ONNX model")
         try:
@@ -159,6 +194,46 @@ def upgrade(model: Any, path: Path) -> Any:
             ) from error
     model.ir_version = max(model.ir_version, _IR)
     return model
+
+
+def replace_zipmaps(model: Any) -> None:
+    """Put the tensor of all classes in the place of each ZipMap, under the same name.
+
+    Converters of scikit-learn, CatBoost and LightGBM end a classifier with a ZipMap, which makes a
+    dictionary of every row.
+    """
+    helper = require("onnx.helper", "Reading an ONNX model")
+    maps = {
+        node.output[0]: node
+        for node in model.graph.node
+        if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml"
+    }
+    if not maps:
+        return
+    import_standard(model)
+    nodes = list(model.graph.node)
+    for index, node in enumerate(nodes):
+        if node.op_type == "ZipMap" and node.domain == "ai.onnx.ml":
+            nodes[index] = helper.make_node("Identity", list(node.input), list(node.output))
+    float32 = require("onnx", "Reading an ONNX model").TensorProto.FLOAT
+    outputs = list(model.graph.output)
+    for index, info in enumerate(outputs):
+        if info.name in maps:
+            classes = len(class_labels(maps[info.name])) or None
+            outputs[index] = helper.make_tensor_value_info(info.name, float32, [None, classes])
+    for values, field in ((nodes, "node"), (outputs, "output")):
+        model.graph.ClearField(field)
+        getattr(model.graph, field).extend(values)
+
+
+def class_labels(node: Any) -> tuple[str, ...]:
+    """Labels of the classes that a classifier or a ZipMap names, whole numbers as texts; or ()."""
+    for attribute in node.attribute:
+        if attribute.name == "classlabels_strings" and attribute.strings:
+            return tuple(label.decode() for label in attribute.strings)
+        if attribute.name in ("classlabels_int64s", "classlabels_ints") and attribute.ints:
+            return tuple(map(str, attribute.ints))
+    return ()
 
 
 def first_line(error: Exception) -> str:
@@ -181,6 +256,11 @@ def names_of(graph: Any) -> set[str]:
     return names
 
 
+def captured(node: Any) -> set[str]:
+    """Every name in the branches and bodies of a node, which see the tensors around it."""
+    return set[str]().union(*(names_of(inner) for inner in _subgraphs(node)))
+
+
 def cut(graph: Any, output: str) -> None:
     """Remove nodes and constants that the tensor ``output`` does not need; inputs stay.
 
@@ -190,9 +270,7 @@ def cut(graph: Any, output: str) -> None:
     for node in reversed(graph.node):
         if needed & set(node.output):
             nodes.append(node)
-            needed |= set(node.input)
-            for inner in _subgraphs(node):
-                needed |= names_of(inner)  # a branch sees the tensors around it
+            needed |= set(node.input) | captured(node)
             needed.discard("")  # inputs and outputs that are left out
     del graph.node[:]
     graph.node.extend(reversed(nodes))
@@ -221,166 +299,9 @@ def has_external_data(model: Any) -> bool:
     return any(tensor.data_location == 1 for tensor in tensors)  # TensorProto.EXTERNAL
 
 
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor with the logits or probabilities of K classes.
-
-    Attributes:
-        name: in the graph.
-        kind: element type, a number of onnx.TensorProto.
-        dims: size or name of each axis; None where nothing is known.
-        axis: axis of the classes, from 0.
-    """
-
-    name: str
-    kind: int
-    dims: tuple[int | str | None, ...]
-    axis: int
-
-    @property
-    def classes(self) -> int:
-        """Number of classes K."""
-        size = self.dims[self.axis]
-        assert isinstance(size, int)
-        return size
-
-
 def dims_of(info: Any) -> tuple[int | str | None, ...]:
     """Sizes and names of a tensor's axes; None where nothing is known."""
     return tuple(
         int(dim.dim_value) if dim.HasField("dim_value") else dim.dim_param or None
         for dim in info.type.tensor_type.shape.dim
     )
-
-
-def find_output(model: Any, path: Path, output: str | None, class_axis: int, kind: str) -> Tensor:
-    """Find the tensor to defend, and check it.
-
-    Args:
-        model: a ModelProto.
-        path: its file, for messages.
-        output: name of an output, or of a tensor inside; None for the only output.
-        class_axis: axis of its classes.
-        kind: "logits" or "probabilities", as declared by the user.
-
-    Raises:
-        DataFileError: if it is not a tensor of floating-point numbers, its number of classes is
-            unknown or 1, or the node that makes it contradicts the declared kind.
-        InputError: if there is none of that name, several to choose from, or no such axis.
-    """
-    onnx = require("onnx", "Reading an ONNX model")
-    try:
-        inferred = onnx.shape_inference.infer_shapes(model, strict_mode=False, data_prop=True)
-    except Exception:  # the checker reports what is wrong with it
-        inferred = model
-    info = _choose(inferred.graph, output, path)
-    _check_type(info, path)
-    dims = dims_of(info)
-    if not info.type.tensor_type.HasField("shape") or not -len(dims) <= class_axis < len(dims):
-        raise InputError(
-            f"class_axis is {class_axis}, and {_list([info])}.", "Name an axis that it has."
-        )
-    axis = class_axis % len(dims)
-    _check_classes(dims[axis], info, path)
-    check_producer(model.graph, info.name, path, kind)
-    return Tensor(info.name, info.type.tensor_type.elem_type, dims, axis)
-
-
-def _choose(graph: Any, output: str | None, path: Path) -> Any:
-    outputs = list(graph.output)
-    if output is None:
-        if len(outputs) != 1:
-            raise InputError(
-                f"{path} has {len(outputs)} outputs: {_list(outputs)}.",
-                "Name the one with the logits or probabilities by --output (output=).",
-            )
-        return outputs[0]
-    for info in (*outputs, *graph.value_info, *graph.input):
-        if info.name == output:
-            return info
-    raise InputError(f"{path} has no output {output!r}.", f"Its outputs: {_list(outputs)}.")
-
-
-def _list(infos: Sequence[Any]) -> str:
-    return ", ".join(f"{info.name} {_type_and_shape(info)}" for info in infos)
-
-
-def _type_and_shape(info: Any) -> str:
-    """Type and shape, such as "float32 [batch, 10]"."""
-    if not info.type.HasField("tensor_type"):
-        return f"({info.type.WhichOneof('value') or 'unknown'})".replace("_type", "")
-    helper = require("onnx.helper", "Reading an ONNX model")
-    dims = ", ".join("?" if dim is None else str(dim) for dim in dims_of(info))
-    try:
-        kind = helper.tensor_dtype_to_np_dtype(info.type.tensor_type.elem_type).name
-    except KeyError:
-        kind = "unknown"
-    return f"{kind} [{dims}]"
-
-
-def _check_type(info: Any, path: Path) -> None:
-    if not info.type.HasField("tensor_type"):
-        raise DataFileError(
-            f"The output {info.name} of {path} is no tensor: {_type_and_shape(info)}.",
-            "Export probabilities as an array: with skl2onnx options={'zipmap': False}.",
-        )
-    onnx = require("onnx", "Reading an ONNX model")
-    kinds = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
-    if info.type.tensor_type.elem_type not in [getattr(onnx.TensorProto, kind) for kind in kinds]:
-        raise DataFileError(
-            f"The output {info.name} of {path} holds {_type_and_shape(info)}, no floating-point "
-            "numbers.",
-            "Name the one with the logits or probabilities by --output (output=).",
-        )
-
-
-def _check_classes(classes: int | str | None, info: Any, path: Path) -> None:
-    if classes == 1:
-        raise DataFileError(
-            f"The output {info.name} of {path} has one column: {_type_and_shape(info)}.",
-            "A single class has no entropy scale (ln 1 = 0). Export two logits, [0, z] for a "
-            "sigmoid of z, or two probabilities, [1 - p, p].",
-        )
-    if not isinstance(classes, int) or classes < 1:
-        raise DataFileError(
-            f"The number of classes of {info.name} in {path} is not known: "
-            f"{_type_and_shape(info)}.",
-            "Export the model with a fixed size of that axis, or name it by --class-axis "
-            "(class_axis=).",
-        )
-
-
-def check_producer(graph: Any, name: str, path: Path, kind: str) -> None:
-    """Refuse an output that the node before it shows to be of another kind than declared.
-
-    Args:
-        graph: graph of the model.
-        name: name of the output.
-        path: file of the model, for messages.
-        kind: "logits" or "probabilities", as declared by the user.
-
-    Raises:
-        DataFileError: naming the operator and the remedy.
-    """
-    producers = {output: node for node in graph.node for output in node.output}
-    node = producers.get(name)
-    while node is not None and node.op_type in _PASSING:
-        node = producers.get(node.input[0])
-    if node is None:
-        return
-    if node.op_type == "Sigmoid":
-        raise DataFileError(
-            f"{name} of {path} comes from a sigmoid: a probability for each label, which do not "
-            "sum to 1.",
-            "Export two logits, [0, z] for a sigmoid of z. Several labels at once are not covered.",
-        )
-    if node.op_type == "Softmax" and kind == "logits":
-        raise DataFileError(
-            f"{name} of {path} comes from a softmax: it holds probabilities.",
-            f"Declare input probabilities, or --output {node.input[0]} for the logits.",
-        )
-    if node.op_type == "LogSoftmax" and kind == "probabilities":
-        raise DataFileError(
-            f"{name} of {path} comes from a log-softmax: it holds logits.",
-            "Declare input logits.",
-        )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,13 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.defense import Defense, Noise
-from dynanoise.core.errors import DataFileError, InputError
-from dynanoise.core.extras import require
+from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
 from dynanoise.defenses import parameters, response
-from dynanoise.integrations import onnx_graph
-from dynanoise.integrations.onnx_export import MARK
+from dynanoise.integrations import onnx_graph, onnx_model
+from dynanoise.integrations.onnx_graph import MARK
+from dynanoise.integrations.onnx_inputs import Input, run_in_parts
 
 
 class DefendedSession:
@@ -37,15 +39,18 @@ class DefendedSession:
         noise: the noise source; None for fresh noise that the operating system seeds anew for each
             call.
         defense: for a model as it is; None for a file of `export`, which holds its own.
-        output: with ``defense``, name of the output with the logits; None for the only one.
+        output: with ``defense``, name of the output with the logits; None to choose, see
+            `onnx_output.find_output`.
         class_axis: with ``defense``, axis of its classes.
         input: with ``defense``, kind of that output, "logits" or "probabilities".
         providers: providers of ONNX Runtime; by default the processor.
         options: onnxruntime.SessionOptions.
 
     Raises:
-        DataFileError: if the file cannot be read or run, or draws randomness.
-        InputError: for an argument of the wrong type; from a call, if inputs are missing, unknown
+        DataFileError: if the file cannot be read or run, draws randomness or mixes records, or its
+            output is of another kind than declared.
+        InputError: for an argument of the wrong type, or an output that is missing or has to be
+            chosen; from a call, if inputs are missing, unknown
             or of the wrong shape, or the model's own output is not finite.
         MissingExtraError: if onnx or onnxruntime is not installed.
     """
@@ -66,21 +71,33 @@ class DefendedSession:
         self.noise = None if noise is None else parameters.noise_source(noise)
         self.defense = None if defense is None else response.check_defense(defense)
         self._axis, self._kind = response.check_axis(class_axis), response.check_kind(input)
-        self._session, metadata = _open(path, list(providers), options)
-        self._inputs = {info.name: info for info in self._session.get_inputs()}
-        self._noise_input: Any = None
+        self._noise_dims: tuple[Any, ...] | None = None
+        proto, _ = onnx_graph.read_model(path)
+        metadata = onnx_graph.metadata_of(proto).get(MARK)
         if metadata is None:
             if self.defense is None:
                 raise InputError(
                     f"{path} has no defense in it.",
                     "Pass defense=..., or a file that `dynanoise export` wrote.",
                 )
-            self._output = _choose_output(self._session, output, path)
+            graph = onnx_model.read_graph(
+                path, output=output, class_axis=self._axis, kind=self._kind
+            )
+            classifier = onnx_model.open_classifier(graph, options, providers)
+            self._inputs = {each.name: each for each in classifier.inputs}
+            self._run: Callable[[dict[str, npt.NDArray[Any]]], npt.NDArray[Any]] = classifier.run
             return
         self._check_exported(path, output)
-        self._output = metadata["output"]
-        if metadata["noise"] is not None:
-            self._noise_input = self._inputs.pop(metadata["noise"])
+        onnx_graph.refuse_randomness(proto, path)
+        session = onnx_model.open_session(proto, path, options, providers)
+        inputs = {info.name: info for info in session.get_inputs()}
+        settings = json.loads(metadata)
+        if settings["noise"] is not None:
+            self._noise_name = settings["noise"]
+            self._noise_dims = tuple(inputs.pop(settings["noise"]).shape)
+        self._inputs = {name: onnx_model.describe_input(info) for name, info in inputs.items()}
+        self._batch = settings.get("batch")
+        self._run = partial(onnx_model.run_session, session, settings["output"])
 
     @classmethod
     def configured(
@@ -130,10 +147,10 @@ class DefendedSession:
             in the dtype of the model's output, float32 for half precision.
         """
         feed = self._feed(inputs)
-        if self._noise_input is not None:
-            feed[self._noise_input.name] = self._normals(feed)
         try:
-            (outputs,) = self._session.run([self._output], feed)
+            outputs = self._run(feed) if self.defense is not None else self._run_exported(feed)
+        except InputError:
+            raise
         except Exception as error:  # ONNX Runtime's errors have no base class of their own
             raise InputError(
                 f"The model does not take these inputs ({onnx_graph.first_line(error)}).",
@@ -164,67 +181,54 @@ class DefendedSession:
                 f"{'missing' if odd in self._inputs else 'none of the model'}.",
                 f"Pass {self._describe_inputs()}.",
             )
-        feed = {name: _cast(value, self._inputs[name].type) for name, value in inputs.items()}
+        feed = {
+            name: _convert(np.asarray(values), self._inputs[name])
+            for name, values in inputs.items()
+        }
         for name, value in feed.items():
-            if value.ndim != len(self._inputs[name].shape):
+            if value.ndim != len(self._inputs[name].dims):
                 raise InputError(
                     f"{name} has shape {value.shape}.", f"Pass {self._describe_inputs()}."
                 )
         return feed
 
-    def _normals(self, feed: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:
-        """Standard normals for one call, of the shape of the graph's noise input."""
+    def _run_exported(self, feed: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Output of a graph of `export`, with new normals; a fixed batch is filled up."""
+        if self._batch is None:
+            return self._run({**feed, **self._normals(feed)})
+        # Axes of the noise: samples, records, ...
+        normals = {name: values.swapaxes(0, 1) for name, values in self._normals(feed).items()}
+
+        def run(part: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+            turned = {
+                name: values.swapaxes(0, 1) for name, values in part.items() if name in normals
+            }
+            return self._run({**part, **turned})
+
+        return run_in_parts(run, {**feed, **normals}, self._batch, pad=True)
+
+    def _normals(self, feed: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[np.float32]]:
+        """Standard normals for one call, of the shape of the graph's noise input, by its name."""
+        if self._noise_dims is None:
+            return {}
         sizes = {
             dim: value.shape[axis]
             for name, value in feed.items()
-            for axis, dim in enumerate(self._inputs[name].shape)
-            if isinstance(dim, str) and axis < value.ndim
+            for axis, dim in enumerate(self._inputs[name].dims)
+            if isinstance(dim, str)
         }
-        samples, *shape = (sizes.get(dim, dim) for dim in self._noise_input.shape)
+        samples, *shape = (sizes.get(dim, dim) for dim in self._noise_dims)
+        if self._batch is not None:
+            shape[0] = len(next(iter(feed.values())))
         _, normals = self._source().draw(np.zeros(shape), samples, MARK)
-        return normals.astype(np.float32)
+        return {self._noise_name: normals.astype(np.float32)}
 
     def _describe_inputs(self) -> str:
-        return ", ".join(f"{name}: {info.type} {info.shape}" for name, info in self._inputs.items())
+        return ", ".join(each.text for each in self._inputs.values())
 
 
-def _open(path: Path, providers: list[Any], options: Any) -> tuple[Any, Any]:
-    """A session without randomness, and the metadata of `export` if the file has them."""
-    model, content = onnx_graph.read_model(path)
-    onnx_graph.refuse_randomness(model, path)
-    runtime = require("onnxruntime", "Running an ONNX model")
-    if options is None:
-        options = runtime.SessionOptions()
-        options.log_severity_level = 3  # its errors are raised, too
-    # The bytes that were searched, unless further data are found by the path.
-    source = str(path) if onnx_graph.has_external_data(model) else content
-    try:
-        session = runtime.InferenceSession(source, sess_options=options, providers=providers)
-    except Exception as error:
-        raise DataFileError(
-            f"{path} cannot be run by ONNX Runtime ({onnx_graph.first_line(error)}).",
-            "Export it again; external data files must lie beside it.",
-        ) from error
-    metadata = [entry.value for entry in model.metadata_props if entry.key == MARK]
-    return session, json.loads(metadata[0]) if metadata else None
-
-
-def _choose_output(session: Any, output: str | None, path: Path) -> str:
-    names = [info.name for info in session.get_outputs()]
-    if output is None and len(names) == 1:
-        return str(names[0])
-    if output is None or output not in names:
-        raise InputError(
-            f"{path} has the outputs {', '.join(names)}; output is {output!r}.",
-            "Name the one with the logits by output=.",
-        )
-    return output
-
-
-def _cast(value: Any, kind: str) -> npt.NDArray[Any]:
-    """Floating-point numbers in the precision of the input; all else as it is."""
-    array = np.asarray(value)
-    dtypes = {"tensor(float)": "f4", "tensor(double)": "f8", "tensor(float16)": "f2"}
-    if array.dtype.kind == "f" and kind in dtypes:
-        return array.astype(dtypes[kind], copy=False)
-    return array
+def _convert(values: npt.NDArray[Any], expected: Input) -> npt.NDArray[Any]:
+    """Numbers in the type of the input, texts as objects."""
+    if expected.dtype.kind == "O":
+        return values.astype(object)
+    return convert_inputs(values, expected.dtype, f"Values of {expected.name}")

@@ -70,11 +70,13 @@ class Spec:
         name: name of the tensor.
         datatype: a name of `DTYPES`, or another that only some servers know.
         shape: lengths of the axes; -1 stands for any length.
+        missing: whether NaN may stand for a missing value; True where its server alone knows.
     """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
+    missing: bool = True
 
     def accepts(self, datatype: str, shape: Sequence[int]) -> bool:
         """Whether an array of that type and shape fits.
@@ -144,26 +146,39 @@ def _dtype(name: str, datatype: Any) -> np.dtype[Any]:
     return np.dtype(DTYPES[datatype])
 
 
-def from_values(name: str, datatype: Any, shape: tuple[int, ...], data: Any) -> Tensor:
+def from_values(
+    name: str, datatype: Any, shape: tuple[int, ...], data: Any, *, missing: bool = True
+) -> Tensor:
     """Make a tensor from lists, flat or nested, in row-major order.
 
-    Raises:
-        Refused: if the values are of another type or number, do not fit into the type, or are not
-            finite.
+    Args:
+        name: name of the tensor.
+        datatype: a name of `DTYPES`.
+        shape: lengths of the axes.
+        data: the values.
+        missing: whether null and NaN stand for missing floating-point numbers.
 
-    >>> from_values("x", "FP32", (2, 1), [1, 2.5]).values.tolist()
-    [[1.0], [2.5]]
+    Raises:
+        Refused: if the values are of another type or number, do not fit into the type, or are
+            infinite or, without ``missing``, NaN.
+
+    >>> from_values("x", "FP32", (2, 1), [None, 2.5]).values.tolist()
+    [[nan], [2.5]]
     """
     dtype = _dtype(name, datatype)
     flat = _flat(name, data, math.prod(shape))
-    if not set(map(type, flat)) <= _VALUES[dtype.kind]:
+    kinds = set(map(type, flat))
+    if missing and dtype.kind == "f":
+        kinds.discard(type(None))  # NumPy makes NaN of it
+    if not kinds <= _VALUES[dtype.kind]:
         raise bad(f"The data of input {name!r} are not all of its datatype.")
     if len(flat) != math.prod(shape):
         raise bad(
             f"Input {name!r} holds {len(flat)} values, and its shape {list(shape)} needs "
             f"{math.prod(shape)}."
         )
-    return Tensor(name, datatype, _finite(name, _array(name, dtype, flat).reshape(shape)))
+    values = _array(name, dtype, flat).reshape(shape)
+    return Tensor(name, datatype, _finite(name, values, missing))
 
 
 def _flat(name: str, data: Any, most: int) -> list[Any]:
@@ -201,11 +216,21 @@ def _array(name: str, dtype: np.dtype[Any], flat: list[Any]) -> Array:
         raise bad(f"Input {name!r} holds integers beyond its datatype.") from None
 
 
-def from_bytes(name: str, datatype: Any, shape: tuple[int, ...], raw: bytes) -> Tensor:
+def from_bytes(
+    name: str, datatype: Any, shape: tuple[int, ...], raw: bytes, *, missing: bool = True
+) -> Tensor:
     """Make a tensor from bytes, little-endian, in row-major order.
 
+    Args:
+        name: name of the tensor.
+        datatype: a name of `DTYPES`.
+        shape: lengths of the axes.
+        raw: the values.
+        missing: whether NaN stands for missing floating-point numbers.
+
     Raises:
-        Refused: if there are too many or too few values, or they are not finite.
+        Refused: if there are too many or too few values, or they are infinite or, without
+            ``missing``, NaN.
 
     >>> from_bytes("x", "INT16", (1, 2), bytes([1, 0, 0, 1])).values.tolist()
     [[1, 256]]
@@ -224,7 +249,7 @@ def from_bytes(name: str, datatype: Any, shape: tuple[int, ...], raw: bytes) -> 
         if dtype.kind == "b" and raw.strip(b"\0\1"):
             raise bad(f"Input {name!r} is of BOOL and holds other bytes than 0 and 1.")
         values = np.frombuffer(raw, dtype)
-    return Tensor(name, datatype, _finite(name, values.reshape(shape)))
+    return Tensor(name, datatype, _finite(name, values.reshape(shape), missing))
 
 
 def _texts(name: str, raw: bytes) -> Array:
@@ -237,9 +262,11 @@ def _texts(name: str, raw: bytes) -> Array:
     return texts
 
 
-def _finite(name: str, values: Array) -> Array:
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        raise bad(f"Input {name!r} holds values that are not finite.")
+def _finite(name: str, values: Array, missing: bool) -> Array:
+    if values.dtype.kind == "f":
+        infinite = np.isinf(values) if missing else ~np.isfinite(values)
+        if infinite.any():
+            raise bad(f"Input {name!r} holds values that are not finite.")
     return values
 
 

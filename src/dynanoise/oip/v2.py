@@ -127,6 +127,7 @@ def _parameters(item: dict[str, Any], what: str) -> dict[str, Any]:
 
 
 def _tensor(item: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
+    missing = what == "input"  # outputs have no missing values
     if not isinstance(item, dict):
         raise bad(f"An {what} is no JSON object.")
     name = check_name(item.get("name"), what)
@@ -135,7 +136,8 @@ def _tensor(item: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]
     if size is None:
         if item.get("data") is None:
             raise bad(f"{what.capitalize()} {name!r} has no data.")
-        return from_values(name, item.get("datatype"), shape, item["data"]), start
+        data = item["data"]
+        return from_values(name, item.get("datatype"), shape, data, missing=missing), start
     if (
         item.get("data") is not None
         or isinstance(size, bool)
@@ -146,7 +148,7 @@ def _tensor(item: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]
     if start + size > len(rest):
         raise bad(f"{what.capitalize()} {name!r} is longer than what is left of the body.")
     raw = rest[start : start + size]
-    return from_bytes(name, item.get("datatype"), shape, raw), start + size
+    return from_bytes(name, item.get("datatype"), shape, raw, missing=missing), start + size
 
 
 def _outputs(items: Any, binary: bool) -> tuple[tuple[str, ...], bool]:

@@ -21,7 +21,7 @@ from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
 from dynanoise.oip.v2 import Request
-from dynanoise.serving.backends.model import Model, check, count_queries, count_rows
+from dynanoise.serving.backends.model import Model, check, count_queries, count_rows, missing_place
 from dynanoise.serving.clients import ANYONE, Budgets, Charge, Clients, key_in, too_many
 from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
@@ -340,9 +340,15 @@ def too_large(limit: int) -> Refused:
 
 
 def _not_finite(inputs: Sequence[Tensor]) -> Refused:
-    """The refusal of an output that is not finite: because of huge inputs, or of the model."""
+    """The refusal of an output that is not finite: because of the inputs, or of the model."""
     for tensor in inputs:
         if tensor.values.dtype.kind == "f":
+            place = missing_place(tensor.values)
+            if place is not None:
+                return bad(
+                    f"The model's output is not finite: {tensor.name!r} has no value (null or NaN) "
+                    f"in {place}."
+                )
             largest = np.sqrt(np.finfo(tensor.values.dtype).max)
             if np.abs(tensor.values).max() >= largest:
                 return bad(

@@ -16,9 +16,11 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.errors import InputError, QueryBudgetError, SecretError
 from dynanoise.core.extras import require
 from dynanoise.noise.keys import Secret
+from dynanoise.oip.tensors import DTYPES
 
 KEY = "env:DYNANOISE_API_KEY"
 """Reference of the API key by default; then the key may be missing."""
@@ -26,7 +28,7 @@ KEY = "env:DYNANOISE_API_KEY"
 BATCH = 64
 """Records in one request, until the server refuses as many."""
 
-_INPUTS = {"FP32": np.float32, "FP64": np.float64, "INT64": np.int64, "INT32": np.int32}
+_INPUTS = {name: dtype for name, dtype in DTYPES.items() if name != "BYTES"}
 
 _RESPONSE_BYTES = 64 << 20
 """Largest response that is read."""
@@ -135,15 +137,21 @@ class Endpoint:
         name = str(inputs[0].get("name"))
         return Metadata((name, kind, shape), outputs, binary, _key_id(model.get("properties")))
 
-    def convert(self, metadata: Metadata, inputs: Array) -> Array:
+    def convert(
+        self,
+        metadata: Metadata,
+        inputs: Array,
+        place: Callable[[tuple[int, ...]], str] | None = None,
+    ) -> Array:
         """Convert records to the data type of the model.
 
         Args:
             metadata: metadata of the model.
-            inputs: records [N, ...].
+            inputs: records [N, ...]; NaN for missing values, which become null in JSON.
+            place: describes the place of an input in messages.
 
         Raises:
-            InputError: if they are of another shape, or would be rounded to integers.
+            InputError: if they are of another shape, or the data type cannot hold a value.
         """
         name, kind, shape = metadata.input
         expected, actual = shape[1:], inputs.shape[1:]
@@ -156,18 +164,7 @@ class Endpoint:
                 f"{expected} behind the batch.",
                 "Give tables with the columns that the model takes.",
             )
-        if np.isnan(inputs).any() and not metadata.binary:
-            raise InputError(
-                "Records have missing inputs, and this server takes JSON only, which has no NaN.",
-                "Fill in missing values as for its training.",
-            )
-        converted = inputs.astype(_INPUTS[kind])
-        if kind.startswith("INT") and (converted != inputs).any():
-            raise InputError(
-                f"The model takes {kind}, and the records hold fractions.",
-                "Give them as the model takes them.",
-            )
-        return converted
+        return convert_inputs(inputs, _INPUTS[kind], "Records", place)
 
     def query(
         self,

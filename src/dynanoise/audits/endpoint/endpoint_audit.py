@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from dynanoise.audits.inputs import (
     check_inputs,
     membership_warnings,
 )
-from dynanoise.audits.model_file import query_model, read_records
+from dynanoise.audits.model_file import Records, query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
@@ -34,7 +34,7 @@ from dynanoise.core.arrays.labels import class_numbers
 from dynanoise.core.arrays.predictions import is_distribution
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
@@ -69,6 +69,8 @@ class EndpointPlan:
         seed: seed of all draws.
         attacks: specifications of the attacks to run; all that one model allows if empty.
         label: name of the tables' column of labels, see `data.tables.read_table`.
+        placement: ``output`` and ``input`` of the model's file, where they are not those of the
+            configuration.
 
     Raises:
         InputError: for a query budget below 1, a model without a configuration, or a specification
@@ -86,6 +88,7 @@ class EndpointPlan:
     seed: int = 0
     attacks: tuple[str, ...] = ()
     label: str | None = None
+    placement: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for attack in self.attacks:
@@ -127,7 +130,7 @@ def audit_endpoint(
     """
     configured = None if plan.configured is None else Configuration.read(plan.configured)
     records = read_records(plan.members, plan.nonmembers, plan.label)
-    inputs, member = records.inputs, records.member
+    member = records.member
     queries = query_plan.plan_queries(len(member), endpoint.budget, plan.queries)
     rows = query_plan.choose_records(member, queries.records, plan.seed)
     inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
@@ -139,11 +142,13 @@ def audit_endpoint(
         )
     local = None
     if plan.model is not None:
+        assert configured is not None
         tables = plan.members, plan.nonmembers, plan.label
-        local = _select(query_model(plan.model, plan.factory, *tables), rows)
+        where = {} if plan.factory else {**configured.placement, **plan.placement}
+        local = _select(query_model(plan.model, plan.factory, *tables, **where), rows)
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
-        server = _query(endpoint, inputs[rows], queries, configured, plan.seed, progress)
+        server = _query(endpoint, records, rows, queries, configured, plan.seed, progress)
     labels = class_numbers(
         records.labels, records.label_name, classes=server.repeated.passes.shape[-1]
     )[0]
@@ -224,19 +229,23 @@ def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:
 
 def _query(
     endpoint: Endpoint,
-    inputs: Any,
+    records: Records,
+    rows: Int64,
     plan: query_plan.Plan,
     configured: Configuration | None,
     seed: int,
     progress: Callable[[str], None],
 ) -> ServerOutputs:
-    """Query the server about records [N, ...] as planned."""
+    """Query the server about some of the records as planned."""
     metadata = endpoint.metadata()
     output = _output(metadata, configured)
     axis = -1 if configured is None else configured.class_axis
 
-    def query(rows: Any) -> Any:
-        values = endpoint.query(metadata, rows, output, progress)
+    def place(index: tuple[int, ...]) -> str:
+        return records.place((int(rows[index[0]]), *index[1:]))
+
+    def query(part: Any) -> Any:
+        values = endpoint.query(metadata, part, output, progress)
         if values.ndim != 2 or not -2 <= axis < 2:
             raise InputError(
                 f"An output has the shape {list(values.shape)}.",
@@ -245,7 +254,8 @@ def _query(
         return values if axis in (-1, 1) else values.T
 
     try:
-        repeated = query_plan.run_plan(query, endpoint.convert(metadata, inputs), plan, seed)
+        inputs = endpoint.convert(metadata, records.inputs[rows], place)
+        repeated = query_plan.run_plan(query, inputs, plan, seed)
     finally:
         endpoint.close()
     passes = repeated.passes

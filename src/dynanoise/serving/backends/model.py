@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import numpy as np
+
+from dynanoise.core.arrays.inputs import describe_place
 from dynanoise.oip.faults import bad
 from dynanoise.oip.tensors import Array, Description, Tensor
 
@@ -63,8 +66,27 @@ def check(description: Description, inputs: Sequence[Tensor]) -> None:
                 f"Input {tensor.name!r} is {tensor.datatype} {list(tensor.values.shape)}; the "
                 f"model takes {spec.datatype} {list(spec.shape)}."
             )
+        if not spec.missing and tensor.values.dtype.kind == "f":
+            _check_missing(tensor)
     if missing:
         raise bad(f"The model needs the input {next(iter(missing))!r}, too.")
+
+
+def _check_missing(tensor: Tensor) -> None:
+    place = missing_place(tensor.values)
+    if place is not None:
+        raise bad(
+            f"Input {tensor.name!r} has no value (null or NaN) in {place}, and the model does not "
+            "take missing values."
+        )
+
+
+def missing_place(values: Array) -> str | None:
+    """Describe the place of the first missing value; None if there is none."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return None
+    return describe_place(tuple(int(index) for index in np.argwhere(missing)[0]))
 
 
 def count_queries(description: Description, inputs: Sequence[Tensor]) -> int:
