@@ -115,8 +115,9 @@ def canonical(value: Any) -> Any:
 
 
 def numerals(text: str) -> list[str]:
-    """Numbers in prose and tables, without those in names."""
-    return re.findall(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?![\d.]*[A-Za-z_])", text)
+    """Numbers in prose and tables, without those in names; +.5 is 0.5."""
+    found = re.findall(r"(?<![\w.])[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?![\d.]*[A-Za-z_])", text)
+    return [re.sub(r"^(-?)\.", r"\g<1>0.", number.removeprefix("+")) for number in found]
 
 
 def contents(text: str) -> Any:

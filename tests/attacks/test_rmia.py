@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynanoise.attacks import rmia
 from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
+from dynanoise.attacks.thresholds import auc
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
@@ -217,5 +217,5 @@ def test_names_and_the_area_under_the_curve() -> None:
     assert ATTACKS.build("rmia(offline=True, gamma=1.5)") == Rmia(offline=True, gamma=1.5)
     generator = np.random.default_rng(0)
     scores, members = generator.integers(0, 5, 60).astype(float), generator.random(60) < 0.4
-    assert rmia._auc(scores, members) == pytest.approx(roc(scores, members).auc)
-    assert rmia._auc(scores, np.ones(60, bool)) == 0.5
+    assert auc(scores, members) == pytest.approx(roc(scores, members).auc)
+    assert auc(scores, np.ones(60, bool)) == 0.5

@@ -17,6 +17,7 @@ from dynanoise.evaluation.responses import observe_logits
 from tests.factories.outputs import logit_arrays
 
 NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}
+NEED_THE_LABEL |= {"normal_score"}
 
 
 @pytest.mark.parametrize("name", STATISTICS.names())

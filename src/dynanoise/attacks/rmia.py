@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
-from scipy import stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import require_population
 from dynanoise.attacks.pseudo_targets import pseudo_targets
+from dynanoise.attacks.thresholds import auc
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -273,18 +273,8 @@ class Rmia(Attack):
             truth = pseudo.members[pseudo.scored]
             for position, a in enumerate(GRID):
                 scores = self._shares(means, a, pseudo.target)[pseudo.scored]
-                total[position] += _auc(scores, truth)
+                total[position] += auc(scores, truth)
         return GRID[int(np.argmax(total))]
-
-
-def _auc(scores: Float64, members: Bools) -> float:
-    """The Mann-Whitney statistic as a share, ties counted half; 0.5 if all are of one kind."""
-    count = int(members.sum())
-    pairs = count * (len(members) - count)
-    if pairs == 0:
-        return 0.5
-    wins = stats.rankdata(scores)[members].sum() - count * (count + 1) / 2
-    return float(wins / pairs)
 
 
 ATTACKS = {"rmia": Rmia}

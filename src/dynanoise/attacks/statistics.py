@@ -7,6 +7,7 @@ Each takes log-probabilities float64 [N, K] (rows sum to 1 after exponentiation)
 from __future__ import annotations
 
 import numpy as np
+from scipy import special, stats
 
 from dynanoise.core import numerics
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -127,6 +128,28 @@ def hinge(log_probs: Float64, labels: Int64) -> Float64:
     return numerics.hinge(log_probs, labels)
 
 
+def normal_score(log_probs: Float64, labels: Int64) -> Float64:
+    """Return the normal score of a record's scaled logit among all records of the model.
+
+    Phi^-1((r - 1/2) / N) of its rank r, ties at their mean rank: the same distribution for every
+    model, whatever the scale and the shape of its logits, so that records are compared over models
+    that were trained differently long.
+
+    Args:
+        log_probs: float64 [N, K].
+        labels: int64 [N].
+
+    Returns:
+        float64 [N].
+
+    >>> probs = np.log([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]])
+    >>> normal_score(probs, np.array([0, 0, 0])).round(4).tolist()
+    [0.9674, -0.9674, 0.0]
+    """
+    ranks = stats.rankdata(scaled_logit(log_probs, labels))
+    return np.asarray(special.ndtri((ranks - 0.5) / max(1, len(ranks))))
+
+
 STATISTICS = {
     "confidence": confidence,
     "loss": loss,
@@ -135,6 +158,7 @@ STATISTICS = {
     "correctness": correctness,
     "scaled_logit": scaled_logit,
     "hinge": hinge,
+    "normal_score": normal_score,
 }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
+from scipy import stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
@@ -15,6 +16,27 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
 
 _NEVER = np.iinfo(np.int64).min
+
+
+def auc(scores: Float64, members: Bools) -> float:
+    """Compute the probability that a member's score is above a non-member's, ties counted half.
+
+    Args:
+        scores: float64 [N], larger = more likely a member.
+        members: bool [N].
+
+    Returns:
+        In 0..1; 0.5 if all are of one kind.
+
+    >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, False, True, True]))
+    0.875
+    """
+    count = int(members.sum())
+    pairs = count * (len(members) - count)
+    if pairs == 0:
+        return 0.5
+    wins = stats.rankdata(scores)[members].sum() - count * (count + 1) / 2
+    return float(wins / pairs)
 
 
 def best_threshold(scores: Float64, members: Bools, *, balanced: bool = False) -> float:
