@@ -11,7 +11,7 @@ from dynanoise.core import numerics
 from dynanoise.core.arrays.predictions import check_probabilities
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Floats
+from dynanoise.core.numerics import Float64, Floats, Int64
 from dynanoise.noise.fresh import SystemFresh
 
 INPUTS = ("logits", "probabilities")
@@ -33,11 +33,12 @@ def defend(
     *,
     class_axis: int = -1,
     kind: str = "logits",
+    labels: Int64 | None = None,
 ) -> Floats:
     """Compute the defended probabilities of a model's outputs.
 
     Probabilities p count as the logits ln max(p, tiny); the label that a defense keeps is then the
-    lowest index of the largest p.
+    lowest index of the largest p, unless ``labels`` are given.
 
     Args:
         outputs: float32 or float64, with K >= 2 classes along ``class_axis``.
@@ -45,6 +46,8 @@ def defend(
         noise: randomness of the response.
         class_axis: axis of the classes.
         kind: "logits" or "probabilities".
+        labels: with probabilities [N, K], the model's own label of each, which counts as its
+            largest; None for the lowest index of the largest p.
 
     Returns:
         Probabilities in [0, 1] of the shape and dtype of ``outputs``.
@@ -70,15 +73,38 @@ def defend(
         )
     # Sums over strided memory differ in the last place.
     rows = np.ascontiguousarray(np.moveaxis(array, class_axis, -1))
-    probs = defense(rows, noise) if kind == "logits" else _defend_probs(rows, defense, noise)
+    if kind == "logits":
+        probs = defense(rows, noise)
+    else:
+        probs = _defend_probs(rows, defense, noise, labels)
     return np.moveaxis(probs, -1, class_axis)
 
 
-def _defend_probs(probs: npt.NDArray[Any], defense: Defense, noise: Noise) -> Floats:
+def logits_of(probs: npt.NDArray[Any], labels: Int64 | None = None) -> Float64:
+    """Compute the logits that stand for probabilities, with the model's labels as their argmax.
+
+    Args:
+        probs: [..., K], within [0, 1].
+        labels: [...], in 0..K-1; None for the lowest index of the largest probability.
+
+    Returns:
+        float64 [..., K]: ln max(p, tiny); where that ranks another class first, the label's is
+        raised just above it.
+
+    >>> logits_of(np.array([[0.7, 0.3]]), np.array([1])).round(4).tolist()
+    [[-0.3567, -0.3567]]
+    """
+    # Neighbouring small numbers can have the same logarithm; the label must not move.
+    winners = probs.argmax(axis=-1) if labels is None else labels
+    return numerics.favour(numerics.log_probabilities(probs), winners)
+
+
+def _defend_probs(
+    probs: npt.NDArray[Any], defense: Defense, noise: Noise, labels: Int64 | None
+) -> Floats:
     rows, dtype = numerics.as_logits(probs, "probabilities")
     check_probabilities(rows, "probabilities")
-    # Neighbouring small numbers can have the same logarithm; the label must not move.
-    logits = numerics.favour(numerics.log_probabilities(rows), rows.argmax(axis=-1))
+    logits = logits_of(rows, labels)
     defended = defense(logits, noise).astype(np.float64, copy=False)
     return numerics.favour(numerics.narrow(defended, dtype), defended.argmax(axis=-1))
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
+import pickle
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +18,21 @@ from dynanoise.core.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-_IGNORED = {"_sklearn_version", "n_jobs", "verbose"}
+_IGNORED = {"_sklearn_version", "_stop_words_id", "n_jobs", "verbose"}
 """Parts of a state that no prediction depends on, and that may differ between replicas."""
+
+_REMEDY = "Say which model it is: weights=, 64 hexadecimal digits, another for every version."
 
 
 def fitted_digest(fitted: Any) -> str:
     """Compute the SHA-256 of a fitted object's state.
 
-    Objects give their state as they do for a pickle, but the digest is over values, not over
-    pickle's bytes: numbers and arrays by dtype, shape and little-endian content, whatever their
-    layout in memory; dictionaries and sets without order; classes and functions by their names. So
-    an object and its unpickled copies have the same digest with one version of its library, and
-    another number anywhere in it changes the digest. Number of jobs and verbosity do not count.
+    The state is that of an unpickled copy, so that an object and its replicas have the same digest
+    with one version of its library; of the object itself where it cannot be pickled. The digest is
+    over values, not over pickle's bytes: numbers, arrays and tensors by dtype, shape and
+    little-endian content, whatever their layout in memory; dictionaries and sets without order;
+    classes and functions by their names. Another number anywhere in it changes the digest. Number
+    of jobs and verbosity do not count.
 
     Args:
         fitted: an estimator, or a part of one.
@@ -43,10 +48,51 @@ def fitted_digest(fitted: Any) -> str:
     >>> fitted_digest({"b": 3, "coef": np.asfortranarray([1.0, 2.0])})[:16]
     'b99742cbbf26998e'
     """
-    return _digest(fitted, set()).hex()
+    return _digest(next(_copies(fitted)), set()).hex()
 
 
-def _hash(kind: str, *parts: bytes) -> bytes:
+def replicas_digest(fitted: Any, predict: Callable[[Any], Any]) -> str:
+    """Compute `fitted_digest`, and check that replicas keep it while they predict.
+
+    Two unpickled copies stand for replicas, one of which predicts. Addresses, caches and random
+    bytes in the state make their digests differ.
+
+    Args:
+        fitted: an estimator.
+        predict: called with an estimator, for its predictions of some records.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        InputError: if the digests differ, or a part has no state that can be read.
+    """
+    copies = _copies(fitted)
+    replica = next(copies)
+    digest = _digest(replica, set())
+    predict(replica)
+    if _digest(replica, set()) != digest or _digest(next(copies), set()) != digest:
+        raise InputError(
+            f"The state of the {type(fitted).__name__} changes when it predicts or is copied: "
+            "replicas would have different noise, which averages away.",
+            _REMEDY,
+        )
+    return digest.hex()
+
+
+def _copies(fitted: Any) -> Iterator[Any]:
+    """Yield unpickled copies; the object itself if it cannot be pickled."""
+    try:
+        content = pickle.dumps(fitted)
+        yield pickle.loads(content)  # noqa: S301  # written the line before
+    except Exception:  # whatever a library raises
+        yield fitted
+        yield fitted
+    else:
+        yield pickle.loads(content)  # noqa: S301
+
+
+def _hash(kind: str, *parts: bytes | memoryview) -> bytes:
     digest = hashlib.sha256(kind.encode() + b"\0")
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))
@@ -75,8 +121,9 @@ def _plain(value: Any) -> bytes | None:
         return _hash(kind.__name__, raw)
     if kind is float:
         return _hash("float", struct.pack(">d", value))
-    if isinstance(value, type | FunctionType | BuiltinFunctionType):
-        return _hash("name", f"{value.__module__}:{value.__qualname__}".encode())
+    if isinstance(value, type | FunctionType | BuiltinFunctionType | np.ufunc):
+        module = getattr(value, "__module__", "numpy")  # functions of NumPy have none
+        return _hash("name", f"{module}:{getattr(value, '__qualname__', value.__name__)}".encode())
     if isinstance(value, np.dtype):
         return _hash("dtype", repr(value).encode())
     return None
@@ -85,6 +132,9 @@ def _plain(value: Any) -> bytes | None:
 def _compound(value: Any, parents: set[int]) -> bytes:
     if isinstance(value, np.ndarray | np.generic):
         return _array(np.asarray(value), parents)
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(value, torch.Tensor) and _has_values(value):
+        return _hash("tensor", *_tensor_parts(value))
     kind = type(value)
     if kind in (list, tuple):
         return _hash(kind.__name__, *_all(value, parents))
@@ -100,12 +150,15 @@ def _object(value: Any, parents: set[int]) -> bytes:
     if kind.__module__.startswith("sklearn.neighbors.") and hasattr(value, "get_tree_stats"):
         # A search tree is made of its data; its state counts queries.
         return _hash("search tree", _array(np.asarray(value.data), parents))
+    if "skorch" in sys.modules and isinstance(value, sys.modules["skorch"].NeuralNet):
+        # Its state for a pickle is an archive of torch, with random bytes.
+        return _hash("net", *_all((kind, vars(value)), parents))
+    reduce = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))
     try:
-        reduced = value.__reduce_ex__(4)
+        reduced = reduce(value)
     except Exception as error:
         raise InputError(
-            f"A {kind.__name__} inside the model cannot be read ({error}).",
-            "Say which model it is: weights=, 64 hexadecimal digits, another for every version.",
+            f"A {kind.__name__} inside the model cannot be read ({error}).", _REMEDY
         ) from None
     if isinstance(reduced, str):
         return _hash("name", f"{kind.__module__}:{reduced}".encode())
@@ -164,17 +217,27 @@ def weights_digest(module: torch.nn.Module) -> str:
     state = module.state_dict()
     for name in sorted(state):
         value = state[name]
-        plain = isinstance(value, torch.Tensor) and value.layout == torch.strided
-        if not plain or value.is_quantized or value.is_meta:
+        if not isinstance(value, torch.Tensor) or not _has_values(value):
             raise InputError(
                 f"{name!r} of the module's state is no plain tensor with values.",
                 "Pass a SHA-256 of your own, such as of the file of weights, to Keyed.",
             )
-        shape = ",".join(map(str, value.shape))
-        for part in (name.encode(), str(value.dtype).encode(), shape.encode(), _bytes(value)):
+        for part in (name.encode(), *_tensor_parts(value)):
             digest.update(struct.pack(">Q", len(part)))
             digest.update(part)
     return digest.hexdigest()
+
+
+def _has_values(tensor: torch.Tensor) -> bool:
+    import torch
+
+    return tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
+
+
+def _tensor_parts(tensor: torch.Tensor) -> tuple[bytes, bytes, memoryview]:
+    """Dtype, shape and values of a plain tensor."""
+    shape = ",".join(map(str, tensor.shape))
+    return str(tensor.dtype).encode(), shape.encode(), _bytes(tensor)
 
 
 def _bytes(tensor: torch.Tensor) -> memoryview:

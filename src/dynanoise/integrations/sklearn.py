@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -25,7 +26,7 @@ from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.integrations.digests import fitted_digest
+from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.integrations.holdout import Data, check_classes, split_records
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
@@ -40,18 +41,30 @@ GAPS = 2.5
 """Cell width as a multiple of the median gap between the two largest logits."""
 
 
+SATURATED = 0.99
+"""A defended probability above which noise and temperature did not matter."""
+
+MOST_SATURATED = 0.1
+"""Share of such predictions above which a warning is due."""
+
+ENOUGH = 50
+"""Predictions below which their share is not computed."""
+
+
 class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier whose predictions pass through a defense.
 
     Wraps any classifier with ``predict_proba``. The logits are ln max(p, tiny) of its
     probabilities p, for two classes as for many: ``decision_function`` is log-odds for some
     classifiers only. ``predict`` is the label of the defended prediction, so the two never
-    contradict each other.
+    contradict each other. The label that a defense keeps is that of the classifier's own
+    ``predict``, which is not always its most probable class: not behind a chosen threshold, for
+    one. It is called for every prediction of such a defense.
 
     Threat model: the one of the defense and the noise, see `DynaNoise` and `Keyed`, for an attacker
     who queries the model. This object contains the undefended classifier. A classifier that
     predicts 0 and 1, such as a fully grown tree, has logits 708 apart, beyond any usual noise:
-    calibrate it first, or use `CalibratedLabel`.
+    calibrate it first, or use `CalibratedLabel`. A warning gives the share of such predictions.
 
     Args:
         estimator: a classifier. `fit` fits a clone of it. A fitted one predicts without `fit`, in
@@ -68,7 +81,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         model: name of the model for keyed noise. None for the name of the classifier's class.
         weights: for keyed noise, 64 hexadecimal digits that differ between versions of the model.
             None for `fitted_digest` of the classifier, taken by `fit` and kept, so that replicas
-            that load it agree; without `fit` taken at the first prediction.
+            that load it agree; without `fit` taken at the first prediction, which is an error if
+            replicas would have other digests.
         holdout: share of the records of each class, spread evenly over their order, that `fit`
             holds out from the classifier: for a defense that learns, such as `CalibratedLabel`,
             and for the cell width. None for none.
@@ -187,16 +201,22 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         if get_config().get("enable_metadata_routing"):
             params = process_routing(self, "fit", **params).estimator.fit
         estimator = clone(self.estimator).fit(train.inputs, train.labels, **params)
+        _check_probabilistic(estimator)
+        keep = defense.keeps_labels
 
         def logits(inputs: Any) -> Float64:
-            return numerics.log_probabilities(predict_probabilities(estimator, inputs))
+            return response.logits_of(*predict_outputs(estimator, inputs, keep_label=keep))
 
         defense = _fit_defense(defense, logits, estimator.classes_, train, held_out)
         noise: str | Keyed = FRESH
         if self.noise == KEYED:
             width = self.cell_width
             if width is None:
-                width = measure_width(logits((held_out or train).inputs), otherwise=CELL_WIDTH)
+                rows = logits((held_out or train).inputs)
+                width = measure_width(rows, otherwise=CELL_WIDTH)
+                if rows.shape[1] > 1:
+                    probs = defense(rows, response.system_noise())
+                    _warn_saturated(_saturated(probs), len(probs), stacklevel=3)
             noise = self._keyed(estimator, key, width, self.weights or fitted_digest(estimator))
         self.estimator_, self.defense_, self.noise_ = estimator, defense, noise
         return self
@@ -213,12 +233,18 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         Raises:
             SecretError: if the noise is keyed and there is no usable secret.
         """
-        deployed = self._deployed()
-        probs = predict_probabilities(deployed.estimator, X)
+        deployed = self._deployed(X)
+        keep = deployed.defense.keeps_labels
+        probs, labels = predict_outputs(deployed.estimator, X, keep_label=keep)
         if probs.shape[1] == 1:  # a single class hides nothing
             return np.ones_like(probs)
         noise = deployed.noise if isinstance(deployed.noise, Keyed) else response.system_noise()
-        return response.defend(probs, deployed.defense, noise, kind="probabilities")
+        defended = response.defend(
+            probs, deployed.defense, noise, kind="probabilities", labels=labels
+        )
+        if "estimator_" not in vars(self):
+            self._watch(defended)
+        return defended
 
     def predict_log_proba(self, X: Any) -> Floats:
         """ln of `predict_proba`, [N, K], finite."""
@@ -291,12 +317,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             # Not shown: it may be a source with its state.
             kind = type(self.noise).__name__
             raise InputError(f"noise is of type {kind}.", 'Use "keyed" or "fresh".')
-        if not hasattr(self.estimator, "predict_proba"):
-            raise InputError(
-                f"{type(self.estimator).__name__} has no predict_proba.",
-                "Pass a classifier that gives probabilities; "
-                "sklearn.calibration.CalibratedClassifierCV makes one of others.",
-            )
+        if not is_composite(self.estimator):
+            _check_probabilistic(self.estimator)
         key = self.key
         # A copy: what a defense remembers of itself would count as a change of the parameter.
         return copy(defense), key if isinstance(key, ExperimentKey | Secret) else Secret(key)
@@ -317,22 +339,39 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             ) from None
         return self.estimator
 
-    def _deployed(self) -> _Deployed:
+    def _deployed(self, X: Any = None) -> _Deployed:
+        """The parts that predict; ``X`` are inputs of a prediction, to check the digest with."""
         estimator = self._fitted()
         if "estimator_" in vars(self):
             return _Deployed(estimator, self.defense_, self.noise_)
         defense, key = self._checked()
         if self.noise != KEYED:
             return _Deployed(estimator, defense, FRESH)
-        weights = self.weights
-        if weights is None:
-            # The classifier stands beside its digest: another one may be set.
-            digested, weights = vars(self).get("_digested", (None, None))
-            if digested is not estimator or weights is None:
-                weights = fitted_digest(estimator)
-                self._digested = (estimator, weights)
+        weights = self.weights or self._digest(estimator, X, keep_label=defense.keeps_labels)
         width = CELL_WIDTH if self.cell_width is None else self.cell_width
         return _Deployed(estimator, defense, self._keyed(estimator, key, width, weights))
+
+    def _digest(self, estimator: Any, X: Any, *, keep_label: bool) -> str:
+        # The classifier stands beside its digest: another one may be set.
+        digested, digest = vars(self).get("_digested", (None, ""))
+        if digested is estimator:
+            return str(digest)
+        if X is None:
+            return fitted_digest(estimator)
+        digest = replicas_digest(
+            estimator, lambda replica: predict_outputs(replica, X, keep_label=keep_label)
+        )
+        self._digested = (estimator, digest)
+        return digest
+
+    def _watch(self, probs: Floats) -> None:
+        """Count saturated predictions until there are enough of them to warn."""
+        count, saturated = vars(self).get("_watched", (0, 0))
+        if count < ENOUGH:
+            count, saturated = count + len(probs), saturated + _saturated(probs)
+            self._watched = (count, saturated)
+            if count >= ENOUGH:
+                _warn_saturated(saturated, count, stacklevel=4)
 
 
 class _Deployed(NamedTuple):
@@ -355,6 +394,28 @@ def _looks_secret(key: Any) -> bool:
     return re.fullmatch(r"\s*[0-9a-fA-F]{32,}\s*", place or kind) is not None
 
 
+def is_composite(estimator: Any) -> bool:
+    """True for an estimator of others, which may have its methods only once it is fitted.
+
+    >>> from sklearn.dummy import DummyClassifier
+    >>> from sklearn.ensemble import StackingClassifier
+    >>> dummy = DummyClassifier()
+    >>> is_composite(StackingClassifier([("a", dummy)])), is_composite(dummy)
+    (True, False)
+    """
+    parts = estimator.get_params().values() if hasattr(estimator, "get_params") else ()
+    return any(hasattr(part, "fit") for part in parts)
+
+
+def _check_probabilistic(estimator: Any) -> None:
+    if not hasattr(estimator, "predict_proba"):
+        raise InputError(
+            f"{type(estimator).__name__} has no predict_proba.",
+            "Pass a classifier that gives probabilities; "
+            "sklearn.calibration.CalibratedClassifierCV makes one of others.",
+        )
+
+
 def predict_probabilities(estimator: Any, X: Any) -> Floats:
     """Undefended probabilities of a classifier.
 
@@ -362,8 +423,9 @@ def predict_probabilities(estimator: Any, X: Any) -> Floats:
         float32 or float64 [N, K].
 
     Raises:
-        InputError: if the classifier has several targets.
+        InputError: if the classifier has no probabilities, or several targets.
     """
+    _check_probabilistic(estimator)
     probs = estimator.predict_proba(X)
     # For several targets scikit-learn gives a list, perhaps of different numbers of classes.
     several = isinstance(probs, list) and np.ndim(probs[0] if probs else 0) > 1
@@ -375,6 +437,43 @@ def predict_probabilities(estimator: Any, X: Any) -> Floats:
             "Pass a classifier of one target, with probabilities [N, K].",
         )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
+
+
+def predict_outputs(
+    estimator: Any, X: Any, *, keep_label: bool
+) -> tuple[Floats, npt.NDArray[np.int64] | None]:
+    """Undefended probabilities of a classifier, and its labels.
+
+    Args:
+        estimator: a fitted classifier.
+        X: inputs of N records.
+        keep_label: True for the labels as well.
+
+    Returns:
+        Probabilities [N, K]; positions in ``classes_`` of what ``predict`` gives, [N], or None.
+
+    Raises:
+        InputError: if the classifier has several targets, or predicts what is not in ``classes_``.
+
+    >>> from sklearn.dummy import DummyClassifier
+    >>> model = DummyClassifier(strategy="prior").fit([[0]] * 3, ["a", "b", "b"])
+    >>> predict_outputs(model, [[0]], keep_label=True)[1]
+    array([1])
+    """
+    probs = predict_probabilities(estimator, X)
+    if not keep_label or not hasattr(estimator, "predict"):
+        return probs, None
+    predicted = np.asarray(estimator.predict(X)).reshape(len(probs))
+    values, places = np.unique(predicted, return_inverse=True)
+    matches = values[:, None] == np.asarray(estimator.classes_)
+    listed = np.asarray(matches, dtype=bool).any(axis=1)
+    if not listed.all():
+        label = values[~listed].tolist()[0]
+        raise InputError(
+            f"{type(estimator).__name__} predicts {label!r}, which is not among its classes.",
+            "Its label cannot be kept: pass a defense without keep_label.",
+        )
+    return probs, matches.argmax(axis=1)[places]
 
 
 def measure_width(logits: Float64, otherwise: float) -> float:
@@ -391,6 +490,23 @@ def measure_width(logits: Float64, otherwise: float) -> float:
         return otherwise
     width = float(f"{GAPS * float(np.median(numerics.top_gaps(logits))):.3g}")
     return width if width > 0 else otherwise
+
+
+def _saturated(probs: Floats) -> int:
+    return int((probs.max(axis=-1) > SATURATED).sum())
+
+
+def _warn_saturated(saturated: int, count: int, stacklevel: int) -> None:
+    """Warn if noise does not reach too many predictions."""
+    if count >= ENOUGH and saturated > MOST_SATURATED * count:
+        warnings.warn(
+            f"{saturated / count:.0%} of {count:,} defended predictions have a probability above "
+            f"{SATURATED}: the classifier's own are 0 and 1, or so close that their logits are "
+            "farther apart than any noise, and such predictions show what they showed without a "
+            "defense. Calibrate the classifier first, with "
+            "sklearn.calibration.CalibratedClassifierCV, or use CalibratedLabel.",
+            stacklevel=stacklevel,
+        )
 
 
 def _fit_defense(
