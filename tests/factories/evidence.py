@@ -91,7 +91,7 @@ def evidence(
         records += pool_records(budget, methods, gain)
         for index, name in enumerate(methods):
             attacks += [
-                sample(adaptive(budget).name, name, attack, lift=2.0 - index)
+                sample(adaptive(budget).name, name, attack, lift=max(0.0, 2.0 - index))
                 for attack in (*ATTACKS, "strongest")
             ]
             risks.append(risk(adaptive(budget).name, name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dynanoise.attacks.title import title_of
 from dynanoise.report.charts.style import (
     FAINT,
     PALETTE,
@@ -22,7 +21,7 @@ from dynanoise.report.charts.style import (
     threat_line,
 )
 from dynanoise.report.document import Chart
-from dynanoise.report.summary import Summary
+from dynanoise.report.summary import Summary, attack_title
 from dynanoise.report.table import Column, Row, make_table, number_cell
 from dynanoise.report.wording.threats import budget
 
@@ -55,11 +54,9 @@ def _draw_success(figure: Any, summary: Summary) -> None:
         draw_points(gain, success, heights, looks[method], short(method, 40))
         accuracy = summary.spread(method, None, "accuracy").interval
         draw_points(cost, [accuracy], [float(index)], looks[method], short(method, 40))
-    gain.set_yticks(range(rows), [title_of(name) for name in summary.attacks])
+    gain.set_yticks(range(rows), [short(attack_title(name), 40) for name in summary.attacks])
     gain.set_ylim(rows - 0.4, -0.6)
-    count = len(summary.seeds)
-    note = f", mean and 95% interval over {count} seeds" if count > 1 else ", one seed"
-    gain.set_xlabel(f"attack success (balanced accuracy){note}")
+    gain.set_xlabel("attack success (balanced accuracy)")
     gain.set_xlim(spans[0])
     cost.set_yticks(range(len(summary.methods)), [short(name, 40) for name in summary.methods])
     cost.set_ylim(len(summary.methods) - 0.4, -0.6)
@@ -68,8 +65,13 @@ def _draw_success(figure: Any, summary: Summary) -> None:
     strip_axes(gain)
     strip_axes(cost)
     result = summary.results[0]
-    draw_headline(figure, f"{result.preset}, {result.protocol} protocol: {threat_line(summary)}")
-    draw_legend(figure, gain, 5)
+    count = len(summary.seeds)
+    draw_headline(
+        figure,
+        f"{result.preset}, {result.protocol} protocol: {threat_line(summary)}; "
+        f"{f'mean and 95% interval over {count} seeds' if count > 1 else 'one seed'}",
+    )
+    draw_legend(figure, gain)
 
 
 def _spans(summary: Summary) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -75,7 +75,7 @@ def _draw(figure: Any, summary: Summary) -> None:
     result = summary.results[0]
     title = f"DynaNoise on {result.preset}, {seeds}; {result.protocol} protocol: "
     draw_headline(figure, f"{title}{threat_line(summary)}")
-    draw_legend(figure, success, 6)
+    draw_legend(figure, success)
 
 
 def _value(method: str) -> float:

@@ -15,6 +15,7 @@ from dynanoise.report.charts.style import (
     PALETTE,
     SMALL,
     WIDE,
+    Look,
     finish_chart,
     method_looks,
     short,
@@ -23,6 +24,9 @@ from dynanoise.report.charts.style import (
 from dynanoise.report.document import Chart
 from dynanoise.report.summary import attack_title
 from dynanoise.report.table import make_table
+
+_DASHES = {marker: ("-", "--", "-.")[place % 3] for place, (_, marker) in enumerate(PALETTE)}
+"""Curves differ without their colour, too."""
 
 ROC_NOTE = (
     "In ROC curves the dotted line is guessing; at the false positive rates in grey, fewer than "
@@ -47,7 +51,7 @@ def methods_roc_chart(
         for sample in evidence.attacks
         if (sample.protocol, sample.attack) == (protocol, STRONGEST)
     }
-    lines = {name: (samples[name], looks[name][0]) for name in methods if name in samples}
+    lines = {name: (samples[name], looks[name]) for name in methods if name in samples}
     return _chart(lines, f"ROC of the attacker's choice, {about}", WIDE)
 
 
@@ -60,14 +64,14 @@ def attacks_roc_chart(samples: Sequence[AttackSample], about: str) -> Chart:
     """
     ordered = sorted(samples, key=lambda sample: sample.attack != STRONGEST)
     lines = {
-        attack_title(sample.attack): (sample, PALETTE[index % len(PALETTE)][0])
+        attack_title(sample.attack): (sample, PALETTE[index % len(PALETTE)])
         for index, sample in enumerate(ordered)
     }
     return _chart(lines, f"{about}: ROC by attack", SMALL)
 
 
 def _chart(
-    lines: Mapping[str, tuple[AttackSample, str]], title: str, size: tuple[float, float]
+    lines: Mapping[str, tuple[AttackSample, Look]], title: str, size: tuple[float, float]
 ) -> Chart:
     first = next(iter(lines.values()))[0]
     lowest = 1 / max(sample.non_members for sample, _ in lines.values())
@@ -80,14 +84,14 @@ def _chart(
         axes.axvspan(lowest / 2, resolved, color="#EEEEEE", linewidth=0)
         guessing = np.geomspace(lowest, 1, 50)
         axes.plot(guessing, guessing, color=FAINT, linewidth=1, linestyle=":")
-        for index, (name, (sample, colour)) in enumerate(lines.items()):
+        for name, (sample, (colour, marker)) in lines.items():
             above = sample.tpr > 0
             axes.plot(
                 sample.fpr[above],
                 sample.tpr[above],
                 color=colour,
                 linewidth=1.6,
-                linestyle=("-", "--", "-.")[index % 3],
+                linestyle=_DASHES[marker],
                 label=short(name, 26),  # attacks may have parameters
             )
         axes.set_xlim(lowest, 1)

@@ -85,11 +85,11 @@ def _draw(figure: Any, points: SearchPoints) -> None:
     strip_axes(axes)
     axes.grid(True, color="#EEEEEE", linewidth=0.6)
     axes.set_axisbelow(True)
-    draw_legend(figure, axes, 4, fontsize=9)
+    draw_legend(figure, axes)
     draw_headline(
         figure,
         "Settings against an attacker who knows them and repeats each query "
-        f"{points.queries} times;\nsquares and the diamond: other records, all attacks, the worst "
+        f"{points.queries} times; squares and the diamond: other records, all attacks, the worst "
         "budget, 95% intervals",
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -130,21 +131,28 @@ def draw_points(
 
 
 def draw_headline(figure: Any, text: str) -> None:
-    """Draw a title over all panels, from the left edge on."""
-    figure.suptitle(text, fontsize=11, x=0.01, ha="left")
+    """Draw a title over all panels, from the left edge on, in as many lines as it needs."""
+    letters = int(figure.get_figwidth() / 0.086)  # inches a letter of 11 points
+    figure.suptitle(textwrap.fill(text, letters), fontsize=11, x=0.01, ha="left")
 
 
-def draw_legend(figure: Any, axes: Any, columns: int, **options: Any) -> None:
-    """Draw the legend of some axes below all panels; entries of one label are drawn once."""
+def draw_legend(figure: Any, axes: Any) -> None:
+    """Draw the legend of some axes below all panels, as many entries a row as fit.
+
+    Entries of one label are drawn once.
+    """
     handles, labels = axes.get_legend_handles_labels()
     entries = dict(zip(labels, handles, strict=True))
+    entry = 0.45 + 0.07 * max(map(len, labels))  # inches: handle and gap, and letters of 9 points
     figure.legend(
         entries.values(),
         entries.keys(),
         loc="outside lower center",
-        ncols=min(len(entries), columns),
+        ncols=max(1, min(len(entries), int(figure.get_figwidth() / entry))),
         frameon=False,
-        **options,
+        fontsize=9,
+        handlelength=1.6,
+        columnspacing=1.0,
     )
 
 
@@ -161,10 +169,7 @@ def finish_chart(figure: Any, *panels: Any) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(True, color=GRID, linewidth=0.6)
         axes.set_axisbelow(True)
-    _, labels = panels[0].get_legend_handles_labels()
-    entry = 0.45 + 0.07 * max(map(len, labels))  # inches: handle and gap, and letters of 9 points
-    columns = max(1, int(figure.get_figwidth() / entry))
-    draw_legend(figure, panels[0], columns, fontsize=9, handlelength=1.6, columnspacing=1.0)
+    draw_legend(figure, panels[0])
 
 
 def threat_line(summary: Summary) -> str:

@@ -10,6 +10,7 @@ from dynanoise.report.charts.style import (
     draw_headline,
     draw_legend,
     offsets_within,
+    short,
     strip_axes,
     svg,
 )
@@ -45,7 +46,7 @@ def draw_times(figure: Any, times: Times) -> None:
     draw_headline(
         figure, f"Time of an output over the undefended model's: {result.preset}, {result.model}"
     )
-    draw_legend(figure, axes, 4)
+    draw_legend(figure, axes)
 
 
 def _grid(axes: Any, times: Times) -> None:
@@ -63,7 +64,7 @@ def _grid(axes: Any, times: Times) -> None:
         axes.axvline(tick, color="#999999" if tick == 1 else "#E2E2E2", linewidth=1, zorder=1)
     axes.set_xticks([], minor=True)
     axes.set_xlim(low, high)
-    axes.set_yticks(range(rows), times.methods)
+    axes.set_yticks(range(rows), [short(name, 30) for name in times.methods])
     axes.set_ylim(rows - 0.5, -0.5)
     axes.set_xlabel("undefended = 1; median and 95% interval over rounds")
     strip_axes(axes)
