@@ -13,8 +13,9 @@ from typer.testing import CliRunner, Result
 from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.noise.keys import write_secret
 from dynanoise.report.io.results import read_results
-from tests.factories.audit_files import arrays
+from tests.factories.audit_files import arrays, probabilities
 
 
 @pytest.fixture(autouse=True)
@@ -74,6 +75,58 @@ def test_limits_that_nothing_keeps_to(file: str, tmp_path: Path) -> None:
     found = run(file, "--trials", "4", "--workers", "1", "--max-nll", "0", "--out", str(out))
     assert found.exit_code == 1
     assert "no defense.yaml" in found.stdout and not (out / "defense.yaml").exists()
+
+
+@pytest.mark.parametrize("kind", ["npz", "npz [1, N, K]", "parquet", "npz without test data"])
+def test_too_little_is_refused_before_the_work(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"outputs.{kind[:7] if kind == 'parquet' else 'npz'}"
+    files = arrays(
+        8 if "without" in kind else 1, records=300, tests=0 if "without" in kind else 100
+    )
+    if kind == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet", reason="pip install 'dynanoise[data]'")
+        arrow = pytest.importorskip("pyarrow", reason="pip install 'dynanoise[data]'")
+        columns = {name: files[name].tolist() for name in ("logits", "labels", "member")}
+        parquet.write_table(arrow.table(columns), path)
+    elif "1" in kind:
+        np.savez(
+            path,
+            **{name: v if "labels" in name else v[None] for name, v in files.items()},
+        )
+    else:
+        np.savez(path, **files)
+    found = run(str(path), "--out", str(tmp_path / "out"))
+    assert found.exit_code == 2
+    problem = "no outputs about test data" if "without" in kind else "There is one model"
+    assert found.stderr.startswith("Error: ") and problem in found.stderr  # no "Running ..."
+
+
+@pytest.mark.behaviour
+def test_models_that_return_probabilities_are_configured_so(tmp_path: Path) -> None:
+    """And the gateway refuses a file that says otherwise."""
+    for package in ("onnx", "onnxruntime", "starlette", "orjson"):
+        pytest.importorskip(package, reason="the gateway: pip install 'dynanoise[serve]'")
+    from dynanoise.core.errors import DynaNoiseError
+    from dynanoise.serving.options import Serving
+    from dynanoise.serving.startup import make_gateway
+    from tests.serving.test_output_kinds import SOFTMAX, model
+
+    file, weights = tmp_path / "outputs.npz", model(tmp_path / "m.onnx", *SOFTMAX)
+    np.savez(file, **probabilities(arrays(8, records=300)))
+    secret = tmp_path / "key"
+    write_secret(secret)
+    out = tmp_path / "out"
+    options = ("--trials", "6", "--workers", "1", "--max-nll", "9", "--key", f"file:{secret}")
+    found = run(str(file), *options, "--weights", str(weights), "--out", str(out))
+    assert found.exit_code == 0, found.output
+    configured = Configuration.read(out / "defense.yaml")
+    assert configured.input == "probabilities" and "% of the labels" in found.stdout
+    serving = Serving(defense=out / "defense.yaml", model=weights, no_auth=True, fresh=True)
+    make_gateway(serving)
+    text = (out / "defense.yaml").read_text()
+    (out / "defense.yaml").write_text(text.replace("input: probabilities", "input: logits"))
+    with pytest.raises(DynaNoiseError, match="from a softmax"):
+        make_gateway(serving)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import log_softmax
 
 from dynanoise.audits.inputs import check_inputs
 from dynanoise.core.defense import Method
@@ -22,9 +23,10 @@ from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
-from dynanoise.tuning.objective import Objective, Setting, Utility
+from dynanoise.tuning.objective import Objective, Setting, Utility, scale_temperature
 from dynanoise.tuning.search import Limits, find_front, list_quantisations, open_evaluation, search
-from dynanoise.tuning.tuning import LABEL, NONE, TunePlan, count_steps, tune
+from dynanoise.tuning.tuning import LABEL, NONE, SCALED, TunePlan, count_steps, tune
+from dynanoise.tuning.tuning_result import compare_references
 from tests.factories.audit_files import arrays
 
 PROVENANCE = Provenance("made up", "made up", "dynanoise tune")
@@ -35,9 +37,14 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "gap", "population"))
 
 
-def pool(**shape: int) -> Pool:
+def pool(sharpness: float = 1.0, **shape: int) -> Pool:
+    """Models whose logits are all multiplied, so that large ones are overconfident."""
     made: dict[str, Any] = {"models": 8, "records": 400, **shape}
-    return check_inputs("made up", **arrays(**made)).pool()
+    files = arrays(**made)
+    for name in ("logits", "test_logits"):
+        if name in files:
+            files[name] = files[name] * sharpness
+    return check_inputs("made up", **files).pool()
 
 
 def setting(
@@ -161,7 +168,7 @@ def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
     assert {one.defense.base_variance for one in list_quantisations(1.0)} == {0}  # type: ignore[attr-defined]
 
 
-def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: int):  # type: ignore[no-untyped-def]
+def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: Any):  # type: ignore[no-untyped-def]
     plan = change(TunePlan(trials=8, queries=4))
     said: list[str] = []
     given = pool(**shape)
@@ -173,15 +180,17 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     assert found.chosen is not None and len(said) <= count_steps(given, found.plan)
     assert found.worst(found.chosen).low > 0
     rows = {one.method: one for one in found.results if one.attack is None}
-    assert {NONE, LABEL, *found.finalists} == set(rows)
-    own, plain, label = (rows[name].metrics for name in (found.chosen, NONE, LABEL))
+    assert {NONE, LABEL, SCALED, *found.finalists} == set(rows)
+    own, plain, label, scaled = (rows[name].metrics for name in (found.chosen, NONE, LABEL, SCALED))
     assert plain["accuracy"].value - own["accuracy"].value <= 0.01
-    assert own["nll"].value <= (plain["nll"].value + label["nll"].value) / 2
-    lows = {}
-    for name in found.finalists:
-        said_nll = rows[name].metrics["nll"].value
-        if said_nll <= (plain["nll"].value + label["nll"].value) / 2:
-            lows[name] = found.worst(name).low
+    limit = (plain["nll"].value + label["nll"].value) / 2
+    assert scaled["nll"].value <= plain["nll"].value
+    assert own["nll"].value <= limit < label["nll"].value
+    lows = {
+        name: found.worst(name).low
+        for name in found.finalists
+        if rows[name].metrics["nll"].value <= limit and not found.beaten[name]
+    }
     assert found.worst(found.chosen).low == max(lows.values())
     budgets = {(one.protocol, one.threat.repeats) for one in found.results}
     assert budgets == {("adaptive", 1), ("adaptive_4", 4)}
@@ -192,7 +201,68 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
 def test_nothing_is_recommended_that_costs_too_much() -> None:
     _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0))
     assert found.chosen is None and not found.finalists
-    assert {one.method for one in found.results} == {NONE, LABEL}
+    assert {one.method for one in found.results} == {NONE, LABEL, SCALED}
+    assert "calibrated_label, which needs no search" in compare_references(found)[-1]
+
+
+@pytest.mark.parametrize("sharpness", [0.25, 2.0, 4.0, 10.0])
+def test_the_limit_on_likelihood_is_never_worse_than_the_label(sharpness: float) -> None:
+    objective = Objective(pool(sharpness), 4, seed=0)
+    plain, scaled = objective.plain.nll, objective.scaled.utility.nll
+    label = objective.floor.utility.nll
+    assert (plain > label) == (sharpness != 2)  # too small logits have that, too
+    limit = TunePlan().limits(plain, scaled, label).nll
+    assert limit is not None and limit < label
+    # The label does not depend on the scale, nor do scaled outputs.
+    same = Objective(pool(), 4, seed=0)
+    assert label == same.floor.utility.nll
+    assert scaled == pytest.approx(same.scaled.utility.nll, abs=1e-4)
+
+
+@pytest.mark.parametrize("sharpness", [0.1, 1.0, 3.0, 20.0])
+def test_temperature_scaling_has_the_best_likelihood_of_a_grid(sharpness: float) -> None:
+    reference = pool(sharpness).reference
+    found = scale_temperature(reference).temperature
+
+    def loss(temperature: float) -> float:
+        log_probs = log_softmax(reference.logits[:, :, 0] / temperature, axis=-1)
+        return float(-log_probs[:, np.arange(len(reference.labels)), reference.labels].mean())
+
+    grid = np.geomspace(0.02, 50, 400)
+    assert loss(found) <= min(map(loss, grid)) + 1e-4
+    same = scale_temperature(pool().reference).temperature
+    assert found == pytest.approx(sharpness * same, rel=0.02)
+
+
+@pytest.mark.behaviour
+@pytest.mark.parametrize("sharpness", [2.0, 4.0, 10.0])
+def test_no_setting_is_recommended_that_the_label_beats(sharpness: float) -> None:
+    """Even where the limit on likelihood allows it."""
+    _, found, _ = tuned(lambda plan: replace(plan, max_nll=50.0), sharpness=sharpness)
+    sentences = compare_references(found)
+    rows = {
+        name: [one.metrics for one in found.results if one.method == name and one.attack is None]
+        for name in (LABEL, *found.finalists)
+    }
+    beaten = [name for name in found.finalists if as_good(rows[LABEL], rows[name])]
+    assert beaten and [name for name, by in found.beaten.items() if LABEL in by] == beaten
+    assert found.chosen not in beaten
+    for name in beaten:
+        expected = f"{name} is not recommended: {LABEL} is as good or better in every column."
+        assert expected in sentences
+    if found.chosen is not None:
+        assert any(text.startswith(f"Beside {LABEL}, {found.chosen} is") for text in sentences)
+
+
+def as_good(first: list[Any], second: list[Any]) -> bool:
+    """Whether a method is at least as good as another in every column of the table."""
+    larger = all(
+        one[name].value >= other[name].value
+        for one, other in zip(first, second, strict=True)
+        for name in ("midput_worst_case", "accuracy")
+    )
+    smaller = all(first[0][name].value <= second[0][name].value for name in ("nll", "ece"))
+    return larger and smaller
 
 
 def test_one_model_and_missing_test_data_are_refused() -> None:

@@ -38,6 +38,7 @@ class AuditInputs:
         test_logits: [M, T, K], outputs on records that no model was trained on; T = 0 without any.
         test_labels: int64 [T].
         notes: sentences for the report on how the outputs were made.
+        kind: kind of the outputs as passed, "logits" or "probabilities".
     """
 
     name: str
@@ -47,6 +48,7 @@ class AuditInputs:
     test_logits: Floats
     test_labels: Int64
     notes: tuple[str, ...] = ()
+    kind: str = "logits"
 
     @property
     def models(self) -> int:
@@ -181,7 +183,8 @@ def check_inputs(
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
     _check_enough(use)
-    return AuditInputs(name, outputs, truth, use, test, tested, notes)
+    as_passed = "logits" if probs is None else "probabilities"
+    return AuditInputs(name, outputs, truth, use, test, tested, notes, as_passed)
 
 
 def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:

@@ -50,7 +50,7 @@ def tune(
     search did not use. Exit codes: 0 success, 1 no setting keeps to the limits and gains, 2 wrong
     use.
     """
-    from dynanoise.tuning.tuning import TunePlan, count_steps
+    from dynanoise.tuning.tuning import TunePlan, check_pool, count_steps
     from dynanoise.tuning.tuning import tune as run
 
     plan = TunePlan(**vars(options))
@@ -58,7 +58,8 @@ def tune(
     from dynanoise.noise.keys import Secret
 
     reference = Secret(key)  # an unfit reference is refused before the work
-    pool, provenance = _read_pool(source, plan)
+    pool, provenance, kind = _read_pool(source, plan)
+    check_pool(pool)
     digest = _digest(weights, pool)
     with terminal.progress_bar(
         f"tuning on {provenance.dataset}", count_steps(pool, plan)
@@ -67,10 +68,20 @@ def tune(
     _print(tuned)
     written = _write(tuned, out)
     if tuned.chosen is None:
-        typer.echo("No setting keeps to the limits and gains anything: no defense.yaml.")
+        beaten = ", and is better than calibrated_label and temperature in any column"
+        typer.echo(
+            "No setting keeps to the limits and gains anything"
+            f"{beaten if any(tuned.beaten.values()) else ''}: no defense.yaml."
+        )
         raise typer.Exit(ExitCode.HOLDS)
     chosen = tuned.finalists[tuned.chosen]
-    _configure(chosen, provenance.dataset, digest, reference, out)
+    _configure(chosen, provenance.dataset, digest, reference, kind, out)
+    changed = next(
+        result.metrics["label_flips"].value
+        for result in tuned.results
+        if result.method == tuned.chosen and result.attack is None
+    )
+    typer.echo(f"It changes {changed:.1%} of the labels of test data.")
     if weights is None and chosen.cell_width is not None:
         terminal.print_text(
             "Its `weights` are the SHA-256 of these outputs. Put that of the model's file there "
@@ -81,8 +92,8 @@ def tune(
         raise typer.Exit(ExitCode.WRONG_USE)
 
 
-def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenance]:
-    """Read the models' outputs, and describe them for results."""
+def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenance, str]:
+    """Read the models' outputs, describe them for results, and name their kind."""
     if source.source.is_dir():
         if source.preset is None:
             raise InputError(
@@ -93,13 +104,14 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
 
         # The name of the folder is private.
         private = replace(source, source=Path("STORE"))
-        return stored_pool(
+        pool, provenance = stored_pool(
             source.preset,
             source.source,
             size=source.size,
             folder=source.data,
             command=command_line("dynanoise tune", private, plan),
         )
+        return pool, provenance, "logits"
     if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")
     from dynanoise.audits.outputs_file import read_outputs
@@ -107,7 +119,7 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
 
     inputs = read_outputs(source.source)
     command = command_line("dynanoise tune", source, plan)
-    return inputs.pool(), Provenance(inputs.name, "outputs as given", command)
+    return inputs.pool(), Provenance(inputs.name, "outputs as given", command), inputs.kind
 
 
 def _digest(weights: Path | None, pool: Pool) -> str:
@@ -126,7 +138,7 @@ def _digest(weights: Path | None, pool: Pool) -> str:
 def _print(tuned: Tuned) -> None:
     from dynanoise.report.render.console import console_table
     from dynanoise.report.tables.settings_table import settings_table
-    from dynanoise.tuning.tuning_result import make_rows
+    from dynanoise.tuning.tuning_result import compare_references, make_rows
 
     kept = sum(tuned.limits.satisfied(setting) for setting in tuned.tried)
     limits = [f"accuracy drop at most {tuned.limits.drop:g}"]
@@ -134,7 +146,9 @@ def _print(tuned: Tuned) -> None:
     limits += [f"ECE at most {tuned.limits.ece:g}"] if tuned.limits.ece is not None else []
     terminal.print_text(
         f"{len(tuned.tried)} settings tried in {tuned.seconds:.0f} s, {kept} within the limits "
-        f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}."
+        f"({', '.join(limits)}). Undefended NLL {tuned.plain.nll:.3f}, ECE {tuned.plain.ece:.3f}; "
+        f"after temperature scaling {tuned.scaled.utility.nll:.3f} and "
+        f"{tuned.scaled.utility.ece:.3f}."
     )
     stdout = terminal.console()
     stdout.print(console_table(settings_table(make_rows(tuned), tuned.chosen), stdout.width))
@@ -142,6 +156,8 @@ def _print(tuned: Tuned) -> None:
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
         "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
     )
+    for sentence in compare_references(tuned):
+        typer.echo(sentence)
 
 
 def _write(tuned: Tuned, folder: Path) -> bool:
@@ -156,7 +172,9 @@ def _write(tuned: Tuned, folder: Path) -> bool:
     return write_files(files, folder, "tuned.svg", lambda: search_plot(picture)) and written
 
 
-def _configure(chosen: Method, model: str, digest: str, key: Secret, folder: Path) -> None:
+def _configure(
+    chosen: Method, model: str, digest: str, key: Secret, kind: str, folder: Path
+) -> None:
     """Writes defense.yaml."""
     from dynanoise.config.configuration import Configuration
     from dynanoise.noise.keyed import Keyed
@@ -164,5 +182,5 @@ def _configure(chosen: Method, model: str, digest: str, key: Secret, folder: Pat
     width = chosen.cell_width
     noise = "fresh" if width is None else Keyed(width, model, digest, key)
     path = folder / "defense.yaml"
-    Configuration(chosen.defense, noise).write(path)
+    Configuration(chosen.defense, noise, input=kind).write(path)
     typer.echo(f"Wrote {path}: {chosen.name}")

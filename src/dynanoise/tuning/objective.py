@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, TooFewRecordsError
-from dynanoise.core.outputs import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.defenses.temperature import undefended
+from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.engine import measure_utility
 from dynanoise.evaluation.feasibility import find_feasible
@@ -63,6 +64,32 @@ class Setting:
     utility: Utility
 
 
+def scale_temperature(outputs: Outputs) -> Temperature:
+    """Fit temperature scaling: the temperature of the least negative log-likelihood.
+
+    Guo, Pleiss, Sun & Weinberger 2017, section 4.2; one temperature for all models.
+
+    Args:
+        outputs: predictions on records that no model was trained on.
+
+    Returns:
+        The defense, its temperature between 0.01 and 100 and with 3 significant digits.
+
+    >>> logits = 4 * np.log([[[[0.8, 0.2]]] * 5])
+    >>> unused = np.zeros((1, 5), dtype=np.int8)
+    >>> scale_temperature(Outputs(logits, np.array([0, 0, 0, 0, 1]), np.arange(5), unused))
+    Temperature(temperature=4.0)
+    """
+    logits = outputs.logits[:, :, 0].astype(np.float64)
+
+    def loss(log_temperature: float) -> float:
+        log_probs = numerics.log_softmax(logits / np.exp(log_temperature))
+        return -float(np.mean([numerics.take_label(rows, outputs.labels) for rows in log_probs]))
+
+    best = minimize_scalar(loss, bounds=np.log([0.01, 100.0]), method="bounded")
+    return Temperature(float(f"{np.exp(best.x):.3g}"))
+
+
 class Objective:
     """Worst-case MIDPUT of settings against an attacker with a query budget, and their utility.
 
@@ -75,22 +102,16 @@ class Objective:
     and the mean of Q normals is a normal), else nearly. Predictions under a key repeat themselves.
 
     Args:
-        pool: several models; predictions about near-duplicates are not used.
+        pool: several models with test data; predictions about near-duplicates are not used.
         queries: Q >= 1.
         seed: seed of the draw.
         attacks: specifications of the attacks of the search; `QUICK` if empty.
 
     Raises:
-        TooFewRecordsError: if the pool is too small for any attack, or has no test data.
+        TooFewRecordsError: if the pool is too small for any attack.
     """
 
     def __init__(self, pool: Pool, queries: int, seed: int, attacks: Sequence[str] = ()) -> None:
-        if not len(pool.test.labels) or not len(pool.reference.labels):
-            raise TooFewRecordsError(
-                "There are no outputs about test data to measure accuracy and likelihood on.",
-                "Give test_logits or test_probs with test_labels, of records that no model was "
-                "trained on.",
-            )
         generator = np.random.default_rng(derive(seed, "records of the search"))
         order = generator.permutation(len(pool.records.labels))
         # Of few records half are for the best settings; of many the search needs only some.
@@ -118,6 +139,7 @@ class Objective:
         plain, label = Method("none", undefended()), Method("label", CalibratedLabel())
         self.success, self.plain = self._success(plain), self._utility(plain)
         self.floor = self(label)
+        self.scaled = self(Method("temperature", scale_temperature(self.pool.reference)))
 
     @property
     def gap(self) -> float:

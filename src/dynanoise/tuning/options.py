@@ -54,7 +54,8 @@ class TuneOptions:
         float | None,
         Option(
             "Largest negative log-likelihood of the defended outputs, in nats. Default: halfway "
-            "from the undefended model's to that of the label alone."
+            "from the undefended model's (after temperature scaling, where it is overconfident) to "
+            "that of the label alone."
         ),
     ] = None
     max_ece: Annotated[

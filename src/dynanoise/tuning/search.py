@@ -207,21 +207,33 @@ def _study(seed: int) -> Any:
 
 
 def _starts(gap: float) -> list[dict[str, Any]]:
-    """The published CIFAR-10 setting with either noise, and two that are often good."""
+    """The published CIFAR-10 setting with either noise, and two that are often good.
+
+    The published one is left out where its variance is not searched, as for very large logits.
+    """
     published = {"base_variance": 0.3, "lambda_scale": 2.0, "temperature": 10.0, "samples": 1}
     typical = {"base_variance": 0.3 * gap**2, "lambda_scale": 2.0, "temperature": 3.0, "samples": 1}
-    return [
+    low, high = _variances(gap)
+    near = [
         {**published, "keep_label": False, "noise": "fresh"},
         {**published, "keep_label": True, "noise": "keyed", "cell_width": 2.5 * gap},
+    ]
+    return [
+        *(near if low <= published["base_variance"] <= high else []),
         {**typical, "keep_label": True, "noise": "fresh"},
         {**typical, "keep_label": True, "noise": "keyed", "cell_width": 1.5 * gap},
     ]
 
 
+def _variances(gap: float) -> tuple[float, float]:
+    """Least and largest base variance of the search."""
+    return 0.003 * gap**2, 4 * gap**2
+
+
 def _method_of(trial: Trial, gap: float) -> Method:
     """A proposed setting; ranges scale with the median gap between the two largest logits."""
     keyed = trial.suggest_categorical("noise", ["fresh", "keyed"]) == "keyed"
-    variance = trial.suggest_float("base_variance", 0.003 * gap**2, 4 * gap**2, log=True)
+    variance = trial.suggest_float("base_variance", *_variances(gap), log=True)
     lambda_scale = trial.suggest_float("lambda_scale", 0.0, 4.0)
     temperature = trial.suggest_float("temperature", 0.5, 20.0, log=True)
     samples = trial.suggest_int("samples", 1, 8, log=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
@@ -31,8 +31,8 @@ There a setting at a limit may exceed it, and the next one is then recommended.
 NEAR_RECORDS = 2_500
 """Records that are queried with their near-duplicates, at most."""
 
-NONE, LABEL, CELLS = "none", "calibrated_label", "cells"
-"""References: no defense, the label with its accuracy, cells without noise."""
+NONE, LABEL, SCALED, CELLS = "none", "calibrated_label", "temperature", "cells"
+"""References: no defense, the label with its accuracy, temperature scaling, cells without noise."""
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,26 @@ class TunePlan(TuneOptions):
             ATTACKS.build(attack)
         assert Limits(self.max_accuracy_drop, self.max_nll, self.max_ece)
 
-    def limits(self, plain: float, label: float) -> Limits:
+    def limits(self, plain: float, scaled: float, label: float) -> Limits:
         """Limits with the default of ``max_nll`` filled in.
+
+        It is halfway from the undefended model's to that of the label. An overconfident model is
+        above the label already; there temperature scaling stands for it, so that the limit is
+        always below the label's.
 
         Args:
             plain: negative log-likelihood of the undefended model.
+            scaled: likewise after temperature scaling.
             label: likewise of the label with its accuracy.
 
         Returns:
             Limits of accuracy, likelihood and calibration.
 
-        >>> TunePlan().limits(1.0, 1.5).nll
-        1.25
+        >>> TunePlan().limits(1.0, 0.9, 1.5).nll, TunePlan().limits(3.0, 1.0, 1.5).nll
+        (1.25, 1.25)
         """
-        nll = (plain + label) / 2 if self.max_nll is None else self.max_nll
+        best = plain if plain < label else min(scaled, label)
+        nll = (best + label) / 2 if self.max_nll is None else self.max_nll
         return Limits(self.max_accuracy_drop, nll, self.max_ece)
 
     def protocols(self, pool: Pool) -> tuple[AttackProtocol, ...]:
@@ -93,11 +99,15 @@ class Tuned:
         limits: with the default filled in.
         plain: utility of the undefended model.
         floor: `CalibratedLabel`, evaluated like the settings.
+        scaled: temperature scaling, likewise.
         tried: settings in the order of their proposal.
         cells: cells without noise, evaluated like the settings.
         finalists: by name, the best settings; their results are of other records than the search's.
         results: results of the finalists and the references.
-        chosen: the finalist that is recommended; None if none keeps to the limits and gains.
+        beaten: by finalist, the references that are at least as good in every column, and better
+            in one.
+        chosen: the finalist that is recommended; None if none keeps to the limits, gains, and is
+            better than every reference in some column.
         seconds: duration of the search, cells included.
         searched: number of records that the search attacked.
     """
@@ -106,11 +116,13 @@ class Tuned:
     limits: Limits
     plain: Utility
     floor: Setting
+    scaled: Setting
     tried: tuple[Setting, ...]
     cells: tuple[Setting, ...]
     finalists: dict[str, Method]
     results: tuple[Result, ...]
-    chosen: str | None = field(default=None)
+    beaten: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    chosen: str | None = None
     seconds: float = 0.0
     searched: int = 0
 
@@ -170,13 +182,10 @@ def tune(
         TooFewRecordsError: if there are too few models or records, or no test data.
         MissingExtraError: if Optuna is not installed.
     """
-    if pool.models < 2:
-        raise InputError(
-            "There is one model, and its attacker needs others to learn from.",
-            "Give outputs of several models, each trained on its own random half of the records.",
-        )
+    check_pool(pool)
     objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
-    limits = plan.limits(objective.plain.nll, objective.floor.utility.nll)
+    references = objective.plain, objective.scaled.utility, objective.floor.utility
+    limits = plan.limits(*(utility.nll for utility in references))
     started = time.perf_counter()
     with open_evaluation(objective, plan.processes) as evaluate_all:
         tried = tuple(search(objective, limits, plan.trials, evaluate_all, progress))
@@ -185,19 +194,45 @@ def tune(
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
     results = tuple(_evaluate_finalists(pool, objective, plan, finalists, provenance, progress))
+    beaten = {name: _beaten_by(results, name) for name in finalists}
     return Tuned(
         plan,
         limits,
         objective.plain,
         objective.floor,
+        objective.scaled,
         tried,
         cells,
         finalists,
         results,
-        _chosen(results, finalists, plan),
+        beaten,
+        _chosen(results, [name for name in finalists if not beaten[name]], plan),
         seconds,
         len(objective.pool.records.labels),
     )
+
+
+def check_pool(pool: Pool) -> None:
+    """Refuse, before any work, models that the search has no attacker or no test data for.
+
+    Args:
+        pool: the models.
+
+    Raises:
+        InputError: for a pool of one model.
+        TooFewRecordsError: if there is no test data.
+    """
+    if pool.models < 2:
+        raise InputError(
+            "There is one model, and its attacker needs others to learn from.",
+            "Give outputs of several models, each trained on its own random half of the records.",
+        )
+    if not len(pool.test.labels) or not len(pool.reference.labels):
+        raise TooFewRecordsError(
+            "There are no outputs about test data to measure accuracy and likelihood on.",
+            "Give test_logits or test_probs with test_labels, of records that no model was "
+            "trained on.",
+        )
 
 
 def count_steps(pool: Pool, plan: TunePlan) -> int:
@@ -215,7 +250,7 @@ def count_steps(pool: Pool, plan: TunePlan) -> int:
         sum(len(select_attacks(method, protocol)) + 2 for protocol in plan.protocols(pool))
         for method in methods
     )
-    return plan.trials + 1 + 2 * plain + (len(SHARES) + 2) * keyed
+    return plan.trials + 1 + 3 * plain + (len(SHARES) + 2) * keyed
 
 
 def _finalists(
@@ -249,6 +284,7 @@ def _evaluate_finalists(
     methods = [
         Method(NONE, undefended()),
         Method(LABEL, CalibratedLabel()),
+        replace(objective.scaled.method, name=SCALED),
         *finalists.values(),
     ]
     provenance = replace(provenance, versions=versions(["optuna"]))
@@ -274,11 +310,52 @@ def _evaluate_finalists(
             )
 
 
-def _chosen(results: Sequence[Result], finalists: dict[str, Method], plan: TunePlan) -> str | None:
+def compare(results: Sequence[Result], name: str, reference: str) -> dict[str, float]:
+    """Compare two methods column by column.
+
+    Args:
+        results: results of all protocols.
+        name: name of a method.
+        reference: name of the method that it is compared with.
+
+    Returns:
+        By column, by how much the method is better: worst-case MIDPUT under each protocol,
+        accuracy, likelihood in nats, calibration error.
+    """
+    gains = {
+        f"MIDPUT ({after.protocol})": after.metrics["midput_worst_case"].value
+        - before.metrics["midput_worst_case"].value
+        for before, after in zip(
+            *(
+                [row for row in results if row.method == method and row.attack is None]
+                for method in (reference, name)
+            ),
+            strict=True,
+        )
+    }
+    after, before = _utility(results, name), _utility(results, reference)
+    return {
+        **gains,
+        "accuracy": after["accuracy"] - before["accuracy"],
+        "NLL": before["nll"] - after["nll"],
+        "ECE": before["ece"] - after["ece"],
+    }
+
+
+def _beaten_by(results: Sequence[Result], name: str) -> tuple[str, ...]:
+    """The references that are at least as good as a method in every column, and better in one."""
+    return tuple(
+        reference
+        for reference in (LABEL, SCALED)
+        if max(better := compare(results, name, reference).values()) <= 0 and min(better) < 0
+    )
+
+
+def _chosen(results: Sequence[Result], finalists: Sequence[str], plan: TunePlan) -> str | None:
     """The finalist with the largest lower limit among those that keep to the limits here, too."""
     best, chosen = 0.0, None
     plain = _utility(results, NONE)
-    limits = plan.limits(plain["nll"], _utility(results, LABEL)["nll"])
+    limits = plan.limits(*(_utility(results, name)["nll"] for name in (NONE, SCALED, LABEL)))
     for name in finalists:
         values = _utility(results, name)
         drop = plain["accuracy"] - values["accuracy"]

@@ -7,11 +7,13 @@ from dataclasses import asdict
 from typing import Any
 
 from dynanoise.core.defense import Method
+from dynanoise.defenses.temperature import Temperature
 from dynanoise.report.charts.search_front import Point, SearchPoints
+from dynanoise.report.numbers import change
 from dynanoise.report.tables.settings_table import MeasuredSetting
 from dynanoise.tuning.objective import Setting
 from dynanoise.tuning.search import find_front
-from dynanoise.tuning.tuning import LABEL, NONE, Tuned
+from dynanoise.tuning.tuning import LABEL, NONE, SCALED, Tuned, compare
 
 
 def make_rows(tuned: Tuned) -> list[MeasuredSetting]:
@@ -28,14 +30,21 @@ def make_rows(tuned: Tuned) -> list[MeasuredSetting]:
         if result.attack is None:
             utility.setdefault(result.method, {})[result.protocol] = result.metrics
     plain = next(iter(utility.pop(NONE).values()))
+    scaled = tuned.scaled.method.defense
+    assert isinstance(scaled, Temperature)
+    references = {
+        LABEL: {"the label with its accuracy": ""},
+        SCALED: {"scaling without noise": "", "T": f"{scaled.temperature:g}"},
+    }
     rows = []
     for name, by_protocol in utility.items():
         first = next(iter(by_protocol.values()))
-        label = {"the label with its accuracy": ""}
         rows.append(
             MeasuredSetting(
                 name,
-                label if name == LABEL else describe_setting(tuned.finalists[name]),
+                describe_setting(tuned.finalists[name])
+                if name in tuned.finalists
+                else references[name],
                 {protocol: m["midput_worst_case"] for protocol, m in by_protocol.items()},
                 plain["accuracy"].value - first["accuracy"].value,
                 first["nll"].value,
@@ -66,6 +75,46 @@ def describe_setting(method: Method) -> dict[str, str]:
     width = method.cell_width
     texts |= {"fresh": ""} if width is None else {"cells": f"{width:g}"}
     return texts | ({"keeps label": ""} if parameters["keep_label"] else {})
+
+
+def compare_references(tuned: Tuned) -> list[str]:
+    """Compare the best settings with the defenses that need no search.
+
+    Args:
+        tuned: the result of tuning.
+
+    Returns:
+        Sentences on settings that are beaten in every column, and on the recommended one.
+    """
+    sentences = [
+        f"{name} is not recommended: {reference} is as good or better in every column."
+        for name, references in tuned.beaten.items()
+        for reference in references
+    ]
+    if tuned.chosen is None:
+        rows = {row.name: row for row in make_rows(tuned)}
+        label = rows[LABEL]
+        sentences.append(
+            f"{LABEL}, which needs no search, has a worst-case MIDPUT of "
+            f"{change(label.worst.value)} at an NLL of {label.nll:.3f}: deploy it if the label "
+            "with its accuracy is enough, or allow more with --max-nll."
+        )
+        return sentences
+    for reference in (LABEL, SCALED):
+        better = compare(tuned.results, tuned.chosen, reference)
+        gained, lost = (
+            ", ".join(
+                f"{column} by {abs(value):.3f}"
+                for column, value in better.items()
+                if sign * value > 0
+            )
+            for sign in (1, -1)
+        )
+        sentences.append(
+            f"Beside {reference}, {tuned.chosen} is better in {gained}"
+            + (f", worse in {lost}." if lost else ".")
+        )
+    return sentences
 
 
 def make_search(tuned: Tuned) -> SearchPoints:

@@ -184,6 +184,18 @@ def test_what_is_said_of_a_server_that_is_as_configured(
     assert (out / "report.md").exists() and "127.0.0.1" not in (out / "report.md").read_text()
 
 
+@pytest.mark.parametrize(("further", "code"), [((), 3), (("--fail-if", "auc>0.5"), 1)])
+def test_a_condition_that_too_few_records_resolve(
+    trained: Trained, keyed: str, further: tuple[str, ...], code: int
+) -> None:
+    conditions = ("--fail-if", "tpr@0.0001>0.5", *further)
+    found = audit("--url", keyed, *trained.tables, "--budget", 2500, *conditions)
+    assert found.exit_code == code, found.output
+    assert "Threat model" in found.stdout
+    assert "TPR at 0.0001 FPR is not resolved" in found.stderr
+    assert "cannot be told" in found.stdout
+
+
 def test_noise_that_is_fresh_where_it_should_be_keyed(trained: Trained, fresh: str) -> None:
     found = audit(
         *("--url", fresh, *trained.tables, "--defense", trained.defense("configured")),
@@ -318,7 +330,6 @@ def test_which_output_is_asked_for(trained: Trained) -> None:
         (["{url}", "--defense", "dynanoise"], "With --url name the server's defense.yaml"),
         (["{url}", "--model", "m.onnx"], "Pass --defense with the server's defense.yaml"),
         (["{url}", "--defense", "nowhere.yaml"], "nowhere.yaml"),
-        (["{url}", "--fail-if", "tpr@0.0001>0.5"], "TPR at 0.0001 FPR is not resolved"),
     ],
 )
 def test_wrong_use_is_one_sentence(trained: Trained, arguments: list[str], says: str) -> None:
