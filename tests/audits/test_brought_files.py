@@ -310,9 +310,7 @@ def test_sigmoid_scores_of_a_model_file(tmp_path: Path) -> None:
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "m.onnx"))
-    with pytest.raises(
-        DataFileError, match=r"m.onnx holds independent sigmoids"
-    ):
+    with pytest.raises(DataFileError, match=r"m.onnx holds independent sigmoids"):
         query_model(tmp_path / "m.onnx", None, *tables(tmp_path, FULL, FULL))
 
 
