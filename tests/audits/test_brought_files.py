@@ -365,19 +365,32 @@ def test_float16_overflow(dtype: Any, value: float, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "says"),
+    ("axes", "place", "turned"),
     [
-        ((1, 0, 2), "have the records on axis 0: pass np.moveaxis(logits, 0, 1), and member as"),
-        ((0, 2, 1), "have the records on axis 2: pass np.moveaxis(logits, 2, 1), and member as"),
+        ((1, 0, 2), 0, "np.transpose(logits, (1, 0, 2))"),
+        ((0, 2, 1), 2, "np.swapaxes(logits, -1, -2)"),
+        ((1, 2, 0), 0, "np.transpose(logits, (2, 0, 1))"),
+        ((2, 1, 0), 1, "np.transpose(logits, (2, 1, 0))"),
+        ((2, 0, 1), 2, "np.transpose(logits, (1, 2, 0))"),
     ],
 )
-def test_layouts_of_lira(axes: tuple[int, ...], says: str) -> None:
+def test_layouts_of_lira(axes: tuple[int, ...], place: int, turned: str) -> None:
     files = arrays(8, records=150, tests=0)
-    files["logits"] = files["logits"].transpose(axes)
+    logits = files["logits"].transpose(axes)
     with pytest.raises(InputError) as error:
-        check_inputs("x", **files)
+        check_inputs("x", **{**files, "logits": logits})
+    assert f"have the records on axis {place}." in error.value.problem
     assert "The axes are [M, N, K]: M models, N records, K classes" in error.value.remedy
-    assert says in error.value.remedy
+    assert f"Pass {turned}, and member as [M, N]" in error.value.remedy
+    remedied = eval(turned, {"np": np, "logits": logits})
+    np.testing.assert_array_equal(remedied, files["logits"])
+
+
+def test_classes_first_of_one_model() -> None:
+    files = arrays(1, records=150, tests=0)
+    logits = files["logits"].T
+    with pytest.raises(InputError, match=r"Pass np.swapaxes\(logits, -1, -2\)"):
+        check_inputs("x", **{**files, "logits": logits})
 
 
 def test_layouts_of_lira_with_several_inputs_a_record(tmp_path: Path) -> None:
@@ -406,10 +419,10 @@ def split_of(models: int, kind: str, records: int = 600) -> Any:
 @pytest.mark.parametrize(
     ("models", "kind", "says"),
     [
-        (5, "out", "outside of exactly one of the 5 models, as in cross-validation"),
-        (10, "out", "outside of exactly one of the 10 models, as in cross-validation"),
-        (5, "in", "Each record is in exactly one of the 5 models"),
-        (2, "out", "outside of exactly one of the 2 models"),
+        (5, "out", "Each record has 4 models trained on it and 1 not, as in cross-validation"),
+        (10, "out", "Each record has 9 models trained on it and 1 not, as in cross-validation"),
+        (5, "in", "Each record has 1 model trained on it and 4 not, as in cross-validation"),
+        (2, "out", "Each record has 1 model trained on it and 1 not, as in cross-validation"),
     ],
 )
 def test_k_fold(tmp_path: Path, models: int, kind: str, says: str) -> None:
@@ -427,7 +440,10 @@ def test_k_fold(tmp_path: Path, models: int, kind: str, says: str) -> None:
 
 def test_models_that_are_too_few_for_each_other() -> None:
     files = arrays(3, records=200, tests=0)
-    with pytest.raises(TooFewRecordsError, match=r"Beside a target, too few records have two mod"):
+    with pytest.raises(
+        TooFewRecordsError,
+        match=r"records have 1 to 3 models trained on them and 0",
+    ):
         check_inputs("x", **files).pool()
     assert check_inputs("x", **arrays(8, records=200, tests=0)).pool().models == 8
 

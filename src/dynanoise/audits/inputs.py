@@ -159,7 +159,8 @@ def check_inputs(
         )
     kind = "logits" if probs is None else "probs"
     raw = check_labels(labels, label_name, classes=classes)
-    check_axes(outputs, len(raw), kind, label_name)
+    pairs = np.shape(member)
+    check_axes(outputs, len(raw), kind, label_name, pairs[0] if len(pairs) == 2 else None)
     _check_not_exchanged(raw, member)
     use = check_membership(member, models, records)
     test = _log_outputs(test_logits, test_probs, "test_")
@@ -292,6 +293,10 @@ def check_conditions(outputs: Outputs) -> None:
         raise InputError(f"{problem}.", f"{remedy} Without --fail-if the audit goes on.")
 
 
+def _models(count: int) -> str:
+    return f"{count} model{'' if count == 1 else 's'}"
+
+
 def _check_shadows(use: Int8) -> None:
     """Check that all models can have shadow models that can be targets themselves.
 
@@ -307,19 +312,17 @@ def _check_shadows(use: Int8) -> None:
     except TooFewRecordsError:
         pass
     outside, inside = ((use == value).sum(axis=0) for value in (0, 1))
-    problem = (
-        "Beside a target, too few records have two models that were trained on them and two that "
-        "were not."
+    alike = np.ptp(inside) == np.ptp(outside) == 0
+    counts = (
+        f"Each record has {_models(inside[0])} trained on it and {outside[0]} not"
+        if alike
+        else f"The records have {inside.min()} to {_models(inside.max())} trained on them and "
+        f"{outside.min()} to {outside.max()} not"
     )
-    if (outside == 1).all():
-        problem = (
-            f"Each record is outside of exactly one of the {len(use)} models, as in "
-            "cross-validation: no model is left to compare that one with."
-        )
-    elif (inside == 1).all():
-        problem = f"Each record is in exactly one of the {len(use)} models."
+    folds = alike and min(inside[0], outside[0]) == 1
     raise TooFewRecordsError(
-        problem,
+        f"{counts}{', as in cross-validation' if folds else ''}: with one model as the target, "
+        "most records need two of both among the others.",
         "Audit one model at a time, logits[m] with member[m]; or use more models, each trained on "
         "a random half of the records.",
     )

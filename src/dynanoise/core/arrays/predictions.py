@@ -51,16 +51,24 @@ def check_outputs(values: Any, name: str) -> Floats:
             "the logits [0, z].",
         )
     if rows.ndim != 3 or rows.shape[2] < 2:
+        inputs = " Of several inputs a record, such as augmentations, give one."
         raise InputError(
             f"{name} {has(name)} shape {shape}.",
-            f"Give [N, K], or [M, N, K] for M models, with K >= 2 classes. {AXES}",
+            f"Give [N, K], or [M, N, K] for M models, with K >= 2 classes. {AXES}"
+            f"{inputs if rows.ndim > 3 else ''}",
         )
     rows = rows.astype(rows.dtype.newbyteorder("="), copy=False)
     _check_finite(rows, name)
     return rows
 
 
-def check_axes(outputs: Floats, records: int, name: str, labels: str = "labels") -> None:
+def check_axes(
+    outputs: Floats,
+    records: int,
+    name: str,
+    labels: str = "labels",
+    models: int | None = None,
+) -> None:
     """Check that outputs are of as many records as there are labels.
 
     Args:
@@ -68,24 +76,32 @@ def check_axes(outputs: Floats, records: int, name: str, labels: str = "labels")
         records: number of labels.
         name: of the outputs in messages.
         labels: of the labels in messages.
+        models: number of models, where another array tells it.
 
     Raises:
         InputError: naming the axes, and the one that seems to be that of the records.
     """
-    if outputs.shape[1] == records:
+    shape = outputs.shape
+    fits = [
+        order
+        for order in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 0, 1), (2, 1, 0), (1, 2, 0))
+        if shape[order[1]] == records and models in (None, shape[order[0]])
+    ]
+    if (shape[1] == records and not fits) or (0, 1, 2) in fits:
         return
+    problem = f"{labels} {has(labels)} shape ({records},) for {shape[1]} records."
     remedy = "Give one label a record; models that answered other records cannot be audited "
     remedy += "together."
-    for axis in (0, 2):
-        if outputs.shape[axis] == records:
-            remedy = (
-                f"{AXES} {name} of shape {outputs.shape} {has(name)} the records on axis {axis}: "
-                f"pass np.moveaxis({name}, {axis}, 1), and member as [M, N]; of several inputs a "
-                "record, such as augmentations, pass one."
-            )
-    raise InputError(
-        f"{labels} {has(labels)} shape ({records},) for {outputs.shape[1]} records.", remedy
-    )
+    if fits:
+        # Of one model there may be two axes only.
+        last = fits[0] == (0, 2, 1)
+        turned = f"np.swapaxes({name}, -1, -2)" if last else f"np.transpose({name}, {fits[0]})"
+        problem = f"{name} of shape {shape} {has(name)} the records on axis {fits[0][1]}."
+        remedy = (
+            f"{AXES} Pass {turned}, and member as [M, N]; of several inputs a record, such as "
+            "augmentations, pass one."
+        )
+    raise InputError(problem, remedy)
 
 
 def is_distribution(
