@@ -66,14 +66,16 @@ def save(
     ir_version: int = 8,
     functions: Sequence[Any] = (),
     external: bool = False,
+    opsets: dict[str, int] | None = None,
 ) -> Path:
     """Writes a model; ``external`` puts its constants beside it."""
     graph = onnx.helper.make_graph(
         list(nodes), "made by a test", list(inputs), list(outputs), list(constants)
     )
-    opsets = [onnx.helper.make_opsetid("", opset), onnx.helper.make_opsetid("own", 1)]
+    versions = {"": opset, "own": 1} if opsets is None else opsets
+    imports = [onnx.helper.make_opsetid(domain, version) for domain, version in versions.items()]
     model = onnx.helper.make_model(
-        graph, opset_imports=opsets, ir_version=ir_version, functions=list(functions)
+        graph, opset_imports=imports, ir_version=ir_version, functions=list(functions)
     )
     extra = {"save_as_external_data": True, "size_threshold": 0, "location": f"{path.name}.data"}
     onnx.save(model, str(path), **(extra if external else {}))
@@ -120,3 +122,53 @@ def reference(path: Path, **feed: Any) -> Any:
 
     (result,) = ReferenceEvaluator(str(path)).run(None, feed)
     return result
+
+
+ML = {"ai.onnx.ml": 2}
+"""Opsets of converters of tree models, which leave out the standard operators."""
+
+CLASSIFIED = [tensor("label", ["batch"], KINDS.INT64), tensor("probabilities", ["batch", 3])]
+"""Outputs of converted classifiers."""
+
+
+def trees(
+    transform: str = "NONE",
+    values: Sequence[float] = (0.5, 0.3, 0.2, 0.1, 0.2, 0.7),
+    inputs: Sequence[str] = ("x",),
+    output: str = "probabilities",
+) -> Any:
+    """One tree, x0 <= 0: a weight of three classes in either leaf; NaN goes to the right."""
+    classes = len(values) // 2
+    return node(
+        "TreeEnsembleClassifier",
+        inputs,
+        ["label", output],
+        domain="ai.onnx.ml",
+        classlabels_int64s=list(range(classes)),
+        class_ids=[*range(classes)] * 2,
+        class_nodeids=[1] * classes + [2] * classes,
+        class_treeids=[0] * 2 * classes,
+        class_weights=list(values),
+        nodes_falsenodeids=[2, 0, 0],
+        nodes_featureids=[0, 0, 0],
+        nodes_hitrates=[1.0, 1.0, 1.0],
+        nodes_missing_value_tracks_true=[0, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_nodeids=[0, 1, 2],
+        nodes_treeids=[0, 0, 0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_values=[0.0, 0.0, 0.0],
+        post_transform=transform,
+    )
+
+
+def zipmap(path: Path, *nodes: Any, source: str = "table", **options: Any) -> Path:
+    """A model whose last output "probabilities" is a ZipMap of the tensor ``source``."""
+    mapped = node(
+        "ZipMap", [source], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]
+    )
+    value = onnx.helper.make_tensor_type_proto(KINDS.FLOAT, [])
+    kind = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(KINDS.INT64, value))
+    maps = onnx.helper.make_value_info("probabilities", kind)
+    outputs = [tensor("label", ["batch"], KINDS.INT64), maps]
+    return save(path, [*nodes, mapped], [tensor("x", ["batch", 4])], outputs, **options)
