@@ -129,7 +129,8 @@ def read_table(path: Path, label: str | None = None) -> Table:
     labels = check_labels(raw, describe_labels(path, label))
     read = Table(path, inputs, labels, label, columns)
     if inputs.dtype.kind == "f" and np.isinf(inputs).any():
-        raise _not_finite(read, np.isinf(inputs))
+        remedy = "Leave out infinite numbers; a missing one is an empty cell or NaN."
+        raise _not_finite(read, np.isinf(inputs), remedy)
     return read
 
 
@@ -157,7 +158,9 @@ def load_table(path: Path, *, standardise: bool = False, label: str | None = Non
         with np.errstate(over="ignore"):
             inputs = inputs.astype(np.float32)
         if not np.isfinite(inputs).all():
-            raise _not_finite(table, ~np.isfinite(inputs))
+            remedy = "Fill in or leave out what is missing, infinite or too large for float32: "
+            remedy += "the models that are trained here do not take it."
+            raise _not_finite(table, ~np.isfinite(inputs), remedy)
     numbers, names = class_numbers(table.labels, table.label_name)
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
@@ -170,11 +173,10 @@ def load_table(path: Path, *, standardise: bool = False, label: str | None = Non
     )
 
 
-def _not_finite(table: Table, where: npt.NDArray[np.bool_]) -> InputError:
+def _not_finite(table: Table, where: npt.NDArray[np.bool_], remedy: str) -> InputError:
     index = tuple(int(i) for i in np.argwhere(where)[0])
     return InputError(
-        f"{table.path} has the input {table.inputs[index]} in {table.place(index)}.",
-        "Fill in or leave out what is missing, infinite or too large for float32.",
+        f"{table.path} has the input {table.inputs[index]} in {table.place(index)}.", remedy
     )
 
 
