@@ -256,7 +256,7 @@ def test_exports_of_fixed_batches_get_the_noise_of_all_records(
         export(source, target, defense)
         results.append(DefendedSession(target, Fresh(3))(rows))
     assert results[0].shape == (count, 3)
-    np.testing.assert_allclose(*results, atol=1e-5)
+    np.testing.assert_allclose(results[0], results[1], atol=1e-5)
     export(fixed(tmp_path / "m.onnx", size), tmp_path / "t.onnx", Temperature(3))
     plain = DefendedSession(tmp_path / "t.onnx")(rows)
     np.testing.assert_allclose(plain, Temperature(3)(rows @ WEIGHTS), atol=1e-6)

@@ -82,7 +82,7 @@ def test_whole_numbers_have_no_missing_value(tmp_path: Path) -> None:
     inputs = [tensor("x", ["batch", 4], KINDS.INT64)]
     path = save(tmp_path / "m.onnx", nodes, inputs, CLASSIFIED, opsets={"": 15, **ML})
     app = app_of(path, tmp_path)
-    assert asgi(app, *in_json([1, 0, 0, 2], "INT64"))[0] == 200  # type: ignore[list-item]
+    assert asgi(app, *in_json([1, 0, 0, 2], "INT64"))[0] == 200
     status, body = asgi(app, *in_json([1, None, 0, 2], "INT64"))
     assert status == 400 and "not all of its datatype" in body.decode()
 
