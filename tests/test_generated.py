@@ -12,11 +12,18 @@ from dynanoise.report.io.results import read_results
 from dynanoise.report.summary import summarise
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.process if page.name == "cli.md" else (), id=page.name)
+        for page in PAGES
+    ],
+)
 def test_generated_pages_are_up_to_date(page: Path) -> None:
     assert page.read_text() == PAGES[page](), f"run `make docs`: {page.relative_to(ROOT)} is stale"
 
 
+@pytest.mark.behaviour
 def test_the_committed_records_are_what_the_code_gives(twenty_seeds: list[Result]) -> None:
     """The same versions and processor give the same bits; elsewhere, nearly the same numbers."""
     rows = ("none", "temperature", "static", "dynanoise")  # the peers would take minutes

@@ -95,6 +95,7 @@ def test_pages_are_checked_outside_of_code() -> None:
     assert words == [(1, "is no"), (7, "nobody")]
 
 
+@pytest.mark.behaviour
 def test_the_clean_rooms_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert wordlint.main([]) == 0, capsys.readouterr().out
 

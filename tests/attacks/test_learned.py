@@ -90,6 +90,7 @@ def leave_one_out(
         )
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("defense", [undefended(), DynaNoise(0.3, 2.0, 10.0)])
 def test_it_is_at_least_as_strong_as_lira_on_trained_models(
     trained: Pool, defense: Defense

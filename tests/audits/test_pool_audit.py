@@ -208,6 +208,29 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     assert "behind temperature" in said and "upper bound" in said and "a record" in said
 
 
+@pytest.mark.parametrize("models", [1, 8])
+@pytest.mark.parametrize(
+    ("defense", "low", "high"),
+    [
+        ("temperature", 0.0, 0.0),
+        (DynaNoise(1e6, 0, 1), 0.6, 0.72),  # two thirds, for three classes
+        (DynaNoise(1e6, 0, 1, keep_label=True), 0.0, 0.0),
+        (DynaNoise(0.01, 0, 1), 0.005, 0.2),
+    ],
+)
+def test_the_share_of_changed_labels_is_stated(
+    defense: Any, low: float, high: float, models: int
+) -> None:
+    plan = AuditPlan(defense, queries=(1,), attacks=("loss",) if models == 1 else ("lira",))
+    sentences = run(plan, models=models, records=400, tests=0).sentences
+    found = [text for text in sentences if "of the labels behind" in text]
+    assert len(found) == 1
+    assert 100 * low <= float(found[0].partition("%")[0]) <= 100 * high
+    tested = run(plan, models=models, records=400)
+    assert not [text for text in tested.notes if "of the labels behind" in text]
+    assert [text for text in tested.sentences if "of the labels are not the model's own" in text]
+
+
 def test_a_condition_that_the_data_cannot_resolve(caplog: pytest.LogCaptureFixture) -> None:
     conditions = tuple(map(parse_condition, ("tpr@0.001>0.01", "asr>0.999")))
     caplog.set_level("WARNING", logger="dynanoise")

@@ -11,6 +11,7 @@ pytest.importorskip("resource", reason="peak memory is read from the resource mo
 from benchmarks import suite
 
 
+@pytest.mark.behaviour
 def test_every_attack_has_a_time(tmp_path: Path) -> None:
     out = tmp_path / "new" / "suite.json"
     small = ["--models", "10", "--records", "120", "--classes", "3", "--near", "3"]

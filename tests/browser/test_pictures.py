@@ -24,6 +24,8 @@ from tests.factories.results import overhead_record, overhead_records, records
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
+pytestmark = pytest.mark.process
+
 RUNS = sorted((ROOT / "results").glob("*/results.json"))
 ATTACKED = [path for path in RUNS if path.parent.name != "overhead"]
 LONG = "dynanoise(base_variance=0.3, lambda_scale=2, temperature=10, keep_label=True)"

@@ -13,6 +13,8 @@ from tests.factories.evidence import evidence, served_evidence
 
 pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:

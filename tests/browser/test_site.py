@@ -15,6 +15,8 @@ from dynanoise.report.io.results import read_results
 from dynanoise.report.summary import Summary, by_protocol
 from tests.browser.site_page import Opened
 
+pytestmark = pytest.mark.process
+
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 SECTIONS = ("overview", "method", "simulator", "attacker", "results", "audit", "questions")
 LARGEST = 490_000

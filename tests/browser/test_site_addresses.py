@@ -8,6 +8,8 @@ import pytest
 
 from tests.browser.site_page import Opened
 
+pytestmark = pytest.mark.process
+
 BROKEN_LINKS = (
     "%",
     "%E0%A4%A/a/b/c/d",

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from docs.generate import ROOT
 from dynanoise.report.io.samples import read_evidence
 from tests.browser.site_page import Opened
+
+pytestmark = pytest.mark.process
 
 
 def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Opened) -> None:

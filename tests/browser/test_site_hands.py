@@ -10,6 +10,8 @@ import pytest
 
 from tests.browser.site_page import Opened
 
+pytestmark = pytest.mark.process
+
 FEW = "p0,p1,label,member\n0.5,0.5,0,1\n0.5,0.5,0,0\n"
 
 

@@ -21,6 +21,8 @@ from dynanoise.report.io.samples import read_evidence
 from tests.browser.site_page import Opened
 from tests.web.build_vectors import delong
 
+pytestmark = pytest.mark.process
+
 
 def _expected(logits: np.ndarray[Any, Any], s0: float, scale: float, temperature: float) -> Any:
     """Entropy, R, variance, flip probability, smoothed top, all by Python or by an integral."""

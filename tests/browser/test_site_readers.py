@@ -8,6 +8,8 @@ import pytest
 
 from tests.browser.site_page import Opened
 
+pytestmark = pytest.mark.process
+
 PAPER = {"width": 718, "height": 1046}
 """A4 with margins of 10 mm, in CSS pixels."""
 

@@ -82,6 +82,7 @@ def test_exit_codes_of_conditions(file: str, condition: str, code: int) -> None:
     assert (code != 2) == ("Threat model" in found.stdout)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(
     ("conditions", "code", "untold"),
     [

@@ -36,6 +36,22 @@ def test_it_writes_what_the_library_exports(tmp_path: Path) -> None:
     assert found.shape == (2, 3)
 
 
+def test_labels_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    source = linear(tmp_path / "m.onnx")
+    rows = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    labels = (rows @ onnx_models.WEIGHTS).argmax(axis=-1)
+    for defense, kept in (
+        ([], True),
+        (["--defense", "dynanoise(base_variance=9)"], False),
+        (["--defense", "temperature"], True),
+    ):
+        done = run(source, "-o", tmp_path / "d.onnx", *defense)
+        assert done.exit_code == 0, done.output
+        found = DefendedSession(tmp_path / "d.onnx")(rows)
+        assert (found.argmax(axis=-1) == labels).all() == kept
+        assert ("The noise changes labels" in done.output) == (not kept)
+
+
 def test_outputs_axes_and_what_they_hold_can_be_told(tmp_path: Path) -> None:
     nodes = [node("Softmax", ["logits"], ["p"], axis=-1), node("Transpose", ["p"], ["t"])]
     outputs = [tensor("logits", ["batch", 3]), tensor("t", [3, "batch"])]

@@ -72,6 +72,7 @@ def test_every_registered_defense_is_drawn() -> None:
     assert set(DRAWN) == set(DEFENSES.names())
 
 
+@pytest.mark.behaviour
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 @pytest.mark.parametrize("name", DEFENSES.names())

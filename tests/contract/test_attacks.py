@@ -97,6 +97,7 @@ def test_decisions_follow_the_scores(attack: Attack, same_records: bool) -> None
     assert scores[decisions].min() >= scores[~decisions].max()
 
 
+@pytest.mark.behaviour
 def test_without_leakage_the_interval_contains_chance(attack: Attack) -> None:
     """Over 200 targets without a leak the 95% interval of AUC - 0.5 holds 0 at its rate."""
     if attack.title == "Learned":
@@ -127,6 +128,7 @@ def test_constant_outputs_beside_leaking_shadows_score_chance(attack: Attack) ->
     assert roc(attack.fit(shadows).score(target), truth).auc == 0.5
 
 
+@pytest.mark.behaviour
 def test_a_record_s_shadows_do_not_give_the_target_away(attack: Attack) -> None:
     """Equally sure of every record's class, beside a pool that leaks: AUC 0.5 over 20 pools."""
     if not attack.aligned:

@@ -24,7 +24,14 @@ def fitted(name: str, classes: int = 3) -> Defense:
     return component.fit(make_view(classes=classes))
 
 
-@pytest.fixture(params=DEFENSES.names())
+NAMES = [
+    pytest.param(name, marks=pytest.mark.behaviour if name == "memguard" else ())
+    for name in DEFENSES.names()
+]
+"""The search of memguard takes a second or more."""
+
+
+@pytest.fixture(params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     """The name of each registered defense."""
     return str(request.param)
@@ -36,7 +43,7 @@ def defense(name: str) -> Defense:
     return fitted(name)
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", NAMES)
 @given(rows=logit_arrays())
 def test_answers_are_probabilities(name: str, rows: Float64) -> None:
     defense = fitted(name, rows.shape[-1])
@@ -46,7 +53,7 @@ def test_answers_are_probabilities(name: str, rows: Float64) -> None:
     np.testing.assert_allclose(answer.sum(axis=-1), 1, rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", NAMES)
 @given(rows=logit_arrays(largest=3, dtype=np.float32))
 def test_declared_label_keeping_is_true(name: str, rows: Float64) -> None:
     defense = fitted(name, rows.shape[-1])
@@ -112,7 +119,7 @@ def test_bad_logits_are_refused(defense: Defense) -> None:
         defense(np.array([[np.nan, 0.0]]), Fresh(0))
 
 
-@pytest.mark.parametrize("name", DEFENSES.names())
+@pytest.mark.parametrize("name", NAMES)
 def test_what_is_declared_repeatable_does_not_look_at_the_noise(name: str) -> None:
     """And what is not gives another answer when it is asked again."""
     defense = fitted(name)

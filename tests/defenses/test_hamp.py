@@ -79,6 +79,7 @@ def test_the_order_is_kept_and_ties_go_by_the_class_index(dtype: Any, rows: Floa
         assert given_row.argmax() == ranked[0] == row.argmax()
 
 
+@pytest.mark.behaviour
 @given(rows=logit_arrays(classes=CLASSES), other=TIED, dtype=st.sampled_from(["f4", "f8"]))
 def test_the_numbers_do_not_depend_on_the_query(rows: Float64, other: Float64, dtype: str) -> None:
     """Bit for bit, even for a model whose random scores all tie."""

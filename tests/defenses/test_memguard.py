@@ -104,6 +104,7 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
         np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-5 * max(1, strength))
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(("defense", "rows"), [(FITTED, ROWS[::4]), wild()], ids=["fitted", "wild"])
 def test_the_proposals_equal_a_row_by_row_reference(defense: MemGuard, rows: Float64) -> None:
     proposed, _ = defense.propose(rows)
@@ -115,6 +116,7 @@ def test_the_proposals_equal_a_row_by_row_reference(defense: MemGuard, rows: Flo
     np.testing.assert_allclose(proposed, expected, atol=1e-7)
 
 
+@pytest.mark.behaviour
 def test_proposals_are_on_the_other_side_of_one_half_and_close_to_it() -> None:
     """At least nine in ten of the rows; who cannot cross within 300 steps keeps its answer."""
     proposed, chances = FITTED.propose(ROWS)
@@ -138,6 +140,7 @@ def test_a_row_is_left_alone_where_g_is_undecided_or_has_no_slope() -> None:
 # --- answers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour
 @settings(max_examples=30)
 @given(logit_arrays(largest=20, classes=CLASSES, dtype=np.float32), st.floats(0, 3))
 def test_labels_are_kept_and_rows_are_probabilities(
@@ -157,6 +160,7 @@ def test_no_budget_is_no_change() -> None:
     assert replace(FITTED, epsilon=0).invertible and not FITTED.invertible
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.5, 1.0, 2.0])
 def test_the_expected_distortion_of_every_row_is_within_the_budget(epsilon: float) -> None:
     defense = replace(FITTED, epsilon=epsilon)
@@ -168,6 +172,7 @@ def test_the_expected_distortion_of_every_row_is_within_the_budget(epsilon: floa
     np.testing.assert_allclose(chances, expected, atol=1e-9)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("epsilon", [0.02, 0.2])
 def test_the_mean_distortion_over_seeds_is_what_the_chances_say(epsilon: float) -> None:
     """The choices of 30 seeds: within 4 standard errors of the expectation, which is <= epsilon."""
@@ -188,6 +193,7 @@ def test_the_mean_distortion_over_seeds_is_what_the_chances_say(epsilon: float) 
     assert answered.mean() == pytest.approx(realised[0], rel=1e-9)
 
 
+@pytest.mark.behaviour
 def test_the_same_query_gets_the_same_answer_in_any_batch_and_under_any_noise() -> None:
     defense = replace(FITTED, epsilon=0.1)
     answers = defense(ROWS, Fresh(0))
@@ -205,6 +211,7 @@ def test_the_same_query_gets_the_same_answer_in_any_batch_and_under_any_noise() 
     assert defense(np.zeros((2, 0, CLASSES))).shape == (2, 0, CLASSES)
 
 
+@pytest.mark.behaviour
 def test_more_rows_than_are_searched_together(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = FITTED(ROWS)
     monkeypatch.setattr(memguard, "_ROWS", 11)
@@ -231,6 +238,7 @@ def test_the_choices_are_uniform_and_depend_on_seed_weights_and_query() -> None:
     )
 
 
+@pytest.mark.behaviour
 def test_a_constant_on_a_row_changes_nothing() -> None:
     rows = np.round(ROWS * 16) / 16  # so that the sum is exact
     defense = replace(FITTED, epsilon=0.1)

@@ -82,6 +82,7 @@ def test_epsilon_is_the_median_over_the_models_of_what_was_decided() -> None:
     assert metric.value == np.median(bounds) > 0.5
 
 
+@pytest.mark.behaviour
 def test_a_null_has_no_success_on_canaries() -> None:
     inside, positive = 0, 0
     for seed in range(60):
@@ -157,6 +158,7 @@ def small() -> Plan:
     )
 
 
+@pytest.mark.behaviour
 def test_bench_with_canaries_end_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
     from dynanoise.data.splits import pool_split

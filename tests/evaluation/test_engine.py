@@ -24,6 +24,7 @@ ROWS = (
 )
 
 
+@pytest.mark.process
 def test_workers_find_what_one_process_finds() -> None:
     pools = {"plain": made_up(models=10), "few": made_up(models=10).take_first(8)}
     results = []
@@ -49,6 +50,7 @@ def test_workers_find_what_one_process_finds() -> None:
     ]
 
 
+@pytest.mark.process
 def test_an_error_of_a_worker_is_raised_and_ends_them() -> None:
     protocol = replace(adaptive(), attacks=("no_such_attack",))
     with (

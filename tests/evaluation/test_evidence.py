@@ -38,6 +38,7 @@ def gathered() -> tuple[list[Result], Evidence]:
     return found, kept.evidence(pool_records(1))
 
 
+@pytest.mark.behaviour
 def test_keeping_changes_no_number(gathered: tuple[list[Result], Evidence]) -> None:
     protocol = replace(adaptive(1), attacks=ATTACKS)
     without = evaluate_pools({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol)

@@ -56,6 +56,7 @@ def test_planted_leakage_is_found_and_temperature_does_not_hide_it() -> None:
     assert cooled == pytest.approx(plain, abs=1e-9)
 
 
+@pytest.mark.behaviour
 def test_repeats_average_fresh_noise_away() -> None:
     pool = made_up()
     once, often = (success(pool, DynaNoise(4.0, 1.0, 10.0), q)["strongest"] for q in (1, 256))
@@ -128,6 +129,7 @@ def test_a_repeatable_prediction_is_computed_once(monkeypatch: pytest.MonkeyPatc
     np.testing.assert_array_equal(often[0].target.log_probs, once[0].target.log_probs)
 
 
+@pytest.mark.behaviour
 def test_repeatable_predictions_are_measured_once_for_all_budgets() -> None:
     pools, rows, measurements = (
         {"plain": made_up()},

@@ -101,6 +101,7 @@ def test_the_scores_are_those_of_all_examples_at_once(
     assert not found.scored.all() and found.scored.any()
 
 
+@pytest.mark.process
 def test_processes_and_other_targets_make_no_difference(pool: Pool, folder: Path) -> None:
     attack, files = ATTACKS.build("lira(variance=residual)"), PoolFiles(folder, 100)
     two = score_by_shards(files, attack, seed=pool.seed, targets=[3, 5], workers=2)

@@ -44,6 +44,7 @@ FLOAT32 = st.one_of(
 )
 
 
+@pytest.mark.behaviour
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=FLOAT32, defense=SETTINGS, seed=st.integers(0, 2**32))
 def test_any_setting_and_logits(tmp_path: Path, rows: Any, defense: DynaNoise, seed: int) -> None:

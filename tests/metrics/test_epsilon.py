@@ -43,6 +43,7 @@ def test_two_sided_bound_equals_a_search_over_scipys_limits(
     assert bound > 0.05
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(
     ("correct", "guesses"), [(60, 100), (95, 100), (100, 100), (7, 7), (900, 1600)]
 )

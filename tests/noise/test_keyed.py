@@ -145,6 +145,7 @@ print(hashlib.sha256(np.concatenate(batches).tobytes()).hexdigest())
 """
 
 
+@pytest.mark.process
 def test_two_processes_agree_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNANOISE_KEY", "5a" * 31 + "01")
     here = DynaNoise(samples=2)(rows(50), Keyed(4.0, "tests", "ab" * 32))

@@ -51,6 +51,7 @@ def test_there_is_nothing_to_learn_from_the_object() -> None:
         SystemFresh(0)  # type: ignore[call-arg]
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no fork")
 def test_after_a_fork_parent_and_child_have_other_noise() -> None:
     code = """

@@ -8,6 +8,8 @@ from dynanoise.core.result import Result
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.tables.paper_table import findings
 
+pytestmark = pytest.mark.behaviour
+
 
 @pytest.fixture(scope="module")
 def summary(twenty_seeds: list[Result]) -> Summary:

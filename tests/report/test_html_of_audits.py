@@ -41,6 +41,7 @@ def result(plan: AuditPlan = NOISE, **choices: Any) -> AuditReport:
     return audit_pool(given(**choices).pool(), plan, provenance)
 
 
+@pytest.mark.behaviour
 def test_everything_of_several_models_behind_a_defense() -> None:
     found = result()
     page = Page(found.to_html())
@@ -68,6 +69,7 @@ def test_everything_of_several_models_behind_a_defense() -> None:
     assert len(page.all("svg")) == 4 + 2 * 3 + 1
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(("tests", "charts"), [(100, 4 + 2 * 3), (0, 4 + 2 * 2)])
 def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: int) -> None:
     page = Page(result(models=1, records=400, tests=tests).to_html())
@@ -107,6 +109,7 @@ def test_an_estimator_has_the_same_report() -> None:
     assert page.said("h1") == "Audit of X, y" and len(page.all("svg")) == 2 + 3 + 1
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("models", [1, 8])
 def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models: int) -> None:
     np.savez(tmp_path / "outputs.npz", **arrays(models, records=400))

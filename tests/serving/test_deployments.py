@@ -67,6 +67,7 @@ def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
     path.write_text(text.replace("SHA256", "5f" * 32))
     found = Configuration.read(path)
     assert isinstance(found.noise, Keyed) and found.output == "output-0"
+    assert found.defense.keeps_labels
 
 
 def test_there_is_time_and_room_to_compile_the_defense() -> None:

@@ -77,6 +77,7 @@ def test_over_to_another_key_and_back(tmp_path: Path) -> None:
     assert seen["old"] != seen["new"]
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(("width", "variance"), [(4.0, 0.0), (4.0, 2.0), (0.5, 2.0)])
 def test_n_keys_are_n_samples(width: float, variance: float) -> None:
     """The error of the mean over n keys is that of one key, divided by the root of n.

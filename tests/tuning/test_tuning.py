@@ -127,6 +127,7 @@ def test_limits_rule_out_what_costs_too_much() -> None:
     assert Limits().satisfied(costs(-0.5, 1e9, 1.0))
 
 
+@pytest.mark.process
 def test_the_same_settings_with_any_number_of_processes() -> None:
     """Two processes find what one does, and another seed something else."""
     tried = []
@@ -175,6 +176,7 @@ def tuned(change: Callable[[TunePlan], TunePlan] = lambda plan: plan, **shape: A
     return given, tune(given, plan, PROVENANCE, said.append), said
 
 
+@pytest.mark.behaviour
 def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     given, found, said = tuned()
     assert found.chosen is not None and len(said) <= count_steps(given, found.plan)
@@ -198,6 +200,7 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     assert {one.counts["pool"] for one in found.results} == {200}
 
 
+@pytest.mark.behaviour
 def test_nothing_is_recommended_that_costs_too_much() -> None:
     _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0))
     assert found.chosen is None and not found.finalists

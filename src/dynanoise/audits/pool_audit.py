@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
@@ -170,6 +172,8 @@ def audit_pool(
             if not (repeated and result.method == plan.methods[0].name):
                 results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
+    if plan.defense is not None and not len(pool.test.labels):  # else utility states it
+        needs["labels"] = _changed_labels(design, plan.methods[-1])
     warnings = membership_warnings(pool.records)
     sentences = (
         *notes,
@@ -188,6 +192,17 @@ def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterat
             yield single_model(queries, attacks)
         else:
             yield replace(adaptive(queries), attacks=attacks)
+
+
+def _changed_labels(design: SingleModel | ShadowPool, method: Method) -> str:
+    """State the share of audited records whose label a defense changes."""
+    records, noise = design.records, design.noise(method)
+    changed = []
+    for model, view in enumerate(design.views(adaptive(1).threat)):
+        logits = records.logits[model, :, 0]
+        probs = method.defense.fit(view)(logits, noise(model, "labels")(""))
+        changed.append(float((probs.argmax(axis=-1) != logits.argmax(axis=-1)).mean()))
+    return f"{np.mean(changed):.1%} of the labels behind {method.name} are not the model's own."
 
 
 def _notes(pool: Pool) -> list[str]:

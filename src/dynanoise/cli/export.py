@@ -26,7 +26,7 @@ def export(
             "or a defense.yaml, which holds the other options, too.",
             metavar="DEFENSE",
         ),
-    ] = "dynanoise",
+    ] = "dynanoise(keep_label=True)",
     noise: Annotated[
         str | None,
         Option("Noise of the defense: fresh. Keyed noise cannot be in a graph without its secret."),
@@ -70,6 +70,11 @@ def export(
             "Threat model: an attacker who queries each input once. Fresh noise is averaged away "
             "by repeated queries."
         )
+        if not chosen.keeps_labels:
+            typer.echo(
+                "The noise changes labels: keep_label=True keeps them, and dynanoise audit "
+                "--defense measures the share."
+            )
     else:
         typer.echo("There is no noise in it: an attacker who knows the temperature undoes it.")
     typer.echo("The file holds the undefended model as well.")

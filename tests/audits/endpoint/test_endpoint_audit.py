@@ -27,6 +27,8 @@ for package in ("starlette", "uvicorn", "aiohttp", "orjson", "prometheus_client"
 pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
 onnx: Any = pytest.importorskip("onnx", reason="makes the model: pip install 'dynanoise[dev]'")
 
+pytestmark = pytest.mark.process
+
 Array = npt.NDArray[Any]
 RECORDS, QUERIES = 300, 32
 DEFENSE = {"name": "dynanoise", "base_variance": 20.0, "lambda_scale": 0.0, "temperature": 10.0}

@@ -92,6 +92,7 @@ def measured(folder: Path) -> tuple[dict[str, Result], list[str]]:
     return {row.method: row for row in rows}, steps
 
 
+@pytest.mark.behaviour
 def test_a_slower_defense_has_the_larger_ratio(
     measured: tuple[dict[str, Result], list[str]],
 ) -> None:

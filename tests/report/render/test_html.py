@@ -129,6 +129,7 @@ def test_charts_and_tables_say_what_they_are(both: str) -> None:
     assert page.all("html")[0]["lang"] == "en"
 
 
+@pytest.mark.behaviour
 def test_names_cannot_break_the_page() -> None:
     made = evidence(methods=("none", EVIL))
     named = [replace(one, preset=EVIL, command=EVIL, dataset=EVIL) for one in made.results]
@@ -157,6 +158,7 @@ def test_the_paper_alone_is_warned_of_first() -> None:
     assert "Records most at risk" not in said and len(page.all("svg")) == 1
 
 
+@pytest.mark.behaviour
 def test_pools_alone_and_one_budget() -> None:
     page = Page(report_html(evidence(queries=(1,), paper=False)))
     assert "query budget" not in page.said("figcaption")
@@ -215,6 +217,7 @@ def test_an_audit_of_a_server_has_a_report_with_and_without_its_configuration(
     assert "undefended" not in page.said("h4", "summary", "th", "title")
 
 
+@pytest.mark.behaviour
 def test_who_was_not_run_is_said() -> None:
     made = evidence()
     extra = paper_records(("none", "noise", "selena"))
@@ -224,6 +227,7 @@ def test_who_was_not_run_is_said() -> None:
     assert "Not run on a pool of models" in page.said("p")
 
 
+@pytest.mark.behaviour
 def test_attacks_are_called_by_their_titles() -> None:
     made = evidence(queries=(1,), paper=False)
     name = "lira(variance=example)"
@@ -250,6 +254,7 @@ def test_the_markdown_is_short_and_says_the_same() -> None:
     assert "> **The honest protocol was not run." in paper
 
 
+@pytest.mark.behaviour
 def test_the_same_evidence_gives_the_same_page(both: str) -> None:
     assert report_html(evidence()) == both
 
