@@ -18,7 +18,7 @@ test: .venv/.dev
 
 # Tests of single functions: no process, no server, no command from end to end.
 test-fast: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour"
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour" --hypothesis-profile fast
 
 check: .venv/.dev
 	$(BIN)/ruff check .

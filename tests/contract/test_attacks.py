@@ -144,6 +144,7 @@ def test_a_record_s_shadows_do_not_give_the_target_away(attack: Attack) -> None:
     assert abs(excess) <= 3.3 * np.sqrt(variance)
 
 
+@pytest.mark.behaviour
 def test_a_target_with_one_output_a_class_scores_chance(attack: Attack) -> None:
     """The same output for every record of a class, beside shadow models that leak."""
     excess, variance = 0.0, 0.0

@@ -175,3 +175,56 @@ def test_anything_finds_tables_and_names(tmp_path: Path) -> None:
 def test_a_range_error_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         tables.load_table(npz(tmp_path, X=ONES, y=[0, 1, 2, 9]))
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "says"),
+    [
+        ({"a": [0.5, 1.0], "b": [1.0, 2.0], "species": ["x", "y"]}, None, "'species'"),
+        ({"a": [0.5, 1.0], "species": ["x", "y"], "b": [1.0, 2.0]}, "species", "'species'"),
+        ({"class": [0, 1], "a": [0.5, 1.0], "b": [1.0, 2.0]}, None, "'class'"),
+        ({"a": [0.5, 1.0], "b": [1.0, 2.0], "label": [1, 0]}, None, "'label'"),
+        ({"a": [0.5, 1.0], "b": [1.0, 2.0], "y": [1, 0]}, None, "'y'"),
+    ],
+)
+def test_the_column_of_labels_is_told(
+    columns: dict[str, list[Any]],
+    label: str | None,
+    says: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    path = tmp_path / "data.csv"
+    rows = zip(*(values * 30 for values in columns.values()), strict=True)
+    path.write_text("\n".join(",".join(map(str, row)) for row in [columns, *rows]))
+    tables.load_table(path, label=label)
+    expected = f"labels: column {says}, 2 classes; inputs: 2 columns; 60 records."
+    assert [text for text in caplog.messages if text.endswith(expected)]
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *((name, True) for name in ("customer_id", "PassengerId", "userID", "Index", "row id")),
+        *((name, False) for name in ("grid", "void", "width", "liquid", "idea")),
+    ],
+)
+def test_identifiers_among_the_inputs_are_pointed_out(
+    name: str, told: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"{row % 7},{row / 8},{row % 2}" for row in range(60)]
+    path.write_text("\n".join([f"{name},a,label", *rows]))
+    tables.load_table(path)
+    expected = f"the column {name!r} looks like an identifier of the records and is an input"
+    assert any(expected in text for text in caplog.messages) == told
+
+
+def test_a_column_of_distinct_whole_numbers_is_pointed_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "data.csv"
+    rows = [f"{1000 + row},{row / 8},{row % 2}" for row in range(60)]
+    path.write_text("\n".join(["number,a,label", *rows]))
+    tables.load_table(path)
+    assert any("the column 'number' looks like an identifier" in text for text in caplog.messages)

@@ -79,6 +79,7 @@ LIRA = [
 ]
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("name", [*LIRA, "rmia", "rmia(offline=True, a=0.3)"])
 def test_the_scores_are_those_of_all_examples_at_once(
     pool: Pool, folder: Path, trials: list[Trial], name: str

@@ -90,6 +90,7 @@ DEFENSES: dict[str, Any] = {
 }
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("noise", ["keyed", "fresh"])
 @pytest.mark.parametrize("defense", DEFENSES)
 @pytest.mark.parametrize("name", OWN)

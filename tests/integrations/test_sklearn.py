@@ -69,6 +69,7 @@ def moved(estimator: DefendedClassifier) -> dict[str, str]:
     return {"check_classifiers_one_label_sample_weights": why}
 
 
+@pytest.mark.behaviour
 @pytest.mark.filterwarnings("ignore:divide by zero encountered in log")  # of GaussianNB
 @pytest.mark.filterwarnings("ignore:.* of .* defended predictions")  # of trees
 @parametrize_with_checks(  # type: ignore[untyped-decorator]

@@ -9,11 +9,18 @@ import pytest
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
+from dynanoise.metrics.intervals import proportion
 from dynanoise.report.render.console import table_text
 from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.tables.attack_table import attack_tables
-from dynanoise.report.tables.paper_table import findings, paper_caption, paper_table
+from dynanoise.report.tables.paper_table import (
+    findings,
+    learned_nothing,
+    paper_caption,
+    paper_table,
+    published_values,
+)
 from tests.factories.results import records
 
 
@@ -193,3 +200,50 @@ def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
     first, again = success_plot(summary), success_plot(summary)
     assert first == again
     assert ET.fromstring(first).tag.endswith("svg")
+
+
+def measured(inside: int, members: int, outside: int, tests: int, seeds: int = 1) -> Summary:
+    """A run on CIFAR-10's preset whose undefended model is right so often."""
+    measured = []
+    for row in records():
+        metrics = dict(row.metrics)
+        if row.attack is None:
+            metrics["train_accuracy"] = proportion(inside, members)
+            metrics["accuracy"] = proportion(outside, tests)
+        if row.seed < seeds:
+            measured.append(replace(row, preset="cifar10", metrics=metrics))
+    return summarise(measured)
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [
+        (505, 1000, 101, 200),  # a coin
+        (120, 1000, 20, 200),
+        (960, 1000, 480, 500),  # it generalises
+        (490, 1000, 108, 200),  # better on test data
+        (52, 100, 980, 2000),
+    ],
+)
+def test_a_model_that_learned_nothing_of_its_members_has_no_trade_off(
+    counts: tuple[int, int, int, int],
+) -> None:
+    summary = measured(*counts)
+    sentences = findings(summary)
+    assert len(sentences) == 2 and sentences[1] == learned_nothing(summary)
+    assert sentences[1].startswith("There is nothing to protect yet: the undefended model")
+    assert f"{counts[0] / counts[1]:.3f} of its members" in sentences[1]
+    assert not published_values(summary).rows
+
+
+@pytest.mark.parametrize(
+    ("counts", "seeds"),
+    [((1000, 1000, 190, 200), 1), ((600, 1000, 100, 200), 1), ((540, 1000, 98, 200), 3)],
+)
+def test_a_model_that_remembers_its_members_has_one(
+    counts: tuple[int, int, int, int], seeds: int
+) -> None:
+    summary = measured(*counts, seeds=seeds)
+    assert learned_nothing(summary) == "" and published_values(summary).rows
+    assert len(findings(summary)) > 2
+    assert (seeds == 1) or learned_nothing(measured(*counts))  # three seeds tell, one does not

@@ -61,9 +61,13 @@ def bench(
         MissingDataError: if no place has the data.
         MissingModelError: if a model is not stored and none may be trained.
         StoreError: if the store is an address that cannot be reached.
-        InputError: if the model does not take such data.
+        InputError: if the model does not take such data, or the device is not there.
     """
     require_torch()
+    if executor is None:  # the nodes of a cluster have devices of their own
+        from dynanoise.training.devices import choose_device
+
+        choose_device(plan.device)
     layout = make_layout(plan, data, folder)
     trains = _executor(store, workers, train) if executor is None else executor
     # All jobs at once, so that workers stay busy across recipes and seeds.

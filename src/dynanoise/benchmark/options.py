@@ -111,7 +111,9 @@ class BenchOptions:
             "half each, which leak most. Protocols over a pool only."
         ),
     ] = 0
-    device: Annotated[str, Option("Device to train on, cpu or cuda.")] = "cpu"
+    device: Annotated[
+        str, Option("Device to train on: cpu, cuda, or auto for cuda where there is one.")
+    ] = "cpu"
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,9 @@ class OverheadOptions:
     ] = "cifar10"
     size: Size = None
     methods: Methods = ()
-    device: Annotated[str, Option("Device to train on, cpu or cuda.")] = "cpu"
+    device: Annotated[
+        str, Option("Device to train on: cpu, cuda, or auto for cuda where there is one.")
+    ] = "cpu"
 
 
 @dataclass(frozen=True)
@@ -156,4 +160,6 @@ class SweepOptions:
     seeds: Annotated[int, Option("Number of repetitions that are stored.", always=True)] = 3
     size: Size = None
     attacks: Attacks = ()
-    device: Annotated[str, Option("Device that the models were trained on.")] = "cpu"
+    device: Annotated[str, Option("Device that the models were trained on: cpu, cuda or auto.")] = (
+        "cpu"
+    )

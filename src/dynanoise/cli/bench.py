@@ -14,7 +14,7 @@ from dynanoise.benchmark.options import BenchOptions, OverheadOptions
 from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, write_results
-from dynanoise.cli.options import refuse
+from dynanoise.cli.options import refuse, with_device
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.options import Option
@@ -72,6 +72,7 @@ def bench(
         if dry_run or log is not None:
             option = "--dry-run" if dry_run else "--log"
             raise InputError(f"{option} does not fit here: {why}.", "Leave it out.")
+        overhead = with_device(overhead)
         results = _run_overhead(overhead, quick, execution.data, place, out)
     else:
         refuse(overhead, ("on",), f"{options.name} is a preset itself")
@@ -81,6 +82,12 @@ def bench(
             refuse(execution, ("workers",), "the cluster's cores and GPUs say how many models fit")
         from dynanoise.benchmark.plan import plan_of
 
+        if execution.executor == "local":
+            options = with_device(options)
+        elif options.device == "auto":
+            raise InputError(
+                "--device auto does not fit a cluster: its nodes may differ.", "Name cpu or cuda."
+            )
         plan, data = plan_of(options, quick=quick, folder=execution.data)
         if dry_run:
             from dynanoise.benchmark.dry_run import dry_run as count

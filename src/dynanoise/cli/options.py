@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import MISSING, is_dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, is_dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
 import typer
 
 from dynanoise.cli.exit_codes import exit_codes
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import OptionField, option_field, option_fields
+
+if TYPE_CHECKING:
+    from dynanoise.benchmark.options import BenchOptions, OverheadOptions, SweepOptions
 
 Command = Callable[..., None]
 
@@ -72,6 +75,29 @@ def refuse(options: Any, names: tuple[str, ...], why: str) -> None:
     for field in option_fields(type(options)):
         if field.name in names and getattr(options, field.name) != field.default:
             raise InputError(f"{field.flag} does not fit here: {why}.", "Leave it out.")
+
+
+Options = TypeVar("Options", bound="BenchOptions | OverheadOptions | SweepOptions")
+
+
+def with_device(options: Options) -> Options:
+    """Return options with a device that is there.
+
+    Args:
+        options: options of a benchmark.
+
+    Raises:
+        InputError: if their device is not there.
+        MissingExtraError: if torch is not installed.
+    """
+    if options.device == "cpu":
+        return options
+    from dynanoise.benchmark.benchmark import require_torch
+
+    require_torch()
+    from dynanoise.training.devices import choose_device
+
+    return replace(options, device=choose_device(options.device))
 
 
 def _options_of(function: Command) -> tuple[dict[str, type[Any]], dict[str, OptionField]]:

@@ -9,6 +9,7 @@ from dynanoise.benchmark.options import SweepOptions
 from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, write_files
+from dynanoise.cli.options import with_device
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import InputError
 
@@ -27,7 +28,7 @@ def sweep(
     from dynanoise.report.render.csv_file import table_csv
     from dynanoise.report.tables.sweep_table import sweep_table
 
-    plan = Sweep(**vars(options))
+    plan = Sweep(**vars(with_device(options)))
     place = place_of(store)
     if place is None:
         raise InputError("There is no store to sweep over.", "Pass its folder to --store.")

@@ -25,8 +25,10 @@ LABELS = ("label", "labels", "class", "target", "y")
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators of cells; in a line of column names the one that makes most of them is used."""
 
-_IDENTIFIERS = ("id", "index", "idx", "uuid", "row_id", "record_id")
-"""Names of columns that identify records, in small letters."""
+_IDENTIFIER = re.compile(
+    r"(?:id|index|idx|uuid|guid)|.*[_ .-](?:id|idx|uuid|guid)|.*[a-z]I[dD]", re.DOTALL
+)
+"""Names of columns that identify records; but for the last form, in small letters."""
 
 _NULLS = frozenset(["", "na", "n/a", "nan", "-nan", "null", "none", "#n/a", "<na>"])
 """Cells without a number in a column of numbers, in small letters."""
@@ -108,10 +110,11 @@ class Columns:
 def is_identifier(name: str) -> bool:
     """Tell columns that identify records by their names.
 
-    >>> is_identifier("ID"), is_identifier("width")
-    (True, False)
+    >>> [is_identifier(name) for name in ("ID", "customer_id", "PassengerId", "width", "grid")]
+    [True, True, True, False, False]
     """
-    return name.strip().lower() in _IDENTIFIERS
+    stripped = name.strip()
+    return any(map(_IDENTIFIER.fullmatch, (stripped, stripped.lower())))
 
 
 def read_columns(path: Path) -> Columns:

@@ -164,6 +164,11 @@ def load_table(path: Path, *, standardise: bool = False, label: str | None = Non
     numbers, names = class_numbers(table.labels, table.label_name)
     if not len(numbers):
         raise DataFileError(f"{path} has no records.", "Give it at least two.")
+    if table.columns:
+        _log.warning(
+            "%s: labels: column %r, %d classes; inputs: %d columns; %d records.",
+            *(path, table.label, count_classes(numbers, names), len(table.columns), len(numbers)),
+        )
     return Data(
         name=path.stem,
         inputs=standardised(inputs) if standardise and not images else inputs,

@@ -148,7 +148,7 @@ def device(name: str) -> str:
     """
     if name == "cpu":
         return name
-    from dynanoise.training.loop import device_name
+    from dynanoise.training.devices import device_name
 
     return device_name(name)
 

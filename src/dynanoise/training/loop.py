@@ -121,12 +121,6 @@ def precision(device: torch.device, schedule: Schedule) -> torch.autocast:
     )
 
 
-def device_name(device: str) -> str:
-    """The name of a GPU, such as "NVIDIA H200"; ``device`` itself for others."""
-    kind = torch.device(device)
-    return torch.cuda.get_device_name(kind) if kind.type == "cuda" else device
-
-
 def has_bfloat16(device: torch.device) -> bool:
     """True if the device multiplies bfloat16 in hardware."""
     if device.type == "cuda":

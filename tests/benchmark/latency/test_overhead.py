@@ -110,6 +110,7 @@ def test_a_slower_defense_has_the_larger_ratio(
     assert 0 < none["ms_per_record_batch_1"].value < slow["ms_per_record_batch_1"].value
 
 
+@pytest.mark.behaviour
 def test_memory_is_the_defenses_own(measured: tuple[dict[str, Result], list[str]]) -> None:
     rows, _ = measured
     hoarder, none = rows["hoarder"].metrics, rows["none"].metrics

@@ -70,6 +70,7 @@ def under(protocols: Sequence[object], methods: Sequence[str] = NAMES) -> list[R
     return rows
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
 def test_committed_results(path: Path, width: int) -> None:
@@ -83,6 +84,7 @@ def test_committed_results(path: Path, width: int) -> None:
                 check(table_text(table, width), [table], width)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("width", [*WIDTHS, 44])
 @pytest.mark.parametrize(
     "protocols", [(), (ADAPTIVE,), (ADAPTIVE, ADAPTIVE_16, ADAPTIVE_NEAR, KEY_KNOWN)]

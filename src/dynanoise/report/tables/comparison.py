@@ -93,7 +93,5 @@ def comparison_notes(summaries: Mapping[str, Summary]) -> list[str]:
         if any(name not in summary.methods for summary in without_keys)
     ]
     if absent:
-        sentences.append(
-            f"Not run under every protocol: {', '.join(absent)} (it would take hours)."
-        )
+        sentences.append(f"Not run under every protocol: {', '.join(absent)}.")
     return sentences

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -82,9 +83,45 @@ def _cell(spread: Spread, published_value: float | None, write: Write = rate) ->
 
 
 def published_values(summary: Summary) -> Published:
-    """The paper's values for the same data and protocol; empty for others."""
+    """The paper's values for the same data and protocol; empty for others.
+
+    Empty as well for a model that has learned nothing of its members.
+    """
     result = summary.results[0]
-    return published(result.preset if result.protocol == "paper" else "")
+    beside = result.protocol == "paper" and not learned_nothing(summary)
+    return published(result.preset if beside else "")
+
+
+def learned_nothing(summary: Summary) -> str:
+    """Explain that the undefended model is no better on its members than on test data.
+
+    Args:
+        summary: results of one preset and protocol.
+
+    Returns:
+        A sentence, if the difference of the accuracies is within its 95% interval of 0 or below;
+        or "".
+    """
+    baseline = summary.methods[0]
+    gaps, errors = [], []
+    for result in summary.select(baseline, None):
+        inside, outside = result.metrics["train_accuracy"], result.metrics["accuracy"]
+        if inside.low is None or outside.high is None:
+            return ""
+        gaps.append(inside.value - outside.value)
+        # Newcombe 1998, method 10: the lower limit of a difference of proportions.
+        errors.append(math.hypot(inside.value - inside.low, outside.high - outside.value))
+    if sum(gaps) > math.hypot(*errors):
+        return ""
+    accuracy, members = (
+        summary.spread(baseline, None, name).mean for name in ("accuracy", "train_accuracy")
+    )
+    return (
+        f"There is nothing to protect yet: the undefended model is right on {rate(members)} of its "
+        f"members and on {rate(accuracy)} of the test data, a difference within its 95% interval "
+        "of 0, so these attacks can find no membership and a defense can hide none. Train it "
+        "longer, or on more data of its own, such as with another --size."
+    )
 
 
 def paper_caption(summary: Summary) -> str:
@@ -105,6 +142,9 @@ def findings(summary: Summary) -> list[str]:
     Sentences whose rows or columns are missing are left out.
     """
     sentences = [_threat(summary)]
+    nothing = learned_nothing(summary)
+    if nothing:
+        return [*sentences, nothing]
     if "dynanoise" in summary.methods and len(summary.methods) > 1:
         if "confidence" in summary.attacks:
             sentences.append(_confidence(summary))
