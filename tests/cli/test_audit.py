@@ -124,9 +124,11 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         (["x.npz"], "There is no file x.npz."),
         (
             ["x.npz", "--members", "a.csv"],
-            "--factory, --output, --input, --members, --nonmembers and --label",
+            "--factory, --members, --nonmembers and --label",
         ),
         (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
+        (["x.npz", "--output", "y"], "--output and --input belong to an ONNX --model."),
+        (["--url", "http://a/v2/models/m", "--input", "logits"], "--output and --input belong to"),
         (["x.npz", "--queries", "4"], "--queries was given without --defense."),
         (["x.npz", "--defense", "temperature", "--queries", "0"], "A query budget is 0."),
         (["x.npz", "--defense", "dynanois"], "Did you mean 'dynanoise'?"),

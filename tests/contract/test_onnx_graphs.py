@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from tests.factories.onnx_models import (
     CLASSIFIED,
@@ -33,6 +34,7 @@ pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[ser
 pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 
 from dynanoise.audits.model_file import query_model
+from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError
 from dynanoise.core.numerics import softmax
@@ -357,3 +359,27 @@ def test_bad_graphs_are_refused_in_the_same_sentence(tmp_path: Path, name: str) 
             way(path, model)
         sentences.append((type(error.value), str(error.value)))
     assert len(set(sentences)) == 1, sentences
+
+
+@pytest.mark.behaviour
+def test_an_audit_takes_the_declaration_from_options_or_a_configuration(tmp_path: Path) -> None:
+    model = two_heads(tmp_path / "m.onnx")
+    for half, rows in (("a", slice(45)), ("b", slice(45, None))):
+        np.savez(tmp_path / f"{half}.npz", X=ROWS[rows], y=LABELS[rows])
+    configured = tmp_path / "defense.yaml"
+    Configuration(UNDEFENDED, "fresh", output="a").write(configured)
+    wrong = tmp_path / "wrong.yaml"
+    Configuration(UNDEFENDED, "fresh", output="a", input="probabilities").write(wrong)
+    tables = ("--members", tmp_path / "a.npz", "--nonmembers", tmp_path / "b.npz")
+    for options, code, says in (
+        ((), 2, "2 outputs to choose from"),
+        (("--output", "a"), 0, "--output a"),
+        (("--defense", configured), 0, "--defense defense.yaml"),
+        (("--output", "a", "--input", "probabilities"), 2, "is declared as probabilities and hol"),
+        (("--defense", wrong), 2, "is declared as probabilities and holds logits"),
+        (("--defense", wrong, "--input", "logits"), 0, "--input logits"),
+    ):
+        arguments = ("audit", "--model", model, *tables, *options, "--attack", "loss", "--json")
+        result = CliRunner().invoke(app, list(map(str, arguments)))
+        assert result.exit_code == code, result.output
+        assert says in result.output.replace("\n", " ")

@@ -318,6 +318,25 @@ def swallowed(path: Path) -> Path:
     return save(path, nodes, X, [tensor("logits", ["batch", 3])], held)
 
 
+def seen_by_a_branch(path: Path) -> Path:
+    """A branch takes the input from around it."""
+    then, other = (
+        onnx.helper.make_graph(
+            [node(kind, ["x", "w"], [kind])], kind, [], [tensor(kind, ["batch", 3])]
+        )
+        for kind in ("MatMul", "Gemm")
+    )
+    nodes = [
+        trees(),
+        node("If", ["on"], ["z"], then_branch=then, else_branch=other),
+        node("IsNaN", ["z"], ["lost"]),
+        node("Where", ["lost", "probabilities", "z"], ["logits"]),
+    ]
+    held = [constant("w", WEIGHTS), constant("on", np.array(True))]
+    outputs = [tensor("logits", ["batch", 3])]
+    return save(path, nodes, X, outputs, held, opsets={"": 15, **ML})
+
+
 def truncated(path: Path) -> Path:
     """A Cast makes some whole number of NaN."""
     nodes = [node("Cast", ["x"], ["whole"], to=KINDS.INT64), trees(inputs=["whole"])]
@@ -348,6 +367,7 @@ def moved(path: Path) -> Path:
         (lambda path: filled(path, -999.0), False),
         (swallowed, False),
         (truncated, False),
+        (seen_by_a_branch, False),
     ],
 )
 def test_models_that_take_missing_values(tmp_path: Path, write: Any, takes: bool) -> None:

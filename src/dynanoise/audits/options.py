@@ -58,7 +58,7 @@ class AuditOptions:
     kind: Annotated[
         str | None,
         Option(
-            "With --model: values of its output, logits or probabilities. Default: that of "
+            "With --model m.onnx: values of its output, logits or probabilities. Default: that of "
             "--defense FILE.yaml, else told by its operators and values.",
             flag="--input",
         ),

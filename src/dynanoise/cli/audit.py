@@ -95,12 +95,12 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
             "Both a file of outputs and --model were given.",
             "Name one: dynanoise audit outputs.npz, or dynanoise audit --model m.onnx ...",
         )
+    _check_placement(options)
     members, nonmembers = options.members, options.nonmembers
     if outputs is not None:
-        if options.factory or members or nonmembers or options.label or options.placement:
+        if options.factory or members or nonmembers or options.label:
             raise InputError(
-                "--factory, --output, --input, --members, --nonmembers and --label belong to "
-                "--model.",
+                "--factory, --members, --nonmembers and --label belong to --model.",
                 "Leave them out.",
             )
         from dynanoise.audits.outputs_file import read_outputs
@@ -122,6 +122,11 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
     return query_model(model, options.factory, *tables, **placement), model.suffix[1:]
 
 
+def _check_placement(options: AuditOptions) -> None:
+    if options.placement and (options.model is None or options.factory is not None):
+        raise InputError("--output and --input belong to an ONNX --model.", "Leave them out.")
+
+
 def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
     """Audit a served model."""
     from dynanoise.audits.conditions import parse_condition
@@ -129,6 +134,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
     from dynanoise.audits.endpoint.endpoint_audit import EndpointPlan, audit_endpoint
 
     assert options.url is not None
+    _check_placement(options)
     if options.outputs is not None:
         raise InputError("Both a file of outputs and --url were given.", "Name one.")
     if options.members is None or options.nonmembers is None:

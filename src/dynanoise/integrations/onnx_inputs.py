@@ -147,12 +147,12 @@ def takes_missing(graph: Any, name: str) -> bool:
     """Tell whether trees route every NaN of an input, or it is filled in, before any computation.
 
     Args:
-        graph: a graph whose outputs are all needed.
+        graph: a graph of needed nodes alone.
         name: name of an input.
 
     Returns:
         True if only trees, imputers and ``Where(IsNaN(x), ...)`` take the values, perhaps moved or
-        scaled before. False for a graph that uses them in an operator that is not known.
+        scaled before; False if another operator does.
     """
     missing = {name}  # tensors that may hold NaN
     masks = set[str]()  # tensors that say where
@@ -173,7 +173,7 @@ def takes_missing(graph: Any, name: str) -> bool:
             or (node.op_type == "Where" and node.input[0] in masks)
         ):
             return False
-    return not missing & {output.name for output in graph.output}
+    return True
 
 
 def _makes_integers(node: Any) -> bool:
