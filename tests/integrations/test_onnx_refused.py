@@ -123,6 +123,37 @@ def test_old_dropout_drops_unless_it_is_told_not_to(tmp_path: Path) -> None:
                 defended(source)
 
 
+@pytest.mark.parametrize(
+    ("opset", "training", "outputs", "fine"),
+    [
+        (18, 0, 1, True),
+        (18, 1, 3, False),
+        (14, 1, 3, False),
+        (9, 0, 1, True),
+        (9, 0, 5, False),  # moving averages are outputs in training mode alone
+        (6, 0, 1, False),  # whose attribute is_test is 0
+    ],
+)
+def test_batch_normalization_in_training_mode_mixes_records(
+    tmp_path: Path, opset: int, training: int, outputs: int, fine: bool
+) -> None:
+    names = ["scale", "shift", "mean", "variance"]
+    layer = node(
+        "BatchNormalization",
+        ["logits", *names],
+        ["normal", "m", "v", "sm", "sv"][:outputs],
+        **({"training_mode": training} if opset >= 14 else {}),
+    )
+    held = [constant(name, np.ones(3, np.float32)) for name in names]
+    output = tensor("normal", ["batch", 3])
+    source = linear(tmp_path / "m.onnx", layer, output=output, constants=held, opset=opset)
+    if fine:
+        defended(source)
+    else:
+        with pytest.raises(DataFileError, match="mixes the records of a request: BatchNormaliz"):
+            defended(source)
+
+
 MISTAKES: list[tuple[Any, Any, type[Exception], str]] = [
     ([tensor("label", ["b"], KINDS.INT64)], {}, DataFileError, "int64 .b., no floating-point"),
     ([tensor("one", ["b", 1])], {}, DataFileError, "one column.*0, z. for a sigmoid"),
