@@ -197,7 +197,7 @@ def test_operators_and_values_tell_the_kind(tmp_path: Path, write: Any, kind: st
     path = write(tmp_path / "m.onnx")
     for declared in ("logits", "probabilities"):
         if declared == kind:
-            assert opened(path, kind=declared).graph.kind == kind
+            assert opened(path, kind=declared).kind == kind
             continue
         with pytest.raises(DataFileError, match=f"holds {kind}"):
             opened(path, kind=declared)

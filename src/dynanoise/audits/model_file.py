@@ -119,7 +119,7 @@ def query_model(
         classifier = open_onnx(model, output, class_axis, kind)
         records = read_records(members, nonmembers, label)
         outputs = query_onnx(classifier, records)
-        kind = classifier.graph.kind
+        kind = classifier.kind
     else:
         records = read_records(members, nonmembers, label)
         outputs, notes = query_torch(model, factory, records.convert(np.float32))
@@ -129,7 +129,7 @@ def query_model(
         f"The outputs of {model.name}",
         probabilities=None if kind is None else kind == "probabilities",
     )
-    names = classifier.graph.class_names(logits.shape[2]) if factory is None else ()
+    names = classifier.class_names(logits.shape[2]) if factory is None else ()
     return check_inputs(
         model.stem,
         logits=logits,
@@ -264,7 +264,7 @@ def query_onnx(classifier: Classifier, records: Records) -> Any:
         DataFileError: if the model does not take these inputs, or its output has other axes.
         InputError: if an input is missing and the model does not take that, or is of another type.
     """
-    (takes,), path = classifier.inputs, classifier.graph.path
+    (takes,), path = classifier.inputs, classifier.path
     inputs = records.convert(takes.dtype)
     if not takes.missing and inputs.dtype.kind == "f" and np.isnan(inputs).any():
         index = tuple(int(i) for i in np.argwhere(np.isnan(inputs))[0])
@@ -273,7 +273,7 @@ def query_onnx(classifier: Classifier, records: Records) -> Any:
             "values: no tree routes them, and nothing fills them in.",
             "Fill them in as for its training.",
         )
-    axis = classifier.graph.output.axis
+    axis = classifier.output.axis
 
     def run(part: dict[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.moveaxis(classifier.run(part), axis, -1)

@@ -55,10 +55,6 @@ class Graph:
         """Whether data of the model are in files beside it, which the digest does not cover."""
         return onnx_graph.has_external_data(self.proto)
 
-    def class_names(self, classes: int) -> tuple[str, ...]:
-        """Names of the classes in the order of the output; () if the model names not as many."""
-        return next((names for names in self.labels if len(names) == classes), ())
-
 
 def read_graph(
     path: Path, *, output: str | None = None, class_axis: int = -1, kind: str | None = None
@@ -135,19 +131,29 @@ def open_session(proto: Any, path: Path, options: Any = None, providers: Sequenc
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A model that runs, checked on random records.
+    """A model that runs, checked on random records; its graph is not kept in memory.
 
     Attributes:
-        graph: the model.
+        path: the file.
+        output: its only output.
+        kind: "logits" or "probabilities", as declared or as the operators tell; None if unknown.
+        labels: labels of classes that nodes of the model name, whole numbers as texts.
         session: session of ONNX Runtime.
         inputs: its inputs.
         batch: number of records in one call, if it is fixed; calls are then filled up.
     """
 
-    graph: Graph
+    path: Path
+    output: Tensor
+    kind: str | None
+    labels: tuple[tuple[str, ...], ...]
     session: Any
     inputs: tuple[Input, ...]
     batch: int | None
+
+    def class_names(self, classes: int) -> tuple[str, ...]:
+        """Names of the classes in the order of the output; () if the model names not as many."""
+        return next((names for names in self.labels if len(names) == classes), ())
 
     def run(self, feed: Mapping[str, Array], options: Any = None) -> Array:
         """Compute the output.
@@ -160,9 +166,9 @@ class Classifier:
             The output for all records; errors are ONNX Runtime's.
         """
         if self.batch is None:
-            return run_session(self.session, self.graph.output.name, feed, options)
+            return run_session(self.session, self.output.name, feed, options)
         return run_in_parts(
-            lambda part: run_session(self.session, self.graph.output.name, part, options),
+            lambda part: run_session(self.session, self.output.name, part, options),
             feed,
             self.batch,
             pad=True,
@@ -216,7 +222,7 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
     inputs = tuple(
         replace(each, missing=_takes_missing(each, feed, session, graph)) for each in inputs
     )
-    return Classifier(graph, session, inputs, batch)
+    return Classifier(graph.path, graph.output, graph.kind, graph.labels, session, inputs, batch)
 
 
 def describe_input(info: Any) -> Input:
