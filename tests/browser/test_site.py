@@ -19,7 +19,7 @@ pytestmark = pytest.mark.process
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
 SECTIONS = ("overview", "method", "simulator", "attacker", "results", "audit", "questions")
-LARGEST = 490_000
+LARGEST = 480_000
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,28 @@ def test_both_protocols_and_published_values_stand_side_by_side(visit: Opened) -
         assert "Adaptive" in visit.text("#res-out thead")
         assert "Paper’s attacker" in visit.text("#res-out thead")
     visit.choose("#res-data", "cifar10")
+
+
+def test_a_single_attack_that_beats_the_choice_is_named(visit: Opened) -> None:
+    """And the page says which attackers a data set has results of."""
+    visit.choose("#res-data", "breast_cancer")
+    visit.choose("#res-view", "summary")
+    summaries = by_protocol(read_results(ROOT / "results" / "breast_cancer" / "results.json"))
+    count = 0
+    for method in summaries["adaptive"].methods:
+        row = visit.page.locator(f"#res-out tr[data-key={method}]").inner_text()
+        found = [s.better(method) for s in summaries.values() if method in s.methods]
+        named = [f"best single: {best[0]} {best[1].value:.3f}" for best in found if best]
+        assert all(text in row for text in named) and row.count("best single") == len(named)
+        count += len(named)
+    assert count > 3
+    there = visit.text("#res-there")
+    assert there.startswith("Breast cancer has results of 3 attackers: Paper’s attacker; ")
+    visit.choose("#res-data", "sst2")
+    assert visit.text("#res-there") == "SST-2 has results of one attacker: Paper’s attacker."
+    assert "best attack" in visit.text("#res-out thead")
+    visit.choose("#res-data", "cifar10")
+    assert "attacker’s choice" in visit.text("#res-out thead")
 
 
 def test_tables_can_be_sorted(visit: Opened) -> None:

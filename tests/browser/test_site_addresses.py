@@ -157,3 +157,34 @@ def test_the_way_back_leads_to_the_setting_of_its_address(browser: Any, address:
     assert "temperature: 9.0" in str(page.text_content("#sim-yaml-text"))
     assert opened.said == []
     opened.close()
+
+
+@pytest.mark.parametrize("rest", ["", "#results"])
+@pytest.mark.parametrize("place", ["#roc-chart", "#sim-stats", "#faq"])
+def test_a_page_that_is_reloaded_is_where_it_was(
+    browser: Any, address: str, rest: str, place: str
+) -> None:
+    opened = Opened(browser, address, rest)
+    page = opened.page
+    page.evaluate("selector => document.querySelector(selector).scrollIntoView()", place)
+    page.wait_for_function("() => history.state?.place === scrollY")
+    before = page.evaluate("scrollY")
+    assert before > 1000
+    page.reload()
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert abs(page.evaluate("scrollY") - before) <= 1
+    opened.close()
+
+
+def test_a_link_is_opened_at_its_section_although_the_page_was_read_before(
+    browser: Any, address: str
+) -> None:
+    opened = Opened(browser, address)
+    page = opened.page
+    page.evaluate("scrollTo(0, 2000)")
+    page.wait_for_function("() => history.state?.place === 2000")
+    page.goto("about:blank")
+    page.goto(f"{address}#audit")
+    page.wait_for_selector("html[data-ready]", state="attached")
+    assert abs(page.evaluate("document.querySelector('#audit').getBoundingClientRect().top")) < 120
+    opened.close()

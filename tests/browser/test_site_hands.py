@@ -133,3 +133,26 @@ def test_the_last_file_that_was_chosen_is_the_one_that_is_shown(visit: Opened) -
     visit.page.wait_for_timeout(500)
     visit.page.evaluate("delete File.prototype.arrayBuffer")
     assert "sample" in visit.text("#audit-out h3")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_sliders_that_pasted_logits_replace_look_disabled(
+    browser: Any, address: str, scheme: str
+) -> None:
+    opened = Opened(browser, address, color_scheme=scheme)
+    page = opened.page
+    look = """id => { const node = document.querySelector(id);
+        const [own, label] = [node, node.parentElement].map(each => getComputedStyle(each));
+        return [node.disabled, own.opacity, own.cursor, label.color]; }"""
+    ready = page.evaluate(look, "#sim-confidence")
+    assert ready[:3] == [False, "1", "pointer"]
+    page.evaluate("document.querySelector('#sim-own').open = true")
+    page.fill("#sim-logits", "3, 1, 0")
+    for name in ("#sim-confidence", "#sim-classes"):
+        disabled, opacity, cursor, colour = page.evaluate(look, name)
+        assert disabled and float(opacity) < 0.6 and cursor == "not-allowed"
+        assert colour != ready[3]
+    assert page.evaluate(look, "#sim-T") == ready
+    page.fill("#sim-logits", "")
+    assert page.evaluate(look, "#sim-confidence") == ready
+    opened.close()

@@ -104,6 +104,11 @@ const TESTS = {
     const { auditLoss } = await load("attacks");
     return auditLoss(readOutputs(name, buffer));
   },
+  async headline(name, buffer) {
+    const { readOutputs } = await load("outputs");
+    const { auditLoss, headline } = await load("attacks");
+    return headline(auditLoss(readOutputs(name, buffer)));
+  },
   async logProbs(name, buffer) {
     const { readOutputs, logProbsOf } = await load("outputs");
     return logProbsOf(readOutputs(name, buffer)).values;

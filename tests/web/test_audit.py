@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 
 from dynanoise.attacks import statistics
 from dynanoise.core import numerics
-from dynanoise.metrics.roc import roc
+from dynanoise.metrics.roc import auc_error, roc
+from tests.factories.commands import run
 from tests.web.build_vectors import delong
 from tests.web.javascript import JavaScript, agree, buffer, call
 
@@ -83,3 +85,56 @@ def test_inverted_membership_is_pointed_out(js: JavaScript) -> None:
     turned = [f"{row.rpartition(',')[0]},{other[row.rpartition(',')[2]]}" for row in rows]
     [audit] = js.values([call("test.audit", "a.csv", buffer("\n".join([head, *turned]).encode()))])
     assert audit["inverted"] is True and audit["auc"]["high"] < 0.4
+
+
+def turned(raw: bytes, share: float, seed: int = 0) -> bytes:
+    """The same file with some of the membership exchanged."""
+    generator = np.random.default_rng(seed)
+    head, *rows = raw.decode().splitlines()
+    other = {"0": "1", "1": "0", "-1": "-1"}
+    cells = [row.rpartition(",") for row in rows]
+    kept = [use if generator.random() >= share else other[use] for _, _, use in cells]
+    lines = [f"{row},{use}" for (row, _, _), use in zip(cells, kept, strict=True)]
+    return "\n".join([head, *lines]).encode()
+
+
+FILES = {
+    "a large leak": table(900, 4, 3)[0],
+    "two classes": table(240, 2, 5)[0],
+    "few records": table(100, 10, 6)[0],
+    "a small leak": turned(table(2000, 3, 4)[0], 0.4),
+    "no leak": turned(table(900, 4, 3)[0], 0.5),
+    "no leak, few records": turned(table(110, 3, 9)[0], 0.5),
+    "inverted": turned(table(900, 4, 3)[0], 1.0),
+    "nearly inverted": turned(table(400, 3, 8)[0], 0.7),
+}
+
+
+@pytest.mark.behaviour
+@pytest.mark.parametrize("name", FILES)
+def test_page_and_command_have_one_headline(js: JavaScript, name: str, tmp_path: Path) -> None:
+    (tmp_path / "outputs.csv").write_bytes(FILES[name])
+    [headline] = js.values([call("test.headline", "outputs.csv", buffer(FILES[name]))])
+    found = run("audit", str(tmp_path / "outputs.csv"), "--attack", "loss")
+    assert found.exit_code == 0, found.output
+    printed = " ".join(found.stdout.split())
+    assert f"\N{BULLET} {headline} by the loss attack" in printed
+    leads = ("This model reveals", "No leak was", "Members have higher")
+    assert sum(printed.count(lead) for lead in leads) == 1
+
+
+def test_the_files_have_every_headline(js: JavaScript) -> None:
+    found = js.values([call("test.headline", "o.csv", buffer(raw)) for raw in FILES.values()])
+    leads = dict(zip(FILES, (text.split(":")[0] for text in found), strict=True))
+    assert leads["a large leak"] == leads["a small leak"] == "This model reveals membership"
+    assert leads["no leak"] == leads["no leak, few records"] == "No leak was measured"
+    assert leads["inverted"] == "Members have higher losses than non-members"
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 8])
+def test_the_standard_error_is_that_of_all_pairs(decimals: int) -> None:
+    generator = np.random.default_rng(decimals)
+    scores = generator.normal(0, 1, 130).round(decimals)
+    members = generator.random(130) < 0.4
+    value, _, high = delong(scores, members)
+    assert auc_error(scores, members) == pytest.approx((high - value) / 1.959963984540054)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 
 from dynanoise.core.arrays.labels import check_labels, check_membership, class_numbers
 from dynanoise.core.arrays.predictions import check_axes, log_outputs
@@ -15,9 +16,11 @@ from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import shadows_per_target
 from dynanoise.core.numerics import Floats, Int8, Int64, log_softmax
 from dynanoise.core.outputs import Outputs, Pool
+from dynanoise.core.result import Metric
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.feasibility import LEAST_POPULATION
-from dynanoise.metrics.roc import roc
+from dynanoise.metrics.roc import auc_error, roc
+from dynanoise.report.numbers import with_interval
 
 LEAST = 40
 """Members, and non-members, that each model needs: half of them may be known to the attacker."""
@@ -166,7 +169,7 @@ def check_inputs(
     test = _log_outputs(test_logits, test_probs, "test_")
     if (test is None) != (test_labels is None):
         raise InputError(
-            "test_labels and test answers come one without the other.",
+            "test_labels and test outputs come one without the other.",
             "Give test_logits or test_probs with test_labels, or none of them.",
         )
     test_raw = raw[:0]
@@ -176,7 +179,7 @@ def check_inputs(
         test_raw = check_labels(test_labels, "test_labels", classes=classes)
         check(
             (len(test), test.shape[2]) == (models, classes),
-            f"The test answers have shape {test.shape}, the others {outputs.shape}.",
+            f"The test outputs have shape {test.shape}, the others {outputs.shape}.",
             "Ask the same models about the test data, with the same classes.",
         )
         check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
@@ -255,28 +258,49 @@ def inverted_membership(outputs: Outputs) -> tuple[str, ...]:
         outputs: on the records that are audited, M models.
 
     Returns:
-        A sentence if the mean AUC over the models is below 0.4 by more than four standard errors
-        (Hanley & McNeil, 1982), or ().
+        A sentence if the whole 95% interval of the mean AUC over the models is below 0.4, or ().
     """
-    areas, variances = [], []
+    auc = _loss_attack(outputs)
+    if auc.high is None or auc.high >= FAR_BELOW_CHANCE:
+        return ()
+    return (
+        f"Members have higher losses than non-members: AUC {with_interval(auc)} by the loss "
+        "attack, far below 0.5. If member is 1 for the records outside of the training data, pass "
+        "1 - member; otherwise draw members and non-members alike.",
+    )
+
+
+def headline(outputs: Outputs) -> tuple[str, ...]:
+    """Write the success of the loss attack on one model, as the web page does for the same file.
+
+    Args:
+        outputs: on the records that are audited.
+
+    Returns:
+        A sentence; () for several models, and where membership looks inverted.
+    """
+    if outputs.models > 1 or inverted_membership(outputs):
+        return ()
+    auc = _loss_attack(outputs)
+    leak = "This model reveals membership" if (auc.low or 0) > 0.5 else "No leak was measured"
+    return (
+        f"{leak}: AUC {with_interval(auc)} by the loss attack on all "
+        f"{int((outputs.use >= 0).sum()):,} records of known membership.",
+    )
+
+
+def _loss_attack(outputs: Outputs) -> Metric:
+    """The mean AUC of the loss attack over the models, and its interval within a model."""
+    areas, errors = [], []
     for logits, use in zip(outputs.logits[:, :, 0], outputs.use, strict=True):
         scored = use >= 0
         log_probs = log_softmax(logits[scored].astype(np.float64))
         scores = log_probs[np.arange(len(log_probs)), outputs.labels[scored]]
-        curve = roc(scores, use[scored] == 1)
-        area, members, others = curve.auc, curve.members, curve.non_members
-        first, second = area / (2 - area), 2 * area**2 / (1 + area)
-        spread = (members - 1) * (first - area**2) + (others - 1) * (second - area**2)
-        areas.append(area)
-        variances.append((area * (1 - area) + spread) / (members * others))
-    area, error = float(np.mean(areas)), float(np.sqrt(np.mean(variances)))
-    if area + 4 * error >= FAR_BELOW_CHANCE:
-        return ()
-    return (
-        f"Members have higher losses than non-members: the AUC of the loss attack is {area:.3f}, "
-        "far below 0.5. If member is 1 for the records outside of the training data, pass "
-        "1 - member; otherwise draw members and non-members alike.",
-    )
+        areas.append(roc(scores, use[scored] == 1).auc)
+        errors.append(auc_error(scores, use[scored] == 1))
+    area, error = float(np.mean(areas)), float(np.sqrt(np.mean(np.square(errors))))
+    half = ndtri(0.975) * error
+    return Metric(area, max(0.0, area - half), min(1.0, area + half))
 
 
 def check_conditions(outputs: Outputs) -> None:

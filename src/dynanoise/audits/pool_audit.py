@@ -12,7 +12,7 @@ import numpy as np
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
-from dynanoise.audits.inputs import check_conditions, membership_warnings
+from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
@@ -176,6 +176,7 @@ def audit_pool(
         needs["labels"] = _changed_labels(design, plan.methods[-1])
     warnings = membership_warnings(pool.records)
     sentences = (
+        *headline(pool.records),
         *notes,
         *warnings,
         *needs.values(),

@@ -2,7 +2,7 @@
 
 import { chart } from "./chart.js";
 import { byId, digits, el, fixed, percent } from "./dom.js";
-import { auditLoss } from "./lib/attacks.js";
+import { auditLoss, headline } from "./lib/attacks.js";
 import { InputError } from "./lib/errors.js";
 import { softmax } from "./lib/numerics.js";
 import { checkOutputs, readOutputs } from "./lib/outputs.js";
@@ -69,7 +69,8 @@ function sample(samples) {
 }
 
 function show(out, outputs) {
-  const { auc, tprAt, roc, inverted } = auditLoss(outputs);
+  const audit = auditLoss(outputs);
+  const { auc, tprAt, roc, inverted } = audit;
   const interval = `[${fixed(auc.low)}, ${fixed(auc.high)}]`;
   const rate = (value) => (value === null ? { node: el("span", { class: "absent" }, "too few"), value: null } : { node: percent(value, 2), value });
   const cells = [{ node: fixed(auc.value), value: auc.value, small: [interval] }, rate(tprAt["0.01"]), rate(tprAt["0.001"])];
@@ -78,7 +79,7 @@ function show(out, outputs) {
   out.replaceChildren(
     el("h3", {}, `${outputs.name}: ${outputs.records.toLocaleString("en")} records, ${outputs.classes} classes`),
     el("p", { class: "verdict" },
-      el("b", {}, inverted ? `Members have higher losses than non-members: AUC ${fixed(auc.value)} ${interval}` : auc.low > 0.5 ? `This model reveals membership: AUC ${fixed(auc.value)} ${interval}` : `No leak was measured: AUC ${fixed(auc.value)} ${interval}`),
+      el("b", {}, headline(audit)),
       " by the loss attack, which calls a record a member if the probability of its true class is high. Its attacker sees all probabilities, one query a record, and has no shadow models. Stronger attacks may find more: run ", el("code", {}, "dynanoise audit FILE"), ".",
       inverted ? " An AUC so far below 0.5 is no measure of a leak: if member is 1 for the records outside of the training data, exchange 0 and 1; otherwise draw members and non-members alike." : ""),
     el("div", { class: "pair audit" },

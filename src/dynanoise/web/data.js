@@ -53,7 +53,8 @@ export function decode(body) {
     for (const protocol of run.protocols) {
       protocol.attacker = body.attackers[protocol.attacker];
       protocol.who = `${protocol.attacker} ${protocol.intervals}`;
-      for (const [name, [strongest, utility, attacks]] of Object.entries(protocol.rows)) {
+      for (const [name, place] of Object.entries(protocol.rows)) {
+        const [strongest, utility, attacks] = body.rows[place];
         protocol.rows[name] = {
           strongest: strongest[0],
           most: cell(strongest[1]),

@@ -64,14 +64,16 @@ def data_json(results: Path, citation: Path) -> str:
             sampled.append((path.parent.name, evidence))
     if not runs:
         raise InputError(f"{results} holds no results of a benchmark.", "Run `make results`.")
-    # Each attacker stands in many protocols: the sentence is kept once.
+    # Attackers, and rows of methods that repeated queries do not change, are kept once.
     protocols = [protocol for run in runs for protocol in run["protocols"]]
-    attackers = list(dict.fromkeys(protocol["attacker"] for protocol in protocols))
+    attackers, rows = list[str](), list[Any]()
     for protocol in protocols:
-        protocol["attacker"] = attackers.index(protocol["attacker"])
+        protocol["attacker"] = _place(protocol["attacker"], attackers)
+        protocol["rows"] = {name: _place(row, rows) for name, row in protocol["rows"].items()}
     body = {
         "format": FORMAT,
         "attackers": attackers,
+        "rows": rows,
         "utility": UTILITY,
         "attack": ATTACK,
         "titles": _titles(protocols),
@@ -82,6 +84,13 @@ def data_json(results: Path, citation: Path) -> str:
         "citation": citation_of(citation),
     }
     return json.dumps(body, separators=(",", ":"), allow_nan=False) + "\n"
+
+
+def _place(value: Any, values: list[Any]) -> int:
+    """The place of a value among others; a new one is added."""
+    if value not in values:
+        values.append(value)
+    return values.index(value)
 
 
 def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:

@@ -14,9 +14,11 @@ import { start as text } from "./text.js";
 
 const trouble = byId("trouble");
 
-// Sections grow while the page starts, so what an address asks for is no longer where it was; who
-// has begun to read stays where they are.
-let reads = performance.getEntriesByType("navigation")[0]?.type !== "navigate";
+// Sections grow while the page starts, so the place of an address, or of the page before it was
+// reloaded, moves; a reader who has begun to scroll is left alone.
+const opened = performance.getEntriesByType("navigation")[0]?.type === "navigate";
+const place = opened ? undefined : history.state?.place;
+let reads = false;
 for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
   addEventListener(kind, () => { reads = true; }, { once: true, passive: true });
 }
@@ -29,17 +31,24 @@ try {
     start(data);
   }
   trouble.remove();
-  const target = document.getElementById(location.hash.slice(1));
+  const target = opened ? document.getElementById(location.hash.slice(1)) : null;
   // Charts that see their size for the first time still move what is below them.
-  for (let frame = 0; target && frame < 3; frame++) {
-    if (!reads) target.scrollIntoView({ behavior: "instant" });
+  for (let frame = 0; frame < 3 && (target || place !== undefined); frame++) {
+    if (!reads) target ? target.scrollIntoView({ behavior: "instant" }) : scrollTo({ top: place, behavior: "instant" });
     await new Promise((done) => setTimeout(done, 40));
   }
+  addEventListener("scroll", remember, { passive: true });
   document.documentElement.dataset.ready = "";
 } catch (error) {
   trouble.hidden = false;
   trouble.textContent = `The page could not start: ${error.message}. Serve its files unchanged, as \`dynanoise demo\` does.`;
   throw error;
+}
+
+/** Notes the place for a reload, when the page has come to rest. */
+function remember() {
+  clearTimeout(remember.timer);
+  remember.timer = setTimeout(() => history.replaceState({ ...history.state, place: scrollY }, ""), 150);
 }
 
 // Which section is being read.

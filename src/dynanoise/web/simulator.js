@@ -123,7 +123,7 @@ export function start() {
   function write() {
     clearTimeout(timer);
     timer = 0;
-    history.replaceState(null, "", location.pathname + searchOf(setting) + location.hash);
+    history.replaceState(history.state, "", location.pathname + searchOf(setting) + location.hash);
   }
   /** Moves every control to another setting. */
   function take(other) {

@@ -50,7 +50,7 @@ export function start(data) {
     }
   };
   dialog.addEventListener("close", () => {
-    if (location.hash.startsWith(PREFIX)) history.replaceState(null, "", location.pathname + location.search + before);
+    if (location.hash.startsWith(PREFIX)) history.replaceState(history.state, "", location.pathname + location.search + before);
     if (back instanceof HTMLElement && back.isConnected) back.focus({ preventScroll: true });
   });
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });

@@ -24,6 +24,7 @@ from dynanoise.audits.inputs import (
     AuditInputs,
     check_conditions,
     check_inputs,
+    headline,
     membership_warnings,
 )
 from dynanoise.audits.model_file import Records, query_model, read_records
@@ -205,6 +206,7 @@ def audit_endpoint(
     )
     warnings = membership_warnings(pool.records)
     notes = (
+        *headline(pool.records),
         *warnings,
         spent,
         *describe_outputs(server),

@@ -67,6 +67,17 @@ export function auditLoss(outputs) {
   return { auc, tprAt: Object.fromEntries(rates), roc: curve, inverted: auc.high < FAR_BELOW_CHANCE };
 }
 
+/**
+ * The finding in words, as `headline` and `inverted_membership` of dynanoise/audits/inputs.py begin.
+ * @param {Audit} audit
+ * @returns {string} such as "No leak was measured: AUC 0.512 [0.480, 0.544]".
+ */
+export function headline({ auc, inverted }) {
+  const leak = auc.low > 0.5 ? "This model reveals membership" : "No leak was measured";
+  const [value, low, high] = [auc.value, auc.low, auc.high].map((number) => number.toFixed(3));
+  return `${inverted ? "Members have higher losses than non-members" : leak}: AUC ${value} [${low}, ${high}]`;
+}
+
 /** The value, or null where too few records resolve it. */
 function resolved(compute) {
   try {
