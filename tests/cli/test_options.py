@@ -159,5 +159,6 @@ def test_the_command_of_a_plan_makes_the_same_plan(
         raise typer.Exit(9)
 
     monkeypatch.setattr("dynanoise.benchmark.plan.plan_of", stop)
+    monkeypatch.setattr("dynanoise.training.devices.choose_device", lambda name: name)
     assert CliRunner().invoke(real, shlex.split(plan.command)[1:]).exit_code == 9
     assert plans == [plan]

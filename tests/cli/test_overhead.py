@@ -43,6 +43,7 @@ def test_overhead_is_planned_written_and_shown_again(
         return overhead_records()
 
     monkeypatch.setattr(module, "overhead", made_up)
+    monkeypatch.setattr("dynanoise.training.devices.choose_device", lambda name: name)
     store, data, out = (str(tmp_path / name) for name in ("store", "data", "out"))
     options = ("--defense", "dynanoise", "--device", "cuda", "--store", store, "--data", data)
     found = run("bench", "overhead", "--size", "quick", *options, "--out", out)
