@@ -17,10 +17,12 @@ from tests.factories.onnx_models import (
     KINDS,
     ML,
     WEIGHTS,
+    coefficients,
     constant,
     defended,
     floats,
     linear,
+    linear_classifier,
     node,
     onnx,
     save,
@@ -229,6 +231,7 @@ def by_hand(path: Path) -> Path:
     return linear(path, *nodes, output=PROBS, constants=[constant("one", np.float32(1))])
 
 
+RAISED = (2.0, -1.0, 0.5, -3.0, 0.0, 1.0)
 Z = ROWS.astype(np.float64) @ WEIGHTS
 EXPECTED, FLIPPED = softmax(Z), softmax(-Z)
 ODDS, QUARTERS = (1 / (1 + np.exp(-z)) for z in (Z, Z / 4))
@@ -259,6 +262,26 @@ GOOD = {
         ),
         TREE,
         "probabilities",
+    ),
+    "ZipMap of texts behind a softmax": Model(
+        lambda path: zipmap(
+            path,
+            trees("NONE", RAISED, output="raw"),
+            node("Softmax", ["raw"], ["table"], axis=1),
+            texts=True,
+            opsets={"": 12, "ai.onnx.ml": 1},
+        ),
+        softmax(np.where(ROWS[:, :1] <= 0, [RAISED[:3]], [RAISED[3:]])),
+        "probabilities",
+    ),
+    "a linear classifier of ai.onnx.ml alone": Model(
+        lambda path: linear_classifier(path, "SOFTMAX"),
+        softmax(ROWS.astype(np.float64) @ coefficients()[0] + coefficients()[1]),
+        "probabilities",
+    ),
+    "its scores": Model(
+        lambda path: linear_classifier(path, "NONE"),
+        softmax(ROWS.astype(np.float64) @ coefficients()[0] + coefficients()[1]),
     ),
     "normalized sigmoids": Model(normalizer_of_sigmoids, EACH, "probabilities"),
     "two columns of a sigmoid": Model(two_columns, ONE, "probabilities"),

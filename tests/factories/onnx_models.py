@@ -162,13 +162,40 @@ def trees(
     )
 
 
-def zipmap(path: Path, *nodes: Any, source: str = "table", **options: Any) -> Path:
-    """A model whose last output "probabilities" is a ZipMap of the tensor ``source``."""
-    mapped = node(
-        "ZipMap", [source], ["probabilities"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2]
+def coefficients(classes: int = 3) -> Any:
+    """Weights [4, K] and biases [K] of `linear_classifier`."""
+    return np.linspace(-1, 1, 4 * classes).reshape(classes, 4).T, np.linspace(-1, 0.5, classes)
+
+
+def linear_classifier(path: Path, transform: str, classes: int = 3) -> Path:
+    """A model that names only ai.onnx.ml."""
+    weights, biases = coefficients(classes)
+    layer = node(
+        "LinearClassifier",
+        ["x"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        classlabels_ints=list(range(classes)),
+        coefficients=weights.T.ravel().tolist(),
+        intercepts=biases.tolist(),
+        post_transform=transform,
     )
+    outputs = [CLASSIFIED[0], tensor("probabilities", ["batch", classes])]
+    return save(path, [layer], [tensor("x", ["batch", 4])], outputs, opsets=ML)
+
+
+def zipmap(
+    path: Path, *nodes: Any, source: str = "table", texts: bool = False, **options: Any
+) -> Path:
+    """A model whose last output "probabilities" is a ZipMap of the tensor ``source``."""
+    labels: dict[str, Any] = {"classlabels_int64s": [0, 1, 2]}
+    if texts:
+        labels = {"classlabels_strings": ["0", "1", "2"]}
+    mapped = node("ZipMap", [source], ["probabilities"], domain="ai.onnx.ml", **labels)
     value = onnx.helper.make_tensor_type_proto(KINDS.FLOAT, [])
-    kind = onnx.helper.make_sequence_type_proto(onnx.helper.make_map_type_proto(KINDS.INT64, value))
+    kind = onnx.helper.make_sequence_type_proto(
+        onnx.helper.make_map_type_proto(KINDS.STRING if texts else KINDS.INT64, value)
+    )
     maps = onnx.helper.make_value_info("probabilities", kind)
     outputs = [tensor("label", ["batch"], KINDS.INT64), maps]
     return save(path, [*nodes, mapped], [tensor("x", ["batch", 4])], outputs, **options)

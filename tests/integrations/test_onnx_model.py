@@ -17,6 +17,7 @@ from tests.factories.onnx_models import (
     constant,
     floats,
     linear,
+    linear_classifier,
     node,
     onnx,
     save,
@@ -138,21 +139,6 @@ def svm(path: Path, fitted: bool) -> Path:
     )
     outputs = [CLASSIFIED[0], tensor("probabilities", ["batch", 2])]
     return save(path, [layer], X, outputs, opsets={"": 15, **ML})
-
-
-def linear_classifier(path: Path, transform: str, classes: int = 3) -> Path:
-    layer = node(
-        "LinearClassifier",
-        ["x"],
-        ["label", "probabilities"],
-        domain="ai.onnx.ml",
-        classlabels_ints=list(range(classes)),
-        coefficients=np.linspace(-1, 1, 4 * classes).tolist(),
-        intercepts=np.linspace(-1, 0.5, classes).tolist(),
-        post_transform=transform,
-    )
-    outputs = [CLASSIFIED[0], tensor("probabilities", ["batch", classes])]
-    return save(path, [layer], X, outputs, opsets=ML)
 
 
 RAISED = (2.0, -1.0, 0.5, -3.0, 0.0, 1.0)
