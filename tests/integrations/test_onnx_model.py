@@ -400,3 +400,17 @@ def test_integers_beyond_the_type_are_refused(tmp_path: Path) -> None:
     for value in (128, -129.0, 1e30):
         with pytest.raises(DynaNoiseError, match="in row 0, column 1, and the model takes int8"):
             session(np.array([[0, value, 0, 0]]))
+
+
+@pytest.mark.parametrize("place", ["output", "input"])
+def test_bfloat16_is_refused_with_a_remedy(tmp_path: Path, place: str) -> None:
+    half, single = KINDS.BFLOAT16, KINDS.FLOAT
+    kinds = (single, half) if place == "output" else (half, single)
+    cast = node("Cast", ["x"], ["logits"], to=kinds[1])
+    inputs, outputs = (
+        [tensor("x", ["batch", 3], kinds[0])],
+        [tensor("logits", ["batch", 3], kinds[1])],
+    )
+    path = save(tmp_path / "m.onnx", [cast], inputs, outputs)
+    with pytest.raises(DataFileError, match="bfloat16.*float32"):
+        opened(path)
