@@ -412,5 +412,5 @@ def test_bfloat16_is_refused_with_a_remedy(tmp_path: Path, place: str) -> None:
         [tensor("logits", ["batch", 3], kinds[1])],
     )
     path = save(tmp_path / "m.onnx", [cast], inputs, outputs)
-    with pytest.raises(DataFileError, match="bfloat16.*float32"):
+    with pytest.raises(DataFileError, match=r"bfloat16.*float32"):
         opened(path)
