@@ -382,6 +382,9 @@ def test_layouts_of_lira(axes: tuple[int, ...], place: int, turned: str) -> None
     assert f"have the records on axis {place}." in error.value.problem
     assert "The axes are [M, N, K]: M models, N records, K classes" in error.value.remedy
     assert f"Pass {turned}, and member as [M, N]" in error.value.remedy
+    if axes == (1, 0, 2):  # all axes as the other tool has them
+        with pytest.raises(InputError, match=r"Pass np.transpose\(logits, \(1, 0, 2\)\)"):
+            check_inputs("x", **{**files, "logits": logits, "member": files["member"].T})
     remedied = eval(turned, {"np": np, "logits": logits})
     np.testing.assert_array_equal(remedied, files["logits"])
 
@@ -396,7 +399,7 @@ def test_classes_first_of_one_model() -> None:
 def test_layouts_of_lira_with_several_inputs_a_record(tmp_path: Path) -> None:
     files = arrays(1, records=150, tests=0)
     several = np.stack([files["logits"]] * 2, axis=1)
-    with pytest.raises(InputError, match=r"of several inputs a record, such as augmentations, pas"):
+    with pytest.raises(InputError, match=r"Of several inputs a record, .*pass one: logits\[:, 0\]"):
         check_inputs("x", **{**files, "logits": several})
     with pytest.raises(InputError, match=r"shape \(150, 1, 2, 3\). .*The axes are \[M, N, K\]"):
         check_inputs("x", **{**files, "logits": several[:, None]})

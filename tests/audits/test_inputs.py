@@ -113,7 +113,7 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     ),
     "test of other models": (
         {**arrays(4), "test_logits": arrays(5)["test_logits"]},
-        "The test answers have shape (5, 100, 3), the others (4, 200, 3).",
+        "The test outputs have shape (5, 100, 3), the others (4, 200, 3).",
     ),
     "test without labels": (without("test_labels"), "one without the other"),
     "labels without test": (without("test_logits"), "one without the other"),

@@ -202,14 +202,21 @@ def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
     assert ET.fromstring(first).tag.endswith("svg")
 
 
-def measured(inside: int, members: int, outside: int, tests: int, seeds: int = 1) -> Summary:
-    """A run on CIFAR-10's preset whose undefended model is right so often."""
+def measured(
+    inside: int, members: int, outside: int, tests: int, seeds: int = 1, low: float = 0.45
+) -> Summary:
+    """A run on CIFAR-10's preset whose undefended model is right so often.
+
+    The success of all attacks is at least ``low``, with 95% confidence.
+    """
     measured = []
     for row in records():
         metrics = dict(row.metrics)
         if row.attack is None:
             metrics["train_accuracy"] = proportion(inside, members)
             metrics["accuracy"] = proportion(outside, tests)
+        else:
+            metrics["asr"] = Metric(metrics["asr"].value, low, 0.7)
         if row.seed < seeds:
             measured.append(replace(row, preset="cifar10", metrics=metrics))
     return summarise(measured)
@@ -237,13 +244,19 @@ def test_a_model_that_learned_nothing_of_its_members_has_no_trade_off(
 
 
 @pytest.mark.parametrize(
-    ("counts", "seeds"),
-    [((1000, 1000, 190, 200), 1), ((600, 1000, 100, 200), 1), ((540, 1000, 98, 200), 3)],
+    ("counts", "seeds", "low"),
+    [
+        ((1000, 1000, 190, 200), 1, 0.45),
+        ((600, 1000, 100, 200), 1, 0.45),
+        ((540, 1000, 98, 200), 3, 0.45),
+        ((960, 1000, 480, 500), 1, 0.51),  # it generalises, and leaks
+    ],
 )
 def test_a_model_that_remembers_its_members_has_one(
-    counts: tuple[int, int, int, int], seeds: int
+    counts: tuple[int, int, int, int], seeds: int, low: float
 ) -> None:
-    summary = measured(*counts, seeds=seeds)
+    summary = measured(*counts, seeds=seeds, low=low)
     assert learned_nothing(summary) == "" and published_values(summary).rows
     assert len(findings(summary)) > 2
-    assert (seeds == 1) or learned_nothing(measured(*counts))  # three seeds tell, one does not
+    # One seed alone does not tell.
+    assert (seeds == 1) or learned_nothing(measured(*counts))

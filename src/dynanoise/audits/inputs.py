@@ -163,7 +163,10 @@ def check_inputs(
     kind = "logits" if probs is None else "probs"
     raw = check_labels(labels, label_name, classes=classes)
     pairs = np.shape(member)
-    check_axes(outputs, len(raw), kind, label_name, pairs[0] if len(pairs) == 2 else None)
+    others = [size for size in pairs if size != len(raw)]  # also where member is [N, M]
+    several = len(pairs) == 2
+    expected = 1 if not several else others[0] if len(others) == 1 else None
+    check_axes(outputs, len(raw), kind, label_name, expected)
     _check_not_exchanged(raw, member)
     use = check_membership(member, models, records)
     test = _log_outputs(test_logits, test_probs, "test_")

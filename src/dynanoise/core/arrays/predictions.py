@@ -92,7 +92,12 @@ def check_axes(
     problem = f"{labels} {has(labels)} shape ({records},) for {shape[1]} records."
     remedy = "Give one label a record; models that answered other records cannot be audited "
     remedy += "together."
-    if fits:
+    if models == 1 < shape[0] == records:
+        problem = f"{name} {has(name)} shape {shape} for {records} records of one model."
+        remedy = (
+            f"{AXES} Of several inputs a record, such as augmentations, pass one: {name}[:, 0]."
+        )
+    elif fits:
         # Of one model there may be two axes only.
         last = fits[0] == (0, 2, 1)
         turned = f"np.swapaxes({name}, -1, -2)" if last else f"np.transpose({name}, {fits[0]})"

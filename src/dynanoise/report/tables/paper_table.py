@@ -99,8 +99,8 @@ def learned_nothing(summary: Summary) -> str:
         summary: results of one preset and protocol.
 
     Returns:
-        A sentence, if the difference of the accuracies is within its 95% interval of 0 or below;
-        or "".
+        A sentence, if the difference of the accuracies is within its 95% interval of 0 or below,
+        and so is every attack's success of 0.5; or "".
     """
     baseline = summary.methods[0]
     gaps, errors = [], []
@@ -111,7 +111,9 @@ def learned_nothing(summary: Summary) -> str:
         gaps.append(inside.value - outside.value)
         # Newcombe 1998, method 10: the lower limit of a difference of proportions.
         errors.append(math.hypot(inside.value - inside.low, outside.high - outside.value))
-    if sum(gaps) > math.hypot(*errors):
+    attacks = [summary.spread(baseline, attack, "asr").interval for attack in summary.attacks]
+    leaks = any(success.low is not None and success.low > 0.5 for success in attacks)
+    if leaks or sum(gaps) > math.hypot(*errors):
         return ""
     accuracy, members = (
         summary.spread(baseline, None, name).mean for name in ("accuracy", "train_accuracy")
@@ -119,8 +121,8 @@ def learned_nothing(summary: Summary) -> str:
     return (
         f"There is nothing to protect yet: the undefended model is right on {rate(members)} of its "
         f"members and on {rate(accuracy)} of the test data, a difference within its 95% interval "
-        "of 0, so these attacks can find no membership and a defense can hide none. Train it "
-        "longer, or on more data of its own, such as with another --size."
+        "of 0, and no attack on it is beyond chance. Gains and costs of a defense say nothing "
+        "here: train longer, or measure more records, such as with another --size."
     )
 
 
