@@ -23,6 +23,7 @@ from dynanoise.core.numerics import softmax
 from dynanoise.data.tables import load_table
 from dynanoise.defenses import response
 from dynanoise.defenses.temperature import Temperature
+from dynanoise.integrations.holdout import select_rows
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.sklearn import DefendedClassifier
 
@@ -161,7 +162,7 @@ LABEL_DOORS: dict[str, Callable[[Path, Any], Any]] = {
     "parquet tables of a model file": tables_parquet,
     "npz tables of a model file": tables_npz,
     "bench": benchmark,
-    "dynanoise.audit": lambda folder, labels: _check_data(LOGITS, labels)[2],
+    "dynanoise.audit": lambda folder, labels: _check_data(LOGITS, labels).numbers,
     "DefendedClassifier.fit": fitted,
 }
 
@@ -491,7 +492,8 @@ def test_inputs_of_every_kind_are_those_of_an_array(kind: str) -> None:
     expected = model.fit(X, LABELS).predict(X)
     values = INPUT_KINDS[kind](X)
     np.testing.assert_array_equal(model.fit(values, LABELS).predict(values), expected)
-    assert _check_data(values, LABELS)[0].shape == X.shape
+    rows = select_rows(_check_data(values, LABELS).inputs, np.arange(9))
+    np.testing.assert_array_equal(model.predict(rows), expected[:9])
 
 
 def test_sparse_coo() -> None:

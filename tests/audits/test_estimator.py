@@ -16,6 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 import dynanoise
 from dynanoise.audits.estimator import _logits, _random_states
+from dynanoise.audits.undefended_estimator import UndefendedEstimator
 from dynanoise.core.errors import InputError, TooFewRecordsError
 
 X, Y = make_classification(300, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
@@ -70,9 +71,10 @@ def test_random_states_inside_pipelines_are_the_models_own() -> None:
 
 def test_a_class_that_a_clone_never_saw_has_probability_0() -> None:
     tree = DecisionTreeClassifier().fit(X[Y < 2], Y[Y < 2])
-    assert (np.exp(_logits(tree, X, 3))[:, 2] < 1e-300).all()
+    classes = np.arange(3)
+    assert (np.exp(_logits(tree, X, classes, UndefendedEstimator(tree)))[:, 2] < 1e-300).all()
     ridge = RidgeClassifier().fit(X[Y != 1], Y[Y != 1])
-    rows = _logits(ridge, X, 3)
+    rows = _logits(ridge, X, classes, UndefendedEstimator(ridge))
     np.testing.assert_array_equal(rows.argmax(axis=1), ridge.predict(X))
 
 

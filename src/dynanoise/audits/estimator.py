@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from itertools import count
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,19 +14,29 @@ import numpy.typing as npt
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
+from dynanoise.audits.undefended_estimator import UndefendedEstimator, undefended_estimator
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
 from dynanoise.core.arrays.labels import check_labels
+from dynanoise.core.arrays.predictions import is_distribution, log_outputs
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
+from dynanoise.defenses import response
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.integrations.holdout import select_rows, sliceable
+from dynanoise.integrations.holdout import check_classes, select_rows, sliceable
+from dynanoise.integrations.sklearn import is_composite, predict_outputs, predicted_positions
 
 HELD_OUT = 0.3
 """Share of records that no model is trained on: half for the reference set, half for test."""
+
+LEAST_OF_CLASS = 8
+"""Records of each class that clones may be trained on: a half of fewer often has none of them."""
+
+RANKED = 0.9
+"""Share of records whose largest decision value must be that of the predicted class."""
 
 
 def audit(
@@ -43,13 +55,19 @@ def audit(
 
     The training procedure is audited: the estimator is cloned, and neither fitted nor queried
     itself. 30% of the records are held out; a fair coin decides for each clone and each other
-    record whether the clone is trained on it. Each clone is the target once, the others are its
-    shadow models (leave-one-out). Random states that are None are derived from the seed.
+    record whether the clone is trained on it; it is thrown again where a class would be missing.
+    Each clone is the target once, the others are its shadow models (leave-one-out). Random states
+    that are None are derived from the seed.
+
+    A `DefendedClassifier`, also as the last step of a pipeline, or an estimator around a
+    `dynanoise.torch.Defended` is audited with its own defense and noise: clones of the classifier
+    inside are attacked as they are and behind the defense, at every query budget.
 
     Args:
-        estimator: a classifier with predict_proba or decision_function.
-        X: its inputs: an array [N, ...], a sparse matrix or a data frame.
-        y: [N], class labels of any kind.
+        estimator: a classifier with predict_proba or decision_function, fitted by ``fit(X, y)``.
+        X: its inputs, as it takes them: an array [N, ...], a sparse matrix or array of any
+            format, a data frame, a list.
+        y: [N], class labels of any kind, which the clones are fitted to as they are.
         models: how many clones, >= 8.
         seed: seed of the split of the records, of random states and noise.
         defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
@@ -62,8 +80,10 @@ def audit(
         The results; ``table()``, ``to_markdown()`` and ``to_html()`` present them.
 
     Raises:
-        InputError: if the estimator is not such a classifier, or X and y do not fit together.
-        TooFewRecordsError: if there are too few records for models of a random half.
+        InputError: if the estimator is not such a classifier, cannot be fitted to a half of the
+            records, or X and y do not fit together.
+        TooFewRecordsError: if there are too few records, or records of a class, for models of a
+            random half.
 
     >>> from sklearn.datasets import make_classification
     >>> from sklearn.tree import DecisionTreeClassifier
@@ -73,64 +93,55 @@ def audit(
     >>> auc["strongest"].value > 0.7  # a tree memorises its records
     True
     """
-    from sklearn.base import clone, is_classifier
-
+    setting = undefended_estimator(estimator)
     plan = AuditPlan(defense, queries, attacks=attacks)
-    if isinstance(estimator, type) or not is_classifier(estimator):
-        raise InputError(
-            f"{estimator!r} is not a scikit-learn classifier.",
-            "Pass an unfitted classifier object.",
-        )
-    if not (hasattr(estimator, "predict_proba") or hasattr(estimator, "decision_function")):
-        raise InputError(
-            f"{type(estimator).__name__} gives labels only.",
-            "Use a classifier with predict_proba or decision_function.",
-        )
+    if setting.defense is not None:
+        if defense is not None:
+            raise InputError(
+                "The estimator is defended already.",
+                "Leave defense out, or pass the classifier without its own.",
+            )
+        plan = replace(plan, defense=setting.defense)
+    trained = setting.estimator
+    _check_estimator(trained)
     if isinstance(models, bool) or not isinstance(models, int) or models < 8:
         raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
-    X, classes, labels = _check_data(X, y)
-    order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(labels))
-    apart = round(HELD_OUT * len(labels))
+    records = _check_data(X, y)
+    order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(records.numbers))
+    apart = round(HELD_OUT * len(order))
     test, rows = np.sort(order[:apart]), np.sort(order[apart:])
-    member = np.array(
-        [
-            np.random.default_rng(derive(seed, "membership", model)).random(len(rows)) < 0.5
-            for model in range(models)
-        ]
-    )
-    outputs = []
-    for model, use in enumerate(member):
-        fitted = clone(estimator).set_params(**_random_states(estimator, seed, model))
-        trained_on = rows[use]
-        if len(np.unique(labels[trained_on])) < 2:
-            raise TooFewRecordsError(
-                f"Model {model} would be trained on records of one class only.",
-                "Give more records of the rare classes, or leave them out.",
-            )
-        fitted.fit(select_rows(X, trained_on), labels[trained_on])
-        outputs.append(_logits(fitted, select_rows(X, np.concatenate([rows, test])), len(classes)))
-        progress(f"model {model}")
-    logits = np.stack(outputs)
+    member = _draw_membership(records, rows, models, seed)
+    logits = _train(setting, records, rows, test, member, seed, progress)
+    notes: tuple[str, ...] = ()
+    if setting.defense is not None:
+        measured = np.concatenate([~member, np.ones((models, len(test)), dtype=bool)], axis=1)
+        if not setting.held_out:
+            measured = np.concatenate([member, np.zeros((models, len(test)), dtype=bool)], axis=1)
+        configuration = setting.configuration(logits, measured)
+        plan = replace(plan, defense=configuration)
+        notes = (setting.sentence(configuration),)
     name = type(estimator).__name__
     inputs = check_inputs(
         name,
         logits=logits[:, : len(rows)],
-        labels=labels[rows],
+        labels=records.numbers[rows],
         member=member,
         test_logits=logits[:, len(rows) :],
-        test_labels=labels[test],
+        test_labels=records.numbers[test],
     )
     text = " ".join(repr(estimator).split())
     options = f"models={models}, seed={seed}"
     if defense is not None:
         named = plan.defense_text if isinstance(defense, str) else defense
         options += f", defense={named!r}, queries={queries!r}"
+    elif setting.defense is not None and queries != QUERIES:
+        options += f", queries={queries!r}"
     if attacks:
         options += f", attacks={attacks!r}"
     command = f"dynanoise.audit({text}, X, y, {options})"
     provenance = Provenance("X, y", name, command, {"estimator": text})
     pool = _renamed(inputs.pool(seed), np.concatenate([rows, test]))
-    return audit_pool(pool, plan, provenance, progress)
+    return audit_pool(pool, plan, provenance, progress, notes=notes)
 
 
 def _renamed(pool: Pool, ids: Int64) -> Pool:
@@ -147,12 +158,90 @@ def _renamed(pool: Pool, ids: Int64) -> Pool:
     )
 
 
-def _check_data(X: Any, y: Any) -> tuple[Any, npt.NDArray[Any], Int64]:
-    labels = check_labels(y, "y")
-    rows = sliceable(X if hasattr(X, "shape") else np.asarray(X))
-    if len(rows.shape) < 2 or rows.shape[0] != len(labels):
+class Records(NamedTuple):
+    """Inputs of a classifier and their classes.
+
+    Attributes:
+        inputs: in a form that rows can be taken from.
+        labels: [N], as the user gave them.
+        numbers: [N], the same as positions in ``classes``.
+        classes: [K], in sorted order.
+    """
+
+    inputs: Any
+    labels: Any
+    numbers: Int64
+    classes: npt.NDArray[Any]
+
+    def rarest(self, rows: Int64) -> tuple[int, str]:
+        """Count the records of the rarest class among some; and its name in messages."""
+        counts = np.bincount(self.numbers[rows], minlength=len(self.classes))
+        return int(counts.min()), repr(self.classes.tolist()[counts.argmin()])
+
+
+def _check_estimator(estimator: Any) -> None:
+    """Refuse what cannot be audited, before anything is trained."""
+    from sklearn.base import clone, is_classifier
+    from sklearn.frozen import FrozenEstimator
+    from sklearn.utils import get_tags
+
+    name = type(estimator).__name__
+    try:
+        classifier = not isinstance(estimator, type) and is_classifier(estimator)
+        clone(estimator)
+    except (AttributeError, TypeError):
+        classifier = False
+    if not classifier:
         raise InputError(
-            f"X has shape {rows.shape} and y {labels.shape}.", "Give X [N, ...] and y [N]."
+            f"{estimator!r} is not a scikit-learn classifier.",
+            "Pass an unfitted classifier object, of a class that inherits from ClassifierMixin and "
+            "BaseEstimator.",
+        )
+    if not get_tags(estimator).target_tags.single_output:
+        raise InputError(
+            f"{name} predicts several targets.", "Audit a classifier of each target by itself."
+        )
+    for part in (estimator, *estimator.get_params(deep=True).values()):
+        if isinstance(part, FrozenEstimator) and is_classifier(part):
+            raise InputError(
+                f"The {type(part.estimator).__name__} in {name} is frozen: clones would not be "
+                "trained on other records, and nothing would be measured.",
+                "Pass the classifier without FrozenEstimator.",
+            )
+    if not (is_composite(estimator) or _methods(estimator)):
+        raise _labels_only(estimator)
+
+
+def _methods(estimator: Any) -> list[str]:
+    names = ("predict_proba", "decision_function")
+    return [name for name in names if hasattr(estimator, name)]
+
+
+def _labels_only(estimator: Any) -> InputError:
+    return InputError(
+        f"{type(estimator).__name__} gives labels only.",
+        "Use a classifier with predict_proba or decision_function.",
+    )
+
+
+def _check_data(X: Any, y: Any) -> Records:
+    from sklearn.utils.validation import _num_samples
+
+    labels, as_passed = check_labels(y, "y"), check_classes(y)
+    inputs = sliceable(X)
+    try:
+        count = None if isinstance(inputs, Mapping) else _num_samples(inputs)
+    except TypeError:
+        count = None
+    if count is None:
+        raise InputError(
+            f"X is of type {type(X).__name__}.",
+            "Give an array, a sparse matrix, a frame or a list.",
+        )
+    if count != len(labels):
+        raise InputError(
+            f"X has shape {getattr(inputs, 'shape', (count,))} and y {labels.shape}.",
+            "Give X [N, ...] and y [N].",
         )
     classes, numbers = np.unique(labels, return_inverse=True)
     if len(classes) < 2:
@@ -165,7 +254,122 @@ def _check_data(X: Any, y: Any) -> tuple[Any, npt.NDArray[Any], Int64]:
         raise TooFewRecordsError(
             f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
         )
-    return rows, classes, numbers.astype(np.int64)
+    return Records(inputs, as_passed, numbers.astype(np.int64), classes)
+
+
+def _draw_membership(records: Records, rows: Int64, models: int, seed: int) -> Bools:
+    """Membership [M, n] by fair coins, thrown again for a model that would miss a class.
+
+    Models stay independent of each other. With `LEAST_OF_CLASS` records of each class a record is
+    a member with a probability of 0.502 at most.
+    """
+    least, name = records.rarest(rows)
+    if least < LEAST_OF_CLASS:
+        raise TooFewRecordsError(
+            f"The class {name} has {least} records beside the {HELD_OUT:.0%} that are held out, "
+            "and random halves of so few can miss it.",
+            f"Give at least {LEAST_OF_CLASS}, or leave the class out.",
+        )
+    member = np.zeros((models, len(rows)), dtype=bool)
+    for model in range(models):
+        for throw in count():
+            path = ("membership", model, throw) if throw else ("membership", model)
+            member[model] = np.random.default_rng(derive(seed, *path)).random(len(rows)) < 0.5
+            if records.rarest(rows[member[model]])[0]:
+                break
+    return member
+
+
+def _train(
+    setting: UndefendedEstimator,
+    records: Records,
+    rows: Int64,
+    test: Int64,
+    member: Bools,
+    seed: int,
+    progress: Callable[[str], None],
+) -> Float64:
+    """Logits [M, N, K] of clones on ``rows``, then ``test``."""
+    from sklearn.base import clone
+
+    # The clone with the fewest records of a class comes first: what cannot be fitted fails there.
+    rarest = [records.rarest(rows[use])[0] for use in member]
+    queried = select_rows(records.inputs, np.concatenate([rows, test]))
+    logits = np.empty((len(member), len(rows) + len(test), len(records.classes)))
+    for model in sorted(range(len(member)), key=lambda model: (rarest[model] > min(rarest), model)):
+        estimator = clone(setting.estimator)
+        estimator.set_params(**_random_states(estimator, seed, model))
+        fitted = _fit(estimator, records, rows[member[model]])
+        logits[model] = _logits(fitted, queried, records.classes, setting)
+        progress(f"model {model}")
+    return logits
+
+
+def _fit(estimator: Any, records: Records, rows: Int64) -> Any:
+    """Fit a clone to some records, with the labels as the user gave them."""
+    name = type(estimator).__name__
+    inputs, labels = select_rows(records.inputs, rows), select_rows(records.labels, rows)
+    try:
+        fitted = estimator.fit(inputs, labels)
+    except Exception as error:  # whatever a library raises
+        least, rarest = records.rarest(rows)
+        cause = _first_cause(estimator, inputs, labels) or _first_line(error)
+        raise InputError(
+            f"{name} cannot be fitted to {len(rows)} of the records, {least} of them of the rarest "
+            f"class {rarest} ({cause}).",
+            "Pass an estimator whose fit(X, y), without further arguments, works on a random half "
+            "of these records.",
+        ) from error
+    for search in _searches(fitted, set()):
+        scores = [
+            value for key, value in search.cv_results_.items() if key.startswith("mean_test_")
+        ]
+        if any(np.isnan(np.asarray(score, dtype=float)).all() for score in scores):
+            raise InputError(
+                f"All scores of the {type(search).__name__} are NaN, so that it chose nothing "
+                f"({_first_cause(estimator, inputs, labels) or 'its scorer returns NaN'}).",
+                "Pass an estimator whose search works on half of the records.",
+            )
+    return fitted
+
+
+def _searches(value: Any, seen: set[int]) -> Iterator[Any]:
+    """Fitted searches for parameters, also inside of other estimators."""
+    if id(value) in seen:
+        return
+    seen.add(id(value))
+    parts: Iterable[Any] = ()
+    if isinstance(value, list | tuple):
+        parts = value
+    elif hasattr(value, "get_params") and not isinstance(value, type):
+        if isinstance(getattr(value, "cv_results_", None), dict):
+            yield value
+        parts = vars(value).values()
+    for part in parts:
+        if isinstance(part, list | tuple) or hasattr(part, "get_params"):
+            yield from _searches(part, seen)
+
+
+def _first_cause(estimator: Any, inputs: Any, labels: Any) -> str:
+    """The first error in a search for parameters that hides it; "" if there is none."""
+    from sklearn.base import clone
+
+    strict = clone(estimator)
+    names = [name for name in strict.get_params() if name.rpartition("__")[2] == "error_score"]
+    if not names:
+        return ""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they tell of the same error
+        try:
+            strict.set_params(**dict.fromkeys(names, "raise")).fit(inputs, labels)
+        except Exception as error:  # whatever a library raises
+            return _first_line(error)
+    return ""
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' '.join(lines)[:200]}"
 
 
 def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:
@@ -182,16 +386,54 @@ def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:
     }
 
 
-def _logits(fitted: Any, rows: Any, classes: int) -> Float64:
+def _logits(
+    fitted: Any, inputs: Any, classes: npt.NDArray[Any], setting: UndefendedEstimator
+) -> Float64:
     """Logits [N, K]; a class that a clone was not trained on has probability 0."""
-    present = np.asarray(fitted.classes_)
+    name = type(fitted).__name__
+    if not _methods(fitted):
+        raise _labels_only(fitted)
+    present = _positions(fitted, classes)
     if hasattr(fitted, "predict_proba"):
-        probs = np.zeros((rows.shape[0], classes))
-        probs[:, present] = fitted.predict_proba(rows)
-        return numerics.log_probabilities(probs)
-    values = np.asarray(fitted.decision_function(rows), dtype=np.float64)
+        keep = setting.defense is not None and setting.defense.keeps_labels
+        probs, labels = predict_outputs(fitted, inputs, keep_label=keep)
+        outputs = f"Probabilities of {name}"
+        if setting.gives_logits and not is_distribution(probs):
+            return np.asarray(log_outputs(probs, outputs, probabilities=False)[0], np.float64)
+        log_outputs(probs, outputs, probabilities=True)
+        logits = np.full((len(probs), len(classes)), np.log(numerics.TINY))
+        logits[:, present] = response.logits_of(probs, labels)
+        return logits
+    values = np.asarray(fitted.decision_function(inputs), dtype=np.float64)
     if values.ndim == 1:  # of the second of two classes
         values = np.stack([np.zeros(len(values)), values], axis=1)
-    logits = np.full((len(values), classes), values.min() - 1.0)
+    predicted = predicted_positions(fitted, inputs) if values.shape[1] == len(present) else None
+    if predicted is None or (values.argmax(axis=1) == predicted).mean() < RANKED:
+        raise InputError(
+            f"The decision values of {name} have shape {values.shape} for {len(present)} classes, "
+            "and the largest is not that of the class it predicts: they compare pairs of classes.",
+            "Set decision_function_shape='ovr', or wrap it in CalibratedClassifierCV.",
+        )
+    logits = np.full((len(values), len(classes)), values.min() - 1.0)
     logits[:, present] = values
     return logits
+
+
+def _positions(fitted: Any, classes: npt.NDArray[Any]) -> Int64:
+    """Positions of a clone's classes among those of y, which some libraries write as texts."""
+    present = np.asarray(fitted.classes_)
+    texts = [_text(label) for label in classes.tolist()]
+    named = [_text(label) for label in present.tolist()]
+    positions = [texts.index(label) for label in named if label in texts]
+    if len(positions) != len(present):
+        raise InputError(
+            f"{type(fitted).__name__} has the classes {present.tolist()[:12]}, and y "
+            f"{classes.tolist()[:12]}.",
+            "Pass a classifier that keeps the classes it is fitted to.",
+        )
+    return np.array(positions, dtype=np.int64)
+
+
+def _text(label: Any) -> str:
+    """A label as text, the same for a whole number of any type."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)

@@ -307,6 +307,22 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
             .add(estimator=self.estimator, method_mapping=mapping)
         )
 
+    def deployed_defense(self) -> Defense:
+        """The defense that `fit` fits, with all parameters checked."""
+        return self._checked()[0]
+
+    def deployed_noise(self) -> tuple[bool, float | None]:
+        """True if the noise is keyed; and its cell width, None if `fit` has to measure it."""
+        if self.noise != KEYED:
+            return False, None
+        noise = vars(self).get("noise_")
+        if isinstance(noise, Keyed):
+            return True, noise.cell_width
+        width = None if self.cell_width is None else float(self.cell_width)
+        if width is None and "estimator_" not in vars(self) and self.__sklearn_is_fitted__():
+            width = CELL_WIDTH
+        return True, width
+
     def _defense(self) -> Any:
         return DynaNoise(keep_label=True) if self.defense is None else self.defense
 
@@ -463,7 +479,23 @@ def predict_outputs(
     probs = predict_probabilities(estimator, X)
     if not keep_label or not hasattr(estimator, "predict"):
         return probs, None
-    predicted = np.asarray(estimator.predict(X)).reshape(len(probs))
+    return probs, predicted_positions(estimator, X)
+
+
+def predicted_positions(estimator: Any, X: Any) -> npt.NDArray[np.int64]:
+    """Positions in ``classes_`` of a classifier's predictions.
+
+    Args:
+        estimator: a fitted classifier.
+        X: inputs of N records.
+
+    Returns:
+        [N].
+
+    Raises:
+        InputError: if it predicts what is not in ``classes_``.
+    """
+    predicted = np.ravel(estimator.predict(X))
     values, places = np.unique(predicted, return_inverse=True)
     matches = values[:, None] == np.asarray(estimator.classes_)
     listed = np.asarray(matches, dtype=bool).any(axis=1)
@@ -473,7 +505,7 @@ def predict_outputs(
             f"{type(estimator).__name__} predicts {label!r}, which is not among its classes.",
             "Its label cannot be kept: pass a defense without keep_label.",
         )
-    return probs, matches.argmax(axis=1)[places]
+    return np.asarray(matches.argmax(axis=1)[places])
 
 
 def measure_width(logits: Float64, otherwise: float) -> float:

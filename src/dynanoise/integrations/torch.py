@@ -145,6 +145,12 @@ class Defended(nn.Module):
             self._stale = False
         return response.system_noise() if self._shared.noise is None else self._shared.noise
 
+    @property
+    def cell_width(self) -> float | None:
+        """Cell width of keyed noise, in logits; None for fresh noise."""
+        noise = self._shared.noise
+        return noise.cell_width if isinstance(noise, Keyed) else None
+
     def forward(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         """Compute defended probabilities.
 

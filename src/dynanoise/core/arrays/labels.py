@@ -247,6 +247,8 @@ def _is_missing(value: Any) -> bool:
 def _holds(name: str, value: str, where: npt.NDArray[Any], remedy: str) -> InputError:
     """Error that names a value and the first row that holds it."""
     index = tuple(int(i) for i in np.argwhere(where)[0])
+    if not index:  # a single value in place of an array
+        return InputError(f"{name} {'are' if _plural(name) else 'is'} {value}.", remedy)
     place = f"row {index[0]}"
     if len(index) == 2 and where.shape[1] > 1:
         place = f"row {index[0]}, column {index[1]}"
