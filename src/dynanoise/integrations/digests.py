@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import copyreg
 import hashlib
-import pickle
 import struct
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from types import BuiltinFunctionType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +27,9 @@ _REMEDY = "Say which model it is: weights=, 64 hexadecimal digits, another for e
 def fitted_digest(fitted: Any) -> str:
     """Compute the SHA-256 of a fitted object's state.
 
-    The state is that of an unpickled copy, so that an object and its replicas have the same digest
-    with one version of its library; of the object itself where it cannot be pickled. The digest is
-    over values, not over pickle's bytes: numbers, arrays and tensors by dtype, shape and
+    The state is that of a deep copy, so that an object and its unpickled replicas have the same
+    digest with one version of its library; of the object itself where it cannot be copied. The
+    digest is over values, not over pickle's bytes: numbers, arrays and tensors by dtype, shape and
     little-endian content, whatever their layout in memory; dictionaries and sets without order;
     classes and functions by their names. Another number anywhere in it changes the digest. Number
     of jobs and verbosity do not count.
@@ -48,13 +48,13 @@ def fitted_digest(fitted: Any) -> str:
     >>> fitted_digest({"b": 3, "coef": np.asfortranarray([1.0, 2.0])})[:16]
     'b99742cbbf26998e'
     """
-    return _digest(next(_copies(fitted)), set()).hex()
+    return _digest(_copy(fitted), set()).hex()
 
 
 def replicas_digest(fitted: Any, predict: Callable[[Any], Any]) -> str:
     """Compute `fitted_digest`, and check that replicas keep it while they predict.
 
-    Two unpickled copies stand for replicas, one of which predicts. Addresses, caches and random
+    Two deep copies stand for replicas, one of which predicts. Addresses, caches and random
     bytes in the state make their digests differ.
 
     Args:
@@ -67,11 +67,10 @@ def replicas_digest(fitted: Any, predict: Callable[[Any], Any]) -> str:
     Raises:
         InputError: if the digests differ, or a part has no state that can be read.
     """
-    copies = _copies(fitted)
-    replica = next(copies)
+    replica, other = _copy(fitted), _copy(fitted)
     digest = _digest(replica, set())
     predict(replica)
-    if _digest(replica, set()) != digest or _digest(next(copies), set()) != digest:
+    if _digest(replica, set()) != digest or _digest(other, set()) != digest:
         raise InputError(
             f"The state of the {type(fitted).__name__} changes when it predicts or is copied: "
             "replicas would have different noise, which averages away.",
@@ -80,16 +79,12 @@ def replicas_digest(fitted: Any, predict: Callable[[Any], Any]) -> str:
     return digest.hex()
 
 
-def _copies(fitted: Any) -> Iterator[Any]:
-    """Yield unpickled copies; the object itself if it cannot be pickled."""
+def _copy(fitted: Any) -> Any:
+    """A deep copy, made of the state as a pickle has it; the object itself if there is none."""
     try:
-        content = pickle.dumps(fitted)
-        yield pickle.loads(content)  # noqa: S301  # written the line before
+        return copy.deepcopy(fitted)
     except Exception:  # whatever a library raises
-        yield fitted
-        yield fitted
-    else:
-        yield pickle.loads(content)  # noqa: S301
+        return fitted
 
 
 def _hash(kind: str, *parts: bytes | memoryview) -> bytes:
