@@ -113,7 +113,7 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=says):
             query_model(tmp_path / "m.safetensors", factory, inside, outside)
-    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
+    with pytest.raises(DataFileError, match=r"returns no output for inputs of shape"):
         query_model(tmp_path / "m.safetensors", FACTORY, *tables(tmp_path, columns=5))
 
 
@@ -196,7 +196,7 @@ def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_text("no model")
     with pytest.raises(DataFileError, match=r"is no ONNX model"):
         query_model(tmp_path / "bad.onnx", None, inside, outside)
-    with pytest.raises(DataFileError, match=r"does not answer inputs of shape"):
+    with pytest.raises(DataFileError, match=r"returns no output for inputs of shape"):
         query_model(model, None, *tables(tmp_path, columns=5))
     with pytest.raises(InputError, match=r"labels hold 3 with 3 classes"):
         query_model(

@@ -166,12 +166,10 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
     found = run("bench", "digits", "--quick", *arguments, "--out", str(tmp_path))
     assert found.exit_code == 0, found.stderr
     shown = " ".join(found.stdout.split())
-    assert "paper: adaptive: adaptive_16:" in shown.replace("strongest", "")
-    assert "adaptive_16: the attacker knows the defense and its parameters" in shown
-    assert (
-        "queries each record 16 times and averages" in shown
-        and "16 models over 600 records" in shown
-    )
+    for name in ("paper", "adaptive", "adaptive_16"):
+        assert f"{name}:" in shown and f"Threat model '{name}'" in shown
+    assert "'adaptive_16', 16 queries a record: an attacker with black-box access" in shown
+    assert "averages repeated queries" in shown and "over 16 models and 600 records" in shown
     again = run("show", str(tmp_path / "results.json"))
     assert again.stdout == found.stdout
     only = run("bench", "digits", "--quick", *arguments, "--protocol", "adaptive")

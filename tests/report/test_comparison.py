@@ -64,9 +64,10 @@ def test_the_table_has_both_and_what_was_not_run() -> None:
 def test_every_protocol_comes_with_its_threat_model() -> None:
     page = build_page([*records(), *pool_records()])
     text = " ".join(page.sentences)
-    assert "paper: the attacker does not know of the defense and queries each record once" in text
-    assert "adaptive: the attacker knows the defense and its parameters" in text
-    assert "16 models over 600 records, each model the target once" in text
+    assert text.count("Threat model 'paper', 1 query a record: an attacker with") == 1
+    assert "does not know of the defense, and has shadow models of the same kind" in text
+    assert text.count("Threat model 'adaptive', 1 query a record: an attacker with") == 1
+    assert "16 models and 600 records, each model the target once" in text
     assert page.markdown.count("| none |") == 2
     only = build_page(pool_records())
     assert only.markdown.count("| none |") == 1 and "does not know" not in " ".join(only.sentences)

@@ -282,7 +282,8 @@ def query_onnx(classifier: Classifier, records: Records) -> Any:
         outputs = run_in_parts(run, {takes.name: inputs}, BATCH, pad=False)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise DataFileError(
-            f"{path} does not answer inputs of shape {inputs.shape[1:]} ({first_line(error)}).",
+            f"{path} returns no output for inputs of shape {inputs.shape[1:]} "
+            f"({first_line(error)}).",
             f"It takes {takes.text}.",
         ) from error
     if outputs.ndim != 2 or len(outputs) != len(inputs):
@@ -334,7 +335,7 @@ def query_torch(
         return np.concatenate(parts), (note,) if note else ()
     except (RuntimeError, ValueError, TypeError, AttributeError) as error:
         raise DataFileError(
-            f"What {factory} makes does not answer inputs of shape {inputs.shape[1:]} "
+            f"What {factory} makes returns no output for inputs of shape {inputs.shape[1:]} "
             f"({first_line(error)}).",
             "It takes float32 [batch, ...] and gives logits [batch, classes].",
         ) from error

@@ -40,4 +40,4 @@ def unavailable(reason: str, message: str) -> Refused:
 
 def unusable(reason: str) -> Refused:
     """Refusal because the model's output cannot be defended; the log has the reason, one word."""
-    return Refused(500, f"answer_{reason}", "The model gave no usable answer.")
+    return Refused(500, f"response_{reason}", "The model gave no usable output.")

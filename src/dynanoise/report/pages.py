@@ -106,7 +106,7 @@ def _attacks(results: Sequence[Result]) -> Page:
         markdown="\n\n".join(map(table_markdown, written)),
         caption=" ".join([*captions, paper_table.MIDPUT_NOTE]),
         brackets=brackets,
-        sentences=sentences,
+        sentences=list(dict.fromkeys(sentences)),
         picture_name="attack_success.svg",
         picture=lambda: success_plot(next(iter(summaries.values())) if paper is None else paper),
     )

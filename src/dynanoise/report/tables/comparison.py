@@ -61,26 +61,8 @@ def _varying(metric: Metric) -> Metric:
 
 
 def comparison_notes(summaries: Mapping[str, Summary]) -> list[str]:
-    """Write a sentence about each protocol's attacker, and one about methods that were not run."""
-    sentences = []
-    for name, summary in summaries.items():
-        threat, counts = summary.threat, summary.results[0].counts
-        knows, queries = threats.knowledge(threat), threats.queries(threat)
-        if threat.knows_defense and "models" in counts:
-            others = {row.counts["models"] for row in summary.results} - {counts["models"]}
-            some = f" ({', '.join(map(str, sorted(others)))} for some)" if others else ""
-            sentences.append(
-                f"{name}: the attacker {knows}, {queries}, has {threats.shadow_models(threat)}, "
-                f"and chooses attack and threshold on its own models. {counts['models']} "
-                f"models{some} over {counts['pool']:,} records, each model the target once. In "
-                "brackets 95% intervals over models and records."
-            )
-        else:
-            models = f", has {threats.shadow_models(threat)}" if threat.knows_defense else ""
-            sentences.append(
-                f"{name}: the attacker {knows}{models} and {queries}; the best of its "
-                f"{len(summary.attacks)} attacks in hindsight."
-            )
+    """Describe each protocol's attacker, and name methods that were not run."""
+    sentences = [threats.attacker_sentence(summary) for summary in summaries.values()]
     if any(s.better(method) for s in summaries.values() for method in s.methods):
         sentences.append(
             "Best single: an attack with more success on the targets than the attacker's choice; "

@@ -143,7 +143,7 @@ def findings(summary: Summary) -> list[str]:
 
     Sentences whose rows or columns are missing are left out.
     """
-    sentences = [_threat(summary)]
+    sentences = [threats.attacker_sentence(summary)]
     nothing = learned_nothing(summary)
     if nothing:
         return [*sentences, nothing]
@@ -190,15 +190,6 @@ def _over(summary: Summary) -> str:
     if count < _SEEDS_FOR_INTERVALS:
         return "too few seeds for an interval"
     return f"mean and 95% interval over {count} seeds"
-
-
-def _threat(summary: Summary) -> str:
-    threat = summary.threat
-    beyond = "" if threat.knows_defense else " It says nothing about an attacker who knows it."
-    return (
-        f"Threat model '{threat.name}': the attacker {threats.knowledge(threat)} and "
-        f"{threats.queries(threat)}; 0.5 is chance.{beyond}"
-    )
 
 
 def _confidence(summary: Summary) -> str:

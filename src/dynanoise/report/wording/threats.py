@@ -28,19 +28,6 @@ def budget(threat: ThreatModel) -> str:
     return f"{count} a record" + (" and of each near-duplicate" if threat.augmented else "")
 
 
-def queries(threat: ThreatModel) -> str:
-    """Say how often the attacker queries the target, as the end of a sentence about it.
-
-    >>> queries(ThreatModel("", True, augmented=True))
-    'queries each record and its near-duplicates once'
-    >>> queries(ThreatModel("", True, 16))
-    'queries each record 16 times and averages'
-    """
-    records = "each record and its near-duplicates" if threat.augmented else "each record"
-    often = "once" if threat.repeats == 1 else f"{threat.repeats} times and averages"
-    return f"queries {records} {often}"
-
-
 def shadow_models(threat: ThreatModel) -> str:
     """Name the attacker's own models.
 
@@ -136,8 +123,19 @@ def interval_sentence(summary: Summary) -> str:
     """Say what the 95% intervals of a summary are taken over."""
     counts = summary.results[0].counts
     if "models" in counts:
-        over = f"over {counts['models']} models and {counts.get('pool', 0):,} records"
+        others = {result.counts["models"] for result in summary.results} - {counts["models"]}
+        some = f" ({', '.join(map(str, sorted(others)))} for some methods)" if others else ""
+        over = (
+            f"over {counts['models']} models{some} and {counts.get('pool', 0):,} records, each "
+            "model the target once"
+        )
     else:
         seeds = len(summary.seeds)
         over = f"over {seeds} seeds" if seeds > 1 else "of one model at fixed thresholds"
     return f"95% intervals are {over}."
+
+
+def attacker_sentence(summary: Summary) -> str:
+    """Describe the attacker of a protocol, its intervals, and what its numbers do not show."""
+    parts = [threat_sentence(summary.threat), interval_sentence(summary), caution(summary.threat)]
+    return " ".join(filter(None, parts))

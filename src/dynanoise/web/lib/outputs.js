@@ -51,10 +51,10 @@ export function checkOutputs(name, { records, classes, probs, label, member }) {
       "Give the true classes as labels, and the membership of every record as member.",
     );
   }
-  const given = checkLabels(label);
-  if (!Array.isArray(given) && !Array.isArray(member)) checkNotExchanged(given, member);
+  const labelled = checkLabels(label);
+  if (!Array.isArray(labelled) && !Array.isArray(member)) checkNotExchanged(labelled, member);
   const use = checkMember(member);
-  const labels = numbersOf(given, classes);
+  const labels = numbersOf(labelled, classes);
   const predicted = Array.from({ length: records }, (_, i) =>
     argmax(probs.subarray(i * classes, (i + 1) * classes)),
   );
