@@ -150,7 +150,7 @@ def test_what_the_hub_has_not_got(served: dict[str, Any]) -> None:
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(MissingExtraError, match=r"me/pets.*pip install 'dynanoise\[data\]'"):
+    with pytest.raises(MissingExtraError, match=r"me/pets.*pip install .*pyarrow"):
         catalog.load_from_hub("me/pets")
 
 

@@ -118,7 +118,7 @@ def test_a_folder_in_the_hubs_layout_is_recognised(tmp_path: Path) -> None:
 
 def test_without_pillow_the_extra_is_named(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
-    with pytest.raises(MissingExtraError, match=r"pillow.*pip install 'dynanoise\[data\]'"):
+    with pytest.raises(MissingExtraError, match=r"pillow.*pip install .*pyarrow"):
         images.load_folder(pets)
 
 

@@ -128,7 +128,7 @@ def test_without_the_hubs_library_the_ways_are_named_too(monkeypatch: pytest.Mon
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "datasets", None)
     monkeypatch.setattr(sources, "folders", lambda folder: [])
-    with pytest.raises(MissingDataError, match=r"--data DIR .* pip install 'dynanoise\[data\]'"):
+    with pytest.raises(MissingDataError, match=r"--data DIR .* pip install .*pyarrow"):
         cifar10()
 
 
