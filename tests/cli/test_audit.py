@@ -104,7 +104,7 @@ def test_what_can_be_told_is_told_and_written(
     assert read_results(tmp_path / "out" / "results.json")
     report = (tmp_path / "out" / "report.md").read_text()
     assert report.count("cannot be told") == untold
-    assert report.count("the strongest attack on undefended outputs is") == (
+    assert report.count("the attacker's choice on undefended outputs is") == (
         len(conditions) - untold
     )
 
