@@ -208,6 +208,7 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     assert "behind temperature" in said and "upper bound" in said and "a record" in said
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("models", [1, 8])
 @pytest.mark.parametrize(
     ("defense", "low", "high"),

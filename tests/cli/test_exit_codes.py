@@ -87,7 +87,9 @@ def test_a_message_shows_no_secret() -> None:
     assert found.exit_code == 70 and "ab" * 32 not in found.output
 
 
-@pytest.mark.parametrize("name", [function.__name__ for function in COMMANDS])
+@pytest.mark.parametrize(
+    "name", [*(function.__name__ for function in COMMANDS), "key new", "key client", "store ls"]
+)
 def test_an_unexpected_error_of_any_command_is_never_1(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,6 +97,7 @@ def test_an_unexpected_error_of_any_command_is_never_1(
     for method in ("is_file", "is_dir", "open", "read_text", "mkdir", "read_bytes", "exists"):
         monkeypatch.setattr(Path, method, broken)
     monkeypatch.setattr("dynanoise.web.server.make_server", broken)
+    monkeypatch.setattr("dynanoise.noise.keys.write_secret", broken)
     arguments = {
         "bench": ["x.csv"],
         "sweep": ["temperature", "--out", "x"],
@@ -102,10 +105,12 @@ def test_an_unexpected_error_of_any_command_is_never_1(
         "tune": ["x.npz"],
         "export": ["x.onnx", "-o", "y.onnx"],
         "serve": ["--model", "x.onnx", "--defense", "x.yaml", "--no-auth"],
+        "key client": ["shop"],
+        "store ls": ["--store", "x"],
         "show": ["x"],
         "report": ["x"],
     }
-    found = run(name, *arguments.get(name, []))
+    found = run(*name.split(), *arguments.get(name, []))
     monkeypatch.undo()
     assert found.exit_code == 70, found.output
     assert "ZeroDivisionError: broken" in found.stderr
