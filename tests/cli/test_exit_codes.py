@@ -55,6 +55,7 @@ class OutOfMemoryError(RuntimeError):
         (OSError(errno.ENOSPC, "No space left on device"), 2, "No space left on device. Free"),
         (OSError(errno.EROFS, "Read-only file system", "out"), 2, "out: Read-only file system."),
         (OSError(errno.ENAMETOOLONG, "File name too long", "n"), 2, "Use a shorter path."),
+        (OSError(errno.EADDRINUSE, "Address already in use"), 2, "Choose another port."),
         (OSError(errno.EMFILE, "Too many open files"), 2, "ulimit -n"),
         (MemoryError(), 2, "There is too little memory. Give fewer"),
         (too_large(), 2, "(Unable to allocate 512. PiB for an array with shape"),

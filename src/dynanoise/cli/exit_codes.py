@@ -58,6 +58,8 @@ _REMEDIES = {
     errno.ELOOP: "Check the path.",
     errno.EMFILE: "Allow more open files (ulimit -n), or use fewer --workers.",
     errno.ENFILE: "Close other programs, or use fewer --workers.",
+    errno.EADDRINUSE: "Choose another port.",
+    errno.EADDRNOTAVAIL: "Choose another address.",
     errno.ENOMEM: "Use fewer --workers, or a machine with more memory.",
     errno.EAGAIN: "Allow more processes (ulimit -u), or use fewer --workers.",
 }
