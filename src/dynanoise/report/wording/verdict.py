@@ -108,7 +108,8 @@ def _warning(summaries: Mapping[str, Summary]) -> str:
 def _scope(summaries: Mapping[str, Summary]) -> str:
     near = any(summary.threat.augmented for summary in summaries.values())
     untested = [
-        "inputs chosen by earlier outputs, which undo keyed noise unless the query budget forbids it",
+        "inputs chosen by earlier outputs, which undo keyed noise unless the query budget "
+        "forbids it",
         "white-box access to the weights",
         "observation of the training",
         "extraction of the model and attacks on the copy",
