@@ -60,6 +60,23 @@ class Rule(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return labels.reshape(self.shape)
 
 
+class Shaped(Rule):
+    """Probabilities in another shape.
+
+    Args:
+        make: of them.
+    """
+
+    def __init__(self, make: Any = None) -> None:
+        self.make = make
+
+    def predict_proba(self, X: Any) -> Any:
+        return self.make(self.model_.predict_proba(X))
+
+    def predict(self, X: Any) -> Any:
+        return self.model_.predict(X)
+
+
 class NoPredict(Rule):
     predict = property()
 
@@ -133,6 +150,26 @@ def test_a_label_outside_of_the_classes_cannot_be_kept() -> None:
     model.set_params(defense=dn.DynaNoise()).fit(X, THREE)
 
 
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda p: p[:, 1], r"predicts shape \(300,\) for 2 classes"),
+        (lambda p: p[:, 1:], r"predicts shape \(300, 1\) for 2 classes.*\[1 - p, p\]"),
+        (lambda p: p[:, 1].tolist(), r"predicts shape \(300,\) for 2 classes"),
+        (lambda p: np.hstack([p, p]) / 2, r"predicts shape \(300, 4\) for 2 classes"),
+        (lambda p: [p, p], "predicts 2 arrays"),
+        (lambda p: p[None], r"predicts shape \(1, 300, 2\)"),
+    ],
+)
+def test_one_output_a_record_is_never_a_row_of_classes(make: Any, says: str) -> None:
+    for keyed in ("keyed", "fresh"):
+        inner = Shaped(make).fit(X, NAMES)
+        with pytest.raises(InputError, match=says):
+            DefendedClassifier(inner, noise=keyed, key=KEY).predict_proba(X)
+    with pytest.raises(InputError, match=says.replace("300", r"\d+")):
+        dn.audit(Shaped(make), X, NAMES, models=8)
+
+
 @pytest.mark.filterwarnings("ignore")  # those of catboost
 def test_columns_of_labels_of_catboost_are_kept() -> None:
     catboost = pytest.importorskip("catboost", reason="catboost is not installed")
@@ -163,6 +200,15 @@ def test_probabilities_of_0_and_1_warn_in_fit_and_at_first_use(name: str) -> Non
         fitted.predict_proba(X[:40])
     assert caught[0].filename == __file__
     fitted.predict_proba(X)  # only once
+    model.predict_proba(X)  # neither after fit
+
+
+@pytest.mark.parametrize("options", [{"noise": "fresh"}, {"cell_width": 4.0}], ids=str)
+def test_a_fit_without_outputs_warns_at_first_use(options: dict[str, Any]) -> None:
+    model = DefendedClassifier(SATURATED["a tree"], key=KEY, **options).fit(X, Y)
+    with pytest.warns(UserWarning, match=r"100% of 300 defended"):
+        model.predict(X)
+    model.predict(X)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from dynanoise.cli import app
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS
 from dynanoise.report.tables.audit_table import audit_summaries
+from dynanoise.sklearn import DefendedClassifier
 from tests.factories.audit_files import arrays, given
 from tests.report.render.test_html import Page
 
@@ -123,3 +125,32 @@ def test_the_command_writes_it_and_report_makes_it_again(tmp_path: Path, models:
     again = CliRunner().invoke(app, ["report", str(out)])
     assert again.exit_code == 0, again.output
     assert {path.name: path.read_bytes() for path in out.iterdir()} == made
+
+
+@pytest.mark.behaviour
+@pytest.mark.parametrize(
+    "kind", ["several models", "one model", "no test data", "a classifier", "its own defense"]
+)
+def test_without_matplotlib_the_page_has_the_numbers(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choices: dict[str, dict[str, Any]] = {
+        "several models": {},
+        "one model": {"models": 1, "records": 400},
+        "no test data": {"models": 1, "records": 400, "tests": 0},
+    }
+    if kind in choices:
+        report = result(**choices[kind])
+    else:
+        model: Any = DecisionTreeClassifier(min_samples_leaf=5)
+        X, y = make_classification(300, n_classes=3, n_informative=4, random_state=0)
+        if kind == "its own defense":
+            model = DefendedClassifier(model, noise="fresh")
+        report = dynanoise.audit(model, X, y, models=8)
+    drawn = Page(report.to_html())
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    page = Page(report.to_html())
+    assert drawn.all("svg") and not page.all("svg")
+    assert "pip install 'matplotlib" in page.said() and "pip install" not in drawn.said()
+    assert page.said("figcaption") == drawn.said("figcaption")
+    assert len(page.all("table")) == len(drawn.all("table"))

@@ -209,6 +209,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
 
         defense = _fit_defense(defense, logits, estimator.classes_, train, held_out)
         noise: str | Keyed = FRESH
+        self._watched = [0, 0]
         if self.noise == KEYED:
             width = self.cell_width
             if width is None:
@@ -216,7 +217,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
                 width = measure_width(rows, otherwise=CELL_WIDTH)
                 if rows.shape[1] > 1:
                     probs = defense(rows, response.system_noise())
-                    _warn_saturated(_saturated(probs), len(probs), stacklevel=3)
+                    self._watched = [len(probs), _saturated(probs)]
+                    _warn_saturated(self._watched[1], self._watched[0], stacklevel=3)
             noise = self._keyed(estimator, key, width, self.weights or fitted_digest(estimator))
         self.estimator_, self.defense_, self.noise_ = estimator, defense, noise
         return self
@@ -242,8 +244,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         defended = response.defend(
             probs, deployed.defense, noise, kind="probabilities", labels=labels
         )
-        if "estimator_" not in vars(self):
-            self._watch(defended)
+        self._watch(defended)
         return defended
 
     def predict_log_proba(self, X: Any) -> Floats:
@@ -382,12 +383,11 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
 
     def _watch(self, probs: Floats) -> None:
         """Count saturated predictions until there are enough of them to warn."""
-        count, saturated = vars(self).get("_watched", (0, 0))
-        if count < ENOUGH:
-            count, saturated = count + len(probs), saturated + _saturated(probs)
-            self._watched = (count, saturated)
-            if count >= ENOUGH:
-                _warn_saturated(saturated, count, stacklevel=4)
+        watched: list[int] = self.__dict__.setdefault("_watched", [0, 0])  # all, and saturated
+        if watched[0] < ENOUGH:
+            watched[0] += len(probs)
+            watched[1] += _saturated(probs)
+            _warn_saturated(watched[1], watched[0], stacklevel=4)
 
 
 class _Deployed(NamedTuple):
@@ -439,18 +439,20 @@ def predict_probabilities(estimator: Any, X: Any) -> Floats:
         float32 or float64 [N, K].
 
     Raises:
-        InputError: if the classifier has no probabilities, or several targets.
+        InputError: if the classifier has no probabilities of each class, or several targets.
     """
     _check_probabilistic(estimator)
     probs = estimator.predict_proba(X)
     # For several targets scikit-learn gives a list, perhaps of different numbers of classes.
     several = isinstance(probs, list) and np.ndim(probs[0] if probs else 0) > 1
     array: Floats = np.asarray(probs[0] if several else probs)
-    if several or array.ndim != 2:
+    classes = len(getattr(estimator, "classes_", array.T))
+    if several or array.ndim != 2 or array.shape[1] != classes:
         shape = f"{len(probs)} arrays" if several else f"shape {array.shape}"
         raise InputError(
-            f"{type(estimator).__name__} predicts {shape}.",
-            "Pass a classifier of one target, with probabilities [N, K].",
+            f"{type(estimator).__name__} predicts {shape} for {classes} classes.",
+            "Pass a classifier of one target, with probabilities [N, K]: [1 - p, p] for the "
+            "probability p of a sigmoid.",
         )
     return array if array.dtype in (np.float32, np.float64) else array.astype(np.float64)
 
