@@ -272,6 +272,7 @@ def test_the_same_seed_gives_the_same_numbers() -> None:
     assert find_feasible(given(models=1).pool()).attacks[0] == "population"
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("models", [1, 8])
 def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
     models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -48,6 +48,7 @@ def test_keeping_changes_no_number(gathered: tuple[list[Result], Evidence]) -> N
         )  # fmt: skip
 
 
+@pytest.mark.behaviour
 def test_everything_judged_is_kept(gathered: tuple[list[Result], Evidence]) -> None:
     found, kept = gathered
     judged = [one for one in found if one.attack is not None]

@@ -115,6 +115,7 @@ def test_repeats_give_an_attacker_nothing() -> None:
     np.testing.assert_array_equal(scores(1), scores(256))
 
 
+@pytest.mark.behaviour
 def test_judged_once_for_every_budget_and_recorded_with_its_noise(calls: list[Any]) -> None:
     pools, measurements = {"plain": made_up()}, MeasurementCache()
     rows = [NONE, CELLS, BARE, Method("floor", CalibratedLabel())]

@@ -80,6 +80,7 @@ def test_a_model_without_members_does_not_count_in_a_replicate() -> None:
     assert percentile_interval(0.5, np.array([np.nan, 0.25, 0.25])).low == 0.25
 
 
+@pytest.mark.behaviour
 def test_intervals_cover_a_null_at_about_the_nominal_rate() -> None:
     """No leak: 0.5 lies in the 95% intervals of 200 pools about as often as it should."""
     inside = {"asr": 0, "auc": 0}

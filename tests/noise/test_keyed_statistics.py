@@ -39,6 +39,7 @@ def correlation(first: Float64, second: Float64) -> float:
 # --- marginals and independence ------------------------------------------------------------------
 
 
+@pytest.mark.behaviour
 def test_over_keys_the_noise_of_answers_is_normal_with_the_cells_variance() -> None:
     """Given the cell, T (ln p_i - ln p_j) - (zc_i - zc_j) is N(0, 2 sigma(zc)^2)."""
     defense, logits = DynaNoise(0.3, 2.0, 10.0), rows(20, 6)
@@ -56,6 +57,7 @@ def test_over_keys_the_noise_of_answers_is_normal_with_the_cells_variance() -> N
         assert stats.kstest(column, "norm").pvalue > 0.001 / 60
 
 
+@pytest.mark.behaviour
 def test_over_keys_classes_neighbouring_cells_and_draws_are_independent() -> None:
     """Three cells that differ by one step in one class, with three classes and two draws each."""
     groups = 30

@@ -27,6 +27,7 @@ def test_draws_are_normal_and_as_many_as_asked_for() -> None:
     assert SystemFresh().draw(logits, 0, "test")[1].shape == (0, 9000, 5)
 
 
+@pytest.mark.behaviour
 def test_rows_classes_and_draws_are_independent() -> None:
     drawn = [SystemFresh().draw(np.zeros((2, 3)), 2, "test")[1].ravel() for _ in range(2000)]
     correlations = np.asarray(np.corrcoef(np.array(drawn).T))[np.triu_indices(12, 1)]

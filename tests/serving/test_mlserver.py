@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.process
 def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     http = pytest.importorskip("tritonclient.http", reason="pip install tritonclient[all]")
     assert PYTHON is not None

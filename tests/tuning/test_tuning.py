@@ -158,6 +158,7 @@ def test_later_generations_learn(monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.mean(found[50:]) > np.mean(found[:50])
 
 
+@pytest.mark.behaviour
 def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
     objective = Objective(pool(), 1, seed=3)
     for one in search(objective, Limits(), 30, objective.evaluate_all):

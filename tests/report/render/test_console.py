@@ -134,6 +134,7 @@ def test_a_sweep(width: int) -> None:
     check(table_text(table, width), [table], width)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("width", WIDTHS)
 def test_commands(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """bench and show print the page's tables; audit its own."""

@@ -30,6 +30,7 @@ def test_the_cnn_takes_both_sizes_with_either_normalisation(side: int, norm: str
     assert bool(batch_norms) == (norm == "batch")
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("side", [32, 64])
 def test_alexnet_enlarges_what_is_too_small(side: int) -> None:
     torch.manual_seed(0)
