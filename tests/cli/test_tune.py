@@ -125,7 +125,7 @@ def test_models_that_return_probabilities_are_configured_so(tmp_path: Path) -> N
     make_gateway(serving)
     text = (out / "defense.yaml").read_text()
     (out / "defense.yaml").write_text(text.replace("input: probabilities", "input: logits"))
-    with pytest.raises(DynaNoiseError, match="from a softmax"):
+    with pytest.raises(DynaNoiseError, match="declared as logits and holds probabilities"):
         make_gateway(serving)
 
 
