@@ -14,16 +14,19 @@ class Chart:
     """A picture with its text alternative and its numbers.
 
     Attributes:
-        title: heading.
         alternative: description for readers who cannot see the picture, in a sentence.
         picture: draws an SVG file; raises MissingExtraError without matplotlib.
-        numbers: the numbers as a table.
+        numbers: the numbers as a table, whose caption is the chart's title.
     """
 
-    title: str
     alternative: str
     picture: Callable[[], bytes]
     numbers: Table
+
+    @property
+    def title(self) -> str:
+        """Heading."""
+        return self.numbers.caption
 
 
 @dataclass(frozen=True)

@@ -274,7 +274,7 @@ def test_ids_of_pictures_get_a_prefix_and_notes_go() -> None:
         '<defs><style type="text/css">*{a: b}</style><path id="a"/></defs>'
         '<use xlink:href="#a" clip-path="url(#b)"/></svg>'
     )
-    chart = Chart("T <", "A", file.encode, make_table("", ["x"], []))
+    chart = Chart("A", file.encode, make_table("T <", ["x"], []))
     made = inline_svg(chart, "c1")
     assert "metadata" not in made.body and "style" not in made.body
     assert 'id="c1-a"' in made.body and 'href="#c1-a"' in made.body and "url(#c1-b)" in made.body

@@ -130,15 +130,13 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
         strip_axes(axes)
         finish_chart(figure, axes)
 
-    title = "Attack success by method"
     return Chart(
-        title,
         f"Dots with 95% intervals: balanced accuracy of the attacker's choice (or the best "
         f"attack) on {len(methods)} methods under the protocols {', '.join(names)}; lower is "
         "better, 0.5 is guessing.",
         lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
         make_table(
-            title,
+            "Attack success by method",
             [
                 "method",
                 Column("protocol", "left"),
@@ -187,15 +185,17 @@ def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Ch
         axes.set_ylabel("balanced accuracy")
         finish_chart(figure, axes)
 
-    title = "Attack strength against query budget"
     rows: list[Row] = []
     for method, line in lines.items():
         by_budget = dict(line)
         rows.append([method, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
     return Chart(
-        title,
         "Lines with 95% intervals: balanced accuracy of the attacker's choice at "
         f"{', '.join(map(str, budgets))} queries a record, for {', '.join(lines)}.",
         lambda: svg(draw, WIDE),
-        make_table(title, ["method", *(budget(summary.threat) for summary in selected)], rows),
+        make_table(
+            "Attack strength against query budget",
+            ["method", *(budget(summary.threat) for summary in selected)],
+            rows,
+        ),
     )

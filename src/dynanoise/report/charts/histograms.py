@@ -52,16 +52,14 @@ def score_chart(panels: Mapping[str, AttackSample], about: str) -> Chart:
         finish_chart(figure, *rows)
 
     overlaps = [f"{name} {overlap(sample):.0%}" for name, sample in panels.items()]
-    title = f"{about}: scores of {attack}"
     sides = [f"{name}: {side}" for name in panels for side in ("members", "non-members")]
     columns = [counts for sample in panels.values() for counts in (sample.members, sample.others)]
     return Chart(
-        title,
         "Histograms of scores of members and non-members; overlap of the two: "
         f"{', '.join(overlaps)}.",
         lambda: svg(draw, (SMALL[0], 1.2 + 1.25 * len(panels))),
         make_table(
-            title,
+            f"{about}: scores of {attack}",
             ["score from", "to", *sides],
             [
                 [f"{low:.3g}", f"{high:.3g}", *(str(counts[b]) for counts in columns)]
@@ -99,14 +97,12 @@ def reliability_chart(reliability: Reliability) -> Chart:
 
     outputs = reliability.count.sum()
     error = float(np.abs(reliability.right - reliability.confidence).sum() / max(1, outputs))
-    title = f"{reliability.method}: reliability"
     return Chart(
-        title,
         f"Accuracy by confidence in {total} bins over {outputs:,} outputs; "
         f"calibration error {error:.3f}. On the dotted diagonal confidence is accuracy.",
         lambda: svg(draw, SMALL),
         make_table(
-            title,
+            f"{reliability.method}: reliability",
             ["confidence from", "to", "outputs", "mean confidence", "accuracy"],
             [
                 [f"{b / total:.2f}", f"{(b + 1) / total:.2f}", str(n), f"{c:.3f}", f"{a:.3f}"]
@@ -137,15 +133,13 @@ def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
         finish_chart(figure, *panels)
 
     bins = len(risks[0].counts)
-    title = f"Success by record, {about}"
     return Chart(
-        title,
         "Histograms of records by how often the attacker's choice is right about them over the "
         f"models, for {', '.join(risk.method for risk in risks)}; dashed: the histogram if it were "
         "as good at every record.",
         lambda: svg(draw, (WIDE[0], 1.1 + 1.5 * len(risks))),
         make_table(
-            title,
+            f"Success by record, {about}",
             [
                 "success from",
                 "to",

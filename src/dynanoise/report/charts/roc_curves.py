@@ -103,7 +103,6 @@ def _chart(
 
     rates = [rate for rate in (0.001, 0.01, 0.1, 0.5) if rate >= resolved - 1e-12]
     return Chart(
-        title,
         f"Log-log ROC curves of {', '.join(lines)}. Dotted: guessing. Grey: false positive rates "
         f"below {resolved:.2g}, which fewer than {RESOLVING_NON_MEMBERS} non-members resolve.",
         lambda: svg(draw, size),

@@ -9,6 +9,7 @@ from dynanoise.report.charts.style import (
     Look,
     draw_headline,
     draw_legend,
+    draw_points,
     offsets_within,
     short,
     strip_axes,
@@ -71,12 +72,9 @@ def _grid(axes: Any, times: Times) -> None:
 
 
 def _points(axes: Any, times: Times, batch: int, offset: float, look: Look) -> None:
-    colour, marker = look
     ratios = [times.metric(name, f"ratio_batch_{batch}") for name in times.methods]
     for row, metric in enumerate(ratios):
         y = row + offset
-        if metric.low is not None and metric.high is not None:
-            axes.plot([metric.low, metric.high], [y, y], color=colour, linewidth=1.6, zorder=2)
         axes.annotate(
             f"{ratio(metric.value)}×",
             (max(metric.value, metric.high or 0.0), y),
@@ -86,10 +84,8 @@ def _points(axes: Any, times: Times, batch: int, offset: float, look: Look) -> N
             fontsize=8,
             color=_DARK,
         )
-    values = [metric.value for metric in ratios]
     heights = [row + offset for row in range(len(ratios))]
-    label = f"batch of {batch}" if batch > 1 else "one record"
-    axes.plot(values, heights, marker, color=colour, markersize=6, label=label, zorder=3)
+    draw_points(axes, ratios, heights, look, f"batch of {batch}" if batch > 1 else "one record")
 
 
 def _published(axes: Any, times: Times) -> None:

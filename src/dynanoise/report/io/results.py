@@ -88,8 +88,17 @@ def read_results(path: Path) -> list[Result]:
     Raises:
         ResultsFileError: if it cannot be read or holds something else.
     """
+    return from_json(read_content(path), str(path))
+
+
+def read_content(path: Path) -> str:
+    """Read the text of a file of results, byte for byte.
+
+    Raises:
+        ResultsFileError: if it cannot be read.
+    """
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         inside = path / "results.json"
         raise ResultsFileError(
@@ -98,4 +107,3 @@ def read_results(path: Path) -> list[Result]:
             if inside.is_file()
             else "Pass a results.json that `dynanoise bench --out DIR` wrote.",
         ) from error
-    return from_json(text, str(path))

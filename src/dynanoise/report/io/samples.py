@@ -16,7 +16,7 @@ import numpy.typing as npt
 from dynanoise.core.errors import ResultsFileError
 from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
 from dynanoise.core.result import Result
-from dynanoise.report.io.results import from_json, to_json
+from dynanoise.report.io.results import from_json, read_content, to_json
 
 FORMAT = "dynanoise-samples/1"
 RESULTS, SAMPLES = "results.json", "samples.npz"
@@ -69,15 +69,8 @@ def read_evidence(folder: Path) -> Evidence:
             those of other results.
     """
     path = folder / RESULTS
-    try:
-        content = path.read_bytes()
-        text = content.decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ResultsFileError(
-            f"{path} cannot be read ({error.__class__.__name__}).",
-            "Pass a folder that `dynanoise bench` or `dynanoise audit` wrote with --out.",
-        ) from error
-    results = tuple(from_json(text, str(path)))
+    content = read_content(path)
+    results = tuple(from_json(content, str(path)))
     samples = folder / SAMPLES
     if not samples.exists():
         return Evidence(results)
@@ -87,7 +80,7 @@ def read_evidence(folder: Path) -> Evidence:
         index = json.loads(arrays["index"].tobytes().decode("utf-8"))
         if index["format"] != FORMAT:
             raise ValueError(f"format {index['format']!r}, not {FORMAT!r}")
-        if index["results"] != hashlib.sha256(content).hexdigest():
+        if index["results"] != hashlib.sha256(content.encode()).hexdigest():
             raise ResultsFileError(
                 f"{samples} was not written together with {path}.",
                 f"Run it with --out again, or remove {SAMPLES} to report results alone.",
