@@ -27,6 +27,8 @@ from sklearn.model_selection import (
     GridSearchCV,
     GroupKFold,
     RandomizedSearchCV,
+    ShuffleSplit,
+    StratifiedKFold,
     TunedThresholdClassifierCV,
 )
 from sklearn.multiclass import OneVsOneClassifier, OutputCodeClassifier
@@ -79,6 +81,13 @@ class Recorder(LogisticRegression):  # type: ignore[misc]
         return super().fit(X, y)
 
 
+class ReturnsNothing(LogisticRegression):  # type: ignore[misc]
+    """Its ``fit`` returns nothing."""
+
+    def fit(self, X: Any, y: Any) -> None:
+        super().fit(X, y)
+
+
 WORKING: dict[str, tuple[Any, Any]] = {
     "weights of classes": (LogisticRegression(class_weight={"a": 5, "b": 1, "c": 1}), NAMES),
     "weights of whole floats": (LogisticRegression(class_weight={1: 1, 2: 5, 3: 1}), Y + 1.0),
@@ -110,6 +119,7 @@ WORKING: dict[str, tuple[Any, Any]] = {
     "decision values": (OneVsOneClassifier(LinearSVC()), NAMES),
     "distances": (SVC(), NAMES),
     "no probabilities": (Perceptron(), NAMES),
+    "nothing returned": (ReturnsNothing(), NAMES),
 }
 
 
@@ -135,6 +145,48 @@ def test_clones_see_the_labels_and_rows_as_they_are(labels: Any) -> None:
     for inputs, given in Recorder.fits:
         assert given.dtype == labels.dtype
         assert [rows[tuple(row)] for row in inputs.tolist()] == given.tolist()
+
+
+def folds(splitter: Any) -> Any:
+    return GridSearchCV(SGDClassifier(loss="log_loss"), {"alpha": [0.1, 1e-4]}, cv=splitter)
+
+
+def skorch_net() -> Any:
+    torch: Any = pytest.importorskip("torch", reason="pip install 'dynanoise[train]'")
+    skorch: Any = pytest.importorskip("skorch", reason="skorch is not installed")
+    options = {"max_epochs": 1, "verbose": 0, "criterion": torch.nn.CrossEntropyLoss}
+    return skorch.NeuralNetClassifier(
+        torch.nn.Linear, module__in_features=8, module__out_features=3, **options
+    )
+
+
+RANDOM: dict[str, Any] = {
+    "folds": lambda: folds(StratifiedKFold(3, shuffle=True)),
+    "splits": lambda: folds(ShuffleSplit(2)),
+    "inside": lambda: CalibratedClassifierCV(
+        make_pipeline(StandardScaler(), SGDClassifier()), cv=StratifiedKFold(2, shuffle=True)
+    ),
+    "torch": skorch_net,
+}
+
+
+@pytest.mark.parametrize("kind", RANDOM)
+def test_everything_random_is_of_the_seed(kind: str) -> None:
+    inputs = X.astype(np.float32)
+    first, second = (
+        dynanoise.audit(RANDOM[kind](), inputs, Y, models=8, seed=3, attacks=("gap",))
+        for _ in range(2)
+    )
+    metrics = [[result.metrics for result in report.results] for report in (first, second)]
+    assert metrics[0] == metrics[1]
+
+
+def test_the_users_objects_and_generators_stay_as_they_are() -> None:
+    splitter = StratifiedKFold(2, shuffle=True)
+    torch: Any = pytest.importorskip("torch", reason="pip install 'dynanoise[train]'")
+    state = torch.get_rng_state()
+    audit(folds(splitter))
+    assert splitter.random_state is None and torch.equal(state, torch.get_rng_state())
 
 
 class Sigmoids(LogisticRegression):  # type: ignore[misc]
@@ -171,14 +223,11 @@ class NotCloneable(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def __init__(self, size: Any = (1,)) -> None:
         self.size = list(size)
 
-    def __sklearn_clone__(self) -> Any:
-        raise TypeError
-
 
 REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a class": (LogisticRegression, Y, "is not a scikit-learn classifier"),
     "an object of no library": (NoBase(), Y, "is not a scikit-learn classifier. Pass an"),
-    "no copies": (NotCloneable(), Y, "is not a scikit-learn classifier"),
+    "no copies": (NotCloneable(), Y, "NotCloneable cannot be cloned.*RuntimeError"),
     "several targets": (MultiOutputClassifier(GaussianNB()), Y, "predicts several targets"),
     "a chain": (ClassifierChain(GaussianNB()), Y, "predicts several targets"),
     "frozen": (FrozenEstimator(GaussianNB().fit(X, Y)), Y, "GaussianNB in Frozen.* is frozen"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any, NamedTuple
@@ -57,7 +59,7 @@ def audit(
     itself. 30% of the records are held out; a fair coin decides for each clone and each other
     record whether the clone is trained on it; it is thrown again where a class would be missing.
     Each clone is the target once, the others are its shadow models (leave-one-out). Random states
-    that are None are derived from the seed.
+    that are None, also those of splitters, and torch's generator are derived from the seed.
 
     A `DefendedClassifier`, also as the last step of a pipeline, or an estimator around a
     `dynanoise.torch.Defended` is audited with its own defense and noise: clones of the classifier
@@ -188,7 +190,6 @@ def _check_estimator(estimator: Any) -> None:
     name = type(estimator).__name__
     try:
         classifier = not isinstance(estimator, type) and is_classifier(estimator)
-        clone(estimator)
     except (AttributeError, TypeError):
         classifier = False
     if not classifier:
@@ -197,6 +198,13 @@ def _check_estimator(estimator: Any) -> None:
             "Pass an unfitted classifier object, of a class that inherits from ClassifierMixin and "
             "BaseEstimator.",
         )
+    try:
+        clone(estimator)
+    except Exception as error:  # whatever its constructor raises
+        raise InputError(
+            f"{name} cannot be cloned ({_first_line(error)}).",
+            "Its constructor must keep its arguments as they are.",
+        ) from error
     if not get_tags(estimator).target_tags.single_output:
         raise InputError(
             f"{name} predicts several targets.", "Audit a classifier of each target by itself."
@@ -299,18 +307,21 @@ def _train(
     for model in sorted(range(len(member)), key=lambda model: (rarest[model] > min(rarest), model)):
         estimator = clone(setting.estimator)
         estimator.set_params(**_random_states(estimator, seed, model))
-        fitted = _fit(estimator, records, rows[member[model]])
-        logits[model] = _logits(fitted, queried, records.classes, setting)
+        for name, splitter in _splitters(estimator).items():
+            splitter.random_state = derive(seed, "random state", model, name) % 2**32
+        with _torch_seed(derive(seed, "torch", model)):
+            _fit(estimator, records, rows[member[model]])
+        logits[model] = _logits(estimator, queried, records.classes, setting)
         progress(f"model {model}")
     return logits
 
 
-def _fit(estimator: Any, records: Records, rows: Int64) -> Any:
+def _fit(estimator: Any, records: Records, rows: Int64) -> None:
     """Fit a clone to some records, with the labels as the user gave them."""
     name = type(estimator).__name__
     inputs, labels = select_rows(records.inputs, rows), select_rows(records.labels, rows)
     try:
-        fitted = estimator.fit(inputs, labels)
+        estimator.fit(inputs, labels)
     except Exception as error:  # whatever a library raises
         least, rarest = records.rarest(rows)
         cause = _first_cause(estimator, inputs, labels) or _first_line(error)
@@ -320,7 +331,7 @@ def _fit(estimator: Any, records: Records, rows: Int64) -> Any:
             "Pass an estimator whose fit(X, y), without further arguments, works on a random half "
             "of these records.",
         ) from error
-    for search in _searches(fitted, set()):
+    for search in _searches(estimator, set()):
         scores = [
             value for key, value in search.cv_results_.items() if key.startswith("mean_test_")
         ]
@@ -330,7 +341,6 @@ def _fit(estimator: Any, records: Records, rows: Int64) -> Any:
                 f"({_first_cause(estimator, inputs, labels) or 'its scorer returns NaN'}).",
                 "Pass an estimator whose search works on half of the records.",
             )
-    return fitted
 
 
 def _searches(value: Any, seen: set[int]) -> Iterator[Any]:
@@ -384,6 +394,27 @@ def _random_states(estimator: Any, seed: int, model: int) -> dict[str, int]:
         for name, value in sorted(estimator.get_params(deep=True).items())
         if name.rpartition("__")[2] == "random_state" and value is None
     }
+
+
+def _splitters(estimator: Any) -> dict[str, Any]:
+    """Splitters of cross-validation and the like whose random state is None, by parameter."""
+    return {
+        name: value
+        for name, value in sorted(estimator.get_params(deep=True).items())
+        if not hasattr(value, "get_params") and getattr(value, "random_state", 0) is None
+    }
+
+
+@contextmanager
+def _torch_seed(seed: int) -> Iterator[None]:
+    """Seed torch's generator for a block, where torch is loaded, and leave it as it was."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _logits(

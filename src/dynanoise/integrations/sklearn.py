@@ -162,7 +162,7 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
     def configuration(self) -> Configuration:
         """The configuration with which another deployment of the same model responds alike.
 
-        It applies to the model's probabilities.
+        It applies to the model's probabilities, and the label it keeps is the most probable class.
 
         Raises:
             InputError: if the key is that of an experiment.
@@ -200,7 +200,8 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         train, held_out, params = split_records(Data(X, y), reference, self.holdout, params)
         if get_config().get("enable_metadata_routing"):
             params = process_routing(self, "fit", **params).estimator.fit
-        estimator = clone(self.estimator).fit(train.inputs, train.labels, **params)
+        estimator = clone(self.estimator)
+        estimator.fit(train.inputs, train.labels, **params)
         _check_probabilistic(estimator)
         keep = defense.keeps_labels
 
