@@ -179,6 +179,16 @@ def test_columns_of_labels_of_catboost_are_kept() -> None:
         np.testing.assert_array_equal(model.predict(X), model.estimator_.predict(X).ravel())
 
 
+def test_inputs_without_rows_are_a_sentence() -> None:
+    for inputs in ({"a": X}, (row for row in X), 3):
+        with pytest.raises(InputError, match=r"X is of type .*, of which no rows can be taken"):
+            DefendedClassifier(LogisticRegression(), key=KEY, holdout=0.2).fit(inputs, Y)
+    polars: Any = pytest.importorskip("polars", reason="polars is not installed")
+    lazy = polars.DataFrame(X).lazy()
+    with pytest.raises(InputError, match="X is of type LazyFrame"):
+        DefendedClassifier(LogisticRegression(), key=KEY, holdout=0.2).fit(lazy, Y)
+
+
 SATURATED = {
     "a tree": DecisionTreeClassifier(random_state=0),
     "a forest": RandomForestClassifier(20, max_features=None, bootstrap=False, random_state=0),

@@ -199,6 +199,20 @@ def test_keyed_answers_from_eight_threads_and_without_the_secret(
     assert not holds_secret(repr(model).encode())
 
 
+def test_a_model_that_squeezes_its_logits_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = pipeline()
+    original = pipe.model.forward
+
+    def squeezed(*args: Any, **kwargs: Any) -> Any:
+        outputs = original(*args, **kwargs)
+        return type(outputs)(logits=outputs.logits[:, 0])
+
+    monkeypatch.setattr(pipe.model, "forward", squeezed)
+    for texts in (TEXTS[0], TEXTS[:2]):
+        with pytest.raises(InputError, match=r"output has shape \[1\]"):
+            defend(pipe, DynaNoise(), keyed())(texts)
+
+
 @given(rows=logit_arrays(largest=1e-5, rows=4), temperature=st.floats(1, 1e3))
 def test_near_ties_keep_their_label_in_float32(rows: Any, temperature: float) -> None:
     """As the pipeline computes it: softmax in float32, then the first of the largest."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -193,8 +193,9 @@ def _check_estimator(estimator: Any) -> None:
     except (AttributeError, TypeError):
         classifier = False
     if not classifier:
+        text = " ".join(repr(estimator).split())
         raise InputError(
-            f"{estimator!r} is not a scikit-learn classifier.",
+            f"{text[:80]}{'...' if len(text) > 80 else ''} is not a scikit-learn classifier.",
             "Pass an unfitted classifier object, of a class that inherits from ClassifierMixin and "
             "BaseEstimator.",
         )
@@ -233,19 +234,9 @@ def _labels_only(estimator: Any) -> InputError:
 
 
 def _check_data(X: Any, y: Any) -> Records:
-    from sklearn.utils.validation import _num_samples
-
     labels, as_passed = check_labels(y, "y"), check_classes(y)
     inputs = sliceable(X)
-    try:
-        count = None if isinstance(inputs, Mapping) else _num_samples(inputs)
-    except TypeError:
-        count = None
-    if count is None:
-        raise InputError(
-            f"X is of type {type(X).__name__}.",
-            "Give an array, a sparse matrix, a frame or a list.",
-        )
+    count = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
     if count != len(labels):
         raise InputError(
             f"X has shape {getattr(inputs, 'shape', (count,))} and y {labels.shape}.",

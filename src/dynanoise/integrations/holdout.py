@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import column_or_1d
+from sklearn.utils.validation import _num_samples, column_or_1d
 
 from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError
@@ -105,8 +105,22 @@ def sliceable(X: Any) -> Any:
 
     Args:
         X: an array, a list, a data frame, or a sparse matrix or array of any format.
+
+    Raises:
+        InputError: if they have no rows, such as a dictionary, a generator or a lazy frame.
     """
-    return X.tocsr() if issparse(X) else X
+    if issparse(X):
+        return X.tocsr()
+    try:
+        rows = not isinstance(X, Mapping) and _num_samples(X) >= 0
+    except TypeError:
+        rows = False
+    if not rows:
+        raise InputError(
+            f"X is of type {type(X).__name__}, of which no rows can be taken.",
+            "Give an array, a sparse matrix, a frame or a list.",
+        )
+    return X
 
 
 def select_rows(X: Any, rows: npt.NDArray[Any]) -> Any:
