@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,11 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from docs.generate import ROOT
+from dynanoise.benchmark.options import BenchOptions
 from dynanoise.core import registry
+from dynanoise.core.options import option_fields
+from dynanoise.evaluation.protocols import NAMES
 from tests.factories.commands import FEW, made_up_run, run, torch_missing
 
 
@@ -23,6 +28,13 @@ def test_the_presets_are_listed() -> None:
     assert found.exit_code == 0
     assert "\ndigits: scikit-learn's digits" in found.stdout
     assert "\noverhead: time and memory" in found.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_help_and_documentation_name_every_protocol(name: str) -> None:
+    [option] = [each.option for each in option_fields(BenchOptions) if each.flag == "--protocol"]
+    assert re.search(rf"\b{name}\b", option.help)
+    assert f"`{name}`" in (ROOT / "docs" / "protocol.md").read_text()
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_the_work(
