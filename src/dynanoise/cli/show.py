@@ -36,7 +36,6 @@ def show(
 ) -> None:
     """Print the table of an earlier run."""
     from dynanoise.report.io.results import read_results
-    from dynanoise.report.render.console import console_table
     from dynanoise.report.render.markdown import captioned_markdown
     from dynanoise.report.tables.attack_table import attack_tables
 
@@ -50,9 +49,7 @@ def show(
     if markdown:
         typer.echo(captioned_markdown(tables))
         return
-    stdout = terminal.console()
-    for table in tables:
-        stdout.print(console_table(table, stdout.width))
+    terminal.print_tables(tables)
 
 
 def report(results: Results) -> None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from dynanoise.core.result import Result
+    from dynanoise.report.table import Table
 
 WIDE = 140
 """Columns of output that goes to no terminal."""
@@ -76,6 +77,16 @@ def print_text(text: str) -> None:
     console().print(text, highlight=False, markup=False)
 
 
+def print_tables(tables: Sequence[Table]) -> None:
+    """Print tables of results, an empty line below each."""
+    from dynanoise.report.render.console import console_table
+
+    stdout = console()
+    for table in tables:
+        stdout.print(console_table(table, stdout.width))
+        stdout.print()
+
+
 def print_results(
     results: list[Result], as_json: bool, markdown: bool = False, notes: Sequence[str] = ()
 ) -> None:
@@ -89,7 +100,6 @@ def print_results(
     """
     from dynanoise.report.io.results import to_json
     from dynanoise.report.pages import build_page
-    from dynanoise.report.render.console import console_table
 
     if as_json:
         typer.echo(to_json(results), nl=False)
@@ -101,15 +111,13 @@ def print_results(
         lines = [page.markdown, "", page.caption, ""]
         typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in page.sentences)]))
         return
-    from rich.table import Table
+    from rich.table import Table as Grid
 
+    print_tables(page.tables)
     stdout = console()
-    for table in page.tables:
-        stdout.print(console_table(table, stdout.width))
-        stdout.print()
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)
-    bullets = Table.grid(padding=(0, 1, 0, 0))
+    bullets = Grid.grid(padding=(0, 1, 0, 0))
     for sentence in (*page.sentences, *notes):
         bullets.add_row("•", sentence)
     stdout.print(bullets, highlight=False, markup=False)

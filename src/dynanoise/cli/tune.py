@@ -136,7 +136,6 @@ def _digest(weights: Path | None, pool: Pool) -> str:
 
 
 def _print(tuned: Tuned) -> None:
-    from dynanoise.report.render.console import console_table
     from dynanoise.report.tables.settings_table import settings_table
     from dynanoise.tuning.tuning_result import compare_references, make_rows
 
@@ -150,8 +149,7 @@ def _print(tuned: Tuned) -> None:
         f"after temperature scaling {tuned.scaled.utility.nll:.3f} and "
         f"{tuned.scaled.utility.ece:.3f}."
     )
-    stdout = terminal.console()
-    stdout.print(console_table(settings_table(make_rows(tuned), tuned.chosen), stdout.width))
+    terminal.print_tables([settings_table(make_rows(tuned), tuned.chosen)])
     terminal.print_text(
         "The attackers know setting and shadow models, not the secret key or the noise; adaptive_Q "
         "repeats each query Q times, adaptive_near queries near-duplicates, too. 95% intervals."
