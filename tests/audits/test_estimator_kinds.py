@@ -224,10 +224,33 @@ class NotCloneable(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.size = list(size)
 
 
+class Forgetful(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Its constructor forgets an argument."""
+
+    def __init__(self, size: int = 1) -> None:
+        pass
+
+
 REFUSED: dict[str, tuple[Any, Any, str]] = {
     "a class": (LogisticRegression, Y, "is not a scikit-learn classifier"),
     "an object of no library": (NoBase(), Y, "is not a scikit-learn classifier. Pass an"),
     "no copies": (NotCloneable(), Y, "NotCloneable cannot be cloned.*RuntimeError"),
+    "a lost argument": (Forgetful(), Y, "Forgetful cannot be cloned.*AttributeError.*'size'"),
+    "no last step": (
+        make_pipeline(StandardScaler(), "passthrough"),
+        Y,
+        "Pipeline.* is not a scikit-learn classifier",
+    ),
+    "fitted parts": (
+        StackingClassifier([("a", GaussianNB().fit(X, Y))], cv="prefit"),
+        Y,
+        "StackingClassifier cannot be fitted .*is not fitted yet",
+    ),
+    "a fitted threshold": (
+        TunedThresholdClassifierCV(GaussianNB().fit(X, TWO), cv="prefit", refit=False),
+        TWO,
+        "TunedThresholdClassifierCV cannot be fitted .*NotFittedError",
+    ),
     "several targets": (MultiOutputClassifier(GaussianNB()), Y, "predicts several targets"),
     "a chain": (ClassifierChain(GaussianNB()), Y, "predicts several targets"),
     "frozen": (FrozenEstimator(GaussianNB().fit(X, Y)), Y, "GaussianNB in Frozen.* is frozen"),

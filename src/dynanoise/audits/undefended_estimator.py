@@ -113,7 +113,10 @@ def undefended_estimator(estimator: Any) -> UndefendedEstimator:
                 inner.held_out,
                 inner.gives_logits,
             )
-    params = estimator.get_params(deep=True)
+    try:
+        params = estimator.get_params(deep=True)
+    except AttributeError:  # its constructor forgets an argument: it cannot be cloned
+        return UndefendedEstimator(estimator)
     if any(isinstance(part, DefendedClassifier) for part in params.values()):
         name = type(estimator).__name__
         raise InputError(
