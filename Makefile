@@ -16,9 +16,9 @@ bench: .venv/.bench
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-# Tests of single functions: no process, no server, no command from end to end.
+# Tests of single functions, within a minute: no process, no server, no command from end to end.
 test-fast: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour" --hypothesis-profile fast
 
 check: .venv/.dev
 	$(BIN)/ruff check .

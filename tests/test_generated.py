@@ -15,8 +15,9 @@ from dynanoise.report.summary import summarise
 @pytest.mark.parametrize(
     "page",
     [
-        pytest.param(page, marks=pytest.mark.process if page.name == "cli.md" else (), id=page.name)
+        pytest.param(page, marks=getattr(pytest.mark, kind), id=page.name)
         for page in PAGES
+        for kind in ["process" if page.name == "cli.md" else "behaviour"]
     ],
 )
 def test_generated_pages_are_up_to_date(page: Path) -> None:

@@ -496,6 +496,7 @@ def test_inputs_of_every_kind_are_those_of_an_array(kind: str) -> None:
     np.testing.assert_array_equal(model.predict(rows), expected[:9])
 
 
+@pytest.mark.behaviour
 def test_sparse_coo() -> None:
     """An audit takes rows, which this format has not."""
     X = sparse.coo_matrix(np.tile(np.where(np.abs(LOGITS) > 1, LOGITS, 0.0), (3, 1)))

@@ -287,6 +287,7 @@ def test_calibrated_label_learns_from_reference_or_holdout() -> None:
     assert model.get_params()["defense"] == dn.CalibratedLabel()  # the parameter stays
 
 
+@pytest.mark.behaviour
 def test_other_defenses_that_learn() -> None:
     reference = (X[1::2], Y[1::2])
     model = wrapped(None, MemGuard(epochs=3)).fit(X[::2], Y[::2], reference=reference)

@@ -102,6 +102,7 @@ def test_what_is_kept_of_one_model_is_what_its_records_say() -> None:
         assert area == pytest.approx(auc, abs=0.02)
 
 
+@pytest.mark.behaviour
 def test_an_estimator_has_the_same_report() -> None:
     X, y = make_classification(300, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
     found = dynanoise.audit(DecisionTreeClassifier(), X, y, models=8)

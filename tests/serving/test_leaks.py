@@ -176,7 +176,7 @@ def test_failures_have_no_words(
         assert found == status and list(json.loads(body)) == ["error"]
     events = [json.loads(line) for line in log.getvalue().splitlines()]
     if model.error is None:  # the log says that it was the model's answer, not what was in it
-        assert {one["reason"].partition("_")[0] for one in events} == {"answer"}
+        assert {one["reason"].partition("_")[0] for one in events} == {"response"}
     for word in ("8.76543", "secret-logit", "Traceback", SECRET):
         assert word not in body.decode() + log.getvalue()
 

@@ -21,6 +21,7 @@ def entropy(row: npt.NDArray[Any]) -> float:
     return float(1 + sum(one * np.log(one) for one in p if one) / np.log(len(p)))
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("noise", ["keyed", "fresh"])
 def test_a_window(noise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
