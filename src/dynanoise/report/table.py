@@ -23,7 +23,7 @@ class Cell:
     Attributes:
         text: the value, or words.
         interval: 95% interval or standard deviation of the value; empty without one.
-        note: a further line, such as the name of an attack.
+        note: further lines, such as the name of an attack.
         number: the value with its interval at full precision, where the text is a number.
         emphasis: how the text stands out; a terminal leaves it out.
     """
@@ -37,7 +37,7 @@ class Cell:
     @property
     def lines(self) -> tuple[str, ...]:
         """Text, interval and note, without those that are empty."""
-        return tuple(filter(None, (self.text, self.interval, self.note)))
+        return tuple(filter(None, (self.text, self.interval, *self.note.split("\n"))))
 
 
 def number_cell(metric: Metric | None, write: numbers.Write = numbers.rate, note: str = "") -> Cell:

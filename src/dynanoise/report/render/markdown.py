@@ -35,7 +35,7 @@ def captioned_markdown(tables: Iterable[Table]) -> str:
 
 def _cell(cell: Cell) -> str:
     text = escape(" ".join(filter(None, (cell.text, cell.interval)))).replace("\n", "<br>")
-    note = f"<br>{escape(cell.note)}" if cell.note else ""
+    note = escape(f"\n{cell.note}").replace("\n", "<br>") if cell.note else ""
     return _EMPHASIS[cell.emphasis].format(text) + note
 
 

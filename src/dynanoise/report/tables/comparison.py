@@ -45,7 +45,7 @@ def _cells(summary: Summary, method: str) -> Row:
         return ["not run", "", ""]
     title, success = summary.success(method)
     better = summary.better(method)
-    note = title if better is None else f"{title}; best single {better[0]} {rate(better[1].value)}"
+    note = title if better is None else f"{title};\nbest single {better[0]} {rate(better[1].value)}"
     deciding = number_cell(_varying(success), note=note)
     if method == summary.methods[0]:
         return [deciding, MISSING, MISSING]
