@@ -128,7 +128,7 @@ def undefended_estimator(estimator: Any) -> UndefendedEstimator:
 
 def _around_module(estimator: Any, params: dict[str, Any]) -> UndefendedEstimator:
     """Take an estimator of torch apart, whose module may be a `dynanoise.torch.Defended`."""
-    if "torch" not in sys.modules:
+    if sys.modules.get("torch") is None:
         return UndefendedEstimator(estimator)
     from sklearn.base import clone
 

@@ -145,7 +145,8 @@ def _object(value: Any, parents: set[int]) -> bytes:
     if kind.__module__.startswith("sklearn.neighbors.") and hasattr(value, "get_tree_stats"):
         # A search tree is made of its data; its state counts queries.
         return _hash("search tree", _array(np.asarray(value.data), parents))
-    if "skorch" in sys.modules and isinstance(value, sys.modules["skorch"].NeuralNet):
+    skorch = sys.modules.get("skorch")
+    if skorch is not None and isinstance(value, skorch.NeuralNet):
         # Its state for a pickle is an archive of torch, with random bytes.
         return _hash("net", *_all((kind, vars(value)), parents))
     reduce = copyreg.dispatch_table.get(kind, lambda value: value.__reduce_ex__(4))
