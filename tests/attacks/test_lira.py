@@ -7,9 +7,9 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 import pytest
-from scipy import stats
+from scipy import integrate, stats
 
-from dynanoise.attacks.lira import CENTRES, MODES, VARIANCES, Lira
+from dynanoise.attacks.lira import CENTRES, MODES, VARIANCES, Lira, Prior, PriorMoments
 from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
@@ -19,7 +19,7 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.responses import observe_undefended
 from tests.factories.attack_cases import pool_target_and_shadows
 
-VARIANTS = list(product(MODES, CENTRES, VARIANCES))
+VARIANTS = list(product(MODES, CENTRES, [name for name in VARIANCES if name != "bayesian"]))
 
 
 def two_classes(phi: npt.ArrayLike, use: npt.ArrayLike) -> ShadowObservations:
@@ -281,3 +281,87 @@ def test_names() -> None:
     text = "lira(variance=example, centre=median)"
     assert ATTACKS.build(text) == Lira(variance="example", centre="median")
     assert title_of(text) == "LiRA (variance=example, centre=median)"
+
+
+# --- the Bayesian variance -----------------------------------------------------------------------
+
+PRIOR = Prior(centre=1.5, weight=0.7, shape=2.5, scale=3.0)
+
+
+def test_the_prediction_is_the_integral_over_mean_and_variance() -> None:
+    """p(x | values) = int p(x | m, v) p(values | m, v) p(m, v) / int p(values | m, v) p(m, v)."""
+    values = np.array([0.4, 2.2, 1.1])
+
+    def joint(mean: float, variance: float, more: list[float]) -> float:
+        sd = np.sqrt(variance)
+        density = stats.norm.pdf([*values, *more], mean, sd).prod()
+        density *= stats.norm.pdf(mean, PRIOR.centre, sd / np.sqrt(PRIOR.weight))
+        return float(density * stats.invgamma.pdf(variance, PRIOR.shape, scale=PRIOR.scale))
+
+    def integral(more: list[float]) -> float:
+        bounds = (1e-3, 80.0, lambda _: -12.0, lambda _: 14.0)
+        return float(integrate.dblquad(lambda m, v: joint(m, v, more), *bounds, epsrel=1e-6)[0])
+
+    predicted = PRIOR.predict(values[:, None, None])
+    for x in (-1.0, 3.0):
+        expected = np.log(integral([x]) / integral([]))
+        assert predicted.log_density(np.array([[x]])).item() == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("k", [3, 8])
+def test_the_prior_is_found_again(k: int) -> None:
+    generator = np.random.default_rng(k)
+    variances = stats.invgamma.rvs(
+        PRIOR.shape, scale=PRIOR.scale, size=200_000, random_state=generator
+    )
+    means = generator.normal(PRIOR.centre, np.sqrt(variances / PRIOR.weight))
+    values = generator.normal(means, np.sqrt(variances), (k, len(means)))[..., None]
+    halves = [PriorMoments.of(values[:, part]) for part in (slice(90_000), slice(90_000, None))]
+    fitted = Prior.fit(halves[0] + halves[1])
+    np.testing.assert_allclose(fitted, PRIOR, rtol=0.06)
+    np.testing.assert_allclose(fitted, Prior.fit(PriorMoments.of(values)), rtol=1e-9)
+
+
+def test_equal_variances_are_shared_and_many_models_decide_alone() -> None:
+    """Towards "residual" where records do not differ in variance, towards "example" with many."""
+    generator = np.random.default_rng(0)
+    means = generator.normal(0, 300, 5000)[:, None]
+    same = generator.normal(means, 2.0, (4, 5000, 1))
+    predicted = Prior.fit(PriorMoments.of(same)).predict(same)
+    assert predicted.dof > 100
+    # Of four models the mean itself has a fourth of the variance.
+    np.testing.assert_allclose(predicted.sd, 2 * np.sqrt(1 + 1 / 4), rtol=0.1)
+    np.testing.assert_allclose(predicted.centre, same.mean(axis=0), atol=0.1)
+    own = generator.gamma(2.0, 1.0, (300, 1))
+    many = generator.normal(0, own, (4000, 300, 1))
+    predicted = Prior.fit(PriorMoments.of(many)).predict(many)
+    np.testing.assert_allclose(predicted.sd, many.std(axis=0), rtol=0.01)
+
+
+def test_it_is_the_strongest_with_few_models_whose_records_differ_in_variance() -> None:
+    generator = np.random.default_rng(5)
+    count, k = 4000, 4
+    sd = np.sqrt(stats.invgamma.rvs(1.5, scale=1.0, size=count, random_state=generator))
+    centre = generator.normal(0, 2, count)
+    use = np.stack([generator.permutation(np.repeat([1, 0], k)) for _ in range(count)], axis=1)
+    members = generator.integers(0, 2, count)
+    phi = centre + 1.2 * np.vstack([use, members]) + generator.normal(0, sd, (2 * k + 1, count))
+    shadows, target = two_classes(phi[:-1, :, None], use), target_of(phi[-1][:, None])
+    every = {name: Lira(variance=name).fit(shadows).score(target) for name in VARIANCES}
+    auc = {
+        name: stats.mannwhitneyu(scores[members == 1], scores[members == 0]).statistic
+        for name, scores in every.items()
+    }
+    most = max(value for name, value in auc.items() if name != "bayesian")
+    assert auc["bayesian"] > most + 0.005 * (members == 1).sum() * (members == 0).sum()
+
+
+def test_offline_scores_are_the_tail_and_the_density_of_t() -> None:
+    phi = np.random.default_rng(1).normal(0, 1, (6, 50, 1))
+    shadows, target = two_classes(phi, halves(50, 3)), target_of(phi[0])
+    out = Prior.fit(PriorMoments.of(phi[3:])).predict(phi[3:])
+    t = stats.t(out.dof, out.centre[:, 0], out.sd[:, 0])
+    upper = Lira("offline_one_sided", variance="bayesian").fit(shadows).score(target)
+    np.testing.assert_allclose(upper, -np.log(t.sf(phi[0, :, 0])), rtol=1e-9)
+    density = Lira("offline_two_sided", variance="bayesian").fit(shadows).score(target)
+    np.testing.assert_allclose(density, -np.log(t.pdf(phi[0, :, 0])), rtol=1e-9)

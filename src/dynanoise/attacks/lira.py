@@ -3,7 +3,8 @@
 `Lira` fits them to every record (Carlini et al. 2022). Its field ``variance`` decides how
 `fit_gaussian` computes the standard deviation: "residual" by default, which all records share.
 Carlini et al. use that of each "example", which needs about 32 shadow models a record to be
-reliable. With one model a record (k = 1) there are no residuals, and "raw" replaces either.
+reliable; "bayesian" lies between them, as far as the number of models calls for. With one model a
+record (k = 1) there are no residuals, and "raw" replaces all of these.
 
 `LiraByClass` fits Gaussians to every class, as the DynaNoise paper does.
 """
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special, stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
@@ -28,7 +29,7 @@ from dynanoise.core.registry import STATISTICS
 
 MODES = ("online", "offline_one_sided", "offline_two_sided")
 CENTRES: dict[str, Callable[..., Any]] = {"mean": np.mean, "median": np.median}
-VARIANCES = ("example", "residual", "raw")
+VARIANCES = ("example", "residual", "raw", "bayesian")
 
 _LN_SQRT_2_PI = 0.5 * np.log(2 * np.pi)
 
@@ -73,6 +74,39 @@ class Gaussian(NamedTuple):
         array([[-2.1121]])
         """
         return np.asarray(-0.5 * self.z(phi) ** 2 - np.log(self.sd) - _LN_SQRT_2_PI)
+
+    def log_survival(self, phi: Float64) -> Float64:
+        """Compute ln P(Phi > phi) for values of the statistic, without underflow.
+
+        Args:
+            phi: float64 [E, A].
+
+        Returns:
+            float64 [E, A], below 0.
+        """
+        return np.asarray(special.log_ndtr(-self.z(phi)))
+
+
+class StudentT(NamedTuple):
+    """Student's t distributions of a statistic, as `Gaussian`.
+
+    Attributes:
+        centre: float64 [E, A].
+        sd: the scale, float64 [E, A].
+        dof: degrees of freedom, > 0.
+    """
+
+    centre: Float64
+    sd: Float64
+    dof: float
+
+    def log_density(self, phi: Float64) -> Float64:
+        """Compute the log-density of values [E, A] of the statistic, [E, A]."""
+        return np.asarray(stats.t.logpdf(phi, self.dof, self.centre, self.sd))
+
+    def log_survival(self, phi: Float64) -> Float64:
+        """Compute ln P(Phi > phi) for values [E, A] of the statistic, [E, A]."""
+        return np.asarray(stats.t.logsf(phi, self.dof, self.centre, self.sd))
 
 
 @dataclass(frozen=True)
@@ -122,25 +156,130 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class PriorMoments:
+    """Moments over records from which the prior of "bayesian" is fitted.
+
+    Attributes:
+        models: k, how many models a mean and a variance are over, >= 2.
+        means: of the records' means over models.
+        variances: of their variances (ddof 1).
+        logs: of the logarithms of these variances.
+    """
+
+    models: int
+    means: Moments
+    variances: Moments
+    logs: Moments
+
+    @classmethod
+    def of(cls, values: Float64) -> PriorMoments:
+        """Compute the moments of a statistic [k, E, A] of k models."""
+        variances = np.maximum(values.var(axis=0, ddof=1), numerics.SMALLEST_SD**2)
+        parts = (values.mean(axis=0), variances, np.log(variances))
+        return cls(len(values), *map(Moments.of, parts))
+
+    def __add__(self, other: PriorMoments) -> PriorMoments:
+        """Combine the moments of two sets of records."""
+        return PriorMoments(
+            self.models,
+            self.means + other.means,
+            self.variances + other.variances,
+            self.logs + other.logs,
+        )
+
+
+class Prior(NamedTuple):
+    """Normal-inverse-gamma prior of a record's mean and variance.
+
+    The variance is inverse gamma (shape, scale); the mean is normal around ``centre`` with that
+    variance divided by ``weight``: the prior counts as so many models.
+    """
+
+    centre: float
+    weight: float
+    shape: float
+    scale: float
+
+    @classmethod
+    def fit(cls, moments: PriorMoments) -> Prior:
+        """Fit the prior to all records, by the moments of means and log-variances (Smyth 2004).
+
+        ln s^2 of k models has the mean ln(scale / shape) + psi((k - 1) / 2) - ln((k - 1) / 2) -
+        psi(shape) + ln(shape) and the variance psi'((k - 1) / 2) + psi'(shape); the means have
+        the variance E[s^2] (1 / k + 1 / weight).
+
+        Args:
+            moments: over all records, for k >= 2 models.
+
+        Returns:
+            The prior.
+        """
+        half = (moments.models - 1) / 2
+        excess = moments.logs.sd**2 - float(special.polygamma(1, half))
+        shape = _inverse_trigamma(excess)
+        centred = moments.logs.mean - float(special.digamma(half)) + np.log(half)
+        scale = shape * np.exp(centred + float(special.digamma(shape)) - np.log(shape))
+        between = moments.means.sd**2 - moments.variances.mean / moments.models
+        weight = moments.variances.mean / max(between, numerics.SMALLEST_SD**2)
+        return cls(moments.means.mean, float(weight), shape, float(scale))
+
+    def predict(self, values: Float64) -> StudentT:
+        """Predict a further model's value, given those of k models.
+
+        Args:
+            values: float64 [k, E, A].
+
+        Returns:
+            The posterior predictive distributions of each record and input.
+        """
+        count, mean = len(values), values.mean(axis=0)
+        weight, shape = self.weight + count, self.shape + count / 2
+        centre = (self.weight * self.centre + count * mean) / weight
+        apart = self.weight * count * (mean - self.centre) ** 2 / (2 * weight)
+        scale = self.scale + np.square(values - mean).sum(axis=0) / 2 + apart
+        sd = np.sqrt(scale * (weight + 1) / (shape * weight))
+        return StudentT(centre, np.maximum(sd, numerics.SMALLEST_SD), 2 * shape)
+
+
+_LARGEST_SHAPE = 1e6
+"""Shape of a prior for variances that do not differ more than k models' would by chance."""
+
+
+def _inverse_trigamma(value: float) -> float:
+    """The x with psi'(x) = value; `_LARGEST_SHAPE` for a value that is not above psi' there."""
+    if value <= float(special.polygamma(1, _LARGEST_SHAPE)):
+        return _LARGEST_SHAPE
+    # psi'(x) falls from 1 / x^2 to 1 / x.
+    low, high = 0.5 / np.sqrt(value + 1), 2 + 2 / value
+    return float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - value, low / 2, high))
+
+
+_AnyMoments = Moments | PriorMoments
+
+
+@dataclass(frozen=True)
 class SharedMoments:
-    """Moments from which the standard deviation shared by all records is computed.
+    """Moments from which whatever all records share is computed.
 
     Attributes:
         inside: moments of the in-models.
         outside: moments of the out-models.
     """
 
-    inside: Moments
-    outside: Moments
+    inside: _AnyMoments
+    outside: _AnyMoments
 
     def __add__(self, other: SharedMoments) -> SharedMoments:
         """Combine the moments of two sets of records."""
-        return SharedMoments(self.inside + other.inside, self.outside + other.outside)
+        return SharedMoments(
+            self.inside + other.inside,  # type: ignore[operator]
+            self.outside + other.outside,  # type: ignore[operator]
+        )
 
 
 def fit_gaussian(
-    values: Float64, centre: str, variance: str, raw: Float64, shared: Moments | None = None
-) -> Gaussian:
+    values: Float64, centre: str, variance: str, raw: Float64, shared: _AnyMoments | None = None
+) -> Gaussian | StudentT:
     """Fit Gaussians to the statistic over k in-models, or over k out-models.
 
     Args:
@@ -149,21 +288,25 @@ def fit_gaussian(
         variance: one of `VARIANCES`; see `Lira`.
         raw: float64 [k, E, A], values whose standard deviation is used if variance is "raw".
         shared: moments over all records, if ``values`` covers only some of them; None to compute
-            "residual" and "raw" from ``values`` and ``raw``.
+            "residual", "raw" and the prior of "bayesian" from ``values`` and ``raw``.
 
     Returns:
-        Gaussians with an sd of at least `numerics.SMALLEST_SD`.
+        Gaussians, or Student's t for "bayesian", with an sd of at least `numerics.SMALLEST_SD`.
 
     >>> values = np.array([[[0.0], [4.0]], [[2.0], [4.0]]])
     >>> fit_gaussian(values, "mean", "example", values).sd.tolist()
     [[1.0], [1e-06]]
-    >>> [float(fit_gaussian(values, "mean", name, values).sd.round(4)) for name in VARIANCES[1:]]
+    >>> [float(fit_gaussian(values, "mean", name, values).sd.round(4)) for name in VARIANCES[1:3]]
     [0.7071, 1.6583]
     """
+    if variance == "bayesian":
+        moments = PriorMoments.of(values) if shared is None else shared
+        assert isinstance(moments, PriorMoments)
+        return Prior.fit(moments).predict(values)
     middle = np.asarray(CENTRES[centre](values, axis=0))
     if variance == "example":
         sd = values.std(axis=0)
-    elif shared is not None:
+    elif isinstance(shared, Moments):
         sd = np.asarray(shared.sd)
     else:
         sd = np.std(_pooled(values, middle, variance, raw))
@@ -177,8 +320,8 @@ def _pooled(values: Float64, middle: Float64, variance: str, raw: Float64) -> Fl
 
 class _Learned(NamedTuple):
     slots: Slots
-    inside: Gaussian
-    outside: Gaussian
+    inside: Gaussian | StudentT
+    outside: Gaussian | StudentT
     threshold: float
 
 
@@ -212,7 +355,10 @@ class Lira(Attack):
       needs about 32 models; or one for all records, of the "residual" phi - centre, for in- and
       out-models separately (tensorflow/privacy's advanced_mia.py); or one for all records, of the
       "raw" phi (plot.py of the authors' code): online that of the in-models is used for both kinds,
-      offline that of the out-models.
+      offline that of the out-models;
+    - "bayesian" (arXiv:2603.11799): each record's mean and variance have a normal-inverse-gamma
+      prior, fitted to all records (`Prior.fit`), and phi has Student's t distribution given the k
+      models: the more of them, the more it is the record's own. The centre is then the posterior's.
 
     An sd is at least `numerics.SMALLEST_SD`. If k = 1 nothing varies within a record, so "raw"
     replaces the other variances. Records without shadow models score 0.
@@ -221,7 +367,8 @@ class Lira(Attack):
         mode: one of `MODES`.
         centre: one of `CENTRES`.
         variance: one of `VARIANCES`. The default, "residual", also works with few shadow models;
-            with 32 or more models of each kind "example" is usually stronger.
+            with 32 or more models of each kind "example" is usually stronger; "bayesian" needs no
+            such choice.
         statistic: registered name of the statistic; the paper's is "scaled_logit".
 
     Raises:
@@ -283,6 +430,8 @@ class Lira(Attack):
         if variance == "example":
             return None
         inside, outside = slots.take(self._values(shadows))
+        if variance == "bayesian":
+            return SharedMoments(PriorMoments.of(inside), PriorMoments.of(outside))
         raw = inside if self.mode == "online" else outside
         centre = CENTRES[self.centre]
         pooled = (_pooled(part, centre(part, axis=0), variance, raw) for part in (inside, outside))
@@ -297,11 +446,15 @@ class Lira(Attack):
         """The field ``variance``; "raw" for k = 1, where single values have no residuals."""
         return self.variance if slots.k > 1 else "raw"
 
-    def _threshold(self, out: Gaussian) -> float:
+    def _threshold(self, out: Gaussian | StudentT) -> float:
         if self.mode == "online":
             return 0.0
         if self.mode == "offline_one_sided":
             return float(np.log(2))
+        if isinstance(out, StudentT):
+            quartile = float(stats.t.ppf(0.75, out.dof))  # of |t| the median
+            middle = float(np.median(np.log(out.sd)))
+            return middle - float(stats.t.logpdf(quartile, out.dof))
         median_log_sd = float(np.median(np.log(out.sd)))
         return float(median_log_sd + _LN_SQRT_2_PI + _HALF_MEDIAN_CHI_SQUARE)
 
@@ -311,8 +464,7 @@ class Lira(Attack):
         if self.mode == "online":
             scores = learned.inside.log_density(phi) - learned.outside.log_density(phi)
         elif self.mode == "offline_one_sided":
-            # The upper tail at z is the lower tail at -z, and its logarithm does not underflow.
-            scores = -special.log_ndtr(-learned.outside.z(phi))
+            scores = -learned.outside.log_survival(phi)
         else:
             scores = -learned.outside.log_density(phi)
         return learned.slots.spread(scores.mean(axis=1), len(target.labels))
