@@ -82,29 +82,25 @@ def _attacks(results: Sequence[Result]) -> Page:
     summaries = by_protocol(results)
     paper = summaries.get(PAPER)
     tables: list[Table] = []
-    written: list[Table] = []
-    captions, sentences, brackets = [], [], ""
+    caption, sentences, brackets = paper_table.MIDPUT_NOTE, [], ""
     if paper is not None:
-        beside = paper_table.published_values(paper)
-        tables.append(paper_table.paper_table(paper, beside))
-        written.append(paper_table.paper_table(paper))
-        captions.append(paper_table.paper_caption(paper))
+        tables.append(paper_table.paper_table(paper))
+        caption = f"{paper_table.paper_caption(paper)} {caption}"
         sentences += paper_table.findings(paper)
-        brackets = paper_table.BRACKETS if beside.rows else ""
     if set(summaries) != {PAPER}:
-        table = comparison.comparison_table(summaries)
-        tables.append(table)
-        written.append(table)
+        tables.append(comparison.comparison_table(summaries))
         sentences += comparison.comparison_notes(summaries)
     if canary_table.planted(summaries):
-        table = canary_table.canary_table(summaries)
-        tables.append(table)
-        written.append(table)
+        tables.append(canary_table.canary_table(summaries))
         sentences += canary_table.canary_notes(summaries)
+    markdown = "\n\n".join(map(table_markdown, tables))
+    if paper is not None and (beside := paper_table.published_values(paper)).rows:
+        tables[0] = paper_table.paper_table(paper, beside)
+        brackets = paper_table.BRACKETS
     return Page(
         tables=tuple(tables),
-        markdown="\n\n".join(map(table_markdown, written)),
-        caption=" ".join([*captions, paper_table.MIDPUT_NOTE]),
+        markdown=markdown,
+        caption=caption,
         brackets=brackets,
         sentences=list(dict.fromkeys(sentences)),
         picture_name="attack_success.svg",
