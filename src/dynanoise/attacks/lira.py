@@ -161,9 +161,9 @@ class PriorMoments:
 
     Attributes:
         models: k, how many models a mean and a variance are over, >= 2.
-        means: of the records' means over models.
-        variances: of their variances (ddof 1).
-        logs: of the logarithms of these variances.
+        means: moments of the records' means over models.
+        variances: moments of their variances (ddof 1).
+        logs: moments of the logarithms of these variances.
     """
 
     models: int

@@ -20,6 +20,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from dynanoise.core.errors import InputError, UnknownNameError
@@ -259,7 +260,9 @@ def meant(text: str, known: Sequence[str]) -> str:
 def _literal_keys(module: str, variable: str) -> list[str]:
     """Keys of the module-level dictionary ``variable``, read from the source."""
     spec = importlib.util.find_spec(module)
-    source = spec.loader.get_source(module) if spec and spec.loader else None  # type: ignore[attr-defined]
+    # Loaders of other tools, such as those that rewrite tests, need not give the source.
+    read = getattr(spec.loader, "get_source", None) if spec else None
+    source = read(module) if read else Path(spec.origin).read_text() if spec and spec.origin else ""
     for node in ast.parse(source or "").body:
         targets = (
             node.targets
