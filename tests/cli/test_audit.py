@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -159,3 +160,51 @@ def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_pat
     found = run(file, "--defense", str(settings))
     assert found.exit_code == 2 and "line 2: There is no setting 'secret'" in found.stderr
     assert "5f5f" not in found.stderr
+
+
+@pytest.mark.parametrize(
+    ("conditions", "line", "code", "kinds"),
+    [
+        (("auc>0.99", "asr>0.99"), "PASS: not auc>0.99, not asr>0.99", 0, [None, None]),
+        (("auc>0.99", "auc>0.1"), "FAIL: auc>0.1", 1, [None, "failure"]),
+        (("tpr@0.001>0.5",), "NOT EVALUABLE: tpr@0.001>0.5", 3, ["skipped"]),
+        (("tpr@0.001>0.5", "asr>0.1"), "FAIL: asr>0.1", 1, ["skipped", "failure"]),
+    ],
+)
+def test_outcomes_for_continuous_integration(
+    file: str, tmp_path: Path, conditions: tuple[str, ...], line: str, code: int, kinds: list[str]
+) -> None:
+    """A line at the end, and a JUnit file: a case for each condition, failed or skipped."""
+    junit = tmp_path / "new" / "junit.xml"
+    options = [word for condition in conditions for word in ("--fail-if", condition)]
+    found = run(file, *options, "--junit", str(junit))
+    assert (found.exit_code, found.stdout.splitlines()[-1]) == (code, line)
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    assert suite is not None and suite.get("name") == "audit of outputs"
+    cases = suite.findall("testcase")
+    assert [case.get("name") for case in cases] == [f"not {each}" for each in conditions]
+    for case, kind in zip(cases, kinds, strict=True):
+        outcome = next((child for child in case if child.tag != "system-out"), None)
+        assert (outcome is None) == (kind is None)
+        assert outcome is None or (outcome.tag == kind and outcome.get("message"))
+    counts = {name: int(suite.get(name, "")) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {
+        "tests": len(kinds),
+        "failures": kinds.count("failure"),
+        "errors": 0,
+        "skipped": kinds.count("skipped"),
+    }
+
+
+def test_json_is_all_of_standard_output(file: str) -> None:
+    found = run(file, "--fail-if", "auc>0.99", "--json")
+    assert json.loads(found.stdout) and found.stderr.splitlines()[-1] == "PASS: not auc>0.99"
+
+
+def test_too_few_records_for_any_attack_are_a_skipped_case(tmp_path: Path) -> None:
+    path, junit = tmp_path / "few.npz", tmp_path / "junit.xml"
+    np.savez(path, **arrays(1, records=4))
+    found = run(str(path), "--fail-if", "auc>0.6", "--junit", str(junit))
+    assert found.exit_code == 3, found.output
+    (case,) = ElementTree.parse(junit).getroot().iter("testcase")
+    assert case[0].tag == "skipped" and "not evaluable" in case[0].get("message", "")

@@ -12,7 +12,7 @@ WIDTH = 100
 """Columns of `AuditReport.table`, unless another width is passed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport:
     """The results of one audit, ready to be read, printed or written to files.
 
@@ -92,6 +92,11 @@ class AuditReport:
         from dynanoise.report.render.html import render_html
 
         return render_html(build_report(self.evidence))
+
+    def __repr__(self) -> str:
+        """Name the numbers of results, outcomes and differences; `str` is the table."""
+        counts = f"{len(self.results)} results, {len(self.outcomes)} conditions"
+        return f"<AuditReport: {counts}, {'failed' if self.failed else 'not failed'}>"
 
     def __str__(self) -> str:
         return self.table()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from dynanoise.core.options import Option, command_line
 
 if TYPE_CHECKING:
     from dynanoise.audits.audit_report import AuditReport
+    from dynanoise.audits.conditions import Outcome
     from dynanoise.audits.inputs import AuditInputs
 
 _BUDGET = 10_000
@@ -26,6 +28,14 @@ def audit(
     options: AuditOptions,
     *,
     out: Out = None,
+    junit: Annotated[
+        Path | None,
+        Option(
+            "JUnit file to write with a test case for each --fail-if, for systems of continuous "
+            "integration; a condition that cannot be told is skipped.",
+            metavar="FILE",
+        ),
+    ] = None,
     as_json: Annotated[bool, Option("Print results as JSON.", flag="--json")] = False,
 ) -> None:
     """Measure membership leakage of your own model.
@@ -39,19 +49,44 @@ def audit(
         run = _audit_outputs if options.url is None else _audit_server
         report = run(options, out)
     except TooFewRecordsError as error:
+        _write_junit(junit, "audit", _unresolved(options, str(error)))
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(ExitCode.UNRESOLVED) from None
     results = list(report.results)
     try:
+        name = f"audit of {results[0].dataset}"
+        _write_junit(junit, name, report.outcomes, report.differences)
         written = out is None or write_results(results, out, report.evidence)
     finally:
         terminal.print_results(results, as_json, notes=report.notes)
+        if report.outcomes or report.differences:
+            from dynanoise.audits.junit import verdict_line
+
+            typer.echo(verdict_line(report.outcomes, report.differences), err=as_json)
     if not written:
         raise typer.Exit(ExitCode.WRONG_USE)
     if report.failed:
         raise typer.Exit(ExitCode.HOLDS)
     if report.unresolved:
         raise typer.Exit(ExitCode.UNRESOLVED)
+
+
+def _write_junit(
+    file: Path | None, name: str, outcomes: Sequence[Outcome], differences: Sequence[str] = ()
+) -> None:
+    if file is None:
+        return
+    from dynanoise.audits.junit import junit_xml
+
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(junit_xml(name, outcomes, differences) + "\n", encoding="utf-8")
+
+
+def _unresolved(options: AuditOptions, reason: str) -> list[Outcome]:
+    """Outcomes of an audit that had too few records or models for any attack."""
+    from dynanoise.audits.conditions import Outcome, parse_condition
+
+    return [Outcome(parse_condition(text), None, reason) for text in options.fail_if]
 
 
 def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
