@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dynanoise.attacks.pseudo_targets import pseudo_targets
+from dynanoise.attacks.pseudo_targets import leave_one_out, pseudo_targets
 from dynanoise.core import membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.evaluation.responses import observe_shadow_logits
@@ -77,3 +77,18 @@ def test_pools_that_cannot_spare_a_model_are_refused() -> None:
     unequal = replace(one_of_each, use=np.array([[1, 1, 1], [0, 1, 0]], dtype=np.int8))
     with pytest.raises(InputError, match="same number of both"):
         list(pseudo_targets(unequal, 1))
+
+
+def test_some_of_the_records_are_drawn_for_each_pseudo_target() -> None:
+    """Those of a larger draw among them; whatever the records' order."""
+    use, ids = np.tile([[1], [0]], (4, 300)).astype(np.int8), np.arange(300)
+    parts = [list(leave_one_out(use, ids, 8, 0, records)) for records in (None, 100, 300)]
+    for every, some, same in zip(*parts, strict=True):
+        shown = (some.use >= 0).any(axis=0)
+        assert shown.sum() == 100 and (every.use >= 0).any(axis=0).all()
+        np.testing.assert_array_equal(some.use[:, shown], every.use[:, shown])
+        np.testing.assert_array_equal(same.use, every.use)
+    shown = [(role.use >= 0).any(axis=0) for role in parts[1]]
+    assert not np.array_equal(shown[0], shown[1])
+    turned = leave_one_out(use[:, ::-1], ids[::-1], 8, 0, 100)
+    np.testing.assert_array_equal(next(turned).use[:, ::-1], parts[1][0].use)

@@ -229,7 +229,7 @@ class Learned(Attack):
     their undefended outputs, and the true labels. Score: the mean of the two log-odds; larger =
     more likely a member, member if above 0. Records without shadow models score 0.
 
-    A fifth of the pseudo-targets is held out and scored, see `Attack.held_out`. That estimate
+    Pseudo-targets that it does not learn from are scored, see `Attack.held_out`. That estimate
     leans to the low side where the classifier overfits: among the 2k models of a record, those that
     are left after taking out a member hold more non-members, and the reverse.
 
@@ -268,13 +268,15 @@ class Learned(Attack):
 
     def learn(self, shadows: ShadowObservations) -> _LearnedCombination:
         """Fit the classifiers, draw the target's shadow models, and score the held-out ones."""
-        visible = int((shadows.use >= 0).sum()) / len(shadows.use)
-        count = min(max(_LEAST, int(np.ceil(self.rows / visible))), len(shadows.use))
-        pseudo = list(pseudo_targets(shadows, count, derive(self.seed, "learned")))
-        apart = max(1, count // 5)
-        share = max(1, self.rows // (count - apart))
-        combination = _fit_combination(*self._examples(pseudo[apart:], share), self.seed)
-        rows, members = self._examples(pseudo[:apart], share)
+        models = len(shadows.use)
+        visible = int((shadows.use >= 0).sum()) / models
+        count = min(max(_LEAST, int(np.ceil(self.rows / visible))), models)
+        learning = count - max(1, count // 5)
+        pseudo = list(pseudo_targets(shadows, models, derive(self.seed, "learned")))
+        share = max(1, self.rows // learning)
+        combination = _fit_combination(*self._examples(pseudo[:learning], share), self.seed)
+        apart = max(1, self.rows // (models - learning))
+        rows, members = self._examples(pseudo[learning:], apart)
         k, draws = shadows.slots.k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
@@ -293,7 +295,7 @@ class Learned(Attack):
         return np.asarray(np.mean(scores, axis=0))
 
     def held_out(self, learned: _LearnedCombination) -> HeldOut:
-        """Return the scores of a fifth of the pseudo-targets."""
+        """Return the scores of the pseudo-targets that were not learned from."""
         return learned.held_out
 
     def _examples(self, pseudo: Sequence[PseudoTarget], share: int) -> tuple[Float64, Bools]:

@@ -108,7 +108,9 @@ def pseudo_targets(
         yield role.pseudo_target(shadows)
 
 
-def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[LeaveOneOut]:
+def leave_one_out(
+    use: Int8, ids: Int64, count: int, seed: int, records: int | None = None
+) -> Iterator[LeaveOneOut]:
     """Yield the positions and membership behind `pseudo_targets`.
 
     Args:
@@ -116,6 +118,7 @@ def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Leav
         ids: int64 [N], of the records.
         count: how many, at most S.
         seed: seed of the order and of which memberships are hidden.
+        records: how many records each of them is attacked on, drawn at random; None for all.
 
     Yields:
         Up to ``count`` targets with their shadow models.
@@ -136,6 +139,9 @@ def leave_one_out(use: Int8, ids: Int64, count: int, seed: int) -> Iterator[Leav
         # Were the target not hidden, its column would show in the others' counts: k - 1 of one
         # kind.
         left = balance_shadows_by_id(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
+        if records is not None and records < len(ids):
+            generator = np.random.default_rng(derive(seed, "pseudo records", target))
+            left[:, np.argsort(ids)[generator.permutation(len(ids))[records:]]] = -1
         yield LeaveOneOut(target, others, left)
 
 

@@ -25,8 +25,9 @@ from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
 
-PSEUDO_TARGETS = 3
-"""Shadow models an attacker plays as targets, to choose thresholds and the strongest attack."""
+CALIBRATION = 30_000
+"""Pairs of pseudo-target and record on which thresholds and an attack are chosen, about. Every
+shadow model is a pseudo-target, because few of them may happen to favour one attack."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,8 +116,9 @@ class ShadowPool:
             others = tuple(model for model in models if model != target)
             seed = derive(self.seed, "hidden", target)
             kept = membership.balance_shadows(use[list(others)], k, seed)
+            records = -(-CALIBRATION // len(others))
             played = leave_one_out(
-                kept, self.records.ids, PSEUDO_TARGETS, derive(self.seed, "pseudo")
+                kept, self.records.ids, len(others), derive(self.seed, "pseudo"), records
             )
             roles.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
         return tuple(roles)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+from scipy.stats import rankdata
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.pseudo_targets import PseudoTarget
@@ -51,12 +52,15 @@ class AttackScores:
         expected: balanced accuracy on pseudo-targets, [M], which an attacker knows beforehand;
             None without calibration.
         chosen: for "strongest", the number of trials for which each attack was chosen.
+        common: the scores on a scale that attacks and trials share, [M, N], see
+            `to_common_scale`; empty without calibration.
     """
 
     name: str
     scores: PoolScores
     expected: Float64 | None
     chosen: Mapping[str, int] = field(default_factory=dict)
+    common: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
 
 
 def attack_trials(
@@ -98,34 +102,38 @@ def attack_trials(
 def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
     """Scores of one attack on every trial."""
     attack: Attack = ATTACKS.build(name)
-    scores, decisions, expected = [], [], []
+    scores, decisions, expected, common = [], [], [], []
     for trial in trials:
         fitted = attack.fit(trial.shadows)
         scores.append(fitted.score(trial.target))
         if trial.calibration:
-            threshold, accuracy = _calibrate(attack, fitted, trial.calibration)
+            calibration = _calibrate(attack, fitted, trial.calibration)
+            threshold, accuracy = tune_threshold(*calibration)
             decisions.append(scores[-1] >= threshold)
             expected.append(accuracy)
+            common.append(to_common_scale(scores[-1], calibration))
         else:
             decisions.append(fitted.decide(scores[-1]))
     members = np.stack([trial.members for trial in trials])
     scored = np.stack([trial.scored for trial in trials])
     pool_scores = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
-    return AttackScores(name, pool_scores, np.array(expected) if expected else None)
+    if not expected:
+        return AttackScores(name, pool_scores, None)
+    return AttackScores(name, pool_scores, np.array(expected), common=np.stack(common))
 
 
 def _calibrate(
     attack: Attack, fitted: FittedAttack, calibration: Sequence[PseudoTarget]
-) -> tuple[float, float]:
-    """Threshold of greatest balanced accuracy on pseudo-targets, and that accuracy."""
+) -> HeldOut:
+    """Scores and membership of pseudo-targets that the attack did not learn from."""
     held_out = fitted.held_out()
-    if held_out is None:
-        scores = [
-            attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored] for pseudo in calibration
-        ]
-        members = [pseudo.members[pseudo.scored] for pseudo in calibration]
-        held_out = HeldOut(np.concatenate(scores), np.concatenate(members))
-    return tune_threshold(*held_out)
+    if held_out is not None:
+        return held_out
+    scores = [
+        attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored] for pseudo in calibration
+    ]
+    members = [pseudo.members[pseudo.scored] for pseudo in calibration]
+    return HeldOut(np.concatenate(scores), np.concatenate(members))
 
 
 def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
@@ -152,8 +160,7 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     expected = np.array([attack.expected for attack in attacks])
     best = np.argmax(expected, axis=0)
     rows = np.arange(len(best))
-    # Scores of different attacks have different scales; ranks within a model do not.
-    scores = np.stack([rank_scores(attack.scores.scores) for attack in attacks])[best, rows]
+    scores = np.stack([attack.common for attack in attacks])[best, rows]
     decisions = np.stack([attack.scores.decisions for attack in attacks])[best, rows]
     first = attacks[0].scores
     counts = np.bincount(best, minlength=len(attacks))
@@ -165,18 +172,26 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     )
 
 
-def rank_scores(scores: Float64) -> Float64:
-    """Share of scores that are smaller, for each row of [M, N]; ties at their middle.
+def to_common_scale(scores: Float64, calibration: HeldOut) -> Float64:
+    """Map scores to -ln of the false positive rate at which pseudo-targets have them.
+
+    Scores of different attacks, and of one attack on different targets, have different scales. This
+    one they share, so that they can be ranked together.
 
     Args:
-        scores: float64 [M, N].
+        scores: float64 [N].
+        calibration: scores and membership of pseudo-targets.
 
     Returns:
-        float64 [M, N], in 0..1.
+        float64 [N], in the order of ``scores``; also between two neighbours of the calibration.
 
-    >>> rank_scores(np.array([[5.0, 7.0, 7.0, 9.0]])).tolist()
-    [[0.25, 0.625, 0.625, 1.0]]
+    >>> calibration = HeldOut(np.array([1.0, 2.0, 3.0]), np.zeros(3, dtype=bool))
+    >>> to_common_scale(np.array([0.0, 2.5, 9.0]), calibration).round(2).tolist()
+    [0.03, 0.75, 1.47]
     """
-    from scipy.stats import rankdata
-
-    return np.asarray(rankdata(scores, axis=1) / scores.shape[1])
+    outside = np.sort(calibration.scores[~calibration.members])
+    count = len(outside)
+    above = count - np.searchsorted(outside, scores, side="left")
+    # The step between two neighbours is more than ln(1 + 1 / (count + 1)).
+    within = rankdata(scores) / (len(scores) + 1) * np.log1p(1 / (count + 1)) / 2
+    return np.asarray(np.log(count + 1) - np.log(above + 1) + within)
