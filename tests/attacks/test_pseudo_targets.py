@@ -80,13 +80,15 @@ def test_pools_that_cannot_spare_a_model_are_refused() -> None:
 
 
 def test_some_of_the_records_are_drawn_for_each_pseudo_target() -> None:
-    """Those of a larger draw among them; whatever the records' order."""
+    """The same ones whatever the records' order, with as many models of either kind as others."""
     use, ids = np.tile([[1], [0]], (4, 300)).astype(np.int8), np.arange(300)
     parts = [list(leave_one_out(use, ids, 8, 0, records)) for records in (None, 100, 300)]
     for every, some, same in zip(*parts, strict=True):
         shown = (some.use >= 0).any(axis=0)
         assert shown.sum() == 100 and (every.use >= 0).any(axis=0).all()
-        np.testing.assert_array_equal(some.use[:, shown], every.use[:, shown])
+        for kind in (0, 1):
+            counts = (some.use[:, shown] == kind).sum(axis=0)
+            np.testing.assert_array_equal(counts, (every.use == kind).sum(axis=0)[0])
         np.testing.assert_array_equal(same.use, every.use)
     shown = [(role.use >= 0).any(axis=0) for role in parts[1]]
     assert not np.array_equal(shown[0], shown[1])

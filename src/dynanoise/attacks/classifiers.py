@@ -272,8 +272,10 @@ class Learned(Attack):
         visible = int((shadows.use >= 0).sum()) / models
         count = min(max(_LEAST, int(np.ceil(self.rows / visible))), models)
         learning = count - max(1, count // 5)
-        pseudo = list(pseudo_targets(shadows, models, derive(self.seed, "learned")))
         share = max(1, self.rows // learning)
+        # Members and non-members are about as many: twice the records have enough of both.
+        seed = derive(self.seed, "learned")
+        pseudo = list(pseudo_targets(shadows, models, seed, records=2 * share))
         combination = _fit_combination(*self._examples(pseudo[:learning], share), self.seed)
         apart = max(1, self.rows // (models - learning))
         rows, members = self._examples(pseudo[learning:], apart)

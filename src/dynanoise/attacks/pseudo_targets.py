@@ -87,7 +87,7 @@ class LeaveOneOut:
 
 
 def pseudo_targets(
-    shadows: ShadowObservations, count: int, seed: int = 0
+    shadows: ShadowObservations, count: int, seed: int = 0, records: int | None = None
 ) -> Iterator[PseudoTarget]:
     """Yield some of the shadow models as targets, in random order.
 
@@ -96,6 +96,7 @@ def pseudo_targets(
             every record.
         count: how many, at most as many as there are shadow models.
         seed: seed of the order and of which memberships are hidden.
+        records: how many records each of them is attacked on, drawn at random; None for all.
 
     Yields:
         Up to ``count`` pseudo-targets.
@@ -104,7 +105,7 @@ def pseudo_targets(
         TooFewRecordsError: if k is 1: without the one model no shadow model of its kind is left.
         InputError: for different numbers of in- and out-models.
     """
-    for role in leave_one_out(shadows.use, shadows.ids, count, seed):
+    for role in leave_one_out(shadows.use, shadows.ids, count, seed, records):
         yield role.pseudo_target(shadows)
 
 
@@ -138,10 +139,14 @@ def leave_one_out(
         others = tuple(model for model in range(len(use)) if model != target)
         # Were the target not hidden, its column would show in the others' counts: k - 1 of one
         # kind.
-        left = balance_shadows_by_id(use[list(others)], ids, k - 1, derive(seed, "pseudo", target))
-        if records is not None and records < len(ids):
+        models, draw = use[list(others)], derive(seed, "pseudo", target)
+        if records is None or records >= len(ids):
+            left = balance_shadows_by_id(models, ids, k - 1, draw)
+        else:
             generator = np.random.default_rng(derive(seed, "pseudo records", target))
-            left[:, np.argsort(ids)[generator.permutation(len(ids))[records:]]] = -1
+            drawn = np.sort(np.argsort(ids)[generator.permutation(len(ids))[:records]])
+            left = np.full_like(models, -1)
+            left[:, drawn] = balance_shadows_by_id(models[:, drawn], ids[drawn], k - 1, draw)
         yield LeaveOneOut(target, others, left)
 
 

@@ -25,7 +25,7 @@ from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
 
-CALIBRATION = 30_000
+CALIBRATION = 20_000
 """Pairs of pseudo-target and record on which thresholds and an attack are chosen, about. Every
 shadow model is a pseudo-target, because few of them may happen to favour one attack."""
 
