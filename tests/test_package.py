@@ -71,7 +71,6 @@ def test_public_names_are_there_and_others_are_not() -> None:
 
 
 LONG = {
-    "core/arrays.py": "every check of a user's arrays, with its message",
     "integrations/sklearn.py": "one classifier, with what scikit-learn asks of it",
 }
 """Files of more than 500 lines that are one idea all the same."""

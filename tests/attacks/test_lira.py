@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from scipy import integrate, stats
 
-from dynanoise.attacks.lira import CENTRES, MODES, VARIANCES, Lira, Prior, PriorMoments
+from dynanoise.attacks.gaussians import CENTRES, VARIANCES, Prior, PriorMoments
+from dynanoise.attacks.lira import MODES, Lira
 from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64

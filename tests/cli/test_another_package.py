@@ -245,7 +245,8 @@ def test_audit_and_tune_take_them(tmp_path: Path) -> None:
     )
     out = tmp_path / "tuned"
     words = ["--trials", "4", "--workers", "1", "--max-nll", "2", "--attack", "lead"]
-    run("tune", path, *words, "--out", str(out))
+    tuned = CliRunner().invoke(app, ["tune", path, *words, "--out", str(out)])
+    assert tuned.exit_code in (0, 1), tuned.output  # 1 where no setting gains anything
     results = read_results(out / "results.json")
     always = {None, "strongest", "cell_mates(attack=lira)"}  # the last against keyed noise
     assert {one.attack for one in results} == {"lead"} | always

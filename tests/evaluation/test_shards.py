@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dynanoise.attacks.lira import MODES, VARIANCES, Moments
+from dynanoise.attacks.gaussians import VARIANCES, Moments
+from dynanoise.attacks.lira import MODES
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.membership import (

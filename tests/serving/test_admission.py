@@ -256,7 +256,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     **{
         f"class axis {axis}": (
             ("--model", "{model}", "--defense", f"{{axis{axis}}}", "--no-auth"),
-            f"class_axis is {axis}, and logits of ",
+            f"class_axis is {axis}, and logits float32 [batch, 4]",
         )
         for axis in (0, -2, 2, -3)
     },

@@ -8,6 +8,7 @@ It answers `x W` from lists, without NumPy, and can be told to misbehave: POST /
 from __future__ import annotations
 
 import json
+import math
 import socket
 import sys
 import threading
@@ -78,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         (x,) = asked["inputs"]
         count, width = x["shape"]
+        if not all(value is not None and math.isfinite(value) for value in x["data"]):
+            return self._send({"error": "No missing values."}, 400)
         rows = [logits(x["data"][width * i : width * (i + 1)]) for i in range(count)]
         if behave == "hold":  # until it is told to behave otherwise
             with CHANGED:
