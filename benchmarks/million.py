@@ -1,8 +1,8 @@
-"""How long attacks on a pool of a million records take, and how much memory: by parts, from disk.
+"""Time and memory of attacks on a pool of a million records, by parts and from disk.
 
     python benchmarks/million.py
 
-A made-up pool (64 models, 1,000,000 records, 10 classes) is written in float16 and mapped into
+A synthetic pool (64 models, 1,000,000 records, 10 classes) is written in float16 and mapped into
 memory; LiRA and RMIA then score every record of the first targets with the other 63 models as
 their shadows. One attack after the other, each in a process of its own, whose greatest memory is
 what the operating system says: pages of the mapped file that happen to be in memory count with it.
@@ -37,24 +37,24 @@ KNOWN = 2_000
 """Known non-members of all models, RMIA's population."""
 
 
-def made_up(folder: Path, models: int, records: int, classes: int, seed: int) -> None:
-    """Writes records that are easy or hard, and models surer of what they were trained on."""
+def write_synthetic_pool(folder: Path, models: int, records: int, classes: int, seed: int) -> None:
+    """Write records that are easy or hard, and models that are surer of their members."""
     generator = np.random.default_rng(derive(seed, "million"))
     labels = generator.integers(0, classes, records)
-    coins = (generator.random((models, records)) < 0.5).astype(np.int8)
+    use = (generator.random((models, records)) < 0.5).astype(np.int8)
     ease = generator.normal(2, 1.5, records).astype(np.float32)
 
-    def answers() -> Iterator[npt.NDArray[Any]]:
-        for use in coins:
+    def outputs() -> Iterator[npt.NDArray[Any]]:
+        for row in use:
             logits = generator.standard_normal((records, 1, classes), dtype=np.float32)
-            logits[np.arange(records), 0, labels] += ease + use
+            logits[np.arange(records), 0, labels] += ease + row
             yield logits
 
-    write_pool(folder, answers(), labels, np.arange(records), coins, dtype=np.float16)
+    write_pool(folder, outputs(), labels, np.arange(records), use, dtype=np.float16)
 
 
 def population(models: int, classes: int, seed: int) -> Outputs:
-    """Answers about records that no model was trained on."""
+    """Outputs on records that no model was trained on."""
     generator = np.random.default_rng(derive(seed, "population"))
     labels = generator.integers(0, classes, KNOWN)
     logits = generator.standard_normal((models, KNOWN, 1, classes), dtype=np.float32)
@@ -62,11 +62,11 @@ def population(models: int, classes: int, seed: int) -> Outputs:
     return Outputs(logits, labels, np.arange(KNOWN), np.zeros((models, KNOWN), dtype=np.int8))
 
 
-def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
-    """Time and memory of one attack, in this process and its workers."""
+def measure(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, Any]:
+    """Measure time and memory of one attack, in this process and its workers."""
     before = _peak()
     started = time.perf_counter()
-    found = score_by_shards(
+    pool_scores = score_by_shards(
         PoolFiles(folder, chosen.part),
         registry.ATTACKS.build(name),
         seed=chosen.seed,
@@ -75,7 +75,7 @@ def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, A
         workers=chosen.workers,
     )
     scored = time.perf_counter() - started
-    metrics = found.metrics()
+    metrics = pool_scores.metrics()
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return {
         "attack": name,
@@ -85,20 +85,20 @@ def attacked(folder: Path, name: str, chosen: argparse.Namespace) -> dict[str, A
         "peak_memory_gib": _peak(),
         "peak_memory_gib_of_largest_worker": round(children / 2**20, 2),
         "metrics": {key: round(value, 4) for key, value in metrics.items()},
-        "scored": round(float(found.scored.mean()), 4),
+        "scored": round(float(pool_scores.scored.mean()), 4),
     }
 
 
 def _peak() -> float:
-    """Greatest memory of this process, which ``ru_maxrss`` would mix with that of its parent."""
+    """Read the greatest memory of this process; ``ru_maxrss`` mixes it with the parent's."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return round(int(line.split()[1]) / 2**20, 2)
-    raise RuntimeError("This system does not say how much memory a process had.")
+    raise RuntimeError("This system does not report the memory of a process.")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Writes the pool, attacks it and writes the result."""
+    """Write the pool, attack it and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/million.json"))
     parser.add_argument("--models", type=int, default=64)
@@ -112,15 +112,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs=2, metavar=("FOLDER", "ATTACK"), help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
     if chosen.only:
-        found = attacked(Path(chosen.only[0]), chosen.only[1], chosen)
-        sys.stdout.write(json.dumps(found))
+        result = measure(Path(chosen.only[0]), chosen.only[1], chosen)
+        sys.stdout.write(json.dumps(result))
         return
     names = ["models", "records", "classes", "targets", "part", "workers", "seed"]
     given = [word for name in names for word in (f"--{name}", str(vars(chosen)[name]))]
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary) / "pool"
         started = time.perf_counter()
-        made_up(folder, chosen.models, chosen.records, chosen.classes, chosen.seed)
+        write_synthetic_pool(folder, chosen.models, chosen.records, chosen.classes, chosen.seed)
         written = time.perf_counter() - started
         size = sum(path.stat().st_size for path in folder.iterdir())
         rows = []

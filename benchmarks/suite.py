@@ -1,9 +1,9 @@
-"""How long the whole adaptive suite takes against one method, on stored outputs.
+"""Time of the whole adaptive suite against one method, on stored outputs.
 
     python benchmarks/suite.py
 
-From the logits of a made-up pool (16 models, 10,000 records, 10 classes) to every metric with its
-interval: DynaNoise's answers, all attacks of the honest protocol with every model as the target
+From the logits of a synthetic pool (16 models, 10,000 records, 10 classes) to every metric with its
+interval: DynaNoise's outputs, all attacks of the honest protocol with every model as the target
 once, thresholds and the strongest attack chosen on pseudo-targets, and the bootstrap. In one
 process; the time is that of the clock on the wall.
 """
@@ -36,26 +36,26 @@ KNOWN = 2_000
 """Known non-members of all models."""
 
 
-def made_up(models: int, records: int, classes: int, inputs: int, seed: int) -> Pool:
-    """Records that are easy or hard, and models that are surer of what they were trained on."""
+def synthetic_pool(models: int, records: int, classes: int, inputs: int, seed: int) -> Pool:
+    """Make records that are easy or hard, and models that are surer of their members."""
     generator = np.random.default_rng(derive(seed, "suite"))
 
-    def outputs(count: int, use: Int8, asked: int) -> Outputs:
+    def outputs(count: int, use: Int8, inputs: int) -> Outputs:
         labels = generator.integers(0, classes, count)
-        logits = generator.normal(0, 1, (models, count, asked, classes)).astype(np.float32)
+        logits = generator.normal(0, 1, (models, count, inputs, classes)).astype(np.float32)
         logits += generator.normal(0, 1, (1, count, 1, classes)).astype(np.float32)
         logits[:, np.arange(count), :, labels] += (3 + 2 * use.T)[:, :, None]
         return Outputs(logits, labels, np.arange(count), use)
 
-    def nobody(asked: int) -> Outputs:
-        return outputs(KNOWN, np.zeros((models, KNOWN), dtype=np.int8), asked)
+    def reference(inputs: int) -> Outputs:
+        return outputs(KNOWN, np.zeros((models, KNOWN), dtype=np.int8), inputs)
 
-    coins = (generator.random((models, records)) < 0.5).astype(np.int8)
-    return Pool(outputs(records, coins, inputs), nobody(1), nobody(inputs), seed, "made up")
+    use = (generator.random((models, records)) < 0.5).astype(np.int8)
+    return Pool(outputs(records, use, inputs), reference(1), reference(inputs), seed, "made up")
 
 
-def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
-    """Seconds of every attack and of utility, and their sum."""
+def measure(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
+    """Measure the seconds of every attack and of utility, and their sum."""
     protocol = adaptive(queries, near=near)
     method = Method("dynanoise", DynaNoise(0.3, 2.0, 10.0))
     started = time.perf_counter()
@@ -75,7 +75,7 @@ def timed(pool: Pool, queries: int, near: bool) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Times the suite and writes the result."""
+    """Time the suite and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
     parser.add_argument("--out", type=Path, default=Path("results/benchmarks/suite.json"))
     parser.add_argument("--models", type=int, default=16)
@@ -85,21 +85,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--near", type=int, default=16, help="inputs a record; 1 leaves it out")
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    make = partial(made_up, chosen.models, chosen.records, chosen.classes)
+    make = partial(synthetic_pool, chosen.models, chosen.records, chosen.classes)
     pool = make(1, chosen.seed)
-    rows = [timed(pool, queries, near=False) for queries in chosen.queries]
+    rows = [measure(pool, queries, near=False) for queries in chosen.queries]
     if chosen.near > 1:
-        rows.append(timed(make(chosen.near, chosen.seed), 1, near=True))
+        rows.append(measure(make(chosen.near, chosen.seed), 1, near=True))
     names = ["models", "records", "classes", "near", "seed"]
-    given = [f"--{name} {vars(chosen)[name]}" for name in names]
-    given.append(f"--queries {' '.join(map(str, chosen.queries))}")
-    found = {
-        "command": " ".join(["python benchmarks/suite.py", *given]),
+    words = [f"--{name} {vars(chosen)[name]}" for name in names]
+    words.append(f"--queries {' '.join(map(str, chosen.queries))}")
+    result = {
+        "command": " ".join(["python benchmarks/suite.py", *words]),
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "rows": rows,
     }
-    sys.stdout.write(write_json(chosen.out, found))
+    sys.stdout.write(write_json(chosen.out, result))
 
 
 if __name__ == "__main__":

@@ -21,5 +21,7 @@ def test_every_attack_has_a_time(tmp_path: Path) -> None:
     assert [row["inputs"] for row in found["rows"]] == [1, 1, 3]
     for row in found["rows"]:
         assert {"lira", "learned", "strongest", "utility"} <= row["each"].keys()
-        assert sum(row["each"].values()) == pytest.approx(row["seconds"], abs=0.3)
+        # Each to 1/100 s; what remains is the pool's arrangement, whatever else the machine does.
+        steps = sum(row["each"].values())
+        assert row["seconds"] / 2 < steps < row["seconds"] + 0.01 * len(row["each"])
     assert found["command"].endswith("--near 3 --seed 0 --queries 1 2")
