@@ -208,3 +208,12 @@ def test_too_few_records_for_any_attack_are_a_skipped_case(tmp_path: Path) -> No
     assert found.exit_code == 3, found.output
     (case,) = ElementTree.parse(junit).getroot().iter("testcase")
     assert case[0].tag == "skipped" and "not evaluable" in case[0].get("message", "")
+
+
+def test_a_junit_file_that_cannot_be_written_is_refused_before_the_work(
+    file: str, tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    found = run(file, "--fail-if", "auc>0.99", "--junit", str(tmp_path / "taken" / "junit.xml"))
+    assert found.exit_code == 2 and "Pass another folder to --junit." in found.stderr
+    assert "Running" not in found.stderr

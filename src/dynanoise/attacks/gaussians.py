@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from scipy import optimize, special, stats
@@ -238,11 +238,11 @@ def _inverse_trigamma(value: float) -> float:
     return float(optimize.brentq(lambda x: float(special.polygamma(1, x)) - value, low / 2, high))
 
 
-_AnyMoments = Moments | PriorMoments
+_Kind = TypeVar("_Kind", Moments, PriorMoments)
 
 
 @dataclass(frozen=True)
-class SharedMoments:
+class SharedMoments(Generic[_Kind]):
     """Moments from which whatever all records share is computed.
 
     Attributes:
@@ -250,19 +250,20 @@ class SharedMoments:
         outside: moments of the out-models.
     """
 
-    inside: _AnyMoments
-    outside: _AnyMoments
+    inside: _Kind
+    outside: _Kind
 
-    def __add__(self, other: SharedMoments) -> SharedMoments:
+    def __add__(self, other: SharedMoments[_Kind]) -> SharedMoments[_Kind]:
         """Combine the moments of two sets of records."""
-        return SharedMoments(
-            self.inside + other.inside,  # type: ignore[operator]
-            self.outside + other.outside,  # type: ignore[operator]
-        )
+        return SharedMoments(self.inside + other.inside, self.outside + other.outside)
 
 
 def fit_gaussian(
-    values: Float64, centre: str, variance: str, raw: Float64, shared: _AnyMoments | None = None
+    values: Float64,
+    centre: str,
+    variance: str,
+    raw: Float64,
+    shared: Moments | PriorMoments | None = None,
 ) -> Gaussian | StudentT:
     """Fit Gaussians to the statistic over k in-models, or over k out-models.
 

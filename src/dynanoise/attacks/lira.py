@@ -12,7 +12,7 @@ record (k = 1) there are no residuals, and "raw" replaces all of these.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 from scipy import special, stats
@@ -133,7 +133,9 @@ class Lira(Attack):
         """Fit the Gaussians of every record that has shadow models."""
         return self.learn_part(shadows, None)
 
-    def learn_part(self, shadows: ShadowObservations, gathered: SharedMoments | None) -> _Learned:
+    def learn_part(
+        self, shadows: ShadowObservations, gathered: SharedMoments[Any] | None
+    ) -> _Learned:
         """Fit the Gaussians of some of the records; of all records if ``gathered`` is None."""
         slots = shadows.slots
         inside, outside = slots.take(self._values(shadows))
@@ -149,7 +151,7 @@ class Lira(Attack):
             threshold=self._threshold(out),
         )
 
-    def gather(self, shadows: ShadowObservations) -> SharedMoments | None:
+    def gather(self, shadows: ShadowObservations) -> SharedMoments[Any] | None:
         """Compute the moments of some records for the shared sd; None for "example"."""
         slots = shadows.slots
         variance = self._variance(slots)

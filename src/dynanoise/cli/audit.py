@@ -14,6 +14,7 @@ from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.folder import Out, check_writable, write_results
 from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.files import write_atomically
 from dynanoise.core.options import Option, command_line
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ def audit(
     """
     if options.url is None and (options.api_key is not None or options.budget is not None):
         raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+    if junit is not None:
+        check_writable(junit.parent, "--junit")
     try:
         run = _audit_outputs if options.url is None else _audit_server
         report = run(options, out)
@@ -78,8 +81,7 @@ def _write_junit(
         return
     from dynanoise.audits.junit import junit_xml
 
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(junit_xml(name, outcomes, differences) + "\n", encoding="utf-8")
+    write_atomically(file, f"{junit_xml(name, outcomes, differences)}\n".encode())
 
 
 def _unresolved(options: AuditOptions, reason: str) -> list[Outcome]:

@@ -42,8 +42,12 @@ Out = Annotated[
 ]
 
 
-def check_writable(out: Path) -> None:
+def check_writable(out: Path, option: str = "--out") -> None:
     """Raise before the work, not after it, if a folder cannot be written.
+
+    Args:
+        out: the folder; made if it is not there.
+        option: name of the option that names it or a file in it.
 
     Raises:
         InputError: naming the reason.
@@ -55,7 +59,7 @@ def check_writable(out: Path) -> None:
     except OSError as error:
         raise InputError(
             f"{out} is not a folder that can be written ({error.strerror}).",
-            "Pass another folder to --out.",
+            f"Pass another folder to {option}.",
         ) from error
 
 
