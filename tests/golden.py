@@ -284,7 +284,7 @@ class Cases:
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
         command = [sys.executable, "-m", "dynanoise", "serve", "--port", str(port), "--no-auth"]
-        command += ["--rate", "0", "--model", "m.onnx", "--defense", "keyed.yaml"]
+        command += ["--rate", "0", "--budget", "0", "--model", "m.onnx", "--defense", "keyed.yaml"]
         with (folder / "gateway.log").open("w") as log:
             how: Any = {"cwd": self.inputs, "env": self.environment, "stderr": log}
             process = subprocess.Popen(command, **how)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,7 @@ def test_what_is_written_is_read(name: str, data: Any, tmp_path: Path) -> None:
         output=data.draw(st.none() | names),
         class_axis=data.draw(st.integers(-4, 4)),
         input=data.draw(st.sampled_from(["logits", "probabilities"])),
+        budget=data.draw(st.none() | st.integers(1, 10**12)),
     )
     path = tmp_path / "defense.yaml"
     one.write(path)
@@ -131,11 +133,11 @@ def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
     text = page.partition("```yaml\n")[2].partition("```")[0]
     weights = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     noise = Keyed(12.0, "shop-recommender", weights)
-    expected = Configuration(dn.DynaNoise(keep_label=True), noise, output="logits")
+    expected = Configuration(dn.DynaNoise(keep_label=True), noise, output="logits", budget=5000)
     assert Configuration.read(file(tmp_path, text)) == expected
     shorter = "".join(line for line in text.splitlines(True) if "if left out" not in line)
-    assert len(shorter.splitlines()) == len(text.splitlines()) - 3
-    assert Configuration.read(file(tmp_path, shorter)) == expected
+    assert len(shorter.splitlines()) == len(text.splitlines()) - 4
+    assert Configuration.read(file(tmp_path, shorter)) == replace(expected, budget=None)
 
 
 def file(tmp_path: Path, text: str) -> Path:
@@ -210,6 +212,8 @@ def test_files_are_beside_the_configuration_wherever_it_is_read_from(
         ("output: 1.10", "class_axis: first", "line 6: class_axis is 'first'. Use an integer"),
         ("output: 1.10", "input: probs", "line 6: input is 'probs'. Use logits or probabilities"),
         ("output: 1.10", "output: ''", "line 6: output is ''"),
+        ("output: 1.10", "budget: 0", "line 6: budget is 0. Write a number of queries a day"),
+        ("output: 1.10", "budget: many", "line 6: budget is 'many'"),
         ("output: 1.10", "output: {a: 1}", "line 6: output is a section of its own"),
         ("output: 1.10", "version: 1", "line 6: version is given twice, first in line 1"),
         ("output: 1.10", "fitted: no.safetensors", "line 6: no.safetensors cannot be read"),
@@ -312,6 +316,8 @@ def test_what_python_passes_is_checked_too(tmp_path: Path) -> None:
         ({"output": ""}, "Name an output"),
         ({"class_axis": True}, "Use an integer"),
         ({"input": "logit"}, "Use logits or probabilities"),
+        ({"budget": 1.5}, "Write a number of queries"),
+        ({"budget": True}, "Write a number of queries"),
     ):
         wrong: dict[str, Any] = {"defense": label, "noise": "fresh", **changes}
         with pytest.raises(InputError, match=said):

@@ -78,7 +78,19 @@ def served_onnx(folder: Path) -> Iterator[Served]:
     pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
     model = onnx_file(folder / "linear.onnx")
     defense = defense_file(folder / "onnx.yaml", digest(model))
-    options = ("--model", model, "--defense", defense, "--no-auth", "--rate", 0, "--grpc-port", 0)
+    options = (
+        "--model",
+        model,
+        "--defense",
+        defense,
+        "--no-auth",
+        "--rate",
+        0,
+        "--budget",
+        0,
+        "--grpc-port",
+        0,
+    )
     with gateway(*options, "--model-version", "1", kernel=True) as running:
         yield Served(running, defense)
 
@@ -93,7 +105,7 @@ def plain() -> Iterator[Plain]:
 def served_upstream(folder: Path, plain: Plain) -> Iterator[Served]:
     defense = defense_file(folder / "upstream.yaml")
     options = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
-    more = ("--no-auth", "--rate", 0, "--grpc-port", 0)
+    more = ("--no-auth", "--rate", 0, "--budget", 0, "--grpc-port", 0)
     with gateway(*options, *more) as running:
         yield Served(running, defense)
 

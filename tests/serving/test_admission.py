@@ -172,7 +172,9 @@ def test_metrics_tell_of_noise_only_in_windows(
 ) -> None:
     options = ("--model", files["model"], "--defense", files["defense"])
     access = ("--clients", files["clients"], "--metrics-port", 0)
-    with gateway(*options, *access, "--metrics-clients", files["scrapers"], "--rate", 0) as one:
+    with gateway(
+        *options, *access, "--metrics-clients", files["scrapers"], "--rate", 0, "--budget", 0
+    ) as one:
         prometheus = keys["prometheus"]
         before = metrics(one, prometheus)
         windowed = [name for name in before if name.startswith("dynanoise_window")]
@@ -340,7 +342,7 @@ def test_fresh_noise_is_a_weakness_that_is_logged(files: dict[str, Path]) -> Non
         (start,) = one.events("starting")
         assert start["noise"] == "fresh"
         said = {event["weakness"]: event for event in one.events("weakness")}
-        assert said.keys() == {"fresh_noise", "no_auth"}
+        assert said.keys() == {"fresh_noise", "no_auth", "budget_not_chosen"}
         assert "averages the noise away" in said["fresh_noise"]["threat_model"]
         one.process.send_signal(signal.SIGINT)
         assert one.process.wait(LAST_RESORT) == 0
@@ -355,7 +357,7 @@ def test_weights_beside_the_graph_are_not_checked_and_that_is_said(tmp_path: Pat
     options = ("--model", path, "--defense", defense_file(tmp_path / "defense.yaml"), "--no-auth")
     with gateway(*options) as one:
         said = [event["weakness"] for event in one.events("weakness")]
-        assert said == ["weights_not_checked", "no_auth"]
+        assert said == ["weights_not_checked", "no_auth", "budget_not_chosen"]
         assert ask(f"{one.url}/v2/models/outside/infer", infer_body(queries(1))).status == 200
 
 
@@ -376,10 +378,10 @@ def test_a_model_whose_answers_depend_on_other_records_is_a_weakness(tmp_path: P
     onnx.save(model, path)
     with gateway(
         *("--model", path, "--defense", defense_file(tmp_path / "d.yaml", digest(path))),
-        *("--no-auth", "--rate", 0),
+        *("--no-auth", "--rate", 0, "--budget", 0),
     ) as one:
         said = [event["weakness"] for event in one.events("weakness")]
-        assert said == ["batch_dependent", "no_auth"]
+        assert said == ["batch_dependent", "no_auth", "no_budget"]
         url = f"{one.url}/v2/models/quantized/infer"
         row, alone, beside = queries(1), set(), set()
         for mate in queries(40, seed=5):

@@ -77,7 +77,7 @@ def test_an_upstream_killed_under_load_and_restarted(tmp_path: Path) -> None:
     stop = threading.Event()
     with plain_server() as first:
         options = ("--upstream", first.url, "--model-name", "linear", "--defense", defense)
-        with gateway(*options, "--no-auth", "--rate", 0) as running:
+        with gateway(*options, "--no-auth", "--rate", 0, "--budget", 0) as running:
             url = f"{running.url}/v2/models/linear/infer"
 
             def load() -> None:
@@ -182,7 +182,9 @@ def test_a_gateway_that_is_busy_is_ready(tmp_path: Path) -> None:
     defense = defense_file(tmp_path / "defense.yaml")
     with plain_server() as plain:
         given = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
-        with gateway(*given, "--no-auth", "--rate", 0, "--concurrency", 2) as running:
+        with gateway(
+            *given, "--no-auth", "--rate", 0, "--budget", 0, "--concurrency", 2
+        ) as running:
             url = f"{running.url}/v2/models/linear/infer"
             assert ask(url, infer_body(queries(1))).status == 200
             plain.behave("hold")

@@ -97,7 +97,7 @@ def test_a_trained_model_behind_kserve(
     wanted = Configuration.read(defense).defend(logits)
     given = ("--upstream", kserve.url, "--model-name", "digits", "--defense", defense, "--no-auth")
     extra = ("--upstream-binary",) if binary else ()
-    with gateway(*given, *extra, "--rate", 0) as one:
+    with gateway(*given, *extra, "--rate", 0, "--budget", 0) as one:
         assert ask(f"{one.url}/v2/health/ready").status == 200
         with http.InferenceServerClient(one.address) as client:
             said = client.get_model_metadata("digits")

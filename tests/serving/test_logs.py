@@ -78,7 +78,7 @@ def test_a_gateway_responds_though_its_log_is_not_read(tmp_path: Path) -> None:
     """A pipe takes 64 KiB: some hundred lines."""
     model = onnx_file(tmp_path / "linear.onnx")
     defense = defense_file(tmp_path / "defense.yaml", digest(model))
-    options = ("--model", model, "--defense", defense, "--no-auth", "--rate", 0)
+    options = ("--model", model, "--defense", defense, "--no-auth", "--rate", 0, "--budget", 0)
     with gateway(*options, read=False) as running:
         connection = HTTPConnection(running.address, timeout=LAST_RESORT)
         body = json.dumps(infer_body(queries(1)))

@@ -54,7 +54,7 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
         np.testing.assert_allclose(own, probs, atol=1e-5)
         wanted = Configuration.read(defense).defend(own)
         given = ("--upstream", url, "--model-name", "digits", "--defense", defense, "--no-auth")
-        with gateway(*given, "--rate", 0, "--grpc-port", 0) as one:
+        with gateway(*given, "--rate", 0, "--budget", 0, "--grpc-port", 0) as one:
             assert ask(f"{one.url}/v2/health/ready").status == 200
             with http.InferenceServerClient(one.address) as client:
                 x = http.InferInput("x", list(images.shape), "FP32")

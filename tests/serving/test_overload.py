@@ -148,7 +148,19 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     folder = tmp_path_factory.mktemp("overload")
     model = onnx_file(folder / "linear.onnx")
     defense = defense_file(folder / "defense.yaml", digest(model))
-    return ("--model", model, "--defense", defense, "--grpc-port", 0, "--no-auth", "--rate", 0)
+    return (
+        "--model",
+        model,
+        "--defense",
+        defense,
+        "--grpc-port",
+        0,
+        "--no-auth",
+        "--rate",
+        0,
+        "--budget",
+        0,
+    )
 
 
 @pytest.mark.process

@@ -45,7 +45,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
     folder = tmp_path_factory.mktemp("processes")
     model = onnx_file(folder / "linear.onnx")
     defense = defense_file(folder / "defense.yaml", digest(model))
-    return ("--model", model, "--defense", defense, "--no-auth", "--rate", 0)
+    return ("--model", model, "--defense", defense, "--no-auth", "--rate", 0, "--budget", 0)
 
 
 def test_replicas_agree_and_another_key_does_not(options: tuple[object, ...]) -> None:
@@ -187,7 +187,7 @@ def test_a_port_that_is_taken_is_one_sentence(
     assert done.returncode == 2
     *logged, said = done.stderr.splitlines()
     assert said.startswith("Error: 127.0.0.1 port")
-    assert [json.loads(line)["event"] for line in logged] == ["starting", "weakness"]
+    assert [json.loads(line)["event"] for line in logged] == ["starting", "weakness", "weakness"]
 
 
 def test_a_listener_that_fails_is_a_failure(options: tuple[object, ...]) -> None:

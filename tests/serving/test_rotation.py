@@ -47,7 +47,7 @@ def test_over_to_another_key_and_back(tmp_path: Path) -> None:
         )
         for name, secret in (("old", SECRET), ("new", OTHER_SECRET))
     }
-    options = ("--model", model, "--no-auth", "--rate", 0)
+    options = ("--model", model, "--no-auth", "--rate", 0, "--budget", 0)
     seen: dict[str, set[bytes]] = {"old": set(), "new": set()}
 
     def look(name: str, url: str) -> None:

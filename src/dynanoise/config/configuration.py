@@ -17,7 +17,7 @@ import yaml
 
 from dynanoise.config.yaml import Section, read_section
 from dynanoise.core.defense import Defense, Noise
-from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.errors import DynaNoiseError, InputError, check
 from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically
 from dynanoise.core.numerics import Float64, Floats
@@ -30,7 +30,7 @@ from dynanoise.noise.keys import DEFAULT, Secret
 FRESH = "fresh"
 VERSION = 1
 
-_KEYS = ("version", "defense", "output", "class_axis", "input", "noise", "fitted")
+_KEYS = ("version", "defense", "output", "class_axis", "input", "noise", "budget", "fitted")
 _KEYED = ("name", "cell_width", "model", "weights", "key")
 _HEAD = "# How answers are defended (dynanoise). Holds no secret: noise.key says where it is.\n"
 
@@ -49,6 +49,8 @@ class Configuration(ByValue):
         class_axis: axis of the classes in that output.
         input: kind of that output, "logits" or "probabilities"; probabilities p count as the
             logits ln max(p, tiny).
+        budget: queries that the gateway answers one client in a day, >= 1; None leaves it to
+            `dynanoise serve`.
 
     Raises:
         InputError: if a value is of the wrong type or out of range.
@@ -65,6 +67,7 @@ class Configuration(ByValue):
     output: str | None = None
     class_axis: int = -1
     input: str = "logits"
+    budget: int | None = None
 
     def __post_init__(self) -> None:
         response.check_defense(self.defense)
@@ -84,6 +87,11 @@ class Configuration(ByValue):
             raise InputError(f"output is {self.output!r}.", "Name an output tensor, or leave None.")
         response.check_axis(self.class_axis)
         response.check_kind(self.input)
+        check(
+            self.budget is None or (type(self.budget) is int and self.budget >= 1),
+            f"budget is {self.budget!r}.",
+            "Write a number of queries a day, at least 1, or leave it out.",
+        )
 
     @classmethod
     def read(cls, path: str | Path) -> Configuration:
@@ -177,7 +185,7 @@ def _read(path: Path) -> Configuration:
     noise = _read_noise(top.section("noise", "noise: {name: fresh}"), folder)
     section = top.section("defense", "defense: {name: dynanoise}")
     defense = _read_defense(section, _read_arrays(top, folder))
-    axis = top.scalar("class_axis")
+    axis, budget = top.scalar("class_axis"), top.scalar("budget")
     kind = top.text("input")
     return _with_line(
         top,
@@ -187,6 +195,7 @@ def _read(path: Path) -> Configuration:
             output=top.text("output"),
             class_axis=-1 if axis is None else axis.value,
             input="logits" if kind is None else kind,
+            budget=None if budget is None else budget.value,
         ),
     )
 
@@ -281,6 +290,8 @@ def _write(configuration: Configuration, path: Path) -> None:
     }
     if configuration.output is None:
         del settings["output"]
+    if configuration.budget is not None:
+        settings["budget"] = configuration.budget
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if parts.arrays:

@@ -161,7 +161,7 @@ class Budget:
 
     rate: float = 100.0
     burst: int = 1000
-    total: int = 1_000_000
+    total: int = 10_000
     period: float = 86_400.0
 
 

@@ -10,6 +10,10 @@ from typing import Annotated
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
 
+BUDGET = 10_000
+"""Queries of one client in one period where none is configured. An attacker who spends 56 on each
+record, enough to undo keyed noise, attacks fewer than 180 records with them."""
+
 
 def _read_noise(text: str) -> bool:
     if text != "fresh":
@@ -60,9 +64,13 @@ class Serving:
     no_auth: Annotated[bool, Option("Serve anyone; all share one budget.")] = False
     rate: Annotated[float, Option("Queries a second of one client; 0 sets no limit.")] = 100.0
     burst: Annotated[int, Option("Queries of one client at once.")] = 1000
-    budget: Annotated[int, Option("Queries of one client in one period; 0 sets no limit.")] = (
-        1_000_000
-    )
+    budget: Annotated[
+        int | None,
+        Option(
+            "Queries of one client in one period; 0 sets no limit. Default: that of defense.yaml, "
+            f"else {BUDGET}."
+        ),
+    ] = None
     period: Annotated[float, Option("Length of a period, in seconds.")] = 86_400.0
     host: Annotated[str, Option("Address to listen at.")] = "127.0.0.1"
     port: Annotated[int, Option("Port for HTTP; 0 takes any that is free.")] = 8080
@@ -155,7 +163,7 @@ class Serving:
 
     def _check_limits(self) -> None:
         finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))
-        low = self.burst < 1 or min(self.rate, self.budget, self.drain) < 0
+        low = self.burst < 1 or min(self.rate, self.budget or 0, self.drain) < 0
         if low or min(self.period, self.timeout) <= 0 or not finite:
             raise InputError(
                 "A limit is out of range.",

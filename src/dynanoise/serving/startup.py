@@ -16,7 +16,7 @@ from dynanoise.defenses.dynanoise import compile_ahead
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 from dynanoise.oip.tensors import Description
-from dynanoise.serving.options import Serving
+from dynanoise.serving.options import BUDGET, Serving
 
 THREAT_MODEL = (
     "Fresh noise: an attacker who may repeat a query averages the noise away, at a rate of one "
@@ -120,7 +120,8 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     kernel = compile_ahead(configuration.defense, noise, _dtypes(configuration, model))
     metrics = Metrics(_key_id(configuration))
     windows = None if scrapers is None else Windows(configuration, metrics.add_window)
-    budgets = Budgets(Budget(options.rate, options.burst, options.budget, options.period))
+    total = _choose_budget(options, configuration)
+    budgets = Budgets(Budget(options.rate, options.burst, total, options.period))
     body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
@@ -134,7 +135,7 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
         windows,
         options.forward_authorization,
     )
-    _log_start(gateway, options, kernel)
+    _log_start(gateway, options, kernel, total)
     return gateway, scrapers
 
 
@@ -153,7 +154,14 @@ def _body_limit(description: Description | None, most: int | None) -> int:
     return min(_MOST_BODY, (64 << 10) + most * (_VALUE_BYTES * record.values + 2 * record.lists))
 
 
-def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:
+def _choose_budget(options: Serving, configuration: Configuration) -> int:
+    """Queries of one client in one period; 0 for no limit."""
+    if options.budget is not None:
+        return options.budget
+    return BUDGET if configuration.budget is None else configuration.budget
+
+
+def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> None:
     """Log the settings, and every weakness of the deployment."""
     from dynanoise.serving.logs import log
 
@@ -165,6 +173,8 @@ def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:
         noise="keyed" if key else FRESH,
         key_id=key or None,
         compiled=kernel,
+        budget=budget or None,
+        period=options.period,
     )
     if not key:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
@@ -177,6 +187,12 @@ def _log_start(gateway: Any, options: Serving, kernel: bool) -> None:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _is_loopback(options.host):
         log("weakness", logging.WARNING, weakness="no_tls", host=options.host)
+    if budget == 0:
+        log("weakness", logging.WARNING, weakness="no_budget")
+    elif options.budget is None and gateway.configuration.budget is None:
+        # Chosen inputs undo keyed noise; a budget that nothing was measured for limits on how many
+        # records, and says nothing of how much each of them leaks.
+        log("weakness", logging.WARNING, weakness="budget_not_chosen", budget=budget)
 
 
 def _dtypes(configuration: Configuration, model: Any) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def audit(*arguments: object, **environment: str) -> Result:
 
 
 def served(trained: Trained, *more: object, secret: str | None = SECRET) -> Any:
-    options = ("--model", trained.model, "--no-auth", "--rate", 0, *more)
+    options = ("--model", trained.model, "--no-auth", "--rate", 0, "--budget", 0, *more)
     return gateway(*options, secret=secret)
 
 
@@ -259,7 +259,7 @@ def test_a_client_with_a_key(trained: Trained, tmp_path: Path) -> None:
     held.touch(0o600)
     held.write_text(key)
     options = ("--model", trained.model, "--defense", trained.defense("keyed"), "--clients", file)
-    with gateway(*options, "--rate", 0) as one:
+    with gateway(*options, "--rate", 0, "--budget", 0) as one:
         url = ("--url", f"{one.url}/v2/models/m", *trained.tables, "--budget", 1280)
         refused = audit(*url)
         assert refused.exit_code == 2 and "Pass --api-key" in refused.stderr
