@@ -55,12 +55,15 @@ def test_weights_count_as_copies_do(drawn: tuple[int, ...], digits: int) -> None
         pool.members[rows][:, columns],
         pool.scored[rows][:, columns],
     )
-    fprs = (0.03, 0.1, 1.0)
-    weighed = _WeightedMetrics(pool, fprs)(models[None].astype(float), records[None].astype(float))
-    plain = _WeightedMetrics(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
-    assert weighed.keys() == {"asr", "auc", "tpr@0.03", "tpr@0.1", "tpr@1"}
-    for name, value in plain.items():
-        assert weighed[name] == pytest.approx(value, abs=1e-12), name
+    names: set[str] = set()
+    for fprs in ((0.03, 0.1), (1.0,)):
+        weights = models[None].astype(float), records[None].astype(float)
+        weighed = _WeightedMetrics(pool, fprs)(*weights)
+        plain = _WeightedMetrics(copied, fprs)(np.ones((1, 3)), np.ones((1, len(columns))))
+        for name, value in plain.items():
+            assert weighed[name] == pytest.approx(value, abs=1e-12), name
+        names |= weighed.keys()
+    assert names == {"asr", "auc", "tpr@0.03", "tpr@0.1", "tpr@1"}
 
 
 def test_a_model_without_members_does_not_count_in_a_replicate() -> None:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Bools, Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Floats, Int64
 from dynanoise.core.result import Metric
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import Roc, resolves, roc
@@ -18,6 +21,15 @@ FPRS = (0.001, 0.01)
 
 REPLICATES = 200
 """Resampled pools behind an interval."""
+
+_AT_ONCE = 8
+"""Resampled pools that are measured at once; more where there are few records."""
+
+_CACHED = 1 << 18
+"""Weights of records that fit a processor's cache."""
+
+_PAIRS = 1 << 21
+"""Weights of pairs of model and record that are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,148 +176,220 @@ def bootstrap(
     measure = _WeightedMetrics(pool_scores, fprs)
     models, records = pool_scores.scores.shape
     point = measure(np.ones((1, models)), np.ones((1, records)))
-    draws = list(resample(models, records, seed, replicates))
-    weights = np.array([pair[0] for pair in draws]), np.array([pair[1] for pair in draws])
-    return Bootstrap({name: float(value[0]) for name, value in point.items()}, measure(*weights))
+    draws, parts = resample(models, records, seed, replicates), []
+    while part := list(islice(draws, max(_AT_ONCE, _CACHED // records))):
+        parts.append(measure(*map(np.array, zip(*part, strict=True))))
+    return Bootstrap(
+        {name: float(value[0]) for name, value in point.items()},
+        {name: np.concatenate([part[name] for part in parts]) for name in point},
+    )
 
 
-_AT_ONCE = 1 << 14
-"""Weights that are summed at once: a size that fits the processor's cache."""
+_AT_ONCE, _CACHED = 8, 1 << 18
+"""Replicates that are weighed at once, and weights that fit the cache, so that of few records more
+replicates are."""
+_PAIRS = 1 << 21
+"""Floats of pairs that are made at once."""
 
 
 class _WeightedMetrics:
     """The metrics as functions of how much each model and each record counts.
 
-    Sorting is done once; replicates only sum in that order.
+    Sorting is done once; replicates only sum in that order. Floats are integers and their sums
+    exact, so the order of a sum makes no difference.
     """
 
     def __init__(self, pool_scores: PoolScores, fprs: Sequence[float] = FPRS) -> None:
-        members, scored = pool_scores.members, pool_scores.scored
-        kinds = members & scored, ~members & scored
+        scores, members, scored = pool_scores.scores, pool_scores.members, pool_scores.scored
         right = pool_scores.decisions == members
-        # Records first: a replicate's weights are multiplied by these.
-        self.kinds = [kind.T.astype(np.float64) for kind in kinds]
-        self.right = [(kind & right).T.astype(float) for kind in kinds]
+        # Replicates weigh as much as the pool, so float32 is exact for up to 2^24 pairs.
+        self.dtype: type[np.floating[Any]] = np.float32 if scores.size <= 1 << 24 else np.float64
         self.per_model = [
-            _WeightedAuc(pool_scores.scores[m, kept], members[m, kept], np.flatnonzero(kept))
-            for m, kept in enumerate(scored)
+            _WeightedModel(scores[m], members[m], right[m], kept) for m, kept in enumerate(scored)
         ]
-        non_members = int(kinds[1].sum())
-        models, records = np.nonzero(scored)
-        pairs = pool_scores.scores[scored], members[scored], models, records
-        self.at_fpr = {
-            fpr: _WeightedHits(*pairs, fpr) for fpr in fprs if resolves(fpr, non_members)
-        }
+        non_members = int((~members & scored).sum())
+        self.fprs = [fpr for fpr in fprs if resolves(fpr, non_members)]
+        self.hits = _WeightedHits(pool_scores, self.fprs) if self.fprs else None
 
     def __call__(self, models: Float64, records: Float64) -> dict[str, Float64]:
         """Values [R] by name, for weights [R, M] and [R, N]."""
-        totals = [records @ kind for kind in self.kinds]
+        columns = records.T.astype(self.dtype, order="C")
+        totals, right = np.empty((2, 2, *models.shape))
+        aucs = np.empty(models.shape)
+        for m, model in enumerate(self.per_model):
+            totals[..., m], right[..., m], aucs[:, m] = model(columns)
         # With few records a replicate may hold no member, or no non-member, of some model.
-        models = models * (np.minimum(*totals) > 0)
-        rates = [
-            (records @ right) / np.maximum(total, 1)
-            for right, total in zip(self.right, totals, strict=True)
-        ]
-        aucs = np.stack([auc(records) for auc in self.per_model], axis=1)
-        members, non_members = ((total * models).sum(axis=1) for total in totals)
+        models = models * (totals.min(axis=0) > 0)
+        rates = right / np.maximum(totals, 1)
+        members, non_members = (totals * models).sum(axis=2)
         with np.errstate(invalid="ignore"):  # NaN for a replicate without any model
             metrics = {
                 name: (values * models).sum(axis=1) / models.sum(axis=1)
                 for name, values in (("asr", (rates[0] + rates[1]) / 2), ("auc", aucs))
             }
-            for fpr, hits in self.at_fpr.items():
-                metrics[f"tpr@{fpr:g}"] = hits(models, records, non_members) / members
+            if self.hits is not None:
+                hits = self.hits(models.T.astype(self.dtype), columns, non_members)
+                names = [f"tpr@{fpr:g}" for fpr in self.fprs]
+                metrics |= zip(names, hits / members, strict=True)
         return metrics
 
 
-def _in_parts(count: int, width: int) -> Iterator[slice]:
-    step = max(1, _AT_ONCE // max(1, width))
-    return (slice(start, start + step) for start in range(0, count, step))
+class _Ranking(NamedTuple):
+    """Scores in descending order, in groups of members followed by non-members.
 
+    Members that no non-member separates are ahead of the same non-members, so areas and hits need
+    sums over groups alone. Members and non-members of one score are a group of their own.
 
-class _WeightedAuc:
-    """The area under one model's weighted ROC, equal scores one step of it.
-
-    Args:
-        scores: float64 [n].
-        members: bool [n].
-        rows: int64 [n], the record of each score.
+    Attributes:
+        order: int64 [n], indices of the scores.
+        ends: int64 [2 G], ends of the members and of the non-members of each group in this order.
+        tied: bool [G], whether all scores of the group are equal.
     """
 
-    def __init__(self, scores: Float64, members: Bools, rows: Int64) -> None:
-        order = np.argsort(-scores, kind="stable")
-        ranked = scores[order]
-        self.rows = rows[order]
-        self.members = members[order].astype(np.float64)
-        steps = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1
-        self.tied = len(steps) + 1 < len(ranked)
-        step = np.cumsum(np.isin(np.arange(len(ranked)), steps))
-        # Positions in the cumulative sum with a leading 0: before and after each score's step.
-        self.before = np.append(0, steps)[step]
-        self.after = np.append(steps, len(ranked))[step]
+    order: Int64
+    ends: Int64
+    tied: Bools
 
-    def __call__(self, records: Float64) -> Float64:
-        """Areas [R] for weights [R, N]; 0 without members or non-members."""
-        areas = np.empty(len(records))
-        for part in _in_parts(len(records), len(self.rows)):
-            weights = records[part][:, self.rows]
-            hits = np.cumsum(weights * self.members, axis=1)
-            total = hits[:, -1].copy()
-            if self.tied:
-                hits = np.concatenate([np.zeros((len(hits), 1)), hits], axis=1)
-                hits = (hits[:, self.before] + hits[:, self.after]) / 2
-            alarms = weights.sum(axis=1) - total
-            # Each non-member counts the members ahead of it, and half of those in its step.
-            weights *= hits
-            areas[part] = weights @ (1 - self.members) / np.maximum(total * alarms, 1)
-        return areas
+
+def _rank(scores: Float64, members: Bools) -> _Ranking:
+    order = np.argsort(scores)[::-1]
+    ranked, inside = scores[order], members[order]
+    rises = ranked[1:] != ranked[:-1]
+    step = np.cumsum(np.append(False, rises))
+    order = order[np.argsort(2 * step + ~inside, kind="stable")]
+    inside = members[order]
+    mixed = np.zeros(step[-1] + 1, dtype=bool)
+    mixed[step[1:][inside[:-1] & ~inside[1:] & ~rises]] = True
+    mixed = mixed[step]
+    cuts = (inside[1:] & ~inside[:-1]) | (rises & (mixed[1:] | mixed[:-1]))
+    starts = np.append(0, np.flatnonzero(cuts) + 1)
+    middles = starts + np.add.reduceat(inside, starts, dtype=np.int64)
+    ends = np.stack([middles, np.append(starts[1:], len(scores))], axis=1)
+    return _Ranking(order, ends.ravel(), mixed[starts])
+
+
+def _adder(rows: Int64, ends: Int64, columns: int) -> csr_array:
+    """Matrix whose product with weights [columns, R] is their sums over the parts of ``rows``."""
+    parts = rows[: ends[-1]].astype(np.int32), np.append(0, ends).astype(np.int32)
+    return csr_array((np.ones(ends[-1], dtype=np.float32), *parts), shape=(len(ends), columns))
+
+
+class _WeightedModel:
+    """The weights, and the area under the ROC, that metrics of one model consist of.
+
+    Args:
+        scores: float64 [N].
+        members: bool [N].
+        right: bool [N], whether the decision is right.
+        scored: bool [N].
+    """
+
+    def __init__(self, scores: Float64, members: Bools, right: Bools, scored: Bools) -> None:
+        rows = np.flatnonzero(scored)
+        ranking = _rank(scores[rows], members[rows])
+        self.tied = np.flatnonzero(ranking.tied)
+        of_kind = [np.flatnonzero(scored & right & kind) for kind in (members, ~members)]
+        rows = np.concatenate([rows[ranking.order], *of_kind])
+        ends = np.append(
+            ranking.ends, ranking.ends[-1] + np.cumsum([len(kind) for kind in of_kind])
+        )
+        self.adder = _adder(rows, ends, len(scored))
+
+    def __call__(self, records: Floats) -> tuple[Float64, Float64, Float64]:
+        """Floats of members and non-members [2, R], those with the right decision, and areas [R].
+
+        Args:
+            records: weights [N, R]. Without members or non-members an area is 0.
+        """
+        sums = (self.adder @ records).T.astype(np.float64, order="C")
+        members, non_members = sums[:, :-2:2], sums[:, 1:-2:2]
+        ahead = np.cumsum(members, axis=1)
+        # Each non-member counts the members ahead of it, and half of those of its score.
+        pairs = np.einsum("rg,rg->r", ahead, non_members)
+        tied = members[:, self.tied] * non_members[:, self.tied]
+        pairs -= tied.sum(axis=1) / 2
+        totals = np.stack([ahead[:, -1], non_members.sum(axis=1)])
+        return totals, sums[:, -2:].T, pairs / np.maximum(totals.prod(axis=0), 1)
 
 
 class _WeightedHits:
-    """The weighted hits at a low FPR, for which only the largest scores of all pairs matter.
+    """The weighted hits at low FPRs, for which only the largest scores of all pairs matter.
 
     Args:
-        scores: float64 [n], of all pairs.
-        members: bool [n].
-        models: int64 [n], the model of each pair.
-        records: int64 [n], the record of each pair.
-        limit: the FPR.
+        pool_scores: scores of all pairs of model and record.
+        limits: the FPRs, at least one.
     """
 
-    def __init__(
-        self, scores: Float64, members: Bools, models: Int64, records: Int64, limit: float
-    ) -> None:
-        order = np.argsort(-scores, kind="stable")
-        ranked = scores[order]
-        self.limit = limit
-        self.ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
-        self.models, self.records, self.members = models[order], records[order], members[order]
-        alarms = np.cumsum(~self.members)[self.ends]
+    def __init__(self, pool_scores: PoolScores, limits: Sequence[float]) -> None:
+        self.limits = np.array(limits)
+        self.pool_scores = pool_scores
+        outside = pool_scores.scores[~pool_scores.members & pool_scores.scored]
         # Twice the limit where every pair counts once: nearly every replicate ends before that.
-        self.enough = int(np.searchsorted(alarms, 2 * limit * alarms[-1])) + 1
+        enough = min(int(2 * self.limits.max() * len(outside)) + 1, len(outside))
+        self.largest = self._ranked(np.partition(outside, -enough)[-enough])
 
-    def __call__(self, models: Float64, records: Float64, non_members: Float64) -> Float64:
-        """Hits [R] at an FPR of at most the limit.
+    def _ranked(self, least: float) -> _RankedPairs:
+        """Pairs of so large a score at least."""
+        pool_scores = self.pool_scores
+        chosen = pool_scores.scored & (pool_scores.scores >= least)
+        ranking = _rank(pool_scores.scores[chosen], pool_scores.members[chosen])
+        models, records = (index[ranking.order] for index in np.nonzero(chosen))
+        adder = _adder(np.arange(len(models)), ranking.ends, len(models))
+        return _RankedPairs(models, records, adder, ranking.tied)
+
+    def __call__(self, models: Floats, records: Floats, non_members: Float64) -> Float64:
+        """Hits [L, R] at an FPR of at most each limit.
 
         Args:
-            models: weights [R, M].
-            records: weights [R, N].
+            models: weights [M, R].
+            records: weights [N, R].
             non_members: the weight of all non-members, [R].
         """
-        replicates = zip(models, records, non_members, strict=True)
-        return np.array([self._hits(*weights) for weights in replicates])
+        allowed = (self.limits[:, None] + 1e-12) * non_members
+        hits, exceeded = self.largest.hits(models, records, allowed)
+        rest = np.flatnonzero(~exceeded)
+        if len(rest):
+            pairs = self._ranked(-np.inf)
+            hits[:, rest], _ = pairs.hits(models[:, rest], records[:, rest], allowed[:, rest])
+        return hits
 
-    def _hits(self, models: Float64, records: Float64, non_members: float) -> float:
-        allowed = (self.limit + 1e-12) * non_members
-        for steps in (self.enough, len(self.ends)):
-            ends = self.ends[:steps]
-            count = ends[-1] + 1
-            weights = models[self.models[:count]] * records[self.records[:count]]
-            alarms = np.cumsum(np.where(self.members[:count], 0.0, weights))[ends]
-            if alarms[-1] > allowed:
-                break
-        last = int(np.searchsorted(alarms, allowed, side="right"))
-        if last == 0:
-            return 0.0
-        stop = ends[last - 1] + 1
-        return float(weights[:stop] @ self.members[:stop])
+
+class _RankedPairs(NamedTuple):
+    """Pairs of model and record in the order of a ranking.
+
+    Attributes:
+        models: int64 [n].
+        records: int64 [n].
+        adder: sums of weights [n, R] over the members and non-members of each group.
+        tied: bool [G], see `_Ranking`.
+    """
+
+    models: Int64
+    records: Int64
+    adder: csr_array
+    tied: Bools
+
+    def hits(self, models: Floats, records: Floats, allowed: Float64) -> tuple[Float64, Bools]:
+        """Floats [L, R] of the members ahead, and whether non-members exceed all limits, [R].
+
+        Args:
+            models: weights [M, R].
+            records: weights [N, R].
+            allowed: weights [L, R] of non-members that may be ahead.
+        """
+        hits = np.empty(allowed.shape)
+        exceeded = np.empty(len(hits[0]), dtype=bool)
+        step = max(1, _PAIRS // len(self.models))
+        for part in (slice(start, start + step) for start in range(0, len(exceeded), step)):
+            weights = models[:, part].take(self.models, axis=0)
+            weights *= records[:, part].take(self.records, axis=0)
+            sums = (self.adder @ weights).T.astype(np.float64, order="C")
+            members, alarms = sums[:, ::2], np.cumsum(sums[:, 1::2], axis=1)
+            exceeded[part] = alarms[:, -1] > allowed[:, part].max(axis=0)
+            ahead = np.cumsum(members, axis=1)
+            # Members of one score with the non-members that exceed the limit do not count.
+            before = np.append(ahead - members * self.tied, ahead[:, -1:], axis=1)
+            for limit, most in enumerate(allowed[:, part]):
+                groups = (alarms <= most[:, None]).sum(axis=1)
+                hits[limit, part] = before[np.arange(len(groups)), groups]
+        return hits, exceeded
