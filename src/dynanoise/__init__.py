@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dynanoise.audits.audit_report import AuditReport as AuditReport
     from dynanoise.audits.estimator import audit as audit
+    from dynanoise.audits.training_audit import audit_training as audit_training
     from dynanoise.config.configuration import Configuration as Configuration
     from dynanoise.core.errors import DynaNoiseError as DynaNoiseError
     from dynanoise.core.outputs import Outputs as Outputs
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from dynanoise.noise.keyed import Keyed as Keyed
 
 _HOMES = {
+    "AuditReport": "dynanoise.audits.audit_report",
     "CalibratedLabel": "dynanoise.defenses.calibrated_label",
     "Configuration": "dynanoise.config.configuration",
     "DynaNoise": "dynanoise.defenses.dynanoise",
@@ -40,6 +43,7 @@ _HOMES = {
     "SystemFresh": "dynanoise.noise.fresh",
     "Temperature": "dynanoise.defenses.temperature",
     "audit": "dynanoise.audits.estimator",
+    "audit_training": "dynanoise.audits.training_audit",
     "midput": "dynanoise.metrics.midput",
     "roc": "dynanoise.metrics.roc",
 }

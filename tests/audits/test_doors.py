@@ -14,10 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 
 import dynanoise
-from dynanoise.audits.estimator import _check_data
 from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.model_file import query_model
 from dynanoise.audits.outputs_file import read_outputs
+from dynanoise.audits.random_halves import check_records
 from dynanoise.core.errors import DynaNoiseError
 from dynanoise.core.numerics import softmax
 from dynanoise.data.tables import load_table
@@ -162,7 +162,7 @@ LABEL_DOORS: dict[str, Callable[[Path, Any], Any]] = {
     "parquet tables of a model file": tables_parquet,
     "npz tables of a model file": tables_npz,
     "bench": benchmark,
-    "dynanoise.audit": lambda folder, labels: _check_data(LOGITS, labels).numbers,
+    "dynanoise.audit": lambda folder, labels: check_records(LOGITS, labels).numbers,
     "DefendedClassifier.fit": fitted,
 }
 
@@ -492,7 +492,7 @@ def test_inputs_of_every_kind_are_those_of_an_array(kind: str) -> None:
     expected = model.fit(X, LABELS).predict(X)
     values = INPUT_KINDS[kind](X)
     np.testing.assert_array_equal(model.fit(values, LABELS).predict(values), expected)
-    rows = select_rows(_check_data(values, LABELS).inputs, np.arange(9))
+    rows = select_rows(check_records(values, LABELS).inputs, np.arange(9))
     np.testing.assert_array_equal(model.predict(rows), expected[:9])
 
 

@@ -40,7 +40,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import dynanoise
-from dynanoise.audits.estimator import Records, _draw_membership
+from dynanoise.audits.random_halves import Records, _draw_membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.seeding import derive
 

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from dynanoise.audits.conditions import Outcome
+from dynanoise.audits.inputs import AuditInputs
+from dynanoise.core.errors import InputError
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import Result
 
@@ -20,11 +24,20 @@ class AuditReport:
         evidence: results, curves, histograms and sampled rows, and notes.
         outcomes: outcomes of the conditions of failure.
         differences: sentences on responses of a server that are not as configured.
+        inputs: outputs of the models with membership, where the audit trained them.
     """
 
     evidence: Evidence
     outcomes: tuple[Outcome, ...] = ()
     differences: tuple[str, ...] = ()
+    inputs: AuditInputs | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The finding in one line: the attacker's choice, undefended and behind a defense."""
+        from dynanoise.report.tables.audit_table import audit_headline
+
+        return audit_headline(self.results)
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -57,7 +70,7 @@ class AuditReport:
         return [*audit_sentences(self.results), *self.notes]
 
     def table(self, width: int = WIDTH) -> str:
-        """Render the table and the sentences as plain text.
+        """Render the verdict, the table and the sentences as plain text.
 
         Args:
             width: columns of the page.
@@ -69,7 +82,7 @@ class AuditReport:
         from dynanoise.report.tables.audit_table import audit_table
 
         lines = [f"- {sentence}" for sentence in self.sentences]
-        return "\n".join([table_text(audit_table(self.results), width), *lines])
+        return "\n".join([self.verdict, "", table_text(audit_table(self.results), width), *lines])
 
     def to_markdown(self) -> str:
         """Render the report as Markdown.
@@ -93,10 +106,102 @@ class AuditReport:
 
         return render_html(build_report(self.evidence))
 
+    def to_dataframe(self) -> Any:
+        """Make a data frame with one row for each metric of each result.
+
+        Returns:
+            A pandas frame with the columns dataset, model, method, protocol, queries, attack,
+            seed, metric, value, low, high; attack is missing for utility, low and high where no
+            interval was computed.
+
+        Raises:
+            MissingExtraError: if pandas is not installed.
+        """
+        from dynanoise.report.frames import results_frame
+
+        return results_frame(self.results)
+
+    def plot_roc(self, axes: Any = None) -> Any:
+        """Draw log-log ROC curves of the attacker's choice, undefended and behind the defense.
+
+        Args:
+            axes: matplotlib axes to draw into; None for new ones.
+
+        Returns:
+            The axes.
+
+        Raises:
+            MissingExtraError: if matplotlib is not installed.
+            InputError: if no curves were kept.
+        """
+        from dynanoise.report.charts.roc_curves import plot_roc
+
+        return plot_roc(self.evidence, axes)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write results.json, samples.npz, report.html and report.md, as `dynanoise audit --out`.
+
+        Args:
+            folder: made if it is not there.
+
+        Returns:
+            The folder, which `dynanoise show` and `dynanoise report` read.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        from dynanoise.core.files import write_atomically
+        from dynanoise.report.io.samples import encode_run
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = encode_run(self.results, self.evidence)
+        files["report.html"] = self.to_html().encode()
+        files["report.md"] = self.to_markdown().encode()
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+        return folder
+
+    def save_outputs(self, path: str | Path) -> Path:
+        """Write outputs and membership of the models that were trained, for `audit` and `tune`.
+
+        Args:
+            path: file that ends in ".npz". Protect it: it holds labels and membership.
+
+        Returns:
+            The path.
+
+        Raises:
+            InputError: if the audit trained no models, or the path ends otherwise.
+            OSError: if it cannot be written.
+        """
+        from dynanoise.audits.outputs_file import write_outputs
+
+        if self.inputs is None:
+            raise InputError(
+                "This audit trained no models, so that it has no outputs of its own.",
+                "Use the file that it read.",
+            )
+        path = Path(path)
+        write_outputs(self.inputs, path)
+        return path
+
     def __repr__(self) -> str:
-        """Name the numbers of results, outcomes and differences; `str` is the table."""
-        counts = f"{len(self.results)} results, {len(self.outcomes)} conditions"
-        return f"<AuditReport: {counts}, {'failed' if self.failed else 'not failed'}>"
+        """Name the audit and its finding; `str` is the whole table."""
+        if not self.results:
+            return "<AuditReport: no results>"
+        from dynanoise.report.tables.audit_table import audit_subject, audit_title
+
+        result = self.results[0]
+        status = "; failed" if self.failed else ""
+        return f"<{audit_title(result)}: {audit_subject(result)}. {self.verdict}{status}>"
+
+    def _repr_html_(self) -> str:
+        """The first page of the report, for notebooks."""
+        from dynanoise.report.evidence_report import build_report
+        from dynanoise.report.render.html import render_first_page
+
+        return render_first_page(build_report(self.evidence))
 
     def __str__(self) -> str:
         return self.table()

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
-from itertools import count
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.inputs import LEAST, check_inputs
-from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool
+from dynanoise.audits.pool_audit import QUERIES, AuditPlan
+from dynanoise.audits.progress import steps_of
+from dynanoise.audits.random_halves import (
+    Halves,
+    Records,
+    audit_halves,
+    check_models,
+    check_records,
+    draw_halves,
+    torch_seed,
+)
 from dynanoise.audits.undefended_estimator import UndefendedEstimator, undefended_estimator
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
-from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.arrays.predictions import is_distribution, log_outputs
 from dynanoise.core.defense import Defense
-from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Bools, Float64, Int64
-from dynanoise.core.outputs import Outputs, Pool
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.seeding import derive
 from dynanoise.defenses import response
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.integrations.holdout import check_classes, select_rows, sliceable
+from dynanoise.integrations.holdout import select_rows
 from dynanoise.integrations.sklearn import is_composite, predict_outputs, predicted_positions
-
-HELD_OUT = 0.3
-"""Share of records that no model is trained on: half for the reference set, half for test."""
-
-LEAST_OF_CLASS = 8
-"""Records of each class that clones may be trained on: a half of fewer often has none of them."""
 
 RANKED = 0.9
 """Share of records whose largest decision value must be that of the predicted class."""
@@ -51,7 +49,7 @@ def audit(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     attacks: tuple[str, ...] = (),
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Train clones of a classifier on random halves of the data, and attack each with the others.
 
@@ -76,7 +74,8 @@ def audit(
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
-        progress: called with a few words after each step.
+        progress: called with a few words after each step; None shows a line with the time that
+            remains in notebooks and terminals.
 
     Returns:
         The results; ``table()``, ``to_markdown()`` and ``to_html()`` present them.
@@ -106,79 +105,28 @@ def audit(
         plan = replace(plan, defense=setting.defense)
     trained = setting.estimator
     _check_estimator(trained)
-    if isinstance(models, bool) or not isinstance(models, int) or models < 8:
-        raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
-    records = _check_data(X, y)
-    order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(records.numbers))
-    apart = round(HELD_OUT * len(order))
-    test, rows = np.sort(order[:apart]), np.sort(order[apart:])
-    member = _draw_membership(records, rows, models, seed)
-    logits = _train(setting, records, rows, test, member, seed, progress)
-    notes: tuple[str, ...] = ()
-    if setting.defense is not None:
-        measured = np.concatenate([~member, np.ones((models, len(test)), dtype=bool)], axis=1)
-        if not setting.held_out:
-            measured = np.concatenate([member, np.zeros((models, len(test)), dtype=bool)], axis=1)
-        configuration = setting.configuration(logits, measured)
-        plan = replace(plan, defense=configuration)
-        notes = (setting.sentence(configuration),)
-    name = type(estimator).__name__
-    inputs = check_inputs(
-        name,
-        logits=logits[:, : len(rows)],
-        labels=records.numbers[rows],
-        member=member,
-        test_logits=logits[:, len(rows) :],
-        test_labels=records.numbers[test],
-    )
-    text = " ".join(repr(estimator).split())
-    options = f"models={models}, seed={seed}"
-    if defense is not None:
-        named = plan.defense_text if isinstance(defense, str) else defense
-        options += f", defense={named!r}, queries={queries!r}"
-    elif setting.defense is not None and queries != QUERIES:
-        options += f", queries={queries!r}"
-    if attacks:
-        options += f", attacks={attacks!r}"
-    command = f"dynanoise.audit({text}, X, y, {options})"
-    provenance = Provenance("X, y", name, command, {"estimator": text})
-    pool = _renamed(inputs.pool(seed), np.concatenate([rows, test]))
-    return audit_pool(pool, plan, provenance, progress, notes=notes)
-
-
-def _renamed(pool: Pool, ids: Int64) -> Pool:
-    """The same pool with records named by their position in X, for reports of single records."""
-
-    def renamed(outputs: Outputs) -> Outputs:
-        return replace(outputs, ids=ids[outputs.ids])
-
-    return replace(
-        pool,
-        records=renamed(pool.records),
-        test=renamed(pool.test),
-        reference=renamed(pool.reference),
-    )
-
-
-class Records(NamedTuple):
-    """Inputs of a classifier and their classes.
-
-    Attributes:
-        inputs: in a form that rows can be taken from.
-        labels: [N], as the user gave them.
-        numbers: [N], the same as positions in ``classes``.
-        classes: [K], in sorted order.
-    """
-
-    inputs: Any
-    labels: Any
-    numbers: Int64
-    classes: npt.NDArray[Any]
-
-    def rarest(self, rows: Int64) -> tuple[int, str]:
-        """Count the records of the rarest class among some; and its name in messages."""
-        counts = np.bincount(self.numbers[rows], minlength=len(self.classes))
-        return int(counts.min()), repr(self.classes.tolist()[counts.argmin()])
+    check_models(models)
+    records = check_records(X, y)
+    halves = draw_halves(records, models, seed)
+    name, text = type(estimator).__name__, " ".join(repr(estimator).split())
+    with steps_of(progress, f"audit of {name}", models) as steps:
+        logits = _train(setting, records, halves, seed, steps)
+        notes: tuple[str, ...] = ()
+        if setting.defense is not None:
+            configuration = setting.configuration(logits, halves.measured(setting.held_out))
+            plan = replace(plan, defense=configuration)
+            notes = (setting.sentence(configuration),)
+        options = f"models={models}, seed={seed}"
+        if defense is not None:
+            named = plan.defense_text if isinstance(defense, str) else defense
+            options += f", defense={named!r}, queries={queries!r}"
+        elif setting.defense is not None and queries != QUERIES:
+            options += f", queries={queries!r}"
+        if attacks:
+            options += f", attacks={attacks!r}"
+        command = f"dynanoise.audit({text}, X, y, {options})"
+        provenance = Provenance("X, y", name, command, {"estimator": text})
+        return audit_halves(logits, records, halves, plan, provenance, steps, seed, notes)
 
 
 def _check_estimator(estimator: Any) -> None:
@@ -233,75 +181,27 @@ def _labels_only(estimator: Any) -> InputError:
     )
 
 
-def _check_data(X: Any, y: Any) -> Records:
-    labels, as_passed = check_labels(y, "y"), check_classes(y)
-    inputs = sliceable(X)
-    count = inputs.shape[0] if hasattr(inputs, "shape") else len(inputs)
-    if count != len(labels):
-        raise InputError(
-            f"X has shape {getattr(inputs, 'shape', (count,))} and y {labels.shape}.",
-            "Give X [N, ...] and y [N].",
-        )
-    classes, numbers = np.unique(labels, return_inverse=True)
-    if len(classes) < 2:
-        raise InputError(
-            f"y holds {len(classes)} different values of dtype {labels.dtype}.",
-            "Give class labels of at least two classes.",
-        )
-    needed = round(2 * 1.25 * LEAST / (1 - HELD_OUT))
-    if len(labels) < needed:
-        raise TooFewRecordsError(
-            f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
-        )
-    return Records(inputs, as_passed, numbers.astype(np.int64), classes)
-
-
-def _draw_membership(records: Records, rows: Int64, models: int, seed: int) -> Bools:
-    """Membership [M, n] by fair coins, thrown again for a model that would miss a class.
-
-    Models stay independent of each other. With `LEAST_OF_CLASS` records of each class a record is
-    a member with a probability of 0.502 at most.
-    """
-    least, name = records.rarest(rows)
-    if least < LEAST_OF_CLASS:
-        raise TooFewRecordsError(
-            f"The class {name} has {least} records beside the {HELD_OUT:.0%} that are held out, "
-            "and random halves of so few can miss it.",
-            f"Give at least {LEAST_OF_CLASS}, or leave the class out.",
-        )
-    member = np.zeros((models, len(rows)), dtype=bool)
-    for model in range(models):
-        for throw in count():
-            path = ("membership", model, throw) if throw else ("membership", model)
-            member[model] = np.random.default_rng(derive(seed, *path)).random(len(rows)) < 0.5
-            if records.rarest(rows[member[model]])[0]:
-                break
-    return member
-
-
 def _train(
     setting: UndefendedEstimator,
     records: Records,
-    rows: Int64,
-    test: Int64,
-    member: Bools,
+    halves: Halves,
     seed: int,
     progress: Callable[[str], None],
 ) -> Float64:
-    """Logits [M, N, K] of clones on ``rows``, then ``test``."""
+    """Logits [M, N, K] of clones on the records of ``halves.rows``, then of ``halves.test``."""
     from sklearn.base import clone
 
     # The clone with the fewest records of a class comes first: what cannot be fitted fails there.
-    rarest = [records.rarest(rows[use])[0] for use in member]
-    queried = select_rows(records.inputs, np.concatenate([rows, test]))
-    logits = np.empty((len(member), len(rows) + len(test), len(records.classes)))
-    for model in sorted(range(len(member)), key=lambda model: (rarest[model] > min(rarest), model)):
+    rarest = [records.rarest(halves.training(model))[0] for model in range(halves.models)]
+    queried = select_rows(records.inputs, halves.queried)
+    logits = np.empty((halves.models, len(halves.queried), len(records.classes)))
+    for model in sorted(range(halves.models), key=lambda m: (rarest[m] > min(rarest), m)):
         estimator = clone(setting.estimator)
         estimator.set_params(**_random_states(estimator, seed, model))
         for name, splitter in _splitters(estimator).items():
             splitter.random_state = derive(seed, "random state", model, name) % 2**32
-        with _torch_seed(derive(seed, "torch", model)):
-            _fit(estimator, records, rows[member[model]])
+        with torch_seed(derive(seed, "torch", model)):
+            _fit(estimator, records, halves.training(model))
         logits[model] = _logits(estimator, queried, records.classes, setting)
         progress(f"model {model}")
     return logits
@@ -394,18 +294,6 @@ def _splitters(estimator: Any) -> dict[str, Any]:
         for name, value in sorted(estimator.get_params(deep=True).items())
         if not hasattr(value, "get_params") and getattr(value, "random_state", 0) is None
     }
-
-
-@contextmanager
-def _torch_seed(seed: int) -> Iterator[None]:
-    """Seed torch's generator for a block, where torch is loaded, and leave it as it was."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        yield
 
 
 def _logits(

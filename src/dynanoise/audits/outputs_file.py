@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy.typing as npt
 from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core.arrays.predictions import AXES
 from dynanoise.core.errors import DataFileError
+from dynanoise.core.files import write_atomically
 from dynanoise.core.registry import meant
 from dynanoise.data.columns import is_identifier, read_columns
 
@@ -62,6 +64,31 @@ def read_outputs(path: Path) -> AuditInputs:
         raise DataFileError(f"There is no file {path}.", "Check the path.")
     arrays: dict[str, Any] = readers[kind](path)
     return check_inputs(path.stem, **arrays)
+
+
+def write_outputs(inputs: AuditInputs, path: Path) -> None:
+    """Write outputs and membership in the form that `read_outputs` reads.
+
+    Args:
+        inputs: checked arrays; logits are written where probabilities were passed, as ln p.
+        path: file that ends in ".npz".
+
+    Raises:
+        DataFileError: if it ends otherwise.
+        OSError: if it cannot be written.
+    """
+    if path.suffix.lower() != ".npz":
+        raise DataFileError(f"{path} ends in {path.suffix or 'nothing'}.", "Use .npz.")
+    arrays: dict[str, npt.NDArray[Any]] = {
+        "logits": inputs.logits,
+        "labels": inputs.labels,
+        "member": inputs.member,
+    }
+    if len(inputs.test_labels):
+        arrays |= {"test_logits": inputs.test_logits, "test_labels": inputs.test_labels}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    write_atomically(path, buffer.getvalue())
 
 
 def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:

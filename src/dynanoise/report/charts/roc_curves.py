@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dynanoise.core.errors import InputError
 from dynanoise.core.evidence import AttackSample, Evidence
+from dynanoise.core.extras import require
 from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.roc import RESOLVING_NON_MEMBERS
 from dynanoise.report.charts.style import (
@@ -74,31 +76,11 @@ def _chart(
     lines: Mapping[str, tuple[AttackSample, Look]], title: str, size: tuple[float, float]
 ) -> Chart:
     first = next(iter(lines.values()))[0]
-    lowest = 1 / max(sample.non_members for sample, _ in lines.values())
     resolved = RESOLVING_NON_MEMBERS / first.non_members
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.axvspan(lowest / 2, resolved, color="#EEEEEE", linewidth=0)
-        guessing = np.geomspace(lowest, 1, 50)
-        axes.plot(guessing, guessing, color=FAINT, linewidth=1, linestyle=":")
-        for name, (sample, (colour, marker)) in lines.items():
-            above = sample.tpr > 0
-            axes.plot(
-                sample.fpr[above],
-                sample.tpr[above],
-                color=colour,
-                linewidth=1.6,
-                linestyle=_DASHES[marker],
-                label=short(name, 26),  # attacks may have parameters
-            )
-        axes.set_xlim(lowest, 1)
-        axes.set_ylim(max(lowest, 1e-4), 1.1)
-        axes.set_xlabel("false positive rate")
-        axes.set_ylabel("true positive rate")
-        axes.minorticks_off()
+        _draw_curves(axes, lines)
         finish_chart(figure, axes)
 
     rates = [rate for rate in (0.001, 0.01, 0.1, 0.5) if rate >= resolved - 1e-12]
@@ -115,6 +97,60 @@ def _chart(
             ],
         ),
     )
+
+
+def plot_roc(evidence: Evidence, axes: Any = None) -> Any:
+    """Draw log-log ROC curves of the attacker's choice at the largest query budget.
+
+    Args:
+        evidence: with samples.
+        axes: matplotlib axes; None for new ones of a figure of their own.
+
+    Returns:
+        The axes.
+
+    Raises:
+        InputError: if no samples were kept.
+        MissingExtraError: if matplotlib is not installed.
+    """
+    samples = {sample.method: sample for sample in evidence.attacks if sample.attack == STRONGEST}
+    if not samples:
+        raise InputError(
+            "No scores were kept beside these results.", "Plot the report of an audit."
+        )
+    if axes is None:
+        axes = require("matplotlib.pyplot", "Drawing charts").subplots(layout="constrained")[1]
+    looks = method_looks(list(samples))
+    _draw_curves(axes, {name: (sample, looks[name]) for name, sample in samples.items()})
+    axes.legend(frameon=False)
+    return axes
+
+
+def _draw_curves(axes: Any, lines: Mapping[str, tuple[AttackSample, Look]]) -> None:
+    """Draw curves, the line of guessing, and the part that too few non-members resolve."""
+    first = next(iter(lines.values()))[0]
+    lowest = 1 / max(sample.non_members for sample, _ in lines.values())
+    resolved = RESOLVING_NON_MEMBERS / first.non_members
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.axvspan(lowest / 2, resolved, color="#EEEEEE", linewidth=0)
+    guessing = np.geomspace(lowest, 1, 50)
+    axes.plot(guessing, guessing, color=FAINT, linewidth=1, linestyle=":")
+    for name, (sample, (colour, marker)) in lines.items():
+        above = sample.tpr > 0
+        axes.plot(
+            sample.fpr[above],
+            sample.tpr[above],
+            color=colour,
+            linewidth=1.6,
+            linestyle=_DASHES[marker],
+            label=short(name, 26),  # attacks may have parameters
+        )
+    axes.set_xlim(lowest, 1)
+    axes.set_ylim(max(lowest, 1e-4), 1.1)
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
+    axes.minorticks_off()
 
 
 def _tpr_at(sample: AttackSample, rate: float) -> float:

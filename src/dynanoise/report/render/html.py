@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import count
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from dynanoise.core.errors import MissingExtraError
 from dynanoise.core.extras import require
@@ -36,6 +36,20 @@ def render_html(document: Document) -> str:
             missing=missing,
             picture=lambda chart: None if missing else inline_svg(chart, next(keys)),
         )
+    )
+
+
+def render_first_page(document: Document) -> str:
+    """Write the first section of a document for a notebook, in a frame that keeps its style.
+
+    Args:
+        document: its texts are escaped, whatever they hold.
+    """
+    page = render_html(replace(document, sections=document.sections[:1]))
+    title = escape(document.title)
+    return (
+        f'<iframe srcdoc="{escape(page)}" title="{title}" sandbox style="width: 100%; '
+        'height: 34rem; border: 1px solid #d0d4da"></iframe>'
     )
 
 

@@ -100,6 +100,42 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
     return [*audit_verdicts(results), *audit_utilities(results), OUT_OF_SCOPE]
 
 
+def audit_headline(results: Sequence[Result]) -> str:
+    """Write the finding in one line: the attacker's choice, undefended and behind a defense.
+
+    Args:
+        results: those of one audit.
+
+    Returns:
+        A sentence on each kind of outputs, at its largest query budget.
+    """
+    choices = {row.method: row for row in results if row.attack == STRONGEST}
+    sentences = []
+    for method, result in choices.items():
+        auc = result.metrics["auc"]
+        leaks = (auc.value if auc.low is None else auc.low) > 0.5
+        finding = "membership leaks" if leaks else "no leak was measured"
+        queries = f", {_queries(result)}" if result.threat.repeats > 1 else ""
+        subject = "" if method == "none" else f"{_short_outputs(method)}{queries}: "
+        sentences.append(f"{subject}{finding}; {_found(result)}AUC {with_interval(auc)}.")
+    text = " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
+    return f"Verdict: {text[0].lower()}{text[1:]}" if text else "Verdict: no attack was run."
+
+
+def _short_outputs(method: str) -> str:
+    return "outputs of the server" if method == SERVED else f"behind {method}"
+
+
+def _found(result: Result) -> str:
+    """Members among 100 that are found at one false alarm in 100; empty where it is unresolved."""
+    tpr = result.metrics.get("tpr@0.01")
+    if tpr is None:
+        return ""
+    interval = "" if tpr.low is None or tpr.high is None else f" [{tpr.low:.0%}, {tpr.high:.0%}]"
+    count = f"{100 * tpr.value:.0f}{interval.replace('%', '')}"
+    return f"of 100 members an attacker finds {count} at 1 false alarm in 100, "
+
+
 def audit_verdicts(results: Sequence[Result]) -> list[str]:
     """Write a sentence on the attacker's choice for each kind of outputs and query budget."""
     sentences = []
