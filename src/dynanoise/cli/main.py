@@ -9,6 +9,7 @@ import typer
 from dynanoise.cli import key, store
 from dynanoise.cli.audit import audit
 from dynanoise.cli.bench import bench
+from dynanoise.cli.configure import configure
 from dynanoise.cli.demo import demo
 from dynanoise.cli.export import export
 from dynanoise.cli.options import Command, command
@@ -45,7 +46,7 @@ def main(
 
 
 COMMANDS: tuple[Command, ...] = (
-    *(bench, sweep, audit, tune, export),
+    *(bench, sweep, audit, tune, configure, export),
     *(demo, serve, show, report),
 )
 for _function in COMMANDS:
