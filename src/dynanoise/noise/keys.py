@@ -247,6 +247,10 @@ class ExperimentKey:
     def __hash__(self) -> int:
         return hash(repr(self))
 
+    def settings(self) -> dict[str, object]:
+        """Seed and path, as JSON can hold them."""
+        return {"seed": self._seed, "path": list(self._path)}
+
     def root(self) -> bytes:
         """Derive the root key, 32 bytes."""
         return derive_bytes(self._seed, "keyed noise of an experiment", *self._path)

@@ -28,6 +28,7 @@ RECIPE_NAMES = {
     "advreg": "dynanoise.training.recipes.advreg.AdvReg",
     "dpsgd": "dynanoise.training.recipes.dpsgd.DpSgd",
     "hamp": "dynanoise.training.recipes.hamp.Hamp",
+    "out_of_fold": "dynanoise.training.recipes.out_of_fold.OutOfFold",
     "plain": "dynanoise.training.recipes.plain.Plain",
     "relaxloss": "dynanoise.training.recipes.relaxloss.RelaxLoss",
     "selena": "dynanoise.training.recipes.selena.Selena",

@@ -139,6 +139,8 @@ def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
         MissingModelError: if its weights are damaged; they are removed.
     """
     fresh = built(job.model, data, job.seed)
+    if hasattr(job.recipe, "assemble"):  # a module of several models of the architecture
+        fresh = job.recipe.assemble(lambda: built(job.model, data, job.seed))
     return facts.load_state(fresh, store.weights(key(job, data))).eval()
 
 

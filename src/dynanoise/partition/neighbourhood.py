@@ -1,0 +1,192 @@
+"""Neighbourhoods: inputs close to a record, which no model that was trained on it may answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Float64
+
+MARGIN = 6.0
+"""Standard deviations of a coordinate under noise that a neighbourhood covers."""
+
+
+class Neighbourhood(Protocol):
+    """Versions of a record, and noise on each of them."""
+
+    def versions(self, inputs: Any) -> Iterator[Any]:
+        """Yield changed inputs of the same shape, one kind of change after the other."""
+
+    def noisy(self, inputs: Any, generator: np.random.Generator, scale: Float64 | None) -> Any:
+        """Add noise to inputs.
+
+        Args:
+            inputs: [n, ...].
+            generator: draws the noise.
+            scale: spread of each column of numbers, where there are such.
+        """
+
+
+@dataclass(frozen=True)
+class NumberNoise:
+    """Gaussian noise on every number of a record.
+
+    Args:
+        noise: standard deviation, >= 0.
+        relative: True if it is in units of each column's spread in the reference data, for tables
+            whose columns have different units.
+
+    Raises:
+        InputError: if ``noise`` is negative or not finite.
+    """
+
+    noise: float = 0.05
+    relative: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.noise < np.inf:
+            raise InputError(f"noise is {self.noise!r}.", "Use a finite number of 0 or more.")
+
+    def versions(self, inputs: Any) -> Iterator[Any]:
+        """No version but the record itself."""
+        return iter(())
+
+    def noisy(self, inputs: Any, generator: np.random.Generator, scale: Float64 | None) -> Any:
+        """Rows with noise, in their dtype.
+
+        Args:
+            inputs: float [n, columns].
+            generator: draws the noise.
+            scale: spread of each column, float64 [columns], for ``relative``.
+        """
+        sizes = self.noise if scale is None or not self.relative else self.noise * scale
+        return (inputs + generator.normal(size=inputs.shape) * sizes).astype(inputs.dtype)
+
+
+@dataclass(frozen=True)
+class ImageChanges:
+    """Shifted, mirrored, brighter and darker images, each with noise.
+
+    Args:
+        shift: pixels by which an image is moved at most in both directions, >= 0. Missing rows and
+            columns are reflected.
+        brightness: greatest change of all pixels, in 1/255, up and down, >= 0.
+        noise: the largest change of a single pixel, in 1/255, drawn uniformly, >= 0.
+
+    Raises:
+        InputError: for a number below 0 or above 255.
+
+    >>> image = np.zeros((1, 8, 8, 3), np.uint8)
+    >>> len(list(ImageChanges(shift=1, brightness=20).versions(image)))
+    13
+    """
+
+    shift: int = 1
+    brightness: int = 20
+    noise: int = 8
+
+    def __post_init__(self) -> None:
+        if not all(0 <= size <= 255 for size in (self.shift, self.brightness, self.noise)):
+            raise InputError(
+                f"shift is {self.shift}, brightness {self.brightness} and noise {self.noise}.",
+                "Use whole numbers from 0 to 255.",
+            )
+
+    def versions(self, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        """Moved images, the mirror image, and images of other brightness.
+
+        Args:
+            inputs: uint8 [n, H, W, channels].
+        """
+        yield inputs[:, :, ::-1]
+        by = self.shift
+        height, width = inputs.shape[1:3]
+        padded = np.pad(inputs, ((0, 0), (by, by), (by, by), (0, 0)), mode="reflect")
+        for down in range(2 * by + 1):
+            for right in range(2 * by + 1):
+                if (down, right) != (by, by):
+                    yield padded[:, down : down + height, right : right + width]
+        if self.brightness:
+            for share in (-1.0, -0.5, 0.5, 1.0):
+                change = round(share * self.brightness)
+                yield np.clip(inputs.astype(np.int16) + change, 0, 255).astype(np.uint8)
+
+    def noisy(
+        self,
+        inputs: npt.NDArray[Any],
+        generator: np.random.Generator,
+        scale: Float64 | None = None,
+    ) -> npt.NDArray[Any]:
+        """Images with noise.
+
+        Args:
+            inputs: uint8 [n, H, W, channels].
+            generator: draws the noise.
+            scale: not used.
+        """
+        size = self.noise
+        noise = generator.integers(-size, size, inputs.shape, dtype=np.int16, endpoint=True)
+        return np.clip(inputs + noise, 0, 255).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class WordDeletions:
+    """Texts without one of their words."""
+
+    def versions(self, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
+        """Texts without their first word, without their second, and so on.
+
+        Args:
+            inputs: token ids [n, L], padded with 0.
+        """
+        length = int((inputs != 0).sum(axis=1).max(initial=0))
+        for place in range(length):
+            shorter = inputs.copy()
+            shorter[:, place:-1] = inputs[:, place + 1 :]
+            shorter[:, -1] = 0
+            yield shorter
+
+    def noisy(
+        self,
+        inputs: npt.NDArray[Any],
+        generator: np.random.Generator,
+        scale: Float64 | None = None,
+    ) -> npt.NDArray[Any]:
+        """The texts themselves.
+
+        Args:
+            inputs: token ids [n, L].
+            generator: not used.
+            scale: not used.
+        """
+        return inputs
+
+
+def sample(
+    neighbourhood: Neighbourhood,
+    inputs: Any,
+    generator: np.random.Generator,
+    points: int,
+    scale: Float64 | None = None,
+) -> Iterator[Any]:
+    """Draw points of the neighbourhood of each record: a version of it, with noise.
+
+    Args:
+        neighbourhood: what counts as close.
+        inputs: [n, ...].
+        generator: draws version and noise; all records have the same version at a time.
+        points: points of each record.
+        scale: see `Neighbourhood.noisy`.
+
+    Yields:
+        Inputs of the same shape, ``points`` times.
+    """
+    versions = [inputs, *neighbourhood.versions(inputs)]
+    for _ in range(points):
+        version = versions[int(generator.integers(len(versions)))]
+        yield neighbourhood.noisy(version, generator, scale)

@@ -1,0 +1,87 @@
+"""Rows and columns of inputs of any form: arrays, data frames, sparse matrices."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import issparse
+
+from dynanoise.core.numerics import Float64
+
+Bytes = npt.NDArray[np.uint8]
+
+_AT_ONCE = 1 << 21
+"""Numbers of a block of rows that is embedded at once."""
+
+
+def count(inputs: Any) -> int:
+    """Number of rows of inputs."""
+    shape = getattr(inputs, "shape", None)
+    return int(shape[0]) if shape is not None else len(inputs)
+
+
+def columns(inputs: Any) -> int:
+    """Number of columns of inputs; those of several axes are flat."""
+    return int(np.prod(inputs.shape[1:], dtype=np.int64))
+
+
+def column(inputs: Any, position: int) -> npt.NDArray[Any]:
+    """A column of an array, a data frame or a sparse matrix, [n]."""
+    if hasattr(inputs, "iloc"):
+        series = inputs.iloc[:, position]
+        if getattr(series.dtype, "kind", "O") in "buif":
+            return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
+        return np.asarray(series.to_numpy(dtype=object))
+    if issparse(inputs):
+        return np.asarray(inputs[:, [position]].toarray().ravel())
+    return np.asarray(inputs).reshape(len(inputs), -1)[:, position]
+
+
+def blocks(inputs: Any, size: int) -> Iterator[Any]:
+    """Blocks of rows with at most so many numbers, those of sparse ones dense."""
+    step = max(1, _AT_ONCE // max(size, 1))
+    rows = inputs.tocsr() if issparse(inputs) else inputs
+    for start in range(0, count(inputs), step):
+        block = (
+            rows.iloc[start : start + step] if hasattr(rows, "iloc") else rows[start : start + step]
+        )
+        yield block.toarray() if issparse(block) else block
+
+
+def numbers(values: Any) -> Float64:
+    """Numbers of a column as float64, a float64 first rounded to float32; NaN where missing."""
+    with np.errstate(over="ignore"):
+        rounded = np.asarray(values, dtype=np.float64).astype(np.float32)
+    finite = np.clip(rounded, -1e30, 1e30)  # NaN stays
+    return np.asarray(finite.astype(np.float64) + 0.0)
+
+
+def exact_bytes(values: npt.NDArray[Any]) -> Bytes:
+    """Eight bytes of each value of a column, equal for equal numbers of any dtype, [n, 8]."""
+    if values.dtype.kind in "buif":
+        singles = numbers(values).astype("<f4")
+        whole = np.zeros((len(values), 8), np.uint8)
+        whole[:, :4] = bytes_of(np.where(np.isnan(singles), np.float32(np.nan), singles)[:, None])
+        return whole
+    entries = values.tolist()
+    hashes = {entry: _hashed(entry) for entry in set(entries)}
+    joined = b"".join(hashes[entry] for entry in entries)
+    return np.frombuffer(joined, np.uint8).reshape(len(entries), 8)
+
+
+def _hashed(value: Any) -> bytes:
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        value = np.nan
+    if isinstance(value, int | float | np.number):
+        return exact_bytes(np.array([value], np.float64)).tobytes()
+    return hashlib.sha256(f"={value}".encode()).digest()[:8]
+
+
+def bytes_of(array: npt.NDArray[Any]) -> Bytes:
+    """The bytes of each row of an array, [n, B]."""
+    flat = np.ascontiguousarray(array.reshape(len(array), -1))
+    return flat.view(np.uint8).reshape(len(array), -1) if len(array) else np.zeros((0, 0), np.uint8)
