@@ -189,7 +189,7 @@ def check_inputs(
     truth, tested = _number(raw, test_raw, classes, class_names, label_name)
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
-    _check_enough(use)
+    check_membership_counts(use)
     as_passed = "logits" if probs is None else "probabilities"
     return AuditInputs(name, outputs, truth, use, test, tested, notes, as_passed)
 
@@ -401,7 +401,16 @@ def _balanced_agreement(predicted: Int64, flags: npt.NDArray[Any]) -> tuple[floa
     return float(np.mean(shares)), float(np.sqrt(np.sum(variances)) / 2)
 
 
-def _check_enough(use: Int8) -> None:
+def check_membership_counts(use: Int8) -> None:
+    """Check that every model has enough members and non-members.
+
+    Args:
+        use: int8 [M, N]; 1 = member, 0 = not, -1 = unknown.
+
+    Raises:
+        InputError: if a model has no member or no non-member.
+        TooFewRecordsError: if it has fewer than 40 of a kind.
+    """
     for value, kind, other in ((1, "members", "non-members"), (0, "non-members", "members")):
         counts = (use == value).sum(axis=1)
         model = int(counts.argmin())

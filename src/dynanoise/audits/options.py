@@ -16,9 +16,9 @@ class AuditOptions:
     outputs: Annotated[
         Path | None,
         Option(
-            "Outputs of the models, as npz, parquet or csv: logits or probs, labels, member; "
-            "docs/audit.md describes the layout. Of several models each is attacked with the "
-            "others as shadow models.",
+            "Outputs of the models, as npz, parquet or csv: logits or probs, labels, member; or a "
+            "folder of LiRA or Privacy Meter; docs/audit.md describes the layouts. Of several "
+            "models each is attacked with the others as shadow models.",
             metavar="OUTPUTS",
             argument=True,
         ),
@@ -77,6 +77,13 @@ class AuditOptions:
             "With --members and --nonmembers: their column of labels. Default: label, class, "
             "target or y, else the last column.",
             metavar="NAME",
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        Option(
+            "With a folder of LiRA without y_train.npy: npy file of the true classes.",
+            metavar="FILE",
         ),
     ] = None
     defense: Annotated[

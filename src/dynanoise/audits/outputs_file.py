@@ -14,8 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.audits.layouts.arrays import open_array
+from dynanoise.audits.layouts.train_test import NAMES as NAMED
+from dynanoise.audits.layouts.train_test import common_name, is_train_test, join_train_test
 from dynanoise.core.arrays.predictions import AXES
-from dynanoise.core.errors import DataFileError
+from dynanoise.core.errors import DataFileError, DynaNoiseError
 from dynanoise.core.files import write_atomically
 from dynanoise.core.registry import meant
 from dynanoise.data.columns import is_identifier, read_columns
@@ -37,7 +40,8 @@ def read_outputs(path: Path) -> AuditInputs:
             row a record: a column ``logits`` or ``probs`` of lists (of K numbers, or for M models
             of M lists of K), ``labels`` and ``member`` (a number, or a list of M). ``.csv``, and
             parquet without such a column: columns p0 .. p{K-1}, label and member. Columns are read
-            as by `data.columns.read_columns`, and labels have one of its names.
+            as by `data.columns.read_columns`, and labels have one of its names. Or, in npz or as
+            npy files in a folder, the arrays of `layouts.train_test`.
 
     Returns:
         The checked arrays, named after the file.
@@ -48,11 +52,14 @@ def read_outputs(path: Path) -> AuditInputs:
         TooFewRecordsError: for a handful of records.
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
+    if path.is_dir():
+        arrays = {file.stem: np.array(open_array(file)) for file in train_test_files(path)}
+        return check_inputs(path.name, **join_train_test(path, arrays))
     readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
     kind = path.suffix.lower()
-    if path.is_dir() or kind == ".npy":
+    if kind == ".npy":
         raise DataFileError(
-            f"{path} is a {'folder' if path.is_dir() else 'single array'}.",
+            f"{path} is a single array.",
             "Put the outputs of its models into one file: np.savez(file, logits=logits, "
             f"labels=labels, member=member). {AXES}",
         )
@@ -62,8 +69,14 @@ def read_outputs(path: Path) -> AuditInputs:
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
-    arrays: dict[str, Any] = readers[kind](path)
-    return check_inputs(path.stem, **arrays)
+    values: dict[str, Any] = readers[kind](path)
+    return check_inputs(path.stem, **values)
+
+
+def train_test_files(folder: Path) -> list[Path]:
+    """List the npy files of a folder that hold members or non-members; see `layouts.train_test`."""
+    files = [path for path in sorted(folder.glob("*.npy")) if common_name(path.stem) in NAMED]
+    return files if is_train_test(path.stem for path in files) else []
 
 
 def write_outputs(inputs: AuditInputs, path: Path) -> None:
@@ -95,10 +108,12 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+            if is_train_test(file.files):
+                return join_train_test(path, {name: file[name] for name in file.files})
             _check_names(path, file.files, "arrays")
             return {_ALIASES.get(name, name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataFileError):
+        if isinstance(error, DynaNoiseError):
             raise
         raise DataFileError(
             f"{path} cannot be read as npz without pickle ({type(error).__name__}).",

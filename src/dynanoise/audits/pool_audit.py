@@ -149,14 +149,15 @@ def audit_pool(
         needs[name] = f"{title_of(name)}: {error}"
 
     alone = pool.models == 1
-    design = SingleModel(pool) if alone else ShadowPool(pool.originals())
+    near = not alone and pool.records.inputs > 1
+    design = SingleModel(pool.originals()) if alone else ShadowPool(pool)
     provenance = replace(provenance, counts=design.counts)
     if plan.fail_if:
         check_conditions(pool.records)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer, measurements = gatherer or Gatherer(), MeasurementCache()
     results = []
-    for protocol in _protocols(plan, possible.attacks, alone):
+    for protocol in _protocols(plan, possible.attacks, alone, near):
         for result in evaluate(
             {"plain": design},
             plan.methods,
@@ -186,13 +187,15 @@ def audit_pool(
     return AuditReport(gatherer.evidence(results, sentences), outcomes)
 
 
-def _protocols(plan: AuditPlan, attacks: tuple[str, ...], alone: bool) -> Iterator[AttackProtocol]:
-    """A protocol for each query budget."""
+def _protocols(
+    plan: AuditPlan, attacks: tuple[str, ...], alone: bool, near: bool
+) -> Iterator[AttackProtocol]:
+    """A protocol for each query budget; ``near`` where several inputs of a record were queried."""
     for queries in plan.budgets:
         if alone:
             yield single_model(queries, attacks)
         else:
-            yield replace(adaptive(queries), attacks=attacks)
+            yield replace(adaptive(queries, near=near), attacks=attacks)
 
 
 def _changed_labels(design: SingleModel | ShadowPool, method: Method) -> str:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dynanoise.audits.audit_report import AuditReport
     from dynanoise.audits.conditions import Outcome
     from dynanoise.audits.inputs import AuditInputs
+    from dynanoise.audits.layouts.arrays import BroughtPool
 
 _BUDGET = 10_000
 
@@ -104,7 +105,8 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
 
     conditions = tuple(map(parse_condition, options.fail_if))
     plan = AuditPlan(options.defense, options.queries or QUERIES, conditions, options.attacks)
-    inputs, kind = _read_inputs(options)
+    folder = _read_folder(options)
+    inputs, kind = (None, "") if folder else _read_inputs(options)
     if out is not None:
         check_writable(out)
     private = replace(
@@ -113,10 +115,44 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
         queries=() if options.defense is None else plan.budgets,
         fail_if=tuple(map(str, conditions)),
     )
-    provenance = Provenance(inputs.name, kind, command_line("dynanoise audit", private))
+    command = command_line("dynanoise audit", private)
+    if folder is not None:
+        from dynanoise.audits.layouts.folder_audit import FolderAudit
+
+        audit = FolderAudit(folder, plan, options.seed)
+        with terminal.progress_bar(f"audit of {folder.name}", audit.steps()) as advance:
+            return audit.run(Provenance(folder.name, folder.kind, command), advance)
+    assert inputs is not None
+    provenance = Provenance(inputs.name, kind, command)
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
         return audit_pool(pool, plan, provenance, advance, notes=inputs.notes)
+
+
+def _read_folder(options: AuditOptions) -> BroughtPool | None:
+    """A folder of another tool; None for other outputs."""
+    path = options.outputs
+    if path is None or options.model is not None or not path.is_dir():
+        if options.labels is not None:
+            raise InputError("--labels belongs to a folder of LiRA.", "Leave it out.")
+        return None
+    from dynanoise.audits.outputs_file import train_test_files
+
+    _check_outputs_alone(options)
+    if train_test_files(path):
+        return None
+    from dynanoise.audits.layouts.folder_audit import read_folder
+
+    return read_folder(path, options.labels)
+
+
+def _check_outputs_alone(options: AuditOptions) -> None:
+    _check_placement(options)
+    if options.factory or options.members or options.nonmembers or options.label:
+        raise InputError(
+            "--factory, --members, --nonmembers and --label belong to --model.",
+            "Leave them out.",
+        )
 
 
 def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
@@ -132,17 +168,13 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
             "Both a file of outputs and --model were given.",
             "Name one: dynanoise audit outputs.npz, or dynanoise audit --model m.onnx ...",
         )
-    _check_placement(options)
     members, nonmembers = options.members, options.nonmembers
     if outputs is not None:
-        if options.factory or members or nonmembers or options.label:
-            raise InputError(
-                "--factory, --members, --nonmembers and --label belong to --model.",
-                "Leave them out.",
-            )
+        _check_outputs_alone(options)
         from dynanoise.audits.outputs_file import read_outputs
 
         return read_outputs(outputs), "outputs as given"
+    _check_placement(options)
     if model is None or members is None or nonmembers is None:
         raise InputError(
             "--model needs tables of records it was trained on and of others.",

@@ -7,6 +7,7 @@ pseudo-targets, are left out.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -32,8 +33,64 @@ from dynanoise.metrics.roc import resolves, roc
 _FILES = ("logits", "labels", "ids", "use")
 
 
+class PartedPool(ABC):
+    """Outputs of several models that are read some records at a time.
+
+    Attributes:
+        size: records of one part, >= 1; memory grows with it.
+    """
+
+    size: int
+
+    @property
+    @abstractmethod
+    def use(self) -> Int8:
+        """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
+
+    @abstractmethod
+    def part(self, records: slice) -> Outputs:
+        """Read the outputs of all models about the records of one part.
+
+        Args:
+            records: positions of the records, consecutive.
+
+        Returns:
+            Logits in float32 or float64 [M, n, A, K], with labels, ids and membership.
+        """
+
+    @property
+    def slices(self) -> list[slice]:
+        """Positions of the records of each part, in order.
+
+        Raises:
+            InputError: if ``size`` is below 1.
+        """
+        if self.size < 1:
+            raise InputError(f"Parts have {self.size} records.", "Use at least one.")
+        count = self.use.shape[1]
+        return [slice(i, min(i + self.size, count)) for i in range(0, count, self.size)]
+
+    def select(self, rows: Int64) -> Outputs:
+        """Read the outputs of all models about some records.
+
+        Args:
+            rows: int64 [n], positions of the records, ascending; at least one.
+
+        Returns:
+            As of `part`.
+        """
+        pieces = []
+        for records in self.slices:
+            first, last = np.searchsorted(rows, [records.start, records.stop])
+            if first < last:
+                pieces.append(self.part(records).select(records=rows[first:last] - records.start))
+        arrays = {name: [getattr(piece, name) for piece in pieces] for name in _FILES}
+        axes = {"logits": 1, "use": 1}
+        return Outputs(**{n: np.concatenate(a, axis=axes.get(n, 0)) for n, a in arrays.items()})
+
+
 @dataclass(frozen=True, eq=False)
-class PoolFiles:
+class PoolFiles(PartedPool):
     """A folder with the files of `write_pool`, mapped into memory.
 
     Args:
@@ -61,26 +118,11 @@ class PoolFiles:
 
     @property
     def use(self) -> Int8:
-        """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
+        """See `PartedPool`."""
         return self._array("use")
 
-    @property
-    def slices(self) -> list[slice]:
-        """Positions of the records of each part, in order."""
-        if self.size < 1:
-            raise InputError(f"Parts have {self.size} records.", "Use at least one.")
-        count = self.use.shape[1]
-        return [slice(i, min(i + self.size, count)) for i in range(0, count, self.size)]
-
     def part(self, records: slice) -> Outputs:
-        """Read the outputs of all models about the records of one part.
-
-        Args:
-            records: positions of the records, consecutive.
-
-        Returns:
-            Logits in float32 or float64 [M, n, A, K], with labels, ids and membership.
-        """
+        """See `PartedPool`."""
         logits = np.array(self._array("logits")[:, records])
         if logits.dtype == np.float16:
             logits = logits.astype(np.float32)
@@ -177,7 +219,7 @@ class ShardScores:
 class _Plan(NamedTuple):
     """Values that all parts share; they can be handed to another process."""
 
-    files: PoolFiles
+    files: PartedPool
     attack: Attack
     targets: tuple[int, ...]
     k: int
@@ -187,7 +229,7 @@ class _Plan(NamedTuple):
 
 
 def score_by_shards(
-    files: PoolFiles,
+    files: PartedPool,
     attack: Attack,
     *,
     seed: int,

@@ -54,6 +54,8 @@ class AttackScores:
         chosen: for "strongest", the number of trials for which each attack was chosen.
         common: the scores on a scale that attacks and trials share, [M, N], see
             `to_common_scale`; empty without calibration.
+        thresholds: thresholds of the decisions "member if score >= threshold", [M]; empty without
+            calibration, and for "strongest", whose attacks differ in scale.
     """
 
     name: str
@@ -61,6 +63,7 @@ class AttackScores:
     expected: Float64 | None
     chosen: Mapping[str, int] = field(default_factory=dict)
     common: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
+    thresholds: Float64 = field(default_factory=lambda: np.zeros(0))
 
 
 def attack_trials(
@@ -102,13 +105,14 @@ def attack_trials(
 def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
     """Scores of one attack on every trial."""
     attack: Attack = ATTACKS.build(name)
-    scores, decisions, expected, common = [], [], [], []
+    scores, decisions, expected, common, thresholds = [], [], [], [], []
     for trial in trials:
         fitted = attack.fit(trial.shadows)
         scores.append(fitted.score(trial.target))
         if trial.calibration:
             calibration = _calibrate(attack, fitted, trial.calibration)
             threshold, accuracy = tune_threshold(*calibration)
+            thresholds.append(threshold)
             decisions.append(scores[-1] >= threshold)
             expected.append(accuracy)
             common.append(to_common_scale(scores[-1], calibration))
@@ -119,7 +123,13 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
     pool_scores = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
     if not expected:
         return AttackScores(name, pool_scores, None)
-    return AttackScores(name, pool_scores, np.array(expected), common=np.stack(common))
+    return AttackScores(
+        name,
+        pool_scores,
+        np.array(expected),
+        common=np.stack(common),
+        thresholds=np.array(thresholds),
+    )
 
 
 def _calibrate(

@@ -1,0 +1,285 @@
+"""Audit of another tool's folder: in memory if it fits, else by parts of its records."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from dynanoise.attacks.base import Attack
+from dynanoise.attacks.title import title_of
+from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.conditions import check_condition, warn_unresolved
+from dynanoise.audits.inputs import check_conditions, check_membership_counts, membership_warnings
+from dynanoise.audits.layouts.arrays import BroughtPool
+from dynanoise.audits.layouts.lira import is_lira_folder, read_lira_folder
+from dynanoise.audits.layouts.privacy_meter import (
+    is_privacy_meter_folder,
+    read_privacy_meter_folder,
+)
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
+from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
+from dynanoise.core.numerics import Int64
+from dynanoise.core.outputs import Outputs, Pool
+from dynanoise.core.registry import ATTACKS
+from dynanoise.core.result import STRONGEST, AttackProtocol, Metric, Result
+from dynanoise.core.seeding import derive
+from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.evidence import Gatherer
+from dynanoise.evaluation.feasibility import LEAST_POPULATION, find_feasible
+from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.provenance import Provenance, describe
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.shards import score_by_shards
+from dynanoise.evaluation.trial import AttackScores, attack_trials
+from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.metrics.two_way import two_way_metrics
+
+IN_MEMORY = 10_000_000
+"""Numbers (models x records x inputs x classes) up to which a folder is audited in memory."""
+
+SAMPLE = 5_000_000
+"""Numbers in the sample of a larger folder, on which thresholds and an attack are chosen."""
+
+BY_PARTS = ("lira", "rmia")
+"""Attacks on a larger folder, unless others are named."""
+
+
+def read_folder(folder: Path, labels: Path | None = None) -> BroughtPool:
+    """Open a folder that another tool wrote.
+
+    Args:
+        folder: a folder of LiRA or Privacy Meter.
+        labels: npy file of the true classes, for LiRA's forks that keep none.
+
+    Returns:
+        Outputs and membership.
+
+    Raises:
+        DataFileError: if the folder is none of these, or a file cannot be read.
+        InputError: if its files do not fit together.
+    """
+    if is_privacy_meter_folder(folder):
+        brought = read_privacy_meter_folder(folder)
+    elif is_lira_folder(folder):
+        brought = read_lira_folder(folder, labels)
+    else:
+        raise DataFileError(
+            f"{folder} holds no folders with keep.npy, as of LiRA, no models/memberships.npy, as "
+            "of Privacy Meter, and no logits_train.npy.",
+            "Name such a folder, or put the outputs of your models into one file: "
+            "np.savez(file, logits=logits, labels=labels, member=member).",
+        )
+    check_membership_counts(brought.pool.use)
+    return brought
+
+
+@dataclass(frozen=True, eq=False)
+class FolderAudit:
+    """An audit of another tool's folder.
+
+    Args:
+        brought: outputs and membership.
+        plan: options of the audit.
+        seed: seed of random splits.
+    """
+
+    brought: BroughtPool
+    plan: AuditPlan
+    seed: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """True if the folder is audited in memory."""
+        return self._numbers(self.brought.pool.use.shape[1]) <= IN_MEMORY
+
+    def _numbers(self, records: int) -> int:
+        first = self.brought.pool.part(slice(0, 1)).logits
+        return int(records * first.size)
+
+    def _pool(self, rows: Int64) -> Pool:
+        """Some records, with the reference set: the population, else records of no model."""
+        files, beyond = self.brought.pool, self.brought.reference
+        outside = np.flatnonzero((files.use == 0).all(axis=0))
+        apart = beyond is None and len(files.use) > 1 and len(outside) >= LEAST_POPULATION
+        records = files.select(np.setdiff1d(rows, outside) if apart else rows)
+        nothing = records.select(records=slice(0))
+        reference = nothing
+        if beyond is not None:
+            reference = beyond.select(np.arange(beyond.use.shape[1]))
+        elif apart:
+            reference = files.select(outside[: len(rows)])
+        split = f"{records.models} {len(records.ids)} {len(reference.ids)} {self.seed}"
+        return Pool(records, nothing, reference, self.seed, split)
+
+    def steps(self) -> int:
+        """The largest number of times that `run` calls its progress."""
+        if self.fits:
+            first = self._pool(np.arange(self.brought.pool.use.shape[1]))
+            return count_steps(first, self._limited(first)[0])
+        return 2 * len(self.plan.attacks or BY_PARTS)
+
+    def _limited(self, pool: Pool) -> tuple[AuditPlan, tuple[str, ...]]:
+        """The plan without attacks that the outputs do not allow, and why."""
+        allowed = self.brought.attacks
+        if allowed is None:
+            return self.plan, ()
+        names = {ATTACKS.build(name) for name in allowed}
+        refused = [name for name in self.plan.attacks if ATTACKS.build(name) not in names]
+        if refused:
+            raise InputError(
+                f"{refused[0]} cannot be run on {self.brought.kind}.",
+                f"Use some of {', '.join(allowed)}.",
+            )
+        if pool.models == 1:
+            allowed = tuple(name for name in allowed if not ATTACKS.build(name).aligned)
+        plan = self.plan if self.plan.attacks else replace(self.plan, attacks=allowed)
+        return plan, (self.brought.reason,)
+
+    def run(
+        self,
+        provenance: Provenance,
+        progress: Callable[[str], None] = lambda step: None,
+        workers: int = 1,
+    ) -> AuditReport:
+        """Run the attacks.
+
+        Args:
+            provenance: fields of the results that are not measured.
+            progress: called after each step.
+            workers: processes, for a folder that is scored by parts.
+
+        Returns:
+            As of `pool_audit.audit_pool`.
+
+        Raises:
+            InputError: for a defense or an attack that these outputs do not allow.
+            TooFewRecordsError: if there are too few models or records for any attack.
+        """
+        records = self.brought.pool.use.shape[1]
+        if self.fits:
+            pool = self._pool(np.arange(records))
+            plan, notes = self._limited(pool)
+            return audit_pool(pool, plan, provenance, progress, notes=(*self.brought.notes, *notes))
+        return self._by_parts(provenance, progress, workers)
+
+    def _by_parts(
+        self, provenance: Provenance, progress: Callable[[str], None], workers: int
+    ) -> AuditReport:
+        """Choose thresholds on a sample of the records, then score all of them."""
+        plan, files = self.plan, self.brought.pool
+        models, records = files.use.shape
+        if plan.defense is not None or models == 1:
+            raise InputError(
+                f"{models} x {records:,} records are too many to try a defense on."
+                if models > 1
+                else f"One model has {records:,} records, too many at a time.",
+                "Audit some of the records.",
+            )
+        count = max(1000, records * SAMPLE // self._numbers(records))
+        generator = np.random.default_rng(derive(self.seed, "sample of a folder"))
+        sample = self._pool(np.sort(generator.permutation(records)[:count]))
+        feasible = find_feasible(sample, plan.attacks or BY_PARTS)
+        needs = dict(feasible.needs)
+        names = []
+        for name in feasible.attacks:
+            if type(ATTACKS.build(name)).gather is Attack.gather:
+                needs[name] = f"{title_of(name)} learns from all records at once: too many here."
+            else:
+                names.append(name)
+        if plan.fail_if:
+            check_conditions(sample.records)
+
+        def note_refusal(name: str, error: DynaNoiseError) -> None:
+            needs[name] = f"{title_of(name)}: {error}"
+
+        design, gatherer = ShadowPool(sample), Gatherer()
+        protocol = replace(adaptive(near=sample.records.inputs > 1), attacks=tuple(names))
+        method = plan.methods[0]
+        defenses = [method.defense.fit(view) for view in design.views(protocol.threat)]
+        trials = list(design.trials(defenses, protocol.threat, design.noise(method)))
+        calibrated = {}
+        for scores in attack_trials(trials, names, note_refusal):
+            gatherer.add_scores(method, protocol, design, scores)
+            calibrated[scores.name] = scores
+            progress(f"{scores.name}, thresholds")
+        del trials, defenses
+        calibrated.pop(STRONGEST, None)
+        results = self._score(calibrated, sample.reference, protocol, provenance, progress, workers)
+        if plan.fail_if:
+            warn_unresolved(plan.fail_if, results[0].counts["scored_non_members"])
+        outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
+        sentences = (
+            *self.brought.notes,
+            f"All {records:,} records were scored, some at a time. Thresholds and the attacker's "
+            f"choice were made on {len(sample.records.ids):,} records drawn by the seed, of which "
+            "also ROC curves, histograms and records at risk are.",
+            *membership_warnings(sample.records),
+            *needs.values(),
+            *(outcome.sentence for outcome in outcomes),
+        )
+        return AuditReport(gatherer.evidence(results, sentences), outcomes)
+
+    def _score(
+        self,
+        calibrated: Mapping[str, AttackScores],
+        reference: Outputs,
+        protocol: AttackProtocol,
+        provenance: Provenance,
+        progress: Callable[[str], None],
+        workers: int,
+    ) -> list[Result]:
+        """Results of attacks on all records, and of the one that did best on the sample."""
+        population = reference if len(reference.ids) else None
+        expected = {
+            name: float(np.mean(scores.expected))
+            for name, scores in calibrated.items()
+            if scores.expected is not None
+        }
+        best = max(expected, key=expected.__getitem__)
+        results = []
+        for name, sampled in calibrated.items():
+            started = time.perf_counter()
+            shards = score_by_shards(
+                self.brought.pool,
+                ATTACKS.build(name),
+                seed=self.seed,
+                population=population,
+                workers=workers,
+            )
+            decisions = np.empty(shards.scores.shape, dtype=np.bool_)
+            for model, threshold in enumerate(sampled.thresholds):
+                decisions[model] = shards.scores[model] >= threshold
+            scores = PoolScores(shards.scores, decisions, shards.members, shards.scored)
+            metrics = two_way_metrics(scores, self.plan.fprs)
+            metrics["expected"] = Metric(expected[name])
+            counts = {
+                "models": len(shards.targets),
+                "pool": shards.scores.shape[1],
+                "reference": len(reference.ids),
+                "test": 0,
+                "scored_members": int((shards.scored & shards.members).sum()),
+                "scored_non_members": int((shards.scored & ~shards.members).sum()),
+            }
+            result = Result(
+                method=self.plan.methods[0].name,
+                defense=describe(undefended()),
+                attack=name,
+                protocol=protocol.name,
+                threat=protocol.threat,
+                metrics=metrics,
+                seconds=time.perf_counter() - started,
+                seed=self.seed,
+                split=f"{self.brought.name} {self.seed}",
+                **vars(replace(provenance, counts=counts)),
+            )
+            results.append(result)
+            if name == best:
+                chosen = Metric(float(counts["models"]))
+                choice = replace(result, attack=STRONGEST, seconds=0.0)
+                choice = replace(choice, metrics={**metrics, f"chosen {name}": chosen})
+            progress(f"{name}, all records")
+        return [*results, choice]
