@@ -11,7 +11,8 @@ from scipy import stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.classifiers import Learned
-from dynanoise.attacks.features import comparison_features
+from dynanoise.attacks.features import MULTIPLES, comparison_features
+from dynanoise.attacks.tempered_ratio import TemperedRatio
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, TooFewRecordsError
@@ -139,6 +140,35 @@ def test_features_against_their_definition() -> None:
     np.testing.assert_allclose(rows[:, 3], np.clip(densities[0] - densities[1], -30, 30))
     np.testing.assert_allclose(rows[:, 4], a.std(axis=1))
     np.testing.assert_allclose(rows[:, 5], b.std(axis=1))
+
+
+def test_tempered_ratios_are_features() -> None:
+    """A column equals the attack of that name, at each of the features' temperatures."""
+    target, _, shadows = pool_case(0, count=80)
+    slots = membership.find_slots(shadows.use)
+    rows = comparison_features(target, shadows, slots)
+    for multiple in MULTIPLES:
+        scores = TemperedRatio(multiple=multiple).fit(shadows).score(target)[slots.rows]
+        assert (np.abs(rows - scores[:, None]).max(axis=0) < 1e-9).sum() == 1
+
+
+def test_further_columns_are_learned_from() -> None:
+    """A column that tells members, beside outputs that say nothing; without it, chance."""
+    outputs = pool_outputs(5, leak=0.0)
+    target, members, shadows = case_of(outputs)
+    generator = np.random.default_rng(0)
+
+    def with_column(model: Observation, inside: Bools) -> Observation:
+        distances = generator.normal(0, 1, (len(inside), 1)) + 2.0 * inside[:, None]
+        return replace(model, columns={"distance": distances})
+
+    models = tuple(map(with_column, shadows.observations, shadows.use == 1))
+    probed = replace(shadows, observations=models)
+    aucs = [
+        roc(Learned().fit(models).score(of_target), members).auc
+        for models, of_target in ((shadows, target), (probed, with_column(target, members)))
+    ]
+    assert aucs[0] < 0.6 and aucs[1] > 0.8
 
 
 def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models() -> None:

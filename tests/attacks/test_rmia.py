@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dynanoise.attacks.base import FittedAttack
 from dynanoise.attacks.pseudo_targets import pseudo_targets
 from dynanoise.attacks.rmia import GRID, PSEUDO_TARGETS, Rmia, offline_log_mean, share_exceeded
 from dynanoise.attacks.thresholds import auc
@@ -53,6 +54,14 @@ def by_pairs(attack: Rmia, seen: Observation, shadows: ShadowObservations) -> Fl
     return scores
 
 
+def shares_of(fitted: FittedAttack, scores: Float64) -> Float64:
+    """The shares n / count behind scores whose ties are broken by less than half a step."""
+    count = fitted.learned.means.comparisons
+    shares: Float64 = np.round(scores * count) / count
+    assert (abs(scores - shares) < 0.26 / count).all()
+    return shares
+
+
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("attack", [Rmia(), Rmia(offline=True, a=0.3), Rmia(offline=True, a=1)])
 @pytest.mark.parametrize("inputs", [1, 3])
@@ -62,10 +71,32 @@ def test_scores_equal_counting_pairs(attack: Rmia, gamma: float, inputs: int) ->
     use = shadows.use.copy()
     use[:, 3] = -1  # a record without shadow models
     shadows = ShadowObservations(shadows.observations, use, shadows.clean)
-    scores = attack.fit(shadows).score(target)
+    fitted = attack.fit(shadows)
+    scores = fitted.score(target)
     expected = by_pairs(attack, target, shadows)
-    assert scores[3] == 0 and len(np.unique(scores)) > 10
-    np.testing.assert_allclose(scores, expected, rtol=0, atol=1e-12)
+    assert scores[3] == 0 and len(np.unique(expected)) > 10
+    np.testing.assert_allclose(shares_of(fitted, scores), expected, rtol=0, atol=1e-12)
+    # The decision is about the share, whatever breaks its ties.
+    np.testing.assert_array_equal(fitted.decide(scores), expected > fitted.learned.threshold)
+
+
+def test_ties_are_broken_by_the_ratio() -> None:
+    """One known non-member: two shares are possible, and as many scores as ratios."""
+    target, _, shadows = pool_target_and_shadows(1, 2.0, count=80)
+
+    def with_one(model: Observation) -> Observation:
+        assert model.population is not None
+        return replace(model, population=reorder(model.population, np.arange(1)))
+
+    few = replace(shadows, observations=tuple(map(with_one, shadows.observations)))
+    fitted = Rmia().fit(few)
+    scores = fitted.score(with_one(target))
+    slots = shadows.slots
+    each = np.stack([own(model)[:, 0] for model in shadows.observations])
+    mean = np.concatenate(slots.take(each)).mean(axis=0)
+    ratios = own(target)[slots.rows, 0] / mean
+    assert len(np.unique(shares_of(fitted, scores))) == 2
+    np.testing.assert_array_equal(np.argsort(scores[slots.rows]), np.argsort(ratios))
 
 
 @given(
@@ -107,8 +138,8 @@ def test_probabilities_that_underflow_are_still_compared() -> None:
 
     models = tuple(seen(-900, -900) for _ in range(2))
     fitted = Rmia().fit(replace(shadows, observations=models))
-    assert fitted.score(seen(-800, -850)).tolist() == [1.0]
-    assert fitted.score(seen(-800, -750)).tolist() == [0.0]
+    assert shares_of(fitted, fitted.score(seen(-800, -850))).tolist() == [1.0]
+    assert shares_of(fitted, fitted.score(seen(-800, -750))).tolist() == [0.0]
 
 
 def test_the_score_grows_with_the_probability_of_the_class() -> None:
@@ -169,7 +200,8 @@ def test_the_threshold_is_the_score_of_a_ratio_of_one() -> None:
     for gamma, share in ((0.5, 1.0), (1.9, 0.5), (2.1, 0.0)):
         fitted = Rmia(gamma=gamma).fit(replace(shadows, observations=models))
         assert fitted.learned.threshold == share
-        assert fitted.decide(np.array([share, share + 0.01])).tolist() == [False, True]
+        # One pair is compared, so the shares are 0 and 1.
+        assert fitted.decide(np.floor([share, share + 1])).tolist() == [False, True]
 
 
 def test_one_model_of_either_kind_is_too_few_to_choose_a() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from dynanoise.attacks.tempered_ratio import TEMPERATURES, TemperedRatio
+from dynanoise.attacks.tempered_ratio import MULTIPLES, TemperedRatio
 from dynanoise.attacks.thresholds import auc
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64, Int8
@@ -33,15 +33,15 @@ def observed(logits: Float64, use: Int8) -> ShadowObservations:
     return observe_shadow_logits(logits[:-1], np.zeros(N, dtype=int), use[:-1])
 
 
-@pytest.mark.parametrize("temperature", [1.0, 3.0])
-@pytest.mark.parametrize("normalised", [False, True])
-def test_the_definition(temperature: float, normalised: bool) -> None:
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 3.0])
+@pytest.mark.parametrize("scaled", [False, True])
+def test_the_definition(temperature: float, scaled: bool) -> None:
     """BASE, s = ln p_y - (logsumexp over shadow models of ln p_y - ln K), record by record."""
     logits, use = pool(1)
-    attack = TemperedRatio(temperature, normalised)
+    attack = TemperedRatio(multiple=temperature) if scaled else TemperedRatio(temperature)
     scores = attack.fit(observed(logits, use)).score(observe_logits(logits[-1], np.zeros(N, int)))
     scale = np.ones(MODELS + 1)
-    if normalised:
+    if scaled:
         phi = logits[..., 0] - special.logsumexp(logits[..., 1:], axis=-1)
         scale = np.abs(phi).mean(axis=1)
     for record in (0, 7, 399):
@@ -54,35 +54,32 @@ def test_the_definition(temperature: float, normalised: bool) -> None:
 def test_the_scale_comes_from_the_population_where_there_is_one() -> None:
     logits, use = pool(2)
     shadows, labels = observed(logits, use), np.zeros(N, int)
-    attack = TemperedRatio(2.0, normalised=True)
+    attack = TemperedRatio(multiple=2.0)
     others = observe_logits(3 * logits[0], labels)
     known = tuple(replace(model, population=others) for model in shadows.observations)
     with_population = replace(shadows, observations=known)
     target = replace(observe_logits(logits[-1], labels), population=others)
     scores = attack.fit(with_population).score(target)
     phi = 3 * logits[0, :, 0] - special.logsumexp(3 * logits[0, :, 1:], axis=-1)
-    same = TemperedRatio(2.0 * float(np.abs(phi).mean()), normalised=False)
+    same = TemperedRatio(2.0 * float(np.abs(phi).mean()))
     np.testing.assert_allclose(scores, same.fit(shadows).score(target), atol=1e-9)
 
 
-def test_temperature_and_scale_are_chosen_by_what_they_reach() -> None:
+def test_the_multiple_is_chosen_by_what_it_reaches() -> None:
     """As good on the target, within a little, as the best choice in hindsight."""
     scales = np.random.default_rng(0).uniform(0.3, 3, MODELS + 1)
     for seed, some in ((3, None), (4, scales), (5, 4 * np.ones(MODELS + 1))):
         logits, use = pool(seed, scales=some)
         shadows, target = observed(logits, use), observe_logits(logits[-1], np.zeros(N, int))
         members = use[-1] == 1
-
-        def reached(attack: TemperedRatio) -> float:
-            return auc(attack.fit(shadows).score(target), members)  # noqa: B023
-
-        every = {
-            (temperature, normalised): reached(TemperedRatio(temperature, normalised))
-            for temperature in TEMPERATURES
-            for normalised in (False, True)
-        }
-        assert reached(TemperedRatio()) > max(every.values()) - 0.02
-        assert max(every.values()) > min(every.values()) + 0.02, every
+        each = [TemperedRatio(multiple=multiple).fit(shadows) for multiple in MULTIPLES]
+        reached = [auc(fitted.score(target), members) for fitted in each]
+        fitted = TemperedRatio().fit(shadows)
+        assert auc(fitted.score(target), members) > max(reached) - 0.02
+        assert max(reached) > min(reached) + 0.02, reached
+        settled = fitted.attack.settle(fitted.learned)
+        assert settled == TemperedRatio(multiple=fitted.learned.multiple)
+        np.testing.assert_array_equal(settled.fit(shadows).score(target), fitted.score(target))
 
 
 def test_records_without_shadow_models_score_0() -> None:
@@ -98,3 +95,10 @@ def test_records_without_shadow_models_score_0() -> None:
 def test_temperatures_out_of_range_are_refused(temperature: float) -> None:
     with pytest.raises(InputError, match="Use a number above 0"):
         TemperedRatio(temperature)
+    with pytest.raises(InputError, match="Use a number above 0"):
+        TemperedRatio(multiple=temperature)
+
+
+def test_a_temperature_for_all_and_a_multiple_exclude_each_other() -> None:
+    with pytest.raises(InputError, match="Both the temperature"):
+        TemperedRatio(1.0, 0.3)

@@ -108,6 +108,19 @@ class Attack(ABC):
         """
         return self.learn(shadows)
 
+    def settle(self, learned: Any) -> Attack:
+        """Return the attack with the parameters that it chose, such as a temperature.
+
+        Fitted on pseudo-targets, it then gives scores of one scale.
+
+        Args:
+            learned: the value that `learn` returned.
+
+        Returns:
+            The attack; this one if it chooses no parameter.
+        """
+        return self
+
     def held_out(self, learned: Any) -> HeldOut | None:
         """Return the scores of shadow models that `learn` set aside.
 

@@ -34,6 +34,9 @@ SIGNALS = (
 )
 """Statistics that `MultiShadow` learns from."""
 
+_DENSE = 32
+"""Classes up to which a dense design is the faster one."""
+
 _LEAST = 4
 """Pseudo-targets that `Learned` learns from and holds out, at least."""
 
@@ -87,15 +90,23 @@ class _Regression(NamedTuple):
     classes: int
     held_out: HeldOut | None
 
-    def design(self, values: Float64, labels: Int64) -> Float64:
-        """Standardised statistics and the class as one-hot, [R, 7 + K]."""
-        one_hot = np.eye(self.classes)[labels]
-        return np.concatenate([(values - self.mean) / self.sd, one_hot], axis=1)
+    def design(self, values: Float64, labels: Int64) -> Any:
+        """Standardised statistics and the class as one-hot, [R, 7 + K], sparse in the classes."""
+        standardised = (values - self.mean) / self.sd
+        if self.classes <= _DENSE:
+            return np.concatenate([standardised, np.eye(self.classes)[labels]], axis=1)
+        from scipy.sparse import csr_array, hstack
+
+        rows = np.arange(len(labels) + 1)
+        one_hot = csr_array((np.ones(len(labels)), labels, rows), shape=(len(labels), self.classes))
+        return hstack([csr_array(standardised), one_hot], format="csr")
 
     def score(self, values: Float64, labels: Int64) -> Float64:
         """The log-odds [R]."""
-        log_odds: Float64 = self.classifier.decision_function(self.design(values, labels))
-        return log_odds
+        weights, intercept = self.classifier.coef_[0], self.classifier.intercept_[0]
+        of_values, of_classes = np.split(weights, [len(self.mean)])
+        standardised = (values - self.mean) / self.sd
+        return np.asarray(standardised @ of_values + of_classes[labels] + intercept)
 
 
 @final

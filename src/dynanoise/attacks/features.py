@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from dynanoise.attacks import statistics
+from dynanoise.attacks.rmia import log_mean
+from dynanoise.attacks.tempered_ratio import scaled_log_probs
 from dynanoise.core import numerics
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 
-COMPARED = ("scaled_logit", "entropy", "modified_entropy", "confidence")
+COMPARED = ("scaled_logit", "normal_score", "entropy", "modified_entropy", "confidence")
 """Statistics that `comparison_features` compares, of the shadow models also without defense."""
+
+MULTIPLES = (0.3, 1.0)
+"""Temperatures of its tempered ratios, in units of each model's scale."""
 
 _FARTHEST = 30.0
 _SMALLEST_VARIANCE = 1e-12
@@ -55,8 +60,10 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     record's in- and out-mean, and the log-likelihood ratio of two Gaussians around these with the
     residual variances of all records; the same against the undefended shadow outputs. Of the scaled
     logit also the standard deviations, and the ratio under the Gaussians of the record's true
-    class. Of the labels: correctness, the shares of in- and out-models that are right, and the
-    ratio of `label_only`. With near-duplicates, all of it once more for their mean: a record says
+    class. Tempered ratios (see `tempered_ratio`) to the mean of all of a record's models, and to
+    that of its in- and of its out-models. The columns of the observations, compared as statistics
+    are, where there are any. Of the labels: correctness, the shares of in- and out-models that are
+    right, and the ratio of `label_only`. With near-duplicates, all of it once more for their mean: a record says
     more about itself than they do, so it is not averaged with them. Nothing depends on the target's
     membership, and nothing on the number of classes.
 
@@ -68,9 +75,9 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     Returns:
         float64 [E, F], finite.
     """
-    columns = _columns(target, shadows, slots, _original)
+    columns = _columns(target, shadows, slots, _original, (*COMPARED, *target.columns))
     if target.log_probs.shape[1] > 1:
-        columns += _columns(target, shadows, slots, _near_duplicates)
+        columns += _columns(target, shadows, slots, _near_duplicates, COMPARED)
     return np.column_stack(columns)
 
 
@@ -87,22 +94,46 @@ def _near_duplicates(values: Float64) -> Float64:
 
 
 def _columns(
-    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
+    target: Observation,
+    shadows: ShadowObservations,
+    slots: Slots,
+    reduce: _Reduction,
+    names: Sequence[str],
 ) -> list[Float64]:
     columns: list[Float64] = []
     labels = target.labels[slots.rows]
-    for name in COMPARED:
+    undefended = dict(zip(COMPARED, statistics.compute_clean(shadows, COMPARED), strict=True))
+    for name in names:
         value = reduce(statistics.compute(target, name))[slots.rows]
         columns.append(value)
-        for clean in (False, True):
-            values = reduce(statistics.compute_shadows(shadows, name, clean=clean))
-            inside, outside = slots.take(values)
-            means, variances = _residual(inside, outside)
-            columns += [value - means[0], value - means[1], _ratio(value, means, variances)]
-            if name == "scaled_logit" and not clean:
-                columns += [inside.std(axis=0), outside.std(axis=0)]
-                columns += _by_class(value, inside, outside, labels)
+        inside, outside = slots.take(reduce(statistics.compute_shadows(shadows, name)))
+        columns += _compare(value, inside, outside)
+        if name == "scaled_logit":
+            columns += [inside.std(axis=0), outside.std(axis=0)]
+            columns += _by_class(value, inside, outside, labels)
+        if name in undefended:
+            columns += _compare(value, *slots.take(reduce(undefended[name])))
+    columns += _tempered_columns(target, shadows, slots, reduce)
     return columns + _label_columns(target, shadows, slots, reduce)
+
+
+def _compare(value: Float64, inside: Float64, outside: Float64) -> list[Float64]:
+    """Differences from the record's in- and out-mean, and the ratio of Gaussians around them."""
+    means, variances = _residual(inside, outside)
+    return [value - means[0], value - means[1], _ratio(value, means, variances)]
+
+
+def _tempered_columns(
+    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
+) -> list[Float64]:
+    columns = []
+    for multiple in MULTIPLES:
+        value = reduce(scaled_log_probs(target, multiple))[slots.rows]
+        each = [reduce(scaled_log_probs(model, multiple)) for model in shadows.observations]
+        inside, outside = map(log_mean, slots.take(np.stack(each)))
+        both = np.logaddexp(inside, outside) - np.log(2)
+        columns += [value - mean for mean in (both, inside, outside)]
+    return columns
 
 
 def _residual(

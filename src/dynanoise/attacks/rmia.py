@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -101,6 +101,11 @@ class MeanProbabilities(NamedTuple):
     by_model: Float64
     ids: Int64
 
+    @property
+    def comparisons(self) -> int:
+        """Number of pairs, an input of a record and one of the population, behind a share."""
+        return int(self.records.shape[1] * self.population.size)
+
 
 def mean_probabilities(
     shadows: ShadowObservations, title: str, *, offline: bool
@@ -154,10 +159,14 @@ class Rmia(Attack):
 
     Zarifzadeh, Liu & Shokri, ICML 2024, arXiv:2312.03262v3. r_x = p_target(x) / p(x) with p the
     probability of the true class, and the score is the share of the population's records z, known
-    non-members of all models, with r_x / r_z > gamma, in [0, 1] and averaged over the inputs of a
-    record; larger = more likely a member. The population's inputs all count as records. Member if
-    the score is above that of a record with r_x = 1, halfway between in- and out-models, as the
-    shadow models would score it.
+    non-members of all models, with r_x / r_z > gamma, averaged over the inputs of a record; larger
+    = more likely a member. The population's inputs all count as records. Member if the share is
+    above that of a record with r_x = 1, halfway between in- and out-models, as the shadow models
+    would score it.
+
+    Most shares of a small population are equal. Ties are broken by the ratio itself, which with one
+    query has the same order: at most a quarter of the step between two shares is added to a score,
+    nothing for r_x = 1.
 
     Needs shadow models queried with the target's records, k in- and k out-models for each (offline
     only the out-models are used); outputs of target and shadow models on the same population; and
@@ -196,11 +205,12 @@ class Rmia(Attack):
     >>> observed = [replace(o, population=z) for o, z in zip(shadows.observations, references)]
     >>> fitted = Rmia().fit(replace(shadows, observations=tuple(observed)))
     >>> target = observe_logits(two(0.99), labels=[0])
-    >>> fitted.score(replace(target, population=references[2])).tolist()
-    [0.0]
+    >>> fitted.score(replace(target, population=references[2])).round(4).tolist()  # 0 of 2
+    [0.0272]
     >>> # r_x = 1.32 is more than twice r_z = 0.1 / 0.4, and less than twice 0.5 / 0.5
-    >>> fitted.score(replace(target, population=observe_logits(two(0.5, 0.1), [0, 0]))).tolist()
-    [0.5]
+    >>> one_of_two = replace(target, population=observe_logits(two(0.5, 0.1), [0, 0]))
+    >>> fitted.score(one_of_two).round(4).tolist()
+    [0.5272]
     """
 
     offline: bool = False
@@ -228,7 +238,12 @@ class Rmia(Attack):
             a = self._choose_a(shadows) if self.a is None else self.a
         means = mean_probabilities(shadows, self.title, offline=self.offline)
         ratios = means.by_model - _log_p(means.population, a)
-        return _Learned(means, a, float(np.mean(ratios < -np.log(self.gamma))))
+        share = float(np.mean(ratios < -np.log(self.gamma)))
+        return _Learned(means, a, share)
+
+    def settle(self, learned: _Learned) -> Rmia:
+        """Return the attack with the `a` that it chose offline."""
+        return replace(self, a=learned.a)
 
     def gather(self, shadows: ShadowObservations) -> None:
         """Return None: each record is compared with the population, which is the same for all."""
@@ -239,12 +254,14 @@ class Rmia(Attack):
             )
 
     def formula(self, learned: _Learned, target: Observation) -> Float64:
-        """Compute the share of the population that each record exceeds, [N]."""
+        """Compute the share of the population that each record exceeds, ties broken, [N]."""
         return self._shares(learned.means, learned.a, target)
 
     def decision(self, learned: _Learned, scores: Float64) -> Bools:
-        """Compare score > the learned threshold, [N]."""
-        return np.asarray(scores > learned.threshold)
+        """Compare share > the learned threshold, [N]."""
+        count = learned.means.comparisons
+        # Scores are within a quarter of a step of their shares, which are n / count.
+        return np.asarray(scores > (np.floor(learned.threshold * count + 1e-9) + 0.5) / count)
 
     def _shares(self, means: MeanProbabilities, a: float | None, target: Observation) -> Float64:
         population = require_population(target, self.title)
@@ -258,8 +275,11 @@ class Rmia(Attack):
             )
         ratios = statistics.compute(target, "loss")[means.slots.rows] - _log_p(means.records, a)
         population_ratios = (log_probs - _log_p(means.population, a)).ravel()
-        shares = share_exceeded(ratios, population_ratios, self.gamma)
-        return means.slots.spread(shares.mean(axis=1), len(target.labels))
+        shares = share_exceeded(ratios, population_ratios, self.gamma).mean(axis=1)
+        middle = ratios.mean(axis=1)
+        # Rising, in (-1/4, 1/4), 0 for a ratio of 1, and never equal where ratios differ.
+        fractions = middle / (1 + np.abs(middle)) / 4
+        return means.slots.spread(shares + fractions / means.comparisons, len(target.labels))
 
     def _choose_a(self, shadows: ShadowObservations) -> float:
         if shadows.slots.k < 2:

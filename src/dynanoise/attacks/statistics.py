@@ -6,6 +6,8 @@ Each takes log-probabilities float64 [N, K] (rows sum to 1 after exponentiation)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from scipy import special, stats
 
@@ -163,14 +165,14 @@ STATISTICS = {
 
 
 def compute(outputs: Observation, name: str) -> Float64:
-    """Compute a registered statistic of every output, once.
+    """Compute a registered statistic of every output, once, or take a further column.
 
     The values are kept with the outputs: attacks on the targets of a pool share their shadow
     models, and attacks share statistics.
 
     Args:
         outputs: outputs of one model, [N, A, K].
-        name: registered name of the statistic.
+        name: registered name of the statistic, or the name of one of ``outputs.columns``.
 
     Returns:
         float64 [N, A], read-only.
@@ -179,6 +181,8 @@ def compute(outputs: Observation, name: str) -> Float64:
     >>> compute(observe_logits(np.log([[0.9, 0.1]]), labels=[0]), "loss").round(4).tolist()
     [[-0.1054]]
     """
+    if name in outputs.columns:
+        return outputs.columns[name]
     if name not in outputs.memo:
         formula = STATISTICS[name]
         inputs = range(outputs.log_probs.shape[1])
@@ -205,19 +209,35 @@ def compute_shadows(shadows: ShadowObservations, name: str, *, clean: bool = Fal
     >>> compute_shadows(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
     """
-    models = range(len(shadows.observations))
-    return np.stack([compute(_outputs(shadows, model, clean), name) for model in models])
+    if clean:
+        return compute_clean(shadows, (name,))[0]
+    return np.stack([compute(model, name) for model in shadows.observations])
 
 
-def _outputs(shadows: ShadowObservations, model: int, clean: bool) -> Observation:
-    defended = shadows.observations[model]
-    if not clean:
-        return defended
-    # Kept beside the defended outputs of the same model, which all targets of a pool share.
-    if "clean" not in defended.memo:
-        log_probs = numerics.log_softmax(shadows.clean.logits[model].astype(np.float64))
-        defended.memo["clean"] = Observation(defended.labels, defended.ids, log_probs)
-    return defended.memo["clean"]  # type: ignore[no-any-return]
+def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[Float64]:
+    """Compute registered statistics of every shadow model's undefended outputs.
+
+    The values are kept beside the defended outputs of the same model, which all targets of a pool
+    share; undefended log-probabilities are not kept, which are as large as all else.
+
+    Args:
+        shadows: outputs of S shadow models.
+        names: registered names of statistics.
+
+    Returns:
+        float64 [S, N, A] for each name.
+    """
+    positions = shadows.positions or range(len(shadows.observations))
+    for defended, position in zip(shadows.observations, positions, strict=True):
+        missing = [name for name in names if f"clean {name}" not in defended.memo]
+        if missing:
+            logits = shadows.outputs.logits[position].astype(np.float64)
+            log_probs = numerics.log_softmax(logits)
+            clean = Observation(defended.labels, defended.ids, log_probs)
+            defended.memo.update({f"clean {name}": compute(clean, name) for name in missing})
+    return [
+        np.stack([model.memo[f"clean {name}"] for model in shadows.observations]) for name in names
+    ]
 
 
 def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -19,23 +18,22 @@ from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.seeding import derive
 
-TEMPERATURES = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-"""Candidates for the temperature."""
+MULTIPLES = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0)
+"""Candidates for the temperature, in units of a model's scale."""
 
 PAIRS = 20_000
-"""Pairs of shadow model and record on which the temperature is chosen, at most."""
+"""Pairs of shadow model and record on which the temperature is chosen, about."""
+
+_NUMBERS = 1 << 21
+"""Numbers in the outputs of these pairs, at most: with 1,000 classes there are fewer pairs."""
 
 
-def tempered_log_probs(
-    outputs: Observation, temperature: float, *, normalised: bool = False
-) -> Float64:
+def tempered_log_probs(outputs: Observation, temperature: float) -> Float64:
     """Compute ln of the label's probability at a temperature.
 
     Args:
         outputs: outputs [N, A, K] of one model.
         temperature: T > 0, that the logits are divided by.
-        normalised: True to divide the logits by the model's scale as well: the mean absolute
-            scaled logit of its outputs on the population, or on the records without one.
 
     Returns:
         ln softmax(z / T)_y, float64 [N, A]; kept with the outputs.
@@ -45,28 +43,54 @@ def tempered_log_probs(
     >>> np.exp(tempered_log_probs(outputs, 2.0)).round(4).tolist()  # 1 / (1 + exp(-2))
     [[0.8808]]
     """
-    name = f"tempered {temperature!r} {normalised}"
+    name = f"tempered {temperature!r}"
     if name not in outputs.memo:
-        divisor = temperature * (_scale(outputs) if normalised else 1.0)
-        tempered = numerics.log_softmax(outputs.log_probs / divisor)
-        labels = np.broadcast_to(outputs.labels[:, None], tempered.shape[:2])
-        outputs.memo[name] = numerics.take_label(tempered, labels)
+        inputs = range(outputs.log_probs.shape[1])
+        columns = [
+            numerics.label_log_prob(outputs.log_probs[:, index], outputs.labels, temperature)
+            for index in inputs
+        ]
+        outputs.memo[name] = np.stack(columns, axis=1)
     values: Float64 = outputs.memo[name]
     return values
 
 
-def _scale(outputs: Observation) -> float:
-    """Mean absolute scaled logit; 1 for a model whose outputs are all uniform."""
+def model_scale(outputs: Observation) -> float:
+    """Compute the scale of a model's logits, so that models are compared at one.
+
+    Args:
+        outputs: outputs of one model.
+
+    Returns:
+        The mean absolute scaled logit on the population, or on the records without one; 1 for a
+        model whose outputs are all uniform.
+
+    >>> from dynanoise.evaluation.responses import observe_logits
+    >>> round(model_scale(observe_logits([[4.0, 0.0], [0.0, 2.0]], labels=[0, 0])), 6)
+    3.0
+    """
     source = outputs if outputs.population is None else outputs.population
     scale = float(np.abs(statistics.compute(source, "scaled_logit")).mean())
     return scale if scale > 0 else 1.0
 
 
+def scaled_log_probs(outputs: Observation, multiple: float) -> Float64:
+    """Compute `tempered_log_probs` at a multiple of the model's own scale.
+
+    Args:
+        outputs: outputs [N, A, K] of one model.
+        multiple: > 0.
+
+    Returns:
+        float64 [N, A].
+    """
+    return tempered_log_probs(outputs, multiple * model_scale(outputs))
+
+
 class _Learned(NamedTuple):
     slots: Slots
     means: Float64  # [E, A]
-    temperature: float
-    normalised: bool
+    multiple: float | None  # of each model's scale; None for the attack's own temperature
 
 
 @final
@@ -85,20 +109,20 @@ class TemperedRatio(Attack):
     models score 0.
 
     Args:
-        temperature: T > 0; 1 is BASE as published. None chooses the value of `TEMPERATURES` with
-            the greatest AUC of the shadow models' own ratios, on at most `PAIRS` pairs of model and
-            record.
-        normalised: True to divide each model's logits by its scale first, see
-            `tempered_log_probs`: for models whose logits differ in scale. None chooses likewise.
+        temperature: T > 0, the same for all models; 1 is BASE as published. None takes a multiple
+            of every model's own scale (`model_scale`), so that models whose logits differ in scale
+            are compared at one.
+        multiple: that multiple, > 0; None chooses the value of `MULTIPLES` with the greatest AUC of
+            the shadow models' own ratios, on about `PAIRS` pairs of model and record.
         seed: seed of the choice of pairs.
 
     Raises:
-        InputError: if the temperature is not above 0; on fitting, if records have different numbers
-            of in- and out-models.
+        InputError: if temperature or multiple is not above 0, or both are given; on fitting, if
+            records have different numbers of in- and out-models.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> shadows = observe_shadow_logits([[[2.0, 0.0]], [[0.0, 0.0]]], labels=[0], use=[[1], [0]])
-    >>> fitted = TemperedRatio(temperature=1.0, normalised=False).fit(shadows)
+    >>> fitted = TemperedRatio(temperature=1.0).fit(shadows)
     >>> fitted.score(observe_logits([[2.0, 0.0]], labels=[0])).round(4).tolist()
     [0.2436]
     >>> float(np.log(0.8808 / ((0.8808 + 0.5) / 2)).round(4))
@@ -106,65 +130,78 @@ class TemperedRatio(Attack):
     """
 
     temperature: float | None = None
-    normalised: bool | None = None
+    multiple: float | None = None
     seed: int = 0
     title: ClassVar[str] = "Tempered ratio"
     aligned: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("multiple", self.multiple)):
+            check(
+                value is None or 0 < value < np.inf,
+                f"The {name} is {value}.",
+                "Use a number above 0, or None to have it chosen.",
+            )
         check(
-            self.temperature is None or 0 < self.temperature < np.inf,
-            f"The temperature is {self.temperature}.",
-            "Use a number above 0, or None to have it chosen.",
+            self.temperature is None or self.multiple is None,
+            f"Both the temperature {self.temperature} and the multiple {self.multiple} are given.",
+            "Use the one for all models, or the multiple of every model's own scale.",
         )
 
     def learn(self, shadows: ShadowObservations) -> _Learned:
-        """Choose the temperature and the scale, and average the shadow models' probabilities."""
-        temperature, normalised = self._choose(shadows)
+        """Choose the temperature, and average the shadow models' probabilities."""
+        multiple = self.multiple
+        if self.temperature is None and multiple is None:
+            multiple = self._choose(shadows)
         slots = shadows.slots
-        inside, outside = slots.take(_stack(shadows, temperature, normalised))
-        means = log_mean(np.concatenate([inside, outside]))
-        return _Learned(slots, means, temperature, normalised)
+        values = np.stack([self._values(model, multiple) for model in shadows.observations])
+        return _Learned(slots, log_mean(np.concatenate(slots.take(values))), multiple)
+
+    def settle(self, learned: _Learned) -> TemperedRatio:
+        """Return the attack with the multiple that it chose."""
+        return replace(self, multiple=learned.multiple)
 
     def formula(self, learned: _Learned, target: Observation) -> Float64:
         """Average over inputs ln of the ratio, [N]."""
-        values = tempered_log_probs(target, learned.temperature, normalised=learned.normalised)
+        values = self._values(target, learned.multiple)
         ratios = values[learned.slots.rows] - learned.means
         return learned.slots.spread(ratios.mean(axis=1), len(target.labels))
 
-    def _choose(self, shadows: ShadowObservations) -> tuple[float, bool]:
-        """Temperature and scale with which the shadow models' ratios best tell their own members.
+    def _values(self, outputs: Observation, multiple: float | None) -> Float64:
+        if multiple is not None:
+            return scaled_log_probs(outputs, multiple)
+        assert self.temperature is not None
+        return tempered_log_probs(outputs, self.temperature)
+
+    def _choose(self, shadows: ShadowObservations) -> float:
+        """The multiple at which the shadow models' ratios best tell their own members.
 
         A model is part of its records' means, which moves members and non-members alike.
         """
-        temperatures = TEMPERATURES if self.temperature is None else (self.temperature,)
-        scales = (False, True) if self.normalised is None else (self.normalised,)
-        choices = list(itertools.product(temperatures, scales))
-        if len(choices) == 1:
-            return choices[0]
         slots = shadows.slots
-        count = max(1, PAIRS // (2 * slots.k))
+        pairs = min(PAIRS, _NUMBERS // (shadows.observations[0].log_probs[0].size))
         by_id = np.argsort(shadows.ids[slots.rows])  # whatever the order of the records
         generator = np.random.default_rng(derive(self.seed, "tempered ratio"))
-        chosen = by_id[generator.permutation(len(by_id))[:count]]
-        sample = Slots(slots.rows[chosen], slots.inside[:, chosen], slots.outside[:, chosen])
+        chosen = by_id[generator.permutation(len(by_id))[: max(1, pairs // (2 * slots.k))]]
+        rows = slots.rows[chosen]
+        models = np.concatenate([slots.inside[:, chosen], slots.outside[:, chosen]])
+        # Single precision is enough to compare temperatures.
+        logits = np.stack(
+            [
+                (model.log_probs[rows] / model_scale(model)).astype(np.float32)
+                for model in shadows.observations
+            ]
+        )
+        both = logits[models, np.arange(len(rows))]
+        labels = shadows.observations[0].labels[rows]
+        at_label = np.take_along_axis(both, labels[None, :, None, None], axis=-1)[..., 0]
         members = np.repeat([True, False], slots.k * len(chosen))
         success = []
-        for temperature, normalised in choices:
-            both = np.concatenate(sample.take(_stack(shadows, temperature, normalised)))
-            scores = (both - log_mean(both)).mean(axis=2)
+        for multiple in MULTIPLES:
+            log_probs = at_label / multiple - numerics.logsumexp(both / multiple)
+            scores = (log_probs - log_mean(log_probs)).mean(axis=2)
             success.append(auc(scores.ravel(), members))
-        return choices[int(np.argmax(success))]
-
-
-def _stack(shadows: ShadowObservations, temperature: float, normalised: bool) -> Float64:
-    """`tempered_log_probs` of every shadow model, [S, N, A]."""
-    return np.stack(
-        [
-            tempered_log_probs(model, temperature, normalised=normalised)
-            for model in shadows.observations
-        ]
-    )
+        return MULTIPLES[int(np.argmax(success))]
 
 
 ATTACKS = {"tempered_ratio": TemperedRatio}

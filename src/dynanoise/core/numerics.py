@@ -6,6 +6,8 @@ and never write to their input, except where a docstring says so. All epsilons a
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,9 @@ TINY = float(np.finfo(np.float64).tiny)
 
 SMALLEST_SD = 1e-6
 """Smallest standard deviation of a fitted Gaussian, in nats; for values that are all equal."""
+
+_BLOCK_NUMBERS = 1 << 18
+"""Numbers of a block of rows, 2 MiB: what lies between input and result stays small."""
 
 _LOWEST = float(np.finfo(np.float64).min)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -300,6 +305,29 @@ def clip_log_probabilities(log_probs: Float64, smallest: float = 1e-12) -> Float
     return np.asarray(np.clip(log_probs, np.log(smallest), np.log1p(-smallest)))
 
 
+def label_log_prob(logits: Float64, labels: Int64, temperature: float) -> Float64:
+    """Compute ln softmax(z / T)_y, the label's entry of `log_softmax`.
+
+    Args:
+        logits: float64 [N, K].
+        labels: int64 [N], in 0..K-1.
+        temperature: T > 0.
+
+    Returns:
+        float64 [N], in nats.
+
+    >>> label_log_prob(np.array([[4.0, 0.0]]), np.array([0]), 2.0).round(4).tolist()
+    [-0.1269]
+    """
+
+    @_in_blocks
+    def tempered(rows: Float64, labels: Int64) -> Float64:
+        rows = rows / temperature
+        return np.asarray(take_label(rows, labels) - logsumexp(rows))
+
+    return tempered(logits, labels)
+
+
 def take_label(values: Float64, labels: Int64) -> Float64:
     """Take the entry of each row's label: values [N, K], labels [N] in 0..K-1, result [N].
 
@@ -328,6 +356,24 @@ def logsumexp(values: Float64) -> Float64:
         return np.asarray(top[..., 0] + np.log(np.exp(values - top).sum(axis=-1)))
 
 
+_OfRows = Callable[[Float64, Int64], Float64]
+
+
+def _in_blocks(formula: _OfRows) -> _OfRows:
+    """Apply a formula on rows [N, K] and labels [N] to some rows at a time."""
+
+    @functools.wraps(formula)
+    def blocked(rows: Float64, labels: Int64) -> Float64:
+        step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[-1]))
+        if len(rows) <= step:
+            return formula(rows, labels)
+        parts = (slice(start, start + step) for start in range(0, len(rows), step))
+        return np.concatenate([formula(rows[part], labels[part]) for part in parts])
+
+    return blocked
+
+
+@_in_blocks
 def scaled_logit(logits: Float64, labels: Int64) -> Float64:
     """Compute phi = z_y - ln sum_{i != y} exp z_i = ln p_y - ln(1 - p_y).
 
@@ -348,6 +394,7 @@ def scaled_logit(logits: Float64, labels: Int64) -> Float64:
     return np.asarray(take_label(logits, labels) - logsumexp(_without_label(logits, labels)))
 
 
+@_in_blocks
 def hinge(logits: Float64, labels: Int64) -> Float64:
     """Compute the hinge statistic z_y - max_{i != y} z_i.
 
@@ -378,6 +425,7 @@ def _log_complement(log_probs: Float64) -> Float64:
     return result
 
 
+@_in_blocks
 def modified_entropy(log_probs: Float64, labels: Int64) -> Float64:
     """Compute the modified entropy -(1 - p_y) ln p_y - sum_{i != y} p_i ln(1 - p_i).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,9 @@ class Observation:
             `Defense.undo` for an attacker who knows the defense, else centring.
         constant: True if repeated queries give the same outputs again.
         population: outputs of the same model on known non-members; None without any.
+        columns: further statistics of every record by name, float64 [N, 1] each, such as distances
+            that were found by chosen inputs; larger or smaller for members, which attacks learn.
+            All models of an attack have the same names.
         memo: intermediate values by name, which `attacks.statistics` keeps here. A copy made by
             `dataclasses.replace` starts empty.
     """
@@ -50,6 +53,7 @@ class Observation:
     undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
     constant: bool = False
     population: Observation | None = field(default=None, repr=False)
+    columns: Mapping[str, Float64] = field(default_factory=dict, repr=False)
     memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -25,6 +25,7 @@ STRONG = (
     "multi_shadow",
     "lira",
     "rmia",
+    "tempered_ratio",
     "population",
     "gap",
     "label_only",

@@ -139,6 +139,7 @@ def _calibrate(
     held_out = fitted.held_out()
     if held_out is not None:
         return held_out
+    attack = attack.settle(fitted.learned)
     scores = [
         attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored] for pseudo in calibration
     ]
