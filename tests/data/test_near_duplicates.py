@@ -15,7 +15,7 @@ from dynanoise.core.defense import Method  # noqa: E402
 from dynanoise.core.errors import InputError, MissingModelError  # noqa: E402
 from dynanoise.core.registry import MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
-from dynanoise.data.near_duplicates import NearDuplicates  # noqa: E402
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers # noqa: E402
 from dynanoise.data.splits import PoolSplit, pool_split  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402
 from dynanoise.evaluation.protocols import adaptive  # noqa: E402
@@ -170,3 +170,26 @@ def test_a_pool_has_near_duplicates_beside_originals(data: Data, split: PoolSpli
 
 def adaptive_of(protocol: Any) -> Any:
     return replace(adaptive(), attacks=protocol.attacks)
+
+
+def test_noise_on_numbers_depends_on_the_record_alone() -> None:
+    rows = np.random.default_rng(0).normal(size=(400, 6)).astype(np.float32)
+    ids = np.arange(400)
+    near = NearNumbers((0.1, 0.5), draws=2)
+    versions = list(near.of(rows, ids))
+    assert len(versions) == len(near) == 4
+    for version, size in zip(versions, (0.1, 0.1, 0.5, 0.5), strict=True):
+        assert version.dtype == np.float32
+        assert abs((version - rows).std() / size - 1) < 0.05
+    part = list(near.of(rows[7:9], ids[7:9]))
+    assert all((alone == version[7:9]).all() for alone, version in zip(part, versions, strict=True))
+    assert not np.allclose(versions[0] - rows, versions[1] - rows)
+
+
+def test_impossible_noise_on_numbers_is_refused() -> None:
+    with pytest.raises(InputError, match="noise is"):
+        NearNumbers((0.0,))
+    with pytest.raises(InputError, match="noise is"):
+        NearNumbers(())
+    with pytest.raises(InputError, match="dtype uint8"):
+        next(NearNumbers().of(np.zeros((1, 2), np.uint8), np.arange(1)))

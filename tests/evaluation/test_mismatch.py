@@ -100,8 +100,8 @@ def test_pools_are_trained_for_targets_and_for_attackers() -> None:
 
 
 def test_plans_that_cannot_be_run_say_why() -> None:
-    with pytest.raises(InputError, match="near-duplicates, and digits has none"):
-        Plan("digits", protocols=("adaptive_near",))
+    with pytest.raises(InputError, match="near-duplicates, and sst2 has none"):
+        Plan("sst2", protocols=("adaptive_near",))
     with pytest.raises(InputError, match="needs pools that imagenet10 does not have"):
         Plan("imagenet10", protocols=("adaptive_recipe",))
     own = replace(PRESETS["digits"], other_parameters={})

@@ -14,7 +14,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.options import command_line
 from dynanoise.core.registry import PRESETS
 from dynanoise.data.dataset import Data
-from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.evaluation.protocols import select_attacks
 
 
@@ -60,7 +60,7 @@ class Plan(BenchOptions):
                 raise InputError(
                     f"The protocol {protocol.name!r} queries near-duplicates, and {self.name} has "
                     "none.",
-                    "Only images have near-duplicates: use it with cifar10 or imagenet10.",
+                    "Images have near-duplicates, and the presets of numbers: use one of those.",
                 )
             if protocol.threat.shadows == "architecture" and not self.preset.other_parameters:
                 raise InputError(
@@ -154,7 +154,7 @@ class Plan(BenchOptions):
         return numbers
 
     @property
-    def near(self) -> NearDuplicates | None:
+    def near(self) -> NearDuplicates | NearNumbers | None:
         """Near-duplicates of the pool's records; None if no protocol queries them."""
         augmented = any(protocol.threat.augmented for protocol in self.preset.protocols)
         return self.preset.near if augmented else None

@@ -10,7 +10,7 @@ from dynanoise.core.defense import Method
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.registry import ATTACKS, RECIPES, meant, parse
 from dynanoise.core.result import AttackProtocol, ThreatModel
-from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.evaluation.methods import method_of
 from dynanoise.evaluation.protocols import NAMES, USUAL, parse_protocol
 
@@ -109,7 +109,7 @@ class Preset:
     protocols: tuple[AttackProtocol, ...] = USUAL
     shadows: int = 3
     threads: int = 1
-    near: NearDuplicates | None = None
+    near: NearDuplicates | NearNumbers | None = None
     left_out: tuple[str, ...] = ()
     brief: bool = False
 

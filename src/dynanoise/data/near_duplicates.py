@@ -105,6 +105,65 @@ class NearDuplicates:
         return noisy
 
 
+@dataclass(frozen=True)
+class NearNumbers:
+    """Versions of a row of numbers with Gaussian noise.
+
+    Args:
+        noise: standard deviations of the noise, in units of the inputs, each above 0.
+        draws: number of versions for each of these, >= 1.
+        seed: seed of the noise, which depends on it and on the record's id alone.
+
+    Raises:
+        InputError: for a noise that is not above 0, or no near-duplicate.
+
+    >>> len(NearNumbers())
+    9
+    """
+
+    noise: tuple[float, ...] = (0.02, 0.05, 0.1)
+    draws: int = 3
+    seed: int = 0
+    version: ClassVar[int] = 1
+    stored_as: ClassVar[str] = "dynanoise.data.near_duplicates.NearNumbers"
+
+    def __post_init__(self) -> None:
+        if not all(0 < size < np.inf for size in self.noise) or len(self) < 1:
+            raise InputError(
+                f"noise is {self.noise} and draws {self.draws}.",
+                "Use finite numbers above 0 for noise, and at least one draw.",
+            )
+
+    def __len__(self) -> int:
+        return len(self.noise) * self.draws
+
+    def of(self, rows: npt.NDArray[Any], ids: Int64) -> Iterator[npt.NDArray[Any]]:
+        """Make the near-duplicates of some records, one size of noise after the other.
+
+        Args:
+            rows: float [n, F].
+            ids: int64 [n], the record of each row.
+
+        Yields:
+            [n, F] in the dtype of the rows, ``len(self)`` times.
+
+        Raises:
+            InputError: if the inputs are not numbers.
+        """
+        if rows.dtype.kind != "f":
+            raise InputError(
+                f"Inputs have the dtype {rows.dtype}.", "Only rows of numbers have such noise."
+            )
+        for size in self.noise:
+            for draw in range(self.draws):
+                seed = derive(self.seed, "near numbers", str(size), draw)
+                noise = [
+                    np.random.default_rng([seed, int(record)]).normal(0, size, rows.shape[1:])
+                    for record in ids
+                ]
+                yield (rows + np.array(noise)).astype(rows.dtype)
+
+
 def _shifted(images: Pixels, down: int, right: int) -> Pixels:
     """Images moved by some pixels; missing rows and columns are reflections of their neighbours."""
     for axis, by in ((1, down), (2, right)):

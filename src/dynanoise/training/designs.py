@@ -11,7 +11,7 @@ from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.outputs import Outputs, Pool, Run
 from dynanoise.core.seeding import derive
 from dynanoise.data.dataset import Data
-from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.data.splits import PaperSplit, PoolSplit
 from dynanoise.training.jobs import Job, ModelOutputs, NearQueries
 
@@ -102,7 +102,7 @@ def pool_jobs(
     models: int | None = None,
     threads: int,
     device: str = "cpu",
-    near: NearDuplicates | None = None,
+    near: NearDuplicates | NearNumbers | None = None,
 ) -> list[Job]:
     """Make the jobs of a pool of models.
 

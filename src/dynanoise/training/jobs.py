@@ -17,7 +17,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
 from dynanoise.data.dataset import Data
-from dynanoise.data.near_duplicates import NearDuplicates
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import Facts, facts_of
 from dynanoise.training.material import Material
@@ -61,7 +61,7 @@ class NearQueries:
         ids: int64 [n], ids of the records.
     """
 
-    duplicates: NearDuplicates
+    duplicates: NearDuplicates | NearNumbers
     ids: Int64
 
 
