@@ -27,7 +27,9 @@ DIGITS = PRESETS["digits"]
 def test_a_protocol_that_cannot_be_run_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Otherwise its name would stand over the results of another one."""
     protocol: AttackProtocol = replace(PAPER, threat=replace(PAPER.threat, augmented=True))
-    monkeypatch.setattr(REGISTRY, "get", lambda name: replace(DIGITS, near=None, protocols=(protocol,)))
+    monkeypatch.setattr(
+        REGISTRY, "get", lambda name: replace(DIGITS, near=None, protocols=(protocol,))
+    )
     with pytest.raises(InputError, match="digits has none"):
         Plan("digits")
 

@@ -15,7 +15,7 @@ from dynanoise.core.defense import Method  # noqa: E402
 from dynanoise.core.errors import InputError, MissingModelError  # noqa: E402
 from dynanoise.core.registry import MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
-from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers # noqa: E402
+from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers  # noqa: E402
 from dynanoise.data.splits import PoolSplit, pool_split  # noqa: E402
 from dynanoise.defenses.temperature import undefended  # noqa: E402
 from dynanoise.evaluation.protocols import adaptive  # noqa: E402
