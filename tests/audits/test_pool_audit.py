@@ -145,6 +145,23 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
     assert "16 queries a record, averaged" in text and "MIDPUT" in text
 
 
+@pytest.mark.process
+@pytest.mark.behaviour
+def test_workers_give_the_same_numbers() -> None:
+    plan = AuditPlan("dynanoise", (1, 2), attacks=("loss",))
+    pool = given(models=1, records=200).pool()
+    told: list[str] = []
+    alone, shared = (
+        audit_pool(pool, plan, PROVENANCE, told.append, workers=workers) for workers in (1, 2)
+    )
+    assert [replace(result, seconds=0.0) for result in alone.results] == [
+        replace(result, seconds=0.0) for result in shared.results
+    ]
+    half = len(told) // 2
+    assert half == count_steps(pool, plan) and told[:half] == told[half:]
+    assert alone.notes == shared.notes
+
+
 @pytest.mark.parametrize("models", [1, 8])
 def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> None:
     result = run(AuditPlan("temperature"), models=models, records=400)

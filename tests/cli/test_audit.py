@@ -129,6 +129,8 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         ),
         (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
         (["x.npz", "--output", "y"], "--output and --input belong to an ONNX --model."),
+        (["o.npz", "--workers", "0"], "--workers is 0"),
+        (["--url", "http://a/v2/models/m", "--workers", "2"], "--workers is 2"),
         (["--url", "http://a/v2/models/m", "--input", "logits"], "--output and --input belong to"),
         (["x.npz", "--queries", "4"], "--queries was given without --defense."),
         (["x.npz", "--defense", "temperature", "--queries", "0"], "A query budget is 0."),

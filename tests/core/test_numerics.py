@@ -84,6 +84,13 @@ def test_scaled_logit_and_hinge_equal_their_definitions(rows: Float64, data: st.
         assert margin == pytest.approx(row[label] - max(others), abs=1e-12)
 
 
+@pytest.mark.parametrize("classes", [1, 2, 16, 17])
+def test_largest_entries_equal_numpys(classes: int) -> None:
+    values = np.random.default_rng(0).normal(0, 1, (3, 3000, classes))
+    for rows in (values, values.astype(np.float32), values[:, ::2], values[:0], values[0, 0]):
+        np.testing.assert_array_equal(numerics.row_max(rows), rows.max(axis=-1), strict=True)
+
+
 def test_scaled_logit_of_float32_saturation_is_finite() -> None:
     """A gap of 40: p rounds to 1 in float32 and in float64, phi is still the gap."""
     rows = numerics.log_softmax(np.array([[40.0, 0.0]], np.float32).astype(np.float64))

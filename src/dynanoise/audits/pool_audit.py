@@ -20,7 +20,7 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.temperature import undefended
-from dynanoise.evaluation.engine import MeasurementCache, evaluate
+from dynanoise.evaluation.engine import evaluate, list_tasks, open_measurement_cache
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.methods import defended, is_file
@@ -118,6 +118,7 @@ def audit_pool(
     progress: Callable[[str], None] = lambda step: None,
     gatherer: Gatherer | None = None,
     notes: tuple[str, ...] = (),
+    workers: int = 1,
 ) -> AuditReport:
     """Run every attack for which there are enough models.
 
@@ -132,6 +133,8 @@ def audit_pool(
         gatherer: collects the evidence, also of another evaluation of the same records; None
             uses a new one.
         notes: sentences for the report on how the outputs were made.
+        workers: processes that measure; 1 measures in this one. Undefended outputs, and the defense
+            at each query budget, are measured by one process each; the numbers are the same.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -141,6 +144,7 @@ def audit_pool(
         InputError: if there are conditions, and membership looks inverted.
         TooFewRecordsError: if there are too few models or records for any attack.
         NotFittedError: if the defense must learn from data that are missing.
+        WorkerError: if a worker process died.
     """
     possible = find_feasible(pool, plan.attacks)
     needs = dict(possible.needs)
@@ -155,23 +159,32 @@ def audit_pool(
     if plan.fail_if:
         check_conditions(pool.records)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
-    gatherer, measurements = gatherer or Gatherer(), MeasurementCache()
+    gatherer = gatherer or Gatherer()
+    designs, fprs, skips = {"plain": design}, plan.fprs, not alone
+    protocols = list(_protocols(plan, possible.attacks, alone, near))
     results = []
-    for protocol in _protocols(plan, possible.attacks, alone, near):
-        for result in evaluate(
-            {"plain": design},
-            plan.methods,
-            protocol,
-            {"plain": provenance},
-            fprs=plan.fprs,
-            gatherer=gatherer,
-            on_refusal=None if alone else note_refusal,
-            measurements=measurements,
-            progress=progress,
-        ):
-            repeated = protocol.threat.repeats > plan.budgets[0]
-            if not (repeated and result.method == plan.methods[0].name):
-                results.append(result)
+    with open_measurement_cache(workers) as measurements:
+        for protocol in protocols:  # all at once, so that no worker waits
+            measurements.begin(
+                list_tasks(
+                    designs, plan.methods, protocol, fprs=fprs, skip_refused=skips, predictions=True
+                )
+            )
+        for protocol in protocols:
+            for result in evaluate(
+                designs,
+                plan.methods,
+                protocol,
+                {"plain": provenance},
+                fprs=fprs,
+                gatherer=gatherer,
+                on_refusal=None if alone else note_refusal,
+                measurements=measurements,
+                progress=progress,
+            ):
+                repeated = protocol.threat.repeats > plan.budgets[0]
+                if not (repeated and result.method == plan.methods[0].name):
+                    results.append(result)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     if plan.defense is not None and not len(pool.test.labels):  # else utility states it
         needs["labels"] = _changed_labels(design, plan.methods[-1])

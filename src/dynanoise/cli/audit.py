@@ -38,6 +38,13 @@ def audit(
             metavar="FILE",
         ),
     ] = None,
+    workers: Annotated[
+        int,
+        Option(
+            "Number of processes. One measures OUTPUTS, others --defense at each query budget; of "
+            "a large folder each scores parts."
+        ),
+    ] = 1,
     as_json: Annotated[bool, Option("Print results as JSON.", flag="--json")] = False,
 ) -> None:
     """Measure membership leakage of your own model.
@@ -45,13 +52,14 @@ def audit(
     Exit codes: 0 success, 1 a condition of --fail-if holds or a server is not as configured, 2
     wrong use, 3 too few data to tell, 70 an error of dynanoise itself.
     """
-    if options.url is None and (options.api_key is not None or options.budget is not None):
-        raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+    _check_queries(options, workers)
     if junit is not None:
         check_writable(junit.parent, "--junit")
     try:
-        run = _audit_outputs if options.url is None else _audit_server
-        report = run(options, out)
+        if options.url is None:
+            report = _audit_outputs(options, out, workers)
+        else:
+            report = _audit_server(options, out)
     except TooFewRecordsError as error:
         _write_junit(junit, "audit", _unresolved(options, str(error)))
         typer.echo(f"Error: {error}", err=True)
@@ -75,6 +83,16 @@ def audit(
         raise typer.Exit(ExitCode.UNRESOLVED)
 
 
+def _check_queries(options: AuditOptions, workers: int) -> None:
+    """Check that options of a served model are given with one, and --workers without."""
+    if options.url is None and (options.api_key is not None or options.budget is not None):
+        raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+    if workers < 1 or (workers > 1 and options.url is not None):
+        raise InputError(
+            f"--workers is {workers}.", "Use an integer of at least 1; with --url leave it out."
+        )
+
+
 def _write_junit(
     file: Path | None, name: str, outcomes: Sequence[Outcome], differences: Sequence[str] = ()
 ) -> None:
@@ -92,7 +110,7 @@ def _unresolved(options: AuditOptions, reason: str) -> list[Outcome]:
     return [Outcome(parse_condition(text), None, reason) for text in options.fail_if]
 
 
-def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
+def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> AuditReport:
     """Audit a file of outputs, or the outputs of a model file."""
     if options.queries and options.defense is None:
         raise InputError(
@@ -121,12 +139,12 @@ def _audit_outputs(options: AuditOptions, out: Path | None) -> AuditReport:
 
         audit = FolderAudit(folder, plan, options.seed)
         with terminal.progress_bar(f"audit of {folder.name}", audit.steps()) as advance:
-            return audit.run(Provenance(folder.name, folder.kind, command), advance)
+            return audit.run(Provenance(folder.name, folder.kind, command), advance, workers)
     assert inputs is not None
     provenance = Provenance(inputs.name, kind, command)
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
-        return audit_pool(pool, plan, provenance, advance, notes=inputs.notes)
+        return audit_pool(pool, plan, provenance, advance, notes=inputs.notes, workers=workers)
 
 
 def _read_folder(options: AuditOptions) -> BroughtPool | None:

@@ -30,6 +30,12 @@ SMALLEST_SD = 1e-6
 _BLOCK_NUMBERS = 1 << 18
 """Numbers of a block of rows, 2 MiB: what lies between input and result stays small."""
 
+_FEW_CLASSES = 16
+"""Classes up to which a loop over them is faster than NumPy's reduction of each row."""
+
+_CACHED_ROWS = 4096
+"""Rows that such a loop passes again and again, because they fit the cache."""
+
 _LOWEST = float(np.finfo(np.float64).min)
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -109,6 +115,32 @@ def as_logits(values: npt.ArrayLike, name: str = "logits") -> tuple[Float64, np.
     return array.astype(np.float64), array.dtype
 
 
+def row_max(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Compute the largest entry of each row, column by column where there are few classes.
+
+    NumPy reduces short rows one after the other, at four times the cost.
+
+    Args:
+        values: numbers [..., K], K >= 1.
+
+    Returns:
+        [...], equal to ``values.max(axis=-1)``.
+
+    >>> row_max(np.array([[1.0, 3.0], [2.0, 0.0]])).tolist()
+    [3.0, 2.0]
+    """
+    classes = values.shape[-1]
+    if classes > _FEW_CLASSES or not values.flags.c_contiguous:
+        return np.asarray(values.max(axis=-1))
+    rows = values.reshape(-1, classes)
+    largest = rows[:, 0].copy()
+    for start in range(0, len(rows), _CACHED_ROWS):
+        block = slice(start, start + _CACHED_ROWS)
+        for column in range(1, classes):
+            np.maximum(largest[block], rows[block, column], out=largest[block])
+    return largest.reshape(values.shape[:-1])
+
+
 def shift(logits: Float64) -> Float64:
     """Subtract each row's maximum: values at most 0, finite for every finite float64 input.
 
@@ -122,7 +154,7 @@ def shift(logits: Float64) -> Float64:
     [0.0, -1.7976931348623157e+308]
     """
     with np.errstate(over="ignore"):
-        shifted: Float64 = logits - logits.max(axis=-1, keepdims=True)
+        shifted: Float64 = logits - row_max(logits)[..., None]
     np.maximum(shifted, _LOWEST, out=shifted)
     return shifted
 
@@ -351,7 +383,7 @@ def logsumexp(values: Float64) -> Float64:
     >>> float(logsumexp(np.log([1.0, 3.0])).round(12)) == round(float(np.log(4)), 12)
     True
     """
-    top = values.max(axis=-1, keepdims=True)
+    top = row_max(values)[..., None]
     with np.errstate(under="ignore"):
         return np.asarray(top[..., 0] + np.log(np.exp(values - top).sum(axis=-1)))
 
@@ -408,7 +440,7 @@ def hinge(logits: Float64, labels: Int64) -> Float64:
     >>> float(hinge(np.array([[2.0, 0.5, -1.0]]), np.array([0]))[0])
     1.5
     """
-    return np.asarray(take_label(logits, labels) - _without_label(logits, labels).max(axis=-1))
+    return np.asarray(take_label(logits, labels) - row_max(_without_label(logits, labels)))
 
 
 def _log_complement(log_probs: Float64) -> Float64:

@@ -46,13 +46,15 @@ def hardware() -> dict[str, Any]:
     """Processor, cores and memory (GiB) of this machine; never its name or its users'.
 
     Returns:
-        Values by name; memory is None where the system does not tell.
+        Values by name; memory is None where the system does not tell. Instruction sets are those
+        that NumPy uses beyond its baseline: X86_V3 has AVX2, X86_V4 has AVX-512.
 
     >>> sorted(hardware())
-    ['cores', 'memory_gib', 'processor', 'system']
+    ['cores', 'instruction_sets', 'memory_gib', 'processor', 'system']
     """
     return {
         "processor": _processor(),
+        "instruction_sets": _instruction_sets(),
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -160,6 +162,11 @@ def _processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def _instruction_sets() -> list[str]:
+    configuration: Any = np.show_config(mode="dicts")
+    return list(configuration["SIMD Extensions"]["found"])
 
 
 def _memory_gib() -> float | None:

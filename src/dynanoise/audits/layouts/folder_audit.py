@@ -150,7 +150,7 @@ class FolderAudit:
         Args:
             provenance: fields of the results that are not measured.
             progress: called after each step.
-            workers: processes, for a folder that is scored by parts.
+            workers: processes that measure, or score the parts of a large folder.
 
         Returns:
             As of `pool_audit.audit_pool`.
@@ -163,7 +163,8 @@ class FolderAudit:
         if self.fits:
             pool = self._pool(np.arange(records))
             plan, notes = self._limited(pool)
-            return audit_pool(pool, plan, provenance, progress, notes=(*self.brought.notes, *notes))
+            notes = (*self.brought.notes, *notes)
+            return audit_pool(pool, plan, provenance, progress, notes=notes, workers=workers)
         return self._by_parts(provenance, progress, workers)
 
     def _by_parts(
