@@ -61,8 +61,8 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     residual variances of all records; the same against the undefended shadow outputs. Of the scaled
     logit also the standard deviations, and the ratio under the Gaussians of the record's true
     class. Tempered ratios (see `tempered_ratio`) to the mean of all of a record's models, and to
-    that of its in- and of its out-models. The columns of the observations, compared as statistics
-    are, where there are any. Of the labels: correctness, the shares of in- and out-models that are
+    that of its in- and of its out-models. The first column of the observations, compared as
+    statistics are, where there is one; each further one took a query budget of its own. Of the labels: correctness, the shares of in- and out-models that are
     right, and the ratio of `label_only`. With near-duplicates, all of it once more for their mean: a record says
     more about itself than they do, so it is not averaged with them. Nothing depends on the target's
     membership, and nothing on the number of classes.
@@ -75,7 +75,7 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     Returns:
         float64 [E, F], finite.
     """
-    columns = _columns(target, shadows, slots, _original, (*COMPARED, *target.columns))
+    columns = _columns(target, shadows, slots, _original, (*COMPARED, *tuple(target.columns)[:1]))
     if target.log_probs.shape[1] > 1:
         columns += _columns(target, shadows, slots, _near_duplicates, COMPARED)
     return np.column_stack(columns)

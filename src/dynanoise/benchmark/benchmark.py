@@ -74,7 +74,7 @@ def bench(
     outputs = trains.run(layout.jobs, layout.data)
     yield from layout.runs.results(outputs, progress)
     with open_measurement_cache(workers) as measurements:
-        yield from layout.pools.results(outputs, measurements, progress, gatherer)
+        yield from layout.pools.results(outputs, measurements, progress, gatherer, store)
 
 
 def require_torch() -> None:

@@ -7,14 +7,20 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind
 from dynanoise.core.defense import Method
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
 from dynanoise.core.result import AttackProtocol, Result
+from dynanoise.core.seeding import derive
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
+from dynanoise.evaluation.chosen_inputs import ChosenInputs, prepare_pool
 from dynanoise.evaluation.engine import MeasurementCache, evaluate, list_tasks
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
@@ -24,6 +30,7 @@ from dynanoise.training.architecture import check_data, make_model, tokenizer_of
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Job, ModelOutputs
+    from dynanoise.training.store.storage import Place
 
 Progress = Callable[[str], None]
 """Called with a few words, such as "seed 1: target", after each step."""
@@ -239,6 +246,7 @@ class Pools:
         preset, size = plan.preset, plan.preset.size(plan.size)
         self.protocols = [each for each in preset.protocols if each.design == "pool"]
         self.by_kind: dict[Kind, list[Job]] = {}
+        self._prepared: dict[str, ChosenInputs] = {}
         self.canaries: Canaries | None = None
         if plan.pools:
             most = max(plan.pools.values())
@@ -266,6 +274,7 @@ class Pools:
         measurements: MeasurementCache,
         progress: Progress,
         gatherer: Gatherer | None = None,
+        store: Place | None = None,
     ) -> Iterator[Result]:
         """Evaluate the methods under every protocol.
 
@@ -274,9 +283,14 @@ class Pools:
             measurements: worker processes that begin while the next models are trained.
             progress: called after each step.
             gatherer: gathers the evidence for a report.
+            store: where the trained models are, for protocols that query them with chosen inputs.
 
         Yields:
             Results as they are measured.
+
+        Raises:
+            InputError: if a protocol has chosen inputs and there is no store, or the data are of a
+                kind without paths.
         """
         from dynanoise.training.designs import pool_of
 
@@ -287,7 +301,7 @@ class Pools:
             pools[kind] = pool_of(self.data, self.split, taken, seed=self.SEED)
             training[kind] = _effort(taken)
             for protocol in self.protocols:
-                methods, designs = self._ready(protocol, pools)
+                methods, designs = self._ready(protocol, pools, store)
                 if methods[:1] == list(self.plan.preset.methods[:1]):
                     predictions = gatherer is not None
                     measurements.begin(
@@ -295,7 +309,7 @@ class Pools:
                     )
         planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
-            methods, designs = self._ready(protocol, pools)
+            methods, designs = self._ready(protocol, pools, store)
 
             def advance(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
@@ -303,7 +317,12 @@ class Pools:
             provenance = {
                 recipe: replace(
                     self.provenance[recipe],
-                    counts={**self.split.counts, "models": design.pool.models, **planted},
+                    counts={
+                        **self.split.counts,
+                        "pool": len(design.records.ids),
+                        "models": design.pool.models,
+                        **planted,
+                    },
                     training=training[Kind(recipe)],
                 )
                 for recipe, design in designs.items()
@@ -319,7 +338,7 @@ class Pools:
             )
 
     def _ready(
-        self, protocol: AttackProtocol, pools: Mapping[Kind, Pool]
+        self, protocol: AttackProtocol, pools: Mapping[Kind, Pool], store: Place | None
     ) -> tuple[list[Method], dict[str, ShadowPool]]:
         """Methods of which the target's and the attacker's models are trained, and the models."""
         preset = self.plan.preset
@@ -330,4 +349,45 @@ class Pools:
             if all(kind in pools for kind in kinds):
                 methods.append(method)
                 targets[recipe], attackers[recipe] = (pools[kind] for kind in kinds)
-        return methods, shadow_pools(targets, protocol, attackers, self.canaries)
+        if not protocol.threat.chosen:
+            return methods, shadow_pools(targets, protocol, attackers, self.canaries)
+        rows = self._probed_rows()
+        targets, attackers = (
+            {
+                recipe: replace(pool, records=pool.records.select(records=rows))
+                for recipe, pool in part.items()
+            }
+            for part in (targets, attackers)
+        )
+        chosen = {recipe: self._chosen_inputs(recipe, targets[recipe], store) for recipe in targets}
+        return methods, shadow_pools(targets, protocol, None, self.canaries, chosen)
+
+    def _probed_rows(self) -> Int64:
+        """Positions in the pool of the records that are queried with chosen inputs."""
+        count = len(self.split.pool)
+        generator = np.random.default_rng(derive(self.SEED, "probed records"))
+        return np.sort(generator.permutation(count)[: self.plan.preset.size(self.plan.size).probed])
+
+    def _chosen_inputs(self, recipe: str, pool: Pool, store: Place | None) -> ChosenInputs:
+        """The models of a pool as functions of inputs; prepared once for all protocols."""
+        if recipe not in self._prepared:
+            from dynanoise.training.queries import input_limits, stored_model
+            from dynanoise.training.store.store import Store
+
+            if store is None:
+                raise InputError(
+                    "Chosen inputs query the trained models again, and without a store none is "
+                    "kept.",
+                    "Name a store, or leave protocols with chosen inputs out.",
+                )
+            place = Store(store)
+            models = [stored_model(job, self.data, place) for job in self.by_kind[Kind(recipe)]]
+            attacked = self.data.inputs[self.split.attacked]
+            self._prepared[recipe] = prepare_pool(
+                models,
+                pool.records,
+                self.data.inputs[pool.records.ids],
+                input_limits(attacked),
+                self.SEED,
+            )
+        return self._prepared[recipe]

@@ -24,12 +24,15 @@ class Size:
         reference: number of non-members that the defender knows; the rest is test data.
         recipes: parameters of each recipe that a method names, by name.
         models: number of models of a pool by recipe; others of ``recipes`` are not run on it.
+        probed: records that are attacked under protocols with chosen inputs, drawn from the pool,
+            at most.
     """
 
     pool: int
     reference: int
     recipes: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, int] = field(default_factory=dict)
+    probed: int = 1_000
 
     def recipe(self, text: str) -> Any:
         """Make a recipe with the parameters of this size.

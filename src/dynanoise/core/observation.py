@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -40,7 +40,8 @@ class Observation:
         population: outputs of the same model on known non-members; None without any.
         columns: further statistics of every record by name, float64 [N, 1] each, such as distances
             that were found by chosen inputs; larger or smaller for members, which attacks learn.
-            All models of an attack have the same names.
+            All models of an attack have the same names. Where queries found them, each name stands
+            for a run with the whole query budget, so that an attack uses one of them.
         memo: intermediate values by name, which `attacks.statistics` keeps here. A copy made by
             `dataclasses.replace` starts empty.
     """
@@ -60,6 +61,12 @@ class Observation:
     def classes(self) -> int:
         """K, the number of classes."""
         return int(self.log_probs.shape[2])
+
+    def with_columns(self, columns: Mapping[str, Float64]) -> Observation:
+        """Add further statistics, float64 [N, 1] each; the memo is shared with this observation."""
+        added = replace(self, columns={**self.columns, **columns})
+        object.__setattr__(added, "memo", self.memo)
+        return added
 
 
 @dataclass(frozen=True, eq=False)

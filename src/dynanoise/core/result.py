@@ -31,11 +31,14 @@ class ThreatModel:
         knows_defense: True if shadow outputs pass through the same defense and the attacker knows
             its parameters, which undo its deterministic part; never the secret key or the target's
             draws.
-        repeats: query budget: outputs the attacker may collect for each input, >= 1.
+        repeats: query budget: outputs the attacker may collect for each input, >= 1; see also
+            ``chosen``.
         augmented: True if the model may be queried with near-duplicates of a record.
         shadows: how the attacker's own models relate to the target: trained in the "same" way, of
             another "architecture", by another "recipe", or the same way on "disjoint" records.
         key_known: True if the attacker has the root secret of keyed noise.
+        chosen: True if the attacker chooses inputs by earlier outputs. ``repeats`` then counts all
+            queries about a record, whatever their inputs.
     """
 
     name: str
@@ -44,6 +47,7 @@ class ThreatModel:
     augmented: bool = False
     shadows: Likeness = "same"
     key_known: bool = False
+    chosen: bool = False
 
 
 @dataclass(frozen=True)

@@ -76,14 +76,14 @@ class Task(NamedTuple):
 
     @property
     def repeatable(self) -> bool:
-        """True if results do not depend on the query budget, because predictions never change."""
+        """True if no query gets another prediction when it is repeated."""
         return self.method.cell_width is not None or self.method.defense.repeatable
 
     @property
     def key(self) -> Hashable:
         """Cache key: tasks over the same models with equal keys have equal results."""
         threat = replace(self.protocol.threat, name="")
-        threat = replace(threat, repeats=1) if self.repeatable else threat
+        threat = replace(threat, repeats=1) if self.repeatable and not threat.chosen else threat
         return self.method.name, self.models, threat, self.protocol.attacks, self.fprs
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import check
 from dynanoise.core.result import AttackProtocol, Likeness, ThreatModel
+from dynanoise.defenses.dynanoise import DynaNoise
 
 PAPER_THREAT = ThreatModel("paper", knows_defense=False, repeats=1, augmented=False)
 """The attacker of arXiv:2505.13362v2: does not know the defense, queries each record once."""
@@ -39,6 +40,15 @@ ALIGNED = ("scale_aligned(attack=threshold)", "scale_aligned(attack=lira)")
 CELLS = ("cell_mates(attack=lira)",)
 """Further attacks on keyed noise."""
 
+BOUNDARY = ("boundary_distance",)
+"""Further attacks of an attacker who chooses inputs."""
+
+BOUNDARY_OF_CELLS = ("boundary_probing",)
+"""Further attacks of an attacker who chooses inputs, on keyed noise that keeps labels."""
+
+CHOSEN = 64
+"""Queries a record of `adaptive_chosen`: beyond them neither digits nor images give more away."""
+
 GENERAL = ("threshold", "multi_shadow", "gap", "scale_aligned(attack=threshold)")
 """Attacks that need no shadow model of the target's own records."""
 
@@ -69,6 +79,35 @@ def adaptive(queries: int = 1, *, near: bool = False) -> AttackProtocol:
     name = "_".join(filter(None, words))
     threat = ThreatModel(name, knows_defense=True, repeats=queries, augmented=near)
     return AttackProtocol(name, design="pool", threat=threat, attacks=STRONG)
+
+
+def chosen(queries: int = CHOSEN) -> AttackProtocol:
+    """Protocol of an adaptive attacker who chooses each input by earlier outputs.
+
+    Beside the attacks of `adaptive` it probes where the target's label, or the cell of keyed noise,
+    changes on paths from the record. The budget counts every query about a record: of the record
+    itself, repeated where noise is drawn anew, and of chosen inputs.
+
+    Args:
+        queries: Q, from 1 to 256, queries a record.
+
+    Returns:
+        A protocol over a pool, called "adaptive_chosen" or "adaptive_chosen_Q".
+
+    Raises:
+        InputError: if Q is outside 1..256.
+
+    >>> chosen().name, chosen(16).name, chosen(16).threat.chosen
+    ('adaptive_chosen', 'adaptive_chosen_16', True)
+    """
+    check(
+        1 <= queries <= 256,
+        f"The query budget of chosen inputs is {queries}.",
+        "Use 1 to 256 queries a record.",
+    )
+    name = "adaptive_chosen" if queries == CHOSEN else f"adaptive_chosen_{queries}"
+    threat = ThreatModel(name, knows_defense=True, repeats=queries, chosen=True)
+    return AttackProtocol(name, design="pool", threat=threat, attacks=(*STRONG, *BOUNDARY))
 
 
 def mismatched(shadows: Likeness) -> AttackProtocol:
@@ -134,7 +173,24 @@ def select_attacks(method: Method, protocol: AttackProtocol) -> tuple[str, ...]:
     threat = protocol.threat
     shared = method.cell_width is not None and threat.knows_defense and not threat.key_known
     more = CELLS if shared and protocol.design == "pool" else ()
+    if threat.chosen and gives_cells_away(method):
+        more = (*more, *BOUNDARY_OF_CELLS)
     return protocol.attacks + tuple(name for name in more if name not in protocol.attacks)
+
+
+def gives_cells_away(method: Method) -> bool:
+    """True if an attacker can decode the cells of a method's keyed noise from its outputs.
+
+    They are decoded for DynaNoise of one draw that keeps labels.
+
+    >>> from dynanoise.defenses.dynanoise import DynaNoise
+    >>> gives_cells_away(Method("keyed", DynaNoise(keep_label=True), cell_width=4.0))
+    True
+    """
+    defense = method.defense
+    if method.cell_width is None or not isinstance(defense, DynaNoise):
+        return False
+    return defense.keep_label and (defense.samples == 1 or defense.base_variance == 0)
 
 
 def _key_known() -> AttackProtocol:
@@ -159,9 +215,17 @@ KEY_KNOWN = _key_known()
 """An attacker with the root secret of keyed noise, from whom the cells alone hide the logits."""
 
 _NAMED = {protocol.name: protocol for protocol in (PAPER, KEY_KNOWN, *MISMATCHED)}
-_ADAPTIVE = re.compile(r"adaptive(?P<near>_near)?(_(?P<queries>[1-9]\d{0,5}))?")
+_ADAPTIVE = re.compile(r"adaptive(?P<kind>_near|_chosen)?(_(?P<queries>[1-9]\d{0,5}))?")
 
-NAMES = (*_NAMED, "adaptive", "adaptive_Q", "adaptive_near", "adaptive_near_Q")
+NAMES = (
+    *_NAMED,
+    "adaptive",
+    "adaptive_Q",
+    "adaptive_near",
+    "adaptive_near_Q",
+    "adaptive_chosen",
+    "adaptive_chosen_Q",
+)
 """Names that `parse_protocol` knows; Q is a number of queries."""
 
 
@@ -174,6 +238,9 @@ def parse_protocol(name: str) -> AttackProtocol | None:
     Returns:
         The protocol, or None.
 
+    Raises:
+        InputError: if a query budget is out of range.
+
     >>> parse_protocol("adaptive_64") == adaptive(64)
     True
     >>> parse_protocol("adaptive_near") == ADAPTIVE_NEAR
@@ -184,4 +251,6 @@ def parse_protocol(name: str) -> AttackProtocol | None:
     match = _ADAPTIVE.fullmatch(name)
     if match is None:
         return None
-    return adaptive(int(match["queries"] or 1), near=bool(match["near"]))
+    if match["kind"] == "_chosen":
+        return chosen(int(match["queries"] or CHOSEN))
+    return adaptive(int(match["queries"] or 1), near=match["kind"] == "_near")

@@ -18,9 +18,11 @@ from dynanoise.core.result import AttackProtocol, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.data.canaries import Canaries
 from dynanoise.evaluation.canaries import canary_metrics
+from dynanoise.evaluation.chosen_inputs import ChosenInputs, DefendedModel, direct_queries
 from dynanoise.evaluation.design import ModelNoise
+from dynanoise.evaluation.protocols import gives_cells_away
 from dynanoise.evaluation.provenance import count_records
-from dynanoise.evaluation.responses import make_noise, observe, recover
+from dynanoise.evaluation.responses import NoiseSource, make_noise, observe, recover
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
@@ -55,6 +57,7 @@ class ShadowPool:
         attacker: the attacker's own models, trained on the same records as those of ``pool``; None
             where they are the pool's.
         canaries: records of the pool whose success is also measured apart.
+        chosen: the models as functions of inputs, for attackers who choose these.
 
     Raises:
         InputError: if the attacker's models are others in number or membership.
@@ -63,6 +66,7 @@ class ShadowPool:
     pool: Pool
     attacker: Pool | None = None
     canaries: Canaries | None = None
+    chosen: ChosenInputs | None = None
 
     def __post_init__(self) -> None:
         attacker = self.attacker
@@ -126,7 +130,8 @@ class ShadowPool:
     def take_first(self, targets: int) -> ShadowPool:
         """See `Design`."""
         attacker = self.attacker and self.attacker.take_first(targets)
-        return replace(self, pool=self.pool.take_first(targets), attacker=attacker)
+        chosen = self.chosen and self.chosen.take_first(targets)
+        return replace(self, pool=self.pool.take_first(targets), attacker=attacker, chosen=chosen)
 
     def views(self, threat: ThreatModel) -> Iterator[View]:
         """See `Design`: of the pool's models, then of the attacker's own."""
@@ -145,10 +150,15 @@ class ShadowPool:
     ) -> Iterator[Trial]:
         """See `Design`: one trial for each model."""
         targets = defenses[: self.pool.models]
+        constant = all(defense.repeatable for defense in targets)
+        keyed = noise(0, "target")("examples first").repeatable
+        direct = threat.repeats
+        if threat.chosen:
+            direct = direct_queries(threat.repeats, constant or keyed)
+        budget, threat = threat.repeats, replace(threat, repeats=direct)
         observed = shadows = _observe_all(self.pool, targets, threat, noise, "target")
-        alike = threat.knows_defense and all(defense.repeatable for defense in targets)
         # Repeatable noise has a key, and the attacker's is another one.
-        alike = alike and not noise(0, "target")("examples first").repeatable
+        alike = threat.knows_defense and constant and not keyed
         others = self.attacker or self.pool
         if self.attacker or not alike:
             others_defenses = defenses[self.pool.models :] or targets
@@ -156,15 +166,53 @@ class ShadowPool:
         use = self.records.use
         everyone = ShadowObservations(shadows, use, others.records)
         for target, roles in enumerate(self.roles):
-            of_target = roles.target.shadows(everyone)
+            of_target, of_pool = roles.target.shadows(everyone), observed[target]
+            queries = float(direct)
+            if threat.chosen:
+                defended = self._defended(target, targets[target], noise(target, "target"))
+                of_pool, of_target, queries = self._probe(
+                    defended, of_pool, of_target, target, budget, direct
+                )
             yield Trial(
-                observed[target],
+                of_pool,
                 of_target,
                 tuple(role.pseudo_target(of_target) for role in roles.pseudo_targets),
                 use[target] == 1,
                 # Without membership of the target, or without shadow models, nothing is scored.
                 membership.has_shadows(of_target.use) & (use[target] >= 0),
+                queries,
             )
+
+    def _defended(self, target: int, defense: Defense, source: NoiseSource) -> DefendedModel:
+        if self.chosen is None:
+            raise InputError(
+                "There are outputs of these models only, which answer no further inputs.",
+                "Chosen inputs need the models themselves: use a preset with its store.",
+            )
+        width = getattr(source("examples first"), "cell_width", None)
+        known = width if gives_cells_away(Method("", defense, cell_width=width)) else None
+        return DefendedModel(self.chosen.models[target], defense, source, known)
+
+    def _probe(
+        self,
+        defended: DefendedModel,
+        observed: Observation,
+        shadows: ShadowObservations,
+        target: int,
+        budget: int,
+        direct: int,
+    ) -> tuple[Observation, ShadowObservations, float]:
+        """The target's outputs and its shadow models' with columns, and queries a record."""
+        assert self.chosen is not None
+        use = np.delete(self.records.use, target, axis=0)
+        outcome = self.chosen.probe(target, defended, observed, use, budget, direct)
+        probed = tuple(
+            observation.with_columns(columns)
+            for observation, columns in zip(shadows.observations, outcome.shadows, strict=True)
+        )
+        of_shadows = replace(shadows, observations=probed)
+        vars(of_shadows)["slots"] = shadows.slots
+        return observed.with_columns(outcome.target), of_shadows, max(outcome.queries.values())
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
         """See `Design`: logits in float64."""
@@ -225,6 +273,7 @@ def shadow_pools(
     protocol: AttackProtocol,
     attackers: Mapping[str, Pool] | None = None,
     canaries: Canaries | None = None,
+    chosen: Mapping[str, ChosenInputs] | None = None,
 ) -> dict[str, ShadowPool]:
     """Arrange pools of models for a protocol.
 
@@ -235,6 +284,7 @@ def shadow_pools(
         attackers: by the target's recipe, models that the attacker has instead of the pool's own;
             of both, as many are used as there are of the fewer.
         canaries: canaries of these pools.
+        chosen: by recipe, the models as functions of inputs, for a protocol with chosen inputs.
 
     Returns:
         Designs by recipe.
@@ -258,5 +308,7 @@ def shadow_pools(
             part.take_first(models) if augmented else part.originals().take_first(models)
             for part in (pool, attacker)
         )
-        designs[recipe] = ShadowPool(targets, None if attacker is pool else shadows, canaries)
+        designs[recipe] = ShadowPool(
+            targets, None if attacker is pool else shadows, canaries, (chosen or {}).get(recipe)
+        )
     return designs

@@ -33,6 +33,7 @@ class Trial(NamedTuple):
             empty where every attack keeps its own threshold.
         members: bool [N], the truth, which attacks do not get.
         scored: bool [N], records whose scores count.
+        queries: queries a record to the target, the mean of the attack that needs most.
     """
 
     target: Observation
@@ -40,6 +41,7 @@ class Trial(NamedTuple):
     calibration: Sequence[PseudoTarget]
     members: Bools
     scored: Bools
+    queries: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

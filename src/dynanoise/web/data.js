@@ -34,7 +34,7 @@ export function protocolTitle(protocol) {
   // Near-duplicates are queries, too: one query of each is more than one query.
   const asks = protocol.augmented ? `${count} of each` : count;
   const about = {
-    near: "near-duplicates", key: "with the key", disjoint: "models of other records",
+    near: "near-duplicates", chosen: "inputs of its choice", key: "with the key", disjoint: "models of other records",
     architecture: "models of another architecture", recipe: "models trained otherwise",
   }[extra] ?? extra;
   return `Adaptive, ${about ? `${about}, ` : ""}${asks}`;

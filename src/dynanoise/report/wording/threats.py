@@ -25,6 +25,8 @@ def budget(threat: ThreatModel) -> str:
     ('1 query a record', '4 queries a record and of each near-duplicate')
     """
     count = "1 query" if threat.repeats == 1 else f"{threat.repeats} queries"
+    if threat.chosen:
+        return f"{count} a record, with inputs of the attacker's choice"
     return f"{count} a record" + (" and of each near-duplicate" if threat.augmented else "")
 
 
@@ -113,6 +115,11 @@ def threat_sentence(threat: ThreatModel) -> str:
     if not threat.knows_defense:
         return f"{begin}, and has {shadow_models(threat)}."
     averages = ", averages repeated queries" if threat.repeats > 1 else ""
+    if threat.chosen:
+        averages = (
+            ", chooses each input by earlier outputs to find where the label (or the cell of keyed "
+            "noise) changes near the record, averages repeated queries where noise is drawn anew"
+        )
     return (
         f"{begin}, has {shadow_models(threat)}, inverts the deterministic part of the defense"
         f"{averages}, and chooses attack and threshold on its own models."

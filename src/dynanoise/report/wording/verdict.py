@@ -65,9 +65,9 @@ def rank_protocols(results: Sequence[Result]) -> dict[str, Summary]:
         )
     summaries = by_protocol(results)
 
-    def rank(name: str) -> tuple[bool, bool, int]:
+    def rank(name: str) -> tuple[bool, bool, bool, int]:
         threat = summaries[name].threat
-        return threats.honest(threat), threat.augmented, threat.repeats
+        return threats.honest(threat), threat.chosen, threat.augmented, threat.repeats
 
     return {name: summaries[name] for name in sorted(summaries, key=rank)}
 

@@ -1,0 +1,406 @@
+"""Queries with chosen inputs: paths from the attacker's own models, and the probing of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from dynanoise.core import numerics
+from dynanoise.core.defense import Defense
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Bools, Float64, Floats, Int8, Int64
+from dynanoise.core.observation import Observation
+from dynanoise.core.outputs import Outputs
+from dynanoise.core.queries import CountedQueries, GradientFunction, Inputs, QueryFunction
+from dynanoise.core.seeding import derive
+from dynanoise.evaluation.responses import NoiseSource
+from dynanoise.noise.cells import Grid
+from dynanoise.probing.boundary import Probe, Split, split_budget
+from dynanoise.probing.grid import decode_cells, recover_grid
+from dynanoise.probing.path_outputs import PathOutputs, in_out_weights
+from dynanoise.probing.paths import MULTIPLES, Paths, rank_rivals, straight_paths
+
+PATHS = 10
+"""Paths of a record, at most."""
+
+GROUPS = 4
+"""Groups of a pool's models; the paths of a target come from models of the other groups."""
+
+DISTANCE, PROBING = "boundary_distance", "boundary_probing"
+"""Names of `Observation.columns`: from labels alone, and from cells as well."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedPaths:
+    """Paths from records, and models' undefended logits on them.
+
+    Attributes:
+        paths: R paths for each of N records.
+        rivals: int64 [N, R].
+        positions: float64 [P].
+        logits: float32 [M, N, R, P, K].
+    """
+
+    paths: Paths
+    rivals: Int64
+    positions: Float64
+    logits: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class ChosenInputs:
+    """The models of a pool as functions of inputs, with paths for each of them as the target.
+
+    Attributes:
+        models: from inputs to undefended logits, for each of the M models.
+        prepared: the paths of model m are ``prepared[m % len(prepared)]``, and depend on models
+            with another remainder alone.
+    """
+
+    models: tuple[QueryFunction, ...]
+    prepared: tuple[PreparedPaths, ...]
+    _runs: dict[tuple[int, Split], tuple[Probe, list[Float64]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what can be computed again."""
+        return {**vars(self), "_runs": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore the fields of a frozen instance."""
+        vars(self).update(state)
+
+    def probe(
+        self,
+        model: int,
+        target: Target,
+        observed: Observation,
+        use: Int8,
+        budget: int,
+        direct: int,
+    ) -> ProbeOutcome:
+        """Probe one model as the target, and all others as its shadow models; see `probe`.
+
+        By labels alone the shadow models' part is the same behind every defense, and kept.
+        """
+        others = [other for other in range(len(self.models)) if other != model]
+        prepared = self.prepared[model % len(self.prepared)]
+        split = split_budget(budget - direct, prepared.paths.count)
+        key = model, split
+        if key not in self._runs:
+            self._runs[key] = probe_shadows(prepared, others, use, observed.labels, split)
+        return probe(target, observed, prepared, others, use, budget, direct, self._runs[key])
+
+    def take_first(self, models: int) -> ChosenInputs:
+        """Keep only the first models; paths stay as they are."""
+        prepared = tuple(replace(part, logits=part.logits[:models]) for part in self.prepared)
+        return ChosenInputs(self.models[:models], prepared)
+
+
+def prepare_pool(
+    models: Sequence[QueryFunction],
+    records: Outputs,
+    inputs: Inputs,
+    limits: tuple[Inputs, Inputs],
+    seed: int,
+) -> ChosenInputs:
+    """Prepare paths for every model of a pool as the target.
+
+    Args:
+        models: M >= 2 models, from inputs to undefended logits, with gradients.
+        records: their outputs on N records, with membership.
+        inputs: the inputs [N, ...] of these records.
+        limits: least and greatest value of each entry of an input.
+        seed: of the choices that are left to chance.
+
+    Returns:
+        The models with their paths.
+
+    Raises:
+        InputError: if a model has no gradients.
+    """
+    groups = min(GROUPS, len(models))
+    prepared = []
+    for group in range(groups):
+        sources = [model for model in range(len(models)) if model % groups != group]
+        prepared.append(
+            prepare_paths(models, records, inputs, limits, derive(seed, "paths", group), sources)
+        )
+    return ChosenInputs(tuple(models), tuple(prepared))
+
+
+def prepare_paths(
+    models: Sequence[QueryFunction],
+    records: Outputs,
+    inputs: Inputs,
+    limits: tuple[Inputs, Inputs],
+    seed: int,
+    sources: Sequence[int] | None = None,
+) -> PreparedPaths:
+    """Make paths from models' gradients, and query the attacker's models on them.
+
+    Args:
+        models: M models, from inputs to undefended logits.
+        records: their outputs on N records, with membership.
+        inputs: the inputs [N, ...] of these records.
+        limits: least and greatest value of each entry of an input.
+        seed: of the choices that are left to chance.
+        sources: positions of the models that paths depend on; None for all.
+
+    Returns:
+        The paths, with the logits of all models.
+
+    Raises:
+        InputError: if a model that paths depend on has no gradients.
+    """
+    sources = range(len(models)) if sources is None else sources
+    for model in sources:
+        if not isinstance(models[model], GradientFunction):
+            raise InputError(
+                f"Model {model} cannot compute gradients.",
+                "Wrap it in probing.finite_differences.FiniteDifferences.",
+            )
+    use, labels = records.use[list(sources)], records.labels
+    logits = records.logits[list(sources), :, 0].astype(np.float64)
+    weights = in_out_weights(use)
+    rivals = rank_rivals(np.einsum("sn,snk->nk", weights, logits), labels, PATHS)
+    paths = straight_paths(
+        inputs,
+        labels,
+        rivals,
+        [cast("GradientFunction", models[model]) for model in sources],
+        weights,
+        *limits,
+        classes=records.classes,
+        seed=seed,
+    )
+    unit = max(float(np.median(numerics.top_gaps(logits))), 1e-3)
+    positions = unit * np.asarray(MULTIPLES, dtype=np.float64)
+    table = query_paths(models, paths, positions, len(labels), records.classes)
+    return PreparedPaths(paths, rivals, positions, table)
+
+
+def probe_shadows(
+    prepared: PreparedPaths,
+    models: Sequence[int],
+    use: Int8,
+    labels: Int64,
+    split: Split,
+    grid: Grid | None = None,
+) -> tuple[Probe, list[Float64]]:
+    """Probe shadow models in the way that their target will be.
+
+    Args:
+        prepared: paths, and the models' logits on them.
+        models: positions of S >= 2 shadow models in ``prepared``.
+        use: int8 [S, N], their membership.
+        labels: int64 [N], true classes.
+        split: how the budget is spent.
+        grid: of the target's cells; None to use labels alone.
+
+    Returns:
+        The run, ready for the target, and the outcome float64 [N] of each shadow model.
+    """
+    outputs = PathOutputs(prepared.positions, prepared.logits[list(models)], use)
+    run = Probe(outputs, labels, prepared.rivals, split, grid=grid)
+    return run, [run.rebuild_shadow(model) for model in range(len(models))]
+
+
+def query_paths(
+    models: Sequence[QueryFunction], paths: Paths, positions: Float64, records: int, classes: int
+) -> Floats:
+    """Query models at all positions of all paths.
+
+    Args:
+        models: M models.
+        paths: R paths for each record.
+        positions: float64 [P].
+        records: N.
+        classes: K.
+
+    Returns:
+        float32 [M, N, R, P, K].
+    """
+    shape = len(models), records, paths.count, len(positions), classes
+    table = np.empty(shape, dtype=np.float32)
+    rows = np.arange(records)
+    for path in range(paths.count):
+        for place, position in enumerate(positions):
+            inputs = paths.inputs(rows, path, np.full(records, position))
+            for model, query in enumerate(models):
+                table[model, :, path, place] = query(inputs)
+    return table
+
+
+class Target(Protocol):
+    """A target model behind its defense, as an attacker queries it with inputs of its choice."""
+
+    @property
+    def cell_width(self) -> float | None:
+        """Width of the cells that outputs give away, in logits; None where they give none away."""
+
+    def labels(self, inputs: Inputs) -> Int64:
+        """Query a batch for its labels alone, int64 [n]."""
+
+    def recovered(self, inputs: Inputs) -> Float64:
+        """Query a batch, and undo what can be undone of the defense, float64 [n, K]."""
+
+
+@dataclass(eq=False)
+class DefendedModel:
+    """A `Target` in this process: a model, a defense and its noise.
+
+    Args:
+        logits: the undefended model.
+        defense: fitted to it.
+        noise: its noise, called with one purpose for each batch of queries.
+        cell_width: see `Target` and `protocols.gives_cells_away`.
+    """
+
+    logits: QueryFunction
+    defense: Defense
+    noise: NoiseSource
+    cell_width: float | None
+    _batches: int = field(default=0, init=False)
+
+    def labels(self, inputs: Inputs) -> Int64:
+        """See `Target`: the model's own where the defense keeps them, whatever else it computes."""
+        logits = np.asarray(self.logits(inputs), dtype=np.float64)
+        if self.defense.keeps_labels:
+            return np.asarray(logits.argmax(axis=-1))
+        return np.asarray(self._defend(logits).argmax(axis=-1))
+
+    def recovered(self, inputs: Inputs) -> Float64:
+        """See `Target`."""
+        logits = np.asarray(self.logits(inputs), dtype=np.float64)
+        return self.defense.undo(numerics.log_probabilities(self._defend(logits)))
+
+    def _defend(self, logits: Float64) -> Floats:
+        self._batches += 1
+        return self.defense(logits, self.noise(f"chosen {self._batches}"))
+
+
+def direct_queries(budget: int, constant: bool) -> int:
+    """Number of queries of the record itself, of a budget for chosen inputs.
+
+    Outputs that never change are worth one query. Noise that is drawn anew is averaged over half
+    of the budget.
+
+    >>> direct_queries(64, constant=True), direct_queries(64, constant=False)
+    (1, 32)
+    """
+    return 1 if constant else budget - budget // 2
+
+
+@dataclass(frozen=True, eq=False)
+class ProbeOutcome:
+    """Outcomes of probing a target and its shadow models alike.
+
+    Attributes:
+        target: float64 [N, 1] by column.
+        shadows: likewise for each of the S shadow models.
+        queries: mean number of queries a record to the target, the direct ones included, by column.
+    """
+
+    target: Mapping[str, Float64]
+    shadows: tuple[Mapping[str, Float64], ...]
+    queries: Mapping[str, float]
+
+
+def probe(
+    target: Target,
+    observed: Observation,
+    prepared: PreparedPaths,
+    models: Sequence[int],
+    use: Int8,
+    budget: int,
+    direct: int,
+    by_labels: tuple[Probe, list[Float64]] | None = None,
+) -> ProbeOutcome:
+    """Probe one target and its shadow models.
+
+    Each column is the outcome of a run of its own, with the whole budget: an attacker decides for
+    one of them beforehand.
+
+    Args:
+        target: answers queries.
+        observed: what is recovered of its direct outputs, [N, 1, K].
+        prepared: paths that do not depend on it.
+        models: positions of S >= 2 shadow models in ``prepared``.
+        use: int8 [S, N], their membership.
+        budget: queries a record, the direct ones included.
+        direct: queries a record that ``observed`` took.
+        by_labels: what `probe_shadows` gave without a grid, for the same budget; None to compute
+            it.
+
+    Returns:
+        Columns "boundary_distance" and, where outputs give cells away, "boundary_probing" first.
+
+    Raises:
+        QueryBudgetError: if the budget is below ``direct``.
+    """
+    labels = observed.labels
+    if by_labels is None:
+        split = split_budget(budget - direct, prepared.paths.count)
+        by_labels = probe_shadows(prepared, models, use, labels, split)
+    runs = {DISTANCE: by_labels}
+    logits = observed.log_probs[:, 0]
+    if target.cell_width is not None:
+        outputs, split = by_labels[0].outputs, by_labels[0].split
+        mean = np.einsum("sn,snk->nk", in_out_weights(use), outputs.at_records)
+        gaps = mean.max(axis=-1, keepdims=True) - mean
+        grid = recover_grid(logits, logits.argmax(axis=-1), gaps, target.cell_width)
+        # First, because it sees more of each output.
+        runs = {PROBING: probe_shadows(prepared, models, use, labels, split, grid), **runs}
+    of_target, queries = {}, {}
+    for name, (run, _) in runs.items():
+        states = _States(target, run, prepared.paths, budget, direct)
+        rebuilt = run.rebuild_target(states.along, states.at_records(logits))
+        of_target[name] = rebuilt[:, None]
+        queries[name] = float(states.queries.counts.mean())
+    of_shadows = tuple(
+        {name: outcomes[model][:, None] for name, (_, outcomes) in runs.items()}
+        for model in range(len(models))
+    )
+    return ProbeOutcome(of_target, of_shadows, queries)
+
+
+class _States:
+    """States of a target on either side of the borders, by counted queries."""
+
+    def __init__(self, target: Target, run: Probe, paths: Paths, budget: int, direct: int) -> None:
+        self._run, self._paths = run, paths
+        self._rows = np.arange(len(run.labels))
+        query = target.labels if run.grid is None else target.recovered
+        self.queries = CountedQueries(query, len(run.labels), budget)
+        self.queries.count(np.repeat(self._rows, direct))
+
+    def at_records(self, logits: Float64) -> Bools:
+        """States at the records, from what their direct outputs give away, bool [N, R']."""
+        states = np.zeros((len(logits), self._run.split.paths), dtype=bool)
+        answers = logits.argmax(axis=-1) if self._run.grid is None else logits
+        for path in range(states.shape[1]):
+            states[:, path] = self._of(answers, path)
+        return states
+
+    def along(self, path: int, positions: Float64) -> Bools:
+        """States at positions [N] of a path, one query for each record, bool [N]."""
+        inputs = self._paths.inputs(self._rows, path, positions)
+        return self._of(self.queries(inputs, self._rows), path)
+
+    def _of(self, answers: Any, path: int) -> Bools:
+        run = self._run
+        if run.grid is None:
+            return np.asarray(answers == run.labels)
+        predicted = answers.argmax(axis=-1)
+        cells = decode_cells(np.asarray(answers, dtype=np.float64), predicted, run.grid)
+        rivals, levels = (part[:, path] for part in run.borders)
+        rival = np.maximum(rivals, 0)
+        # The cell whose lower border is the level.
+        needed = np.rint(levels / run.grid.width + run.grid.offsets[rival])
+        above = (rivals < 0) | (cells[self._rows, rival] >= needed)
+        return np.asarray((predicted == run.labels) & above)
