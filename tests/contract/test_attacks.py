@@ -43,7 +43,11 @@ VARIANTS = (
 Case = tuple[Observation, Bools, ShadowObservations]
 
 
-@pytest.fixture(params=(*ATTACKS.names(), *VARIANTS))
+ON_OUTPUTS = [name for name in ATTACKS.names() if not ATTACKS.get(name).needs_chosen_inputs]
+"""Attacks on outputs; the others are tested in tests/probing."""
+
+
+@pytest.fixture(params=(*ON_OUTPUTS, *VARIANTS))
 def attack(request: pytest.FixtureRequest) -> Attack:
     """Each registered attack with its defaults, and some with other parameters."""
     component: Attack = ATTACKS.build(request.param)

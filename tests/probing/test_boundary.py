@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
+from dynanoise.attacks.boundary import BoundaryDistance, BoundaryProbing
 from dynanoise.core import numerics
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, QueryBudgetError
+from dynanoise.core.membership import balance_shadows, has_shadows
 from dynanoise.core.numerics import Float64
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.queries import CountedQueries
@@ -23,7 +25,14 @@ from dynanoise.evaluation.chosen_inputs import (
     DefendedModel,
     prepare_pool,
 )
-from dynanoise.evaluation.responses import make_noise, observe, recover
+from dynanoise.evaluation.responses import (
+    make_noise,
+    observe,
+    observe_logits,
+    observe_shadow_logits,
+    recover,
+)
+from dynanoise.metrics.roc import roc
 from dynanoise.noise.cells import Grid
 from dynanoise.probing.boundary import heights, split_budget
 from dynanoise.probing.crossings import Prior, bisect, first_crossings
@@ -153,7 +162,9 @@ def test_a_constant_model_reveals_nothing_of_its_membership(pool, chosen) -> Non
     logits[0, :, 0] = constant(inputs)
     records = Outputs(logits, records.labels, records.ids, records.use)
     outcome = run(([constant, *models[1:]], records, inputs, margins), chosen, undefended(), 64)
-    residual = outcome.target[DISTANCE][:, 0] - np.mean([c[DISTANCE][:, 0] for c in outcome.shadows], axis=0)
+    residual = outcome.target[DISTANCE][:, 0] - np.mean(
+        [c[DISTANCE][:, 0] for c in outcome.shadows], axis=0
+    )
     members = records.use[0] == 1
     assert abs(residual[members].mean() - residual[~members].mean()) < 0.35
 
@@ -215,3 +226,27 @@ def test_a_model_without_gradients_is_refused(pool) -> None:  # type: ignore[no-
     functions = [lambda inputs, model=model: model(inputs) for model in models]
     with pytest.raises(InputError, match="gradients"):
         prepare_pool(functions, records, inputs, (inputs.min(0), inputs.max(0)), seed=0)
+
+
+@pytest.mark.parametrize("leak", [0.0, 1.5])
+def test_a_leak_planted_in_a_column_is_found_and_nothing_else(leak: float) -> None:
+    generator = np.random.default_rng(3)
+    count, models = 400, 9
+    use = (generator.random((models, count)) < 0.5).astype(np.int8)
+    values = generator.normal(0, 2, count) + leak * use + generator.normal(0, 1, use.shape)
+    kept = balance_shadows(use[1:], 2, seed=0)
+    shadows = observe_shadow_logits(np.zeros((models - 1, count, 2)), np.zeros(count, int), kept)
+    observed = [
+        observation.with_columns({"boundary_distance": row[:, None]})
+        for observation, row in zip(shadows.observations, values[1:], strict=True)
+    ]
+    shadows = replace(shadows, observations=tuple(observed))
+    target = observe_logits(np.zeros((count, 2)), np.zeros(count, int))
+    scored = has_shadows(kept)
+    for attack in (BoundaryDistance(), BoundaryProbing()):
+        fitted = attack.fit(shadows)
+        scores = fitted.score(target.with_columns({"boundary_distance": values[0][:, None]}))
+        auc = roc(scores[scored], use[0][scored] == 1).auc
+        assert auc > 0.7 if leak else abs(auc - 0.5) < 0.09  # three standard errors
+    with pytest.raises(InputError, match="no boundary_distance"):
+        fitted.score(target)

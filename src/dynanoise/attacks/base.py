@@ -43,12 +43,15 @@ class Attack(ABC):
         needs_shadows: False if the attack learns nothing from shadow models: `fit()` without any
             audits a single model. Shadow models that are passed all the same are still checked.
         needs_population: True if the attack compares with outputs on known non-members.
+        needs_chosen_inputs: True if the attack reads what queries with chosen inputs revealed, a
+            column of the observations.
     """
 
     title: ClassVar[str]
     aligned: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = True
     needs_population: ClassVar[bool] = False
+    needs_chosen_inputs: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)

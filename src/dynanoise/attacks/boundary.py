@@ -37,6 +37,7 @@ class _Boundary(Attack):
     """LiRA on a probed column: one Gaussian for in-models and one for out-models of a record."""
 
     aligned: ClassVar[bool] = True
+    needs_chosen_inputs: ClassVar[bool] = True
 
     @property
     @abstractmethod

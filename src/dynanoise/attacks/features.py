@@ -62,9 +62,10 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     logit also the standard deviations, and the ratio under the Gaussians of the record's true
     class. Tempered ratios (see `tempered_ratio`) to the mean of all of a record's models, and to
     that of its in- and of its out-models. The first column of the observations, compared as
-    statistics are, where there is one; each further one took a query budget of its own. Of the labels: correctness, the shares of in- and out-models that are
-    right, and the ratio of `label_only`. With near-duplicates, all of it once more for their mean: a record says
-    more about itself than they do, so it is not averaged with them. Nothing depends on the target's
+    statistics are, where there is one; each further one took a query budget of its own. Of the
+    labels: correctness, the shares of in- and out-models that are right, and the ratio of
+    `label_only`. With near-duplicates, all of it once more for their mean: a record says more about
+    itself than they do, so it is not averaged with them. Nothing depends on the target's
     membership, and nothing on the number of classes.
 
     Args:

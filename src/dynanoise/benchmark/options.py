@@ -98,7 +98,7 @@ class BenchOptions:
         tuple[str, ...],
         Option(
             "Protocol to run: paper, adaptive, adaptive_Q (each input Q times, as in adaptive_16), "
-            "adaptive_near, adaptive_near_Q, adaptive_chosen (64 queries a record, its inputs chosen "
+            "adaptive_near, adaptive_near_Q, adaptive_chosen (64 queries a record, inputs chosen "
             "by earlier outputs), adaptive_chosen_Q, adaptive_key, adaptive_architecture, "
             "adaptive_recipe or adaptive_disjoint. May be given again. Default: all of the "
             "preset.",

@@ -246,6 +246,7 @@ def _attacks_of(
         attack = ATTACKS.build(text)
         alone = not attack.aligned and not attack.needs_population
         fits = name in protocol.attacks if name in every else protocol.design == "pool" or alone
+        fits = fits and (protocol.threat.chosen or not attack.needs_chosen_inputs)
         if fits:
             kept.append(text)
     return tuple(kept)

@@ -115,7 +115,7 @@ def prepare_pool(
         records: their outputs on N records, with membership.
         inputs: the inputs [N, ...] of these records.
         limits: least and greatest value of each entry of an input.
-        seed: of the choices that are left to chance.
+        seed: decides what is left to chance.
 
     Returns:
         The models with their paths.
@@ -148,7 +148,7 @@ def prepare_paths(
         records: their outputs on N records, with membership.
         inputs: the inputs [N, ...] of these records.
         limits: least and greatest value of each entry of an input.
-        seed: of the choices that are left to chance.
+        seed: decides what is left to chance.
         sources: positions of the models that paths depend on; None for all.
 
     Returns:
@@ -200,7 +200,7 @@ def probe_shadows(
         use: int8 [S, N], their membership.
         labels: int64 [N], true classes.
         split: how the budget is spent.
-        grid: of the target's cells; None to use labels alone.
+        grid: the grid of the target's cells; None to use labels alone.
 
     Returns:
         The run, ready for the target, and the outcome float64 [N] of each shadow model.
@@ -328,13 +328,13 @@ def probe(
 
     Args:
         target: answers queries.
-        observed: what is recovered of its direct outputs, [N, 1, K].
+        observed: its direct outputs as recovered, [N, 1, K].
         prepared: paths that do not depend on it.
         models: positions of S >= 2 shadow models in ``prepared``.
         use: int8 [S, N], their membership.
         budget: queries a record, the direct ones included.
         direct: queries a record that ``observed`` took.
-        by_labels: what `probe_shadows` gave without a grid, for the same budget; None to compute
+        by_labels: the value of `probe_shadows` without a grid, for the same budget; None to compute
             it.
 
     Returns:

@@ -57,6 +57,12 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
     usual = [*(SINGLE if alone else ()), *STRONG]
     for name in dict.fromkeys(attacks or filter(ATTACKS.names().__contains__, usual)):
         attack = ATTACKS.build(name)
+        if attack.needs_chosen_inputs:
+            needs[name] = (
+                f"{title_of(name)} needs a model that answers chosen inputs: outputs in arrays or "
+                "files do not."
+            )
+            continue
         if alone and attack.aligned:
             needs[name] = (
                 f"{title_of(name)} needs shadow models: give the outputs of several models, each "

@@ -190,8 +190,9 @@ class ShadowPool:
                 "Chosen inputs need the models themselves: use a preset with its store.",
             )
         width = getattr(source("examples first"), "cell_width", None)
-        known = width if gives_cells_away(Method("", defense, cell_width=width)) else None
-        return DefendedModel(self.chosen.models[target], defense, source, known)
+        if not gives_cells_away(Method("", defense, cell_width=width)):
+            width = None
+        return DefendedModel(self.chosen.models[target], defense, source, width)
 
     def _probe(
         self,
