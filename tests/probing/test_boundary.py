@@ -9,12 +9,12 @@ import pytest
 
 from dynanoise.attacks.boundary import BoundaryDistance, BoundaryProbing
 from dynanoise.core import numerics
-from dynanoise.core.defense import Method
+from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import InputError, QueryBudgetError
 from dynanoise.core.membership import balance_shadows, has_shadows
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs
-from dynanoise.core.queries import CountedQueries
+from dynanoise.core.queries import CountedQueries, Inputs
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
@@ -23,6 +23,7 @@ from dynanoise.evaluation.chosen_inputs import (
     PROBING,
     ChosenInputs,
     DefendedModel,
+    ProbeOutcome,
     prepare_pool,
 )
 from dynanoise.evaluation.responses import (
@@ -43,6 +44,10 @@ from dynanoise.probing.paths import rank_rivals, straight_paths
 RECORDS, FEATURES, CLASSES, MODELS = 60, 5, 4, 8
 
 
+Made = tuple[list["Linear"], Outputs, Float64, Float64]
+"""Models, their outputs, the inputs, and margins by model."""
+
+
 @dataclass(frozen=True)
 class Linear:
     """z = W x + b + m, with a margin m of its own on each record (found by its first feature)."""
@@ -52,20 +57,20 @@ class Linear:
     margins: Float64
     labels: Float64
 
-    def __call__(self, inputs: Float64) -> Float64:
-        logits = inputs @ self.weights.T + self.bias
+    def __call__(self, inputs: Inputs) -> Float64:
+        logits: Float64 = inputs @ self.weights.T + self.bias
         record = np.rint(inputs[:, -1]).astype(int)
         logits[np.arange(len(inputs)), self.labels[record].astype(int)] += self.margins[record]
         return logits
 
-    def gradient(self, inputs: Float64, weights: Float64) -> Float64:
-        gradient = weights @ self.weights
+    def gradient(self, inputs: Inputs, weights: Floats) -> Floats:
+        gradient: Float64 = weights @ self.weights
         gradient[:, -1] = 0  # which record it is stays
         return gradient
 
 
 @pytest.fixture(scope="module")
-def pool() -> tuple[list[Linear], Outputs, Float64, Float64]:
+def pool() -> Made:
     """Models that differ in the margins of their members, and margins by model."""
     generator = np.random.default_rng(0)
     use = (generator.random((MODELS, RECORDS)) < 0.5).astype(np.int8)
@@ -81,13 +86,21 @@ def pool() -> tuple[list[Linear], Outputs, Float64, Float64]:
 
 
 @pytest.fixture(scope="module")
-def chosen(pool: tuple[list[Linear], Outputs, Float64, Float64]) -> ChosenInputs:
+def chosen(pool: Made) -> ChosenInputs:
     models, records, inputs, _ = pool
     limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
     return prepare_pool(models, records, inputs, limits, seed=0)
 
 
-def run(pool, chosen, defense, budget, *, width=None, model=0):  # type: ignore[no-untyped-def]
+def run(
+    pool: Made,
+    chosen: ChosenInputs,
+    defense: Defense,
+    budget: int,
+    *,
+    width: float | None = None,
+    model: int = 0,
+) -> ProbeOutcome:
     """The outcome of probing one model behind a defense."""
     models, records, _, _ = pool
     source = make_noise(Method("method", defense, cell_width=width), 0, "target")
@@ -97,10 +110,10 @@ def run(pool, chosen, defense, budget, *, width=None, model=0):  # type: ignore[
     return chosen.probe(model, target, observed, use, budget, 1)
 
 
-def test_a_step_of_one_changes_the_mean_gap_by_one_logit(pool) -> None:  # type: ignore[no-untyped-def]
+def test_a_step_of_one_changes_the_mean_gap_by_one_logit(pool: Made) -> None:
     models, records, inputs, _ = pool
     weights = in_out_weights(records.use)
-    rivals = rank_rivals(records.logits[0, :, 0], records.labels, 2)
+    rivals = rank_rivals(records.logits[0, :, 0].astype(np.float64), records.labels, 2)
     limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
     paths = straight_paths(
         inputs, records.labels, rivals, models, weights, *limits, classes=CLASSES, seed=0
@@ -126,11 +139,11 @@ def test_crossings_of_straight_lines_are_exact() -> None:
     assert first_crossings(positions, lines).ravel().tolist() == [-3.0, 1.5]
 
 
-def test_labels_alone_rebuild_the_logits_of_linear_models(pool, chosen) -> None:  # type: ignore[no-untyped-def]
+def test_labels_alone_rebuild_the_logits_of_linear_models(pool: Made, chosen: ChosenInputs) -> None:
     _, records, _, _ = pool
     outcome = run(pool, chosen, undefended(), 64)
     statistics = numerics.scaled_logit(
-        records.logits.reshape(-1, CLASSES), np.tile(records.labels, MODELS)
+        records.logits.reshape(-1, CLASSES).astype(np.float64), np.tile(records.labels, MODELS)
     ).reshape(MODELS, RECORDS)
     mean = np.einsum("sn,sn->n", in_out_weights(records.use[1:]), statistics[1:])
     # Without queries the shadow models' mean is all there is.
@@ -141,7 +154,9 @@ def test_labels_alone_rebuild_the_logits_of_linear_models(pool, chosen) -> None:
 
 
 @pytest.mark.parametrize("budget", [1, 2, 4, 16, 64])
-def test_no_run_exceeds_its_budget_and_all_queries_are_counted(pool, chosen, budget) -> None:  # type: ignore[no-untyped-def]
+def test_no_run_exceeds_its_budget_and_all_queries_are_counted(
+    pool: Made, chosen: ChosenInputs, budget: int
+) -> None:
     outcome = run(pool, chosen, undefended(), budget)
     assert outcome.queries[DISTANCE] == 1 + split_budget(budget - 1, 10).queries <= budget
 
@@ -155,7 +170,9 @@ def test_queries_beyond_the_budget_are_refused_before_they_are_sent() -> None:
     assert sent == [3] and counted.counts.tolist() == [2, 1]
 
 
-def test_a_constant_model_reveals_nothing_of_its_membership(pool, chosen) -> None:  # type: ignore[no-untyped-def]
+def test_a_constant_model_reveals_nothing_of_its_membership(
+    pool: Made, chosen: ChosenInputs
+) -> None:
     models, records, inputs, margins = pool
     constant = Linear(models[0].weights, models[0].bias, np.ones(RECORDS), models[0].labels)
     logits = records.logits.copy()
@@ -169,7 +186,7 @@ def test_a_constant_model_reveals_nothing_of_its_membership(pool, chosen) -> Non
     assert abs(residual[members].mean() - residual[~members].mean()) < 0.35
 
 
-def test_a_defense_that_keeps_labels_changes_no_probe(pool, chosen) -> None:  # type: ignore[no-untyped-def]
+def test_a_defense_that_keeps_labels_changes_no_probe(pool: Made, chosen: ChosenInputs) -> None:
     plain = run(pool, chosen, undefended(), 27).target[DISTANCE][:, 0]
     label = CalibratedLabel(np.full(CLASSES, 0.7))
     keyed = DynaNoise(0.3, 2.0, 10.0, keep_label=True)
@@ -212,16 +229,16 @@ def test_heights_are_above_zero_on_the_records_side_alone() -> None:
     assert heights(logits, np.zeros(3, int), rivals, levels).tolist() == [4.0, -0.5, -5.0]
 
 
-def test_one_shadow_model_is_refused(pool, chosen) -> None:  # type: ignore[no-untyped-def]
+def test_one_shadow_model_is_refused(pool: Made, chosen: ChosenInputs) -> None:
     models, records, inputs, _ = pool
     two = records.select(models=slice(2))
     limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
     few = prepare_pool(models[:2], two, inputs, limits, seed=0)
     with pytest.raises(InputError, match="1 shadow model"):
-        run((models[:2], two, inputs, None), few, undefended(), 8)
+        run((models[:2], two, inputs, inputs), few, undefended(), 8)
 
 
-def test_a_model_without_gradients_is_refused(pool) -> None:  # type: ignore[no-untyped-def]
+def test_a_model_without_gradients_is_refused(pool: Made) -> None:
     models, records, inputs, _ = pool
     functions = [lambda inputs, model=model: model(inputs) for model in models]
     with pytest.raises(InputError, match="gradients"):
@@ -248,5 +265,5 @@ def test_a_leak_planted_in_a_column_is_found_and_nothing_else(leak: float) -> No
         scores = fitted.score(target.with_columns({"boundary_distance": values[0][:, None]}))
         auc = roc(scores[scored], use[0][scored] == 1).auc
         assert auc > 0.7 if leak else abs(auc - 0.5) < 0.09  # three standard errors
-    with pytest.raises(InputError, match="no boundary_distance"):
+    with pytest.raises(InputError, match="no boundary_probing"):
         fitted.score(target)
