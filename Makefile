@@ -1,4 +1,5 @@
-# From a fresh clone: `make bench` measures, `make test` tests, `make check` lints.
+# From a fresh clone: `make bench` measures, `make test` tests, `make check` lints, and
+# `make quickstart` shows an audit within a minute, without torch.
 PYTHON ?= python3
 OUT ?= out/digits
 SEEDS ?= 3
@@ -7,11 +8,15 @@ ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench test test-fast check format docs results benchmarks wheel site lock clean
+.PHONY: bench quickstart test test-fast check format docs docs-site results benchmarks wheel site lock clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
 	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS) $(ROWS)
+
+# Needs only the package's own dependencies, a download of 65 MB: no torch.
+quickstart: .venv/.base
+	$(BIN)/dynanoise quickstart
 
 test: .venv/.dev
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
@@ -40,6 +45,10 @@ results: .venv/.dev
 docs: .venv/.dev
 	$(BIN)/python -m docs.generate
 
+# The documentation as a website in out/docs; a warning is an error.
+docs-site: .venv/.dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
 # Speed beside others', written to results/benchmarks. Run it when nothing else runs.
 benchmarks: .venv/.dev
 	@set -e; for script in benchmarks/[a-z]*.py; do $(BIN)/python "$$script"; done
@@ -63,14 +72,19 @@ lock: .venv/.dev
 	$(BIN)/python $(LOCK) pyproject.toml --extra serve --extra onnx --extra fast -o docker/requirements.txt
 	echo hatchling | $(BIN)/python $(LOCK) - -o docker/requirements-build.txt
 
-.venv/.bench: pyproject.toml constraints.txt
+.venv/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and "dynanoise needs Python 3.11 to 3.13, this is %d.%d; try: make PYTHON=python3.12" % v)'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing into .venv (once)"
+	$(PIP) --editable .
+	@touch $@
+
+.venv/.bench: .venv/.base
+	@$(BIN)/python -c 'import torch' 2>/dev/null || echo "Installing torch, which can be gigabytes. A first audit without it: make quickstart"
 	$(PIP) --editable '.[train,dp,plot,data,fast]'
 	@touch $@
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,ray,remote,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,ray,remote,docs,dev]'
 	@touch $@

@@ -9,20 +9,25 @@ import json
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from docs import rooms
+from dynanoise.cli import key, store
 from dynanoise.cli.exit_codes import TRACEBACK, ExitCode
+from dynanoise.cli.main import COMMANDS
+from dynanoise.cli.quickstart import quickstart_text
 from dynanoise.core.result import Metric, Result
+from dynanoise.report.charts.privacy_utility import TITLES, privacy_utility_plot
 from dynanoise.report.io.published import published
 from dynanoise.report.io.results import read_results
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.pages import build_page
 from dynanoise.report.render.markdown import captioned_markdown, table_markdown
 from dynanoise.report.summary import Summary, by_protocol
-from dynanoise.report.table import MISSING, Cell, Emphasis, Row, make_table
+from dynanoise.report.table import MISSING, Cell, Column, Emphasis, Row, make_table
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.comparison import comparison_notes, comparison_table
 from dynanoise.web.data import data_json
@@ -32,17 +37,87 @@ RESULTS = ROOT / "results" / "digits" / "results.json"
 
 
 def readme() -> str:
-    """The README with its tables and sentences made anew from the results."""
-    results = read_results(RESULTS)
-    page = build_page(results)
-    sentences = "\n".join(f"- {sentence}" for sentence in page.sentences)
-    body = f"{page.markdown}\n\n{page.caption}\n\n{sentences}"
-    command = f"{results[0].command} --out results/digits"
+    """The README with its example and its recommendations made anew from results."""
     text = (ROOT / "README.md").read_text()
-    block = re.compile(r"<!-- table: .*? -->\n.*?<!-- end of table -->", re.DOTALL)
-    assert len(block.findall(text)) == 1
-    new = f"<!-- table: {command} -->\n\n{body}\n\n<!-- end of table -->"
-    return block.sub(lambda _: new, text)
+    example = read_results(ROOT / "results" / "audits" / "quickstart" / "results.json")
+    output = textwrap.dedent(quickstart_text(example, Path("quickstart")))
+    wrapped = [line for part in output.splitlines() for line in textwrap.wrap(part, 80) or [""]]
+    text = _between(text, "quickstart", ["\n".join(["```text", *wrapped, "```"])])
+    return _between(text, "choose", list(_recommendations()))
+
+
+def _paper_and_adaptive() -> tuple[Summary, dict[str, Summary]]:
+    """CIFAR-10 under the paper's protocol, and under attackers who know the defense."""
+    folder = ROOT / "results"
+    paper = by_protocol(read_results(folder / "cifar10" / "results.json"))["paper"]
+    return paper, by_protocol(read_results(folder / "cifar10_adaptive" / "results.json"))
+
+
+def _recommendations() -> tuple[str, str]:
+    """A table of needs and defenses with their numbers, and how to read it."""
+    paper, adaptive = _paper_and_adaptive()
+    once, repeated = adaptive["adaptive"], adaptive["adaptive_16"]
+    before = rate(repeated.success("none")[1].value)
+
+    def falls(summary: Summary, method: str) -> str:
+        return f"{before} to {rate(summary.success(method)[1].value)}"
+
+    def cost(summary: Summary, method: str) -> str:
+        change_of = summary.change(method, None, "accuracy").mean
+        return f"accuracy {change(change_of)}" if change_of else "no accuracy"
+
+    after_many = rate(repeated.success("dynanoise")[1].value)
+    headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
+    rows = [
+        [
+            "labels with an honest confidence",
+            "[`CalibratedLabel`](docs/keyed.md)",
+            f"{cost(repeated, 'calibrated_label')}; one confidence a class",
+            f"any number of queries: {falls(repeated, 'calibrated_label')}",
+            "attacks on labels alone",
+        ],
+        [
+            "probabilities, from clients who may repeat queries",
+            "[`DynaNoise(keep_label=True)`, keyed noise](docs/keyed.md)",
+            f"{cost(repeated, 'dynanoise_keyed')}; a secret key to keep",
+            f"repeated queries: {falls(repeated, 'dynanoise_keyed')}",
+            "chosen inputs, a leaked key",
+        ],
+        [
+            "probabilities, each record queried once",
+            "[`DynaNoise()`, fresh noise](docs/protocol.md)",
+            cost(once, "dynanoise"),
+            f"one query: {falls(once, 'dynanoise')}",
+            f"16 queries: {after_many}",
+        ],
+        [
+            "less memorised, and you may train again",
+            "[regularisation](docs/what_to_do.md), RelaxLoss",
+            f"{cost(repeated, 'relaxloss')} with RelaxLoss",
+            f"any number of queries: {falls(repeated, 'relaxloss')}",
+            "it guarantees nothing",
+        ],
+        [
+            "a guarantee",
+            "DP-SGD (`bench --defense dpsgd`)",
+            f"{cost(paper, 'dpsgd')} here, with next to no noise",
+            "every attacker, as far as epsilon says",
+            "a large epsilon guarantees nothing",
+        ],
+    ]
+    words = (
+        f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
+        "undefended, 0.5 is guessing), by an attacker who knows the defense "
+        "([all results](docs/results.md))."
+    )
+    columns = [Column(heading, "left") for heading in headings]
+    return _markdown(columns, rows), words
+
+
+def picture() -> str:
+    """The README's picture: privacy against utility on CIFAR-10."""
+    paper, adaptive = _paper_and_adaptive()
+    return privacy_utility_plot(paper, adaptive["adaptive_16"], list(TITLES)).decode()
 
 
 def results_page() -> str:
@@ -237,7 +312,7 @@ def _overload(text: str) -> str:
     return _between(text, "overload", [f"`{load['command']}`", words])
 
 
-def _markdown(headings: Sequence[str], rows: Sequence[Sequence[str | Cell]]) -> str:
+def _markdown(headings: Sequence[str | Column], rows: Sequence[Sequence[str | Cell]]) -> str:
     return table_markdown(make_table("", headings, rows))
 
 
@@ -310,23 +385,10 @@ def site_data() -> str:
 def cli_page() -> str:
     """docs/cli.md: every command's --help, at 80 columns."""
     parts = ["# The command line", "", "Made by `make docs` from `--help`.", ""]
-    commands: tuple[list[str], ...] = (
-        [],
-        ["bench"],
-        ["audit"],
-        ["tune"],
-        ["export"],
-        ["sweep"],
-        ["show"],
-        ["report"],
-        ["demo"],
-        ["serve"],
-        ["key", "new"],
-        ["key", "id"],
-        ["key", "client"],
-        ["store", "ls"],
-        ["store", "rm"],
-    )
+    groups = {"key": key.app, "store": store.app}
+    commands = [[], *([function.__name__] for function in COMMANDS)]
+    for name, group in groups.items():
+        commands += [[name, str(command.name)] for command in group.registered_commands]
     for command in commands:
         name = " ".join(["dynanoise", *command])
         parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
@@ -363,6 +425,7 @@ PAGES = {
     ROOT / "docs" / "gateway.md": gateway_page,
     ROOT / "docs" / "cluster.md": cluster_page,
     rooms.PICTURE: rooms.picture,
+    ROOT / "docs" / "privacy_utility.svg": picture,
     ROOT / "src" / "dynanoise" / "web" / "data.json": site_data,
 }
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
+from dynanoise.cli.main import COMMANDS
+from dynanoise.cli.options import Command
 from tests.factories.commands import run
 
 
@@ -63,3 +67,19 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
     assert found.exit_code == 2
     assert found.stderr.startswith("Error: ") and says in found.stderr
     assert found.stderr.count("\n") == 1 and found.stdout == ""
+
+
+@pytest.mark.parametrize("function", COMMANDS, ids=lambda function: function.__name__)
+def test_help_begins_with_a_verb_and_ends_with_examples_that_parse(function: Command) -> None:
+    name = function.__name__
+    text = run(name, "--help").stdout
+    verbs = "Audit|Measure|Search|Write|Serve|Put|Train,|Vary|Print|Show"
+    assert re.search(rf"Usage: [^\n]*\s+({verbs}) ", text), text[:300]
+    _, _, examples = text.partition("Examples:")
+    known = set(re.findall(r"--[a-z-]+", text))
+    lines = list(filter(None, re.split(r"\s+(?=dynanoise )", " " + " ".join(examples.split()))))
+    assert lines
+    for line in lines:
+        words = shlex.split(line)
+        assert words[0] == "dynanoise" and words[1] in {each.__name__ for each in COMMANDS}
+        assert words[1] != name or {word for word in words if word.startswith("--")} <= known, line

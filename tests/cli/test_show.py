@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from pathlib import Path
 
 import pytest
 
-from dynanoise.cli.folder import write_results
+from dynanoise.cli.output.folder import write_results
 from dynanoise.report.io.results import to_json
 from dynanoise.report.io.samples import encode_run
 from tests.factories.commands import made_up_run, run, torch_missing
@@ -102,3 +103,36 @@ def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
     markdown = run("show", "--markdown", str(tmp_path / "results.json"))
     assert markdown.stdout.startswith("| Method | Test acc. |")
     assert run("show", str(tmp_path)).stdout == table.stdout  # the folder does as well
+
+
+def test_results_as_csv_and_as_latex(tmp_path: Path) -> None:
+    results = records()
+    (tmp_path / "results.json").write_text(to_json(results))
+    rows = list(csv.DictReader(run("show", str(tmp_path), "--csv").stdout.splitlines()))
+    assert len(rows) == sum(len(result.metrics) for result in results)
+    first = results[0]
+    name, metric = next(iter(first.metrics.items()))
+    assert (rows[0]["method"], rows[0]["metric"]) == (first.method, name)
+    assert float(rows[0]["value"]) == metric.value
+    latex = run("show", str(tmp_path), "--latex", "--metric", "auc").stdout
+    assert latex.count(r"\toprule") == latex.count(r"\end{tabular}") >= 1
+    assert all(line.endswith(r"\\") for line in latex.splitlines() if " & " in line)
+
+
+def test_one_format_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text(to_json(records()))
+    done = run("show", str(tmp_path), "--csv", "--latex")
+    assert done.exit_code == 2 and "--latex and --csv were given. Choose one" in done.stderr
+    done = run("show", str(tmp_path), "--csv", "--metric", "auc")
+    assert done.exit_code == 2 and "--csv prints every metric" in done.stderr
+
+
+@pytest.mark.parametrize("place", [".", "results.json"])
+def test_show_and_report_take_a_folder_or_its_file(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "results.json").write_text(to_json(records()))
+    for name in ("show", "report"):
+        assert run(name, str(tmp_path / place)).exit_code == 0
+    assert (tmp_path / "report.md").exists()

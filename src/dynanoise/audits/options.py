@@ -8,6 +8,10 @@ from typing import Annotated, Any
 
 from dynanoise.core.options import Option
 
+_MODEL, _DEFENSE, _ATTACKER = "Model and records", "Defense", "Attacker"
+INTEGRATION = "Continuous integration"
+"""Headings of groups of options in the help."""
+
 
 @dataclass(frozen=True)
 class AuditOptions:
@@ -30,21 +34,28 @@ class AuditOptions:
             "see it. With --defense FILE.yaml the report lists differences from the file; "
             "with --model it compares with attacks on that file.",
             metavar="URL",
+            panel=_MODEL,
         ),
     ] = None
     budget: Annotated[
         int | None,
-        Option("Number of queries to --url, repeated ones included. Default: 10000."),
+        Option(
+            "Number of queries to --url, repeated ones included. Default: 10000.",
+            panel=_MODEL,
+        ),
     ] = None
     model: Annotated[
         Path | None,
-        Option("Instead of OUTPUTS: a model file, .onnx or .safetensors.", metavar="FILE"),
+        Option(
+            "Instead of OUTPUTS: a model file, .onnx or .safetensors.", metavar="FILE", panel=_MODEL
+        ),
     ] = None
     factory: Annotated[
         str | None,
         Option(
             "Function that makes the torch model of a .safetensors file. It is imported and run.",
             metavar="MODULE:FUNCTION",
+            panel=_MODEL,
         ),
     ] = None
     output: Annotated[
@@ -53,6 +64,7 @@ class AuditOptions:
             "With --model m.onnx: its output with the logits or probabilities. Default: that of "
             "--defense FILE.yaml, else the only one.",
             metavar="NAME",
+            panel=_MODEL,
         ),
     ] = None
     kind: Annotated[
@@ -61,15 +73,24 @@ class AuditOptions:
             "With --model m.onnx: values of its output, logits or probabilities. Default: that of "
             "--defense FILE.yaml, else told by its operators and values.",
             flag="--input",
+            panel=_MODEL,
         ),
     ] = None
     members: Annotated[
         Path | None,
-        Option("With --model or --url: records the model was trained on.", metavar="TABLE"),
+        Option(
+            "With --model or --url: records the model was trained on.",
+            metavar="TABLE",
+            panel=_MODEL,
+        ),
     ] = None
     nonmembers: Annotated[
         Path | None,
-        Option("With --model or --url: records the model was not trained on.", metavar="TABLE"),
+        Option(
+            "With --model or --url: records the model was not trained on.",
+            metavar="TABLE",
+            panel=_MODEL,
+        ),
     ] = None
     label: Annotated[
         str | None,
@@ -77,6 +98,7 @@ class AuditOptions:
             "With --members and --nonmembers: their column of labels. Default: label, class, "
             "target or y, else the last column.",
             metavar="NAME",
+            panel=_MODEL,
         ),
     ] = None
     labels: Annotated[
@@ -84,6 +106,7 @@ class AuditOptions:
         Option(
             "With a folder of LiRA without y_train.npy: npy file of the true classes.",
             metavar="FILE",
+            panel=_MODEL,
         ),
     ] = None
     defense: Annotated[
@@ -93,13 +116,15 @@ class AuditOptions:
             "...), such as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'; or a "
             "defense.yaml, with its noise, but new keys.",
             metavar="DEFENSE",
+            panel=_DEFENSE,
         ),
     ] = None
     queries: Annotated[
         tuple[int, ...],
         Option(
             "Query budget: how often the attacker repeats each query. May be given again. Default: "
-            "1 and 16; with --url 1 and the largest number that --budget allows, at most 16."
+            "1 and 16; with --url 1 and the largest number that --budget allows, at most 16.",
+            panel=_ATTACKER,
         ),
     ] = ()
     attacks: Annotated[
@@ -109,6 +134,7 @@ class AuditOptions:
             "May be given again. Default: all that the data allow.",
             flag="--attack",
             metavar="ATTACK",
+            panel=_ATTACKER,
         ),
     ] = ()
     fail_if: Annotated[
@@ -118,9 +144,16 @@ class AuditOptions:
             "the value, e.g. 'auc>0.6', 'asr>0.55' (balanced accuracy) or 'tpr@0.001>0.01'. May be "
             "given again.",
             metavar="CONDITION",
+            panel=INTEGRATION,
         ),
     ] = ()
-    seed: Annotated[int, Option("Seed of random splits of the records, and of noise.")] = 0
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of random splits of the records, and of noise.",
+            panel=_ATTACKER,
+        ),
+    ] = 0
     api_key: Annotated[
         str | None,
         Option(
@@ -128,6 +161,7 @@ class AuditOptions:
             "env:DYNANOISE_API_KEY if that is set.",
             metavar="REFERENCE",
             repeat=False,
+            panel=_MODEL,
         ),
     ] = None
 

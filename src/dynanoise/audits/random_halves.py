@@ -79,7 +79,8 @@ class Halves:
 
     def training(self, model: int) -> Int64:
         """Positions of the records that a model is trained on."""
-        return self.rows[self.member[model]]
+        training: Int64 = self.rows[self.member[model]]
+        return training
 
     def measured(self, held_out: bool) -> Bools:
         """Mask of the records that a model was not trained on, or was, among `queried`, [M, n + t].

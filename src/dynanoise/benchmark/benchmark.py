@@ -84,7 +84,10 @@ def require_torch() -> None:
         MissingExtraError: if torch is not installed.
     """
     if importlib.util.find_spec("torch") is None:
-        raise missing_extra("train", "Training needs torch, which is not installed.")
+        raise missing_extra(
+            "train",
+            "Training needs torch, which is not installed (`dynanoise quickstart` does without).",
+        )
 
 
 def _executor(store: Place | None, workers: int, train: bool) -> Executor:

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
@@ -47,6 +47,8 @@ class Execution:
     Raises:
         InputError: for options that do not fit together.
     """
+
+    PANEL: ClassVar[str] = "Training"
 
     workers: Annotated[
         int | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
@@ -61,6 +61,8 @@ def numbers(text: str) -> tuple[float, ...]:
 @dataclass(frozen=True)
 class BenchOptions:
     """Options of `dynanoise bench` that determine its numbers; `Plan` checks them."""
+
+    PANEL: ClassVar[str] = "Comparison"
 
     name: Annotated[
         str,
@@ -121,6 +123,8 @@ class BenchOptions:
 class OverheadOptions:
     """Options of `dynanoise bench overhead` that determine its numbers; `OverheadPlan` checks."""
 
+    PANEL: ClassVar[str] = "Comparison"
+
     on: Annotated[
         str,
         Option(
@@ -137,6 +141,8 @@ class OverheadOptions:
 @dataclass(frozen=True)
 class SweepOptions:
     """Options of `dynanoise sweep` that determine its numbers; `Sweep` checks them."""
+
+    PANEL: ClassVar[str] = "Sweep"
 
     parameter: Annotated[
         str,

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynanoise.audits.options import AuditOptions
-from dynanoise.cli import terminal
+from dynanoise.audits.options import INTEGRATION, AuditOptions
 from dynanoise.cli.exit_codes import ExitCode
-from dynanoise.cli.folder import Out, check_writable, write_results
+from dynanoise.cli.output import terminal
+from dynanoise.cli.output.folder import Out, check_writable, write_results
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.files import write_atomically
 from dynanoise.core.options import Option, command_line
@@ -36,6 +36,7 @@ def audit(
             "JUnit file to write with a test case for each --fail-if, for systems of continuous "
             "integration; a condition that cannot be told is skipped.",
             metavar="FILE",
+            panel=INTEGRATION,
         ),
     ] = None,
     workers: Annotated[
@@ -51,6 +52,12 @@ def audit(
 
     Exit codes: 0 success, 1 a condition of --fail-if holds or a server is not as configured, 2
     wrong use, 3 too few data to tell, 70 an error of dynanoise itself.
+
+    Examples:
+        dynanoise audit outputs.npz
+        dynanoise audit outputs.npz --defense calibrated_label --out audit
+        dynanoise audit --model m.onnx --members a.parquet --nonmembers b.parquet
+        dynanoise audit outputs.npz --fail-if 'auc>0.6' --junit audit.xml
     """
     _check_queries(options, workers)
     if junit is not None:

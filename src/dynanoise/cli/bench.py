@@ -11,10 +11,10 @@ import typer
 
 from dynanoise.benchmark.execution import Execution
 from dynanoise.benchmark.options import BenchOptions, OverheadOptions
-from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
-from dynanoise.cli.folder import Out, write_results
 from dynanoise.cli.options import refuse, with_device
+from dynanoise.cli.output import terminal
+from dynanoise.cli.output.folder import Out, write_results
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.options import Option
@@ -59,6 +59,12 @@ def bench(
 
     Progress goes to standard error, the results to standard output. Trained models are stored: a
     run that was stopped continues, and answer-time defenses never train anything again.
+
+    Examples:
+        dynanoise bench digits --out out/digits
+        dynanoise bench cifar10 --quick
+        dynanoise bench patients.csv --defense 'dynanoise(temperature=4)'
+        dynanoise bench digits --protocol adaptive --canaries 100
     """
     if listed:
         _list_presets()

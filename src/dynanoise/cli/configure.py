@@ -82,6 +82,11 @@ def configure(
     The file names the output, its kind, the digest of the weights, and the place of the secret.
     `dynanoise audit --model MODEL --defense defense.yaml` measures it, and `dynanoise tune` finds
     a setting for your own models.
+
+    Examples:
+        dynanoise configure m.onnx --data held_out.parquet
+
+        dynanoise configure m.onnx --out shop/defense.yaml --key env:SHOP_KEY
     """
     from dynanoise.audits.model_file import open_onnx
     from dynanoise.config.configuration import Configuration

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from dynanoise.cli.folder import read_folder
+from dynanoise.cli.output.folder import read_folder
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
 
@@ -29,6 +29,10 @@ def demo(
     """Show membership inference and the defense in the browser, from committed results.
 
     The page works offline: it is served to this machine alone and makes no other request.
+
+    Examples:
+        dynanoise demo
+        dynanoise demo --out site
     """
     from dynanoise.web import server
 

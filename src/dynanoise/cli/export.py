@@ -51,6 +51,9 @@ def export(
 
     The graph draws nothing. The server supplies standard normals as an input, new ones for each
     prediction and never from the client; `dynanoise.onnx.DefendedSession` does that.
+
+    Examples:
+        dynanoise export m.onnx --defense temperature --out defended.onnx
     """
     options = {"noise": noise, "output": output, "class_axis": class_axis, "input": kind}
     chosen, place = _defense_of(defense, {k: v for k, v in options.items() if v is not None})

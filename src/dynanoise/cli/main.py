@@ -13,6 +13,7 @@ from dynanoise.cli.configure import configure
 from dynanoise.cli.demo import demo
 from dynanoise.cli.export import export
 from dynanoise.cli.options import Command, command
+from dynanoise.cli.quickstart import quickstart
 from dynanoise.cli.serve import serve
 from dynanoise.cli.show import report, show
 from dynanoise.cli.sweep import sweep
@@ -20,10 +21,9 @@ from dynanoise.cli.tune import tune
 
 app = typer.Typer(
     name="dynanoise",
-    help="Membership inference: measure it, and defend a trained model at answer time.",
+    help="Measure membership inference, and defend a trained model at answer time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 
@@ -42,12 +42,15 @@ def main(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Membership inference: measure it, and defend a trained model at answer time."""
+    """Measure membership inference, and defend a trained model at answer time.
+
+    Begin with `dynanoise quickstart`: it needs no data and no torch.
+    """
 
 
 COMMANDS: tuple[Command, ...] = (
-    *(bench, sweep, audit, tune, configure, export),
-    *(demo, serve, show, report),
+    *(quickstart, audit, tune, configure, serve, export),
+    *(bench, sweep, show, report, demo),
 )
 for _function in COMMANDS:
     command(app)(_function)

@@ -25,7 +25,8 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
     A parameter of the function is either an option itself, ``Annotated[int, Option("...")] = 3``,
     or a dataclass of options; options of the same name in several dataclasses are one. Errors, in
     the function or while its dataclasses are made, end the command with one sentence and an exit
-    code, see `exit_codes`.
+    code, see `exit_codes`. Lines of the docstring's last section, "Examples:", stand below the
+    options in the help.
 
     Args:
         app: the app.
@@ -52,10 +53,12 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Command], Co
 
         signature = inspect.Signature([*map(_parameter, options.values())])
         run.__signature__ = signature  # type: ignore[attr-defined]
+        text, _, examples = inspect.cleandoc(function.__doc__ or "").partition("\n\nExamples:\n")
         # Lines of a paragraph are joined: typer keeps their ends.
-        paragraphs = inspect.cleandoc(function.__doc__ or "").split("\n\n")
-        run.__doc__ = "\n\n".join(paragraph.replace("\n", " ") for paragraph in paragraphs)
-        app.command(name or function.__name__)(run)
+        run.__doc__ = "\n\n".join(part.replace("\n", " ") for part in text.split("\n\n"))
+        lines = [line.strip() for line in examples.splitlines()]
+        epilog = "\n\n".join(["Examples:", *lines]) if examples else None
+        app.command(name or function.__name__, epilog=epilog)(run)
         return function
 
     return add
@@ -133,7 +136,9 @@ def _parameter(field: OptionField) -> inspect.Parameter:
     else:
         # typer itself adds the --no- form of a flag that is on by default.
         names = [] if default is True else [field.flag, *filter(None, [option.short])]
-        note = typer.Option(*names, metavar=option.metavar, help=option.help)
+        note = typer.Option(
+            *names, metavar=option.metavar, help=option.help, rich_help_panel=option.panel
+        )
     return inspect.Parameter(
         field.name,
         inspect.Parameter.KEYWORD_ONLY,

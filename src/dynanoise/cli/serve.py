@@ -10,6 +10,9 @@ def serve(options: Serving) -> None:
 
     The model is an ONNX file, or is on another server. Only the defended output leaves. Logs are
     JSON on standard error, without inputs, outputs or secrets.
+
+    Examples:
+        dynanoise serve --model m.onnx --defense tuned/defense.yaml --clients clients.txt
     """
     from dynanoise.serving import startup
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
-from dynanoise.cli.folder import write_reports
+from dynanoise.cli.output import terminal
+from dynanoise.cli.output.folder import write_reports
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
 
@@ -29,23 +29,49 @@ def show(
     *,
     as_json: Annotated[bool, Option("Print results as JSON.", flag="--json")] = False,
     markdown: Annotated[bool, Option("Print Markdown.")] = False,
+    latex: Annotated[bool, Option("Print LaTeX tables, for the package booktabs.")] = False,
+    as_csv: Annotated[
+        bool,
+        Option("Print CSV: a row for each metric of each result, with its interval.", flag="--csv"),
+    ] = False,
     metric: Annotated[
         str | None,
         Option("Print this metric of every attack: asr, auc, tpr@0.001 or tpr@0.01."),
     ] = None,
 ) -> None:
-    """Print the table of an earlier run."""
+    """Print the table of an earlier run.
+
+    Examples:
+        dynanoise show results/digits
+        dynanoise show results/digits --metric auc
+        dynanoise show audit --latex
+    """
     from dynanoise.report.io.results import read_results
+    from dynanoise.report.pages import build_page
+    from dynanoise.report.render.latex import table_latex
     from dynanoise.report.render.markdown import captioned_markdown
     from dynanoise.report.tables.attack_table import attack_tables
 
+    formats = {"--json": as_json, "--markdown": markdown, "--latex": latex, "--csv": as_csv}
+    chosen = [flag for flag, enabled in formats.items() if enabled]
+    if len(chosen) > 1:
+        raise InputError(f"{' and '.join(chosen)} were given.", "Choose one of them.")
     path = results / _FILE if results.is_dir() else results
-    if metric is None:
-        terminal.print_results(read_results(path), as_json, markdown)
+    if metric is not None and (as_json or as_csv):
+        raise InputError(f"{chosen[0]} prints every metric.", "Leave out --metric.")
+    measured = read_results(path)
+    if as_csv:
+        from dynanoise.report.frames import results_csv
+
+        typer.echo(results_csv(measured), nl=False)
         return
-    if as_json:
-        raise InputError("--json prints every metric.", "Leave out --metric.")
-    tables = attack_tables(read_results(path), metric)
+    if metric is None and not latex:
+        terminal.print_results(measured, as_json, markdown)
+        return
+    tables = attack_tables(measured, metric) if metric else build_page(measured).tables
+    if latex:
+        typer.echo("\n\n".join(map(table_latex, tables)))
+        return
     if markdown:
         typer.echo(captioned_markdown(tables))
         return
@@ -57,6 +83,9 @@ def report(results: Results) -> None:
 
     report.html is one file that opens offline: leakage by attacker, the effect of a defense and its
     cost, then tables and charts. Without matplotlib it has the numbers of the charts alone.
+
+    Examples:
+        dynanoise report audit
     """
     from dynanoise.report.io.samples import read_evidence
 

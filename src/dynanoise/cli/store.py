@@ -10,7 +10,7 @@ import typer
 
 from dynanoise.benchmark.execution import StoreOption
 from dynanoise.cli.options import command
-from dynanoise.cli.terminal import size_text
+from dynanoise.cli.output.terminal import size_text
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import missing_extra
 from dynanoise.core.options import Option

@@ -6,10 +6,10 @@ import typer
 
 from dynanoise.benchmark.execution import DataOption, StoreOption
 from dynanoise.benchmark.options import SweepOptions
-from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
-from dynanoise.cli.folder import Out, write_files
 from dynanoise.cli.options import with_device
+from dynanoise.cli.output import terminal
+from dynanoise.cli.output.folder import Out, write_files
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import InputError
 
@@ -20,6 +20,9 @@ def sweep(
     """Vary one parameter of DynaNoise over stored models and print CSV; nothing is trained.
 
     --out writes sweep.csv, a picture and the results. Run `dynanoise bench PRESET` first.
+
+    Examples:
+        dynanoise sweep temperature digits --values 1,2,4,8
     """
     from dynanoise.benchmark.sweep import Sweep
     from dynanoise.benchmark.sweep import sweep as run

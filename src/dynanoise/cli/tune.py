@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dynanoise.cli import terminal
 from dynanoise.cli.exit_codes import ExitCode
-from dynanoise.cli.folder import check_writable, read_folder, write_files, write_results
+from dynanoise.cli.output import terminal
+from dynanoise.cli.output.folder import check_writable, read_folder, write_files, write_results
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option, command_line
 from dynanoise.tuning.options import SourceOptions, TuneOptions
@@ -49,6 +49,10 @@ def tune(
     Settings are judged by attackers who know them. The best are judged again on records that the
     search did not use. Exit codes: 0 success, 1 no setting keeps to the limits and gains, 2 wrong
     use.
+
+    Examples:
+        dynanoise tune outputs.npz
+        dynanoise tune --preset cifar10 --trials 200 --out tuned
     """
     from dynanoise.tuning.tuning import TunePlan, check_pool, count_steps
     from dynanoise.tuning.tuning import tune as run

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import PurePath
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -23,6 +23,7 @@ class Option:
         short: a second name, "-o".
         metavar: placeholder of the value in the help, "DIR".
         argument: True for a positional argument.
+        panel: heading of the group of options in the help; None for the dataclass's ``PANEL``.
         always: True to write it in `command_line` even if it has its default value.
         repeat: False to leave it out of `command_line`, because it changes no number.
         read: parses a text into the value; None to parse by the type. Raises InputError.
@@ -34,6 +35,7 @@ class Option:
     short: str | None = None
     metavar: str | None = None
     argument: bool = False
+    panel: str | None = None
     always: bool = False
     repeat: bool = True
     read: Callable[[str], Any] | None = None
@@ -89,7 +91,8 @@ def option_fields(kind: type[Any]) -> Iterator[OptionField]:
         default = field.default if factory is MISSING else factory()
         option = option_field(field.name, hints[field.name], default)
         if option is not None:
-            yield option
+            panel = option.option.panel or getattr(kind, "PANEL", None)
+            yield replace(option, option=replace(option.option, panel=panel))
 
 
 def command_line(command: str, *options: Any, kind: type[Any] | None = None) -> str:

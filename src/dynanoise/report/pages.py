@@ -35,6 +35,7 @@ class Page:
         sentences: findings and threat models.
         picture_name: file name; None where there is no picture.
         picture: draws it as SVG; raises MissingExtraError without matplotlib.
+        headline: the finding in one line; empty where there is none.
     """
 
     tables: tuple[Table, ...]
@@ -44,6 +45,7 @@ class Page:
     brackets: str = ""
     picture_name: str | None = None
     picture: Callable[[], bytes] | None = None
+    headline: str = ""
 
 
 def build_page(results: Sequence[Result]) -> Page:
@@ -70,6 +72,7 @@ def build_page(results: Sequence[Result]) -> Page:
             markdown=table_markdown(table),
             caption=audit_table.AUDIT_CAPTION,
             sentences=audit_table.audit_sentences(results),
+            headline=audit_table.audit_headline(results),
         )
     return _attacks(results)
 

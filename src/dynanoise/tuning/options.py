@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
@@ -14,6 +14,8 @@ from dynanoise.core.options import Option
 @dataclass(frozen=True)
 class SourceOptions:
     """Options of `dynanoise tune` that name the models."""
+
+    PANEL: ClassVar[str] = "Models"
 
     source: Annotated[
         Path,
@@ -40,6 +42,8 @@ class TuneOptions:
     Raises:
         InputError: for numbers below 1 of which there must be one.
     """
+
+    PANEL: ClassVar[str] = "Search"
 
     trials: Annotated[int, Option("Number of settings to try.", always=True)] = 1000
     queries: Annotated[

@@ -138,7 +138,7 @@ def test_a_sweep(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_commands(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """bench and show print the page's tables; audit its own."""
-    monkeypatch.setattr("dynanoise.cli.terminal.WIDE", width)
+    monkeypatch.setattr("dynanoise.cli.output.terminal.WIDE", width)
     made_up_run(monkeypatch)
     check(run("bench", "digits").stdout, build_page(records()).tables, width)
     rows = under((ADAPTIVE, ADAPTIVE_16))
@@ -152,7 +152,7 @@ def test_commands(width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("models", [1, 8])
 @pytest.mark.parametrize("width", WIDTHS)
 def test_audits(width: int, models: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dynanoise.cli.terminal.WIDE", width)
+    monkeypatch.setattr("dynanoise.cli.output.terminal.WIDE", width)
     monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "population", "gap"))
     np.savez(tmp_path / "outputs.npz", **arrays(models, records=300))
     defense = ["--defense", "dynanoise(base_variance=0.5, temperature=2.5)", "--queries", "16"]

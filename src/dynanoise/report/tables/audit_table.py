@@ -110,30 +110,27 @@ def audit_headline(results: Sequence[Result]) -> str:
         A sentence on each kind of outputs, at its largest query budget.
     """
     choices = {row.method: row for row in results if row.attack == STRONGEST}
-    sentences = []
-    for method, result in choices.items():
-        auc = result.metrics["auc"]
-        leaks = (auc.value if auc.low is None else auc.low) > 0.5
-        finding = "membership leaks" if leaks else "no leak was measured"
-        queries = f", {_queries(result)}" if result.threat.repeats > 1 else ""
-        subject = "" if method == "none" else f"{_short_outputs(method)}{queries}: "
-        sentences.append(f"{subject}{finding}; {_found(result)}AUC {with_interval(auc)}.")
-    text = " ".join(sentence[0].upper() + sentence[1:] for sentence in sentences)
-    return f"Verdict: {text[0].lower()}{text[1:]}" if text else "Verdict: no attack was run."
-
-
-def _short_outputs(method: str) -> str:
-    return "outputs of the server" if method == SERVED else f"behind {method}"
+    if not choices:
+        return "Verdict: no attack was run."
+    first, *others = choices.values()
+    auc, count = first.metrics["auc"], _found(first)
+    leaks = (auc.value if auc.low is None else auc.low) > 0.5
+    finds = f"; of 100 members an attacker finds {count} at 1 false alarm in 100" if count else ""
+    finding = "membership leaks" if leaks else "no leak was measured"
+    sentences = [f"Verdict: {finding}{finds} (AUC {with_interval(auc)})."]
+    for result in others:
+        queries, count = result.threat.repeats, _found(result)
+        repeated = f", {queries} queries a record" if queries > 1 else ""
+        area = f"AUC {with_interval(result.metrics['auc'])}"
+        finding = f"{count} ({area})" if count else area
+        sentences.append(f"Behind {result.method}{repeated}: {finding}.")
+    return " ".join(sentences)
 
 
 def _found(result: Result) -> str:
     """Members among 100 that are found at one false alarm in 100; empty where it is unresolved."""
     tpr = result.metrics.get("tpr@0.01")
-    if tpr is None:
-        return ""
-    interval = "" if tpr.low is None or tpr.high is None else f" [{tpr.low:.0%}, {tpr.high:.0%}]"
-    count = f"{100 * tpr.value:.0f}{interval.replace('%', '')}"
-    return f"of 100 members an attacker finds {count} at 1 false alarm in 100, "
+    return "" if tpr is None else with_interval(tpr, lambda share: f"{100 * share:.0f}")
 
 
 def audit_verdicts(results: Sequence[Result]) -> list[str]:

@@ -28,12 +28,19 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
         A function to call with a few words after each step.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left,"),
         TextColumn("{task.description}"),
     )
     stderr = Console(stderr=True)
@@ -52,7 +59,7 @@ def working(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str]
     Raises:
         InputError: if it is not.
     """
-    from dynanoise.cli.folder import check_writable
+    from dynanoise.cli.output.folder import check_writable
 
     if out is not None:
         check_writable(out)
@@ -108,13 +115,17 @@ def print_results(
         return
     page = build_page(results)
     if markdown:
-        lines = [page.markdown, "", page.caption, ""]
+        lines = [page.headline, ""] if page.headline else []
+        lines += [page.markdown, "", page.caption, ""]
         typer.echo("\n".join([*lines, *(f"- {sentence}" for sentence in page.sentences)]))
         return
     from rich.table import Table as Grid
 
-    print_tables(page.tables)
     stdout = console()
+    if page.headline:
+        stdout.print(page.headline, style="bold", highlight=False, markup=False)
+        stdout.print()
+    print_tables(page.tables)
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)
     bullets = Grid.grid(padding=(0, 1, 0, 0))

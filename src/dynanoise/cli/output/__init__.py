@@ -1,0 +1,1 @@
+"""Output of commands: the terminal, and the folder of --out."""
