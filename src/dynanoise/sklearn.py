@@ -1,7 +1,8 @@
-"""Defended scikit-learn classifiers: `DefendedClassifier`."""
+"""Defended scikit-learn classifiers: `DefendedClassifier` and `OutOfFoldClassifier`."""
 
 from __future__ import annotations
 
+from dynanoise.integrations.out_of_fold import OutOfFoldClassifier
 from dynanoise.integrations.sklearn import DefendedClassifier
 
-__all__ = ["DefendedClassifier"]
+__all__ = ["DefendedClassifier", "OutOfFoldClassifier"]

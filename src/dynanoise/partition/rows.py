@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,9 @@ def exact_bytes(values: npt.NDArray[Any]) -> Bytes:
         whole[:, :4] = bytes_of(np.where(np.isnan(singles), np.float32(np.nan), singles)[:, None])
         return whole
     entries = values.tolist()
+    for entry in entries:
+        if not isinstance(entry, Hashable):
+            float(entry)  # raises the usual TypeError
     hashes = {entry: _hashed(entry) for entry in set(entries)}
     joined = b"".join(hashes[entry] for entry in entries)
     return np.frombuffer(joined, np.uint8).reshape(len(entries), 8)
