@@ -35,7 +35,7 @@ from dynanoise.evaluation.responses import (
 )
 from dynanoise.metrics.roc import roc
 from dynanoise.noise.cells import Grid
-from dynanoise.probing.boundary import heights, split_budget
+from dynanoise.probing.boundary import split_budget
 from dynanoise.probing.crossings import Prior, bisect, first_crossings
 from dynanoise.probing.grid import decode_cells, recover_grid
 from dynanoise.probing.path_outputs import in_out_weights
@@ -120,7 +120,10 @@ def test_a_step_of_one_changes_the_mean_gap_by_one_logit(pool: Made) -> None:
     )
     rows = np.arange(RECORDS)
     for path in range(2):
-        at, moved = (models[0](paths.inputs(rows, path, np.full(RECORDS, s))) for s in (0.0, 1.0))
+        at, moved = (
+            models[0](paths.inputs(rows, np.full(RECORDS, path), np.full(RECORDS, s)))
+            for s in (0.0, 1.0)
+        )
         change = (moved - at)[rows, records.labels] - (moved - at)[rows, rivals[:, path]]
         np.testing.assert_allclose(change, 1.0, atol=1e-5)
 
@@ -221,12 +224,6 @@ def test_two_classes_have_a_grid_as_well() -> None:
     expected = -numerics.shift(logits)
     found = recover_grid(grid.representatives(cells), labels, expected, 6.0)
     assert (decode_cells(grid.representatives(cells), labels, found) == cells).mean() > 0.97
-
-
-def test_heights_are_above_zero_on_the_records_side_alone() -> None:
-    logits = np.array([[5.0, 1.0, 0.0], [5.0, 1.0, 0.0], [0.0, 1.0, 5.0]])
-    rivals, levels = np.array([-1, 1, -1]), np.array([0.0, 4.5, 0.0])
-    assert heights(logits, np.zeros(3, int), rivals, levels).tolist() == [4.0, -0.5, -5.0]
 
 
 def test_one_shadow_model_is_refused(pool: Made, chosen: ChosenInputs) -> None:

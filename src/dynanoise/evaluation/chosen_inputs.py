@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense
@@ -20,7 +21,7 @@ from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.noise.cells import Grid
 from dynanoise.probing.boundary import Probe, Split, split_budget
 from dynanoise.probing.grid import decode_cells, recover_grid
-from dynanoise.probing.path_outputs import PathOutputs, in_out_weights
+from dynanoise.probing.path_outputs import PathOutputs, in_out_weights, label_margins
 from dynanoise.probing.paths import MULTIPLES, Paths, rank_rivals, straight_paths
 
 PATHS = 10
@@ -42,12 +43,14 @@ class PreparedPaths:
         rivals: int64 [N, R].
         positions: float64 [P].
         logits: float32 [M, N, R, P, K].
+        margins: float32 [M, N, R, P], `path_outputs.label_margins` of them.
     """
 
     paths: Paths
     rivals: Int64
     positions: Float64
     logits: Floats
+    margins: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,13 +94,18 @@ class ChosenInputs:
         prepared = self.prepared[model % len(self.prepared)]
         split = split_budget(budget - direct, prepared.paths.count)
         key = model, split
-        if key not in self._runs:
-            self._runs[key] = probe_shadows(prepared, others, use, observed.labels, split)
-        return probe(target, observed, prepared, others, use, budget, direct, self._runs[key])
+        # With several threads, sums depend on their number; so would the outcomes.
+        with threadpool_limits(1):
+            if key not in self._runs:
+                self._runs[key] = probe_shadows(prepared, others, use, observed.labels, split)
+            return probe(target, observed, prepared, others, use, budget, direct, self._runs[key])
 
     def take_first(self, models: int) -> ChosenInputs:
         """Keep only the first models; paths stay as they are."""
-        prepared = tuple(replace(part, logits=part.logits[:models]) for part in self.prepared)
+        prepared = tuple(
+            replace(part, logits=part.logits[:models], margins=part.margins[:models])
+            for part in self.prepared
+        )
         return ChosenInputs(self.models[:models], prepared)
 
 
@@ -181,7 +189,8 @@ def prepare_paths(
     unit = max(float(np.median(numerics.top_gaps(logits))), 1e-3)
     positions = unit * np.asarray(MULTIPLES, dtype=np.float64)
     table = query_paths(models, paths, positions, len(labels), records.classes)
-    return PreparedPaths(paths, rivals, positions, table)
+    margins = np.stack([label_margins(logits, labels) for logits in table])
+    return PreparedPaths(paths, rivals, positions, table, margins)
 
 
 def probe_shadows(
@@ -205,7 +214,9 @@ def probe_shadows(
     Returns:
         The run, ready for the target, and the outcome float64 [N] of each shadow model.
     """
-    outputs = PathOutputs(prepared.positions, prepared.logits[list(models)], use)
+    outputs = PathOutputs(
+        prepared.positions, prepared.logits, prepared.margins, np.asarray(models), use
+    )
     run = Probe(outputs, labels, prepared.rivals, split, grid=grid)
     return run, [run.rebuild_shadow(model) for model in range(len(models))]
 
@@ -230,7 +241,7 @@ def query_paths(
     rows = np.arange(records)
     for path in range(paths.count):
         for place, position in enumerate(positions):
-            inputs = paths.inputs(rows, path, np.full(records, position))
+            inputs = paths.inputs(rows, np.full(records, path), np.full(records, position))
             for model, query in enumerate(models):
                 table[model, :, path, place] = query(inputs)
     return table
@@ -374,33 +385,32 @@ class _States:
 
     def __init__(self, target: Target, run: Probe, paths: Paths, budget: int, direct: int) -> None:
         self._run, self._paths = run, paths
-        self._rows = np.arange(len(run.labels))
         query = target.labels if run.grid is None else target.recovered
         self.queries = CountedQueries(query, len(run.labels), budget)
-        self.queries.count(np.repeat(self._rows, direct))
+        self.queries.count(np.repeat(np.arange(len(run.labels)), direct))
+        # Records and paths of a batch, one after the other.
+        shape = len(run.labels), run.split.paths
+        self._rows, self._path = (part.ravel() for part in np.indices(shape))
 
     def at_records(self, logits: Float64) -> Bools:
         """States at the records, from what their direct outputs give away, bool [N, R']."""
-        states = np.zeros((len(logits), self._run.split.paths), dtype=bool)
         answers = logits.argmax(axis=-1) if self._run.grid is None else logits
-        for path in range(states.shape[1]):
-            states[:, path] = self._of(answers, path)
-        return states
+        return self._of(answers[self._rows])
 
-    def along(self, path: int, positions: Float64) -> Bools:
-        """States at positions [N] of a path, one query for each record, bool [N]."""
-        inputs = self._paths.inputs(self._rows, path, positions)
-        return self._of(self.queries(inputs, self._rows), path)
+    def along(self, positions: Float64) -> Bools:
+        """States at positions [N, R'] of the paths, one query each, bool [N, R']."""
+        inputs = self._paths.inputs(self._rows, self._path, positions.ravel())
+        return self._of(self.queries(inputs, self._rows))
 
-    def _of(self, answers: Any, path: int) -> Bools:
-        run = self._run
+    def _of(self, answers: Any) -> Bools:
+        run, shape = self._run, (len(self._run.labels), self._run.split.paths)
         if run.grid is None:
-            return np.asarray(answers == run.labels)
+            return np.asarray(answers == run.labels[self._rows]).reshape(shape)
         predicted = answers.argmax(axis=-1)
         cells = decode_cells(np.asarray(answers, dtype=np.float64), predicted, run.grid)
-        rivals, levels = (part[:, path] for part in run.borders)
+        rivals, levels = (part.ravel() for part in run.borders)
         rival = np.maximum(rivals, 0)
         # The cell whose lower border is the level.
         needed = np.rint(levels / run.grid.width + run.grid.offsets[rival])
-        above = (rivals < 0) | (cells[self._rows, rival] >= needed)
-        return np.asarray((predicted == run.labels) & above)
+        above = (rivals < 0) | (cells[np.arange(len(cells)), rival] >= needed)
+        return np.asarray((predicted == run.labels[self._rows]) & above).reshape(shape)

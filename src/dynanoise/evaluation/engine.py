@@ -89,18 +89,28 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class AttackMeasurement:
-    """Scores of one attack on one method, their success, and their wall time in seconds."""
+    """Scores of one attack on one method, their success, and their wall time in seconds.
+
+    Attributes:
+        scores: scores on all trials.
+        success: their success.
+        seconds: wall time.
+        queries: queries a record, on average, of an attacker who chooses inputs; None for others.
+    """
 
     scores: AttackScores
     success: Success
     seconds: float
+    queries: float | None = None
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """Success, balanced accuracy expected from pseudo-targets, and counts of chosen attacks."""
+        """Success, accuracy expected from pseudo-targets, queries, counts of chosen attacks."""
         metrics = dict(self.success.metrics)
         if self.scores.expected is not None:
             metrics["expected"] = Metric(float(self.scores.expected.mean()))
+        if self.queries is not None:
+            metrics["queries"] = Metric(self.queries)
         chosen = self.scores.chosen.items()
         return metrics | {f"chosen {name}": Metric(count) for name, count in chosen}
 
@@ -166,10 +176,12 @@ def measure(task: Task, progress: Progress = _ignore) -> Measurement:
     refused: list[tuple[str, DynaNoiseError]] = []
     on_refusal = (lambda name, error: refused.append((name, error))) if task.skip_refused else None
     attacks = []
+    sent = float(np.mean([trial.queries for trial in trials]))
+    queries = sent if protocol.threat.chosen else None
     for scores in attack_trials(trials, select_attacks(method, protocol), on_refusal):
         success = design.metrics(scores.scores, task.fprs)
         seconds, started = time.perf_counter() - started, time.perf_counter()
-        attacks.append(AttackMeasurement(scores, success, seconds))
+        attacks.append(AttackMeasurement(scores, success, seconds, queries))
         progress(f"{method.name}, {scores.name}")
     by_model, predictions = [], []
     for model, (test, members) in enumerate(design.utility()):

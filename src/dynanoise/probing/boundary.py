@@ -17,16 +17,19 @@ import numpy as np
 
 from dynanoise.core import numerics
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Bools, Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Floats, Int64
 from dynanoise.noise.cells import Grid
 from dynanoise.probing.crossings import DEPTH, Crossings, Prior, bisect, first_crossings
-from dynanoise.probing.path_outputs import PathOutputs, in_out_weights, locate
+from dynanoise.probing.path_outputs import PathOutputs, in_out_weights, interpolate, locate
 
 PER_PATH = 5
 """Queries for one path before another is begun; measured on 600 digits."""
 
 NEARER = 0.25
 """A cell's border is looked for where it is nearer than this share of the way to the label's."""
+
+FARTHEST = 3
+"""Borders of cells above the label's that are considered."""
 
 _SMALLEST_SCALE = 0.05
 _FLOOR = 0.01
@@ -77,23 +80,20 @@ class Borders(NamedTuple):
     levels: Float64
 
 
-def heights(logits: Float64, labels: Int64, rivals: Int64, levels: Float64) -> Float64:
-    """Compute by how many logits outputs are above a border.
+def label_gaps(logits: Floats, labels: Int64, rivals: Int64) -> Floats:
+    """Compute the gap of the true label's logit and a rival's along paths.
 
     Args:
-        logits: float64 [..., K].
-        labels: int64 [...], true classes.
-        rivals: int64 [...], see `Borders`.
-        levels: float64 [...], see `Borders`.
+        logits: float [N, R, P, K].
+        labels: int64 [N], true classes.
+        rivals: int64 [N, R].
 
     Returns:
-        min over classes j of z_y - z_j, and of z_y - z_r - level where there is a rival r, [...].
+        float [N, R, P].
     """
-    top = numerics.hinge(logits.reshape(-1, logits.shape[-1]), labels.reshape(-1))
-    top = top.reshape(labels.shape)
-    true = np.take_along_axis(logits, labels[..., None], axis=-1)[..., 0]
-    other = np.take_along_axis(logits, np.maximum(rivals, 0)[..., None], axis=-1)[..., 0]
-    return np.where(rivals >= 0, np.minimum(top, true - other - levels), top)
+    true = np.take_along_axis(logits, labels[:, None, None, None], axis=-1)
+    other = np.take_along_axis(logits, rivals[:, :, None, None], axis=-1)
+    return np.asarray((true - other)[..., 0])
 
 
 class Probe:
@@ -103,7 +103,7 @@ class Probe:
         outputs: the shadow models' logits on the paths.
         labels: int64 [N], true classes.
         rivals: int64 [N, R], the rival of each path.
-        split: how the budget is spent.
+        split: how the budget is spent, on R' <= R paths.
         grid: grid of the target's cells as the attacker recovered it; None to use labels alone.
 
     Raises:
@@ -126,54 +126,49 @@ class Probe:
             )
         self.outputs, self.labels, self.split, self.grid = outputs, labels, split, grid
         self.positions = outputs.positions
-        self.borders = self._choose_borders(rivals[:, : split.paths])
-        count = len(labels)
-        of_labels = np.broadcast_to(labels[:, None], (count, len(self.positions)))
-        values = np.empty((models, count, split.paths, len(self.positions)))
-        for path in range(split.paths):
-            of_rivals = np.broadcast_to(self.borders.rivals[:, path, None], of_labels.shape)
-            levels = np.broadcast_to(self.borders.levels[:, path, None], of_labels.shape)
-            for model in range(models):
-                logits = outputs.logits[model, :, path].astype(np.float64)
-                values[model, :, path] = heights(logits, of_labels, of_rivals, levels)
-        self.heights = values
-        self.crossings = first_crossings(self.positions, values)
+        rivals = rivals[:, : split.paths]
+        self.borders = Borders(np.full_like(rivals, -1), np.zeros(rivals.shape))
+        self.heights = outputs.margins[outputs.models, :, : split.paths]
+        if grid is not None:
+            self._add_cells(rivals, grid)
+        self.crossings = first_crossings(self.positions, self.heights)
         self.statistics = np.stack(
             [numerics.scaled_logit(logits, labels) for logits in outputs.at_records]
         )
 
-    def _choose_borders(self, rivals: Int64) -> Borders:
-        """The label's border, or a cell's where shadow models have it nearer to the record."""
-        none = Borders(np.full_like(rivals, -1), np.zeros(rivals.shape))
-        if self.grid is None:
-            return none
+    def _add_cells(self, rivals: Int64, grid: Grid) -> None:
+        """Look for a cell's border where shadow models have it much nearer than the label's."""
+        gaps = np.stack(
+            [
+                label_gaps(self.outputs.logits[model, :, : self.split.paths], self.labels, rivals)
+                for model in self.outputs.models
+            ]
+        )
         weights = in_out_weights(self.outputs.use)
-        mean = np.einsum("sn,snrpk->nrpk", weights, self.outputs.logits[:, :, : rivals.shape[1]])
-        labels = np.broadcast_to(self.labels[:, None, None], mean.shape[:-1])
-        of_rivals = np.broadcast_to(rivals[..., None], labels.shape)
-        zero = np.zeros(labels.shape)
-        best_rivals, best_levels = none
-        top = heights(mean, labels, np.full(labels.shape, -1), zero)
-        nearest = np.abs(first_crossings(self.positions, top))
-        true = np.take_along_axis(mean, labels[..., None], axis=-1)[..., 0]
-        gaps = true - np.take_along_axis(mean, of_rivals[..., None], axis=-1)[..., 0]
-        for cell in range(1, 4):
-            levels = (cell - self.grid.offsets[rivals]) * self.grid.width
-            distance = np.abs(first_crossings(self.positions, gaps - levels[..., None]))
+        means = (np.einsum("sn,snrp->nrp", weights, part) for part in (self.heights, gaps))
+        of_labels, of_rivals = means
+        nearest = np.abs(first_crossings(self.positions, of_labels))
+        for cell in range(1, FARTHEST + 1):
+            levels = (cell - grid.offsets[rivals]) * grid.width
+            distance = np.abs(first_crossings(self.positions, of_rivals - levels[..., None]))
             nearer = (distance < NEARER * nearest) & (levels > 0)
-            nearest = np.where(nearer, distance, nearest)
-            best_rivals = np.where(nearer, rivals, best_rivals)
-            best_levels = np.where(nearer, levels, best_levels)
-        return Borders(best_rivals, best_levels)
+            nearest = np.where(nearer, distance / NEARER, nearest)
+            self.borders = Borders(
+                np.where(nearer, rivals, self.borders.rivals),
+                np.where(nearer, levels, self.borders.levels),
+            )
+        above = gaps - self.borders.levels[..., None]
+        with_cells = np.minimum(self.heights, above)
+        self.heights = np.where(self.borders.rivals[..., None] >= 0, with_cells, self.heights)
 
     def rebuild_target(
-        self, is_above: Callable[[int, Float64], Bools], above_at_record: Bools
+        self, is_above: Callable[[Float64], Bools], above_at_record: Bools
     ) -> Float64:
         """Rebuild the target's scaled logit on every record.
 
         Args:
-            is_above: from a path and positions [N] on it to the target's states there, bool [N]:
-                True on the record's side of the path's border; one query for each record.
+            is_above: from positions [N, R'] on the paths to the target's states there, bool
+                [N, R']: True on the record's side of a path's border. Each is a query.
             above_at_record: bool [N, R'], the states at the records, from the direct outputs.
 
         Returns:
@@ -195,69 +190,54 @@ class Probe:
             float64 [N].
         """
         others = np.delete(np.arange(len(self.outputs.use)), model)
-        rows = np.arange(len(self.labels))
+        heights = self.heights[model]
 
-        def is_above(path: int, positions: Float64) -> Bools:
-            logits = self.outputs.interpolate(np.full_like(rows, model), rows, path, positions)
-            rivals, levels = self.borders.rivals[:, path], self.borders.levels[:, path]
-            return np.asarray(heights(logits, self.labels, rivals, levels) >= 0)
+        def is_above(positions: Float64) -> Bools:
+            return np.asarray(interpolate(self.positions, heights, positions) >= 0)
 
-        at_record = self.heights[model, :, :, self.outputs.origin] >= 0
-        return self._rebuild(others, is_above, at_record)
+        return self._rebuild(others, is_above, heights[:, :, self.outputs.origin] >= 0)
 
     def _rebuild(
-        self,
-        models: Int64,
-        is_above: Callable[[int, Float64], Bools],
-        above_at_record: Bools,
+        self, models: Int64, is_above: Callable[[Float64], Bools], above_at_record: Bools
     ) -> Float64:
         weights = in_out_weights(self.outputs.use[models])
         mean_statistic: Float64 = np.einsum("sn,sn->n", weights, self.statistics[models])
-        paths, count = self.split.paths, len(self.labels)
-        if not paths:
+        if not self.split.paths:
             return mean_statistic
+        crossings = self.crossings[models]
+        centre = np.median(crossings, axis=0)
+        spread = np.median(np.abs(crossings - centre), axis=0)
+        prior = Prior(centre, np.maximum(spread, _SMALLEST_SCALE))
         reach = float(self.positions[0]), float(self.positions[-1])
-        found = []
-        for path in range(paths):
-            crossings = self.crossings[models, :, path]
-            centre = np.median(crossings, axis=0)
-            spread = np.median(np.abs(crossings - centre), axis=0)
-            prior = Prior(centre, np.maximum(spread, _SMALLEST_SCALE))
-            found.append(
-                bisect(
-                    lambda positions, path=path: is_above(path, positions),  # type: ignore[misc]
-                    above_at_record[:, path],
-                    prior,
-                    reach,
-                    self.split.depth,
-                )
-            )
+        ends = bisect(is_above, above_at_record, prior, reach, self.split.depth)
         mean = np.einsum("sn,snrp->nrp", weights, self.heights[models])
-        return np.asarray(mean_statistic + self._deviation(found, mean, count))
+        return np.asarray(mean_statistic + self._deviation(ends, mean))
 
-    def _deviation(self, found: list[Crossings], mean: Float64, count: int) -> Float64:
+    def _deviation(self, ends: Crossings, mean: Float64) -> Float64:
         """Predict the deviation of the statistic from the shadow models' mean, [N]."""
-        paths, places = len(found), len(self.positions)
-        selection = np.zeros((count, paths, paths * places))
-        errors = np.empty((count, paths))
-        rows = np.arange(count)
-        for path, crossing in enumerate(found):
-            index, share = locate(self.positions, crossing.position)
-            selection[rows, path, path * places + index] = 1 - share
-            selection[rows, path, path * places + index + 1] = share
-            ends = [
-                _interpolate(self.positions, mean[:, path], crossing.position + side)
-                for side in (crossing.error, -crossing.error)
-            ]
-            errors[:, path] = np.square(ends[0] - ends[1]) / 12
-        expected = np.einsum("nqk,nk->nq", selection, mean.reshape(count, -1))
-        covariance, with_statistic = self._covariances
-        between = selection @ covariance @ selection.transpose(0, 2, 1)
-        own = np.einsum("nqq->nq", between)
-        between = between + np.eye(paths) * (errors + _FLOOR * own + numerics.TINY)[:, None, :]
-        solved = np.linalg.solve(between, (selection @ with_statistic)[..., None])[..., 0]
+        paths, places = self.split.paths, len(self.positions)
         # At a crossing the height is 0.
-        return np.asarray((solved * -expected).sum(axis=1))
+        deviations = -interpolate(self.positions, mean, ends.position)
+        error = [
+            interpolate(self.positions, mean, ends.position + side)
+            for side in (ends.error, -ends.error)
+        ]
+        covariance, with_statistic = self._covariances
+        index, share = locate(self.positions, ends.position)
+        index = index + places * np.arange(paths)
+        weights = np.stack([1 - share, share])
+        both = np.stack([index, index + 1])
+        between = np.zeros((len(index), paths, paths))
+        for first, of_first in zip(both, weights, strict=True):
+            for second, of_second in zip(both, weights, strict=True):
+                part = covariance[first[:, :, None], second[:, None, :]]
+                between += of_first[:, :, None] * of_second[:, None, :] * part
+        own = np.einsum("nqq->nq", between)
+        noise = np.square(error[0] - error[1]) / 12 + _FLOOR * own + numerics.TINY
+        between = between + np.eye(paths) * noise[:, None, :]
+        target = (weights * with_statistic[both]).sum(axis=0)
+        solved = np.linalg.solve(between, target[..., None])[..., 0]
+        return np.asarray((solved * deviations).sum(axis=1))
 
     @cached_property
     def _covariances(self) -> tuple[Float64, Float64]:
@@ -271,11 +251,3 @@ class Probe:
         rows = (flat - mean).reshape(models * count, -1)
         statistic = (self.statistics - mean_statistic[:, 0]).ravel()
         return rows.T @ rows / len(rows), rows.T @ statistic / len(rows)
-
-
-def _interpolate(positions: Float64, values: Float64, at: Float64) -> Float64:
-    """Values [N, P] at one position of each row, [N]."""
-    index, share = locate(positions, at)
-    rows = np.arange(len(values))
-    below, above = values[rows, index], values[rows, index + 1]
-    return np.asarray(below + share * (above - below))

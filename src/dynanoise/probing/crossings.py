@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dynanoise.core.numerics import Bools, Float64
+from dynanoise.core.numerics import Bools, Float64, Floats
 
 DEPTH = 6
 """Queries that narrow down one crossing, at most: more say little that a further path does not."""
 
 
 class Crossings(NamedTuple):
-    """Places at which the state of models changes on one path, [n] each.
+    """Places at which the state of a model changes on paths, [n] or any other shape.
 
     Attributes:
         position: the estimate.
@@ -50,7 +50,7 @@ class Prior(NamedTuple):
         return np.asarray(np.clip(self.quantile(half), low, high))
 
 
-def first_crossings(positions: Float64, values: Float64) -> Float64:
+def first_crossings(positions: Float64, values: Floats) -> Float64:
     """Find where values along a path, rising from below 0 to above 0, last become positive.
 
     Args:
@@ -86,12 +86,12 @@ def bisect(
 ) -> Crossings:
     """Narrow down crossings by queries that halve what the shadow models leave likely.
 
-    Where the prior is wrong, its heavy tails lead there within a few more queries. All records are
-    queried in one batch a step.
+    Where the prior is wrong, its heavy tails lead there within a few more queries. All records and
+    paths are queried in one batch a step.
 
     Args:
-        is_above: from positions [n] to the models' states there; one query each.
-        above_at_record: bool [n], the states at position 0, which are known.
+        is_above: from positions to the model's states there; one query each.
+        above_at_record: bool, the states at position 0, which are known.
         prior: where shadow models have their crossings.
         reach: the least and the greatest position.
         queries: number of queries for each crossing, >= 0.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dynanoise.core import numerics
 from dynanoise.core.numerics import Bools, Float64, Floats, Int8, Int64
 
 
@@ -15,12 +16,16 @@ class PathOutputs:
 
     Attributes:
         positions: float64 [P], rising, 0 among them.
-        logits: float32 [S, N, R, P, K].
+        logits: float32 [M, N, R, P, K] of models that the shadow models are among.
+        margins: float32 [M, N, R, P], their `label_margins`.
+        models: int64 [S], their positions.
         use: int8 [S, N], membership of the records in the shadow models; -1 = hidden.
     """
 
     positions: Float64
     logits: Floats
+    margins: Floats
+    models: Int64
     use: Int8
 
     @property
@@ -31,24 +36,46 @@ class PathOutputs:
     @property
     def at_records(self) -> Float64:
         """Logits on the records themselves, float64 [S, N, K]."""
-        return np.asarray(self.logits[:, :, 0, self.origin], dtype=np.float64)
+        return np.asarray(self.logits[self.models, :, 0, self.origin], dtype=np.float64)
 
-    def interpolate(self, models: Int64, rows: Int64, path: int, positions: Float64) -> Float64:
-        """Interpolate logits between the positions at which the models were queried.
 
-        Args:
-            models: int64 [n], shadow models.
-            rows: int64 [n], records.
-            path: number of the path.
-            positions: float64 [n]; outside the table its ends.
+def label_margins(logits: Floats, labels: Int64) -> Floats:
+    """Compute margins z_y - max over other classes, along all paths.
 
-        Returns:
-            float64 [n, K].
-        """
-        index, share = locate(self.positions, positions)
-        below = self.logits[models, rows, path, index]
-        above = self.logits[models, rows, path, index + 1]
-        return np.asarray(below + share[:, None] * (above - below).astype(np.float64))
+    Args:
+        logits: float32 [N, R, P, K], of one model.
+        labels: int64 [N], true classes.
+
+    Returns:
+        float32 [N, R, P]; above 0 where the label is right.
+
+    >>> logits = np.array([[[[3.0, 1.0], [0.0, 1.0]]]], dtype=np.float32)
+    >>> label_margins(logits, np.array([0])).tolist()
+    [[[2.0, -1.0]]]
+    """
+    true = labels[:, None, None, None]
+    others = logits.copy()
+    np.put_along_axis(others, true, -np.inf, axis=-1)
+    return np.asarray(np.take_along_axis(logits, true, axis=-1)[..., 0] - numerics.row_max(others))
+
+
+def interpolate(positions: Float64, values: Floats, at: Float64) -> Float64:
+    """Interpolate values along paths.
+
+    Args:
+        positions: float64 [P], rising.
+        values: float [N, R, P].
+        at: float64 [N, R], positions; outside the table its ends.
+
+    Returns:
+        float64 [N, R].
+    """
+    index, share = locate(positions, at)
+    below, above = (
+        np.take_along_axis(values, place[..., None], axis=-1)[..., 0]
+        for place in (index, index + 1)
+    )
+    return np.asarray(below + share * (above.astype(np.float64) - below))
 
 
 def locate(positions: Float64, values: Float64) -> tuple[Int64, Float64]:

@@ -24,12 +24,12 @@ class Paths(Protocol):
     def count(self) -> int:
         """R, the number of paths of a record."""
 
-    def inputs(self, rows: Int64, path: int, positions: Float64) -> Inputs:
-        """Make the inputs at positions of one path.
+    def inputs(self, rows: Int64, paths: Int64, positions: Float64) -> Inputs:
+        """Make the inputs at positions of paths.
 
         Args:
             rows: int64 [n], records.
-            path: number of the path, in 0..R-1.
+            paths: int64 [n], numbers of the paths, in 0..R-1.
             positions: float64 [n]; above 0 the true label's logit should rise against a rival's,
                 below 0 fall, by about one logit for each unit.
 
@@ -48,7 +48,7 @@ class StraightPaths:
         low, high: least and greatest value of each entry of an input, broadcast to its shape.
 
     >>> lines = StraightPaths(np.zeros((1, 2), np.uint8), np.array([[[1.5, 9.0]]]), 0, 10)
-    >>> lines.inputs(np.array([0, 0]), 0, np.array([1.0, 2.0])).tolist()
+    >>> lines.inputs(np.array([0, 0]), np.array([0, 0]), np.array([1.0, 2.0])).tolist()
     [[2, 9], [3, 10]]
     """
 
@@ -62,11 +62,11 @@ class StraightPaths:
         """R."""
         return int(self.steps.shape[1])
 
-    def inputs(self, rows: Int64, path: int, positions: Float64) -> Inputs:
+    def inputs(self, rows: Int64, paths: Int64, positions: Float64) -> Inputs:
         """See `Paths`; whole numbers are rounded."""
         dtype = self.records.dtype
         along = positions.reshape(-1, *[1] * (self.records.ndim - 1))
-        moved = self.records[rows] + along * self.steps[rows, path]
+        moved = self.records[rows] + along * self.steps[rows, paths]
         moved = np.clip(moved, self.low, self.high)
         rounded = np.rint(moved) if dtype.kind in "iu" else moved
         return np.asarray(rounded.astype(dtype))
