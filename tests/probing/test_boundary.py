@@ -39,9 +39,13 @@ from dynanoise.probing.boundary import split_budget
 from dynanoise.probing.crossings import Prior, bisect, first_crossings
 from dynanoise.probing.grid import decode_cells, recover_grid
 from dynanoise.probing.path_outputs import in_out_weights
-from dynanoise.probing.paths import rank_rivals, straight_paths
+from dynanoise.probing.paths import InputRange, StraightPaths, rank_rivals, straight_paths
 
 RECORDS, FEATURES, CLASSES, MODELS = 60, 5, 4, 8
+SPACE = InputRange(
+    np.append(np.full(FEATURES - 1, -1e3), 0.0), np.append(np.full(FEATURES - 1, 1e3), RECORDS)
+)
+"""The last entry of an input is the number of its record, which no gradient changes."""
 
 
 Made = tuple[list["Linear"], Outputs, Float64, Float64]
@@ -88,8 +92,7 @@ def pool() -> Made:
 @pytest.fixture(scope="module")
 def chosen(pool: Made) -> ChosenInputs:
     models, records, inputs, _ = pool
-    limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
-    return prepare_pool(models, records, inputs, limits, seed=0)
+    return prepare_pool(models, records, inputs, SPACE, seed=0)
 
 
 def run(
@@ -114,9 +117,8 @@ def test_a_step_of_one_changes_the_mean_gap_by_one_logit(pool: Made) -> None:
     models, records, inputs, _ = pool
     weights = in_out_weights(records.use)
     rivals = rank_rivals(records.logits[0, :, 0].astype(np.float64), records.labels, 2)
-    limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
     paths = straight_paths(
-        inputs, records.labels, rivals, models, weights, *limits, classes=CLASSES, seed=0
+        inputs, records.labels, rivals, models, weights, SPACE, classes=CLASSES, seed=0
     )
     rows = np.arange(RECORDS)
     for path in range(2):
@@ -229,17 +231,22 @@ def test_two_classes_have_a_grid_as_well() -> None:
 def test_one_shadow_model_is_refused(pool: Made, chosen: ChosenInputs) -> None:
     models, records, inputs, _ = pool
     two = records.select(models=slice(2))
-    limits = np.full(FEATURES, -1e9), np.full(FEATURES, 1e9)
-    few = prepare_pool(models[:2], two, inputs, limits, seed=0)
+    few = prepare_pool(models[:2], two, inputs, SPACE, seed=0)
     with pytest.raises(InputError, match="1 shadow model"):
         run((models[:2], two, inputs, inputs), few, undefended(), 8)
 
 
-def test_a_model_without_gradients_is_refused(pool: Made) -> None:
+def test_differences_stand_for_gradients_that_a_model_does_not_give(pool: Made) -> None:
     models, records, inputs, _ = pool
-    functions = [lambda inputs, model=model: model(inputs) for model in models]
-    with pytest.raises(InputError, match="gradients"):
-        prepare_pool(functions, records, inputs, (inputs.min(0), inputs.max(0)), seed=0)
+    functions = [lambda rows, model=model: model(rows) for model in models]
+    # Differences of linear functions are exact; those of the record's number would be another's.
+    fixed = InputRange(SPACE.low, np.append(SPACE.high[:-1], 0.0))
+    exact, differences = (
+        prepare_pool(some, records, inputs, fixed, seed=0) for some in (models, functions)
+    )
+    for one, other in zip(exact.prepared, differences.prepared, strict=True):
+        assert isinstance(one.paths, StraightPaths) and isinstance(other.paths, StraightPaths)
+        np.testing.assert_allclose(one.paths.steps, other.paths.steps, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("leak", [0.0, 1.5])

@@ -26,6 +26,7 @@ from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
 from dynanoise.evaluation.provenance import Provenance, device, hardware, versions
 from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
+from dynanoise.probing.paths import input_space
 from dynanoise.training.architecture import check_data, make_model, tokenizer_of
 
 if TYPE_CHECKING:
@@ -371,7 +372,7 @@ class Pools:
     def _chosen_inputs(self, recipe: str, pool: Pool, store: Place | None) -> ChosenInputs:
         """The models of a pool as functions of inputs; prepared once for all protocols."""
         if recipe not in self._prepared:
-            from dynanoise.training.queries import input_limits, stored_model
+            from dynanoise.training.queries import stored_model
             from dynanoise.training.store.store import Store
 
             if store is None:
@@ -387,7 +388,7 @@ class Pools:
                 models,
                 pool.records,
                 self.data.inputs[pool.records.ids],
-                input_limits(attacked),
+                input_space(attacked, texts=self.data.vocabulary_size is not None),
                 self.SEED,
             )
         return self._prepared[recipe]

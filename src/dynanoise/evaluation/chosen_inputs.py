@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense
-from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Bools, Float64, Floats, Int8, Int64
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Outputs
@@ -20,9 +19,18 @@ from dynanoise.core.seeding import derive
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.noise.cells import Grid
 from dynanoise.probing.boundary import Probe, Split, split_budget
+from dynanoise.probing.edits import edit_paths
+from dynanoise.probing.finite_differences import FiniteDifferences, compared_directions
 from dynanoise.probing.grid import decode_cells, recover_grid
 from dynanoise.probing.path_outputs import PathOutputs, in_out_weights, label_margins
-from dynanoise.probing.paths import MULTIPLES, Paths, rank_rivals, straight_paths
+from dynanoise.probing.paths import (
+    MULTIPLES,
+    InputRange,
+    Paths,
+    Words,
+    rank_rivals,
+    straight_paths,
+)
 
 PATHS = 10
 """Paths of a record, at most."""
@@ -113,7 +121,7 @@ def prepare_pool(
     models: Sequence[QueryFunction],
     records: Outputs,
     inputs: Inputs,
-    limits: tuple[Inputs, Inputs],
+    space: InputRange | Words,
     seed: int,
 ) -> ChosenInputs:
     """Prepare paths for every model of a pool as the target.
@@ -122,21 +130,18 @@ def prepare_pool(
         models: M >= 2 models, from inputs to undefended logits, with gradients.
         records: their outputs on N records, with membership.
         inputs: the inputs [N, ...] of these records.
-        limits: least and greatest value of each entry of an input.
+        space: inputs that can be sent, see `paths.input_space`.
         seed: decides what is left to chance.
 
     Returns:
         The models with their paths.
-
-    Raises:
-        InputError: if a model has no gradients.
     """
     groups = min(GROUPS, len(models))
     prepared = []
     for group in range(groups):
         sources = [model for model in range(len(models)) if model % groups != group]
         prepared.append(
-            prepare_paths(models, records, inputs, limits, derive(seed, "paths", group), sources)
+            prepare_paths(models, records, inputs, space, derive(seed, "paths", group), sources)
         )
     return ChosenInputs(tuple(models), tuple(prepared))
 
@@ -145,7 +150,7 @@ def prepare_paths(
     models: Sequence[QueryFunction],
     records: Outputs,
     inputs: Inputs,
-    limits: tuple[Inputs, Inputs],
+    space: InputRange | Words,
     seed: int,
     sources: Sequence[int] | None = None,
 ) -> PreparedPaths:
@@ -155,42 +160,53 @@ def prepare_paths(
         models: M models, from inputs to undefended logits.
         records: their outputs on N records, with membership.
         inputs: the inputs [N, ...] of these records.
-        limits: least and greatest value of each entry of an input.
+        space: inputs that can be sent, see `paths.input_space`.
         seed: decides what is left to chance.
         sources: positions of the models that paths depend on; None for all.
 
     Returns:
-        The paths, with the logits of all models.
-
-    Raises:
-        InputError: if a model that paths depend on has no gradients.
+        The paths, with the logits of all models. Models that are no `GradientFunction` are compared
+        at neighbouring inputs instead, see `finite_differences`.
     """
     sources = range(len(models)) if sources is None else sources
-    for model in sources:
-        if not isinstance(models[model], GradientFunction):
-            raise InputError(
-                f"Model {model} cannot compute gradients.",
-                "Wrap it in probing.finite_differences.FiniteDifferences.",
-            )
     use, labels = records.use[list(sources)], records.labels
     logits = records.logits[list(sources), :, 0].astype(np.float64)
     weights = in_out_weights(use)
     rivals = rank_rivals(np.einsum("sn,snk->nk", weights, logits), labels, PATHS)
-    paths = straight_paths(
-        inputs,
-        labels,
-        rivals,
-        [cast("GradientFunction", models[model]) for model in sources],
-        weights,
-        *limits,
-        classes=records.classes,
-        seed=seed,
-    )
+    of_sources = [models[model] for model in sources]
+    paths = _make_paths(inputs, labels, rivals, of_sources, weights, space, records.classes, seed)
     unit = max(float(np.median(numerics.top_gaps(logits))), 1e-3)
     positions = unit * np.asarray(MULTIPLES, dtype=np.float64)
     table = query_paths(models, paths, positions, len(labels), records.classes)
     margins = np.stack([label_margins(logits, labels) for logits in table])
     return PreparedPaths(paths, rivals, positions, table, margins)
+
+
+def _make_paths(
+    inputs: Inputs,
+    labels: Int64,
+    rivals: Int64,
+    models: Sequence[QueryFunction],
+    weights: Floats,
+    space: InputRange | Words,
+    classes: int,
+    seed: int,
+) -> Paths:
+    if isinstance(space, Words):
+        words = space.vocabulary
+        return edit_paths(
+            inputs, labels, rivals, models, weights, words, classes=classes, seed=seed
+        )
+    shape = inputs.shape[1:]
+    low, high = (np.broadcast_to(end, shape) for end in space)
+    directions = compared_directions(low, high, seed)
+    with_gradients = [
+        model if isinstance(model, GradientFunction) else FiniteDifferences(model, directions)
+        for model in models
+    ]
+    return straight_paths(
+        inputs, labels, rivals, with_gradients, weights, space, classes=classes, seed=seed
+    )
 
 
 def probe_shadows(

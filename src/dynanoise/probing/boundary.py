@@ -59,7 +59,7 @@ def split_budget(queries: int, paths: int) -> Split:
         Numbers whose product is at most ``queries``.
 
     >>> split_budget(3, 6), split_budget(26, 6), split_budget(255, 6)
-    (Split(paths=1, depth=3), Split(paths=5, depth=5), Split(paths=6, depth=12))
+    (Split(paths=1, depth=3), Split(paths=5, depth=5), Split(paths=6, depth=6))
     """
     if queries < 1:
         return Split(0, 0)

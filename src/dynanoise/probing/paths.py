@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from dynanoise.core.numerics import Float64, Floats, Int64
 from dynanoise.core.queries import GradientFunction, Inputs
@@ -36,6 +35,50 @@ class Paths(Protocol):
         Returns:
             Inputs [n, ...] of the data's own kind and range.
         """
+
+
+class InputRange(NamedTuple):
+    """Inputs that are numbers or pixels.
+
+    Attributes:
+        low: least value of each entry of an input.
+        high: greatest value of each entry.
+    """
+
+    low: Inputs
+    high: Inputs
+
+
+class Words(NamedTuple):
+    """Inputs that are texts.
+
+    Attributes:
+        vocabulary: int64 [V], token ids that may stand in a text.
+    """
+
+    vocabulary: Int64
+
+
+def input_space(inputs: Inputs, *, texts: bool = False) -> InputRange | Words:
+    """Find the inputs that can be sent, from those that an attacker has.
+
+    Args:
+        inputs: [N, ...]: numbers, pixels (uint8), or token ids padded with 0.
+        texts: True for token ids.
+
+    Returns:
+        The range of each entry, 0 to 255 for pixels; or the words that occur.
+
+    >>> input_space(np.array([[1, 2], [2, 0]]), texts=True).vocabulary.tolist()
+    [1, 2]
+    """
+    if texts:
+        words = np.unique(inputs)
+        return Words(words[words > 0].astype(np.int64))
+    shape = inputs.shape[1:]
+    if inputs.dtype == np.uint8:
+        return InputRange(np.zeros(shape, np.uint8), np.full(shape, 255, np.uint8))
+    return InputRange(inputs.min(axis=0), inputs.max(axis=0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,15 +141,15 @@ def straight_paths(
     rivals: Int64,
     models: Sequence[GradientFunction],
     weights: Floats,
-    low: npt.ArrayLike,
-    high: npt.ArrayLike,
+    space: InputRange,
     *,
     classes: int,
     seed: int,
 ) -> StraightPaths:
     """Make paths along the shadow models' mean gradient of the gap between label and rival.
 
-    A step of 1 changes that mean gap by one logit, to first order. Where a rival repeats, half of
+    Entries are measured in units of their range, so that none is favoured for being small. A step
+    of 1 changes the mean gap by one logit, to first order. Where a rival repeats, half of
     the gradient's entries, drawn at random, are left out, so that the path is another one.
 
     Args:
@@ -115,10 +158,9 @@ def straight_paths(
         rivals: int64 [N, R], see `rank_rivals`.
         models: S shadow models.
         weights: float [S, N], the weight of each model in the mean.
-        low: least value of each entry of an input.
-        high: greatest value of each entry of an input.
+        space: range of an input.
         classes: K.
-        seed: of the entries that are left out.
+        seed: seed of the entries that are left out.
 
     Returns:
         R paths for each record.
@@ -138,7 +180,9 @@ def straight_paths(
         kept = generator.random(steps[:, path].shape, dtype=np.float32) < 0.5
         steps[:, path] = steps[:, path % (classes - 1)] * kept
     flat = steps.reshape(len(records), count, -1)
-    # Of masked gradients the rest; the unmasked ones are not scaled yet.
+    ranges = np.asarray(space.high, dtype=np.float32) - np.asarray(space.low, dtype=np.float32)
+    flat *= np.broadcast_to(ranges, records.shape[1:]).ravel()
     squares = np.square(flat, dtype=np.float64).sum(axis=-1)
     flat /= np.maximum(squares, np.finfo(np.float32).tiny)[..., None].astype(np.float32)
-    return StraightPaths(records, steps, low, high)
+    flat *= np.broadcast_to(ranges, records.shape[1:]).ravel()
+    return StraightPaths(records, steps, *space)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import load, save
 from torch import nn
@@ -124,14 +123,3 @@ def stored_model(job: Job, data: Data, store: Store) -> ModelFunction:
     module = rebuilt(replace(job, near=None), data, store)
     state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
     return ModelFunction(job.model, data.inputs.shape[1:], data.classes, save(state), job.threads)
-
-
-def input_limits(inputs: Inputs) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Least and greatest value of each entry of an input: 0 and 255 for pixels.
-
-    Args:
-        inputs: [N, ...], all that the attacker has.
-    """
-    if inputs.dtype == np.uint8:
-        return np.zeros(1, np.uint8), np.full(1, 255, np.uint8)
-    return inputs.min(axis=0), inputs.max(axis=0)
