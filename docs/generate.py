@@ -27,7 +27,7 @@ from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.pages import build_page
 from dynanoise.report.render.markdown import captioned_markdown, table_markdown
 from dynanoise.report.summary import Summary, by_protocol
-from dynanoise.report.table import MISSING, Cell, Column, Emphasis, Row, make_table
+from dynanoise.report.table import MISSING, Cell, Column, Emphasis, Row, make_table, number_cell
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.comparison import comparison_notes, comparison_table
 from dynanoise.web.data import data_json
@@ -377,6 +377,31 @@ def _ratio(metric: dict[str, float], digits: int) -> str:
     return with_interval(Metric(**metric), lambda value: f"{value:.{digits}f}")
 
 
+def remedies_page() -> str:
+    """docs/what_to_do.md with its table made anew from the measurement."""
+    text = (ROOT / "docs" / "what_to_do.md").read_text()
+    measured = json.loads((ROOT / "results" / "benchmarks" / "remedies.json").read_text())
+    headings: list[str | Column] = ["Data", Column("Remedy", "left"), "AUC of the attack"]
+    headings += ["Accuracy", "On members"]
+    rows: list[list[str | Cell]] = []
+    before = ""
+    for row in measured["rows"]:
+        auc = number_cell(Metric(**row["auc"]))
+        accuracies = [rate(row[name]["value"]) for name in ("accuracy", "train_accuracy")]
+        data = row["data"] if row["data"] != before else ""
+        rows.append([data, Cell(row["remedy"], emphasis="code"), auc, *accuracies])
+        before = row["data"]
+    words = (
+        f"Random forests of scikit-learn with its defaults, {measured['models']} models on random "
+        "halves, attacked by an attacker with the other models as shadow models, one query a "
+        "record; 95% intervals over models and records. `calibrated_label` is a defense of the "
+        "outputs, known to the attacker; *half of the features* keeps those that separate the "
+        "classes best. The labels of the last table are wrong in one of five records."
+    )
+    parts = [f"`{measured['command']}`", _markdown(headings, rows), words]
+    return _between(text, "remedies", parts)
+
+
 def site_data() -> str:
     """The web page's numbers and sampled rows."""
     return data_json(ROOT / "results", ROOT / "CITATION.cff")
@@ -424,6 +449,7 @@ PAGES = {
     ROOT / "docs" / "kernel.md": kernel_page,
     ROOT / "docs" / "gateway.md": gateway_page,
     ROOT / "docs" / "cluster.md": cluster_page,
+    ROOT / "docs" / "what_to_do.md": remedies_page,
     rooms.PICTURE: rooms.picture,
     ROOT / "docs" / "privacy_utility.svg": picture,
     ROOT / "src" / "dynanoise" / "web" / "data.json": site_data,

@@ -6,9 +6,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 
@@ -64,3 +66,20 @@ def test_the_copy_really_has_the_new_defense(copy: Path) -> None:
         check=True,
     )
     assert "rounding" in done.stdout
+
+
+def test_the_workflow_runs_what_a_contributor_runs_and_the_version_is_one() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    steps = workflow["jobs"]["all"]["steps"]
+    assert steps[-1] == {"run": ".ci/run"}
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make ([\w-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    dated = re.search(r"^## \[(\d[\w.]+)\] - (\S+)$", (ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert dated is not None
+    assert project["version"] == citation["version"] == dated[1]
+    assert str(citation["date-released"]) == dated[2]
+    forms = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+    assert forms and all({"name", "body"} <= set(yaml.safe_load(f.read_text())) for f in forms)
