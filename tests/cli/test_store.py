@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import Result
 
+from dynanoise.partition.cells import Cells
+from dynanoise.partition.exclusion import Exclusion
 from tests.factories.commands import FEW, run, torch_missing
 
 
@@ -49,3 +53,57 @@ def test_models_are_kept_in_the_users_cache_unless_told_otherwise(empty_cache: P
     assert "One seed." in found.stdout
     assert len(run("store", "ls").stdout.splitlines()) == 4
     assert len(list((empty_cache / "models").glob("*/*/model.safetensors"))) == 4
+
+
+def test_a_proof_of_exclusion_is_computed_again(tmp_path: Path) -> None:
+    pytest.importorskip("safetensors", reason="files of cells need safetensors")
+    generator = np.random.default_rng(0)
+    rows, proof, file = generator.normal(size=(40, 3)), tmp_path / "proof", tmp_path / "rows.npy"
+    cells = Cells.fit(generator.normal(size=(40, 3)), folds=3, components=2)
+    groups = np.arange(40) // 2
+    cells.write(proof / "cells.json")
+    Exclusion.of(cells, rows, groups).write(proof / "exclusion.json")
+    np.save(file, rows)
+    np.save(tmp_path / "groups.npy", groups)
+    arguments = ("verify", str(proof), "--data", str(file))
+    grouped = (*arguments, "--groups", str(tmp_path / "groups.npy"))
+    result = run(*grouped)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout == "40 records and 3 models: no record is in a model near it.\n"
+    assert "left out by group" in run(*arguments).stderr
+    np.save(file, rows[1:])
+    result = run(*grouped)
+    assert result.exit_code == 2 and "are not the 40 of the training" in result.stderr
+    text = (proof / "exclusion.json").read_text()
+    (proof / "exclusion.json").write_text(text.replace('"models": 3', '"models": 4'))
+    assert "damaged" in run(*grouped).stderr
+    (proof / "exclusion.json").write_text(text)
+    assert "Pass --data" in run("verify", str(proof)).stderr
+
+
+@torch_missing
+def test_the_exclusion_of_a_stored_model_is_computed_again(tmp_path: Path) -> None:
+    from dynanoise.core.registry import DATASETS, MODELS
+    from dynanoise.training.execution.outputs import outputs_of
+    from dynanoise.training.jobs import Job
+    from dynanoise.training.recipes.out_of_fold import OutOfFold
+    from dynanoise.training.schedule import Schedule
+    from dynanoise.training.store.store import Store, key
+
+    data, store = DATASETS.get("digits")(), Store(tmp_path)
+    recipe = OutOfFold(Schedule(epochs=15, batch=32, learning_rate=1e-2), 2, width=0)
+    job = Job("target", MODELS.get("mlp")((32,)), recipe, np.arange(200), np.arange(200, 300), 0)
+    outputs_of(job, data, store)
+    name = key(job, data)
+    named = ("--data", "digits", "--store", str(tmp_path))
+    result = run("verify", name[:12], *named)
+    assert result.stdout == "200 records and 2 models: no record is in a model near it.\n"
+    assert "0 stored models begin with it" in run("verify", "nothing", *named).stderr
+    stored = store.get(name)
+    assert stored is not None
+    left_out = stored.facts["left_out"].copy()
+    left_out[tuple(np.argwhere(left_out)[0])] = False
+    store.remove([name])
+    store.put(name, replace(stored, facts={**stored.facts, "left_out": left_out}), {})
+    result = run("verify", name[:12], *named)
+    assert result.exit_code == 2 and "1 records are in a model that may answer" in result.stderr

@@ -50,7 +50,7 @@ def main(
 
 COMMANDS: tuple[Command, ...] = (
     *(quickstart, audit, tune, configure, serve, export),
-    *(bench, sweep, show, report, demo),
+    *(bench, sweep, show, report, demo, store.verify),
 )
 for _function in COMMANDS:
     command(app)(_function)

@@ -1,10 +1,10 @@
-"""`dynanoise store`: stored models."""
+"""`dynanoise store` and `dynanoise verify`: stored models, and what they were not trained on."""
 
 from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -50,6 +50,88 @@ def remove_models(
     models = _open(store)
     removed = models.remove(keys or [entry.key for entry in models.entries()])
     typer.echo(f"Removed {len(removed)} model{'' if len(removed) == 1 else 's'}.", err=True)
+
+
+def verify(
+    proof: Annotated[
+        str,
+        Option(
+            "Folder of cells.json and exclusion.json, or the beginning of a stored model's key.",
+            metavar="PROOF",
+            argument=True,
+        ),
+    ],
+    *,
+    data: Annotated[
+        str | None,
+        Option(
+            "Training inputs in the order of the training: a file .npy, or a table (csv, npz, "
+            "parquet) with a column of labels; or a registered data set.",
+            metavar="DATA",
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        Option("File .npy with the group of each record, if they were left out by group."),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Check that no record is in a model which may answer near it, from data and cells alone.
+
+    For out-of-fold answers. The cells, with the key that they name, decide again which models each
+    record's neighbourhood touches; the proof must have left the record out of all of them.
+
+    Examples:
+    dynanoise verify proof --data train.npy
+    dynanoise verify 3fa9c1 --data digits
+    """
+    if Path(proof).is_dir():
+        from dynanoise.partition.cells import Cells
+        from dynanoise.partition.exclusion import Exclusion
+
+        exclusion = Exclusion.read(Path(proof) / "exclusion.json")
+        cells = Cells.read(Path(proof) / "cells.json")
+        exclusion.verify(cells, _inputs(data), _array(groups))
+        models, records = exclusion.left_out.shape
+    else:
+        from dynanoise.training.recipes.out_of_fold import verify as verify_facts
+
+        stored = _open(store)
+        names = [entry.key for entry in stored.entries() if entry.key.startswith(proof)]
+        outputs = stored.get(names[0]) if len(names) == 1 else None
+        if outputs is None:
+            raise InputError(
+                f"{proof!r} is not a folder, and {len(names)} stored models begin with it.",
+                "Name the folder of a proof, or the key of one model; see `dynanoise store ls`.",
+            )
+        records, models = verify_facts(outputs.facts, _inputs(data))
+    typer.echo(f"{records:,} records and {models} models: no record is in a model near it.")
+
+
+def _inputs(data: str | None) -> Any:
+    """Inputs of a file, or of a registered data set."""
+    from dynanoise.core.registry import DATASETS
+
+    if data is None:
+        raise InputError("No data were named.", "Pass --data with the training inputs.")
+    if data in DATASETS.names():
+        return DATASETS.get(data)().inputs
+    if data.endswith(".npy"):
+        return _array(Path(data))
+    from dynanoise.data.tables import read_table
+
+    return read_table(Path(data)).inputs
+
+
+def _array(path: Path | None) -> Any:
+    if path is None:
+        return None
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read ({error}).", "Give an array of NumPy.") from error
 
 
 def place_of(store: str | None) -> Place | None:

@@ -49,7 +49,7 @@ class OutOfFoldClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  
     Args:
         estimator: a classifier with ``predict_proba``; `fit` fits K clones of it.
         folds: K, number of classifiers, >= 2. Ignored if ``cells`` are given, which have their own.
-        cells: `Cells` that were fitted to reference data, which are no training records; None for
+        cells: `Cells` that were fitted to reference data, without training records; None for
             cells of one record, which protect the record itself and nothing near it.
         groups: name or position of a column of X with the patient or user of each record, which the
             estimator and the cells do not get; or the groups of the records of `fit`, [N]. All
