@@ -7,10 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import special, stats
 from scipy.stats import beta, binom, binomtest
 
 from dynanoise.core.errors import InputError
-from dynanoise.metrics.epsilon import epsilon_lower_bound, epsilon_of_models, epsilon_one_run
+from dynanoise.metrics.epsilon import (
+    epsilon_f_dp,
+    epsilon_lower_bound,
+    epsilon_of_models,
+    epsilon_one_run,
+    gaussian_epsilon,
+)
 
 
 def searched(fits: Callable[[float], bool]) -> float:
@@ -156,3 +163,74 @@ def test_impossible_numbers_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=says):
         call(*arguments)
+
+
+JAX_PRIVACY = [
+    # shift, thresholds, correct, guesses, Steinke's bound; correct, guesses, f-DP's bound
+    (1, 386, (2807, 3376, 1.13346), (379, 406, 2.164749)),
+    (2, 374, (4499, 4666, 2.311945), (934, 938, 4.7218075)),
+    (4, 140, (8223, 8233, 4.395568), (5436, 5436, 9.133752)),
+]
+"""`test_epsilon_one_run_close` of jax_privacy (commit 8967688): 10,000 canaries in and 10,000 out
+with normal scores, a shift apart; at 95% for all thresholds together and delta = 1e-6. Guesses are
+those at the best of its thresholds."""
+
+
+@pytest.mark.parametrize("case", JAX_PRIVACY)
+def test_one_run_bounds_are_those_of_jax_privacy(case: tuple[Any, ...]) -> None:
+    _, thresholds, steinke, gaussian = case
+    level = 1 - 0.05 / thresholds
+    for bound, (correct, guesses, expected) in (
+        (epsilon_one_run, steinke),
+        (epsilon_f_dp, gaussian),
+    ):
+        epsilon = bound(correct, guesses, level, delta=1e-6, records=20_000)
+        assert epsilon == pytest.approx(expected, rel=1e-5)
+
+
+def test_delta_costs_as_much_as_the_theorem_says() -> None:
+    # The naive sum of the theorem, term by term.
+    correct, guesses, records, delta = 90, 100, 1000, 1e-4
+    epsilon = epsilon_one_run(correct, guesses, delta=delta, records=records)
+    share = special.expit(epsilon)
+    worst, total = 0.0, 0.0
+    for i in range(1, correct + 1):
+        total += stats.binom.pmf(correct - i, guesses, share)
+        worst = max(worst, total / i)
+    beyond = stats.binom.sf(correct - 1, guesses, share)
+    assert beyond + 2 * delta * records * worst == pytest.approx(0.05, abs=1e-6)
+    assert 0 < epsilon < epsilon_one_run(correct, guesses)
+    assert epsilon_one_run(correct, guesses, delta=1e-2, records=10**6) == 0.0
+
+
+def test_gaussian_curve_has_the_delta_of_its_epsilon() -> None:
+    for mu in (0.1, 1.0, 5.0):
+        epsilon = gaussian_epsilon(mu, 1e-6)
+        first, second = -epsilon / mu + mu / 2, -epsilon / mu - mu / 2
+        delta = stats.norm.cdf(first) - np.exp(epsilon) * stats.norm.cdf(second)
+        assert delta == pytest.approx(1e-6, rel=1e-4)
+
+
+def test_f_dp_bound_holds_for_a_gaussian_mechanism() -> None:
+    # Each record's coin shifts its score by mu = 1: the mechanism is 1-Gaussian-DP.
+    generator = np.random.default_rng(0)
+    truth, above = gaussian_epsilon(1.0, 1e-5), 0
+    for _ in range(60):
+        coins = generator.random(400) < 0.5
+        scores = generator.normal(coins * 1.0, 1.0)
+        chosen = np.argsort(-scores)[:40]
+        above += epsilon_f_dp(int(coins[chosen].sum()), 40, delta=1e-5, records=400) > truth
+    assert above <= 6  # 3 expected at most; 7 or more have a chance of 3%
+
+
+@pytest.mark.parametrize(
+    ("keywords", "words"),
+    [
+        ({"delta": 1.0}, "delta is 1.0"),
+        ({"delta": 0.1, "records": 3}, "10 guesses about 3 records"),
+    ],
+)
+def test_impossible_arguments_of_one_run_are_refused(keywords: Any, words: str) -> None:
+    for bound in (epsilon_one_run, epsilon_f_dp):
+        with pytest.raises(InputError, match=words):
+            bound(5, 10, **keywords)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -49,6 +49,8 @@ def audit(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     attacks: tuple[str, ...] = (),
+    groups: npt.ArrayLike | None = None,
+    by: Mapping[str, npt.ArrayLike] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Train clones of a classifier on random halves of the data, and attack each with the others.
@@ -74,6 +76,11 @@ def audit(
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
+        groups: [N], the person of each record, such as a patient's number: records of one person
+            are members together, by one coin, and every metric is by person. None if each record
+            is of another person.
+        by: further columns [N] by name, whose values are groups of records: every metric is
+            reported for each of them, as for each class.
         progress: called with a few words after each step; None shows a line with the time that
             remains in notebooks and terminals.
 
@@ -106,7 +113,7 @@ def audit(
     trained = setting.estimator
     _check_estimator(trained)
     check_models(models)
-    records = check_records(X, y)
+    records = check_records(X, y, groups, by)
     halves = draw_halves(records, models, seed)
     name, text = type(estimator).__name__, " ".join(repr(estimator).split())
     with steps_of(progress, f"audit of {name}", models) as steps:
@@ -124,6 +131,8 @@ def audit(
             options += f", queries={queries!r}"
         if attacks:
             options += f", attacks={attacks!r}"
+        options += "" if groups is None else ", groups=groups"
+        options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
         command = f"dynanoise.audit({text}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"estimator": text})
         return audit_halves(logits, records, halves, plan, provenance, steps, seed, notes)

@@ -109,6 +109,22 @@ class AuditOptions:
             panel=_MODEL,
         ),
     ] = None
+    by: Annotated[
+        tuple[str, ...],
+        Option(
+            "Column or array of OUTPUTS whose values are groups of records, such as a hospital: "
+            "every metric is reported for each of them, as for each class. May be given again.",
+            metavar="NAME",
+        ),
+    ] = ()
+    groups: Annotated[
+        str | None,
+        Option(
+            "Column or array of OUTPUTS that tells the person of each record: every metric is by "
+            "person, not by record.",
+            metavar="NAME",
+        ),
+    ] = None
     defense: Annotated[
         str | None,
         Option(

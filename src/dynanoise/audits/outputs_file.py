@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.audits.inputs import AuditInputs, Columns, check_inputs
 from dynanoise.audits.layouts.arrays import open_array
 from dynanoise.audits.layouts.train_test import NAMES as NAMED
 from dynanoise.audits.layouts.train_test import common_name, is_train_test, join_train_test
@@ -30,7 +30,7 @@ _ALIASES = {"label": "labels"}
 _COLUMN = re.compile(r"p(\d+)")
 
 
-def read_outputs(path: Path) -> AuditInputs:
+def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) -> AuditInputs:
     """Read model outputs and membership from a file.
 
     Args:
@@ -42,6 +42,8 @@ def read_outputs(path: Path) -> AuditInputs:
             parquet without such a column: columns p0 .. p{K-1}, label and member. Columns are read
             as by `data.columns.read_columns`, and labels have one of its names. Or, in npz or as
             npy files in a folder, the arrays of `layouts.train_test`.
+        by: names of further arrays [N] or columns of the file, see `inputs.Columns`.
+        groups: name of the one that tells the person of each record; None without any.
 
     Returns:
         The checked arrays, named after the file.
@@ -69,8 +71,15 @@ def read_outputs(path: Path) -> AuditInputs:
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
-    values: dict[str, Any] = readers[kind](path)
-    return check_inputs(path.stem, **values)
+    also = (*by, *(() if groups is None else (groups,)))
+    values: dict[str, Any] = readers[kind](path, also)
+    further = {name: values.pop(name) for name in also}
+    columns = Columns(
+        {name: further[name] for name in by}, None if groups is None else further[groups]
+    )
+    inputs = check_inputs(path.stem, **values)
+    columns.check(len(inputs.labels))
+    return replace(inputs, columns=columns)
 
 
 def train_test_files(folder: Path) -> list[Path]:
@@ -104,13 +113,14 @@ def write_outputs(inputs: AuditInputs, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _npz(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if is_train_test(file.files):
+            if is_train_test(file.files) and not also:
                 return join_train_test(path, {name: file[name] for name in file.files})
-            _check_names(path, file.files, "arrays")
+            _check_named(path, file.files, also)
+            _check_names(path, file.files, "arrays", (*NAMES, *also))
             return {_ALIASES.get(name, name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DynaNoiseError):
@@ -119,6 +129,16 @@ def _npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             f"{path} cannot be read as npz without pickle ({type(error).__name__}).",
             "Save arrays of numbers: np.savez(path, probs=probs, labels=labels, member=member).",
         ) from error
+
+
+def _check_named(path: Path, names: Sequence[str], also: Sequence[str]) -> None:
+    """Refuse columns of records that the file does not hold."""
+    for name in also:
+        if name not in names:
+            raise DataFileError(
+                f"{path} holds no {name!r}.",
+                f"{meant(name, tuple(names))}It holds {', '.join(names)}.",
+            )
 
 
 def _check_names(
@@ -137,11 +157,15 @@ def _check_names(
         )
 
 
-def _table(path: Path) -> dict[str, npt.NDArray[Any]]:
+def _table(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
     """Arrays of a csv or parquet file."""
     columns = read_columns(path)
+    _check_named(path, columns.names, also)
     label = columns.named_label()
-    names = {name: "labels" if name == label else _spelled(name) for name in columns.names}
+    names = {
+        name: "labels" if name == label else name if name in also else _spelled(name)
+        for name in columns.names
+    }
     if len(set(names.values())) < len(names):
         raise DataFileError(f"{path} has a column twice.", "Name every column once.")
     columns = replace(columns, values={names[name]: columns.values[name] for name in names})
@@ -149,10 +173,11 @@ def _table(path: Path) -> dict[str, npt.NDArray[Any]]:
     lists = {"logits", "probs"} & set(values)
     numbered = {name: int(match[1]) for name in values if (match := _COLUMN.fullmatch(name))}
     if lists:
-        _check_names(path, list(values), "columns", ("logits", "probs", "labels", "member"))
+        names_of_lists = ("logits", "probs", "labels", "member", *also)
+        _check_names(path, list(values), "columns", names_of_lists)
     else:
         others = [name for name in values if name not in numbered and name != "labels"]
-        _check_names(path, others, "columns", ("label", "member"), "p0, p1, ..., ")
+        _check_names(path, others, "columns", ("label", "member", *also), "p0, p1, ..., ")
     if not lists:
         for name in numbered:
             if columns.is_text(name):

@@ -12,7 +12,8 @@ import numpy as np
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
-from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
+from dynanoise.audits.inputs import Columns, check_conditions, headline, membership_warnings
+from dynanoise.audits.measures import Measures
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
@@ -119,6 +120,7 @@ def audit_pool(
     gatherer: Gatherer | None = None,
     notes: tuple[str, ...] = (),
     workers: int = 1,
+    columns: Columns | None = None,
 ) -> AuditReport:
     """Run every attack for which there are enough models.
 
@@ -135,6 +137,7 @@ def audit_pool(
         notes: sentences for the report on how the outputs were made.
         workers: processes that measure; 1 measures in this one. Undefended outputs, and the defense
             at each query budget, are measured by one process each; the numbers are the same.
+        columns: values of the records beside their outputs, by their ids.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -154,14 +157,19 @@ def audit_pool(
 
     alone = pool.models == 1
     near = not alone and pool.records.inputs > 1
-    design = SingleModel(pool.originals()) if alone else ShadowPool(pool)
-    provenance = replace(provenance, counts=design.counts)
+    columns = columns or Columns()
+    persons = columns.person_numbers(pool.records.ids)
+    design: SingleModel | ShadowPool = ShadowPool(pool, persons=persons)
+    if alone:
+        design = SingleModel(pool.originals(), persons=persons)
+    provenance = replace(provenance, counts=count_persons(design))
     if plan.fail_if:
         check_conditions(pool.records)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer = gatherer or Gatherer()
     designs, fprs, skips = {"plain": design}, plan.fprs, not alone
     protocols = list(_protocols(plan, possible.attacks, alone, near))
+    measures = Measures(columns, fprs)
     results = []
     with open_measurement_cache(workers) as measurements:
         for protocol in protocols:  # all at once, so that no worker waits
@@ -180,11 +188,13 @@ def audit_pool(
                 gatherer=gatherer,
                 on_refusal=None if alone else note_refusal,
                 measurements=measurements,
+                measures=measures,
                 progress=progress,
             ):
                 repeated = protocol.threat.repeats > plan.budgets[0]
                 if not (repeated and result.method == plan.methods[0].name):
                     results.append(result)
+    results = measures.complete(results)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     if plan.defense is not None and not len(pool.test.labels):  # else utility states it
         needs["labels"] = _changed_labels(design, plan.methods[-1])
@@ -193,11 +203,43 @@ def audit_pool(
         *headline(pool.records),
         *notes,
         *warnings,
+        *(() if persons is None else (BY_PERSON.format(persons=persons.max() + 1),)),
         *needs.values(),
         *_notes(pool),
         *(each.sentence for each in outcomes),
     )
     return AuditReport(gatherer.evidence(results, sentences), outcomes)
+
+
+BY_PERSON = (
+    "The records belong to {persons:,} persons. Every number is by person, whose score is the mean "
+    "of the scores of the records; auc_largest is the AUC of the largest score."
+)
+
+
+def count_persons(design: SingleModel | ShadowPool) -> dict[str, int]:
+    """Count models and records, and the scored pairs by person where persons are known.
+
+    Args:
+        design: models and records.
+
+    Returns:
+        As of `evaluation.provenance.count_records`, and ``persons``.
+    """
+    counts = design.counts
+    if design.persons is None:
+        return counts
+    persons = design.persons
+    use = design.pool.records.use
+    if isinstance(design, SingleModel):
+        persons, use = persons[design.halves.scored], use[:, design.halves.scored]
+    pairs = [0, 0]
+    for row in use:
+        inside = np.unique(persons[row == 1])
+        pairs[1] += len(inside)
+        pairs[0] += len(np.setdiff1d(persons[row == 0], inside))
+    named = {"scored_members": pairs[1], "scored_non_members": pairs[0]}
+    return {**counts, **named, "persons": len(np.unique(design.persons))}
 
 
 def _protocols(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.inputs import LEAST, check_inputs
+from dynanoise.audits.inputs import LEAST, Columns, check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.audits.progress import Steps
 from dynanoise.core.arrays.labels import check_labels
@@ -39,12 +39,14 @@ class Records(NamedTuple):
         labels: [N], as the user gave them.
         numbers: [N], the same as positions in ``classes``.
         classes: [K], in sorted order.
+        columns: further values of the records.
     """
 
     inputs: Any
     labels: Any
     numbers: Int64
     classes: npt.NDArray[Any]
+    columns: Columns = Columns()
 
     def rarest(self, rows: Int64) -> tuple[int, str]:
         """Count the records of the rarest class among some; and its name in messages."""
@@ -102,12 +104,16 @@ def check_models(models: int) -> None:
         raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
 
 
-def check_records(X: Any, y: Any) -> Records:
+def check_records(
+    X: Any, y: Any, groups: Any = None, by: Mapping[str, npt.ArrayLike] | None = None
+) -> Records:
     """Check inputs and classes.
 
     Args:
         X: anything that rows can be taken from.
         y: [N], class labels of any kind.
+        groups: [N], the person of each record; None if each record is of another one.
+        by: further columns [N] by name.
 
     Raises:
         InputError: if they do not fit together, or there is one class only.
@@ -132,11 +138,16 @@ def check_records(X: Any, y: Any) -> Records:
         raise TooFewRecordsError(
             f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
         )
-    return Records(inputs, as_passed, numbers.astype(np.int64), classes)
+    persons = None if groups is None else np.asarray(groups)
+    columns = Columns({name: np.asarray(values) for name, values in (by or {}).items()}, persons)
+    columns.check(len(labels))
+    return Records(inputs, as_passed, numbers.astype(np.int64), classes, columns)
 
 
 def draw_halves(records: Records, models: int, seed: int) -> Halves:
     """Draw the records that are held out, and those of each model by fair coins.
+
+    Records of one person are held out together, and have one coin.
 
     Args:
         records: inputs and classes.
@@ -146,13 +157,18 @@ def draw_halves(records: Records, models: int, seed: int) -> Halves:
     Raises:
         TooFewRecordsError: if a class has too few records.
     """
-    order = np.random.default_rng(derive(seed, "audit parts")).permutation(len(records.numbers))
-    apart = round(HELD_OUT * len(order))
-    test, rows = np.sort(order[:apart]), np.sort(order[apart:])
-    return Halves(rows, test, _draw_membership(records, rows, models, seed))
+    persons = records.columns.person_numbers(np.arange(len(records.numbers)))
+    if persons is None:
+        persons = np.arange(len(records.numbers))
+    order = np.random.default_rng(derive(seed, "audit parts")).permutation(int(persons.max()) + 1)
+    apart = np.isin(persons, order[: round(HELD_OUT * len(order))])
+    test, rows = np.flatnonzero(apart), np.flatnonzero(~apart)
+    return Halves(rows, test, _draw_membership(records, rows, persons[rows], models, seed))
 
 
-def _draw_membership(records: Records, rows: Int64, models: int, seed: int) -> Bools:
+def _draw_membership(
+    records: Records, rows: Int64, persons: Int64, models: int, seed: int
+) -> Bools:
     """Membership [M, n] by fair coins, thrown again for a model that would miss a class.
 
     Models stay independent of each other. With `LEAST_OF_CLASS` records of each class a record is
@@ -166,10 +182,12 @@ def _draw_membership(records: Records, rows: Int64, models: int, seed: int) -> B
             f"Give at least {LEAST_OF_CLASS}, or leave the class out.",
         )
     member = np.zeros((models, len(rows)), dtype=bool)
+    names, person = np.unique(persons, return_inverse=True)
     for model in range(models):
         for throw in count():
             path = ("membership", model, throw) if throw else ("membership", model)
-            member[model] = np.random.default_rng(derive(seed, *path)).random(len(rows)) < 0.5
+            coins = np.random.default_rng(derive(seed, *path)).random(len(names)) < 0.5
+            member[model] = coins[person]
             if records.rarest(rows[member[model]])[0]:
                 break
     return member
@@ -211,7 +229,7 @@ def audit_halves(
     )
     pool = _renamed(inputs.pool(seed), halves.queried)
     steps.expect(count_steps(pool, plan))
-    report = audit_pool(pool, plan, provenance, steps, notes=notes)
+    report = audit_pool(pool, plan, provenance, steps, notes=notes, columns=records.columns)
     return replace(report, inputs=inputs)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ def audit_training(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     attacks: tuple[str, ...] = (),
+    groups: npt.ArrayLike | None = None,
+    by: Mapping[str, npt.ArrayLike] | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Train models on random halves of the data, and attack each with the others.
@@ -63,6 +65,11 @@ def audit_training(
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
+        groups: [N], the person of each record, such as a patient's number: records of one person
+            are members together, by one coin, and every metric is by person. None if each record
+            is of another person.
+        by: further columns [N] by name, whose values are groups of records: every metric is
+            reported for each of them, as for each class.
         progress: called with a few words after each step; None shows a line with the time that
             remains in notebooks and terminals.
 
@@ -90,7 +97,7 @@ def audit_training(
             f"train is of type {type(train).__name__}.",
             "Pass a function train(X, y, seed) that returns a function of inputs to outputs.",
         )
-    records = check_records(X, y)
+    records = check_records(X, y, groups, by)
     halves = draw_halves(records, models, seed)
     queried = select_rows(records.inputs, halves.queried)
     name = getattr(train, "__name__", type(train).__name__)
@@ -113,6 +120,8 @@ def audit_training(
             options += f", defense={plan.defense_text!r}, queries={queries!r}"
         if attacks:
             options += f", attacks={attacks!r}"
+        options += "" if groups is None else ", groups=groups"
+        options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
         command = f"dynanoise.audit_training({name}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"train": name})
         return audit_halves(logits, records, halves, plan, provenance, steps, seed)

@@ -151,7 +151,10 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
     provenance = Provenance(inputs.name, kind, command)
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
-        return audit_pool(pool, plan, provenance, advance, notes=inputs.notes, workers=workers)
+        notes, columns = inputs.notes, inputs.columns
+        return audit_pool(
+            pool, plan, provenance, advance, notes=notes, workers=workers, columns=columns
+        )
 
 
 def _read_folder(options: AuditOptions) -> BroughtPool | None:
@@ -166,6 +169,8 @@ def _read_folder(options: AuditOptions) -> BroughtPool | None:
     _check_outputs_alone(options)
     if train_test_files(path):
         return None
+    if options.by or options.groups:
+        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
     from dynanoise.audits.layouts.folder_audit import read_folder
 
     return read_folder(path, options.labels)
@@ -198,7 +203,9 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
         _check_outputs_alone(options)
         from dynanoise.audits.outputs_file import read_outputs
 
-        return read_outputs(outputs), "outputs as given"
+        return read_outputs(outputs, options.by, options.groups), "outputs as given"
+    if options.by or options.groups:
+        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
     _check_placement(options)
     if model is None or members is None or nonmembers is None:
         raise InputError(
@@ -229,6 +236,8 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
 
     assert options.url is not None
     _check_placement(options)
+    if options.by or options.groups:
+        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
     if options.outputs is not None:
         raise InputError("Both a file of outputs and --url were given.", "Name one.")
     if options.members is None or options.nonmembers is None:

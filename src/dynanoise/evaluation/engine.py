@@ -87,6 +87,10 @@ class Task(NamedTuple):
         return self.method.name, self.models, threat, self.protocol.attacks, self.fprs
 
 
+Measures = Callable[[Task, AttackScores], Mapping[str, Metric]]
+"""Computes further metrics of an attack from its scores."""
+
+
 @dataclass(frozen=True, eq=False)
 class AttackMeasurement:
     """Scores of one attack on one method, their success, and their wall time in seconds.
@@ -365,6 +369,7 @@ def evaluate(
     gatherer: Gatherer | None = None,
     on_refusal: OnRefusal | None = None,
     measurements: MeasurementCache | None = None,
+    measures: Measures | None = None,
     progress: Progress = _ignore,
 ) -> Iterator[Result]:
     """Evaluate methods under every attack of a protocol.
@@ -381,6 +386,7 @@ def evaluate(
             raises the error.
         measurements: cache shared by evaluations of the same models under several protocols, with
             or without worker processes; None measures in this process.
+        measures: computes further metrics of each attack.
         progress: called with the names of a method and an attack when it is measured.
 
     Yields:
@@ -411,7 +417,8 @@ def evaluate(
         for attack in measurement.attacks:
             if gatherer is not None:
                 gatherer.add_scores(task.method, protocol, task.design, attack.scores)
-            yield result(attack.scores.name, attack.metrics, attack.seconds)
+            further = {} if measures is None else measures(task, attack.scores)
+            yield result(attack.scores.name, {**attack.metrics, **further}, attack.seconds)
         for model, (probs, labels) in enumerate(measurement.predictions):
             assert gatherer is not None
             gatherer.add_predictions(task.method, model, probs, labels)

@@ -12,6 +12,7 @@ from dynanoise.attacks.pseudo_targets import LeaveOneOut, leave_one_out
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Pool, View
 from dynanoise.core.result import AttackProtocol, ThreatModel
@@ -25,6 +26,7 @@ from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import NoiseSource, make_noise, observe, recover
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
+from dynanoise.metrics.groups import by_person
 from dynanoise.metrics.success import Success
 
 CALIBRATION = 20_000
@@ -58,6 +60,8 @@ class ShadowPool:
             where they are the pool's.
         canaries: records of the pool whose success is also measured apart.
         chosen: the models as functions of inputs, for attackers who choose these.
+        persons: int64 [N], position of each record's person, 0..P-1, to measure success by person,
+            see `metrics.groups.by_person`; None to measure it by record.
 
     Raises:
         InputError: if the attacker's models are others in number or membership.
@@ -67,6 +71,7 @@ class ShadowPool:
     attacker: Pool | None = None
     canaries: Canaries | None = None
     chosen: ChosenInputs | None = None
+    persons: Int64 | None = None
 
     def __post_init__(self) -> None:
         attacker = self.attacker
@@ -227,12 +232,32 @@ class ShadowPool:
     def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
         """See `Design`, `bootstrap` and `canary_metrics`."""
         seed = derive(self.seed, "bootstrap")
+        if self.persons is not None:
+            return person_success(scores, self.persons, seed, fprs)
         resampled = bootstrap(scores, seed, fprs=fprs)
         metrics = resampled.metrics
         if self.canaries is not None:
             ids = self.records.ids
             metrics |= canary_metrics(scores, ids, self.canaries, seed, fprs=fprs)
         return Success(metrics, resampled.replicates)
+
+
+def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence[float]) -> Success:
+    """Measure the success of an attack by person, with intervals over models and persons.
+
+    Args:
+        scores: scores and decisions [M, N] of all records.
+        persons: int64 [N], position of each record's person.
+        seed: seed of the bootstrap.
+        fprs: false positive rates at which the TPR is wanted.
+
+    Returns:
+        Metrics of the mean of a person's scores, and the AUC of the largest as "auc_largest".
+    """
+    resampled = bootstrap(by_person(scores, persons), seed, fprs=fprs)
+    largest = bootstrap(by_person(scores, persons, largest=True), seed, fprs=())
+    metrics = {**resampled.metrics, "auc_largest": largest.metrics["auc"]}
+    return Success(metrics, resampled.replicates)
 
 
 def _observe_all(

@@ -19,6 +19,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import make_noise, observe, recover
+from dynanoise.evaluation.shadow_pool import person_success
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
@@ -38,12 +39,14 @@ class Halves:
     scored: Int64
 
 
-def draw_halves(use: Int8, seed: int) -> Halves:
+def draw_halves(use: Int8, seed: int, persons: Int64 | None = None) -> Halves:
     """Draw half of the members and of the non-members as known to the attacker.
 
     Args:
         use: int8 [N], membership; hidden records (-1) are neither known nor scored.
         seed: seed of the draw.
+        persons: int64 [N], position of each record's person, all of whose records play one part;
+            None if each record is a person's only one.
 
     Returns:
         Positions in ascending order.
@@ -52,6 +55,15 @@ def draw_halves(use: Int8, seed: int) -> Halves:
     >>> [len(part) for part in (*halves.parts, halves.scored)]
     [2, 2, 4]
     """
+    if persons is not None:
+        kinds = np.full(int(persons.max()) + 1, -1, dtype=np.int8)
+        np.maximum.at(kinds, persons, use)
+        halves = draw_halves(kinds, seed)
+        first, second, scored = (
+            np.flatnonzero(np.isin(persons, part) & (use >= 0))
+            for part in (*halves.parts, halves.scored)
+        )
+        return Halves((first, second), scored)
     generator = np.random.default_rng(derive(seed, "known half"))
     parts: list[list[Int64]] = [[], [], []]
     for value in (1, 0):
@@ -78,15 +90,17 @@ class SingleModel:
         pool: outputs of one model.
         responses: predictions about the pool's records that were collected elsewhere, such as from
             a server; None observes the model behind the method's defense.
+        persons: int64 [N], see `ShadowPool`.
     """
 
     pool: Pool
     responses: Observation | None = None
+    persons: Int64 | None = None
 
     @cached_property
     def halves(self) -> Halves:
         """The records that the attacker knows, and those that are scored."""
-        return draw_halves(self.pool.records.use[0], self.pool.seed)
+        return draw_halves(self.pool.records.use[0], self.pool.seed, self.persons)
 
     @cached_property
     def records(self) -> Outputs:
@@ -170,7 +184,11 @@ class SingleModel:
 
     def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
         """See `Design` and `bootstrap`."""
-        return Success(bootstrap(scores, derive(self.seed, "bootstrap"), fprs=fprs).metrics)
+        seed = derive(self.seed, "bootstrap")
+        if self.persons is not None:
+            _, persons = np.unique(self.persons[self.halves.scored], return_inverse=True)
+            return Success(person_success(scores, persons, seed, fprs).metrics)
+        return Success(bootstrap(scores, seed, fprs=fprs).metrics)
 
 
 def _select(observation: Observation, rows: Int64) -> Observation:

@@ -115,6 +115,32 @@ def rates(scores: PoolScores, level: float = LEVEL) -> tuple[Metric, Metric]:
     return both[0], both[1]
 
 
+def precision(tpr: Metric, fpr: Metric, prior: float) -> Metric:
+    """Compute the share of members among the records that are called members (PPV).
+
+    Args:
+        tpr: true positive rate of the decisions.
+        fpr: false positive rate.
+        prior: share of members among all records that are scored, in (0, 1).
+
+    Returns:
+        prior TPR / (prior TPR + (1 - prior) FPR), between its values at opposite ends of both
+        intervals; the prior itself where nothing is called a member.
+
+    >>> precision(Metric(0.5, 0.4, 0.6), Metric(0.1, 0.1, 0.1), 0.01).value.__round__(4)
+    0.0481
+    """
+
+    def share(hits: float, alarms: float) -> float:
+        total = prior * hits + (1 - prior) * alarms
+        return prior * hits / total if total else prior
+
+    value = share(tpr.value, fpr.value)
+    if tpr.low is None or tpr.high is None or fpr.low is None or fpr.high is None:
+        return Metric(value)
+    return Metric(value, share(tpr.low, fpr.high), share(tpr.high, fpr.low))
+
+
 def _accuracy(scores: PoolScores, level: float) -> Metric:
     """Balanced accuracy of the decisions, the mean over the models."""
     models, records = scores.scores.shape

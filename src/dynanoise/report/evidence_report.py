@@ -25,7 +25,7 @@ from dynanoise.report.document import (
 )
 from dynanoise.report.summary import Summary, method_names
 from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table, number_cell
-from dynanoise.report.tables import audit_table, canary_table
+from dynanoise.report.tables import audit_table, canary_table, measures_table
 from dynanoise.report.tables.comparison import comparison_table
 from dynanoise.report.tables.paper_table import MIDPUT_NOTE
 from dynanoise.report.wording.threats import budget
@@ -302,6 +302,23 @@ def _audit_attacks(run: _Run) -> Iterator[Section]:
     yield Section("attacks", "Every attack", blocks, brief=True)
 
 
+def _measures(run: _Run) -> Iterator[Section]:
+    precision = measures_table.precision_table(run.results)
+    agreement = measures_table.agreement_table(run.results)
+    choices = measures_table.choices(run.results)
+    sentences = [text for choice in choices for text in measures_table.measure_sentences(choice)]
+    if precision is None:
+        return
+    blocks: list[Block] = [Bullets(tuple((sentence, "") for sentence in sentences))]
+    for table in map(measures_table.group_table, choices):
+        blocks += [table] if table is not None else []
+    blocks += [Text(measures_table.GROUPS_NOTE, "faint"), precision]
+    blocks += [Text(measures_table.PRECISION_NOTE, "faint")]
+    if agreement is not None:
+        blocks += [agreement, Text(measures_table.AGREEMENT_NOTE, "faint")]
+    yield Section("measures", "Groups, precision, agreement", tuple(blocks), brief=True)
+
+
 def _circumstances(run: _Run) -> Iterator[Section]:
     results, first = run.results, run.results[0]
     rows = []
@@ -358,6 +375,7 @@ _BENCHMARK: tuple[_Build, ...] = (
 _AUDIT: tuple[_Build, ...] = (
     _audit_verdict,
     _audit_attacks,
+    _measures,
     _success,
     _by_method,
     _risks,

@@ -22,11 +22,13 @@ from dynanoise.audits.endpoint.configuration_check import (
 from dynanoise.audits.inputs import (
     LEAST,
     AuditInputs,
+    Columns,
     check_conditions,
     check_inputs,
     headline,
     membership_warnings,
 )
+from dynanoise.audits.measures import Measures
 from dynanoise.audits.model_file import Records, query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.config.configuration import Configuration
@@ -178,17 +180,20 @@ def audit_endpoint(
         method = Method(SERVED, undefended())
         if configured is not None:
             method = Method(SERVED, configured.defense, cell_width=configured.cell_width)
+        measures = Measures(Columns(), AuditPlan(fail_if=plan.fail_if).fprs)
         for budget in budgets:
             for result in evaluate(
                 {"plain": design},
                 [method],
                 single_model(budget, possible.attacks, knows_defense=configured is not None),
                 {"plain": replace(provenance, counts=design.counts)},
-                fprs=AuditPlan(fail_if=plan.fail_if).fprs,
+                fprs=measures.fprs,
                 gatherer=gatherer,
+                measures=measures,
                 progress=progress,
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
+        results[of_file:] = measures.complete(results[of_file:])
     outcomes = tuple(check_condition(condition, results[of_file:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]
     deviations = tuple(

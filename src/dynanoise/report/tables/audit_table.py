@@ -10,6 +10,7 @@ from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Result
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.summary import Summary, attack_title, chosen_attacks
 from dynanoise.report.table import Column, Row, Table, make_table, number_cell
+from dynanoise.report.tables.measures_table import choices, measure_sentences
 
 AUDIT_CAPTION = (
     "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
@@ -97,7 +98,8 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
     Args:
         results: those of one audit.
     """
-    return [*audit_verdicts(results), *audit_utilities(results), OUT_OF_SCOPE]
+    measured = [text for choice in choices(results) for text in measure_sentences(choice)]
+    return [*audit_verdicts(results), *audit_utilities(results), *measured, OUT_OF_SCOPE]
 
 
 def audit_headline(results: Sequence[Result]) -> str:

@@ -1,0 +1,168 @@
+"""Further measures of an audit: precision, groups, epsilon, and agreement of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dynanoise.audits.inputs import CLASS, Columns
+from dynanoise.core.numerics import Bools
+from dynanoise.core.outputs import Outputs
+from dynanoise.core.result import STRONGEST, Metric, Result
+from dynanoise.evaluation.engine import Task
+from dynanoise.evaluation.trial import AttackScores
+from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.metrics.epsilon import epsilon_f_dp, epsilon_one_run
+from dynanoise.metrics.groups import by_person, group_metrics
+from dynanoise.metrics.intervals import LEVEL
+from dynanoise.metrics.roc import resolves
+from dynanoise.metrics.two_way import precision, rates
+
+PRIORS = (0.01, 0.1, 0.5)
+"""Shares of members at which the precision is reported."""
+
+DELTA = 1e-5
+"""delta of the bounds on epsilon that have one."""
+
+GUESSED = (0.01, 0.1)
+"""Shares of the records that the attacker guesses to be members, for bounds on epsilon."""
+
+MOST_GUESSES = 2_000
+AT_FPR = 0.01
+"""False positive rate at which the records that attacks find are compared."""
+
+
+class Measures:
+    """Computes further metrics of each attack, see `evaluation.engine.evaluate`.
+
+    Args:
+        columns: values of the records, by their ids.
+        fprs: false positive rates at which the TPR is wanted.
+    """
+
+    def __init__(self, columns: Columns, fprs: Sequence[float]) -> None:
+        self._columns, self.fprs = columns, fprs
+        self._found: dict[tuple[str, str], dict[str, Bools]] = {}
+
+    def __call__(self, task: Task, attack: AttackScores) -> dict[str, Metric]:
+        """Measure precision of each attack; of the attacker's choice also groups and epsilon.
+
+        Args:
+            task: method and protocol, and the records that were scored.
+            attack: scores [M, N] of one attack.
+
+        Returns:
+            ``tpr`` and ``fpr`` of the decisions and ``ppv@PRIOR``; ``COLUMN=VALUE METRIC`` of
+            `metrics.groups.group_metrics`; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
+            `epsilon_bounds`.
+        """
+        records, scores = task.design.records, attack.scores
+        by = self._by(records)
+        persons = self._columns.person_numbers(records.ids)
+        if persons is not None:
+            _, first = np.unique(persons, return_index=True)
+            by = {name: values[first] for name, values in by.items()}
+            scores = by_person(scores, persons)
+        # Half of the error for each rate, so that the precision's interval holds at the level.
+        tpr, fpr = rates(scores, (1 + LEVEL) / 2)
+        metrics = {f"ppv@{prior:g}": precision(tpr, fpr, prior) for prior in PRIORS}
+        metrics["tpr"], metrics["fpr"] = rates(scores)
+        if attack.name == STRONGEST:
+            metrics |= group_metrics(scores, by, self.fprs)
+            metrics |= epsilon_bounds(scores)
+        else:
+            members = members_found(scores)
+            if members is not None:
+                names = task.protocol.name, task.method.name
+                self._found.setdefault(names, {})[attack.name] = members
+        return metrics
+
+    def _by(self, records: Outputs) -> dict[str, npt.NDArray[Any]]:
+        named = {name: np.asarray(values)[records.ids] for name, values in self._columns.by.items()}
+        return {CLASS: records.labels, **named}
+
+    def complete(self, results: Sequence[Result]) -> list[Result]:
+        """Add to results how many members several attacks find at an FPR of 1%.
+
+        Args:
+            results: those of the attacks that were measured.
+
+        Returns:
+            The results; those of an attack with ``found`` and ``found_alone``, the shares of the
+            members that it finds and that no other attack finds; those of the attacker's choice
+            with ``found_by_N``, the share that at least N attacks find.
+        """
+        return [
+            replace(result, metrics={**result.metrics, **self._agreement(result)})
+            for result in results
+        ]
+
+    def _agreement(self, result: Result) -> dict[str, Metric]:
+        attacks = self._found.get((result.protocol, result.method), {})
+        count = np.sum(list(attacks.values()), axis=0)
+        if result.attack == STRONGEST:
+            several = range(1, len(attacks) + 1)
+            return {f"found_by_{n}": Metric(float((count >= n).mean())) for n in several}
+        if result.attack not in attacks:
+            return {}
+        of_attack = attacks[result.attack]
+        alone = of_attack & (count == 1)
+        return {
+            "found": Metric(float(of_attack.mean())),
+            "found_alone": Metric(float(alone.mean())),
+        }
+
+
+def members_found(scores: PoolScores, fpr: float = AT_FPR) -> Bools | None:
+    """Mark the members that an attack finds at a low false positive rate.
+
+    Args:
+        scores: scores [M, N] of one attack.
+        fpr: false positive rate of all pairs of model and record together.
+
+    Returns:
+        bool [n], for all pairs of a model and a scored member; None if the non-members are too few.
+    """
+    outside = scores.scores[scores.scored & ~scores.members]
+    if not resolves(fpr, len(outside)):
+        return None
+    place = len(outside) - int((fpr + 1e-12) * len(outside)) - 1
+    threshold = np.partition(outside, place)[place]
+    return np.asarray((scores.scores > threshold)[scores.scored & scores.members])
+
+
+def epsilon_bounds(scores: PoolScores) -> dict[str, Metric]:
+    """Bound epsilon from below from the guesses about one model at a time.
+
+    The attacker guesses "member" for the records with the largest scores of each model, 1% or 10%
+    of them and at most 2,000. They hold where a fair coin of its own put each record into the
+    training data: the larger of both bounds, at half of the error each, and over several models
+    the median at half of the error again (see `metrics.epsilon.epsilon_of_models`).
+
+    Args:
+        scores: scores [M, N] of one attack.
+
+    Returns:
+        ``epsilon`` for delta = 0 and ``epsilon_delta`` for `DELTA` (Steinke et al.), and
+        ``epsilon_f_dp`` at `DELTA` for Gaussian mechanisms (Mahloujifar et al.).
+    """
+    models = len(scores.scores)
+    level = 1 - (1 - LEVEL) / len(GUESSED) / (1 if models == 1 else 2)
+    bounds = []
+    for values, members, scored in zip(scores.scores, scores.members, scores.scored, strict=True):
+        ranked = members[scored][np.argsort(-values[scored], kind="stable")]
+        numbers = (min(int(share * len(ranked)), MOST_GUESSES) for share in GUESSED)
+        guesses = [(int(ranked[:count].sum()), count) for count in numbers]
+        coins: dict[str, Any] = {"delta": DELTA, "records": len(ranked)}
+        pure = [epsilon_one_run(*guess, level) for guess in guesses]
+        # Which share is the best is chosen by the guesses, for which the level is corrected.
+        best = guesses[int(np.argmax(pure))]
+        with_delta = max(epsilon_one_run(*guess, level, **coins) for guess in guesses)
+        bounds.append((max(pure), with_delta, epsilon_f_dp(*best, level, **coins)))
+    medians = [sorted(column)[models // 2] for column in zip(*bounds, strict=True)]
+    names = ("epsilon", "epsilon_delta", "epsilon_f_dp")
+    return {name: Metric(bound) for name, bound in zip(names, medians, strict=True)}

@@ -1,0 +1,173 @@
+"""Further measures of an audit: precision, groups, epsilon, and agreement of attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dynanoise.core.result import STRONGEST, Metric, Result
+from dynanoise.metrics.groups import GroupMetric
+from dynanoise.report.numbers import rate, with_interval
+from dynanoise.report.summary import attack_title
+from dynanoise.report.table import Column, Row, Table, make_table, number_cell
+
+MOST_GROUPS = 20
+"""Groups in the table: those with the largest AUC."""
+
+_PRIOR = "ppv@"
+_RATES = {"tpr": "TPR", "fpr": "FPR"}
+_OF_GROUP = {"asr": "Balanced accuracy", "auc": "AUC", "tpr@0.01": "TPR at 1% FPR"}
+
+PRECISION_NOTE = (
+    "Precision is the share of members among the records that an attack calls members, at its "
+    "threshold, if the given share of all records that it scores are members."
+)
+GROUPS_NOTE = (
+    "Intervals of groups hold for all of them at once (Bonferroni). Groups of which a model has "
+    "fewer than 20 members or non-members are left out."
+)
+AGREEMENT_NOTE = (
+    "Members that each attack finds at 1% false positives, and those that no other attack finds."
+)
+
+
+def precision_table(results: Sequence[Result]) -> Table | None:
+    """Tabulate precision at several shares of members; None where it was not measured."""
+    rows_of = [result for result in results if any(n.startswith(_PRIOR) for n in result.metrics)]
+    if not rows_of:
+        return None
+    priors = [name for name in rows_of[0].metrics if name.startswith(_PRIOR)]
+    rows: list[Row] = [
+        [*_names(row), *(number_cell(row.metrics.get(name)) for name in (*_RATES, *priors))]
+        for row in rows_of
+    ]
+    shares = [f"{100 * float(name.removeprefix(_PRIOR)):g}% members" for name in priors]
+    headings = [*_HEADINGS, *_RATES.values(), *shares]
+    return make_table("Precision, with 95% intervals", headings, rows, names=3)
+
+
+def group_table(result: Result) -> Table | None:
+    """Tabulate the success of the attacker's choice by group; None without groups."""
+    groups = _groups(result)
+    if not groups:
+        return None
+    ranked = sorted(groups, key=lambda name: -groups[name]["auc"].value)[:MOST_GROUPS]
+    names = [name for name in _OF_GROUP if any(name in of_group for of_group in groups.values())]
+    listed = {"all records": result.metrics, **{group: groups[group] for group in ranked}}
+    rows: list[Row] = [
+        [group, *(number_cell(metrics.get(name)) for name in names)]
+        for group, metrics in listed.items()
+    ]
+    count = f"{len(ranked)} of {len(groups)} groups" if len(ranked) < len(groups) else "groups"
+    caption = f"Attacker's choice by group, {result.method}: {count}"
+    return make_table(caption, ["Group", *(_OF_GROUP[name] for name in names)], rows)
+
+
+def agreement_table(results: Sequence[Result]) -> Table | None:
+    """Tabulate the members that each attack finds, and finds alone; None if it is unknown."""
+    rows: list[Row] = [
+        [*_names(row), rate(row.metrics["found"].value), rate(row.metrics["found_alone"].value)]
+        for row in results
+        if "found" in row.metrics
+    ]
+    if not rows:
+        return None
+    headings = [*_HEADINGS, "Members found", "by no other attack"]
+    return make_table("Members found at 1% false positives", headings, rows, names=3)
+
+
+def measure_sentences(result: Result) -> list[str]:
+    """Write precision, groups, agreement and epsilon of the attacker's choice in sentences.
+
+    Args:
+        result: the attacker's choice on outputs of one kind.
+
+    Returns:
+        Sentences; none for results without these measures.
+    """
+    return [*_precision(result), *_group(result), *_agreement(result), *_epsilon(result)]
+
+
+def choices(results: Sequence[Result]) -> list[Result]:
+    """The attacker's choice on each kind of outputs, at the largest query budget."""
+    last = {result.method: result for result in results if result.attack == STRONGEST}
+    return list(last.values())
+
+
+_HEADINGS: list[str | Column] = [
+    "Outputs",
+    Column("Query budget", short="Queries"),
+    Column("Attack", "left"),
+]
+
+
+def _names(result: Result) -> list[str]:
+    return [result.method, str(result.threat.repeats), attack_title(str(result.attack))]
+
+
+def _groups(result: Result) -> dict[str, dict[str, Metric]]:
+    groups: dict[str, dict[str, Metric]] = {}
+    for name, metric in result.metrics.items():
+        parsed = GroupMetric.parse(name)
+        if parsed is not None:
+            groups.setdefault(f"{parsed.column}={parsed.value}", {})[parsed.metric] = metric
+    return groups
+
+
+def _precision(result: Result) -> list[str]:
+    priors = [name for name in result.metrics if name.startswith(_PRIOR)]
+    if not priors:
+        return []
+    shares = [
+        f"{with_interval(result.metrics[name])} where {100 * float(name[len(_PRIOR) :]):g}% are "
+        "members"
+        for name in priors
+    ]
+    return [
+        f"Precision ({result.method}): of the records that the attacker's choice calls members, "
+        f"the share of members is {', '.join(shares)}."
+    ]
+
+
+def _group(result: Result) -> list[str]:
+    groups = _groups(result)
+    if not groups:
+        return []
+    overall = result.metrics["auc"]
+    above = [
+        f"{group} has AUC {with_interval(metrics['auc'])}"
+        for group, metrics in groups.items()
+        if (metrics["auc"].low or 0) > max(0.5, overall.value)
+    ]
+    beside = f"all records together have {rate(overall.value)}; intervals for {len(groups)} groups"
+    if above:
+        return [f"Groups that leak more ({result.method}): {'; '.join(above)}; {beside} at once."]
+    return [
+        f"Groups ({result.method}): none of {len(groups)} leaks more than all records together, at "
+        "95% for all groups at once."
+    ]
+
+
+def _agreement(result: Result) -> list[str]:
+    shares = [name for name in result.metrics if name.startswith("found_by_")]
+    if len(shares) < 2:
+        return []
+    first, second, last = (result.metrics[name].value for name in (*shares[:2], shares[-1]))
+    every = f" and {rate(last)} by all {len(shares)}" if len(shares) > 2 else ""
+    return [
+        f"Agreement ({result.method}): at 1% false positives {rate(first)} of the members are "
+        f"found by an attack, {rate(second)} by two{every}."
+    ]
+
+
+def _epsilon(result: Result) -> list[str]:
+    if "epsilon" not in result.metrics:
+        return []
+    pure, with_delta, gaussian = (
+        f"{result.metrics[name].value:.2f}" for name in ("epsilon", "epsilon_delta", "epsilon_f_dp")
+    )
+    return [
+        f"Epsilon ({result.method}) is at least {pure} (95%, pure DP), {with_delta} at delta = "
+        f"1e-5, or {gaussian} at delta = 1e-5 for training with a Gaussian's privacy curve, if a "
+        "fair coin of its own decided the membership of each record, or person. A small bound is "
+        "no sign of privacy."
+    ]

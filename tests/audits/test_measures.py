@@ -1,0 +1,176 @@
+"""Groups, persons, precision, epsilon and agreement in audits of files and estimators."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.tree import DecisionTreeClassifier
+from typer.testing import CliRunner
+
+import dynanoise
+from dynanoise.audits.inputs import Columns
+from dynanoise.audits.outputs_file import read_outputs
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool
+from dynanoise.cli import app
+from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.result import STRONGEST
+from dynanoise.evaluation.provenance import Provenance
+from tests.factories.audit_files import Arrays, arrays
+
+PLAN = AuditPlan(attacks=("lira", "threshold"))
+ALONE = AuditPlan(attacks=("loss", "threshold"))
+
+
+def planted(models: int, records: int = 600) -> Arrays:
+    """Outputs that leak for the records of one ward alone; the ward is independent of the class."""
+    leaking, silent = (arrays(models, records=records, leak=leak, tests=0) for leak in (5.0, 0.0))
+    ward = np.arange(records) % 3
+    axis = (slice(None),) if models > 1 else ()
+    leaking["logits"][(*axis, ward != 0)] = silent["logits"][(*axis, ward != 0)]
+    return {**leaking, "ward": np.array(["ICU", "north", "south"])[ward]}
+
+
+def choice(report: Any) -> dict[str, Any]:
+    return next(dict(r.metrics) for r in report.results if r.attack == STRONGEST)
+
+
+def audited(path: Path, plan: AuditPlan, *by: str, groups: str | None = None) -> Any:
+    inputs = read_outputs(path, by, groups)
+    provenance = Provenance("made up", "normal", "this test")
+    return audit_pool(inputs.pool(), plan, provenance, columns=inputs.columns)
+
+
+@pytest.mark.parametrize(("models", "plan"), [(8, PLAN), (1, ALONE)])
+def test_the_ward_that_leaks_alone_is_named(tmp_path: Path, models: int, plan: AuditPlan) -> None:
+    np.savez(tmp_path / "outputs.npz", **planted(models))
+    report = audited(tmp_path / "outputs.npz", plan, "ward")
+    metrics = choice(report)
+    leaking, other = metrics["ward=ICU auc"], metrics["ward=north auc"]
+    assert leaking.low > metrics["auc"].value > 0.5 and other.low < 0.55
+    sentences = [text for text in report.sentences if text.startswith("Groups that leak more")]
+    assert len(sentences) == 1 and "ward=ICU has AUC" in sentences[0]
+    assert "north" not in sentences[0] and "class=" not in sentences[0]
+    page = report.to_markdown()
+    assert "| ward=ICU |" in page and "| class=1 |" in page and "Precision" in page
+
+
+def test_precision_follows_from_the_rates_and_the_share_of_members(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", **arrays(8, records=400))
+    report = audited(tmp_path / "outputs.npz", PLAN)
+    for result in report.results:
+        if result.attack is None:
+            continue
+        tpr, fpr = result.metrics["tpr"].value, result.metrics["fpr"].value
+        assert result.metrics["asr"].value == pytest.approx((tpr + 1 - fpr) / 2, abs=0.01)
+        for prior in (0.01, 0.1, 0.5):
+            metric = result.metrics[f"ppv@{prior:g}"]
+            expected = prior * tpr / (prior * tpr + (1 - prior) * fpr)
+            assert metric.value == pytest.approx(expected)
+            assert metric.low < metric.value < metric.high
+
+
+def test_agreement_counts_the_members_that_attacks_find(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", **arrays(8, records=400, tests=0))
+    report = audited(tmp_path / "outputs.npz", PLAN)
+    by_attack = {result.attack: result.metrics for result in report.results}
+    found = [by_attack[name]["found"].value for name in PLAN.attacks]
+    alone = [by_attack[name]["found_alone"].value for name in PLAN.attacks]
+    once, twice = (by_attack[STRONGEST][f"found_by_{n}"].value for n in (1, 2))
+    assert once == pytest.approx(alone[0] + alone[1] + twice)
+    assert sum(found) == pytest.approx(once + twice)
+    assert 0 < twice < min(found)
+
+
+def test_epsilon_is_reported_with_its_condition_and_zero_without_a_leak(tmp_path: Path) -> None:
+    np.savez(tmp_path / "leak.npz", **arrays(8, records=600, leak=5.0, tests=0))
+    np.savez(tmp_path / "none.npz", **arrays(8, records=600, leak=0.0, tests=0))
+    plan = AuditPlan(attacks=("threshold",))
+    leak, none = (audited(tmp_path / f"{name}.npz", plan) for name in ("leak", "none"))
+    metrics = choice(leak)
+    assert 0.5 < metrics["epsilon_delta"].value <= metrics["epsilon"].value
+    assert metrics["epsilon_f_dp"].value > metrics["epsilon_delta"].value
+    assert any("if a fair coin of its own decided" in text for text in leak.sentences)
+    assert choice(none)["epsilon"].value == 0.0
+
+
+def forest_data() -> tuple[Any, Any]:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(0, 2, 240)
+    inputs = generator.normal(0, 1, (240, 5)) + labels[:, None] * 0.5
+    return inputs, labels
+
+
+@pytest.mark.behaviour
+def test_five_rows_a_patient_have_the_verdict_of_one_row_a_patient() -> None:
+    inputs, labels = forest_data()
+    tree = DecisionTreeClassifier(max_leaf_nodes=40, random_state=0)
+    rows = np.repeat(np.arange(240), 5)
+    kept: dict[str, Any] = {"models": 8, "attacks": ("lira", "gap")}
+    single = choice(dynanoise.audit(tree, inputs, labels, **kept))
+    patients = dynanoise.audit(tree, inputs[rows], labels[rows], groups=rows, **kept)
+    grouped = choice(patients)
+    # The same patients are in the same models, and five equal rows make the same tree.
+    for name in ("asr", "auc"):
+        assert grouped[name].value == pytest.approx(single[name].value, abs=0.03)
+        assert grouped[name].high - grouped[name].low == pytest.approx(
+            single[name].high - single[name].low, rel=0.4
+        )
+    assert single["auc"].low > 0.5 and grouped["auc"].low > 0.5
+    assert grouped["auc_largest"].value == pytest.approx(grouped["auc"].value, abs=0.03)
+    assert patients.results[0].counts["persons"] == 168
+    # Without groups each row has a coin of its own: twins of non-members are members.
+    split = choice(dynanoise.audit(tree, inputs[rows], labels[rows], **kept))
+    assert split["auc"].value < grouped["auc"].value - 0.1
+
+
+def test_persons_of_one_model_are_known_or_scored_as_a_whole(tmp_path: Path) -> None:
+    files = arrays(1, records=600, tests=0)
+    files["patient"] = np.repeat(np.arange(200), 3)
+    files["member"] = np.repeat(files["member"][::3], 3)
+    np.savez(tmp_path / "outputs.npz", **files)
+    report = audited(tmp_path / "outputs.npz", ALONE, groups="patient")
+    counts = report.results[0].counts
+    assert counts["persons"] == 200
+    assert counts["scored_members"] + counts["scored_non_members"] == pytest.approx(100, abs=2)
+    assert any("200 persons" in note for note in report.notes)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "csv"])
+def test_the_command_reads_named_columns(tmp_path: Path, suffix: str) -> None:
+    files = planted(1)
+    path = tmp_path / f"outputs.{suffix}"
+    if suffix == "npz":
+        np.savez(path, **files)
+    else:
+        probs = np.exp(files["logits"]) / np.exp(files["logits"]).sum(axis=1, keepdims=True)
+        lines = ["p0,p1,p2,label,member,ward"]
+        columns = probs, files["labels"], files["member"], files["ward"]
+        lines += [
+            f"{row[0]:.6f},{row[1]:.6f},{row[2]:.6f},{label},{member},{ward}"
+            for row, label, member, ward in zip(*columns, strict=True)
+        ]
+        path.write_text("\n".join(lines) + "\n")
+    arguments = ["audit", str(path), "--by", "ward", "--attack", "threshold", "--json"]
+    printed = CliRunner().invoke(app, arguments)
+    assert printed.exit_code == 0, printed.output
+    results = json.loads(printed.stdout)["results"]
+    assert any("ward=ICU auc" in result["metrics"] for result in results)
+    wrong = CliRunner().invoke(app, [*arguments[:3], "wart"])
+    assert wrong.exit_code == 2 and "holds no 'wart'" in wrong.output
+
+
+def test_columns_that_do_not_fit_are_named() -> None:
+    with pytest.raises(InputError, match=r"ward has shape \(3,\) for 4 records"):
+        Columns({"ward": np.arange(3)}).check(4)
+    with pytest.raises(InputError, match="column is called 'class'"):
+        Columns({"class": np.arange(4)}).check(4)
+
+
+def test_a_column_that_nobody_named_is_refused_as_before(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", **planted(1))
+    with pytest.raises(DataFileError, match="unknown 'ward'"):
+        read_outputs(tmp_path / "outputs.npz")
