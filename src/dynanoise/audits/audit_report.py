@@ -80,9 +80,13 @@ class AuditReport:
         """
         from dynanoise.report.render.console import table_text
         from dynanoise.report.tables.audit_table import audit_table
+        from dynanoise.report.tables.measures_table import blind_warning
 
-        lines = [f"- {sentence}" for sentence in self.sentences]
-        return "\n".join([self.verdict, "", table_text(audit_table(self.results), width), *lines])
+        warning = blind_warning(self.results)
+        first = [warning, ""] if warning else []
+        lines = [f"- {sentence}" for sentence in self.sentences if sentence != warning]
+        table = table_text(audit_table(self.results), width)
+        return "\n".join([*first, self.verdict, "", table, *lines])
 
     def to_markdown(self) -> str:
         """Render the report as Markdown.

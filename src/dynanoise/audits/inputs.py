@@ -41,10 +41,12 @@ class Columns:
     Attributes:
         by: columns by name, [N]; success is measured for each of their values.
         persons: [N], the person of each record; None if each record is of another one.
+        inputs: the model's inputs, in any form that rows can be taken from; None if unknown.
     """
 
     by: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
     persons: npt.NDArray[Any] | None = None
+    inputs: Any = None
 
     def check(self, records: int) -> None:
         """Check that columns have a value for each record.

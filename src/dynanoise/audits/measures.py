@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.audits.blind_baseline import blind_auc
 from dynanoise.audits.inputs import CLASS, Columns
 from dynanoise.core.numerics import Bools
-from dynanoise.core.outputs import Outputs
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.evaluation.engine import Task
 from dynanoise.evaluation.trial import AttackScores
+from dynanoise.integrations.holdout import select_rows
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_f_dp, epsilon_one_run
 from dynanoise.metrics.groups import by_person, group_metrics
@@ -42,10 +44,19 @@ class Measures:
     Args:
         columns: values of the records, by their ids.
         fprs: false positive rates at which the TPR is wanted.
+        pool: records whose members and non-members the blind baseline compares.
     """
 
-    def __init__(self, columns: Columns, fprs: Sequence[float]) -> None:
-        self._columns, self.fprs = columns, fprs
+    def __init__(self, columns: Columns, fprs: Sequence[float], pool: Pool) -> None:
+        self.columns, self.fprs = columns, fprs
+        records = pool.records
+        inputs = (
+            columns.inputs if columns.inputs is None else select_rows(columns.inputs, records.ids)
+        )
+        persons = columns.person_numbers(records.ids)
+        blind = blind_auc(inputs, records.labels, records.use[0], pool.seed, persons)
+        name = "blind_auc_labels" if inputs is None else "blind_auc"
+        self._blind = {} if blind is None else {name: blind}
         self._found: dict[tuple[str, str], dict[str, Bools]] = {}
 
     def __call__(self, task: Task, attack: AttackScores) -> dict[str, Metric]:
@@ -58,11 +69,12 @@ class Measures:
         Returns:
             ``tpr`` and ``fpr`` of the decisions and ``ppv@PRIOR``; ``COLUMN=VALUE METRIC`` of
             `metrics.groups.group_metrics`; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
-            `epsilon_bounds`.
+            `epsilon_bounds`; ``blind_auc`` of `blind_baseline.blind_auc`, or without inputs
+            ``blind_auc_labels``.
         """
         records, scores = task.design.records, attack.scores
         by = self._by(records)
-        persons = self._columns.person_numbers(records.ids)
+        persons = self.columns.person_numbers(records.ids)
         if persons is not None:
             _, first = np.unique(persons, return_index=True)
             by = {name: values[first] for name, values in by.items()}
@@ -73,7 +85,7 @@ class Measures:
         metrics["tpr"], metrics["fpr"] = rates(scores)
         if attack.name == STRONGEST:
             metrics |= group_metrics(scores, by, self.fprs)
-            metrics |= epsilon_bounds(scores)
+            metrics |= epsilon_bounds(scores) | self._blind
         else:
             members = members_found(scores)
             if members is not None:
@@ -82,7 +94,7 @@ class Measures:
         return metrics
 
     def _by(self, records: Outputs) -> dict[str, npt.NDArray[Any]]:
-        named = {name: np.asarray(values)[records.ids] for name, values in self._columns.by.items()}
+        named = {name: np.asarray(values)[records.ids] for name, values in self.columns.by.items()}
         return {CLASS: records.labels, **named}
 
     def complete(self, results: Sequence[Result]) -> list[Result]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import AuditInputs, check_inputs
+from dynanoise.audits.inputs import AuditInputs, Columns, check_inputs
 from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.arrays.predictions import log_outputs
 from dynanoise.core.errors import DataFileError, InputError
@@ -130,7 +130,7 @@ def query_model(
         probabilities=None if kind is None else kind == "probabilities",
     )
     names = classifier.class_names(logits.shape[2]) if factory is None else ()
-    return check_inputs(
+    inputs = check_inputs(
         model.stem,
         logits=logits,
         labels=records.labels,
@@ -139,6 +139,7 @@ def query_model(
         label_name=records.label_name,
         notes=notes,
     )
+    return replace(inputs, columns=Columns(inputs=records.inputs))
 
 
 def _check_finite(model: Path, records: Records, outputs: Any) -> None:

@@ -56,12 +56,13 @@ def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) 
     """
     if path.is_dir():
         arrays = {file.stem: np.array(open_array(file)) for file in train_test_files(path)}
-        return check_inputs(path.name, **join_train_test(path, arrays))
+        if arrays:
+            return check_inputs(path.name, **join_train_test(path, arrays))
     readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
     kind = path.suffix.lower()
-    if kind == ".npy":
+    if path.is_dir() or kind == ".npy":
         raise DataFileError(
-            f"{path} is a single array.",
+            f"{path} is a {'folder' if path.is_dir() else 'single array'}.",
             "Put the outputs of its models into one file: np.savez(file, logits=logits, "
             f"labels=labels, member=member). {AXES}",
         )

@@ -169,7 +169,7 @@ def audit_pool(
     gatherer = gatherer or Gatherer()
     designs, fprs, skips = {"plain": design}, plan.fprs, not alone
     protocols = list(_protocols(plan, possible.attacks, alone, near))
-    measures = Measures(columns, fprs)
+    measures = Measures(columns, fprs, pool)
     results = []
     with open_measurement_cache(workers) as measurements:
         for protocol in protocols:  # all at once, so that no worker waits

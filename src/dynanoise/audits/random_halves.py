@@ -229,7 +229,8 @@ def audit_halves(
     )
     pool = _renamed(inputs.pool(seed), halves.queried)
     steps.expect(count_steps(pool, plan))
-    report = audit_pool(pool, plan, provenance, steps, notes=notes, columns=records.columns)
+    columns = replace(records.columns, inputs=records.inputs)
+    report = audit_pool(pool, plan, provenance, steps, notes=notes, columns=columns)
     return replace(report, inputs=inputs)
 
 

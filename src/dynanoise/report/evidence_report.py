@@ -148,7 +148,9 @@ def _verdict(run: _Run) -> Iterator[Section]:
 
 
 def _audit_verdict(run: _Run) -> Iterator[Section]:
-    blocks: list[Block] = [Heading("What leaks"), *_leaks(audit_table.audit_verdicts(run.results))]
+    warning = measures_table.blind_warning(run.results)
+    blocks: list[Block] = [Text(warning, "warning")] if warning else []
+    blocks += [Heading("What leaks"), *_leaks(audit_table.audit_verdicts(run.results))]
     blocks += _list("What outputs are worth", audit_table.audit_utilities(run.results))
     blocks += [Heading("What this does not cover"), Text(audit_table.OUT_OF_SCOPE)]
     blocks += _list("Notes", run.evidence.notes)
@@ -306,7 +308,8 @@ def _measures(run: _Run) -> Iterator[Section]:
     precision = measures_table.precision_table(run.results)
     agreement = measures_table.agreement_table(run.results)
     choices = measures_table.choices(run.results)
-    sentences = [text for choice in choices for text in measures_table.measure_sentences(choice)]
+    sentences = measures_table.blind_sentences(run.results)
+    sentences += [text for choice in choices for text in measures_table.measure_sentences(choice)]
     if precision is None:
         return
     blocks: list[Block] = [Bullets(tuple((sentence, "") for sentence in sentences))]

@@ -18,6 +18,7 @@ from dynanoise.report.tables import (
     paper_table,
     time_table,
 )
+from dynanoise.report.tables.measures_table import blind_warning
 
 PAPER = "paper"
 
@@ -33,6 +34,7 @@ class Page:
         brackets: sentence on the numbers in brackets in `tables`, which are published values;
             empty where there are none. Files have no such numbers, so it is not part of `caption`.
         sentences: findings and threat models.
+        warning: the first of them, if it makes every number doubtful; else empty.
         picture_name: file name; None where there is no picture.
         picture: draws it as SVG; raises MissingExtraError without matplotlib.
         headline: the finding in one line; empty where there is none.
@@ -42,6 +44,7 @@ class Page:
     markdown: str
     caption: str
     sentences: list[str]
+    warning: str = ""
     brackets: str = ""
     picture_name: str | None = None
     picture: Callable[[], bytes] | None = None
@@ -73,6 +76,7 @@ def build_page(results: Sequence[Result]) -> Page:
             caption=audit_table.AUDIT_CAPTION,
             sentences=audit_table.audit_sentences(results),
             headline=audit_table.audit_headline(results),
+            warning=blind_warning(results),
         )
     return _attacks(results)
 

@@ -171,16 +171,25 @@ def audit_endpoint(
     total = len(budgets) * (len(possible.attacks) + 1)
     total += 0 if local is None or beside is None else count_steps(local.pool(plan.seed), beside)
     results: list[Result] = []
+    measures = Measures(
+        Columns(inputs=records.inputs[rows]), AuditPlan(fail_if=plan.fail_if).fprs, pool
+    )
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
-            audit = audit_pool(local.pool(plan.seed), beside, provenance, progress, gatherer)
+            audit = audit_pool(
+                local.pool(plan.seed),
+                beside,
+                provenance,
+                progress,
+                gatherer,
+                columns=measures.columns,
+            )
             results += audit.results
         of_file = len(results)
         design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
         method = Method(SERVED, undefended())
         if configured is not None:
             method = Method(SERVED, configured.defense, cell_width=configured.cell_width)
-        measures = Measures(Columns(), AuditPlan(fail_if=plan.fail_if).fprs)
         for budget in budgets:
             for result in evaluate(
                 {"plain": design},

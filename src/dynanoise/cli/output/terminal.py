@@ -109,6 +109,8 @@ def print_results(
     from dynanoise.report.pages import build_page
 
     if as_json:
+        if warning := build_page(results).warning:
+            typer.echo(warning, err=True)
         typer.echo(to_json(results), nl=False)
         for note in notes:
             typer.echo(note, err=True)
@@ -124,13 +126,16 @@ def print_results(
     stdout = console()
     if page.headline:
         stdout.print(page.headline, style="bold", highlight=False, markup=False)
+    if page.warning:
+        stdout.print(page.warning, style="bold red", highlight=False, markup=False)
         stdout.print()
     print_tables(page.tables)
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)
     bullets = Grid.grid(padding=(0, 1, 0, 0))
     for sentence in (*page.sentences, *notes):
-        bullets.add_row("•", sentence)
+        if sentence != page.warning:
+            bullets.add_row("•", sentence)
     stdout.print(bullets, highlight=False, markup=False)
 
 

@@ -10,7 +10,12 @@ from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Result
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.summary import Summary, attack_title, chosen_attacks
 from dynanoise.report.table import Column, Row, Table, make_table, number_cell
-from dynanoise.report.tables.measures_table import choices, measure_sentences
+from dynanoise.report.tables.measures_table import (
+    blind_sentences,
+    blind_warning,
+    choices,
+    measure_sentences,
+)
 
 AUDIT_CAPTION = (
     "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
@@ -99,7 +104,15 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
         results: those of one audit.
     """
     measured = [text for choice in choices(results) for text in measure_sentences(choice)]
-    return [*audit_verdicts(results), *audit_utilities(results), *measured, OUT_OF_SCOPE]
+    warning = blind_warning(results)
+    return [
+        *([warning] if warning else []),
+        *audit_verdicts(results),
+        *audit_utilities(results),
+        *blind_sentences(results),
+        *measured,
+        OUT_OF_SCOPE,
+    ]
 
 
 def audit_headline(results: Sequence[Result]) -> str:

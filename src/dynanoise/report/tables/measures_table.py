@@ -93,6 +93,45 @@ def choices(results: Sequence[Result]) -> list[Result]:
     return list(last.values())
 
 
+def blind_warning(results: Sequence[Result]) -> str:
+    """Warn if members and non-members differ without the model; "" if they do not.
+
+    Args:
+        results: those of one audit.
+    """
+    for name, metric in _blind(results):
+        if (metric.low or 0) > 0.5:
+            return (
+                f"WARNING: members and non-members differ without the model. A classifier that "
+                f"sees {_BLIND[name]} alone has AUC {with_interval(metric)}, so every number below "
+                "is inflated: draw members and non-members alike."
+            )
+    return ""
+
+
+def blind_sentences(results: Sequence[Result]) -> list[str]:
+    """Write that members and non-members look alike without the model, where they do."""
+    if blind_warning(results):
+        return []
+    return [
+        f"Blind baseline: a classifier that sees {_BLIND[name]} alone does not tell members from "
+        f"non-members, AUC {with_interval(metric)}."
+        for name, metric in _blind(results)
+    ]
+
+
+_BLIND = {"blind_auc": "inputs and labels", "blind_auc_labels": "labels"}
+
+
+def _blind(results: Sequence[Result]) -> list[tuple[str, Metric]]:
+    """The AUC of the blind baseline, which all results of an audit share."""
+    for result in results:
+        metrics = [(name, result.metrics[name]) for name in _BLIND if name in result.metrics]
+        if metrics:
+            return metrics
+    return []
+
+
 _HEADINGS: list[str | Column] = [
     "Outputs",
     Column("Query budget", short="Queries"),
