@@ -35,7 +35,7 @@ OF_SCORES = (
     "lira",
     "rmia",
     "population",
-    "tempered_ratio(temperature=1, normalised=False)",
+    "tempered_ratio(temperature=1)",
     "threshold(statistic=scaled_logit)",
 )
 """Attacks that need no more of an output than the probability of the true class."""

@@ -124,11 +124,11 @@ def print_results(
     from rich.table import Table as Grid
 
     stdout = console()
-    if page.headline:
-        stdout.print(page.headline, style="bold", highlight=False, markup=False)
     if page.warning:
         stdout.print(page.warning, style="bold red", highlight=False, markup=False)
         stdout.print()
+    if page.headline:
+        stdout.print(page.headline, style="bold", highlight=False, markup=False)
     print_tables(page.tables)
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)

@@ -162,8 +162,8 @@ def _precision(result: Result) -> list[str]:
         for name in priors
     ]
     return [
-        f"Precision ({result.method}): of the records that the attacker's choice calls members, "
-        f"the share of members is {', '.join(shares)}."
+        f"Precision ({result.method}): of the records that the attacker calls members, the share "
+        f"of members is {', '.join(shares)}."
     ]
 
 
