@@ -165,8 +165,8 @@ def prepare_paths(
         sources: positions of the models that paths depend on; None for all.
 
     Returns:
-        The paths, with the logits of all models. Models that are no `GradientFunction` are compared
-        at neighbouring inputs instead, see `finite_differences`.
+        The paths, with the logits of all models. Models other than a `GradientFunction` are
+        compared at neighbouring inputs instead, see `finite_differences`.
     """
     sources = range(len(models)) if sources is None else sources
     use, labels = records.use[list(sources)], records.labels

@@ -1,0 +1,66 @@
+"""`bench` under a protocol with chosen inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dynanoise.benchmark.benchmark import Plan, bench
+from dynanoise.benchmark.preset import Size
+from dynanoise.benchmark.presets import PRESETS
+from dynanoise.core.errors import InputError
+from dynanoise.core.result import Result
+from dynanoise.evaluation.protocols import chosen, parse_protocol
+from dynanoise.training.schedule import Schedule
+
+
+def plan() -> Plan:
+    """Eight models of 150 digits, of which 120 are probed with 16 queries each."""
+    size = Size(
+        pool=150,
+        reference=60,
+        recipes={"plain": {"schedule": Schedule(epochs=15, learning_rate=1e-2)}},
+        models={"plain": 8},
+        probed=120,
+    )
+    preset = replace(
+        PRESETS["digits"],
+        sizes={"cpu": size},
+        protocols=(chosen(16),),
+        model_parameters={"hidden": (16,)},
+    )
+    attacks = ("lira", "boundary_distance", "boundary_probing")
+    return Plan("digits", methods=("dynanoise_keyed",), attacks=attacks, custom=preset)
+
+
+@pytest.mark.behaviour
+@pytest.mark.process
+def test_chosen_inputs_undo_keyed_noise_with_any_number_of_workers(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+    one, two = (list(bench(plan(), store=tmp_path, workers=workers)) for workers in (1, 2))
+    assert [result.metrics for result in one] == [result.metrics for result in two]
+    results: dict[tuple[str, str | None], Result] = {(r.method, r.attack): r for r in one}
+    keyed = {attack: r.metrics for (method, attack), r in results.items() if method != "none"}
+    plain = results["none", "boundary_distance"].metrics
+    # Noise does not change labels, and the labels say more than the noisy probabilities.
+    assert keyed["boundary_distance"]["auc"] == plain["auc"]
+    assert keyed["boundary_distance"]["auc"].value > keyed["lira"]["auc"].value + 0.05
+    assert all(r.metrics["queries"].value == 16 for (_, attack), r in results.items() if attack)
+    assert {r.counts["pool"] for r in one} == {120}
+    assert {r.threat.chosen for r in one} == {True}
+
+
+@pytest.mark.behaviour
+def test_models_that_are_not_kept_cannot_be_queried_again() -> None:
+    pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
+    with pytest.raises(InputError, match="without a store"):
+        list(bench(plan()))
+
+
+def test_a_protocol_has_a_name_for_each_budget() -> None:
+    assert parse_protocol("adaptive_chosen") == chosen()
+    assert parse_protocol("adaptive_chosen_27") == chosen(27)
+    with pytest.raises(InputError, match="is 257"):
+        parse_protocol("adaptive_chosen_257")
