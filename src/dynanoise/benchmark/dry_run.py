@@ -86,11 +86,11 @@ def stored_size(jobs: Sequence[Job], data: Data) -> int:
         data: the data set.
     """
     from dynanoise.training.execution.outputs import built
-    from dynanoise.training.jobs import RANDOM_INPUTS
+    from dynanoise.training.jobs import RANDOM_INPUTS, assembled
 
     if not jobs:
         return 0
-    model = built(jobs[0].model, data, jobs[0].seed)
+    model = assembled(jobs[0].recipe, lambda: built(jobs[0].model, data, jobs[0].seed))
     weights = sum(value.nbytes for value in model.state_dict().values())
     size = 0
     for job in jobs:

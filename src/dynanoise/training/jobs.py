@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -160,6 +160,17 @@ class Executor(Protocol):
             jobs: the models.
             data: the data set of all of them.
         """
+
+
+def assembled(recipe: Any, build: Callable[[], nn.Module]) -> nn.Module:
+    """The module that a recipe's stored weights are loaded into.
+
+    Args:
+        recipe: how the stored model was trained.
+        build: makes a model of the architecture.
+    """
+    module: nn.Module = recipe.assemble(build) if hasattr(recipe, "assemble") else build()
+    return module
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from dynanoise.core.queries import Inputs
 from dynanoise.data.dataset import Data
 from dynanoise.training import facts, loop
 from dynanoise.training.execution.outputs import rebuilt
-from dynanoise.training.jobs import Float32, Job
+from dynanoise.training.jobs import Float32, Job, assembled
 from dynanoise.training.store.store import Store
 
 _AT_ONCE = 1 << 18
@@ -37,6 +37,8 @@ class ModelFunction:
         classes: K.
         weights: the ``state_dict()`` in the format of safetensors.
         threads: threads of the processor; another number may round differently.
+        recipe: how the model was trained, where its module is more than the architecture; see
+            `jobs.assembled`.
     """
 
     architecture: Any
@@ -44,6 +46,7 @@ class ModelFunction:
     classes: int
     weights: bytes = field(repr=False)
     threads: int = 1
+    recipe: Any = None
     _modules: list[nn.Module] = field(default_factory=list, init=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -92,7 +95,9 @@ class ModelFunction:
     def _module(self) -> nn.Module:
         if not self._modules:
             with torch.random.fork_rng(devices=[]):
-                module = self.architecture.build(self.shape, self.classes)
+                module = assembled(
+                    self.recipe, lambda: self.architecture.build(self.shape, self.classes)
+                )
             facts.load_state(module, load(self.weights))
             self._modules.append(module.eval().requires_grad_(False))
         return self._modules[0]
@@ -122,4 +127,5 @@ def stored_model(job: Job, data: Data, store: Store) -> ModelFunction:
     """
     module = rebuilt(replace(job, near=None), data, store)
     state = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    return ModelFunction(job.model, data.inputs.shape[1:], data.classes, save(state), job.threads)
+    shape = data.inputs.shape[1:]
+    return ModelFunction(job.model, shape, data.classes, save(state), job.threads, job.recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from dynanoise.training.execution.outputs import outputs_of, rebuilt
 from dynanoise.training.facts import facts_of
 from dynanoise.training.jobs import Job, train_and_query
 from dynanoise.training.material import Material
+from dynanoise.training.queries import stored_model
 from dynanoise.training.recipes.out_of_fold import OutOfFold, Router, cells_of, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store, key
@@ -205,6 +207,10 @@ def test_a_stored_model_brings_its_cells_and_its_proof(tmp_path: Path) -> None:
     again = rebuilt(job, data, store)
     logits = loop.predict(again, torch.from_numpy(data.inputs))
     np.testing.assert_array_equal(logits.numpy(), outputs.logits[:, 0])
+    # As an attacker who chooses inputs queries it, in a process of its own.
+    function = pickle.loads(pickle.dumps(stored_model(job, data, store)))
+    np.testing.assert_array_equal(function(data.inputs), logits.numpy())
+    assert function.gradient(data.inputs[:3], np.ones((3, 3))).any()
     stored = store.get(key(job, data))
     assert stored is not None
     assert verify(stored.facts, data.inputs).tolist() == [90, 4]
@@ -230,6 +236,17 @@ def test_the_key_is_that_of_the_pool_or_of_the_job() -> None:
     assert SMALL.cells(given).digest == SMALL.cells(other).digest
     own = replace(SMALL, key=None)
     assert own.cells(given).digest != own.cells(other).digest
+
+
+@pytest.mark.usefixtures("lenient")
+def test_gradients_of_images_go_through_the_model_of_their_fold() -> None:
+    data, model, recipe = KINDS["images"]
+    router = recipe.train(material_of(data, model))
+    pixels = torch.from_numpy(data.inputs[:8])
+    rows = pixels.float().requires_grad_()
+    torch.testing.assert_close(router(rows), router(pixels))
+    (gradient,) = torch.autograd.grad(router(rows).sum(), rows)
+    assert gradient.abs().sum() > 0
 
 
 @pytest.mark.behaviour

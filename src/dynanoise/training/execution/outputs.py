@@ -12,7 +12,14 @@ import torch
 from dynanoise.core.errors import MissingModelError
 from dynanoise.data.dataset import Data
 from dynanoise.training import facts
-from dynanoise.training.jobs import Job, ModelOutputs, Trained, query_near, train_and_query
+from dynanoise.training.jobs import (
+    Job,
+    ModelOutputs,
+    Trained,
+    assembled,
+    query_near,
+    train_and_query,
+)
 from dynanoise.training.store.store import Store, describe, key
 
 log = logging.getLogger(__name__)
@@ -138,9 +145,7 @@ def rebuilt(job: Job, data: Data, store: Store) -> torch.nn.Module:
         UnknownNameError: if it is not stored.
         MissingModelError: if its weights are damaged; they are removed.
     """
-    fresh = built(job.model, data, job.seed)
-    if hasattr(job.recipe, "assemble"):  # a module of several models of the architecture
-        fresh = job.recipe.assemble(lambda: built(job.model, data, job.seed))
+    fresh = assembled(job.recipe, lambda: built(job.model, data, job.seed))
     return facts.load_state(fresh, store.weights(key(job, data))).eval()
 
 

@@ -16,6 +16,7 @@ from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.partition.cells import Cells
+from dynanoise.partition.embeddings import Thumbnails
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.neighbourhood import (
     ImageChanges,
@@ -61,13 +62,16 @@ class Router(nn.Module):
         Args:
             inputs: raw inputs [b, ...].
         """
-        folds = torch.from_numpy(self.cells.fold(inputs.detach().cpu().numpy()))
+        rows = inputs.detach().cpu().numpy()
+        if isinstance(self.cells.embedding, Thumbnails) and rows.dtype.kind == "f":
+            rows = np.clip(np.rint(rows), 0, 255).astype(np.uint8)  # pixels of a gradient
+        folds = torch.from_numpy(self.cells.fold(rows))
         order, parts = [], []
         for fold, model in enumerate(self.models):
-            rows = (folds == fold).nonzero()[:, 0].to(inputs.device)
-            if len(rows) or not len(folds):
-                order.append(rows)
-                parts.append(model(inputs[rows]))
+            chosen = (folds == fold).nonzero()[:, 0].to(inputs.device)
+            if len(chosen) or not len(folds):
+                order.append(chosen)
+                parts.append(model(inputs[chosen]))
         return torch.cat(parts)[torch.cat(order).argsort()]
 
 
