@@ -9,6 +9,7 @@ import typer
 from dynanoise.cli import key, store
 from dynanoise.cli.audit import audit
 from dynanoise.cli.bench import bench
+from dynanoise.cli.budget import budget
 from dynanoise.cli.configure import configure
 from dynanoise.cli.demo import demo
 from dynanoise.cli.export import export
@@ -50,7 +51,7 @@ def main(
 
 COMMANDS: tuple[Command, ...] = (
     *(quickstart, audit, tune, configure, serve, export),
-    *(bench, sweep, show, report, demo, store.verify),
+    *(bench, sweep, show, report, budget, demo, store.verify),
 )
 for _function in COMMANDS:
     command(app)(_function)

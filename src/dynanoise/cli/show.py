@@ -21,7 +21,7 @@ Results = Annotated[
         argument=True,
     ),
 ]
-_FILE = "results.json"
+RESULTS_FILE = "results.json"
 
 
 def show(
@@ -56,7 +56,7 @@ def show(
     chosen = [flag for flag, enabled in formats.items() if enabled]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} were given.", "Choose one of them.")
-    path = results / _FILE if results.is_dir() else results
+    path = results / RESULTS_FILE if results.is_dir() else results
     if metric is not None and (as_json or as_csv):
         raise InputError(f"{chosen[0]} prints every metric.", "Leave out --metric.")
     measured = read_results(path)
@@ -89,6 +89,6 @@ def report(results: Results) -> None:
     """
     from dynanoise.report.io.samples import read_evidence
 
-    folder = results.parent if results.name == _FILE else results
+    folder = results.parent if results.name == RESULTS_FILE else results
     if not write_reports(read_evidence(folder), folder):
         raise typer.Exit(ExitCode.WRONG_USE)

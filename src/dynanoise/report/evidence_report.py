@@ -10,7 +10,7 @@ from typing import Any
 from dynanoise.attacks.title import title_of
 from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST, Result
-from dynanoise.report.charts.attack_success import budget_chart, protocol_chart
+from dynanoise.report.charts.attack_success import budget_chart, protocol_chart, with_budgets
 from dynanoise.report.charts.histograms import reliability_chart, risk_chart, score_chart
 from dynanoise.report.charts.roc_curves import ROC_NOTE, attacks_roc_chart, methods_roc_chart
 from dynanoise.report.document import (
@@ -202,8 +202,11 @@ def _canaries(run: _Run) -> Iterator[Section]:
 
 def _success(run: _Run) -> Iterator[Section]:
     charts = [protocol_chart(run.summaries, run.methods)]
-    if len(run.pools) > 1:
-        charts.append(budget_chart(run.pools, run.methods))
+    charts += [
+        budget_chart(run.pools, run.methods, chosen=chosen)
+        for chosen in (False, True)
+        if len(with_budgets(run.pools, chosen)) > 1
+    ]
     for name, summary in run.sampled.items():
         about = budget(summary.threat)
         charts.append(methods_roc_chart(run.evidence, name, run.methods, about))

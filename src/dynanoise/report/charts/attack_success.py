@@ -148,9 +148,37 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
     )
 
 
-def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Chart:
-    """Chart attack strength against repeats of a query, a line for each method."""
-    selected = [summary for summary in summaries.values() if not summary.threat.augmented]
+def with_budgets(summaries: Mapping[str, Summary], chosen: bool) -> list[Summary]:
+    """Select the protocols whose attackers differ in their query budget alone, in its order.
+
+    Args:
+        summaries: by protocol.
+        chosen: True for attackers who choose inputs, False for those who repeat queries; one query
+            is common to both.
+    """
+    return sorted(
+        (
+            summary
+            for summary in summaries.values()
+            if not summary.threat.augmented
+            and (summary.threat.chosen == chosen or summary.threat.repeats == 1)
+        ),
+        key=lambda summary: summary.threat.repeats,
+    )
+
+
+def budget_chart(
+    summaries: Mapping[str, Summary], methods: Sequence[str], *, chosen: bool = False
+) -> Chart:
+    """Chart attack strength against queries a record, a line for each method.
+
+    Args:
+        summaries: by protocol.
+        methods: names in the order of the lines.
+        chosen: True for attackers who choose inputs, False for repeated queries.
+    """
+    selected = with_budgets(summaries, chosen)
+    inputs = "of chosen inputs" if chosen else "averaged"
     budgets = [summary.threat.repeats for summary in selected]
     lines = {
         method: [
@@ -181,7 +209,7 @@ def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Ch
         axes.set_xticks(budgets, [str(repeats) for repeats in budgets])
         axes.set_xlim(min(budgets) / 1.6, max(budgets) * 1.6)
         axes.minorticks_off()
-        axes.set_xlabel("queries a record, averaged")
+        axes.set_xlabel(f"queries a record, {inputs}")
         axes.set_ylabel("balanced accuracy")
         finish_chart(figure, axes)
 
@@ -191,10 +219,10 @@ def budget_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Ch
         rows.append([method, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
     return Chart(
         "Lines with 95% intervals: balanced accuracy of the attacker's choice at "
-        f"{', '.join(map(str, budgets))} queries a record, for {', '.join(lines)}.",
+        f"{', '.join(map(str, budgets))} queries a record, {inputs}, for {', '.join(lines)}.",
         lambda: svg(draw, WIDE),
         make_table(
-            "Attack strength against query budget",
+            f"Attack strength against {'chosen' if chosen else 'repeated'} queries",
             ["method", *(budget(summary.threat) for summary in selected)],
             rows,
         ),
