@@ -73,7 +73,7 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
 def test_help_begins_with_a_verb_and_ends_with_examples_that_parse(function: Command) -> None:
     name = function.__name__
     text = run(name, "--help").stdout
-    verbs = "Audit|Measure|Search|Write|Serve|Put|Train,|Vary|Print|Show"
+    verbs = "Audit|Measure|Search|Write|Serve|Put|Train,|Vary|Print|Show|Advise|Check"
     assert re.search(rf"Usage: [^\n]*\s+({verbs}) ", text), text[:300]
     _, _, examples = text.partition("Examples:")
     known = set(re.findall(r"--[a-z-]+", text))

@@ -9,14 +9,13 @@ import typer
 from dynanoise.cli import key, store
 from dynanoise.cli.audit import audit
 from dynanoise.cli.bench import bench
-from dynanoise.cli.budget import budget
 from dynanoise.cli.configure import configure
 from dynanoise.cli.demo import demo
 from dynanoise.cli.export import export
 from dynanoise.cli.options import Command, command
 from dynanoise.cli.quickstart import quickstart
 from dynanoise.cli.serve import serve
-from dynanoise.cli.show import report, show
+from dynanoise.cli.show import budget, report, show
 from dynanoise.cli.sweep import sweep
 from dynanoise.cli.tune import tune
 

@@ -1,4 +1,4 @@
-"""`dynanoise show` and `dynanoise report`: results of an earlier run."""
+"""`dynanoise show`, `report` and `budget`: results of an earlier run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.output import terminal
 from dynanoise.cli.output.folder import write_reports
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.options import Option
 
 Results = Annotated[
@@ -21,7 +21,7 @@ Results = Annotated[
         argument=True,
     ),
 ]
-RESULTS_FILE = "results.json"
+_FILE = "results.json"
 
 
 def show(
@@ -56,7 +56,7 @@ def show(
     chosen = [flag for flag, enabled in formats.items() if enabled]
     if len(chosen) > 1:
         raise InputError(f"{' and '.join(chosen)} were given.", "Choose one of them.")
-    path = results / RESULTS_FILE if results.is_dir() else results
+    path = results / _FILE if results.is_dir() else results
     if metric is not None and (as_json or as_csv):
         raise InputError(f"{chosen[0]} prints every metric.", "Leave out --metric.")
     measured = read_results(path)
@@ -89,6 +89,49 @@ def report(results: Results) -> None:
     """
     from dynanoise.report.io.samples import read_evidence
 
-    folder = results.parent if results.name == RESULTS_FILE else results
+    folder = results.parent if results.name == _FILE else results
     if not write_reports(read_evidence(folder), folder):
         raise typer.Exit(ExitCode.WRONG_USE)
+
+
+def budget(
+    results: Results,
+    *,
+    level: Annotated[
+        float, Option("Greatest attack success that is accepted, from 0.5 (guessing) to 1.")
+    ] = 0.6,
+    records: Annotated[
+        int, Option("Records a day on which one client may exceed that level.")
+    ] = 10,
+    defense: Annotated[
+        str | None, Option("Method of the results to advise on. Default: all of them.")
+    ] = None,
+    metric: Annotated[str, Option("Measure of success: asr (balanced accuracy) or auc.")] = "asr",
+) -> None:
+    """Advise on the daily query budget of a client, from measured attack success.
+
+    The results must hold an attacker who chooses inputs with several query budgets, as
+    --protocol adaptive_chosen_Q of `dynanoise bench` measures it.
+
+    Examples:
+        dynanoise budget results/digits_queries --defense dynanoise_keyed --level 0.6
+    """
+    from dynanoise.report.io.results import read_results
+    from dynanoise.report.query_budget import advise, curve_table, query_curves
+
+    path = results / _FILE if results.is_dir() else results
+    curves = query_curves(read_results(path), metric)
+    if defense is not None:
+        if defense not in curves:
+            raise UnknownNameError(
+                f"There is no curve of {defense!r}.", f"There are: {', '.join(curves)}."
+            )
+        curves = {defense: curves[defense]}
+    sentences = [advise(curve, level, records) for curve in curves.values()]
+    terminal.print_tables([curve_table(list(curves.values()))])
+    typer.echo(
+        "Attacker: black-box, knows the defense and its parameters (not the key), has shadow "
+        "models, and chooses inputs within the budget. 95% intervals."
+    )
+    for sentence in sentences:
+        typer.echo(f"- {sentence}")
