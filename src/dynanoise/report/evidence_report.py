@@ -28,6 +28,7 @@ from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table
 from dynanoise.report.tables import audit_table, canary_table, measures_table
 from dynanoise.report.tables.comparison import comparison_table
 from dynanoise.report.tables.paper_table import MIDPUT_NOTE
+from dynanoise.report.wording import standards
 from dynanoise.report.wording.threats import budget
 from dynanoise.report.wording.verdict import NET_GAIN_NOTE, honest, rank_protocols, verdict
 
@@ -325,6 +326,11 @@ def _measures(run: _Run) -> Iterator[Section]:
     yield Section("measures", "Groups, precision, agreement", tuple(blocks), brief=True)
 
 
+def _standards(run: _Run) -> Iterator[Section]:
+    blocks = (Bullets(standards.STANDARDS), Text(standards.NOTE, "faint"))
+    yield Section("standards", "Standards that ask for such an audit", blocks, brief=True)
+
+
 def _circumstances(run: _Run) -> Iterator[Section]:
     results, first = run.results, run.results[0]
     rows = []
@@ -385,5 +391,6 @@ _AUDIT: tuple[_Build, ...] = (
     _success,
     _by_method,
     _risks,
+    _standards,
     _circumstances,
 )
