@@ -37,9 +37,6 @@ SIGNALS = (
 _DENSE = 32
 """Classes up to which a dense design is the faster one."""
 
-_LEAST = 4
-"""Pseudo-targets that `Learned` learns from and holds out, at least."""
-
 
 def _one_thread() -> Any:
     """Threads that wait for each other on a busy machine take a hundred times as long as one."""
@@ -214,7 +211,7 @@ class _Combination(NamedTuple):
 
 
 class _LearnedCombination(NamedTuple):
-    combination: _Combination
+    halves: tuple[_Combination, ...]
     draws: tuple[tuple[ShadowObservations, Slots], ...]
     held_out: HeldOut
 
@@ -240,9 +237,10 @@ class Learned(Attack):
     their undefended outputs, and the true labels. Score: the mean of the two log-odds; larger =
     more likely a member, member if above 0. Records without shadow models score 0.
 
-    Pseudo-targets that it does not learn from are scored, see `Attack.held_out`. That estimate
-    leans to the low side where the classifier overfits: among the 2k models of a record, those that
-    are left after taking out a member hold more non-members, and the reverse.
+    Two classifiers learn, each from one half of the records on all pseudo-targets, and the target's
+    score is the mean of both. Each scores the other half, see `Attack.held_out`. Were only the
+    models apart, that estimate would lean to the low side: among the 2k models of a record, those
+    that are left after taking out a member hold more non-members, and the reverse.
 
     Args:
         rows: pairs of pseudo-target and record to learn from, at most.
@@ -252,8 +250,7 @@ class Learned(Attack):
     Raises:
         InputError: for ``rows`` or ``draws`` below 1; for shadow models without the same number of
             in- and out-models for every record, or with only one of either.
-        TooFewRecordsError: if no pseudo-target has both members and non-members, to learn from or
-            to hold out.
+        TooFewRecordsError: if no pseudo-target has both members and non-members in either half.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> generator = np.random.default_rng(0)
@@ -280,60 +277,76 @@ class Learned(Attack):
     def learn(self, shadows: ShadowObservations) -> _LearnedCombination:
         """Fit the classifiers, draw the target's shadow models, and score the held-out ones."""
         models = len(shadows.use)
-        visible = int((shadows.use >= 0).sum()) / models
-        count = min(max(_LEAST, int(np.ceil(self.rows / visible))), models)
-        learning = count - max(1, count // 5)
-        share = max(1, self.rows // learning)
+        share = max(1, -(-self.rows // models))
         # Members and non-members are about as many: twice the records have enough of both.
         seed = derive(self.seed, "learned")
         pseudo = list(pseudo_targets(shadows, models, seed, records=2 * share))
-        combination = _fit_combination(*self._examples(pseudo[:learning], share), self.seed)
-        apart = max(1, self.rows // (models - learning))
-        rows, members = self._examples(pseudo[learning:], apart)
+        rows, members, second = self._examples(pseudo, share)
+        halves = tuple(
+            _fit_combination(rows[part], members[part], self.seed) for part in (~second, second)
+        )
+        # Each classifier scores the records that the other has learned from.
+        scores = np.where(second, halves[0].score(rows), halves[1].score(rows))
+        held_out = HeldOut(scores, members)
         k, draws = shadows.slots.k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
             use = balance_shadows_by_id(shadows.use, shadows.ids, k - 1, seed)
             fewer = replace(shadows, use=use)
             draws.append((fewer, _slots_by_id(fewer)))
-        held_out = HeldOut(combination.score(rows), members)
-        return _LearnedCombination(combination, tuple(draws), held_out)
+        return _LearnedCombination(halves, tuple(draws), held_out)
 
     def formula(self, learned: _LearnedCombination, target: Observation) -> Float64:
         """Average the log-odds over the draws, [N]."""
         scores = []
         for shadows, slots in learned.draws:
-            log_odds = learned.combination.score(comparison_features(target, shadows, slots))
+            rows = comparison_features(target, shadows, slots)
+            log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
             scores.append(slots.spread(log_odds, len(target.labels)))
         return np.asarray(np.mean(scores, axis=0))
 
     def held_out(self, learned: _LearnedCombination) -> HeldOut:
-        """Return the scores of the pseudo-targets that were not learned from."""
+        """Return the scores of the records that a classifier did not learn from."""
         return learned.held_out
 
-    def _examples(self, pseudo: Sequence[PseudoTarget], share: int) -> tuple[Float64, Bools]:
-        """Features of up to ``share`` records of each pseudo-target, half of them members."""
-        rows, members = [], []
+    def _examples(self, pseudo: Sequence[PseudoTarget], share: int) -> tuple[Float64, Bools, Bools]:
+        """Features of up to ``share`` records of each pseudo-target, half of them members.
+
+        The records are in two random halves, the same for all pseudo-targets; the last value is
+        True for those in the second.
+        """
+        rows, members, second = [], [], []
         for number, case in enumerate(pseudo):
             slots = _slots_by_id(case.shadows)
             scored, inside = case.scored[slots.rows], case.members[slots.rows]
-            # Equal numbers instead of class weights, with which scikit-learn bins twenty times
-            # as slowly.
-            size = min(int((scored & inside).sum()), int((scored & ~inside).sum()), -(-share // 2))
-            if size == 0:
-                continue
             generator = np.random.default_rng(derive(self.seed, "learned rows", number))
-            sides = [np.flatnonzero(scored & (inside == side)) for side in (True, False)]
-            chosen = np.sort(np.concatenate([generator.permutation(s)[:size] for s in sides]))
-            slots = _select_slots(slots, chosen)
+            half = _in_second_half(case.shadows.ids, self.seed)[slots.rows]
+            chosen = []
+            for part in (~half, half):
+                sides = [np.flatnonzero(scored & part & (inside == side)) for side in (True, False)]
+                # Equal numbers instead of class weights, with which scikit-learn bins twenty times
+                # as slowly.
+                size = min(*map(len, sides), -(-share // 4))
+                chosen += [generator.permutation(side)[:size] for side in sides]
+            slots = _select_slots(slots, np.sort(np.concatenate(chosen)))
             rows.append(comparison_features(case.target, case.shadows, slots))
             members.append(case.members[slots.rows])
-        if not rows:
+            second.append(_in_second_half(case.shadows.ids, self.seed)[slots.rows])
+        both = np.concatenate(members), np.concatenate(second)
+        if any(len(np.unique(both[0][part])) < 2 for part in (both[1], ~both[1])):
             raise TooFewRecordsError(
                 f"None of {len(pseudo)} pseudo-targets has both members and non-members.",
                 "Use more records or more models.",
             )
-        return np.concatenate(rows), np.concatenate(members)
+        return np.concatenate(rows), *both
+
+
+def _in_second_half(ids: Int64, seed: int) -> Bools:
+    """Which records are in the second of two random halves, whatever their order, [N]."""
+    generator = np.random.default_rng(derive(seed, "learned halves"))
+    second = np.zeros(len(ids), dtype=bool)
+    second[np.argsort(ids)[generator.permutation(len(ids))[::2]]] = True
+    return second
 
 
 def _slots_by_id(shadows: ShadowObservations) -> Slots:

@@ -21,6 +21,7 @@ from dynanoise.data.canaries import Canaries
 from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.chosen_inputs import ChosenInputs, DefendedModel, direct_queries
 from dynanoise.evaluation.design import ModelNoise
+from dynanoise.evaluation.grid_recovery import readable_width, without_noise
 from dynanoise.evaluation.protocols import gives_cells_away
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import NoiseSource, make_noise, observe, recover
@@ -178,6 +179,9 @@ class ShadowPool:
                 of_pool, of_target, queries = self._probe(
                     defended, of_pool, of_target, target, budget, direct
                 )
+            width = readable_width(targets[target], noise(target, "target")("examples first"))
+            if width is not None and threat.knows_defense and not threat.key_known:
+                of_pool, of_target = without_noise(width, of_pool, of_target, others)
             yield Trial(
                 of_pool,
                 of_target,

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 
 from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.pseudo_targets import PseudoTarget
-from dynanoise.attacks.thresholds import best_threshold
+from dynanoise.attacks.thresholds import auc, best_threshold
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
@@ -53,6 +53,8 @@ class AttackScores:
         scores: scores, decisions and truth, [M, N] for M trials.
         expected: balanced accuracy on pseudo-targets, [M], which an attacker knows beforehand;
             None without calibration.
+        merit: mean of balanced accuracy and AUC on pseudo-targets, [M], by which an attack is
+            chosen; empty without calibration.
         chosen: for "strongest", the number of trials for which each attack was chosen.
         common: the scores on a scale that attacks and trials share, [M, N], see
             `to_common_scale`; empty without calibration.
@@ -64,6 +66,7 @@ class AttackScores:
     scores: PoolScores
     expected: Float64 | None
     chosen: Mapping[str, int] = field(default_factory=dict)
+    merit: Float64 = field(default_factory=lambda: np.zeros(0))
     common: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
     thresholds: Float64 = field(default_factory=lambda: np.zeros(0))
 
@@ -74,8 +77,8 @@ def attack_trials(
     """Run every attack on every trial, then the attacker's choice among the attacks.
 
     The threshold of an attack is the one of greatest balanced accuracy on the trial's pseudo-
-    targets, and so is the strongest attack, for each trial anew. The target's own membership
-    enters neither.
+    targets. The strongest attack has the greatest mean of balanced accuracy and AUC there. Both are
+    chosen for each trial anew, and the target's own membership enters neither.
 
     Args:
         trials: at least one; either all or none of them have a calibration.
@@ -107,7 +110,7 @@ def attack_trials(
 def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
     """Scores of one attack on every trial."""
     attack: Attack = ATTACKS.build(name)
-    scores, decisions, expected, common, thresholds = [], [], [], [], []
+    scores, decisions, expected, merit, common, thresholds = [], [], [], [], [], []
     for trial in trials:
         fitted = attack.fit(trial.shadows)
         scores.append(fitted.score(trial.target))
@@ -117,6 +120,7 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
             thresholds.append(threshold)
             decisions.append(scores[-1] >= threshold)
             expected.append(accuracy)
+            merit.append((accuracy + auc(*calibration)) / 2)
             common.append(to_common_scale(scores[-1], calibration))
         else:
             decisions.append(fitted.decide(scores[-1]))
@@ -129,6 +133,7 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
         name,
         pool_scores,
         np.array(expected),
+        merit=np.array(merit),
         common=np.stack(common),
         thresholds=np.array(thresholds),
     )
@@ -171,7 +176,7 @@ def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
 def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     """For each trial the attack that did best on its pseudo-targets."""
     expected = np.array([attack.expected for attack in attacks])
-    best = np.argmax(expected, axis=0)
+    best = np.argmax([attack.merit for attack in attacks], axis=0)
     rows = np.arange(len(best))
     scores = np.stack([attack.common for attack in attacks])[best, rows]
     decisions = np.stack([attack.scores.decisions for attack in attacks])[best, rows]
@@ -180,7 +185,7 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     return AttackScores(
         STRONGEST,
         PoolScores(scores, decisions, first.members, first.scored),
-        expected.max(axis=0),
+        expected[best, rows],
         {attack.name: int(count) for attack, count in zip(attacks, counts, strict=True) if count},
     )
 
