@@ -184,7 +184,7 @@ def test_rows_are_limited() -> None:
     _, _, shadows = pool_case(2)
     apart = Learned(rows=120).fit(shadows).held_out()
     assert apart is not None
-    # Nine pseudo-targets with 14 rows each, in either half of the records as many members as others.
+    # Nine pseudo-targets with 14 rows each; in either half of the records equal numbers of both.
     assert len(apart.scores) <= 9 * 16
     assert apart.members.sum() == len(apart.members) / 2
 

@@ -342,7 +342,7 @@ class Learned(Attack):
 
 
 def _in_second_half(ids: Int64, seed: int) -> Bools:
-    """Which records are in the second of two random halves, whatever their order, [N]."""
+    """True for records in the second of two random halves, whatever their order, [N]."""
     generator = np.random.default_rng(derive(seed, "learned halves"))
     second = np.zeros(len(ids), dtype=bool)
     second[np.argsort(ids)[generator.permutation(len(ids))[::2]]] = True

@@ -37,6 +37,9 @@ STRONG = (
 ALIGNED = ("scale_aligned(attack=threshold)", "scale_aligned(attack=lira)")
 """Further attacks of an attacker whose models have logits of another scale."""
 
+LARGEST_NOISE = 0.25
+"""Standard deviation of keyed noise, in widths of a cell, up to which cells are decoded."""
+
 CELLS = ("cell_mates(attack=lira)",)
 """Further attacks on keyed noise."""
 
@@ -181,7 +184,7 @@ def select_attacks(method: Method, protocol: AttackProtocol) -> tuple[str, ...]:
 def gives_cells_away(method: Method) -> bool:
     """True if an attacker can decode the cells of a method's keyed noise from its outputs.
 
-    They are decoded for DynaNoise of one draw that keeps labels.
+    They are decoded for DynaNoise of one draw that keeps labels, with noise up to `LARGEST_NOISE`.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
     >>> gives_cells_away(Method("keyed", DynaNoise(keep_label=True), cell_width=4.0))
@@ -189,6 +192,9 @@ def gives_cells_away(method: Method) -> bool:
     """
     defense = method.defense
     if method.cell_width is None or not isinstance(defense, DynaNoise):
+        return False
+    largest = defense.base_variance * (1 + defense.lambda_scale)
+    if largest > (LARGEST_NOISE * method.cell_width) ** 2:
         return False
     return defense.keep_label and (defense.samples == 1 or defense.base_variance == 0)
 

@@ -21,7 +21,6 @@ from dynanoise.data.canaries import Canaries
 from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.chosen_inputs import ChosenInputs, DefendedModel, direct_queries
 from dynanoise.evaluation.design import ModelNoise
-from dynanoise.evaluation.grid_recovery import readable_width, without_noise
 from dynanoise.evaluation.protocols import gives_cells_away
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import NoiseSource, make_noise, observe, recover
@@ -29,6 +28,7 @@ from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.groups import by_person
 from dynanoise.metrics.success import Success
+from dynanoise.probing.keyed_outputs import without_noise
 
 CALIBRATION = 20_000
 """Pairs of pseudo-target and record on which thresholds and an attack are chosen, about. Every
@@ -179,7 +179,7 @@ class ShadowPool:
                 of_pool, of_target, queries = self._probe(
                     defended, of_pool, of_target, target, budget, direct
                 )
-            width = readable_width(targets[target], noise(target, "target")("examples first"))
+            width = _readable_width(targets[target], noise(target, "target"))
             if width is not None and threat.knows_defense and not threat.key_known:
                 of_pool, of_target = without_noise(width, of_pool, of_target, others)
             yield Trial(
@@ -198,9 +198,7 @@ class ShadowPool:
                 "There are outputs of these models only, which answer no further inputs.",
                 "Chosen inputs need the models themselves: use a preset with its store.",
             )
-        width = getattr(source("examples first"), "cell_width", None)
-        if not gives_cells_away(Method("", defense, cell_width=width)):
-            width = None
+        width = _readable_width(defense, source)
         return DefendedModel(self.chosen.models[target], defense, source, width)
 
     def _probe(
@@ -262,6 +260,12 @@ def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence
     largest = bootstrap(by_person(scores, persons, largest=True), seed, fprs=())
     metrics = {**resampled.metrics, "auc_largest": largest.metrics["auc"]}
     return Success(metrics, resampled.replicates)
+
+
+def _readable_width(defense: Defense, source: NoiseSource) -> float | None:
+    """The width of cells that outputs give away; None if they do not."""
+    width: float | None = getattr(source("examples first"), "cell_width", None)
+    return width if gives_cells_away(Method("", defense, cell_width=width)) else None
 
 
 def _observe_all(

@@ -13,8 +13,7 @@ from dynanoise.core.defense import Method
 from dynanoise.core.numerics import Float64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.evaluation import grid_recovery
-from dynanoise.evaluation.grid_recovery import expected_gaps, readable_width
+from dynanoise.evaluation import protocols
 from dynanoise.evaluation.protocols import ADAPTIVE
 from dynanoise.evaluation.responses import observe, recover
 from dynanoise.evaluation.shadow_pool import ShadowPool
@@ -22,10 +21,10 @@ from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.roc import roc
 from dynanoise.noise import subkey
 from dynanoise.noise.cells import Grid
-from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.probing.grid import decode_cells, recover_grid
+from dynanoise.probing.keyed_outputs import expected_gaps
 
 WIDTH, K = 12.0, 6
 DEFENSE = DynaNoise(0.3, 2.0, 10.0, keep_label=True)
@@ -65,19 +64,21 @@ def test_a_planted_grid_is_found_and_cells_are_read(defense: DynaNoise, seed: in
     expected = expected_gaps(records.logits[1:], records.use[1:])
     grid = recover_grid(rows, rows.argmax(axis=1), expected, WIDTH)
     apart = (grid.offsets - truth.offsets + 0.5) % 1 - 0.5
-    assert np.abs(apart).max() < 0.04
-    cells, _ = truth.find(records.logits[0, :, 0])
-    assert (decode_cells(rows, rows.argmax(axis=1), grid) == cells).mean() > 0.99
+    # The phases give the differences. The shift of all is known as well as the shadow models' mean
+    # gaps, from which a target's differ by more than a tenth of a width.
+    assert np.ptp(apart) < 0.04
+    assert np.abs(apart.mean()) < 0.1
+    cells, _ = truth.find(records.logits[0, :, 0].astype(np.float64))
+    # An exchange of two classes with nearly equal offsets is not seen.
+    assert (decode_cells(rows, rows.argmax(axis=1), grid) == cells).mean() > 0.97
 
 
 def test_noise_near_half_a_width_leaves_the_plain_scores() -> None:
     """sigma = 5 of a width of 12: nothing is read, and the trial holds the outputs as they are."""
     loud = DynaNoise(25.0, 0.0, 1.0, keep_label=True)
-    noise = Keyed(WIDTH, "loud", "ab" * 32, ExperimentKey(0, "loud"))
-    assert readable_width(loud, noise) is None
-    assert readable_width(replace(DEFENSE, samples=4), noise) is None
-    assert readable_width(DEFENSE, Fresh(0)) is None
-    assert readable_width(DEFENSE, noise) == WIDTH
+    for defense in (loud, replace(DEFENSE, samples=4), replace(DEFENSE, keep_label=False)):
+        assert not protocols.gives_cells_away(replace(METHOD, defense=defense))
+    assert protocols.gives_cells_away(METHOD)
     trial = trials(pool_of(3), replace(METHOD, defense=loud))[0]
     assert len(np.unique(trial.target.log_probs[:, 0, 0])) > 100
 
@@ -101,7 +102,7 @@ def mean_auc(trials: list[Trial]) -> float:
 def test_attacks_see_cells_without_their_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     pool = pool_of(4)
     seen = trials(pool)
-    monkeypatch.setattr(grid_recovery, "LARGEST_NOISE", 0.0)
+    monkeypatch.setattr(protocols, "LARGEST_NOISE", 0.0)
     plain = trials(pool)
     assert mean_auc(seen) > mean_auc(plain) + 0.03
     assert mean_auc(plain) > 0.52

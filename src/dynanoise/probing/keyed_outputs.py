@@ -1,7 +1,7 @@
-"""Outputs of keyed noise as an attacker reads them who has recovered its grid: cells and labels.
+"""Outputs of keyed noise with its grid recovered: cells and labels, without the noise.
 
-The attacker then passes its shadow models through the same grid, and attacks see what they would see
-with the key (`probing.grid` has the recovery).
+The attacker then passes its shadow models through the same grid, and attacks see what they would
+see with the key (`probing.grid` has the recovery).
 """
 
 from __future__ import annotations
@@ -11,43 +11,11 @@ from dataclasses import replace
 import numpy as np
 
 from dynanoise.core import numerics
-from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.numerics import Float64, Floats, Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Pool
-from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.cells import Grid
-from dynanoise.noise.keyed import Keyed
 from dynanoise.probing.grid import decode_cells, recover_grid
-
-LARGEST_NOISE = 0.25
-"""Standard deviation of the noise, in widths of a cell, up to which cells are read."""
-
-
-def readable_width(defense: Defense, noise: Noise) -> float | None:
-    """Return the width of cells that outputs give away.
-
-    Args:
-        defense: of the target.
-        noise: its noise.
-
-    Returns:
-        The width in logits; None without cells, for a mean over several draws, for labels that are
-        not kept, and for noise beyond `LARGEST_NOISE`: such outputs stay as they are.
-
-    >>> from dynanoise.noise.keys import ExperimentKey
-    >>> noise = Keyed(4.0, "doctest", "ab" * 32, ExperimentKey(0, "doctest"))
-    >>> readable_width(DynaNoise(0.1, 2.0, keep_label=True), noise)
-    4.0
-    >>> readable_width(DynaNoise(4.0, 2.0, keep_label=True), noise) is None
-    True
-    """
-    if not (isinstance(defense, DynaNoise) and isinstance(noise, Keyed) and defense.keep_label):
-        return None
-    if defense.samples > 1 and defense.base_variance > 0:
-        return None
-    sigma = float(np.sqrt(defense.base_variance * (1 + defense.lambda_scale)))
-    return noise.cell_width if sigma <= LARGEST_NOISE * noise.cell_width else None
 
 
 def without_noise(
@@ -56,16 +24,17 @@ def without_noise(
     """Replace outputs by those of their cells, and shadow models' by theirs on the same grid.
 
     Args:
-        width: of the cells.
+        width: cells' width, in logits.
         target: recovered outputs of the target, with a population.
-        shadows: its shadow models, of ``pool``.
-        pool: undefended outputs of the attacker's models.
+        shadows: its shadow models, among those of ``pool``.
+        pool: the attacker's models, undefended.
 
     Returns:
         Both, without noise.
     """
     population, positions = target.population, shadows.positions
-    assert population is not None and positions is not None
+    assert population is not None
+    assert positions is not None
     records, reference = (part.logits[list(positions)] for part in (pool.records, pool.reference))
     rows, labels = _rows(target)
     grid = recover_grid(rows, labels, expected_gaps(records, shadows.use), width)
@@ -78,11 +47,11 @@ def without_noise(
             records, reference, shadows.observations, strict=True
         )
     )
-    seen = replace(_read(grid, target), population=_read(grid, population))
+    read = replace(_read(grid, target), population=_read(grid, population))
     of_shadows = replace(shadows, observations=models)
     # The cached value, which a copy forgets.
     vars(of_shadows)["slots"] = shadows.slots
-    return seen, of_shadows
+    return read, of_shadows
 
 
 def expected_gaps(logits: Floats, use: Int8) -> Float64:
@@ -103,10 +72,10 @@ def expected_gaps(logits: Floats, use: Int8) -> Float64:
     visible = use >= 0
     visible = np.where(visible.any(axis=0), visible, True)
     weights = visible / visible.sum(axis=0)
-    means = np.zeros(logits.shape[1:])
+    means: Float64 = np.zeros(logits.shape[1:])
     for values, weight in zip(logits, weights, strict=True):
         means -= weight[:, None, None] * numerics.shift(values.astype(np.float64))
-    return means.reshape(-1, means.shape[-1])
+    return means.reshape(-1, logits.shape[-1])
 
 
 def _rows(outputs: Observation) -> tuple[Float64, Int64]:
