@@ -33,6 +33,10 @@ assert render_html(Document("title", "subtitle", "command", ())).startswith("<!d
 PYTHON
 
 "$there/dynanoise" --version
+# An audit, with a defense and a report, needs no extra.
+"$there/dynanoise" quickstart --out "$work/quickstart" >"$work/verdict" 2>&1 || { cat "$work/verdict"; exit 1; }
+grep -q "Verdict: membership leaks" "$work/verdict"
+test -s "$work/quickstart/report.html"
 "$there/dynanoise" --help >/dev/null
 "$there/dynanoise" demo --out "$work/site"
 for file in index.html style.css main.js data.json lib/keyed.js vendor/noble.js; do test -s "$work/site/$file"; done

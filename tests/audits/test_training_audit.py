@@ -18,7 +18,9 @@ import dynanoise
 from dynanoise.audits import progress
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DataFileError, InputError
-from dynanoise.report.io.samples import read_evidence
+from dynanoise.report.evidence_report import build_report
+from dynanoise.report.io.samples import encode_run, read_evidence
+from dynanoise.report.table import Table
 
 X, Y = make_classification(300, n_classes=3, n_informative=4, flip_y=0.3, random_state=0)
 NAMES = np.array(["bird", "cat", "dog"])[Y]
@@ -150,3 +152,24 @@ def test_progress_is_a_line_for_people_and_silent_elsewhere(
     with progress.steps_of(heard.append, "audit", 1) as steps:
         steps("model 0")
     assert heard == ["model 0"] and capsys.readouterr().err == ""
+
+
+def test_classes_keep_their_names_in_reports_and_files(
+    report: dynanoise.AuditReport, tmp_path: Path
+) -> None:
+    assert report.evidence.class_names == ("bird", "cat", "dog")
+    for name, content in encode_run(report.results, report.evidence).items():
+        (tmp_path / name).write_bytes(content)
+    assert read_evidence(tmp_path).class_names == ("bird", "cat", "dog")
+    risk = next(risk for risk in report.evidence.risks if risk.method == "none")
+    expected = f"record {risk.ids[0]}, class {('bird', 'cat', 'dog')[risk.labels[0]]}: "
+    section = next(s for s in build_report(report.evidence).sections if s.key == "records")
+    tables = [block for block in section.blocks if isinstance(block, Table)]
+    assert tables[0].rows[0][1].text.startswith(expected)
+    assert NAMES[risk.ids[0]] == ("bird", "cat", "dog")[risk.labels[0]]
+
+
+def test_values_have_short_descriptions(report: dynanoise.AuditReport) -> None:
+    for value in (report.results, report.evidence, report.inputs):
+        assert len(repr(value)) < 200 * len(report.results)
+    assert "lira on none" in repr(report.results)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,14 @@ class AuditReport:
         from dynanoise.report.render.html import render_html
 
         return render_html(build_report(self.evidence))
+
+    def named(self, classes: Sequence[str]) -> AuditReport:
+        """Return the report with names of the classes.
+
+        Args:
+            classes: names in the order of the outputs; empty for numbers.
+        """
+        return replace(self, evidence=replace(self.evidence, class_names=tuple(classes)))
 
     def to_dataframe(self) -> Any:
         """Make a data frame with one row for each metric of each result.

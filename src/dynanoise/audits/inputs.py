@@ -75,7 +75,7 @@ class Columns:
         return np.unique(self.persons[rows], return_inverse=True)[1].astype(np.int64)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class AuditInputs:
     """Outputs of M models on N records, with membership. Made by `check_inputs`.
 
@@ -89,6 +89,7 @@ class AuditInputs:
         notes: sentences for the report on how the outputs were made.
         kind: kind of the outputs as passed, "logits" or "probabilities".
         columns: further values of the records.
+        class_names: names of the classes in their order; empty where labels are numbers.
     """
 
     name: str
@@ -100,6 +101,11 @@ class AuditInputs:
     notes: tuple[str, ...] = ()
     kind: str = "logits"
     columns: Columns = field(default_factory=Columns)
+    class_names: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Name the shape of the outputs; the fields hold them."""
+        return f"<AuditInputs {self.name}: {self.kind} of shape {self.logits.shape}>"
 
     @property
     def models(self) -> int:
@@ -234,12 +240,12 @@ def check_inputs(
             "Ask the same models about the test data, with the same classes.",
         )
         check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
-    truth, tested = _number(raw, test_raw, classes, class_names, label_name)
+    truth, tested, names = _number(raw, test_raw, classes, class_names, label_name)
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
     check_membership_counts(use)
     as_passed = "logits" if probs is None else "probabilities"
-    return AuditInputs(name, outputs, truth, use, test, tested, notes, as_passed)
+    return AuditInputs(name, outputs, truth, use, test, tested, notes, as_passed, class_names=names)
 
 
 def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:
@@ -259,15 +265,16 @@ def _number(
     classes: int,
     names: tuple[str, ...],
     name: str,
-) -> tuple[Int64, Int64]:
-    """Class numbers of labels and test labels, whose texts name the same classes."""
+) -> tuple[Int64, Int64, tuple[str, ...]]:
+    """Class numbers of labels and test labels, whose texts name the same classes; the names."""
     if not names and labels.dtype.kind == test_labels.dtype.kind == "U":
         together = np.concatenate([labels, test_labels])
         names = class_numbers(together, name, classes=classes)[1]
-    numbers = class_numbers(labels, name, classes=classes, names=names)[0]
-    if not len(test_labels):
-        return numbers, np.zeros(0, dtype=np.int64)
-    return numbers, class_numbers(test_labels, "test_labels", classes=classes, names=names)[0]
+    numbers, texts = class_numbers(labels, name, classes=classes, names=names)
+    tested = np.zeros(0, dtype=np.int64)
+    if len(test_labels):
+        tested = class_numbers(test_labels, "test_labels", classes=classes, names=names)[0]
+    return numbers, tested, tuple(map(str, texts))
 
 
 def _check_not_exchanged(labels: npt.NDArray[Any], member: Any) -> None:

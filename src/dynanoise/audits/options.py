@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from dynanoise.core.options import Option
 
-_MODEL, _DEFENSE, _ATTACKER = "Model and records", "Defense", "Attacker"
+_DEFENSE, _ATTACKER = "Defense", "Attacker"
 INTEGRATION = "Continuous integration"
 """Headings of groups of options in the help."""
 
@@ -16,6 +16,8 @@ INTEGRATION = "Continuous integration"
 @dataclass(frozen=True)
 class AuditOptions:
     """Options of `dynanoise audit` that determine its numbers."""
+
+    PANEL: ClassVar[str] = "Model and records"
 
     outputs: Annotated[
         Path | None,
@@ -34,20 +36,19 @@ class AuditOptions:
             "see it. With --defense FILE.yaml the report lists differences from the file; "
             "with --model it compares with attacks on that file.",
             metavar="URL",
-            panel=_MODEL,
         ),
     ] = None
     budget: Annotated[
         int | None,
         Option(
             "Number of queries to --url, repeated ones included. Default: 10000.",
-            panel=_MODEL,
         ),
     ] = None
     model: Annotated[
         Path | None,
         Option(
-            "Instead of OUTPUTS: a model file, .onnx or .safetensors.", metavar="FILE", panel=_MODEL
+            "Instead of OUTPUTS: a model file, .onnx or .safetensors.",
+            metavar="FILE",
         ),
     ] = None
     factory: Annotated[
@@ -55,7 +56,6 @@ class AuditOptions:
         Option(
             "Function that makes the torch model of a .safetensors file. It is imported and run.",
             metavar="MODULE:FUNCTION",
-            panel=_MODEL,
         ),
     ] = None
     output: Annotated[
@@ -64,7 +64,6 @@ class AuditOptions:
             "With --model m.onnx: its output with the logits or probabilities. Default: that of "
             "--defense FILE.yaml, else the only one.",
             metavar="NAME",
-            panel=_MODEL,
         ),
     ] = None
     kind: Annotated[
@@ -73,7 +72,6 @@ class AuditOptions:
             "With --model m.onnx: values of its output, logits or probabilities. Default: that of "
             "--defense FILE.yaml, else told by its operators and values.",
             flag="--input",
-            panel=_MODEL,
         ),
     ] = None
     members: Annotated[
@@ -81,7 +79,6 @@ class AuditOptions:
         Option(
             "With --model or --url: records the model was trained on.",
             metavar="TABLE",
-            panel=_MODEL,
         ),
     ] = None
     nonmembers: Annotated[
@@ -89,7 +86,6 @@ class AuditOptions:
         Option(
             "With --model or --url: records the model was not trained on.",
             metavar="TABLE",
-            panel=_MODEL,
         ),
     ] = None
     label: Annotated[
@@ -98,7 +94,6 @@ class AuditOptions:
             "With --members and --nonmembers: their column of labels. Default: label, class, "
             "target or y, else the last column.",
             metavar="NAME",
-            panel=_MODEL,
         ),
     ] = None
     labels: Annotated[
@@ -106,7 +101,6 @@ class AuditOptions:
         Option(
             "With a folder of LiRA without y_train.npy: npy file of the true classes.",
             metavar="FILE",
-            panel=_MODEL,
         ),
     ] = None
     by: Annotated[
@@ -177,7 +171,6 @@ class AuditOptions:
             "env:DYNANOISE_API_KEY if that is set.",
             metavar="REFERENCE",
             repeat=False,
-            panel=_MODEL,
         ),
     ] = None
 

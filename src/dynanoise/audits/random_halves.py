@@ -231,7 +231,8 @@ def audit_halves(
     steps.expect(count_steps(pool, plan))
     columns = replace(records.columns, inputs=records.inputs)
     report = audit_pool(pool, plan, provenance, steps, notes=notes, columns=columns)
-    return replace(report, inputs=inputs)
+    names = [str(name) for name in records.classes.tolist()]
+    return replace(report.named(names), inputs=inputs)
 
 
 def _renamed(pool: Pool, ids: Int64) -> Pool:

@@ -152,9 +152,10 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
     pool = inputs.pool(options.seed)
     with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
         notes, columns = inputs.notes, inputs.columns
-        return audit_pool(
+        report = audit_pool(
             pool, plan, provenance, advance, notes=notes, workers=workers, columns=columns
         )
+    return report.named(inputs.class_names)
 
 
 def _read_folder(options: AuditOptions) -> BroughtPool | None:

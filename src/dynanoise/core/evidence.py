@@ -109,7 +109,7 @@ class Rows:
     logits: Mapping[str, Float32]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Evidence:
     """The results of a run, with curves, histograms and samples where they were kept.
 
@@ -118,6 +118,7 @@ class Evidence:
         attacks, reliability, risks: evidence of protocols over a pool; empty without one.
         rows: sampled rows; None without a pool.
         notes: further sentences, such as the attacks that could not be run and why.
+        class_names: names of the classes in their order; empty where they are numbers.
 
     Raises:
         InputError: without results.
@@ -129,6 +130,7 @@ class Evidence:
     risks: tuple[Risk, ...] = ()
     rows: Rows | None = None
     notes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.results:
@@ -138,3 +140,11 @@ class Evidence:
         """Samples of a method's attacks under a protocol, in its order; empty if it was not run."""
         pair = protocol, method
         return [sample for sample in self.attacks if (sample.protocol, sample.method) == pair]
+
+    def class_name(self, label: int) -> str:
+        """Name of a class, or its number where there are no names."""
+        return self.class_names[label] if label < len(self.class_names) else str(label)
+
+    def __repr__(self) -> str:
+        """Count the results and samples; the fields hold them."""
+        return f"<Evidence: {len(self.results)} results, samples of {len(self.attacks)} attacks>"

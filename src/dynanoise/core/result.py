@@ -76,7 +76,7 @@ class Metric:
     high: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """Metrics of one attack on one method, or of the method's utility, with their provenance.
 
@@ -120,3 +120,9 @@ class Result:
     hardware: Mapping[str, Any]
     seconds: float
     training: Mapping[str, float] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Name the row and its first numbers; the fields hold the rest."""
+        numbers = [f"{name} {metric.value:.3f}" for name, metric in self.metrics.items()][:4]
+        row = f"{self.attack or 'utility'} on {self.method}, {self.protocol}, {self.dataset}"
+        return f"<Result: {row}: {', '.join(numbers)}>"

@@ -257,12 +257,12 @@ def _risks(run: _Run) -> Iterator[Section]:
     risks = [risk for risk in run.evidence.risks if risk.protocol == protocol]
     blocks: tuple[Block, ...] = (Text(NO_RISKS),)
     if risks:
-        about = budget(summary.threat)
+        about, name = budget(summary.threat), run.evidence.class_name
         rows = [
             [
                 str(place + 1),
                 *(
-                    f"record {risk.ids[place]}, class {risk.labels[place]}: "
+                    f"record {risk.ids[place]}, class {name(risk.labels[place])}: "
                     f"{risk.success[place]:.2f}"
                     if place < len(risk.ids)
                     else ""

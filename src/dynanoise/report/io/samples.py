@@ -99,6 +99,8 @@ def _to_npz(evidence: Evidence, digest: str) -> bytes:
     assert evidence.rows is not None
     index: dict[str, Any] = {"format": FORMAT, "results": digest, "notes": evidence.notes}
     arrays: _Arrays = {}
+    if evidence.class_names:
+        index["classes"] = evidence.class_names
     for kind, names in _NAMED.items():
         parts = getattr(evidence, kind)
         index[kind] = [{name: getattr(part, name) for name in names} for part in parts]
@@ -147,4 +149,6 @@ def _from_arrays(results: tuple[Result, ...], index: dict[str, Any], arrays: _Ar
         raise ValueError(f"rows of {sorted(sizes)} lengths")
     rows = Rows(fields[0], fields[1], fields[2], fields[3], logits)
     notes = tuple(map(str, index["notes"]))
-    return Evidence(results, parts["attacks"], parts["reliability"], parts["risks"], rows, notes)
+    classes = tuple(map(str, index.get("classes", ())))
+    samples = parts["attacks"], parts["reliability"], parts["risks"]
+    return Evidence(results, *samples, rows, notes, classes)
