@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,13 @@ import dynanoise
 from benchmarks.blind import share_of_warnings
 from dynanoise.audits.blind_baseline import blind_auc
 from dynanoise.audits.inputs import Columns, check_inputs
+from dynanoise.audits.measures import Measures
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
+from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import Provenance
+from dynanoise.evaluation.trial import AttackScores
+from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.report.io.results import read_results
 from tests.factories.audit_files import arrays
 
@@ -96,6 +101,30 @@ def test_the_warning_comes_first(tmp_path: Path) -> None:
     assert page.index("WARNING") < page.index("What leaks")
     metrics = [result.metrics for result in read_results(tmp_path / "out" / "results.json")]
     assert any(float(one["blind_auc_labels"].low or 0) > 0.5 for one in metrics if "epsilon" in one)
+
+
+def test_inputs_that_are_no_numbers_leave_the_labels() -> None:
+    outputs = check_inputs("made up", **arrays(1, records=400, tests=0))
+    ragged = [[0.0] * (i % 3) for i in range(400)]
+    measures = Measures(Columns(inputs=ragged), (0.01,), outputs.pool())
+    task: Any = SimpleNamespace(
+        design=SimpleNamespace(records=outputs.pool().records),
+        protocol=SimpleNamespace(name="single_model"),
+        method=SimpleNamespace(name="none"),
+    )
+    members = outputs.member == 1
+    scores = PoolScores(members * 1.0, members, members, np.ones_like(members))
+    attack = AttackScores(STRONGEST, scores, np.array([1.0]))
+    assert "blind_auc_labels" in measures(task, attack)
+
+
+def test_missing_and_infinite_inputs_are_seen() -> None:
+    generator = np.random.default_rng(0)
+    member = generator.random(400) < 0.5
+    inputs = generator.normal(0, 1, (400, 3)) + member[:, None]
+    inputs[:5, 0], inputs[5:9, 1] = np.inf, np.nan
+    auc = blind_auc(inputs, np.zeros(400, dtype=np.int64), member.astype(np.int8), 0)
+    assert auc is not None and float(auc.low or 0) > 0.6
 
 
 def test_audits_with_inputs_use_them() -> None:

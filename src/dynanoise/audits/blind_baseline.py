@@ -54,6 +54,10 @@ def blind_auc(
         AUC with its 95% interval over records or persons; None without inputs and with labels of
         one class, and where a half has fewer than two members or non-members.
 
+    Raises:
+        TypeError: if the inputs are neither numbers nor texts, nor columns of them.
+        ValueError: likewise.
+
     >>> generator = np.random.default_rng(0)
     >>> member = np.arange(400) % 2
     >>> shifted = generator.normal(0, 1, (400, 2)) + member[:, None]
@@ -126,6 +130,8 @@ def _features(inputs: Any, seed: int) -> Float64:
             columns = list(array.T)
         if not issparse(inputs):
             wide = np.column_stack([_numbers(column) for column in columns])
+            # Boosting takes missing values, and infinite ones it does not.
+            wide[~np.isfinite(wide)] = np.nan
             if wide.shape[1] <= MOST_FEATURES:
                 return wide
             filled = np.nan_to_num(wide)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from dynanoise.audits.blind_baseline import blind_auc
 from dynanoise.audits.inputs import CLASS, Columns
-from dynanoise.core.numerics import Bools
+from dynanoise.core.numerics import Bools, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.evaluation.engine import Task
@@ -54,9 +54,7 @@ class Measures:
             columns.inputs if columns.inputs is None else select_rows(columns.inputs, records.ids)
         )
         persons = columns.person_numbers(records.ids)
-        blind = blind_auc(inputs, records.labels, records.use[0], pool.seed, persons)
-        name = "blind_auc_labels" if inputs is None else "blind_auc"
-        self._blind = {} if blind is None else {name: blind}
+        self._blind = _blind(inputs, records, pool.seed, persons)
         self._found: dict[tuple[str, str], dict[str, Bools]] = {}
 
     def __call__(self, task: Task, attack: AttackScores) -> dict[str, Metric]:
@@ -127,6 +125,19 @@ class Measures:
             "found": Metric(float(of_attack.mean())),
             "found_alone": Metric(float(alone.mean())),
         }
+
+
+def _blind(inputs: Any, records: Outputs, seed: int, persons: Int64 | None) -> dict[str, Metric]:
+    """The AUC of the blind baseline, on labels alone where inputs cannot be made numbers."""
+    arguments = records.labels, records.use[0], seed, persons
+    if inputs is not None:
+        try:
+            auc = blind_auc(inputs, *arguments)
+        except (TypeError, ValueError):
+            return _blind(None, records, seed, persons)
+        return {} if auc is None else {"blind_auc": auc}
+    auc = blind_auc(None, *arguments)
+    return {} if auc is None else {"blind_auc_labels": auc}
 
 
 def members_found(scores: PoolScores, fpr: float = AT_FPR) -> Bools | None:
