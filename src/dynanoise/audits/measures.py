@@ -133,7 +133,7 @@ def _blind(inputs: Any, records: Outputs, seed: int, persons: Int64 | None) -> d
     if inputs is not None:
         try:
             auc = blind_auc(inputs, *arguments)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RuntimeError):  # also of torch's tensors
             return _blind(None, records, seed, persons)
         return {} if auc is None else {"blind_auc": auc}
     auc = blind_auc(None, *arguments)
