@@ -50,9 +50,9 @@ class Measures:
     def __init__(self, columns: Columns, fprs: Sequence[float], pool: Pool) -> None:
         self.columns, self.fprs = columns, fprs
         records = pool.records
-        inputs = (
-            columns.inputs if columns.inputs is None else select_rows(columns.inputs, records.ids)
-        )
+        inputs = columns.inputs
+        if inputs is not None:
+            inputs = select_rows(inputs, records.ids.copy())  # torch takes no read-only positions
         persons = columns.person_numbers(records.ids)
         self._blind = _blind(inputs, records, pool.seed, persons)
         self._found: dict[tuple[str, str], dict[str, Bools]] = {}
