@@ -7,8 +7,8 @@
 Without --peers only this package is timed. Both sides start from the stored signal of every model
 about every record, as an audit has it, and end with the scores of one target. What only this
 package does, once for all attacks on a target, is drawing equal numbers of in- and out-models at
-random; that has a time of its own. The best of --repeats runs counts, one after the other in turn,
-so that what else the machine does meets both. Nothing of the peers is kept here: the
+random; that has a time of its own. The best of --repeats runs counts, in CPU seconds, one after the
+other in turn, so that what else the machine does meets both. Nothing of the peers is kept here: the
 functions that are timed are read from your clone, without what they import for plots and training.
 """
 
@@ -93,14 +93,14 @@ class Peer:
 def best(
     runs: Mapping[str, Callable[[], Any]], repeats: int
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Seconds of the best of several runs of each, in turn, and what each returned last."""
+    """CPU seconds of the best of several runs of each, in turn, and what each returned last."""
     seconds = dict.fromkeys(runs, float("inf"))
     results: dict[str, Any] = {}
     for _ in range(repeats):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = time.process_time()
             results[name] = run()
-            seconds[name] = min(seconds[name], round(time.perf_counter() - started, 6))
+            seconds[name] = min(seconds[name], round(time.process_time() - started, 6))
     return seconds, results
 
 
