@@ -8,11 +8,15 @@ and through the public call, which checks its input and reads the secret. The fl
 work of any such defense: drawing that many normals, and one softmax, in float32, by the faster of
 NumPy and torch. All methods take part in every round, in another order each time, and are compared
 within the round.
+
+A processor with AVX-512 stands for one without under ``NUMBA_CPU_NAME=haswell`` and
+``ATEN_CPU_CAPABILITY=avx2``, with a ``NUMBA_CACHE_DIR`` of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import os
 import sys
@@ -175,6 +179,12 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def numba_processor() -> str:
+    """Name the processor that numba compiles for."""
+    host = importlib.import_module("llvmlite.binding").get_host_cpu_name()
+    return os.environ.get("NUMBA_CPU_NAME", str(host))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write the results."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
@@ -202,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "rounds": options.rounds,
             "torch_threads": default,
             "kernel_threads": threads.usable(),
+            "torch_instructions": torch.backends.cpu.get_cpu_capability(),
+            "kernel_processor": numba_processor(),
         },
         "by_shape": by_shape,
     }

@@ -1,4 +1,4 @@
-"""Settings of the test suite, and the one long run that several tests share."""
+"""Settings of the test suite."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
-
-from dynanoise.core.result import Result
 
 settings.register_profile("default", deadline=None, max_examples=100)
 settings.register_profile(
@@ -58,13 +56,3 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DYNANOISE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
-
-
-@pytest.fixture(scope="session")
-def twenty_seeds() -> list[Result]:
-    """DynaNoise and its controls on digits over 20 seeds, about 20 seconds."""
-    pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
-    from dynanoise.benchmark.benchmark import Plan, bench
-
-    rows = ("temperature", "static", "dynanoise")
-    return list(bench(Plan("digits", seeds=20, methods=rows, protocols=("paper",))))
