@@ -11,6 +11,7 @@ import numpy as np
 
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.stored_functions import stored_functions
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
@@ -20,13 +21,12 @@ from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.core.seeding import derive
 from dynanoise.data.canaries import Canaries, plant
 from dynanoise.data.dataset import Data
-from dynanoise.evaluation.chosen_inputs import ChosenInputs, prepare_pool
+from dynanoise.evaluation.chosen_inputs import ChosenInputs
 from dynanoise.evaluation.engine import MeasurementCache, evaluate, list_tasks
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
 from dynanoise.evaluation.provenance import Provenance, device, hardware, versions
 from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
-from dynanoise.probing.paths import input_space
 from dynanoise.training.architecture import check_data, make_model, tokenizer_of
 
 if TYPE_CHECKING:
@@ -372,7 +372,6 @@ class Pools:
     def _chosen_inputs(self, recipe: str, pool: Pool, store: Place | None) -> ChosenInputs:
         """The models of a pool as functions of inputs; prepared once for all protocols."""
         if recipe not in self._prepared:
-            from dynanoise.training.queries import stored_model
             from dynanoise.training.store.store import Store
 
             if store is None:
@@ -381,14 +380,7 @@ class Pools:
                     "kept.",
                     "Name a store, or leave protocols with chosen inputs out.",
                 )
-            place = Store(store)
-            models = [stored_model(job, self.data, place) for job in self.by_kind[Kind(recipe)]]
-            attacked = self.data.inputs[self.split.attacked]
-            self._prepared[recipe] = prepare_pool(
-                models,
-                pool.records,
-                self.data.inputs[pool.records.ids],
-                input_space(attacked, texts=self.data.vocabulary_size is not None),
-                self.SEED,
-            )
+            jobs, attacked = self.by_kind[Kind(recipe)], self.split.attacked
+            functions = stored_functions(jobs, self.data, attacked, Store(store), self.SEED)
+            self._prepared[recipe] = functions.prepare(pool.records)
         return self._prepared[recipe]

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from dynanoise.benchmark.benchmark import require_torch
 from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.stored_functions import stored_functions
 from dynanoise.core.errors import MissingModelError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
+from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
@@ -22,7 +26,7 @@ def stored_pool(
     recipe: str = "plain",
     folder: Path | None = None,
     command: str = "",
-) -> tuple[Pool, Provenance]:
+) -> tuple[Pool, Provenance, Callable[[], ModelFunctions]]:
     """Load the models that `bench` trained for a preset's pool, with near-duplicates if it has any.
 
     Args:
@@ -34,7 +38,8 @@ def stored_pool(
         command: command line that repeats the numbers, for results.
 
     Returns:
-        The pool, and the fields of results that are not measured.
+        The pool, the fields of results that are not measured, and a function that loads the models
+        for queries with chosen inputs.
 
     Raises:
         MissingModelError: if a model is not stored.
@@ -71,5 +76,6 @@ def stored_pool(
             if near is None:
                 raise
             continue
-        return pool_of(data, split, outputs, seed=0), provenance
+        load = partial(stored_functions, jobs, data, split.attacked, Store(store), 0)
+        return pool_of(data, split, outputs, seed=0), provenance, load
     raise AssertionError

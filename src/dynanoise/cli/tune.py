@@ -18,8 +18,11 @@ from dynanoise.core.options import Option, command_line
 from dynanoise.tuning.options import SourceOptions, TuneOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dynanoise.core.defense import Method
     from dynanoise.core.outputs import Pool
+    from dynanoise.evaluation.chosen_inputs import ModelFunctions
     from dynanoise.evaluation.provenance import Provenance
     from dynanoise.noise.keys import Secret
     from dynanoise.tuning.tuning import Tuned
@@ -62,13 +65,14 @@ def tune(
     from dynanoise.noise.keys import Secret
 
     reference = Secret(key)  # an unfit reference is refused before the work
-    pool, provenance, kind = _read_pool(source, plan)
+    pool, provenance, kind, load = _read_pool(source, plan)
     check_pool(pool)
     digest = _digest(weights, pool)
     with terminal.progress_bar(
         f"tuning on {provenance.dataset}", count_steps(pool, plan)
     ) as advance:
-        tuned = run(pool, plan, provenance, advance)
+        functions = load() if load is not None and plan.chosen else None
+        tuned = run(pool, plan, provenance, advance, functions)
     _print(tuned)
     written = _write(tuned, out)
     if tuned.chosen is None:
@@ -96,8 +100,10 @@ def tune(
         raise typer.Exit(ExitCode.WRONG_USE)
 
 
-def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenance, str]:
-    """Read the models' outputs, describe them for results, and name their kind."""
+def _read_pool(
+    source: SourceOptions, plan: TuneOptions
+) -> tuple[Pool, Provenance, str, Callable[[], ModelFunctions] | None]:
+    """Read the models' outputs, describe them for results, name their kind, and find the models."""
     if source.source.is_dir():
         if source.preset is None:
             raise InputError(
@@ -108,22 +114,27 @@ def _read_pool(source: SourceOptions, plan: TuneOptions) -> tuple[Pool, Provenan
 
         # The name of the folder is private.
         private = replace(source, source=Path("STORE"))
-        pool, provenance = stored_pool(
+        pool, provenance, load = stored_pool(
             source.preset,
             source.source,
             size=source.size,
             folder=source.data,
             command=command_line("dynanoise tune", private, plan),
         )
-        return pool, provenance, "logits"
+        return pool, provenance, "logits", load
     if source.preset or source.size or source.data:
         raise InputError("--preset, --size and --data belong to a folder of models.", "Leave out.")
+    if plan.chosen:
+        raise InputError(
+            f"{source.source} holds outputs, which answer no chosen inputs.",
+            "Give the folder of a preset's models with --preset, or leave --chosen out.",
+        )
     from dynanoise.audits.outputs_file import read_outputs
     from dynanoise.evaluation.provenance import Provenance
 
     inputs = read_outputs(source.source)
     command = command_line("dynanoise tune", source, plan)
-    return inputs.pool(), Provenance(inputs.name, "outputs as given", command), inputs.kind
+    return inputs.pool(), Provenance(inputs.name, "outputs as given", command), inputs.kind, None
 
 
 def _digest(weights: Path | None, pool: Pool) -> str:

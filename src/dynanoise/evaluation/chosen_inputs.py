@@ -117,6 +117,28 @@ class ChosenInputs:
         return ChosenInputs(self.models[:models], prepared)
 
 
+@dataclass(frozen=True, eq=False)
+class ModelFunctions:
+    """The models of a pool as functions of inputs, for any of its records.
+
+    Attributes:
+        models: M >= 2 models, from inputs to undefended logits.
+        inputs: the inputs of all data, whose rows are the ids of records.
+        space: inputs that can be sent, see `paths.input_space`.
+        seed: decides what is left to chance.
+    """
+
+    models: tuple[QueryFunction, ...]
+    inputs: Inputs
+    space: InputRange | Words
+    seed: int
+
+    def prepare(self, records: Outputs) -> ChosenInputs:
+        """Prepare paths for some of the pool's records; see `prepare_pool`."""
+        inputs = self.inputs[records.ids]
+        return prepare_pool(self.models, records, inputs, self.space, self.seed)
+
+
 def prepare_pool(
     models: Sequence[QueryFunction],
     records: Outputs,

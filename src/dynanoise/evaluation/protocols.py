@@ -50,7 +50,8 @@ BOUNDARY_OF_CELLS = ("boundary_probing",)
 """Further attacks of an attacker who chooses inputs, on keyed noise that keeps labels."""
 
 CHOSEN = 64
-"""Queries a record of `adaptive_chosen`: beyond them neither digits nor images give more away."""
+"""Queries a record of `adaptive_chosen`: ten paths of six queries each, and the record itself, are
+61; more are spent on repeated queries where noise is drawn anew, and on nothing where it is not."""
 
 GENERAL = ("threshold", "multi_shadow", "gap", "scale_aligned(attack=threshold)")
 """Attacks that need no shadow model of the target's own records."""

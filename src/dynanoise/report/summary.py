@@ -16,6 +16,9 @@ from dynanoise.report import numbers
 CELL_ATTACKS = "cell_mates"
 """Prefix of the names of attacks that only keyed noise allows."""
 
+DECODED = "boundary_probing"
+"""Name of the attack that only keyed noise allows whose cells can be decoded."""
+
 ATTACK_METRICS = {"asr", "auc"}
 UTILITY_METRICS = {
     "accuracy",
@@ -191,9 +194,15 @@ def summarise(results: Sequence[Result]) -> Summary:
         for name in attacks
         if name.startswith(CELL_ATTACKS) and attacked[name] == keyed != {*methods}
     }
+    # Cells are decoded only where the defense keeps labels.
+    decoded = attacked.get(DECODED, set()) & keyed
+    if decoded and decoded == attacked[DECODED] != {*methods}:
+        on_cells.add(DECODED)
     general = tuple(name for name in attacks if name not in on_cells)
     expected = {(m, a, s) for m in methods for a in (*general, None) for s in seeds}
-    expected |= {(m, a, s) for m in keyed for a in on_cells for s in seeds}
+    expected |= {
+        (m, a, s) for a in on_cells for m in (decoded if a == DECODED else keyed) for s in seeds
+    }
     if present != expected or len(results) != len(expected):
         missing = sorted(map(str, expected - present))
         raise InputError(

@@ -16,10 +16,11 @@ from dynanoise.core.seeding import derive
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.engine import measure_utility
 from dynanoise.evaluation.feasibility import find_feasible
-from dynanoise.evaluation.protocols import ADAPTIVE
+from dynanoise.evaluation.protocols import ADAPTIVE, BOUNDARY, chosen
 from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import attack_trials
@@ -27,6 +28,9 @@ from dynanoise.metrics.midput import worst_case_gain
 
 RECORDS, TESTS, OUTSIDERS = 2_500, 2_500, 500
 """Records that the search attacks, measures utility on, and knows as non-members, at most each."""
+
+PROBED = 500
+"""Records of these that the search queries with chosen inputs, at most."""
 
 QUICK = ("lira", "rmia", "label_only", "gap", "population")
 """Attacks that are close to the strongest and take a tenth of a second."""
@@ -106,12 +110,22 @@ class Objective:
         queries: Q >= 1.
         seed: seed of the draw.
         attacks: specifications of the attacks of the search; `QUICK` if empty.
+        functions: the models, for an attacker who also chooses inputs, with Q queries a record:
+            success is then at least that of `boundary_distance`, which no defense that keeps labels
+            changes. None for an attacker who repeats queries only.
 
     Raises:
         TooFewRecordsError: if the pool is too small for any attack.
     """
 
-    def __init__(self, pool: Pool, queries: int, seed: int, attacks: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        queries: int,
+        seed: int,
+        attacks: Sequence[str] = (),
+        functions: ModelFunctions | None = None,
+    ) -> None:
         generator = np.random.default_rng(derive(seed, "records of the search"))
         order = generator.permutation(len(pool.records.labels))
         # Of few records half are for the best settings; of many the search needs only some.
@@ -125,8 +139,14 @@ class Objective:
             reference=originals.reference.select(records=slice(OUTSIDERS)),
         )
         self.queries, self.seed = queries, seed
-        # The same for every setting; the design keeps the models' roles, too.
+        # The same for every setting; a design keeps the models' roles, too.
         self._design = ShadowPool(self.pool)
+        self._probed: ShadowPool | None = None
+        self._by_labels: float | None = None
+        if functions is not None:
+            records = self.pool.records.select(records=slice(PROBED))
+            probed = replace(self.pool, records=records)
+            self._probed = ShadowPool(probed, chosen=functions.prepare(records))
         self._views = list(self._design.views(ADAPTIVE.threat))
         self._test = [test for test, _ in self._design.utility()]
         possible = find_feasible(self.pool, attacks).attacks
@@ -150,7 +170,10 @@ class Objective:
         """Evaluate one setting; the values are the same in any process."""
         utility = self._utility(method)
         drop = self.plain.accuracy - utility.accuracy
-        before, after = np.array([self.success]), np.array([self._success(self._averaged(method))])
+        before, after = (
+            np.array([self.success]),
+            np.array([self._success(method, self._averaged(method))]),
+        )
         gain = worst_case_gain(before, after, np.float64(drop))
         return Setting(method, float(gain), drop, utility)
 
@@ -180,14 +203,32 @@ class Objective:
         # The same name for all settings: common random numbers.
         return lambda model, role: make_noise(method, self.seed, "search", role, model)
 
-    def _success(self, method: Method) -> float:
-        """Mean balanced accuracy of the attacker's choice among the quick attacks."""
-        noise, errors = self._noise(method), list[DynaNoiseError]()
-        trials = list(self._design.trials(self._fit(method), ADAPTIVE.threat, noise))
+    def _success(self, method: Method, averaged: Method | None = None) -> float:
+        """Mean balanced accuracy of the attacker's choice among the quick attacks.
+
+        With chosen inputs that of labels alone, if it is greater.
+        """
+        direct = averaged or method
+        noise, errors = self._noise(direct), list[DynaNoiseError]()
+        trials = list(self._design.trials(self._fit(direct), ADAPTIVE.threat, noise))
         scores = list(attack_trials(trials, self.attacks, lambda name, why: errors.append(why)))
         if not scores:
             raise errors[0]
-        return scores[-1].scores.balanced_accuracy  # "strongest" comes last
+        success = scores[-1].scores.balanced_accuracy  # "strongest" comes last
+        return max(success, self._success_by_labels(method))
+
+    def _success_by_labels(self, method: Method) -> float:
+        """Mean balanced accuracy of `boundary_distance`; 0 without chosen inputs."""
+        if self._probed is None:
+            return 0.0
+        if self._by_labels is not None and method.defense.keeps_labels:
+            return self._by_labels
+        threat = chosen(self.queries).threat
+        trials = list(self._probed.trials(self._fit(method), threat, self._noise(method)))
+        success = next(attack_trials(trials, BOUNDARY)).scores.balanced_accuracy
+        if method.defense.keeps_labels:
+            self._by_labels = success
+        return success
 
     def _utility(self, method: Method) -> Utility:
         values = []

@@ -68,6 +68,13 @@ class TuneOptions:
     near: Annotated[
         bool, Option("Judge the best settings with near-duplicates, too, where there are any.")
     ] = True
+    chosen: Annotated[
+        bool,
+        Option(
+            "Judge settings by an attacker who chooses its inputs, too, with --queries queries a "
+            "record. For the models of a preset, which can be queried again."
+        ),
+    ] = False
     attacks: Annotated[
         tuple[str, ...],
         Option(
@@ -90,6 +97,11 @@ class TuneOptions:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f"{name} is {value!r}.", "Use an integer of at least 1.")
+        if self.chosen and self.queries > 256:
+            raise InputError(
+                f"queries is {self.queries}, and chosen inputs have a budget of 1 to 256.",
+                "Use fewer, or leave --chosen out.",
+            )
 
     @property
     def processes(self) -> int:

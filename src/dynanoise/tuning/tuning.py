@@ -13,9 +13,10 @@ from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.defenses.calibrated_label import CalibratedLabel
 from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.engine import evaluate, open_measurement_cache
 from dynanoise.evaluation.feasibility import find_feasible
-from dynanoise.evaluation.protocols import adaptive, select_attacks
+from dynanoise.evaluation.protocols import BOUNDARY, adaptive, chosen, select_attacks
 from dynanoise.evaluation.provenance import Provenance, versions
 from dynanoise.evaluation.shadow_pool import shadow_pools
 from dynanoise.tuning.objective import Objective, Setting, Utility
@@ -30,6 +31,9 @@ There a setting at a limit may exceed it, and the next one is then recommended.
 
 NEAR_RECORDS = 2_500
 """Records that are queried with their near-duplicates, at most."""
+
+PROBED_RECORDS = 1_000
+"""Records that are queried with chosen inputs, at most."""
 
 NONE, LABEL, SCALED, CELLS = "none", "calibrated_label", "temperature", "cells"
 """References: no defense, the label with its accuracy, temperature scaling, cells without noise."""
@@ -87,7 +91,10 @@ class TunePlan(TuneOptions):
         near = self.near and pool.records.inputs > 1
         protocols = [*map(adaptive, budgets), *([adaptive(near=True)] if near else [])]
         attacks = find_feasible(pool.originals(), self.attacks).attacks
-        return tuple(replace(protocol, attacks=attacks) for protocol in protocols)
+        usual = [replace(protocol, attacks=attacks) for protocol in protocols]
+        boundary = (*attacks, *BOUNDARY)
+        probed = [replace(chosen(self.queries), attacks=boundary)] if self.chosen else []
+        return (*usual, *probed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +172,7 @@ def tune(
     plan: TunePlan,
     provenance: Provenance,
     progress: Callable[[str], None] = lambda step: None,
+    functions: ModelFunctions | None = None,
 ) -> Tuned:
     """Search settings on some records, and evaluate the best on the others by every attack.
 
@@ -173,17 +181,24 @@ def tune(
         plan: options of the search.
         provenance: for the results.
         progress: called `count_steps` times.
+        functions: the models as functions of inputs, where the plan has chosen inputs.
 
     Returns:
         Settings, results of the best ones, and the recommendation.
 
     Raises:
-        InputError: for a pool of one model.
+        InputError: for a pool of one model, or for chosen inputs without ``functions``.
         TooFewRecordsError: if there are too few models or records, or no test data.
         MissingExtraError: if Optuna is not installed.
     """
     check_pool(pool)
-    objective = Objective(pool, plan.queries, plan.seed, plan.attacks)
+    if plan.chosen and functions is None:
+        raise InputError(
+            "These are outputs of models, which answer no chosen inputs.",
+            "Give the folder of a preset's models, or leave --chosen out.",
+        )
+    functions = functions if plan.chosen else None
+    objective = Objective(pool, plan.queries, plan.seed, plan.attacks, functions)
     references = objective.plain, objective.scaled.utility, objective.floor.utility
     limits = plan.limits(*(utility.nll for utility in references))
     started = time.perf_counter()
@@ -193,7 +208,9 @@ def tune(
         seconds = time.perf_counter() - started
         progress("cells without noise")
     finalists = _finalists(tried, cells, limits)
-    results = tuple(_evaluate_finalists(pool, objective, plan, finalists, provenance, progress))
+    results = tuple(
+        _evaluate_finalists(pool, objective, plan, finalists, provenance, progress, functions)
+    )
     beaten = {name: _beaten_by(results, name) for name in finalists}
     return Tuned(
         plan,
@@ -279,6 +296,7 @@ def _evaluate_finalists(
     finalists: dict[str, Method],
     provenance: Provenance,
     progress: Callable[[str], None],
+    functions: ModelFunctions | None,
 ) -> Iterator[Result]:
     """Results of the finalists and the references on records that the search did not use."""
     methods = [
@@ -296,8 +314,13 @@ def _evaluate_finalists(
         for protocol in plan.protocols(pool):
             near = protocol.threat.augmented
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest
+            if protocol.threat.chosen:
+                rows = objective.rest[:PROBED_RECORDS]
             rest = replace(pool, records=pool.records.select(records=rows))
-            designs = shadow_pools({"plain": rest}, protocol)
+            prepared = {}
+            if functions is not None and protocol.threat.chosen:
+                prepared["plain"] = functions.prepare(rest.originals().records)
+            designs = shadow_pools({"plain": rest}, protocol, chosen=prepared)
             counted = replace(provenance, counts=designs["plain"].counts)
             yield from evaluate(
                 designs,
