@@ -13,8 +13,11 @@ model, and must not be 0.
 from __future__ import annotations
 
 import argparse
+import shlex
+import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +115,19 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="file of results")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    cases = [planned(name, options.data) for name in options.preset]
-    if options.store:
-        cases += stored(Store(options.store), options.data)
-    rows = []
+    cases = chain(
+        (planned(name, options.data) for name in options.preset),
+        stored(Store(options.store), options.data) if options.store else (),
+    )
+    rows: list[dict[str, Any]] = []
     for name, cells, inputs, left_out in cases:
         part = slice(options.most)
         rows.append({"name": name, **count(cells, inputs[part], left_out[:, part], options.points)})
         print({key: value for key, value in rows[-1].items() if key != "cells"}, flush=True)
-    if options.out:
-        command = "python -m benchmarks.exclusion --store STORE --points 1000"
-        about = {"command": command, "hardware": hardware(), "versions": versions(())}
-        write_json(options.out, {**about, "rows": rows})
+        if options.out:
+            command = "python -m benchmarks.exclusion " + shlex.join(sys.argv[1:])
+            about = {"command": command, "hardware": hardware(), "versions": versions(())}
+            write_json(options.out, {**about, "rows": rows})
 
 
 if __name__ == "__main__":
