@@ -120,8 +120,9 @@ def _features(inputs: Any, seed: int) -> Float64:
 
     state = derive(seed, "components") % 2**32
     if not issparse(inputs):
-        if hasattr(inputs, "columns"):
-            columns = [np.asarray(inputs[name]) for name in inputs.columns]
+        names = getattr(inputs, "column_names", getattr(inputs, "columns", None))
+        if names is not None:
+            columns = [np.asarray(inputs[name]) for name in names]
         else:
             array = np.asarray(inputs)
             if array.ndim == 1 and array.dtype.kind in "OU":

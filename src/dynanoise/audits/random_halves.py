@@ -163,11 +163,11 @@ def draw_halves(records: Records, models: int, seed: int) -> Halves:
     order = np.random.default_rng(derive(seed, "audit parts")).permutation(int(persons.max()) + 1)
     apart = np.isin(persons, order[: round(HELD_OUT * len(order))])
     test, rows = np.flatnonzero(apart), np.flatnonzero(~apart)
-    return Halves(rows, test, _draw_membership(records, rows, persons[rows], models, seed))
+    return Halves(rows, test, _draw_membership(records, rows, models, seed, persons[rows]))
 
 
 def _draw_membership(
-    records: Records, rows: Int64, persons: Int64, models: int, seed: int
+    records: Records, rows: Int64, models: int, seed: int, persons: Int64 | None = None
 ) -> Bools:
     """Membership [M, n] by fair coins, thrown again for a model that would miss a class.
 
@@ -182,7 +182,8 @@ def _draw_membership(
             f"Give at least {LEAST_OF_CLASS}, or leave the class out.",
         )
     member = np.zeros((models, len(rows)), dtype=bool)
-    names, person = np.unique(persons, return_inverse=True)
+    of_rows = np.arange(len(rows)) if persons is None else persons
+    names, person = np.unique(of_rows, return_inverse=True)
     for model in range(models):
         for throw in count():
             path = ("membership", model, throw) if throw else ("membership", model)

@@ -20,6 +20,7 @@ _EXTRAS = {
     **dict.fromkeys(("fsspec", "s3fs"), "remote"),
     **dict.fromkeys(_SERVE, "serve"),
     "ray": "ray",
+    "mlflow": "mlflow",
     "matplotlib": "plot",
 }
 """The extra that installs a module's package; "data" for all others."""
