@@ -382,5 +382,7 @@ class Pools:
                 )
             jobs, attacked = self.by_kind[Kind(recipe)], self.split.attacked
             functions = stored_functions(jobs, self.data, attacked, Store(store), self.SEED)
-            self._prepared[recipe] = functions.prepare(pool.records)
+            self._prepared[recipe] = functions.prepare(
+                pool.records, self.plan.preset.size(self.plan.size).paths
+            )
         return self._prepared[recipe]

@@ -26,6 +26,7 @@ class Size:
         models: number of models of a pool by recipe; others of ``recipes`` are not run on it.
         probed: records that are attacked under protocols with chosen inputs, drawn from the pool,
             at most.
+        paths: paths of each of them; fewer where models take long to answer.
     """
 
     pool: int
@@ -33,6 +34,7 @@ class Size:
     recipes: Mapping[str, Mapping[str, Any]]
     models: Mapping[str, int] = field(default_factory=dict)
     probed: int = 1_000
+    paths: int = 10
 
     def recipe(self, text: str) -> Any:
         """Make a recipe with the parameters of this size.

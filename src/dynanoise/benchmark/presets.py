@@ -112,6 +112,10 @@ def peers() -> tuple[Method, ...]:
 OUT_OF_FOLD = Method("out_of_fold", undefended(), recipe="out_of_fold")
 """Every input is answered by a model that no record near it trained; parameters are the size's."""
 
+PROBED_IMAGES, IMAGE_PATHS = 500, 4
+"""Records and paths of protocols with chosen inputs on images: an hour of a processor's core to
+prepare with 16 models of CIFAR-10, and five minutes for each method."""
+
 _RECIPES = ("plain", "advreg", "relaxloss", "selena", "hamp", "dpsgd", "out_of_fold")
 _SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
 """Models of a pool, for every recipe."""
@@ -272,6 +276,8 @@ _CIFAR10 = Preset(
             "cpu": Size(
                 pool=10_000,
                 reference=2_000,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(_RESIDUAL, 5, 2),
                 # SELENA and DP-SGD would take hours.
                 models=MappingProxyType({"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8}),
@@ -279,12 +285,16 @@ _CIFAR10 = Preset(
             "paper": Size(
                 pool=50_000,
                 reference=2_000,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=30), 25, 10),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=2_000,
                 reference=500,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=8), 3, 1),
                 models=_FEW,
             ),
@@ -313,18 +323,24 @@ _IMAGENET10 = Preset(
             "cpu": Size(
                 pool=4_500,
                 reference=500,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=20), 5, 2),
                 models=MappingProxyType({"plain": 16}),
             ),
             "paper": Size(
                 pool=4_500,
                 reference=500,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=30), 25, 10),
                 models=_SIXTEEN,
             ),
             "quick": Size(
                 pool=1_500,
                 reference=300,
+                probed=PROBED_IMAGES,
+                paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=8), 3, 1),
                 models=_FEW,
             ),

@@ -76,10 +76,13 @@ class ChosenInputs:
     _runs: dict[tuple[int, Split], tuple[Probe, list[Float64]]] = field(
         default_factory=dict, init=False, repr=False
     )
+    _outcomes: dict[tuple[int, Split], ProbeOutcome] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what can be computed again."""
-        return {**vars(self), "_runs": {}}
+        return {**vars(self), "_runs": {}, "_outcomes": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore the fields of a frozen instance."""
@@ -96,7 +99,8 @@ class ChosenInputs:
     ) -> ProbeOutcome:
         """Probe one model as the target, and all others as its shadow models; see `probe`.
 
-        By labels alone the shadow models' part is the same behind every defense, and kept.
+        By labels alone the shadow models' part is the same behind every defense, and kept; so is
+        the target's behind every defense that keeps its labels.
         """
         others = [other for other in range(len(self.models)) if other != model]
         prepared = self.prepared[model % len(self.prepared)]
@@ -106,7 +110,15 @@ class ChosenInputs:
         with threadpool_limits(1):
             if key not in self._runs:
                 self._runs[key] = probe_shadows(prepared, others, use, observed.labels, split)
-            return probe(target, observed, prepared, others, use, budget, direct, self._runs[key])
+            run = self._runs[key]
+            same = isinstance(target, DefendedModel) and target.logits is self.models[model]
+            same = same and target.keeps_labels and target.cell_width is None
+            if same and key in self._outcomes:
+                return self._outcomes[key]
+            outcome = probe(target, observed, prepared, others, use, budget, direct, run)
+            if same:
+                self._outcomes[key] = outcome
+            return outcome
 
     def take_first(self, models: int) -> ChosenInputs:
         """Keep only the first models; paths stay as they are."""
@@ -133,10 +145,10 @@ class ModelFunctions:
     space: InputRange | Words
     seed: int
 
-    def prepare(self, records: Outputs) -> ChosenInputs:
+    def prepare(self, records: Outputs, paths: int = PATHS) -> ChosenInputs:
         """Prepare paths for some of the pool's records; see `prepare_pool`."""
         inputs = self.inputs[records.ids]
-        return prepare_pool(self.models, records, inputs, self.space, self.seed)
+        return prepare_pool(self.models, records, inputs, self.space, self.seed, paths)
 
 
 def prepare_pool(
@@ -145,6 +157,7 @@ def prepare_pool(
     inputs: Inputs,
     space: InputRange | Words,
     seed: int,
+    paths: int = PATHS,
 ) -> ChosenInputs:
     """Prepare paths for every model of a pool as the target.
 
@@ -154,6 +167,7 @@ def prepare_pool(
         inputs: the inputs [N, ...] of these records.
         space: inputs that can be sent, see `paths.input_space`.
         seed: decides what is left to chance.
+        paths: R, paths of a record, >= 1.
 
     Returns:
         The models with their paths.
@@ -162,8 +176,9 @@ def prepare_pool(
     prepared = []
     for group in range(groups):
         sources = [model for model in range(len(models)) if model % groups != group]
+        of_group = derive(seed, "paths", group)
         prepared.append(
-            prepare_paths(models, records, inputs, space, derive(seed, "paths", group), sources)
+            prepare_paths(models, records, inputs, space, of_group, sources, count=paths)
         )
     return ChosenInputs(tuple(models), tuple(prepared))
 
@@ -175,6 +190,8 @@ def prepare_paths(
     space: InputRange | Words,
     seed: int,
     sources: Sequence[int] | None = None,
+    *,
+    count: int = PATHS,
 ) -> PreparedPaths:
     """Make paths from models' gradients, and query the attacker's models on them.
 
@@ -185,6 +202,7 @@ def prepare_paths(
         space: inputs that can be sent, see `paths.input_space`.
         seed: decides what is left to chance.
         sources: positions of the models that paths depend on; None for all.
+        count: R, paths of a record, >= 1.
 
     Returns:
         The paths, with the logits of all models. Models other than a `GradientFunction` are
@@ -194,7 +212,7 @@ def prepare_paths(
     use, labels = records.use[list(sources)], records.labels
     logits = records.logits[list(sources), :, 0].astype(np.float64)
     weights = in_out_weights(use)
-    rivals = rank_rivals(np.einsum("sn,snk->nk", weights, logits), labels, PATHS)
+    rivals = rank_rivals(np.einsum("sn,snk->nk", weights, logits), labels, count)
     of_sources = [models[model] for model in sources]
     paths = _make_paths(inputs, labels, rivals, of_sources, weights, space, records.classes, seed)
     unit = max(float(np.median(numerics.top_gaps(logits))), 1e-3)
@@ -292,6 +310,10 @@ class Target(Protocol):
     def cell_width(self) -> float | None:
         """Width of the cells that outputs give away, in logits; None where they give none away."""
 
+    @property
+    def keeps_labels(self) -> bool:
+        """True if labels are the undefended model's own, whatever the defense does."""
+
     def labels(self, inputs: Inputs) -> Int64:
         """Query a batch for its labels alone, int64 [n]."""
 
@@ -315,6 +337,11 @@ class DefendedModel:
     noise: NoiseSource
     cell_width: float | None
     _batches: int = field(default=0, init=False)
+
+    @property
+    def keeps_labels(self) -> bool:
+        """See `Target`."""
+        return self.defense.keeps_labels
 
     def labels(self, inputs: Inputs) -> Int64:
         """See `Target`: the model's own where the defense keeps them, whatever else it computes."""
