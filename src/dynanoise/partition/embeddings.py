@@ -82,6 +82,8 @@ class Record:
         """The whole record as bytes."""
         if isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim > 2:
             return bytes_of(inputs)
+        if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "buif" and len(inputs):
+            return exact_bytes(inputs.reshape(-1)).reshape(len(inputs), -1)
         parts = [exact_bytes(column(inputs, position)) for position in range(columns(inputs))]
         return np.concatenate([np.zeros((count(inputs), 0), np.uint8), *parts], axis=1)
 
@@ -192,7 +194,10 @@ class Table:
         self._check(inputs)
         parts = []
         for rows in blocks(inputs, len(self.used) * self.components):
-            values = np.stack([numbers(column(rows, at)) for at in self.used])
+            if hasattr(rows, "iloc") or rows.dtype.kind not in "buif":
+                values = np.stack([numbers(column(rows, int(at))) for at in self.used])
+            else:
+                values = numbers(rows.reshape(len(rows), -1)[:, self.used].T)
             centred = (values - self.centre[:, None]) / self.scale[:, None]
             parts.append(_project(np.where(np.isnan(centred), 0.0, centred), self.axes))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
