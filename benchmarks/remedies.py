@@ -18,9 +18,11 @@ from dynanoise.audits.estimator import audit
 from dynanoise.core.files import write_json
 from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import hardware, versions
+from dynanoise.integrations.out_of_fold import OutOfFoldClassifier
 
 REMEDIES: Mapping[str, Mapping[str, Any]] = {
     "none": {},
+    "out-of-fold answers": {"folds": 5},
     "min_samples_leaf=10": {"min_samples_leaf": 10},
     "min_samples_leaf=40": {"min_samples_leaf": 40},
     "max_depth=4": {"max_depth": 4},
@@ -39,6 +41,8 @@ def estimator_of(changes: Mapping[str, Any], features: int) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
+    if "folds" in changes:
+        return OutOfFoldClassifier(RandomForestClassifier(), **changes)
     if "linear" in changes:
         return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
     if "features" in changes:
