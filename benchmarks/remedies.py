@@ -2,8 +2,8 @@
 
     python benchmarks/remedies.py
 
-Random forests on scikit-learn's digits and breast cancer tables, and on made-up records whose
-labels are wrong in one of five: audits of 16 models each, by an attacker with 15 shadow models.
+Random forests on scikit-learn's breast cancer table, and on made-up records whose labels are wrong
+in one of five: audits of 16 models each, by an attacker with 15 shadow models.
 """
 
 from __future__ import annotations
@@ -53,13 +53,12 @@ def estimator_of(changes: Mapping[str, Any], features: int) -> Any:
 
 def tables() -> dict[str, tuple[Any, Any]]:
     """Load inputs and labels by name."""
-    from sklearn.datasets import load_breast_cancer, load_digits, make_classification
+    from sklearn.datasets import load_breast_cancer, make_classification
 
     noisy = make_classification(
         2000, n_features=20, n_informative=5, n_redundant=5, flip_y=0.2, random_state=0
     )
     return {
-        "digits": load_digits(return_X_y=True),
         "breast_cancer": load_breast_cancer(return_X_y=True),
         "noisy labels": noisy,
     }

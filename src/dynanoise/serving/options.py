@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
@@ -21,6 +21,10 @@ def _read_noise(text: str) -> bool:
     return True
 
 
+_CLIENTS, _NETWORK, _LIMITS = "Clients", "Network", "Limits"
+"""Headings of groups of options in the help."""
+
+
 @dataclass(frozen=True)
 class Serving:
     """Options of the gateway, with the names and defaults of `dynanoise serve`.
@@ -31,6 +35,8 @@ class Serving:
     Raises:
         InputError: if options contradict each other, or a value is out of range.
     """
+
+    PANEL: ClassVar[str] = "Model and defense"
 
     defense: Annotated[
         Path, Option("Configuration of the defense and its noise, a defense.yaml.", metavar="FILE")
@@ -59,49 +65,64 @@ class Serving:
     ] = False
     clients: Annotated[
         Path | None,
-        Option("File of clients with API keys, made by `dynanoise key client`.", metavar="FILE"),
+        Option(
+            "File of clients with API keys, made by `dynanoise key client`.",
+            metavar="FILE",
+            panel=_CLIENTS,
+        ),
     ] = None
-    no_auth: Annotated[bool, Option("Serve anyone; all share one budget.")] = False
-    rate: Annotated[float, Option("Queries a second of one client; 0 sets no limit.")] = 100.0
-    burst: Annotated[int, Option("Queries of one client at once.")] = 1000
+    no_auth: Annotated[bool, Option("Serve anyone; all share one budget.", panel=_CLIENTS)] = False
+    rate: Annotated[
+        float, Option("Queries a second of one client; 0 sets no limit.", panel=_CLIENTS)
+    ] = 100.0
+    burst: Annotated[int, Option("Queries of one client at once.", panel=_CLIENTS)] = 1000
     budget: Annotated[
         int | None,
         Option(
             "Queries of one client in one period; 0 sets no limit. Default: that of defense.yaml, "
-            f"else {BUDGET}."
+            f"else {BUDGET}.",
+            panel=_CLIENTS,
         ),
     ] = None
-    period: Annotated[float, Option("Length of a period, in seconds.")] = 86_400.0
-    host: Annotated[str, Option("Address to listen at.")] = "127.0.0.1"
-    port: Annotated[int, Option("Port for HTTP; 0 takes any that is free.")] = 8080
-    grpc_port: Annotated[int | None, Option("Port for gRPC. Default: none.")] = None
-    metrics_port: Annotated[int | None, Option("Port for Prometheus metrics. Default: none.")] = (
-        None
-    )
+    period: Annotated[float, Option("Length of a period, in seconds.", panel=_CLIENTS)] = 86_400.0
+    host: Annotated[str, Option("Address to listen at.", panel=_NETWORK)] = "127.0.0.1"
+    port: Annotated[int, Option("Port for HTTP; 0 takes any that is free.", panel=_NETWORK)] = 8080
+    grpc_port: Annotated[int | None, Option("Port for gRPC. Default: none.", panel=_NETWORK)] = None
+    metrics_port: Annotated[
+        int | None, Option("Port for Prometheus metrics. Default: none.", panel=_NETWORK)
+    ] = None
     metrics_clients: Annotated[
         Path | None,
         Option(
             "File of clients that may read the metrics, made by `dynanoise key client`.",
             metavar="FILE",
+            panel=_NETWORK,
         ),
     ] = None
     max_body: Annotated[
         int | None,
         Option(
             "Largest request, in bytes. Default: enough for the records that a client may send at "
-            "once to an ONNX model, and never more than 16777216."
+            "once to an ONNX model, and never more than 16777216.",
+            panel=_LIMITS,
         ),
     ] = None
     timeout: Annotated[
         float,
-        Option("Time for a request to arrive, and for the model's output, in seconds."),
+        Option(
+            "Time for a request to arrive, and for the model's output, in seconds.", panel=_LIMITS
+        ),
     ] = 30.0
     concurrency: Annotated[
-        int, Option("Largest number of requests processed at once; others are refused.")
+        int,
+        Option("Largest number of requests processed at once; others are refused.", panel=_LIMITS),
     ] = 64
-    threads: Annotated[int, Option("CPU threads of an ONNX model.")] = 1
+    threads: Annotated[int, Option("CPU threads of an ONNX model.", panel=_LIMITS)] = 1
     drain: Annotated[
-        float, Option("Time between reporting not ready and closing the listener, in seconds.")
+        float,
+        Option(
+            "Time between reporting not ready and closing the listener, in seconds.", panel=_LIMITS
+        ),
     ] = 0.0
     weights: Annotated[
         Path | None,
