@@ -71,7 +71,7 @@ def _recommendations() -> tuple[str, str]:
     headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
     rows = [
         [
-            "labels with an honest confidence",
+            "labels with a calibrated confidence",
             "[`CalibratedLabel`](docs/keyed.md)",
             f"{cost(repeated, 'calibrated_label')}; one confidence a class",
             f"any number of queries: {falls(repeated, 'calibrated_label')}",
@@ -409,7 +409,7 @@ def remedies_page() -> str:
         "halves, attacked by an attacker with the other models as shadow models, one query a "
         "record; 95% intervals over models and records. `calibrated_label` is a defense of the "
         "outputs, known to the attacker; *half of the features* keeps those that separate the "
-        "classes best. The labels of the last table are wrong in one of five records."
+        "classes best. The labels of the last set are wrong in one of five records."
     )
     parts = [f"`{measured['command']}`", _markdown(headings, rows), words]
     return _between(text, "remedies", parts)
