@@ -87,7 +87,7 @@ def test_every_part_is_there(both: str) -> None:
         "How it was made",
     ]
     captions = page.said("figcaption")
-    for chart in ("Attack success by", "query budget", "none: ROC by attack", "noise: scores of"):
+    for chart in ("Attack success by", "repeated queries", "none: ROC by attack", "noise: scores of"):
         assert chart in captions
     assert "ROC of the attacker's choice, 16 queries a record" in captions
     assert "noise: reliability" in captions and "Success by record" in captions
@@ -161,7 +161,7 @@ def test_the_paper_alone_is_warned_of_first() -> None:
 @pytest.mark.behaviour
 def test_pools_alone_and_one_budget() -> None:
     page = Page(report_html(evidence(queries=(1,), paper=False)))
-    assert "query budget" not in page.said("figcaption")
+    assert "repeated queries" not in page.said("figcaption")
     assert "paper" not in page.said("th")
 
 
