@@ -49,6 +49,7 @@ METHODS: dict[str, Look] = {
     "selena": PALETTE[10],
     "hamp": PALETTE[11],
     "dpsgd": PALETTE[12],
+    "out_of_fold": ("#AAAA00", "H"),
 }
 """The look of each method of the presets, in every figure."""
 
