@@ -87,7 +87,12 @@ def test_every_part_is_there(both: str) -> None:
         "How it was made",
     ]
     captions = page.said("figcaption")
-    for chart in ("Attack success by", "repeated queries", "none: ROC by attack", "noise: scores of"):
+    for chart in (
+        "Attack success by",
+        "repeated queries",
+        "none: ROC by attack",
+        "noise: scores of",
+    ):
         assert chart in captions
     assert "ROC of the attacker's choice, 16 queries a record" in captions
     assert "noise: reliability" in captions and "Success by record" in captions
