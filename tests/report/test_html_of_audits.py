@@ -51,14 +51,16 @@ def test_everything_of_several_models_behind_a_defense() -> None:
     assert page.said("h2").split("\n") == [
         "Verdict",
         "Every attack",
+        "Groups, precision, agreement",
         "Attack success",
         "Method by method",
         "Records most at risk",
+        "Standards that ask for such an audit",
         "How it was made",
     ]
     captions = page.said("figcaption")
     for chart in (
-        "query budget",
+        "repeated queries",
         "attacker's choice, 16 queries",
         "none: reliability",
         "by record",
