@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from dynanoise.audits.random_halves import (
     Records,
     audit_halves,
     check_models,
+    check_numbers,
     check_records,
     draw_halves,
     torch_seed,
@@ -49,6 +50,7 @@ def audit(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     attacks: tuple[str, ...] = (),
+    chosen: int | None = None,
     groups: npt.ArrayLike | None = None,
     by: Mapping[str, npt.ArrayLike] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -76,6 +78,9 @@ def audit(
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
+        chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record, such as 64
+            (docs/protocol.md, "Chosen inputs"); X is then an array of numbers. None leaves this
+            attacker out.
         groups: [N], the person of each record, such as a patient's number: records of one person
             are members together, by one coin, and every metric is by person. None if each record
             is of another person.
@@ -102,7 +107,7 @@ def audit(
     True
     """
     setting = undefended_estimator(estimator)
-    plan = AuditPlan(defense, queries, attacks=attacks)
+    plan = AuditPlan(defense, queries, attacks=attacks, chosen=chosen)
     if setting.defense is not None:
         if defense is not None:
             raise InputError(
@@ -114,10 +119,12 @@ def audit(
     _check_estimator(trained)
     check_models(models)
     records = check_records(X, y, groups, by)
+    if chosen is not None:
+        check_numbers(records.inputs)
     halves = draw_halves(records, models, seed)
     name, text = type(estimator).__name__, " ".join(repr(estimator).split())
     with steps_of(progress, f"audit of {name}", models) as steps:
-        logits = _train(setting, records, halves, seed, steps)
+        logits, clones = train_clones(setting, records, halves, seed, steps)
         notes: tuple[str, ...] = ()
         if setting.defense is not None:
             configuration = setting.configuration(logits, halves.measured(setting.held_out))
@@ -131,11 +138,12 @@ def audit(
             options += f", queries={queries!r}"
         if attacks:
             options += f", attacks={attacks!r}"
+        options += "" if chosen is None else f", chosen={chosen}"
         options += "" if groups is None else ", groups=groups"
         options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
         command = f"dynanoise.audit({text}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"estimator": text})
-        return audit_halves(logits, records, halves, plan, provenance, steps, seed, notes)
+        return audit_halves(logits, records, halves, plan, provenance, steps, seed, notes, clones)
 
 
 def _check_estimator(estimator: Any) -> None:
@@ -190,20 +198,54 @@ def _labels_only(estimator: Any) -> InputError:
     )
 
 
-def _train(
+@dataclass(frozen=True, eq=False)
+class Clone:
+    """A fitted classifier as a function from inputs [n, ...] to logits [n, K].
+
+    Attributes:
+        fitted: the classifier.
+        classes: [K], in sorted order; it may lack some of them.
+        setting: how its predictions are read.
+    """
+
+    fitted: Any
+    classes: npt.NDArray[Any]
+    setting: UndefendedEstimator
+
+    def __call__(self, inputs: Any) -> Float64:
+        """Compute logits."""
+        return _logits(self.fitted, inputs, self.classes, self.setting)
+
+
+def train_clones(
     setting: UndefendedEstimator,
     records: Records,
     halves: Halves,
     seed: int,
     progress: Callable[[str], None],
-) -> Float64:
-    """Logits [M, N, K] of clones on the records of ``halves.rows``, then of ``halves.test``."""
+) -> tuple[Float64, list[Clone]]:
+    """Train clones of a classifier on halves of the records.
+
+    Args:
+        setting: the classifier, without a defense.
+        records: inputs and classes.
+        halves: records of each clone.
+        seed: seed of the random states that are None.
+        progress: called after each clone.
+
+    Returns:
+        Logits [M, N, K] on the records of ``halves.rows``, then of ``halves.test``; and the clones.
+
+    Raises:
+        InputError: if a clone cannot be fitted, or has no outputs that an audit reads.
+    """
     from sklearn.base import clone
 
     # The clone with the fewest records of a class comes first: what cannot be fitted fails there.
     rarest = [records.rarest(halves.training(model))[0] for model in range(halves.models)]
     queried = select_rows(records.inputs, halves.queried)
     logits = np.empty((halves.models, len(halves.queried), len(records.classes)))
+    clones = {}
     for model in sorted(range(halves.models), key=lambda m: (rarest[m] > min(rarest), m)):
         estimator = clone(setting.estimator)
         estimator.set_params(**_random_states(estimator, seed, model))
@@ -211,9 +253,10 @@ def _train(
             splitter.random_state = derive(seed, "random state", model, name) % 2**32
         with torch_seed(derive(seed, "torch", model)):
             _fit(estimator, records, halves.training(model))
-        logits[model] = _logits(estimator, queried, records.classes, setting)
+        clones[model] = Clone(estimator, records.classes, setting)
+        logits[model] = clones[model](queried)
         progress(f"model {model}")
-    return logits
+    return logits, [clones[model] for model in range(halves.models)]
 
 
 def _fit(estimator: Any, records: Records, rows: Int64) -> None:

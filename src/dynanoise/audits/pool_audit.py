@@ -20,12 +20,21 @@ from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
+from dynanoise.core.seeding import derive
 from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.engine import evaluate, list_tasks, open_measurement_cache
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.methods import defended, is_file
-from dynanoise.evaluation.protocols import adaptive, single_model
+from dynanoise.evaluation.protocols import (
+    BOUNDARY,
+    BOUNDARY_OF_CELLS,
+    adaptive,
+    chosen,
+    select_attacks,
+    single_model,
+)
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.single_model import SingleModel
@@ -33,6 +42,9 @@ from dynanoise.metrics.bootstrap import FPRS
 
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are given."""
+
+PROBED = 1_000
+"""Records that are queried with chosen inputs, at most; drawn at random."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +61,8 @@ class AuditPlan:
             do not change, so they are attacked with one query only.
         fail_if: conditions of failure.
         attacks: specifications of the attacks to run; all that the models allow if empty.
+        chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record; None to
+            leave it out.
 
     Raises:
         InputError: for an impossible budget, or a specification that cannot be read.
@@ -62,8 +76,11 @@ class AuditPlan:
     queries: tuple[int, ...] = QUERIES
     fail_if: tuple[Condition, ...] = ()
     attacks: tuple[str, ...] = ()
+    chosen: int | None = None
 
     def __post_init__(self) -> None:
+        if self.chosen is not None:
+            chosen(self.chosen)
         for attack in self.attacks:
             ATTACKS.build(attack)
         for count in self.queries:
@@ -109,7 +126,12 @@ def count_steps(pool: Pool, plan: AuditPlan) -> int:
         A number of steps for a progress bar.
     """
     rows = len(find_feasible(pool, plan.attacks).attacks) + 1 + (len(pool.test.labels) > 0)
-    return len(plan.budgets) * len(plan.methods) * rows
+    steps = len(plan.budgets) * len(plan.methods) * rows
+    if plan.chosen is None:
+        return steps
+    protocol = chosen(plan.chosen)
+    more = (select_attacks(method, replace(protocol, attacks=BOUNDARY)) for method in plan.methods)
+    return steps + sum(rows + len(names) for names in more)
 
 
 def audit_pool(
@@ -121,6 +143,7 @@ def audit_pool(
     notes: tuple[str, ...] = (),
     workers: int = 1,
     columns: Columns | None = None,
+    functions: ModelFunctions | None = None,
 ) -> AuditReport:
     """Run every attack for which there are enough models.
 
@@ -138,6 +161,7 @@ def audit_pool(
         workers: processes that measure; 1 measures in this one. Undefended outputs, and the defense
             at each query budget, are measured by one process each; the numbers are the same.
         columns: values of the records beside their outputs, by their ids.
+        functions: the models as functions of inputs, for ``plan.chosen``.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -167,23 +191,36 @@ def audit_pool(
         check_conditions(pool.records)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer = gatherer or Gatherer()
-    designs, fprs, skips = {"plain": design}, plan.fprs, not alone
+    fprs, skips = plan.fprs, not alone
     protocols = list(_protocols(plan, possible.attacks, alone, near))
+    if plan.chosen is not None and isinstance(design, ShadowPool):
+        needs = {
+            name: need
+            for name, need in needs.items()
+            if name not in (*BOUNDARY, *BOUNDARY_OF_CELLS)
+        }
+    probed = None if functions is None else _probed(design, functions)
     measures = Measures(columns, fprs, pool)
     results = []
     with open_measurement_cache(workers) as measurements:
         for protocol in protocols:  # all at once, so that no worker waits
             measurements.begin(
                 list_tasks(
-                    designs, plan.methods, protocol, fprs=fprs, skip_refused=skips, predictions=True
+                    {"plain": _arrange(protocol, design, probed)},
+                    plan.methods,
+                    protocol,
+                    fprs=fprs,
+                    skip_refused=skips,
+                    predictions=True,
                 )
             )
         for protocol in protocols:
+            arranged = _arrange(protocol, design, probed)
             for result in evaluate(
-                designs,
+                {"plain": arranged},
                 plan.methods,
                 protocol,
-                {"plain": provenance},
+                {"plain": replace(provenance, counts=count_persons(arranged))},
                 fprs=fprs,
                 gatherer=gatherer,
                 on_refusal=None if alone else note_refusal,
@@ -191,7 +228,8 @@ def audit_pool(
                 measures=measures,
                 progress=progress,
             ):
-                repeated = protocol.threat.repeats > plan.budgets[0]
+                threat = protocol.threat
+                repeated = threat.repeats > plan.budgets[0] and not threat.chosen
                 if not (repeated and result.method == plan.methods[0].name):
                     results.append(result)
     results = measures.complete(results)
@@ -251,6 +289,42 @@ def _protocols(
             yield single_model(queries, attacks)
         else:
             yield replace(adaptive(queries, near=near), attacks=attacks)
+    if plan.chosen is not None:
+        if alone:
+            raise InputError(
+                "Chosen inputs need shadow models, and there is one model.",
+                "Give several models, each trained on its own random half of the records.",
+            )
+        yield replace(chosen(plan.chosen), attacks=(*attacks, *BOUNDARY))
+
+
+def _probed(design: SingleModel | ShadowPool, functions: ModelFunctions) -> ShadowPool:
+    """Some of the records, and the models as functions of their inputs."""
+    assert isinstance(design, ShadowPool)
+    pool = design.pool.originals()
+    count = len(pool.records.ids)
+    generator = np.random.default_rng(derive(pool.seed, "probed records"))
+    rows = np.sort(generator.permutation(count)[:PROBED])
+    records = pool.records.select(records=rows)
+    persons = design.persons
+    if persons is not None:
+        persons = np.unique(persons[rows], return_inverse=True)[1].astype(np.int64)
+    prepared = functions.prepare(records)
+    return ShadowPool(replace(pool, records=records), chosen=prepared, persons=persons)
+
+
+def _arrange(
+    protocol: AttackProtocol, design: SingleModel | ShadowPool, probed: ShadowPool | None
+) -> SingleModel | ShadowPool:
+    """The models and records of a protocol."""
+    if not protocol.threat.chosen:
+        return design
+    if probed is None:
+        raise InputError(
+            "There are outputs of these models only, which answer no further inputs.",
+            "Leave chosen inputs out, or audit the estimator or the way of training.",
+        )
+    return probed
 
 
 def _changed_labels(design: SingleModel | ShadowPool, method: Method) -> str:

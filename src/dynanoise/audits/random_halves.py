@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
@@ -20,9 +20,12 @@ from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
+from dynanoise.core.queries import QueryFunction
 from dynanoise.core.seeding import derive
+from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.integrations.holdout import check_classes, sliceable
+from dynanoise.probing.paths import input_space
 
 HELD_OUT = 0.3
 """Share of records that no model is trained on: half for the reference set, half for test."""
@@ -144,6 +147,37 @@ def check_records(
     return Records(inputs, as_passed, numbers.astype(np.int64), classes, columns)
 
 
+def check_numbers(inputs: Any) -> npt.NDArray[Any]:
+    """Check inputs that others will be chosen between.
+
+    Args:
+        inputs: inputs of records.
+
+    Returns:
+        The same array [N, ...].
+
+    Raises:
+        InputError: unless they are an array of finite numbers.
+
+    >>> check_numbers(np.array([["a"]]))
+    Traceback (most recent call last):
+    dynanoise.core.errors.InputError: X has dtype <U1, and inputs are chosen among numbers...
+    """
+    if not isinstance(inputs, np.ndarray) or inputs.dtype.kind not in "iuf":
+        array = isinstance(inputs, np.ndarray)
+        kind = f"has dtype {inputs.dtype}" if array else f"is of type {type(inputs).__name__}"
+        raise InputError(
+            f"X {kind}, and inputs are chosen among numbers.",
+            "Pass a numpy array of numbers, or leave chosen out.",
+        )
+    if not np.isfinite(inputs).all():
+        raise InputError(
+            "X holds NaN or infinity, and inputs are chosen among finite numbers.",
+            "Fill missing values in, or leave chosen out.",
+        )
+    return inputs
+
+
 def draw_halves(records: Records, models: int, seed: int) -> Halves:
     """Draw the records that are held out, and those of each model by fair coins.
 
@@ -203,6 +237,7 @@ def audit_halves(
     steps: Steps,
     seed: int,
     notes: tuple[str, ...] = (),
+    models: Sequence[QueryFunction] = (),
 ) -> AuditReport:
     """Attack each model with the others as its shadow models.
 
@@ -215,6 +250,7 @@ def audit_halves(
         steps: counts steps.
         seed: seed of the noise.
         notes: sentences for the report.
+        models: from inputs to logits, for ``plan.chosen``.
 
     Returns:
         The report, with records named by their position in X.
@@ -231,7 +267,14 @@ def audit_halves(
     pool = _renamed(inputs.pool(seed), halves.queried)
     steps.expect(count_steps(pool, plan))
     columns = replace(records.columns, inputs=records.inputs)
-    report = audit_pool(pool, plan, provenance, steps, notes=notes, columns=columns)
+    functions = None
+    if plan.chosen is not None:
+        values = check_numbers(records.inputs)
+        space = input_space(values[halves.queried])
+        functions = ModelFunctions(tuple(models), values, space, seed)
+    report = audit_pool(
+        pool, plan, provenance, steps, notes=notes, columns=columns, functions=functions
+    )
     names = [str(name) for name in records.classes.tolist()]
     return replace(report.named(names), inputs=inputs)
 

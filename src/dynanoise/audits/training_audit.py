@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from dynanoise.audits.progress import steps_of
 from dynanoise.audits.random_halves import (
     audit_halves,
     check_models,
+    check_numbers,
     check_records,
     draw_halves,
     torch_seed,
@@ -41,6 +43,7 @@ def audit_training(
     defense: str | Defense | Configuration | None = None,
     queries: tuple[int, ...] = QUERIES,
     attacks: tuple[str, ...] = (),
+    chosen: int | None = None,
     groups: npt.ArrayLike | None = None,
     by: Mapping[str, npt.ArrayLike] | None = None,
     progress: Callable[[str], None] | None = None,
@@ -65,6 +68,9 @@ def audit_training(
             an object, or a `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
+        chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record, such as 64
+            (docs/protocol.md, "Chosen inputs"); X is then an array of numbers. None leaves this
+            attacker out.
         groups: [N], the person of each record, such as a patient's number: records of one person
             are members together, by one coin, and every metric is by person. None if each record
             is of another person.
@@ -90,7 +96,7 @@ def audit_training(
     >>> report.results[0].metrics["auc"].value > 0.6  # a tree memorises its records
     True
     """
-    plan = AuditPlan(defense, queries, attacks=attacks)
+    plan = AuditPlan(defense, queries, attacks=attacks, chosen=chosen)
     check_models(models)
     if not callable(train):
         raise InputError(
@@ -98,12 +104,15 @@ def audit_training(
             "Pass a function train(X, y, seed) that returns a function of inputs to outputs.",
         )
     records = check_records(X, y, groups, by)
+    if chosen is not None:
+        check_numbers(records.inputs)
     halves = draw_halves(records, models, seed)
     queried = select_rows(records.inputs, halves.queried)
     name = getattr(train, "__name__", type(train).__name__)
     shape = len(halves.queried), len(records.classes)
     logits = np.empty((models, *shape))
     kind: bool | None = None
+    functions: list[_Function] = []
     with steps_of(progress, f"audit of {name}", models) as steps:
         for model in range(models):
             rows = halves.training(model)
@@ -114,17 +123,38 @@ def audit_training(
                 outputs = _outputs(predict, queried, shape, name)
             kind = is_distribution(outputs) if kind is None else kind
             logits[model] = log_outputs(outputs, f"outputs of {name}", probabilities=kind)[0]
+            if chosen is not None:
+                functions.append(_Function(predict, shape[1], name, kind))
             steps(f"model {model}")
         options = f"models={models}, seed={seed}"
         if defense is not None:
             options += f", defense={plan.defense_text!r}, queries={queries!r}"
         if attacks:
             options += f", attacks={attacks!r}"
+        options += "" if chosen is None else f", chosen={chosen}"
         options += "" if groups is None else ", groups=groups"
         options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
         command = f"dynanoise.audit_training({name}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"train": name})
-        return audit_halves(logits, records, halves, plan, provenance, steps, seed)
+        return audit_halves(
+            logits, records, halves, plan, provenance, steps, seed, models=functions
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Function:
+    """A trained model as a function from inputs to logits."""
+
+    predict: Predict
+    classes: int
+    name: str
+    probabilities: bool
+
+    def __call__(self, inputs: Any) -> Float64:
+        outputs = _outputs(self.predict, inputs, (len(inputs), self.classes), self.name)
+        name = f"outputs of {self.name}"
+        logits = log_outputs(outputs, name, probabilities=self.probabilities)[0]
+        return np.asarray(logits, dtype=np.float64)
 
 
 def _outputs(predict: Any, queried: Any, shape: tuple[int, int], name: str) -> Float64:
