@@ -12,6 +12,7 @@ from dynanoise.attacks.classifiers import SIGNALS, MultiShadow
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import STATISTICS
 from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
+from dynanoise.evaluation.trial import mean_auc
 from dynanoise.metrics.roc import roc
 from tests.factories.attack_cases import target_and_shadows
 
@@ -93,16 +94,43 @@ def test_rows_are_limited_and_drawn_by_the_seed() -> None:
         MultiShadow(rows=2).fit(lopsided)
 
 
-def test_a_fifth_of_the_shadow_models_is_kept_apart() -> None:
-    """Whatever the last of five shadow models answers changes no score, only the estimate."""
-    target, _, shadows = target_and_shadows(3, 2.0, models=5)
-    other = target_and_shadows(4, 0.0)[0]
-    last = replace(other, labels=shadows.clean.labels)
-    changed = replace(shadows, observations=(*shadows.observations[:4], last))
-    fitted, again = MultiShadow().fit(shadows), MultiShadow().fit(changed)
-    np.testing.assert_array_equal(fitted.score(target), again.score(target))
-    (scores, members), apart = fitted.held_out() or ([], []), again.held_out()
-    assert apart is not None and len(scores) == (shadows.use[4] >= 0).sum()
-    np.testing.assert_array_equal(members, shadows.use[4][shadows.use[4] >= 0] == 1)
-    assert roc(scores, members).auc > 0.8 > roc(apart.scores, apart.members).auc
-    assert MultiShadow().fit(target_and_shadows(3, 2.0, models=4)[2]).held_out() is None
+def test_held_out_records_are_not_learned_from() -> None:
+    """The membership of a half changes how the other half is scored, not that half itself."""
+    _, _, shadows = target_and_shadows(3, 2.0, models=5)
+    apart = MultiShadow().fit(shadows).held_out()
+    assert apart is not None and len(apart.scores) == (shadows.use >= 0).sum()
+    assert apart.sizes == tuple((shadows.use >= 0).sum(axis=1))
+    assert roc(apart.scores, apart.members).auc > 0.8
+    records = np.nonzero(shadows.use >= 0)[1]
+    moved = []
+    for record in range(2):
+        flipped = shadows.use.copy()
+        flipped[:, record] = np.where(flipped[:, record] < 0, -1, 1 - flipped[:, record])
+        again = MultiShadow().fit(replace(shadows, use=flipped)).held_out()
+        assert again is not None
+        moved.append(again.scores != apart.scores)
+        assert not moved[-1][records == record].any()
+        # About half of the pairs are of records in its half.
+        assert 0.3 < np.mean(moved[-1]) < 0.7
+    few = target_and_shadows(3, 2.0, models=4)[2]
+    assert MultiShadow().fit(few).held_out() is None
+
+
+def test_its_estimate_is_not_that_of_a_few_shadow_models() -> None:
+    """One of five leaks, the last: held out alone, it would promise far too much."""
+    _, _, shadows = target_and_shadows(5, 3.0, models=5)
+    rows = np.random.default_rng(0).normal(0, 1, (5, 600, 4))
+    quiet = observe_shadow_logits(rows, shadows.clean.labels, shadows.use)
+    mixed = replace(quiet, observations=(*quiet.observations[:4], shadows.observations[4]))
+    apart = MultiShadow().fit(mixed).held_out()
+    assert apart is not None
+    ends = np.cumsum(apart.sizes)[:-1]
+    each = [
+        roc(scores, members).auc
+        for scores, members in zip(
+            np.split(apart.scores, ends), np.split(apart.members, ends), strict=True
+        )
+    ]
+    assert mean_auc(apart) == pytest.approx(np.mean(each))
+    assert max(each[:4]) < 0.6 and each[4] > 0.8
+    assert mean_auc(apart) < 0.65

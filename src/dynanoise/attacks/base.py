@@ -23,10 +23,13 @@ class HeldOut(NamedTuple):
         scores: float64 [R], one for each pair of shadow model and record; larger = more likely a
             member.
         members: bool [R], the membership of these pairs.
+        sizes: numbers of consecutive pairs that belong to one shadow model each; empty if all
+            pairs are to be compared with each other.
     """
 
     scores: Float64
     members: Bools
+    sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from dynanoise.attacks.pseudo_targets import (
     PseudoTarget,
     balance_shadows_by_id,
     pseudo_targets,
-    select_models,
 )
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.membership import Slots
@@ -36,6 +35,9 @@ SIGNALS = (
 
 _DENSE = 32
 """Classes up to which a dense design is the faster one."""
+
+_APART = 5
+"""Shadow models from which on `MultiShadow` holds records out; few are quickly fitted again."""
 
 
 def _one_thread() -> Any:
@@ -85,7 +87,6 @@ class _Regression(NamedTuple):
     mean: Float64  # [7]
     sd: Float64  # [7]
     classes: int
-    held_out: HeldOut | None
 
     def design(self, values: Float64, labels: Int64) -> Any:
         """Standardised statistics and the class as one-hot, [R, 7 + K], sparse in the classes."""
@@ -106,6 +107,13 @@ class _Regression(NamedTuple):
         return np.asarray(standardised @ of_values + of_classes[labels] + intercept)
 
 
+class _Regressions(NamedTuple):
+    """Regressions whose log-odds are averaged: one, or two that each learned from half."""
+
+    parts: tuple[_Regression, ...]
+    held_out: HeldOut | None
+
+
 @final
 @dataclass(frozen=True)
 class MultiShadow(Attack):
@@ -115,7 +123,8 @@ class MultiShadow(Attack):
     record that are not hidden, of which at most ``rows``, drawn at random; L2 penalty of 1. The
     class enters as one-hot: on pools of 600 digits and 10,000 images interactions with the
     statistics, or one classifier a class, changed the AUC by less than 0.01 either way. Statistics
-    are averaged over a record's inputs. Of five or more shadow models a fifth is held out, see
+    are averaged over a record's inputs. With five or more shadow models two classifiers learn, each
+    from one half of the records; their log-odds are averaged, and each scores the other half, see
     `Attack.held_out`.
 
     Needs shadow models, whatever records they were queried with, and the true labels. Score: the
@@ -145,25 +154,34 @@ class MultiShadow(Attack):
         if self.rows < 2:
             raise InputError(f"rows is {self.rows}.", "Learn from at least two pairs.")
 
-    def learn(self, shadows: ShadowObservations) -> _Regression:
-        """Fit the standardisation and the classifier."""
-        models = range(len(shadows.use))
-        apart = len(models) // 5
-        values, labels, members = _pairs(shadows, models[: len(models) - apart])
+    def learn(self, shadows: ShadowObservations) -> _Regressions:
+        """Fit the standardisation and the classifiers."""
+        models, records = np.nonzero(shadows.use >= 0)
         generator = np.random.default_rng(derive(self.seed, "multi_shadow"))
-        drawn = generator.permutation(len(labels))[: self.rows]
-        if members[drawn].all() or not members[drawn].any():
+        drawn = np.sort(generator.permutation(len(models))[: self.rows])
+        models, records = models[drawn], records[drawn]
+        members = shadows.use[models, records] == 1
+        if members.all() or not members.any():
             raise InputError(
                 f"The {len(drawn)} pairs drawn are all members or all non-members.",
                 "Use more rows.",
             )
-        learned = self._fit(values[drawn], labels[drawn], members[drawn], shadows.classes)
-        if not apart:
-            return learned
-        values, labels, members = _pairs(shadows, models[-apart:])
-        if members.all() or not members.any():
-            return learned
-        return learned._replace(held_out=HeldOut(learned.score(values, labels), members))
+        columns = [
+            statistics.compute_shadows(shadows, name)[models, records].mean(axis=1)
+            for name in SIGNALS
+        ]
+        values = np.stack(columns, axis=1)
+        labels = shadows.observations[0].labels[records]
+        second = _in_second_half(shadows.ids, self.seed)[records]
+        halves = ~second, second
+        if len(shadows.use) < _APART or any(len(np.unique(members[part])) < 2 for part in halves):
+            return _Regressions((self._fit(values, labels, members, shadows.classes),), None)
+        first, other = (
+            self._fit(values[part], labels[part], members[part], shadows.classes) for part in halves
+        )
+        scores = np.where(second, first.score(values, labels), other.score(values, labels))
+        sizes = tuple(np.bincount(models, minlength=len(shadows.use)).tolist())
+        return _Regressions((first, other), HeldOut(scores, members, sizes))
 
     def _fit(self, values: Float64, labels: Int64, members: Bools, classes: int) -> _Regression:
         from sklearn.linear_model import LogisticRegression
@@ -174,27 +192,21 @@ class MultiShadow(Attack):
             values.mean(axis=0),
             np.where(sd > 0, sd, 1.0),
             classes,
-            None,
         )
         with _one_thread():
             learned.classifier.fit(learned.design(values, labels), members)
         return learned
 
-    def formula(self, learned: _Regression, target: Observation) -> Float64:
+    def formula(self, learned: _Regressions, target: Observation) -> Float64:
         """Compute ln(P(member) / P(non-member)), [N]."""
         columns = [statistics.compute(target, name).mean(axis=1) for name in SIGNALS]
-        return learned.score(np.stack(columns, axis=1), target.labels)
+        values = np.stack(columns, axis=1)
+        scores = [part.score(values, target.labels) for part in learned.parts]
+        return np.asarray(np.mean(scores, axis=0))
 
-    def held_out(self, learned: _Regression) -> HeldOut | None:
-        """Return the scores of a fifth of the shadow models, if there are five or more."""
+    def held_out(self, learned: _Regressions) -> HeldOut | None:
+        """Return scores by the classifier that a record was held out of, if there are two."""
         return learned.held_out
-
-
-def _pairs(shadows: ShadowObservations, models: range) -> tuple[Float64, Int64, Bools]:
-    """Statistics [R, 7], labels [R] and membership [R] of some shadow models, without hidden."""
-    selected = select_models(shadows, models, shadows.use[models.start : models.stop])
-    columns = [statistics.pool_shadows(selected, name) for name in SIGNALS]
-    return np.stack([values for values, _, _ in columns], axis=1), *columns[0][1:]
 
 
 class _Combination(NamedTuple):
@@ -204,9 +216,8 @@ class _Combination(NamedTuple):
     trees: Any
 
     def score(self, rows: Float64) -> Float64:
-        with _one_thread():
-            lines: Float64 = self.lines.decision_function(rows)
-            trees: Float64 = self.trees.decision_function(rows)
+        lines: Float64 = self.lines.decision_function(rows)
+        trees: Float64 = self.trees.decision_function(rows)
         return (lines + trees) / 2
 
 
@@ -281,13 +292,16 @@ class Learned(Attack):
         # Members and non-members are about as many: twice the records have enough of both.
         seed = derive(self.seed, "learned")
         pseudo = list(pseudo_targets(shadows, models, seed, records=2 * share))
-        rows, members, second = self._examples(pseudo, share)
-        halves = tuple(
-            _fit_combination(rows[part], members[part], self.seed) for part in (~second, second)
-        )
-        # Each classifier scores the records that the other has learned from.
-        scores = np.where(second, halves[0].score(rows), halves[1].score(rows))
-        held_out = HeldOut(scores, members)
+        rows, members, second, sizes = self._examples(pseudo, share)
+        with _one_thread():
+            halves = tuple(
+                _fit_combination(rows[part], members[part], self.seed) for part in (~second, second)
+            )
+            # Each classifier scores the records that the other has learned from.
+            scores = np.empty(len(rows))
+            for half, part in zip(halves, (second, ~second), strict=True):
+                scores[part] = half.score(rows[part])
+        held_out = HeldOut(scores, members, sizes)
         k, draws = shadows.slots.k, []
         for draw in range(self.draws):
             seed = derive(self.seed, "learned draw", draw)
@@ -301,7 +315,8 @@ class Learned(Attack):
         scores = []
         for shadows, slots in learned.draws:
             rows = comparison_features(target, shadows, slots)
-            log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
+            with _one_thread():
+                log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
             scores.append(slots.spread(log_odds, len(target.labels)))
         return np.asarray(np.mean(scores, axis=0))
 
@@ -309,11 +324,13 @@ class Learned(Attack):
         """Return the scores of the records that a classifier did not learn from."""
         return learned.held_out
 
-    def _examples(self, pseudo: Sequence[PseudoTarget], share: int) -> tuple[Float64, Bools, Bools]:
+    def _examples(
+        self, pseudo: Sequence[PseudoTarget], share: int
+    ) -> tuple[Float64, Bools, Bools, tuple[int, ...]]:
         """Features of up to ``share`` records of each pseudo-target, half of them members.
 
-        The records are in two random halves, the same for all pseudo-targets; the last value is
-        True for those in the second.
+        The records are in two random halves, the same for all pseudo-targets; the third value is
+        True for those in the second, and the last has the number of each pseudo-target's.
         """
         rows, members, second = [], [], []
         for number, case in enumerate(pseudo):
@@ -338,7 +355,7 @@ class Learned(Attack):
                 f"None of {len(pseudo)} pseudo-targets has both members and non-members.",
                 "Use more records or more models.",
             )
-        return np.concatenate(rows), *both
+        return np.concatenate(rows), *both, tuple(map(len, members))
 
 
 def _in_second_half(ids: Int64, seed: int) -> Bools:
@@ -369,16 +386,16 @@ def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:
         LogisticRegression(C=0.1, max_iter=1000),
     )
     trees = HistGradientBoostingClassifier(
-        max_iter=40,
+        learning_rate=0.2,
+        max_iter=20,
         max_leaf_nodes=6,
-        max_bins=63,
+        max_bins=31,
         min_samples_leaf=40,
         l2_regularization=1.0,
         early_stopping=False,
         random_state=derive(seed, "learned trees") % 2**32,
     )
-    with _one_thread():
-        return _Combination(lines.fit(rows, members), trees.fit(rows, members))
+    return _Combination(lines.fit(rows, members), trees.fit(rows, members))
 
 
 ATTACKS = {"shadow": Shadow, "multi_shadow": MultiShadow, "learned": Learned}

@@ -107,13 +107,16 @@ def _columns(
     for name in names:
         value = reduce(statistics.compute(target, name))[slots.rows]
         columns.append(value)
-        inside, outside = slots.take(reduce(statistics.compute_shadows(shadows, name)))
+        models = [statistics.compute(model, name) for model in shadows.observations]
+        inside, outside = slots.take_each([reduce(values) for values in models])
         columns += _compare(value, inside, outside)
         if name == "scaled_logit":
             columns += [inside.std(axis=0), outside.std(axis=0)]
             columns += _by_class(value, inside, outside, labels)
         if name in undefended:
-            columns += _compare(value, *slots.take(reduce(undefended[name])))
+            columns += _compare(
+                value, *slots.take_each([reduce(values) for values in undefended[name]])
+            )
     columns += _tempered_columns(target, shadows, slots, reduce)
     return columns + _label_columns(target, shadows, slots, reduce)
 
@@ -130,8 +133,8 @@ def _tempered_columns(
     columns = []
     for multiple in MULTIPLES:
         value = reduce(scaled_log_probs(target, multiple))[slots.rows]
-        each = [reduce(scaled_log_probs(model, multiple)) for model in shadows.observations]
-        inside, outside = map(log_mean, slots.take(np.stack(each)))
+        models = [scaled_log_probs(model, multiple) for model in shadows.observations]
+        inside, outside = map(log_mean, slots.take_each([reduce(values) for values in models]))
         both = np.logaddexp(inside, outside) - np.log(2)
         columns += [value - mean for mean in (both, inside, outside)]
     return columns
@@ -180,9 +183,11 @@ def _label_columns(
 ) -> list[Float64]:
     correct = reduce(statistics.compute(target, "correctness"))[slots.rows]
     columns = [correct]
-    for clean in (False, True):
-        hits = reduce(statistics.compute_shadows(shadows, "correctness", clean=clean))
-        inside, outside = (part.sum(axis=0) for part in slots.take(hits))
+    defended = [statistics.compute(model, "correctness") for model in shadows.observations]
+    for models in (defended, *statistics.compute_clean(shadows, ("correctness",))):
+        inside, outside = (
+            part.sum(axis=0) for part in slots.take_each([reduce(values) for values in models])
+        )
         a_in, a_out = (inside + 1) / (slots.k + 2), (outside + 1) / (slots.k + 2)
         right, wrong = np.log(a_in / a_out), np.log((1 - a_in) / (1 - a_out))
         ratio = correct * right + (1 - correct) * wrong

@@ -131,12 +131,9 @@ def mean_probabilities(
         "The shadow models were queried with different known non-members.",
         "Query all models with the same population.",
     )
-    values = np.stack([statistics.compute(model, "loss") for model in shadows.observations])
-    if offline:
-        records = log_mean(values[slots.outside, slots.rows])
-    else:
-        inside, outside = map(log_mean, slots.take(values))
-        records = np.logaddexp(inside, outside) - np.log(2)
+    values = [statistics.compute(model, "loss") for model in shadows.observations]
+    inside, outside = map(log_mean, slots.take_each(values))
+    records = outside if offline else np.logaddexp(inside, outside) - np.log(2)
     by_model = np.stack([statistics.compute(model, "loss") for model in populations])
     return MeanProbabilities(slots, records, log_mean(by_model), by_model, populations[0].ids)
 

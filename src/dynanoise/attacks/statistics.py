@@ -210,11 +210,11 @@ def compute_shadows(shadows: ShadowObservations, name: str, *, clean: bool = Fal
     [[[1.0], [0.0]]]
     """
     if clean:
-        return compute_clean(shadows, (name,))[0]
+        return np.stack(compute_clean(shadows, (name,))[0])
     return np.stack([compute(model, name) for model in shadows.observations])
 
 
-def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[Float64]:
+def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[list[Float64]]:
     """Compute registered statistics of every shadow model's undefended outputs.
 
     The values are kept beside the defended outputs of the same model, which all targets of a pool
@@ -225,7 +225,7 @@ def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[Flo
         names: registered names of statistics.
 
     Returns:
-        float64 [S, N, A] for each name.
+        For each name a list of float64 [N, A], one for each of S models; nothing is copied.
     """
     positions = shadows.positions or range(len(shadows.observations))
     for defended, position in zip(shadows.observations, positions, strict=True):
@@ -235,9 +235,7 @@ def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[Flo
             log_probs = numerics.log_softmax(logits)
             clean = Observation(defended.labels, defended.ids, log_probs)
             defended.memo.update({f"clean {name}": compute(clean, name) for name in missing})
-    return [
-        np.stack([model.memo[f"clean {name}"] for model in shadows.observations]) for name in names
-    ]
+    return [[model.memo[f"clean {name}"] for model in shadows.observations] for name in names]
 
 
 def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:

@@ -154,8 +154,8 @@ class TemperedRatio(Attack):
         if self.temperature is None and multiple is None:
             multiple = self._choose(shadows)
         slots = shadows.slots
-        values = np.stack([self._values(model, multiple) for model in shadows.observations])
-        return _Learned(slots, log_mean(np.concatenate(slots.take(values))), multiple)
+        values = [self._values(model, multiple) for model in shadows.observations]
+        return _Learned(slots, log_mean(np.concatenate(slots.take_each(values))), multiple)
 
     def settle(self, learned: _Learned) -> TemperedRatio:
         """Return the attack with the multiple that it chose."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import ClassVar, final
 
 import numpy as np
-from scipy import stats
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
@@ -31,12 +30,12 @@ def auc(scores: Float64, members: Bools) -> float:
     >>> auc(np.array([1.0, 2.0, 2.0, 3.0]), np.array([False, False, True, True]))
     0.875
     """
-    count = int(members.sum())
-    pairs = count * (len(members) - count)
+    inside, outside = np.sort(scores[members]), np.sort(scores[~members])
+    pairs = len(inside) * len(outside)
     if pairs == 0:
         return 0.5
-    wins = stats.rankdata(scores)[members].sum() - count * (count + 1) / 2
-    return float(wins / pairs)
+    below, not_above = (np.searchsorted(outside, inside, side).sum() for side in ("left", "right"))
+    return float((below + not_above) / 2 / pairs)
 
 
 def best_threshold(scores: Float64, members: Bools, *, balanced: bool = False) -> float:

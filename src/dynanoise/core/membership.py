@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -159,6 +160,12 @@ class Slots:
     def take(self, values: Float64) -> tuple[Float64, Float64]:
         """Take the in- and the out-models' values [k, E, ...] from values [S, N, ...]."""
         return values[self.inside, self.rows], values[self.outside, self.rows]
+
+    def take_each(self, models: Sequence[Float64]) -> tuple[Float64, Float64]:
+        """Take them from values [N, ...] of each of S models; no other records are copied."""
+        values = np.stack([each[self.rows] for each in models])
+        columns = np.arange(len(self.rows))
+        return values[self.inside, columns], values[self.outside, columns]
 
     def spread(self, scores: Float64, count: int) -> Float64:
         """Write scores [E, ...] into scores [count, ...]; 0 for records without shadow models."""

@@ -53,8 +53,8 @@ class AttackScores:
         scores: scores, decisions and truth, [M, N] for M trials.
         expected: balanced accuracy on pseudo-targets, [M], which an attacker knows beforehand;
             None without calibration.
-        merit: mean of balanced accuracy and AUC on pseudo-targets, [M], by which an attack is
-            chosen; empty without calibration.
+        merit: mean of balanced accuracy and `mean_auc` on pseudo-targets, [M], by which an attack
+            is chosen; empty without calibration.
         chosen: for "strongest", the number of trials for which each attack was chosen.
         common: the scores on a scale that attacks and trials share, [M, N], see
             `to_common_scale`; empty without calibration.
@@ -116,11 +116,11 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
         scores.append(fitted.score(trial.target))
         if trial.calibration:
             calibration = _calibrate(attack, fitted, trial.calibration)
-            threshold, accuracy = tune_threshold(*calibration)
+            threshold, accuracy = tune_threshold(calibration.scores, calibration.members)
             thresholds.append(threshold)
             decisions.append(scores[-1] >= threshold)
             expected.append(accuracy)
-            merit.append((accuracy + auc(*calibration)) / 2)
+            merit.append((accuracy + mean_auc(calibration)) / 2)
             common.append(to_common_scale(scores[-1], calibration))
         else:
             decisions.append(fitted.decide(scores[-1]))
@@ -151,7 +151,29 @@ def _calibrate(
         attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored] for pseudo in calibration
     ]
     members = [pseudo.members[pseudo.scored] for pseudo in calibration]
-    return HeldOut(np.concatenate(scores), np.concatenate(members))
+    sizes = tuple(map(len, members))
+    return HeldOut(np.concatenate(scores), np.concatenate(members), sizes)
+
+
+def mean_auc(calibration: HeldOut) -> float:
+    """Compute the mean AUC of pseudo-targets, of each by itself, as results have it of targets.
+
+    Args:
+        calibration: scores and membership of pseudo-targets.
+
+    Returns:
+        The mean over those with members and non-members, in 0..1; of all pairs together where none
+        has both or ``sizes`` is empty.
+
+    >>> scores, members = np.array([1.0, 2.0, 11.0, 12.0]), np.array([False, True, False, True])
+    >>> mean_auc(HeldOut(scores, members)), mean_auc(HeldOut(scores, members, (2, 2)))
+    (0.75, 1.0)
+    """
+    ends = np.cumsum(calibration.sizes, dtype=np.int64)[:-1]
+    scores, members = np.split(calibration.scores, ends), np.split(calibration.members, ends)
+    pairs = zip(scores, members, strict=True)
+    each = [auc(part, truth) for part, truth in pairs if truth.any() and not truth.all()]
+    return float(np.mean(each)) if each else auc(calibration.scores, calibration.members)
 
 
 def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
