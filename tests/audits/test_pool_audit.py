@@ -142,6 +142,11 @@ def test_a_defense_is_judged_at_every_query_budget() -> None:
     assert [one.threat.repeats for one in result.results if one.attack is None] == [1, 1, 16]
     text = " ".join(result.sentences)
     assert "Outputs behind dynanoise(base_variance=9.0, lambda_scale=0.0, temperature=10.0" in text
+    assert "Behind dynanoise with fresh noise, 16 queries a record" in result.verdict
+    assert "The noise of dynanoise is fresh: repeated queries average it away." in text
+    width = float(text.partition("add cell_width=")[2].split()[0])
+    top = np.sort(pool.records.logits, axis=-1)[..., -2:]
+    assert width == pytest.approx(2.5 * np.median(np.diff(top)), rel=0.005)
     assert "16 queries a record, averaged" in text and "MIDPUT" in text
 
 
@@ -321,6 +326,15 @@ def test_a_defense_yaml_is_judged_with_its_cells_and_keys_of_the_audit(
     by_hand = run(AuditPlan(Configuration.read(path), queries=(1, 256)), models=models, records=400)
     assert strongest(by_hand, "auc", "dynanoise") == strongest(result, "auc", "dynanoise")
     assert max(strongest(result, "auc", "dynanoise")) < min(strongest(result, "auc")) - 0.03
+
+
+def test_keyed_noise_by_its_cell_width_resists_repeated_queries() -> None:
+    text = "dynanoise(base_variance=9, lambda_scale=0, cell_width=4)"
+    result = run(AuditPlan(text, queries=(1, 16)), models=1, records=400)
+    once, often = strongest(result, "auc", "dynanoise")
+    assert once == often and "Behind dynanoise with keyed noise" in result.verdict
+    assert ") with keyed noise, 1 query" in " ".join(result.sentences)
+    assert "is fresh" not in " ".join(result.notes)
 
 
 def test_a_defense_yaml_of_fresh_noise_is_the_defense_in_words(tmp_path: Path) -> None:

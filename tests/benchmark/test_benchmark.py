@@ -18,6 +18,7 @@ from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import Temperature, undefended
+from dynanoise.evaluation.methods import defended, method_of
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
 from dynanoise.noise.keyed import Keyed
 
@@ -116,9 +117,22 @@ def test_a_defense_yaml_is_a_method(tmp_path: Path) -> None:
     assert plan.command.endswith("--seeds 3 --defense Mine.yaml --defense static")
 
 
+def test_a_cell_width_in_a_specification_means_keyed_noise() -> None:
+    text = "dynanoise(keep_label=True, cell_width=4)"
+    row = Plan("digits", methods=(text,)).preset.methods[1]
+    assert row == Method(text, DynaNoise(keep_label=True), cell_width=4.0)
+    assert method_of(f"relaxloss+{text}").cell_width == 4.0
+    assert defended(text) == Method("dynanoise", DynaNoise(keep_label=True), cell_width=4.0)
+    assert defended("static(cell_width=4)").cell_width == 4.0
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("temperature(cell_width=4)", "temperature draws no noise, keyed or fresh."),
+        ("dynanoise(noise=keyed)", "For keyed noise write cell_width=WIDTH instead"),
+        ("dynanoise(cellwidth=4)", "Did you mean 'cell_width'?"),
+        ("dynanoise(cell_width=0)", "cell_width is 0."),
         ("a+b+c", "'a+b+c' has 3 parts. Write DEFENSE, or RECIPE+DEFENSE."),
         ("temperature+static", "There is no recipe 'temperature'."),
         ("", "'' is no method. Write a name, or NAME(PARAMETER=VALUE, ...)."),

@@ -75,7 +75,8 @@ def audit(
         models: how many clones, >= 8.
         seed: seed of the split of the records, of random states and noise.
         defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
-            an object, or a `Configuration` or the path of its file.
+            such as "dynanoise(keep_label=True, cell_width=10)" with keyed noise, an object, or a
+            `Configuration` or the path of its file.
         queries: query budgets against the defense, each >= 1.
         attacks: specifications of the attacks to run; all that the models allow if empty.
         chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record, such as 64

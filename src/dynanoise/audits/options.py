@@ -123,8 +123,9 @@ class AuditOptions:
         str | None,
         Option(
             "Defense to try on the outputs before it is deployed: NAME or NAME(PARAMETER=VALUE, "
-            "...), such as 'dynanoise(base_variance=0.3, lambda_scale=2, temperature=10)'; or a "
-            "defense.yaml, with its noise, but new keys.",
+            "...), such as calibrated_label, 'dynanoise(keep_label=True)' with fresh noise, or "
+            "'dynanoise(keep_label=True, cell_width=10)' with keyed noise; or a defense.yaml, with "
+            "its noise, but new keys.",
             metavar="DEFENSE",
             panel=_DEFENSE,
         ),
@@ -137,15 +138,6 @@ class AuditOptions:
             panel=_ATTACKER,
         ),
     ] = ()
-    chosen: Annotated[
-        int | None,
-        Option(
-            "With --url: also an attacker who chooses each input by earlier outputs, with so many "
-            "queries a record (1 to 256) and shadow models that are trained here on the records of "
-            "both tables.",
-            panel=_ATTACKER,
-        ),
-    ] = None
     attacks: Annotated[
         tuple[str, ...],
         Option(

@@ -39,6 +39,7 @@ from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.metrics.bootstrap import FPRS
+from dynanoise.noise.cells import GAPS, starting_width
 
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are given."""
@@ -52,11 +53,11 @@ class AuditPlan:
     """Options of an audit.
 
     Args:
-        defense: evaluated beside the undefended outputs: a name with parameters, an object, or a
-            `Configuration` or the path of its file, which ends in ".yaml" or ".yml"; None for the
-            outputs alone. From a configuration the defense and the cell width of keyed noise are
-            used: it is fitted again to each model, target and shadow, with a new key for each
-            model. The secret is not read.
+        defense: evaluated beside the undefended outputs: a name with parameters, ``cell_width``
+            among them for keyed noise; an object; or a `Configuration` or the path of its file,
+            which ends in ".yaml" or ".yml"; None for the outputs alone. From a configuration the
+            defense and the cell width of keyed noise are used: it is fitted again to each model,
+            target and shadow, with a new key for each model. The secret is not read.
         queries: query budgets, each >= 1, of an attacker who repeats a query. Undefended outputs
             do not change, so they are attacked with one query only.
         fail_if: conditions of failure.
@@ -244,6 +245,7 @@ def audit_pool(
         *(() if persons is None else (BY_PERSON.format(persons=persons.max() + 1),)),
         *needs.values(),
         *_notes(pool),
+        *_noise_note(pool, plan.methods[-1]),
         *(each.sentence for each in outcomes),
     )
     return AuditReport(gatherer.evidence(results, sentences), outcomes)
@@ -336,6 +338,18 @@ def _changed_labels(design: SingleModel | ShadowPool, method: Method) -> str:
         probs = method.defense.fit(view)(logits, noise(model, "labels")(""))
         changed.append(float((probs.argmax(axis=-1) != logits.argmax(axis=-1)).mean()))
     return f"{np.mean(changed):.1%} of the labels behind {method.name} are not the model's own."
+
+
+def _noise_note(pool: Pool, method: Method) -> list[str]:
+    """Name the way from fresh to keyed noise, with a cell width."""
+    if method.cell_width is not None or method.defense.repeatable:
+        return []
+    width = starting_width(pool.records.logits[:, :, 0])
+    return [
+        f"The noise of {method.name} is fresh: repeated queries average it away. Keyed noise is "
+        f"the same at every query; add cell_width={width:g} to the defense's parameters "
+        f"({GAPS:g} times the median gap between the two largest logits) to audit it."
+    ]
 
 
 def _notes(pool: Pool) -> list[str]:

@@ -23,9 +23,9 @@ Size = Annotated[
 Methods = Annotated[
     tuple[str, ...],
     Option(
-        "Row of the table: a method of the preset; a defense, NAME or NAME(PARAMETER=VALUE, ...); "
-        "a defense.yaml; a training recipe; or RECIPE+DEFENSE. May be given again. Default: all of "
-        "the preset.",
+        "Row of the table: a method of the preset; a defense, NAME or NAME(PARAMETER=VALUE, ...), "
+        "with cell_width=WIDTH for keyed noise; a defense.yaml; a training recipe; or "
+        "RECIPE+DEFENSE. May be given again. Default: all of the preset.",
         flag="--defense",
         write=_without_folder,
     ),

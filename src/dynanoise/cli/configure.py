@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from dynanoise.integrations.onnx_model import Classifier
 
-WIDTH_IN_GAPS = 2.5
-"""Width of cells, in median gaps between the two largest logits on held-out records."""
-
 USUAL_WIDTH = 16.0
 """Width of cells without held-out records, in logits: that of small networks on images."""
 
@@ -92,6 +89,7 @@ def configure(
     from dynanoise.config.configuration import Configuration
     from dynanoise.core.files import write_atomically
     from dynanoise.integrations.onnx_model import read_graph
+    from dynanoise.noise.cells import GAPS
 
     check(not out.exists(), f"{out} exists.", "Name another file with --out, or remove it.")
     graph = read_graph(model, output=output, class_axis=class_axis, kind=kind)
@@ -100,7 +98,7 @@ def configure(
     width, source = USUAL_WIDTH, "not measured: pass --data FILE"
     if data is not None:
         width = _width(outputs, value_kind)
-        source = f"{WIDTH_IN_GAPS:g} median gaps between the two largest logits of {data.name}"
+        source = f"{GAPS:g} median gaps between the two largest logits of {data.name}"
     text = _TEXT.format(
         model=json.dumps(name or model.stem),
         file=model.name,
@@ -216,15 +214,15 @@ def _width(outputs: npt.NDArray[Any], kind: str) -> float:
     """Width of the cells, in logits, to 3 significant digits."""
     import numpy as np
 
-    from dynanoise.core import numerics
     from dynanoise.defenses import response
+    from dynanoise.noise.cells import GAPS, starting_width
 
     rows = outputs.astype(np.float64)
     logits = response.logits_of(rows) if kind == "probabilities" else rows
-    gap = float(np.median(numerics.top_gaps(logits)))
+    width = starting_width(logits)
     check(
-        math.isfinite(gap) and gap > 0,
-        f"The median gap between the two largest logits is {gap:g}.",
+        math.isfinite(width) and width > 0,
+        f"The median gap between the two largest logits is {width / GAPS:g}.",
         "Pass held-out records that the model tells apart.",
     )
-    return float(f"{WIDTH_IN_GAPS * gap:.3g}")
+    return width

@@ -125,8 +125,13 @@ class Registry:
         """
         return tuple(inspect.signature(self.get(name)).parameters)
 
-    def make(self, name: str, parameters: Mapping[str, Any]) -> Any:
+    def make(self, name: str, parameters: Mapping[str, Any], further: Sequence[str] = ()) -> Any:
         """Call the component of a name with parameters.
+
+        Args:
+            name: the registered name.
+            parameters: its arguments by name.
+            further: names that the caller takes itself, for the message of an unknown one.
 
         Raises:
             UnknownNameError: if there is none.
@@ -138,9 +143,10 @@ class Registry:
         accepted = self.parameters(name)
         for parameter in parameters:
             if parameter not in accepted:
+                names = (*accepted, *further)
                 raise InputError(
                     f"The {self.kind} {name!r} has no parameter {parameter!r}.",
-                    f"{meant(parameter, accepted)}Known: {', '.join(accepted) or 'none'}.",
+                    f"{meant(parameter, names)}Known: {', '.join(names) or 'none'}.",
                 )
         return self.get(name)(**parameters)
 

@@ -10,8 +10,10 @@ from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.registry import DEFENSES, RECIPES, meant, parse, split
 from dynanoise.defenses.temperature import undefended
+from dynanoise.noise.cells import checked_width
 
 _FILES = (".yaml", ".yml")
+_WIDTH = "cell_width"
 
 
 def is_file(text: str) -> bool:
@@ -30,9 +32,10 @@ def defended(defense: str | Defense | Configuration) -> Method:
     """Make the method of an answer-time defense.
 
     Args:
-        defense: a specification such as "temperature(temperature=4)", the path of a defense.yaml,
-            a `Configuration`, or a defense. Of a configuration the defense and the width of keyed
-            noise's cells count, not the secret.
+        defense: a specification such as "temperature(temperature=4)", with ``cell_width=WIDTH``
+            among its parameters for keyed noise; the path of a defense.yaml, a `Configuration`, or
+            a defense. Of a configuration the defense and the width of keyed noise's cells count,
+            not the secret.
 
     Returns:
         A method with the defense's registered name, and the recipe "plain".
@@ -43,6 +46,8 @@ def defended(defense: str | Defense | Configuration) -> Method:
 
     >>> defended("temperature(temperature=4)").defense
     Temperature(temperature=4.0)
+    >>> defended("dynanoise(keep_label=True, cell_width=4)").cell_width  # in logits
+    4.0
     """
     if isinstance(defense, str) and is_file(defense):
         defense = Configuration.read(defense)
@@ -57,17 +62,38 @@ def defended(defense: str | Defense | Configuration) -> Method:
             "The defense 'none' is no defense.",
             f"Known: {', '.join(other for other in DEFENSES.names() if other != 'none')}.",
         )
-    return Method(name, DEFENSES.build(defense))
+    built, width = _build(defense)
+    return Method(name, built, cell_width=width)
+
+
+def _build(text: str) -> tuple[Defense, float | None]:
+    """A defense and the cell width of its keyed noise, from the specification of both."""
+    name, parameters = parse(text, "defense")
+    if _WIDTH in DEFENSES.parameters(name):  # of another package: its own
+        return DEFENSES.make(name, parameters), None
+    if "noise" in parameters and "noise" not in DEFENSES.parameters(name):
+        raise InputError(
+            f"{text!r} names its noise.",
+            "For keyed noise write cell_width=WIDTH instead, 2 to 3 times the median gap between "
+            "the two largest logits; noise without it is fresh.",
+        )
+    width = parameters.pop(_WIDTH, None)
+    draws = getattr(DEFENSES.get(name), "repeatable", None) is not True
+    if width is not None and not draws:
+        raise InputError(f"{name} draws no noise, keyed or fresh.", "Leave cell_width out.")
+    defense: Defense = DEFENSES.make(name, parameters, (_WIDTH,) if draws else ())
+    return defense, None if width is None else checked_width(width)
 
 
 def method_of(text: str, known: Sequence[str] = ()) -> Method:
     """Make a method from the text that names it.
 
     Args:
-        text: the specification of a defense, "dynanoise(base_variance=0.5)"; the path of a
-            defense.yaml; the specification of a training recipe, "relaxloss(alpha=0.3)", for
-            models without a defense; or both, "relaxloss(alpha=0.3)+temperature". A
-            name that is both a defense's and a recipe's is the defense's.
+        text: the specification of a defense, "dynanoise(base_variance=0.5)", with ``cell_width``
+            for keyed noise; the path of a defense.yaml; the specification of a training recipe,
+            "relaxloss(alpha=0.3)", for models without a defense; or both,
+            "relaxloss(alpha=0.3)+temperature". A name that is both a defense's and a recipe's is
+            the defense's.
         known: names of the preset's methods, for the message of the error.
 
     Returns:
@@ -102,5 +128,5 @@ def method_of(text: str, known: Sequence[str] = ()) -> Method:
             raise InputError(f"The preset's method {name!r} has no parameters.", "Name it alone.")
     if names[-1] not in defenses:
         return Method(text, undefended(), recipe=text)
-    defense = DEFENSES.build(parts[-1])
-    return Method(text, defense, recipe=parts[0].strip()) if parts[1:] else Method(text, defense)
+    defense, width = _build(parts[-1])
+    return Method(text, defense, parts[0].strip() if parts[1:] else "plain", width)

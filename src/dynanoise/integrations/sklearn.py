@@ -28,6 +28,7 @@ from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.integrations.holdout import Data, check_classes, split_records
+from dynanoise.noise.cells import starting_width
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
 
@@ -36,9 +37,6 @@ KEYED = "keyed"
 CELL_WIDTH = 8.0
 """Cell width for a classifier fitted elsewhere: 2.5 times the gap between two logits that give
 one of two classes a probability of 96%."""
-
-GAPS = 2.5
-"""Cell width as a multiple of the median gap between the two largest logits."""
 
 
 SATURATED = 0.99
@@ -523,7 +521,7 @@ def measure_width(logits: Float64, otherwise: float) -> float:
     """
     if logits.shape[1] < 2 or not len(logits):
         return otherwise
-    width = float(f"{GAPS * float(np.median(numerics.top_gaps(logits))):.3g}")
+    width = starting_width(logits)
     return width if width > 0 else otherwise
 
 

@@ -19,6 +19,25 @@ FARTHEST = 2**20
 """Largest cell index; gaps to the largest logit beyond it are clipped."""
 
 
+GAPS = 2.5
+"""Cell width to start with, in median gaps between the two largest logits."""
+
+
+def starting_width(logits: npt.NDArray[Any]) -> float:
+    """Compute a cell width to start with: 2.5 times the median gap, to 3 significant digits.
+
+    Args:
+        logits: [..., K], K >= 2, of at least one record.
+
+    Returns:
+        In logits, >= 0; 0 where most rows are ties.
+
+    >>> starting_width(np.array([[1.234, 0.0], [0.0, 9.0], [-1.0, 0.0]]))
+    3.08
+    """
+    return float(f"{GAPS * float(np.median(numerics.top_gaps(logits))):.3g}")
+
+
 def checked_width(width: Any) -> float:
     """Check a cell width.
 

@@ -16,6 +16,7 @@ from dynanoise.report.tables.measures_table import (
     choices,
     measure_sentences,
 )
+from dynanoise.report.wording.outputs import noise_name, outputs_title
 
 AUDIT_CAPTION = (
     "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
@@ -138,7 +139,7 @@ def audit_headline(results: Sequence[Result]) -> str:
         repeated = f", {queries} queries a record" if queries > 1 else ""
         area = f"AUC {with_interval(result.metrics['auc'])}"
         finding = f"{count} ({area})" if count else area
-        sentences.append(f"Behind {result.method}{repeated}: {finding}.")
+        sentences.append(f"Behind {outputs_title(result)}{repeated}: {finding}.")
     return " ".join(sentences)
 
 
@@ -234,7 +235,9 @@ def _outputs(result: Result) -> str:
         return "Outputs of the server"
     plain = {k: v for k, v in result.defense.items() if isinstance(v, int | float | str)}
     values = [f"{name}={value}" for name, value in plain.items() if name != "name"]
-    return f"Outputs behind {result.method}({', '.join(values)})"
+    noise = noise_name(result.defense)
+    drawn = f" with {noise} noise" if noise else ""
+    return f"Outputs behind {result.method}({', '.join(values)}){drawn}"
 
 
 def _queries(result: Result) -> str:
