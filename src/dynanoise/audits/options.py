@@ -138,6 +138,15 @@ class AuditOptions:
             panel=_ATTACKER,
         ),
     ] = ()
+    chosen: Annotated[
+        int | None,
+        Option(
+            "With --url: also an attacker who chooses each input by earlier outputs, with so many "
+            "queries a record (1 to 256) and shadow models that are trained here on the records of "
+            "both tables.",
+            panel=_ATTACKER,
+        ),
+    ] = None
     attacks: Annotated[
         tuple[str, ...],
         Option(

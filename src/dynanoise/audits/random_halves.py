@@ -197,16 +197,29 @@ def draw_halves(records: Records, models: int, seed: int) -> Halves:
     order = np.random.default_rng(derive(seed, "audit parts")).permutation(int(persons.max()) + 1)
     apart = np.isin(persons, order[: round(HELD_OUT * len(order))])
     test, rows = np.flatnonzero(apart), np.flatnonzero(~apart)
-    return Halves(rows, test, _draw_membership(records, rows, models, seed, persons[rows]))
+    return Halves(rows, test, draw_membership(records, rows, models, seed, persons[rows]))
 
 
-def _draw_membership(
+def draw_membership(
     records: Records, rows: Int64, models: int, seed: int, persons: Int64 | None = None
 ) -> Bools:
-    """Membership [M, n] by fair coins, thrown again for a model that would miss a class.
+    """Draw membership by fair coins, thrown again for a model that would miss a class.
 
     Models stay independent of each other. With `LEAST_OF_CLASS` records of each class a record is
     a member with a probability of 0.502 at most.
+
+    Args:
+        records: inputs and classes.
+        rows: int64 [n], positions of the records that models may be trained on.
+        models: M.
+        seed: seed of the coins.
+        persons: int64 [n], the person of each of these, with one coin; None for one each.
+
+    Returns:
+        bool [M, n].
+
+    Raises:
+        TooFewRecordsError: if a class has too few records.
     """
     least, name = records.rarest(rows)
     if least < LEAST_OF_CLASS:

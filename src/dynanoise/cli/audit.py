@@ -94,6 +94,11 @@ def _check_queries(options: AuditOptions, workers: int) -> None:
     """Check that options of a served model are given with one, and --workers without."""
     if options.url is None and (options.api_key is not None or options.budget is not None):
         raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+    if options.url is None and options.chosen is not None:
+        raise InputError(
+            "--chosen belongs to --url: outputs in files answer no further inputs.",
+            "Leave it out, or audit the way of training: dynanoise.audit(..., chosen=64).",
+        )
     if workers < 1 or (workers > 1 and options.url is not None):
         raise InputError(
             f"--workers is {workers}.", "Use an integer of at least 1; with --url leave it out."
@@ -268,6 +273,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         options.attacks,
         options.label,
         options.placement,
+        options.chosen,
     )
     budget = _BUDGET if options.budget is None else options.budget
     endpoint = Endpoint(options.url, budget, options.api_key)

@@ -396,6 +396,8 @@ def probe(
     budget: int,
     direct: int,
     by_labels: tuple[Probe, list[Float64]] | None = None,
+    *,
+    best_only: bool = False,
 ) -> ProbeOutcome:
     """Probe one target and its shadow models.
 
@@ -412,6 +414,7 @@ def probe(
         direct: queries a record that ``observed`` took.
         by_labels: the value of `probe_shadows` without a grid, for the same budget; None to compute
             it.
+        best_only: True for one run alone, the first, where every query has a price.
 
     Returns:
         Columns "boundary_distance" and, where outputs give cells away, "boundary_probing" first.
@@ -431,7 +434,8 @@ def probe(
         gaps = mean.max(axis=-1, keepdims=True) - mean
         grid = recover_grid(logits, logits.argmax(axis=-1), gaps, target.cell_width)
         # First, because it sees more of each output.
-        runs = {PROBING: probe_shadows(prepared, models, use, labels, split, grid), **runs}
+        of_cells = probe_shadows(prepared, models, use, labels, split, grid)
+        runs = {PROBING: of_cells} if best_only else {PROBING: of_cells, **runs}
     of_target, queries = {}, {}
     for name, (run, _) in runs.items():
         states = _States(target, run, prepared.paths, budget, direct)

@@ -162,13 +162,13 @@ class ShadowPool:
         if threat.chosen:
             direct = direct_queries(threat.repeats, constant or keyed)
         budget, threat = threat.repeats, replace(threat, repeats=direct)
-        observed = shadows = _observe_all(self.pool, targets, threat, noise, "target")
+        observed = shadows = observe_all(self.pool, targets, threat, noise, "target")
         # Repeatable noise has a key, and the attacker's is another one.
         alike = threat.knows_defense and constant and not keyed
         others = self.attacker or self.pool
         if self.attacker or not alike:
             others_defenses = defenses[self.pool.models :] or targets
-            shadows = _observe_all(others, others_defenses, threat, noise, "shadow")
+            shadows = observe_all(others, others_defenses, threat, noise, "shadow")
         use = self.records.use
         everyone = ShadowObservations(shadows, use, others.records)
         for target, roles in enumerate(self.roles):
@@ -268,14 +268,25 @@ def _readable_width(defense: Defense, source: NoiseSource) -> float | None:
     return width if gives_cells_away(Method("", defense, cell_width=width)) else None
 
 
-def _observe_all(
+def observe_all(
     pool: Pool,
     defenses: Sequence[Defense],
     threat: ThreatModel,
     noise: ModelNoise,
     role: str,
 ) -> tuple[Observation, ...]:
-    """Every model behind its defense: records, with the reference as the population."""
+    """Observe every model behind its defense: records, with the reference as the population.
+
+    Args:
+        pool: outputs of M models.
+        defenses: one for each of them.
+        threat: knowledge and query budget of the attacker.
+        noise: noise of each model.
+        role: "target" or "shadow".
+
+    Returns:
+        One observation for each model.
+    """
 
     def observe_part(model: int, outputs: Outputs, part: str) -> Observation:
         source = noise(model, role)

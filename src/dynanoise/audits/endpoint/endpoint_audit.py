@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +19,9 @@ from dynanoise.audits.endpoint.configuration_check import (
     describe_outputs,
     find_differences,
 )
+from dynanoise.audits.endpoint.one_target import OneTarget
+from dynanoise.audits.endpoint.own_shadows import MODELS, default_classifier, train_shadows
+from dynanoise.audits.endpoint.served_target import ServedTarget
 from dynanoise.audits.inputs import (
     LEAST,
     AuditInputs,
@@ -31,6 +34,7 @@ from dynanoise.audits.inputs import (
 from dynanoise.audits.measures import Measures
 from dynanoise.audits.model_file import Records, query_model, read_records
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
+from dynanoise.audits.random_halves import check_numbers
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
 from dynanoise.core.arrays.labels import class_numbers
@@ -43,12 +47,19 @@ from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import SERVED, Result
 from dynanoise.defenses.temperature import undefended
+from dynanoise.evaluation.chosen_inputs import direct_queries, prepare_paths
 from dynanoise.evaluation.engine import evaluate
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
-from dynanoise.evaluation.protocols import single_model
+from dynanoise.evaluation.protocols import (
+    BOUNDARY_OF_CELLS,
+    chosen,
+    gives_cells_away,
+    single_model,
+)
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.single_model import SingleModel
+from dynanoise.probing.paths import input_space
 
 UNKNOWN = {"name": "unknown"}
 """The defense in results of a server without a configuration."""
@@ -72,6 +83,10 @@ class EndpointPlan:
         seed: seed of all draws.
         attacks: specifications of the attacks to run; all that one model allows if empty.
         label: name of the tables' column of labels, see `data.tables.read_table`.
+        chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record; None to
+            leave it out.
+        classifier: unfitted classifier of scikit-learn whose clones are that attacker's shadow
+            models; None for `own_shadows.default_classifier`.
         placement: ``output`` and ``input`` of the model's file, where they are not those of the
             configuration.
 
@@ -92,8 +107,12 @@ class EndpointPlan:
     attacks: tuple[str, ...] = ()
     label: str | None = None
     placement: Mapping[str, Any] = field(default_factory=dict)
+    chosen: int | None = None
+    classifier: Any = None
 
     def __post_init__(self) -> None:
+        if self.chosen is not None:
+            chosen(self.chosen)
         for attack in self.attacks:
             ATTACKS.build(attack)
         if self.queries is not None and self.queries < 1:
@@ -131,10 +150,17 @@ def audit_endpoint(
         DynaNoiseError: if tables or files cannot be used, or the server does not respond.
         TooFewRecordsError: if the budget is enough for too few records.
     """
+    try:
+        return _audit(endpoint, plan, command, bars)
+    finally:
+        endpoint.close()
+
+
+def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> AuditReport:
     configured = None if plan.configured is None else Configuration.read(plan.configured)
     records = read_records(plan.members, plan.nonmembers, plan.label)
     member = records.member
-    queries = query_plan.plan_queries(len(member), endpoint.budget, plan.queries)
+    queries = _plan(len(member), endpoint.budget, plan)
     rows = query_plan.choose_records(member, queries.records, plan.seed)
     inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
     if min(inside, outside) < LEAST:
@@ -151,7 +177,8 @@ def audit_endpoint(
         local = _select(query_model(plan.model, plan.factory, *tables, **where), rows)
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
-        server = _query(endpoint, records, rows, queries, configured, plan.seed, progress)
+        served = _Served(endpoint, records, rows, configured)
+        server = _query(served, queries, plan.seed, progress)
     labels = class_numbers(
         records.labels, records.label_name, classes=server.repeated.passes.shape[-1]
     )[0]
@@ -187,9 +214,7 @@ def audit_endpoint(
             results += audit.results
         of_file = len(results)
         design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
-        method = Method(SERVED, undefended())
-        if configured is not None:
-            method = Method(SERVED, configured.defense, cell_width=configured.cell_width)
+        method = _method(configured)
         for budget in budgets:
             for result in evaluate(
                 {"plain": design},
@@ -202,6 +227,10 @@ def audit_endpoint(
                 progress=progress,
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
+        if plan.chosen is not None:
+            target = _one_target(served, server, pool.records, plan, bars)
+            options = provenance, measures, gatherer
+            results += _choose_inputs(target, method, plan, configured is not None, *options)
         results[of_file:] = measures.complete(results[of_file:])
     outcomes = tuple(check_condition(condition, results[of_file:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]
@@ -211,26 +240,115 @@ def audit_endpoint(
             find_differences(server, configured, logits, plan.seed) if configured else ()
         )
     )
+    notes = _sentences(pool.records, server, endpoint, len(labels), configured, deviations)
+    notes += (*(() if local is None else local.notes), *possible.needs.values())
+    notes += tuple(each.sentence for each in outcomes)
+    return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
+
+
+def _sentences(
+    queried: Outputs,
+    server: ServerOutputs,
+    endpoint: Endpoint,
+    records: int,
+    configured: Configuration | None,
+    deviations: Sequence[str],
+) -> tuple[str, ...]:
+    """Sentences on what was queried and seen."""
     spent = (
-        f"Of {len(labels):,} records {len(rows):,} were queried, with {endpoint.spent:,} of "
+        f"Of {records:,} records {len(queried.labels):,} were queried, with {endpoint.spent:,} of "
         f"{endpoint.budget:,} queries."
     )
     agrees = (
         ["Nothing was seen that is not as configured."] if configured and not deviations else []
     )
-    warnings = membership_warnings(pool.records)
-    notes = (
-        *headline(pool.records),
-        *warnings,
+    return (
+        *headline(queried),
+        *membership_warnings(queried),
         spent,
         *describe_outputs(server),
         *deviations,
         *agrees,
-        *(() if local is None else local.notes),
-        *possible.needs.values(),
     )
-    notes += tuple(each.sentence for each in outcomes)
-    return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
+
+
+def _method(configured: Configuration | None) -> Method:
+    """The server's defense as the attacker knows it."""
+    if configured is None:
+        return Method(SERVED, undefended())
+    return Method(SERVED, configured.defense, cell_width=configured.cell_width)
+
+
+def _plan(records: int, budget: int, plan: EndpointPlan) -> query_plan.Plan:
+    """Plan direct queries, which leave enough for those with chosen inputs."""
+    if plan.chosen is None:
+        return query_plan.plan_queries(records, budget, plan.queries)
+    # Twice directly, to see whether outputs repeat; or as often as an attacker averages them.
+    averaged = max(2, direct_queries(plan.chosen, constant=False), plan.queries or 1)
+    most = max(averaged + plan.chosen // 2, plan.chosen + 1)
+    affordable = query_plan.plan_queries(records, budget, most)
+    return replace(affordable, queries=averaged)
+
+
+def _choose_inputs(
+    one: OneTarget,
+    method: Method,
+    plan: EndpointPlan,
+    knows_defense: bool,
+    provenance: Provenance,
+    measures: Measures,
+    gatherer: Gatherer,
+) -> list[Result]:
+    """Results of an attacker who chooses inputs."""
+    assert plan.chosen is not None
+    protocol = chosen(plan.chosen)
+    usual = find_feasible(one.shadows, plan.attacks).attacks
+    protocol = replace(
+        protocol,
+        threat=replace(protocol.threat, knows_defense=knows_defense),
+        attacks=(*usual, *BOUNDARY_OF_CELLS),
+    )
+    results = evaluate(
+        {"plain": one},
+        [method],
+        protocol,
+        {"plain": replace(provenance, counts=one.counts)},
+        fprs=measures.fprs,
+        gatherer=gatherer,
+        measures=measures,
+    )
+    return [result if knows_defense else replace(result, defense=UNKNOWN) for result in results]
+
+
+def _one_target(
+    served: _Served,
+    server: ServerOutputs,
+    records: Outputs,
+    plan: EndpointPlan,
+    bars: Bars,
+) -> OneTarget:
+    """The server as the target of an attacker with shadow models and inputs of its choice."""
+    assert plan.chosen is not None
+    configured, inputs = served.configured, check_numbers(served.inputs)
+    classifier = default_classifier() if plan.classifier is None else plan.classifier
+    with bars("shadow models", MODELS) as progress:
+        shadows = train_shadows(
+            classifier, inputs, records.labels, records.classes, plan.seed, progress
+        )
+    space = input_space(inputs)
+    prepared = prepare_paths(shadows.models, shadows.pool.records, inputs, space, plan.seed)
+    method = _method(configured)
+    width = method.cell_width if gives_cells_away(method) else None
+    return OneTarget(
+        shadows.pool,
+        records.use[0],
+        _observation(
+            records, server, direct_queries(plan.chosen, server.repeated.constant), configured
+        ),
+        ServedTarget(served, server.probabilities, method.defense, width),
+        prepared,
+        method.defense,
+    )
 
 
 def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:
@@ -243,42 +361,49 @@ def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:
     )
 
 
-def _query(
-    endpoint: Endpoint,
-    records: Records,
-    rows: Int64,
-    plan: query_plan.Plan,
-    configured: Configuration | None,
-    seed: int,
-    progress: Callable[[str], None],
-) -> ServerOutputs:
-    """Query the server about some of the records as planned."""
-    metadata = endpoint.metadata()
-    output = _output(metadata, configured)
-    axis = -1 if configured is None else configured.class_axis
+class _Served:
+    """A server as a function from inputs to outputs, and some of the records as its inputs."""
 
-    def place(index: tuple[int, ...]) -> str:
-        return records.place((int(rows[index[0]]), *index[1:]))
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        records: Records,
+        rows: Int64,
+        configured: Configuration | None,
+    ) -> None:
+        self._endpoint, self.configured = endpoint, configured
+        self.metadata = endpoint.metadata()
+        self._output = _output(self.metadata, configured)
+        self._axis = -1 if configured is None else configured.class_axis
+        self.progress: Callable[[str], None] = lambda step: None
 
-    def query(part: Any) -> Any:
-        values = endpoint.query(metadata, part, output, progress)
-        if values.ndim != 2 or not -2 <= axis < 2:
+        def place(index: tuple[int, ...]) -> str:
+            return records.place((int(rows[index[0]]), *index[1:]))
+
+        self.inputs = endpoint.convert(self.metadata, records.inputs[rows], place)
+
+    def __call__(self, part: Any) -> Any:
+        values = self._endpoint.query(self.metadata, part, self._output, self.progress)
+        if values.ndim != 2 or not -2 <= self._axis < 2:
             raise InputError(
                 f"An output has the shape {list(values.shape)}.",
                 "An audit needs one row of classes for each record.",
             )
-        return values if axis in (-1, 1) else values.T
+        return values if self._axis in (-1, 1) else values.T
 
-    try:
-        inputs = endpoint.convert(metadata, records.inputs[rows], place)
-        repeated = query_plan.run_plan(query, inputs, plan, seed)
-    finally:
-        endpoint.close()
+
+def _query(
+    served: _Served, plan: query_plan.Plan, seed: int, progress: Callable[[str], None]
+) -> ServerOutputs:
+    """Query the server about some of the records as planned."""
+    served.progress = progress
+    repeated = query_plan.run_plan(served, served.inputs, plan, seed)
+    served.progress = lambda step: None
     passes = repeated.passes
     sums_to_one = is_distribution(passes.reshape(-1, passes.shape[-1]))
     logarithm = numerics.log_probabilities if sums_to_one else numerics.log_softmax
     log_probs = logarithm(passes.astype(np.float64))
-    return ServerOutputs(metadata, repeated, log_probs, sums_to_one)
+    return ServerOutputs(served.metadata, repeated, log_probs, sums_to_one)
 
 
 def _output(metadata: Metadata, configured: Configuration | None) -> str | None:
