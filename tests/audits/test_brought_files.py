@@ -287,6 +287,22 @@ def test_inverted_membership_is_said(tmp_path: Path, models: int, leak: float) -
         assert found.exit_code == 2 and "Without --fail-if the audit goes on" in found.stderr
 
 
+@pytest.mark.parametrize("models", [1, 8])
+def test_labels_in_another_order_are_the_first_thing_said(models: int, tmp_path: Path) -> None:
+    files = arrays(models, records=400, leak=1.0)
+    assert membership_warnings(check_inputs("x", **files).pool().records) == ()
+    files["labels"] = np.random.default_rng(0).permutation(files["labels"])
+    warning, *_ = membership_warnings(check_inputs("x", **files).pool().records)
+    assert "no more than guessing would (3 classes). Are labels and outputs in the" in warning
+    share = float(warning.partition("for ")[2].partition("%")[0])
+    assert share == pytest.approx(33, abs=5)
+    if models == 1:
+        np.savez(tmp_path / "o.npz", **files)
+        found = run(str(tmp_path / "o.npz"), "--attack", "loss")
+        assert found.stdout.startswith("WARNING: The outputs agree with the labels for")
+        assert "No leak was measured" not in found.stdout.partition("Verdict")[0]
+
+
 def test_a_model_without_a_leak_is_not_called_inverted() -> None:
     for seed in range(40):
         files = arrays(1, records=160, leak=0.0, seed=seed)

@@ -118,9 +118,14 @@ def test_page_and_command_have_one_headline(js: JavaScript, name: str, tmp_path:
     found = run("audit", str(tmp_path / "outputs.csv"), "--attack", "loss")
     assert found.exit_code == 0, found.output
     printed = " ".join(found.stdout.split())
-    assert f"\N{BULLET} {headline} by the loss attack" in printed
-    leads = ("This model reveals", "No leak was", "Members have higher")
-    assert sum(printed.count(lead) for lead in leads) == 1
+    area = headline.partition(": ")[2]
+    inverted = f"WARNING: {headline} by the loss attack"
+    alone = f"\N{BULLET} By the loss attack alone: {area} on all"
+    assert [text in printed for text in (inverted, alone)] == (
+        [True, False] if headline.startswith("Members have higher") else [False, True]
+    )
+    warned, verdict = printed.find("WARNING: Members"), printed.index("Verdict:")
+    assert warned < verdict
 
 
 def test_the_files_have_every_headline(js: JavaScript) -> None:

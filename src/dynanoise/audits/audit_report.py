@@ -81,11 +81,11 @@ class AuditReport:
         """
         from dynanoise.report.render.console import table_text
         from dynanoise.report.tables.audit_table import audit_table
-        from dynanoise.report.tables.measures_table import blind_warning
+        from dynanoise.report.wording.warnings import split_warnings
 
-        warning = blind_warning(self.results)
-        first = [warning, ""] if warning else []
-        lines = [f"- {sentence}" for sentence in self.sentences if sentence != warning]
+        warnings, sentences = split_warnings(self.sentences)
+        first = [*warnings, ""] if warnings else []
+        lines = [f"- {sentence}" for sentence in sentences]
         table = table_text(audit_table(self.results), width)
         return "\n".join([*first, self.verdict, "", table, *lines])
 

@@ -22,6 +22,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.evaluation.feasibility import LEAST_POPULATION
 from dynanoise.metrics.roc import auc_error, roc
 from dynanoise.report.numbers import with_interval
+from dynanoise.report.wording.warnings import WARNING
 
 LEAST = 40
 """Members, and non-members, that each model needs: half of them may be known to the attacker."""
@@ -293,20 +294,39 @@ def _check_not_exchanged(labels: npt.NDArray[Any], member: Any) -> None:
 
 
 def membership_warnings(outputs: Outputs) -> tuple[str, ...]:
-    """Warn of membership that is probably not what it is called.
+    """Warn of labels and membership that are probably not what they are called.
 
     Args:
         outputs: on the records that are audited, M models.
 
     Returns:
-        Sentences, if predictions agree with membership better than with labels, or members have
-        higher losses than non-members.
+        Sentences that begin with "WARNING: ", if predictions agree with membership better than with
+        labels, or with labels no better than by guessing, or members have higher losses than
+        non-members.
     """
     exchanged: tuple[str, ...] = ()
     if outputs.models == 1:
         logits, use = outputs.logits[0, :, 0], outputs.use[0]
         exchanged = _exchange_warning(logits, outputs.labels, use, refuse=False)
-    return (*exchanged, *inverted_membership(outputs))
+    of_labels = exchanged or _unrelated_labels(outputs)
+    return tuple(WARNING + text for text in (*of_labels, *inverted_membership(outputs)))
+
+
+def _unrelated_labels(outputs: Outputs) -> tuple[str, ...]:
+    """Warn if the models' probabilities of the labels are not above those by chance.
+
+    Probabilities of a class are compared with their mean over the records, so that shares of
+    classes do not count.
+    """
+    probs = np.exp(log_softmax(outputs.logits[:, :, 0].astype(np.float64))).mean(axis=0)
+    above = (probs - probs.mean(axis=0))[np.arange(len(probs)), outputs.labels]
+    if above.mean() > 2 * above.std() / np.sqrt(len(above)):
+        return ()
+    agreeing = (outputs.logits[:, :, 0].argmax(axis=-1) == outputs.labels).mean()
+    return (
+        f"The outputs agree with the labels for {agreeing:.0%} of the records, no more than "
+        f"guessing would ({probs.shape[1]} classes). Are labels and outputs in the same order?",
+    )
 
 
 def inverted_membership(outputs: Outputs) -> tuple[str, ...]:
@@ -329,7 +349,7 @@ def inverted_membership(outputs: Outputs) -> tuple[str, ...]:
 
 
 def headline(outputs: Outputs) -> tuple[str, ...]:
-    """Write the success of the loss attack on one model, as the web page does for the same file.
+    """Write the success of the loss attack on one model, the number that the web page shows.
 
     Args:
         outputs: on the records that are audited.
@@ -340,9 +360,8 @@ def headline(outputs: Outputs) -> tuple[str, ...]:
     if outputs.models > 1 or inverted_membership(outputs):
         return ()
     auc = _loss_attack(outputs)
-    leak = "This model reveals membership" if (auc.low or 0) > 0.5 else "No leak was measured"
     return (
-        f"{leak}: AUC {with_interval(auc)} by the loss attack on all "
+        f"By the loss attack alone: AUC {with_interval(auc)} on all "
         f"{int((outputs.use >= 0).sum()):,} records of known membership.",
     )
 

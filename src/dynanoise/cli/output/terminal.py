@@ -107,6 +107,7 @@ def print_results(
     """
     from dynanoise.report.io.results import to_json
     from dynanoise.report.pages import build_page
+    from dynanoise.report.wording.warnings import split_warnings
 
     if as_json:
         if warning := build_page(results).warning:
@@ -124,8 +125,9 @@ def print_results(
     from rich.table import Table as Grid
 
     stdout = console()
-    if page.warning:
-        stdout.print(page.warning, style="bold red", highlight=False, markup=False)
+    warnings, sentences = split_warnings((*page.sentences, *notes))
+    for warning in warnings:
+        stdout.print(warning, style="bold red", highlight=False, markup=False)
         stdout.print()
     if page.headline:
         stdout.print(page.headline, style="bold", highlight=False, markup=False)
@@ -133,9 +135,8 @@ def print_results(
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)
     bullets = Grid.grid(padding=(0, 1, 0, 0))
-    for sentence in (*page.sentences, *notes):
-        if sentence != page.warning:
-            bullets.add_row("•", sentence)
+    for sentence in sentences:
+        bullets.add_row("•", sentence)
     stdout.print(bullets, highlight=False, markup=False)
 
 

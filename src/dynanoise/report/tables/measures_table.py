@@ -9,6 +9,7 @@ from dynanoise.metrics.groups import GroupMetric
 from dynanoise.report.numbers import rate, with_interval
 from dynanoise.report.summary import attack_title
 from dynanoise.report.table import Column, Row, Table, make_table, number_cell
+from dynanoise.report.wording.warnings import WARNING
 
 MOST_GROUPS = 20
 """Groups in the table: those with the largest AUC."""
@@ -102,7 +103,7 @@ def blind_warning(results: Sequence[Result]) -> str:
     for name, metric in _blind(results):
         if (metric.low or 0) > 0.5:
             return (
-                f"WARNING: members and non-members differ without the model. A classifier that "
+                f"{WARNING}members and non-members differ without the model. A classifier that "
                 f"sees {_BLIND[name]} alone has AUC {with_interval(metric)}, so every number below "
                 "is inflated: draw members and non-members alike."
             )

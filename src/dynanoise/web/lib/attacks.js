@@ -68,7 +68,7 @@ export function auditLoss(outputs) {
 }
 
 /**
- * The finding in words, as `headline` and `inverted_membership` of dynanoise/audits/inputs.py begin.
+ * The finding in words; `inverted_membership` of dynanoise/audits/inputs.py begins alike.
  * @param {Audit} audit
  * @returns {string} such as "No leak was measured: AUC 0.512 [0.480, 0.544]".
  */
