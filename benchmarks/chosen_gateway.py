@@ -1,7 +1,7 @@
 """Chosen inputs through the gateway: keyed noise on digits, with every query counted by the server.
 
     dynanoise bench --preset digits --protocol adaptive_chosen --store STORE
-    python benchmarks/chosen_gateway.py --store STORE
+    python -m benchmarks.chosen_gateway --store STORE
 
 Some MLPs of the stored pool are served by `dynanoise serve` behind keyed DynaNoise, each by a
 gateway of its own with a query budget; the other 15 are the attacker's shadow models. After the
@@ -207,7 +207,7 @@ def main() -> None:
             rows += attack(target, options.queries, pool, functions, Path(folder))
     names = dict.fromkeys(row["attack"] for row in rows)
     content = {
-        "command": "python benchmarks/chosen_gateway.py --store STORE",
+        "command": "python -m benchmarks.chosen_gateway --store STORE",
         "defense": f"dynanoise(0.3, 2, 10, keep_label), keyed, cells of {WIDTH:g} logits",
         "records": len(pool.records.ids),
         "shadow_models": pool.models - 1,

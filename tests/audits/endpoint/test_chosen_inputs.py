@@ -55,6 +55,7 @@ def test_the_server_counts_what_the_audit_says(
         assert [r["protocol"] for r in probed] == [f"adaptive_chosen_{QUERIES}"]
         # Twice each directly, 16 of them four times alone, and one path of six queries.
         assert probed[0]["metrics"]["queries"]["value"] == 1 + 6
+        assert probed[0]["counts"]["shadow_models"] == 16
         spent = 2 * RECORDS * (2 + 6) + 16 * 4
         # The server answers as many more as its own budget has left, and no further one.
         rest = Endpoint(url, BUDGET + 1)

@@ -241,9 +241,15 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
         )
     )
     notes = _sentences(pool.records, server, endpoint, len(labels), configured, deviations)
-    notes += (*(() if local is None else local.notes), *possible.needs.values())
+    notes += (*(() if local is None else local.notes), *_needs(possible.needs, results))
     notes += tuple(each.sentence for each in outcomes)
     return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
+
+
+def _needs(needs: Mapping[str, str], results: Sequence[Result]) -> list[str]:
+    """Needs of the attacks that were not run."""
+    run = {result.attack for result in results}
+    return [need for name, need in needs.items() if name not in run]
 
 
 def _sentences(

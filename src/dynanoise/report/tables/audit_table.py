@@ -242,6 +242,8 @@ def _outputs(result: Result) -> str:
 
 def _queries(result: Result) -> str:
     count = result.threat.repeats
+    if result.threat.chosen:
+        return f"{count} queries a record, with inputs of the attacker's choice"
     return "1 query a record" if count == 1 else f"{count} queries a record, averaged"
 
 
@@ -253,6 +255,13 @@ def _threat(result: Result) -> str:
     elif result.method != "none":
         knows = "knows the defense and its parameters (not its random draws), "
     models = result.counts["models"]
+    if "shadow_models" in result.counts:
+        return (
+            f"Threat model: an attacker who sees all probabilities, {knows}chooses each input by "
+            f"earlier outputs, and has {result.counts['shadow_models']} shadow models trained here "
+            "on random halves of the same records. 95% intervals over the records of this one "
+            "model."
+        )
     if models == 1:
         return (
             f"Threat model: an attacker who sees all probabilities, {knows}knows of half of the "
