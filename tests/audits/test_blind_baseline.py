@@ -98,7 +98,7 @@ def test_the_warning_comes_first(tmp_path: Path) -> None:
     shown = CliRunner().invoke(app, ["show", str(tmp_path / "out")])
     assert shown.stdout.startswith("WARNING: members")
     page = (tmp_path / "out" / "report.md").read_text()
-    assert page.index("WARNING") < page.index("What leaks")
+    assert page.index("WARNING") < page.index("Level:")
     metrics = [result.metrics for result in read_results(tmp_path / "out" / "results.json")]
     assert any(float(one["blind_auc_labels"].low or 0) > 0.5 for one in metrics if "epsilon" in one)
 

@@ -92,7 +92,7 @@ def test_the_report_is_short_in_a_console_and_a_page_in_a_notebook(
     assert str(report).startswith(report.verdict)
     page = report._repr_html_()
     assert page.startswith("<iframe srcdoc=") and "sandbox" in page
-    assert "What leaks" in page and "How it was made" not in page
+    assert "What to do next" in page and "How it was made" not in page
 
 
 def test_the_outputs_can_be_audited_again(report: dynanoise.AuditReport, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from datetime import UTC, date, datetime
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -13,6 +15,7 @@ from typer.testing import CliRunner, Result
 import dynanoise as dn
 from dynanoise.cli import app
 from dynanoise.report.io.results import read_results
+from dynanoise.report.io.samples import read_evidence
 from tests.factories.audit_files import arrays
 
 
@@ -43,7 +46,9 @@ def test_the_table_goes_to_stdout_and_progress_elsewhere(file: str) -> None:
 
 @pytest.mark.behaviour
 def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
-    found = run(file, "--out", str(tmp_path / "out"), "--defense", "temperature(temperature=4)")
+    out, day = str(tmp_path / "out"), datetime.now(UTC).date()
+    options = ["--defense", "temperature(temperature=4)", "--auditor", "Jo Example"]
+    found = run(file, "--out", out, *options)
     assert found.exit_code == 0
     records = read_results(tmp_path / "out" / "results.json")
     assert records[0].command == (
@@ -56,7 +61,12 @@ def test_files_are_written_and_shown_again(file: str, tmp_path: Path) -> None:
         ("temperature", 16),
     }
     report = (tmp_path / "out" / "report.md").read_text()
-    assert report.startswith("# Audit of outputs\n") and "| Outputs | Query budget |" in report
+    assert report.startswith("# Audit of outputs\n") and "| Outputs | Level |" in report
+    assert len(report.splitlines()) < 60 and "Audited by: Jo Example" in report
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    assert f"File: outputs.npz · SHA-256: {digest}" in report
+    kept = read_evidence(tmp_path / "out").origin
+    assert kept.auditor == "Jo Example" and date.fromisoformat(kept.date) >= day
     again = CliRunner().invoke(app, ["show", str(tmp_path / "out" / "results.json")])
     assert again.exit_code == 0 and again.stdout.splitlines()[0] in found.stdout
 

@@ -50,9 +50,11 @@ def test_everything_of_several_models_behind_a_defense() -> None:
     assert page.said("h1") == "Audit of made up"
     assert page.said("h2").split("\n") == [
         "Verdict",
+        "Conditions and notes",
+        "Attack success",
+        "Findings in words",
         "Every attack",
         "Groups, precision, agreement",
-        "Attack success",
         "Method by method",
         "Records most at risk",
         "Standards that ask for such an audit",

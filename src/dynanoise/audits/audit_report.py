@@ -10,7 +10,7 @@ from typing import Any
 from dynanoise.audits.conditions import Outcome
 from dynanoise.audits.inputs import AuditInputs
 from dynanoise.core.errors import InputError
-from dynanoise.core.evidence import Evidence
+from dynanoise.core.evidence import Evidence, Origin
 from dynanoise.core.result import Result
 
 WIDTH = 100
@@ -118,6 +118,20 @@ class AuditReport:
             classes: names in the order of the outputs; empty for numbers.
         """
         return replace(self, evidence=replace(self.evidence, class_names=tuple(classes)))
+
+    def signed(
+        self, auditor: str = "", date: str = "", file: str = "", sha256: str = ""
+    ) -> AuditReport:
+        """Return the report with the facts that its first page names.
+
+        Args:
+            auditor: name of the person or organisation that audits.
+            date: day of the measurements, such as "2026-01-31".
+            file: name of the audited file, without its folder.
+            sha256: digest of the file, hexadecimal.
+        """
+        origin = Origin(date, auditor, file, sha256)
+        return replace(self, evidence=replace(self.evidence, origin=origin))
 
     def to_dataframe(self) -> Any:
         """Make a data frame with one row for each metric of each result.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -46,6 +48,10 @@ def audit(
             "a large folder each scores parts."
         ),
     ] = 1,
+    auditor: Annotated[
+        str,
+        Option("Name of the person or organisation that audits, for the report.", metavar="NAME"),
+    ] = "",
     as_json: Annotated[bool, Option("Print results as JSON.", flag="--json")] = False,
 ) -> None:
     """Measure membership leakage of your own model.
@@ -71,6 +77,8 @@ def audit(
         _write_junit(junit, "audit", _unresolved(options, str(error)))
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(ExitCode.UNRESOLVED) from None
+    date = datetime.now(UTC).date().isoformat()
+    report = report.signed(auditor, date, *_audited_file(options))
     results = list(report.results)
     try:
         name = f"audit of {results[0].dataset}"
@@ -88,6 +96,15 @@ def audit(
         raise typer.Exit(ExitCode.HOLDS)
     if report.unresolved:
         raise typer.Exit(ExitCode.UNRESOLVED)
+
+
+def _audited_file(options: AuditOptions) -> tuple[str, str]:
+    """Name and SHA-256 of the audited file; empty for folders and servers."""
+    path = options.outputs or options.model
+    if path is None or options.url is not None or not path.is_file():
+        return "", ""
+    with path.open("rb") as file:
+        return path.name, hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_queries(options: AuditOptions, workers: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,7 +40,7 @@ def quickstart(
     """
     check_writable(out)
     typer.echo("Training and attacking 16 random forests ...", err=True)
-    report = audit_forest()
+    report = audit_forest().signed(date=datetime.now(UTC).date().isoformat())
     report.save_outputs(out / "outputs.npz")
     written = write_results(list(report.results), out, report.evidence)
     terminal.print_text(quickstart_text(report.results, out))

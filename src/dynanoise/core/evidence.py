@@ -109,6 +109,23 @@ class Rows:
     logits: Mapping[str, Float32]
 
 
+@dataclass(frozen=True)
+class Origin:
+    """When, by whom and of which file an audit was made; empty where it is not known.
+
+    Attributes:
+        date: day of the measurements, YYYY-MM-DD.
+        auditor: name of the person or organisation.
+        file: name of the audited file, without its folder.
+        sha256: digest of the file, hexadecimal.
+    """
+
+    date: str = ""
+    auditor: str = ""
+    file: str = ""
+    sha256: str = ""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Evidence:
     """The results of a run, with curves, histograms and samples where they were kept.
@@ -119,6 +136,7 @@ class Evidence:
         rows: sampled rows; None without a pool.
         notes: further sentences, such as the attacks that could not be run and why.
         class_names: names of the classes in their order; empty where they are numbers.
+        origin: date, auditor and digest of the file.
 
     Raises:
         InputError: without results.
@@ -131,6 +149,7 @@ class Evidence:
     rows: Rows | None = None
     notes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         if not self.results:

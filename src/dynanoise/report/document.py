@@ -15,11 +15,13 @@ class Chart:
 
     Attributes:
         alternative: description for readers who cannot see the picture, in a sentence.
+        caption: how to read the picture, in plain words below it.
         picture: draws an SVG file; raises MissingExtraError without matplotlib.
         numbers: the numbers as a table, whose caption is the chart's title.
     """
 
     alternative: str
+    caption: str
     picture: Callable[[], bytes]
     numbers: Table
 
@@ -27,6 +29,21 @@ class Chart:
     def title(self) -> str:
         """Heading."""
         return self.numbers.caption
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The level of a leak, large.
+
+    Attributes:
+        level: in a word or three.
+        text: the number behind it, in sentences.
+        found: members among 100 that are drawn as found; None to draw none.
+    """
+
+    level: str
+    text: str
+    found: int | None
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,7 @@ class Figures:
     small: bool = False
 
 
-Block = Heading | Text | Bullets | Table | Details | Figures
+Block = Finding | Heading | Text | Bullets | Table | Details | Figures
 
 
 @dataclass(frozen=True)
@@ -110,10 +127,12 @@ class Document:
         title: its heading.
         subtitle: a sentence below it.
         command: the command that measures the same again.
-        sections: in the order of reading.
+        sections: in the order of reading; the first of them is the page that is printed.
+        facts: pairs of a name and a value, beside the heading.
     """
 
     title: str
     subtitle: str
     command: str
     sections: tuple[Section, ...]
+    facts: tuple[tuple[str, str], ...] = ()

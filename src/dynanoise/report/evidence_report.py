@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 from dynanoise.attacks.title import title_of
@@ -12,7 +13,7 @@ from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST, Result
 from dynanoise.report.charts.attack_success import budget_chart, protocol_chart, with_budgets
 from dynanoise.report.charts.histograms import reliability_chart, risk_chart, score_chart
-from dynanoise.report.charts.roc_curves import ROC_NOTE, attacks_roc_chart, methods_roc_chart
+from dynanoise.report.charts.roc_curves import attacks_roc_chart, methods_roc_chart
 from dynanoise.report.document import (
     Block,
     Bullets,
@@ -23,14 +24,21 @@ from dynanoise.report.document import (
     Section,
     Text,
 )
+from dynanoise.report.first_page import audit_price, facts, first_page
 from dynanoise.report.summary import Summary, method_names
 from dynanoise.report.table import MISSING, Cell, Column, Row, Table, make_table, number_cell
 from dynanoise.report.tables import audit_table, canary_table, measures_table
 from dynanoise.report.tables.comparison import comparison_table
 from dynanoise.report.tables.paper_table import MIDPUT_NOTE
 from dynanoise.report.wording import standards
-from dynanoise.report.wording.threats import budget
-from dynanoise.report.wording.verdict import NET_GAIN_NOTE, honest, rank_protocols, verdict
+from dynanoise.report.wording.threats import budget, threat_sentence
+from dynanoise.report.wording.verdict import (
+    NET_GAIN_NOTE,
+    Verdict,
+    honest,
+    rank_protocols,
+    verdict,
+)
 
 NO_SCORES = (
     "No scores were kept beside these results, so ROC curves, histograms, reliability and records "
@@ -73,9 +81,9 @@ _MOST_AT_RISK = 10
 def build_report(evidence: Evidence) -> Document:
     """Build the report of a benchmark or an audit.
 
-    It begins in plain words: the leak, the attackers, the gain and cost of each defense. The
-    tables, charts with their numbers, the records most at risk, and the circumstances follow.
-    Charts of what was not measured are left out, and a sentence says so.
+    Its first page is for a reader who decides: the level of the leak, the best defense and its
+    price, what to do next. ROC curves follow, then every number and the circumstances. Charts
+    of what was not measured are left out, and a sentence says so.
 
     Args:
         evidence: that of one run; results alone give a report without curves and histograms.
@@ -90,7 +98,7 @@ def build_report(evidence: Evidence) -> Document:
     if audit_table.is_audit(results):
         summaries = audit_table.audit_summaries(results)
         title = audit_table.audit_title(results[0])
-        subtitle = audit_table.audit_subject(results[0])
+        subtitle = f"Model: {results[0].model}"
         sections = _AUDIT
     else:
         summaries = rank_protocols(results)
@@ -98,13 +106,13 @@ def build_report(evidence: Evidence) -> Document:
         names = [f"{name} ({budget(summary.threat)})" for name, summary in summaries.items()]
         subtitle = f"Protocols: {', '.join(names)}"
         sections = _BENCHMARK
-    version = f"DynaNoise {results[0].versions.get('dynanoise', '')}".strip()
     run = _Run(evidence, summaries)
     return Document(
         title,
-        f"{subtitle}. {version}.",
+        f"{subtitle}.",
         results[0].command,
         tuple(section for build in sections for section in build(run)),
+        facts(results, evidence.origin),
     )
 
 
@@ -125,6 +133,11 @@ class _Run:
         self.methods = method_names(summaries.values())
         self.baseline = self.methods[0]
 
+    @cached_property
+    def words(self) -> Verdict:
+        """The verdict of a benchmark in words."""
+        return verdict(self.summaries)
+
     def largest_budget(self) -> tuple[str, Summary]:
         """The protocol with samples and the largest query budget, an honest one if there is one."""
         return list(self.sampled.items())[-1]
@@ -135,27 +148,47 @@ class _Run:
         return next((sample for sample in samples if sample.attack == attack), None)
 
 
-def _verdict(run: _Run) -> Iterator[Section]:
-    words = verdict(run.summaries)
-    blocks: list[Block] = [Text(words.warning, "warning")] if words.warning else []
-    blocks += [Heading("What leaks"), *_leaks(words.leaks)]
-    blocks += _list("To whom", words.attackers)
-    blocks += [Heading("What it would cost to fix"), Text(words.best, "note")]
-    if words.defenses:
-        blocks.append(Bullets(tuple(words.defenses.values())))
-    blocks.append(Text(NET_GAIN_NOTE, "faint"))
-    blocks += [Heading("What this does not cover"), Text(words.scope)]
-    yield Section("verdict", "Verdict", tuple(blocks), brief=True)
+def _first_page(run: _Run) -> Iterator[Section]:
+    words = run.words
+    summary = list((run.pools or run.summaries).values())[-1]
+    best = words.best_defense, words.best
+    attacker = threat_sentence(summary.threat)
+    yield first_page(
+        summary, best=best, warning=words.warning, attacker=attacker, scope=words.scope
+    )
 
 
-def _audit_verdict(run: _Run) -> Iterator[Section]:
+def _audit_first_page(run: _Run) -> Iterator[Section]:
+    summary = list(run.summaries.values())[-1]
     warning = measures_table.blind_warning(run.results)
-    blocks: list[Block] = [Text(warning, "warning")] if warning else []
-    blocks += [Heading("What leaks"), *_leaks(audit_table.audit_verdicts(run.results))]
+    best, scope = audit_price(summary), audit_table.OUT_OF_SCOPE
+    # The last result is of a defended method where one was measured: its attacker knows the most.
+    attacker = audit_table.audit_threat(run.results[-1])
+    yield first_page(summary, best=best, warning=warning, attacker=attacker, scope=scope)
+
+
+def _findings(run: _Run) -> Iterator[Section]:
+    words = run.words
+    blocks: list[Block] = [Heading("What leaks"), *_leaks(words.leaks)]
+    blocks += _list("To whom", words.attackers)
+    if words.defenses:
+        blocks.append(Heading("What it would cost to fix"))
+        blocks.append(Bullets(tuple(words.defenses.values())))
+        blocks.append(Text(NET_GAIN_NOTE, "faint"))
+    yield Section("findings", "Findings in words", tuple(blocks))
+
+
+def _audit_findings(run: _Run) -> Iterator[Section]:
+    blocks: list[Block] = [Heading("What leaks")]
+    blocks += _leaks(audit_table.audit_verdicts(run.results))
     blocks += _list("What outputs are worth", audit_table.audit_utilities(run.results))
-    blocks += [Heading("What this does not cover"), Text(audit_table.OUT_OF_SCOPE)]
-    blocks += _list("Notes", run.evidence.notes)
-    yield Section("verdict", "Verdict", tuple(blocks), brief=True)
+    yield Section("findings", "Findings in words", tuple(blocks))
+
+
+def _notes(run: _Run) -> Iterator[Section]:
+    if run.evidence.notes:
+        notes = Bullets(tuple((note, "") for note in run.evidence.notes))
+        yield Section("notes", "Conditions and notes", (notes,), brief=True)
 
 
 def _leaks(sentences: Sequence[str]) -> list[Text]:
@@ -175,7 +208,7 @@ def _protocols(run: _Run) -> Iterator[Section]:
     comparison = comparison_table(run.summaries, accuracy=False)
     comparison = replace(comparison, caption="Balanced accuracy of attacks, and MIDPUT")
     blocks = (comparison, Text(MIDPUT_NOTE, "faint"), _utility_table(run))
-    yield Section("protocols", "The protocols side by side", blocks, brief=True)
+    yield Section("protocols", "The protocols side by side", blocks)
 
 
 def _utility_table(run: _Run) -> Table:
@@ -198,22 +231,22 @@ def _canaries(run: _Run) -> Iterator[Section]:
     if canary_table.planted(run.summaries):
         table = replace(canary_table.canary_table(run.summaries), caption="AUC with 95% intervals")
         notes = [Text(note, "faint") for note in canary_table.canary_notes(run.summaries)]
-        yield Section("canaries", canary_table.TITLE, (table, *notes), brief=True)
+        yield Section("canaries", canary_table.TITLE, (table, *notes))
 
 
 def _success(run: _Run) -> Iterator[Section]:
-    charts = [protocol_chart(run.summaries, run.methods)]
+    charts = [
+        methods_roc_chart(run.evidence, name, run.methods, budget(summary.threat))
+        for name, summary in run.sampled.items()
+    ]
+    charts.append(protocol_chart(run.summaries, run.methods))
     charts += [
         budget_chart(run.pools, run.methods, chosen=chosen)
         for chosen in (False, True)
         if len(with_budgets(run.pools, chosen)) > 1
     ]
-    for name, summary in run.sampled.items():
-        about = budget(summary.threat)
-        charts.append(methods_roc_chart(run.evidence, name, run.methods, about))
     missing = [] if run.sampled else [Text(NO_SCORES, "note")]
-    note = [Text(ROC_NOTE, "faint")] if run.sampled else []
-    yield Section("charts", "Attack success", (*missing, Figures(tuple(charts)), *note))
+    yield Section("charts", "Attack success", (*missing, Figures(tuple(charts))))
 
 
 def _by_method(run: _Run) -> Iterator[Section]:
@@ -305,7 +338,7 @@ def _audit_attacks(run: _Run) -> Iterator[Section]:
         audit_table.audit_table(run.results), caption="Attacks by outputs and query budget"
     )
     blocks = (table, Text(audit_table.AUDIT_CAPTION, "faint"))
-    yield Section("attacks", "Every attack", blocks, brief=True)
+    yield Section("attacks", "Every attack", blocks)
 
 
 def _measures(run: _Run) -> Iterator[Section]:
@@ -323,12 +356,12 @@ def _measures(run: _Run) -> Iterator[Section]:
     blocks += [Text(measures_table.PRECISION_NOTE, "faint")]
     if agreement is not None:
         blocks += [agreement, Text(measures_table.AGREEMENT_NOTE, "faint")]
-    yield Section("measures", "Groups, precision, agreement", tuple(blocks), brief=True)
+    yield Section("measures", "Groups, precision, agreement", tuple(blocks))
 
 
 def _standards(run: _Run) -> Iterator[Section]:
     blocks = (Bullets(standards.STANDARDS), Text(standards.NOTE, "faint"))
-    yield Section("standards", "Standards that ask for such an audit", blocks, brief=True)
+    yield Section("standards", "Standards that ask for such an audit", blocks)
 
 
 def _circumstances(run: _Run) -> Iterator[Section]:
@@ -375,20 +408,23 @@ def _json(values: Mapping[str, Any]) -> str:
 _Build = Callable[[_Run], Iterator[Section]]
 
 _BENCHMARK: tuple[_Build, ...] = (
-    _verdict,
+    _first_page,
+    _success,
+    _findings,
     _protocols,
     _canaries,
-    _success,
     _by_method,
     _risks,
     _attacks,
     _circumstances,
 )
 _AUDIT: tuple[_Build, ...] = (
-    _audit_verdict,
+    _audit_first_page,
+    _notes,
+    _success,
+    _audit_findings,
     _audit_attacks,
     _measures,
-    _success,
     _by_method,
     _risks,
     _standards,

@@ -134,6 +134,7 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
         f"Dots with 95% intervals: balanced accuracy of the attacker's choice (or the best "
         f"attack) on {len(methods)} methods under the protocols {', '.join(names)}; lower is "
         "better, 0.5 is guessing.",
+        "Farther left is safer: at 0.5 the attacker guesses. Lines are 95% intervals.",
         lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
         make_table(
             "Attack success by method",
@@ -220,6 +221,7 @@ def budget_chart(
     return Chart(
         "Lines with 95% intervals: balanced accuracy of the attacker's choice at "
         f"{', '.join(map(str, budgets))} queries a record, {inputs}, for {', '.join(lines)}.",
+        "A line that rises: more queries tell the attacker more. At 0.5 the attacker guesses.",
         lambda: svg(draw, WIDE),
         make_table(
             f"Attack strength against {'chosen' if chosen else 'repeated'} queries",

@@ -57,6 +57,7 @@ def score_chart(panels: Mapping[str, AttackSample], about: str) -> Chart:
     return Chart(
         "Histograms of scores of members and non-members; overlap of the two: "
         f"{', '.join(overlaps)}.",
+        "Where the two shapes differ, scores tell members from others; the same shape is safe.",
         lambda: svg(draw, (SMALL[0], 1.2 + 1.25 * len(panels))),
         make_table(
             f"{about}: scores of {attack}",
@@ -100,6 +101,7 @@ def reliability_chart(reliability: Reliability) -> Chart:
     return Chart(
         f"Accuracy by confidence in {total} bins over {outputs:,} outputs; "
         f"calibration error {error:.3f}. On the dotted diagonal confidence is accuracy.",
+        "On the dotted line the model is as often right as it says; below it is overconfident.",
         lambda: svg(draw, SMALL),
         make_table(
             f"{reliability.method}: reliability",
@@ -137,6 +139,7 @@ def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
         "Histograms of records by how often the attacker's choice is right about them over the "
         f"models, for {', '.join(risk.method for risk in risks)}; dashed: the histogram if it were "
         "as good at every record.",
+        "Bars far on the right of the dashed line: records that are found nearly always.",
         lambda: svg(draw, (WIDE[0], 1.1 + 1.5 * len(risks))),
         make_table(
             f"Success by record, {about}",

@@ -30,9 +30,9 @@ from dynanoise.report.table import make_table
 _DASHES = {marker: ("-", "--", "-.")[place % 3] for place, (_, marker) in enumerate(PALETTE)}
 """Curves differ without their colour, too."""
 
-ROC_NOTE = (
-    "In ROC curves the dotted line is guessing; at the false positive rates in grey, fewer than "
-    f"{RESOLVING_NON_MEMBERS} non-members decide, and no value should be read off."
+_CAPTION = (
+    "The higher a curve on the left, the more members are found with few false alarms. Dotted: "
+    f"guessing. Grey: fewer than {RESOLVING_NON_MEMBERS} non-members decide, read no value there."
 )
 
 
@@ -87,6 +87,7 @@ def _chart(
     return Chart(
         f"Log-log ROC curves of {', '.join(lines)}. Dotted: guessing. Grey: false positive rates "
         f"below {resolved:.2g}, which fewer than {RESOLVING_NON_MEMBERS} non-members resolve.",
+        _CAPTION,
         lambda: svg(draw, size),
         make_table(
             title,

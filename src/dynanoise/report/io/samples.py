@@ -7,6 +7,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.errors import ResultsFileError
-from dynanoise.core.evidence import AttackSample, Evidence, Reliability, Risk, Rows
+from dynanoise.core.evidence import AttackSample, Evidence, Origin, Reliability, Risk, Rows
 from dynanoise.core.result import Result
 from dynanoise.report.io.results import from_json, read_content, to_json
 
@@ -101,6 +102,8 @@ def _to_npz(evidence: Evidence, digest: str) -> bytes:
     arrays: _Arrays = {}
     if evidence.class_names:
         index["classes"] = evidence.class_names
+    if evidence.origin != Origin():
+        index["origin"] = asdict(evidence.origin)
     for kind, names in _NAMED.items():
         parts = getattr(evidence, kind)
         index[kind] = [{name: getattr(part, name) for name in names} for part in parts]
@@ -151,4 +154,5 @@ def _from_arrays(results: tuple[Result, ...], index: dict[str, Any], arrays: _Ar
     notes = tuple(map(str, index["notes"]))
     classes = tuple(map(str, index.get("classes", ())))
     samples = parts["attacks"], parts["reliability"], parts["risks"]
-    return Evidence(results, *samples, rows, notes, classes)
+    origin = Origin(**{name: str(value) for name, value in index.get("origin", {}).items()})
+    return Evidence(results, *samples, rows, notes, classes, origin)

@@ -99,7 +99,8 @@ def inline_svg(chart: Chart, key: str) -> Inline:
     """Draw a chart as a part of a page.
 
     Its ids get a prefix, for two charts would share them. Metadata and styles are left out: they
-    would name other places, or apply to the rest of the page.
+    would name other places, or apply to the rest of the page. White grounds are left out, so that
+    the page's own shows.
 
     Args:
         chart: its picture is an SVG file of matplotlib, whose texts are paths.
@@ -112,6 +113,7 @@ def inline_svg(chart: Chart, key: str) -> Inline:
     body = re.sub(r"<!--.*?-->\n?", "", body, flags=re.DOTALL)
     body = re.sub(r'\bid="', f'id="{key}-', body)
     body = re.sub(r'(xlink:href="|url\()#', rf"\1#{key}-", body)
+    body = re.sub(r"fill: #ffffff\b", "fill: none", body)
     opening, rest = body.split(">", 1)
     box = re.search(r'viewBox="(0 0 ([\d.]+) [\d.]+)"', opening)
     assert box is not None

@@ -5,7 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from dynanoise.report.document import Block, Bullets, Details, Document, Figures, Heading, Text
+from dynanoise.report.document import (
+    Block,
+    Bullets,
+    Details,
+    Document,
+    Figures,
+    Finding,
+    Heading,
+    Text,
+)
 from dynanoise.report.table import Cell, Table
 
 _EMPHASIS = {"": "{}", "strong": "**{}**", "code": "`{}`"}
@@ -51,17 +60,21 @@ def escape(text: str) -> str:
 
 def render_markdown(document: Document) -> str:
     """Write the brief sections of a document and its command as Markdown, without charts."""
-    parts = [f"# {escape(document.title)}", escape(document.subtitle)]
+    facts = (f"{name}: {value}" for name, value in document.facts)
+    parts = [f"# {escape(document.title)}", escape(document.subtitle), escape(" · ".join(facts))]
     for section in document.sections:
         if section.brief:
             parts.append(f"## {escape(section.title)}")
             parts += [_block(block) for block in section.blocks]
     parts.append("`" + document.command.replace("`", "'") + "`")
+    parts.append("Charts, every attack and the circumstances: report.html.")
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _block(block: Block) -> str:
     match block:
+        case Finding():
+            return f"**Level: {escape(block.level)}.** {escape(block.text)}"
         case Heading():
             return f"### {escape(block.text)}"
         case Text(role="warning"):
@@ -73,7 +86,5 @@ def _block(block: Block) -> str:
                 f"- {escape(text)}" + (f"\n  {escape(more)}" if more else "")
                 for text, more in block.items
             )
-        case Table():
-            return captioned_markdown([block])
-        case Details() | Figures():
-            return ""
+        case Table() | Details() | Figures():
+            return captioned_markdown([block] if isinstance(block, Table) else [])

@@ -164,7 +164,8 @@ def audit_verdicts(results: Sequence[Result]) -> list[str]:
         sentences.append(
             f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the attacker's choice, "
             f"has balanced accuracy {with_interval(metrics['asr'])} (0.5 is chance) and AUC "
-            f"{with_interval(metrics['auc'])}{finds}{_better(results, result)}. {_threat(result)}"
+            f"{with_interval(metrics['auc'])}{finds}{_better(results, result)}. "
+            f"{audit_threat(result)}"
         )
     return sentences
 
@@ -247,8 +248,8 @@ def _queries(result: Result) -> str:
     return "1 query a record" if count == 1 else f"{count} queries a record, averaged"
 
 
-def _threat(result: Result) -> str:
-    """The threat model, and the sample of the interval."""
+def audit_threat(result: Result) -> str:
+    """Describe the threat model of a result of an audit, and the sample of its intervals."""
     knows = ""
     if result.method == SERVED and not result.threat.knows_defense:
         knows = "does not know the server's defense, "

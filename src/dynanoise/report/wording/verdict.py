@@ -40,6 +40,7 @@ class Verdict:
         leaks: the leak of the undefended model, a sentence for each protocol.
         attackers: their descriptions, likewise.
         best: the defense that gains most, in a sentence.
+        best_defense: its name; empty if no defense was measured.
         defenses: by name, the change by each defense, and its cost (empty where it was not run).
         scope: attackers that were not tested.
     """
@@ -48,6 +49,7 @@ class Verdict:
     leaks: tuple[str, ...]
     attackers: tuple[str, ...]
     best: str
+    best_defense: str
     defenses: Mapping[str, tuple[str, str]]
     scope: str
 
@@ -90,7 +92,8 @@ def verdict(summaries: Mapping[str, Summary]) -> Verdict:
         for summary in summaries.values()
     ]
     warning, scope = _warning(summaries), _scope(summaries)
-    return Verdict(warning, tuple(leaks), tuple(attackers), _best(main, baseline), defenses, scope)
+    best, name = _best(main, baseline)
+    return Verdict(warning, tuple(leaks), tuple(attackers), best, name, defenses, scope)
 
 
 def _warning(summaries: Mapping[str, Summary]) -> str:
@@ -245,13 +248,13 @@ def _cost(summary: Summary, name: str, baseline: str) -> str:
     return f"Cost: {', '.join(parts)} ({under(summary.threat)}, 95% intervals)."
 
 
-def _best(summaries: Mapping[str, Summary], baseline: str) -> str:
-    """The defense that gains most against the attacker with the largest query budget."""
+def _best(summaries: Mapping[str, Summary], baseline: str) -> tuple[str, str]:
+    """The defense that gains most against the largest query budget: a sentence, and its name."""
     summary = list(summaries.values())[-1]
     nets = {name: _net(summary, name) for name in summary.methods if name != baseline}
     against = f"{under(summary.threat)}, 95% intervals"
     if not nets:
-        return f"No defense was measured against this attacker ({under(summary.threat)})."
+        return f"No defense was measured against this attacker ({under(summary.threat)}).", ""
     best = max(nets, key=lambda name: nets[name].value)
     count = f"{len(nets)} defenses" if len(nets) > 1 else "one defense"
     net = _text(nets[best], change)
@@ -266,13 +269,13 @@ def _best(summaries: Mapping[str, Summary], baseline: str) -> str:
         return (
             f"Of {count} measured, {best} gains most{_against([summary])}: a net gain of {net}, "
             f"with test accuracy {_text(accuracy)} instead of {_text(before)} ({against}).{left}"
-        )
+        ), best
     if sign is None:
         return (
             f"Of {count} measured, {best} has the largest net gain, {net}; one seed is too few to "
             f"tell that from chance ({against})."
-        )
+        ), best
     return (
         f"Of {count} measured, none gains more than it costs against this attacker; the best net "
         f"gain is that of {best}, {net} ({against})."
-    )
+    ), best
