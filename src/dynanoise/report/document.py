@@ -38,12 +38,12 @@ class Finding:
     Attributes:
         level: in a word or three.
         text: the number behind it, in sentences.
-        found: members among 100 that are drawn as found; None to draw none.
+        count: members among 100 that are drawn as found; None to draw none.
     """
 
     level: str
     text: str
-    found: int | None
+    count: int | None
 
 
 @dataclass(frozen=True)

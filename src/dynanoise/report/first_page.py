@@ -73,7 +73,7 @@ def first_page(
 
 
 class Leak:
-    """What the deciding attack achieves against one method.
+    """Success of the deciding attack against one method, with its level.
 
     Args:
         summary: results of one attacker.
