@@ -172,5 +172,5 @@ def test_columns_that_do_not_fit_are_named() -> None:
 
 def test_a_column_that_nobody_named_is_refused_as_before(tmp_path: Path) -> None:
     np.savez(tmp_path / "outputs.npz", **planted(1))
-    with pytest.raises(DataFileError, match="unknown 'ward'"):
+    with pytest.raises(DataFileError, match="unknown arrays: 'ward'"):
         read_outputs(tmp_path / "outputs.npz")

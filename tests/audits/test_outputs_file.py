@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DataFileError, InputError
 from tests.factories.audit_files import Arrays, arrays, probabilities
@@ -74,14 +75,35 @@ def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None
 def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
     found = arrays(1)
     found["test_label"] = found.pop("test_labels")
-    with pytest.raises(DataFileError, match=r"unknown 'test_label' among its arrays. Did you mean"):
+    with pytest.raises(DataFileError, match=r"unknown arrays: 'test_label' \(test_labels\?\)"):
         read_outputs(npz(tmp_path, found))
     flat = probabilities(arrays(1, tests=0))
-    with pytest.raises(DataFileError, match=r"unknown 'weight' among its columns"):
+    with pytest.raises(DataFileError, match=r"unknown columns: 'weight'\. Leave.*--by wei"):
         read_outputs(csv(tmp_path, flat, "p0,p1,weight,label,member"))
     columns = {"logits": found["logits"].tolist(), "labels": found["labels"], "w": [1] * 200}
-    with pytest.raises(DataFileError, match=r"unknown 'w' among its columns"):
+    with pytest.raises(DataFileError, match=r"unknown columns: 'w'\."):
         read_outputs(parquet(tmp_path, columns))
+
+
+def test_all_unknown_arrays_are_named_at_once_with_what_they_stand_for(tmp_path: Path) -> None:
+    given = probabilities(arrays(1, tests=0))
+    files = {"predictions": given, "y": arrays(1)["labels"], "is_member": arrays(1)["member"]}
+    with pytest.raises(DataFileError) as caught:
+        read_outputs(npz(tmp_path, files))
+    text = str(caught.value)
+    assert "'predictions' (probs?), 'y' (labels?), 'is_member' (member?)." in text
+    assert "np.savez(FILE, probs=probs, labels=labels, member=member), of shapes [N, K]" in text
+    with pytest.raises(DataFileError, match="dynanoise show"):
+        read_outputs(tmp_path / "results.json")
+
+
+def test_probabilities_of_transposed_axes_are_told_by_their_shape() -> None:
+    files = arrays(1, tests=0)
+    logits = files.pop("logits")
+    probs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for name, values in (("probs", probs), ("logits", logits)):
+        with pytest.raises(InputError, match=r"the records on axis 2.*np.swapaxes"):
+            check_inputs("x", **{**files, name: values.T})
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from dynanoise.core.arrays.labels import check_labels, check_membership, class_numbers
-from dynanoise.core.arrays.predictions import check_axes, log_outputs
+from dynanoise.core.arrays.predictions import check_axes, check_outputs, log_outputs
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import shadows_per_target
 from dynanoise.core.numerics import Floats, Int8, Int64, log_softmax
@@ -205,6 +205,7 @@ def check_inputs(
     >>> inputs.models, inputs.logits.shape, inputs.logits[0, 0].round(4).tolist()
     (1, (1, 80, 2), [-0.1054, -2.3026])
     """
+    _check_not_transposed(logits, probs, labels)
     outputs = _log_outputs(logits, probs, "")
     if outputs is None:
         raise InputError(f"{name} holds neither logits nor probs.", "Give the models' outputs.")
@@ -247,6 +248,15 @@ def check_inputs(
     check_membership_counts(use)
     as_passed = "logits" if probs is None else "probabilities"
     return AuditInputs(name, outputs, truth, use, test, tested, notes, as_passed, class_names=names)
+
+
+def _check_not_transposed(logits: Any, probs: Any, labels: Any) -> None:
+    """Refuse outputs [K, N] by their shape, before their values are judged."""
+    kind, values = ("probs", probs) if logits is None else ("logits", logits)
+    if values is None or np.ndim(values) != 2 or np.ndim(labels) != 1:
+        return
+    if np.shape(values)[0] != len(labels) == np.shape(values)[1]:
+        check_axes(check_outputs(values, kind), len(labels), kind)
 
 
 def _log_outputs(logits: Any, probs: Any, prefix: str) -> Floats | None:

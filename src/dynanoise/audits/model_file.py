@@ -106,7 +106,9 @@ def query_model(
     suffix = model.suffix.lower()
     if suffix not in {".onnx", ".safetensors"}:
         raise DataFileError(
-            f"{model} ends in {model.suffix or 'nothing'}.", "Use .onnx or .safetensors."
+            f"{model} ends in {model.suffix or 'nothing'}.",
+            "Use .onnx or .safetensors. For scikit-learn call dynanoise.audit(estimator, X, y), or "
+            "save what predict_proba returns for members and others as outputs.npz.",
         )
     if (suffix == ".safetensors") != (factory is not None):
         raise InputError(

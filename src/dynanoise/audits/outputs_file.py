@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import io
 import re
 import zipfile
@@ -27,6 +28,17 @@ NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "te
 """Arrays that a file may hold."""
 
 _ALIASES = {"label": "labels"}
+EXAMPLE = (
+    "Write np.savez(FILE, probs=probs, labels=labels, member=member), of shapes [N, K], [N] and "
+    "[N], where member is 1 for records trained on."
+)
+_SYNONYMS = {
+    "labels": {"y", "y_true", "target", "targets", "truth", "classes"},
+    "probs": {"predictions", "preds", "prob", "proba", "probabilities", "y_prob", "y_proba"}
+    | {"scores", "outputs", "y_pred", "predict_proba"},
+    "logits": {"logit"},
+    "member": {"is_member", "members", "membership", "train", "is_train", "in_train"},
+}
 _COLUMN = re.compile(r"p(\d+)")
 
 
@@ -68,7 +80,10 @@ def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) 
         )
     if kind not in readers:
         raise DataFileError(
-            f"{path} ends in {path.suffix or 'nothing'}.", f"Use one of {', '.join(readers)}."
+            f"{path} ends in {path.suffix or 'nothing'}.",
+            "With results of dynanoise, use dynanoise show."
+            if kind == ".json"
+            else f"Use one of {', '.join(readers)}.",
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
@@ -128,7 +143,7 @@ def _npz(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
             raise
         raise DataFileError(
             f"{path} cannot be read as npz without pickle ({type(error).__name__}).",
-            "Save arrays of numbers: np.savez(path, probs=probs, labels=labels, member=member).",
+            f"Save arrays of numbers. {EXAMPLE}",
         ) from error
 
 
@@ -150,12 +165,33 @@ def _check_names(
         if alias in names and name in names:
             raise DataFileError(f"{path} holds both {alias!r} and {name!r}.", "Keep one of them.")
     unknown = [name for name in names if name not in allowed and name not in _ALIASES]
-    if unknown:
-        hint = "Leave out the index (pandas: index=False). " if is_identifier(unknown[0]) else ""
-        raise DataFileError(
-            f"{path} holds the unknown {unknown[0]!r} among its {kind}.",
-            f"{hint}{meant(unknown[0], allowed)}Known: {also}{', '.join(allowed)}.",
+    if not unknown:
+        return
+    likely = {name: _likely(name, allowed) for name in unknown}
+    listed = [f"{name!r}" + (f" ({likely[name]}?)" if likely[name] else "") for name in unknown]
+    other = [name for name in unknown if not likely[name]]
+    remedy = ""
+    if any(map(is_identifier, other)):
+        remedy = "Leave out the index (pandas: index=False). "
+    elif other:
+        remedy = (
+            f"Leave them out, or name groups with --by {other[0]}, persons with --groups "
+            f"{other[0]}. "
         )
+    example = f" {EXAMPLE}" if kind == "arrays" else ""
+    raise DataFileError(
+        f"{path} holds unknown {kind}: {', '.join(listed)}.",
+        f"{remedy}Known: {also}{', '.join(allowed)}.{example}",
+    )
+
+
+def _likely(name: str, allowed: Sequence[str]) -> str:
+    """The allowed name that an unknown one stands for; "" if none is close."""
+    usual = next((word for word, others in _SYNONYMS.items() if name.lower() in others), name)
+    for word in (usual, usual.removesuffix("s")):
+        if word in allowed:
+            return word
+    return next(iter(difflib.get_close_matches(name.lower(), allowed, n=1)), "")
 
 
 def _table(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
