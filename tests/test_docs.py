@@ -46,9 +46,12 @@ def test_notebooks_run_from_top_to_bottom(notebook: Path, monkeypatch: pytest.Mo
     assert len(namespace) > 5
 
 
-def test_the_snippet_of_the_readme_uses_functions_that_exist() -> None:
+def test_the_snippets_of_the_readme_use_functions_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     text = (ROOT / "README.md").read_text()
-    block = next(b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if ">>>" not in b)
+    blocks = [b for b in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if ">>>" not in b]
     calls: list[str] = []
     module = types.ModuleType("dynanoise")
     import dynanoise
@@ -64,14 +67,17 @@ def test_the_snippet_of_the_readme_uses_functions_that_exist() -> None:
         return call
 
     module.audit, module.audit_training = record("audit"), record("audit_training")  # type: ignore[attr-defined]
-    names = {"estimator": None, "train": None, "X": None, "y": None}
+    model = types.SimpleNamespace(predict_proba=lambda X: np.ones((2, 2)) / 2)
+    names = {"estimator": None, "train": None, "X": None, "y": [0, 1], "member": [0, 1]}
     saved = sys.modules["dynanoise"]
     sys.modules["dynanoise"] = module
     try:
-        exec(block, dict(names))
+        exec("\n".join(blocks), {**names, "np": np, "model": model})
     finally:
         sys.modules["dynanoise"] = saved
     assert calls == ["audit", "audit_training"]
+    with np.load("outputs.npz") as file:
+        assert sorted(file) == ["labels", "member", "probs"]
 
 
 def test_the_application_of_the_guide_answers_defended(
