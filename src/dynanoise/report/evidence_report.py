@@ -161,7 +161,7 @@ def _first_page(run: _Run) -> Iterator[Section]:
 def _audit_first_page(run: _Run) -> Iterator[Section]:
     summary = list(run.summaries.values())[-1]
     warning = measures_table.blind_warning(run.results)
-    best, scope = audit_price(summary), audit_table.OUT_OF_SCOPE
+    best, scope = audit_price(summary), audit_table.out_of_scope(run.results)
     # The last result is of a defended method where one was measured: its attacker knows the most.
     attacker = audit_table.audit_threat(run.results[-1])
     yield first_page(summary, best=best, warning=warning, attacker=attacker, scope=scope)

@@ -17,6 +17,7 @@ from dynanoise.report.tables.measures_table import (
     measure_sentences,
 )
 from dynanoise.report.wording.outputs import noise_name, outputs_title
+from dynanoise.report.wording.threats import untested
 
 AUDIT_CAPTION = (
     "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
@@ -24,10 +25,15 @@ AUDIT_CAPTION = (
     "made on records of known membership, before it scores the target's."
 )
 
-OUT_OF_SCOPE = (
-    "Not covered by this audit: white-box access to the weights, observation of the training, "
-    "extraction of the model or of its data, earlier versions of the model."
-)
+
+def out_of_scope(results: Sequence[Result]) -> str:
+    """Write the sentence on what an audit does not cover.
+
+    Args:
+        results: those of the audit.
+    """
+    phrases = untested(result.threat for result in results)
+    return f"Not covered by this audit: {', '.join(phrases)}."
 
 
 def is_audit(results: Sequence[Result]) -> bool:
@@ -112,7 +118,7 @@ def audit_sentences(results: Sequence[Result]) -> list[str]:
         *audit_utilities(results),
         *blind_sentences(results),
         *measured,
-        OUT_OF_SCOPE,
+        out_of_scope(results),
     ]
 
 

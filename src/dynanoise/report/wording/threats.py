@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dynanoise.core.result import ThreatModel
 from dynanoise.report.summary import Summary
 
@@ -124,6 +126,31 @@ def threat_sentence(threat: ThreatModel) -> str:
         f"{begin}, has {shadow_models(threat)}, inverts the deterministic part of the defense"
         f"{averages}, and chooses attack and threshold on its own models."
     )
+
+
+def untested(tested: Iterable[ThreatModel]) -> list[str]:
+    """List what no attacker of the results has or does.
+
+    Args:
+        tested: threat models of the results.
+
+    Returns:
+        Phrases for a sentence.
+
+    >>> untested([ThreatModel("adaptive_chosen", True, 64, chosen=True)])[0]
+    'white-box access to the weights'
+    """
+    threats = list(tested)
+    chosen = any(threat.chosen for threat in threats)
+    near = any(threat.augmented for threat in threats)
+    return [
+        *([] if chosen else ["inputs chosen by earlier outputs, which undo keyed noise"]),
+        *([] if near or chosen else ["queries of near-duplicates of a record"]),
+        "white-box access to the weights",
+        "observation of the training",
+        "extraction of the model and attacks on the copy",
+        "comparison with earlier versions of the model",
+    ]
 
 
 def interval_sentence(summary: Summary) -> str:

@@ -109,18 +109,9 @@ def _warning(summaries: Mapping[str, Summary]) -> str:
 
 
 def _scope(summaries: Mapping[str, Summary]) -> str:
-    near = any(summary.threat.augmented for summary in summaries.values())
-    untested = [
-        "inputs chosen by earlier outputs, which undo keyed noise unless the query budget "
-        "forbids it",
-        "white-box access to the weights",
-        "observation of the training",
-        "extraction of the model and attacks on the copy",
-        "comparison with earlier versions of the model",
-        *([] if near else ["queries of near-duplicates of a record"]),
-        "data other than these",
-    ]
-    return f"Not tested, so not covered by any sentence here: {', '.join(untested)}."
+    phrases = threats.untested(summary.threat for summary in summaries.values())
+    phrases.append("data other than these")
+    return f"Not tested, so not covered by any sentence here: {', '.join(phrases)}."
 
 
 def _leak(summary: Summary, baseline: str) -> str:
