@@ -16,6 +16,7 @@ from dynanoise.report.tables.measures_table import (
     choices,
     measure_sentences,
 )
+from dynanoise.report.wording.level import NO_LEAK, Level, level
 from dynanoise.report.wording.outputs import noise_name, outputs_title
 from dynanoise.report.wording.threats import untested
 
@@ -135,18 +136,25 @@ def audit_headline(results: Sequence[Result]) -> str:
     if not choices:
         return "Verdict: no attack was run."
     first, *others = choices.values()
-    auc, count = first.metrics["auc"], _found(first)
-    leaks = (auc.value if auc.low is None else auc.low) > 0.5
+    rated, count = _level(first), _found(first)
     finds = f"; of 100 members an attacker finds {count} at 1 false alarm in 100" if count else ""
-    finding = "membership leaks" if leaks else "no leak was measured"
-    sentences = [f"Verdict: {finding}{finds} (AUC {with_interval(auc)})."]
+    guessing = "non-members (guessing: 1; " if count else "("
+    finding = "no leak was measured" if rated == NO_LEAK else f"membership leaks, level {rated}"
+    area = f"AUC {with_interval(first.metrics['auc'])}"
+    sentences = [f"Verdict: {finding}{finds} {guessing}{area})."]
     for result in others:
         queries, count = result.threat.repeats, _found(result)
         repeated = f", {queries} queries a record" if queries > 1 else ""
-        area = f"AUC {with_interval(result.metrics['auc'])}"
-        finding = f"{count} ({area})" if count else area
-        sentences.append(f"Behind {outputs_title(result)}{repeated}: {finding}.")
+        rated, area = _level(result), f"AUC {with_interval(result.metrics['auc'])}"
+        finding = NO_LEAK if rated == NO_LEAK else f"level {rated}"
+        finds = f", it finds {count} ({area})" if count else f" ({area})"
+        sentences.append(f"Behind {outputs_title(result)}{repeated}: {finding}{finds}.")
     return " ".join(sentences)
+
+
+def _level(result: Result) -> Level:
+    """Level of the leak, as on the first page of the report."""
+    return level(result.metrics["auc"], result.metrics.get("tpr@0.01"))[0]
 
 
 def _found(result: Result) -> str:

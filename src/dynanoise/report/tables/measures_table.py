@@ -9,6 +9,7 @@ from dynanoise.metrics.groups import GroupMetric
 from dynanoise.report.numbers import rate, with_interval
 from dynanoise.report.summary import attack_title
 from dynanoise.report.table import Column, Row, Table, make_table, number_cell
+from dynanoise.report.wording.outputs import outputs_title
 from dynanoise.report.wording.warnings import WARNING
 
 MOST_GROUPS = 20
@@ -59,7 +60,7 @@ def group_table(result: Result) -> Table | None:
         for group, metrics in listed.items()
     ]
     count = f"{len(ranked)} of {len(groups)} groups" if len(ranked) < len(groups) else "groups"
-    caption = f"Attacker's choice by group, {result.method}: {count}"
+    caption = f"Attacker's choice by group, {outputs_title(result)}: {count}"
     return make_table(caption, ["Group", *(_OF_GROUP[name] for name in names)], rows)
 
 
@@ -162,17 +163,38 @@ def _precision(result: Result) -> list[str]:
         "members"
         for name in priors
     ]
+    outputs = outputs_title(result)
+    fpr, tpr = result.metrics.get("fpr"), result.metrics.get("tpr@0.01")
+    at = "" if fpr is None else f" at its threshold (FPR {rate(fpr.value)})"
+    few = ""
+    if tpr is not None:
+        precision = _precision_at_one_percent(tpr)
+        few = f"; at 1% FPR {with_interval(precision)} where 1% are members"
     return [
-        f"Precision ({result.method}): of the records that the attacker calls members, the share "
-        f"of members is {', '.join(shares)}."
+        f"Precision ({outputs}): of the records that the attacker calls members{at}, the "
+        f"share of members is {', '.join(shares)}{few}."
     ]
+
+
+def _precision_at_one_percent(tpr: Metric) -> Metric:
+    """Precision at 1% FPR where 1% of the records are members, from the TPR there.
+
+    >>> round(_precision_at_one_percent(Metric(0.18)).value, 3)  # 0.18 / (0.18 + 0.99)
+    0.154
+    """
+    ends = (
+        None if share is None else share / (share + 0.99)
+        for share in (tpr.value, tpr.low, tpr.high)
+    )
+    value, low, high = ends
+    return Metric(value or 0.0, low, high)
 
 
 def _group(result: Result) -> list[str]:
     groups = _groups(result)
     if not groups:
         return []
-    overall = result.metrics["auc"]
+    overall, outputs = result.metrics["auc"], outputs_title(result)
     above = [
         f"{group} has AUC {with_interval(metrics['auc'])}"
         for group, metrics in groups.items()
@@ -180,9 +202,9 @@ def _group(result: Result) -> list[str]:
     ]
     beside = f"all records together have {rate(overall.value)}; intervals for {len(groups)} groups"
     if above:
-        return [f"Groups that leak more ({result.method}): {'; '.join(above)}; {beside} at once."]
+        return [f"Groups that leak more ({outputs}): {'; '.join(above)}; {beside} at once."]
     return [
-        f"Groups ({result.method}): none of {len(groups)} leaks more than all records together, at "
+        f"Groups ({outputs}): none of {len(groups)} leaks more than all records together, at "
         "95% for all groups at once."
     ]
 
@@ -192,9 +214,10 @@ def _agreement(result: Result) -> list[str]:
     if len(shares) < 2:
         return []
     first, second, last = (result.metrics[name].value for name in (*shares[:2], shares[-1]))
+    outputs = outputs_title(result)
     every = f" and {rate(last)} by all {len(shares)}" if len(shares) > 2 else ""
     return [
-        f"Agreement ({result.method}): at 1% false positives {rate(first)} of the members are "
+        f"Agreement ({outputs}): at 1% false positives {rate(first)} of the members are "
         f"found by an attack, {rate(second)} by two{every}."
     ]
 
@@ -202,11 +225,12 @@ def _agreement(result: Result) -> list[str]:
 def _epsilon(result: Result) -> list[str]:
     if "epsilon" not in result.metrics:
         return []
+    outputs = outputs_title(result)
     pure, with_delta, gaussian = (
         f"{result.metrics[name].value:.2f}" for name in ("epsilon", "epsilon_delta", "epsilon_f_dp")
     )
     return [
-        f"Epsilon ({result.method}) is at least {pure} (95%, pure DP), {with_delta} at delta = "
+        f"Epsilon ({outputs}) is at least {pure} (95%, pure DP), {with_delta} at delta = "
         f"1e-5, or {gaussian} at delta = 1e-5 for training with a Gaussian's privacy curve, if a "
         "fair coin of its own decided the membership of each record, or person. A small bound is "
         "no sign of privacy."

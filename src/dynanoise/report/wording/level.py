@@ -10,7 +10,10 @@ from dynanoise.core.result import Metric
 
 Level = Literal["no leak measured", "low", "moderate", "high"]
 
-_LEVELS: tuple[Level, ...] = ("no leak measured", "low", "moderate", "high")
+NO_LEAK: Level = "no leak measured"
+"""The level where the intervals contain guessing."""
+
+_LEVELS: tuple[Level, ...] = (NO_LEAK, "low", "moderate", "high")
 _FPR = 0.01
 _TPRS = (_FPR * math.e, 0.09)
 _AUCS = (0.7, 0.8)
