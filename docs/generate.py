@@ -71,9 +71,9 @@ def _recommendations() -> tuple[str, str]:
     headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
     rows = [
         [
-            "labels with a calibrated confidence",
+            "only labels, with the accuracy as confidence",
             "[`CalibratedLabel`](docs/keyed.md)",
-            f"{cost(repeated, 'calibrated_label')}; one confidence a class",
+            f"{cost(repeated, 'calibrated_label')}; probabilities become one number for each class",
             f"any number of queries: {falls(repeated, 'calibrated_label')}",
             "attacks on labels alone",
         ],
@@ -92,7 +92,7 @@ def _recommendations() -> tuple[str, str]:
             f"16 queries: {after_many}",
         ],
         [
-            "nothing about a record near itself, and you may train again",
+            "answers about a record from models not trained on it; you can retrain",
             "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
             f"{paid}; five models",
             f"repeated and chosen queries near a record: AUC {fall} (forests)",
@@ -101,7 +101,7 @@ def _recommendations() -> tuple[str, str]:
         [
             "a guarantee",
             "DP-SGD (`bench --defense dpsgd`)",
-            f"{cost(paper, 'dpsgd')} here, with next to no noise",
+            f"{cost(paper, 'dpsgd')} at noise 0.2, which guarantees next to nothing",
             "every attacker, as far as epsilon says",
             "a large epsilon guarantees nothing",
         ],

@@ -188,7 +188,7 @@ def test_every_verdict_names_threat_model_budget_and_interval(models: int) -> No
 def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
     alone = run(models=1, records=400, tests=0)
     text = " ".join(alone.notes)
-    assert "LiRA needs shadow models: give the outputs of several models" in text
+    assert "LiRA, RMIA need shadow models: give the outputs of several models" in text
     assert "Accuracy was not measured: give test_logits or test_probs" in text
     assert all(one.attack is not None for one in alone.results)
     several = run(models=8, records=200, tests=0)

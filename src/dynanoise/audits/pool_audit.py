@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -243,7 +243,7 @@ def audit_pool(
         *notes,
         *warnings,
         *(() if persons is None else (BY_PERSON.format(persons=persons.max() + 1),)),
-        *needs.values(),
+        *_join_needs(needs.values()),
         *_notes(pool),
         *_noise_note(pool, plan.methods[-1]),
         *(each.sentence for each in outcomes),
@@ -338,6 +338,27 @@ def _changed_labels(design: SingleModel | ShadowPool, method: Method) -> str:
         probs = method.defense.fit(view)(logits, noise(model, "labels")(""))
         changed.append(float((probs.argmax(axis=-1) != logits.argmax(axis=-1)).mean()))
     return f"{np.mean(changed):.1%} of the labels behind {method.name} are not the model's own."
+
+
+def _join_needs(needs: Iterable[str]) -> list[str]:
+    """Write attacks of one need in one sentence.
+
+    >>> _join_needs(["LiRA needs shadow models.", "RMIA needs shadow models.", "4 labels."])
+    ['LiRA, RMIA need shadow models.', '4 labels.']
+    """
+    names: dict[str, list[str]] = {}
+    for need in needs:
+        name, _, rest = need.partition(" needs ")
+        names.setdefault(rest, []).append(name)
+    return [
+        need
+        for rest, of_attacks in names.items()
+        for need in (
+            [f"{', '.join(of_attacks)} need{'s' * (len(of_attacks) == 1)} {rest}"]
+            if rest
+            else of_attacks
+        )
+    ]
 
 
 def _noise_note(pool: Pool, method: Method) -> list[str]:

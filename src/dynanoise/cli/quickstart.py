@@ -80,9 +80,9 @@ def quickstart_text(results: Sequence[Result], out: Path) -> str:
     return "\n".join(
         [
             f"{counts['models']} random forests were trained on random halves of {counts['pool']} "
-            "tumours and attacked.",
+            "records (tumours) and attacked.",
             audit_headline(results),
-            f"Accuracy on {counts['test']} other tumours: {rate(accuracies[0])} (on members "
+            f"Accuracy on {counts['test']} other records: {rate(accuracies[0])} (on members "
             f"{rate(members)}), behind {DEFENSE} {rate(accuracies[-1])}.",
             "",
             f"Open {out}/report.html. Then audit your own model:",

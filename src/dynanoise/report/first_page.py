@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dynanoise.core.evidence import Origin
-from dynanoise.core.result import SERVED, STRONGEST, Metric, Result
+from dynanoise.core.result import STRONGEST, Metric, Result
 from dynanoise.report.document import Block, Bullets, Finding, Heading, Section, Text
 from dynanoise.report.numbers import with_interval
 from dynanoise.report.summary import Summary
 from dynanoise.report.table import Cell, Column, Row, Table, make_table, number_cell
 from dynanoise.report.wording import threats
 from dynanoise.report.wording.level import LEVELS_NOTE, Level, level
-
-_NAMES = {"none": "undefended", SERVED: "the server's outputs"}
+from dynanoise.report.wording.outputs import NAMES
 
 
 def facts(results: Sequence[Result], origin: Origin) -> tuple[tuple[str, str], ...]:
@@ -147,7 +146,7 @@ def _table(summary: Summary, leaks: Mapping[str, Leak]) -> Table:
     rows: list[Row] = []
     for name, leak in leaks.items():
         accuracy = [number_cell(measured[name])] if any(measured.values()) else []
-        title, area = _NAMES.get(name, name), number_cell(leak.auc)
+        title, area = NAMES.get(name, name), number_cell(leak.auc)
         rows.append([title, Cell(leak.level, emphasis="strong"), leak.found, area, *accuracy])
     headings: list[str | Column] = [
         "Outputs",

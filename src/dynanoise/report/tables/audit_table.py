@@ -17,7 +17,7 @@ from dynanoise.report.tables.measures_table import (
     measure_sentences,
 )
 from dynanoise.report.wording.level import NO_LEAK, Level, level
-from dynanoise.report.wording.outputs import noise_name, outputs_title
+from dynanoise.report.wording.outputs import NAMES, noise_name, outputs_title
 from dynanoise.report.wording.threats import untested
 
 AUDIT_CAPTION = (
@@ -84,7 +84,7 @@ def audit_table(results: Sequence[Result]) -> Table:
     tpr_names = _tpr_names(results)
     rows: list[Row] = [
         [
-            result.method,
+            NAMES.get(result.method, result.method),
             str(result.threat.repeats),
             _title(result),
             *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *tpr_names)),

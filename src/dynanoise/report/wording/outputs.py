@@ -7,7 +7,8 @@ from typing import Any
 
 from dynanoise.core.result import SERVED, Result
 
-_NAMES = {"none": "undefended", SERVED: "the server's outputs"}
+NAMES = {"none": "undefended", SERVED: "the server's outputs"}
+"""Outputs without a defense that is measured, by the name of their method."""
 
 
 def outputs_title(result: Result) -> str:
@@ -20,8 +21,8 @@ def outputs_title(result: Result) -> str:
         "undefended", "the server's outputs", or the defense with its noise, such as
         "dynanoise with keyed noise".
     """
-    if result.method in _NAMES:
-        return _NAMES[result.method]
+    if result.method in NAMES:
+        return NAMES[result.method]
     noise = noise_name(result.defense)
     return f"{result.method} with {noise} noise" if noise else result.method
 
