@@ -192,7 +192,7 @@ def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
     assert "Accuracy was not measured: give test_logits or test_probs" in text
     assert all(one.attack is not None for one in alone.results)
     several = run(models=8, records=200, tests=0)
-    assert "Attack-P needs 20 records that no model was trained on" in " ".join(several.notes)
+    assert "RMIA, Attack-P need 20 records that no model was trained on" in " ".join(several.notes)
     assert {one.attack for one in several.results} == {"lira", "strongest"}
     assert run(models=8).notes == ()
 
