@@ -195,6 +195,8 @@ def test_it_says_what_cannot_be_run_and_what_that_needs() -> None:
     assert "RMIA, Attack-P need 20 records that no model was trained on" in " ".join(several.notes)
     assert {one.attack for one in several.results} == {"lira", "strongest"}
     assert run(models=8).notes == ()
+    with pytest.raises(InputError, match=r"names a file\. Name a folder, such as 'audit'"):
+        several.save("audit.html")
 
 
 def test_too_few_models_are_refused_in_words() -> None:

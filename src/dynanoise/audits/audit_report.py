@@ -175,12 +175,18 @@ class AuditReport:
             The folder, which `dynanoise show` and `dynanoise report` read.
 
         Raises:
+            InputError: if the name is that of a file.
             OSError: if it cannot be written.
         """
         from dynanoise.core.files import write_atomically
         from dynanoise.report.io.samples import encode_run
 
         folder = Path(folder)
+        if folder.suffix.lower() in {".html", ".md", ".json", ".npz"}:
+            raise InputError(
+                f"{folder} names a file.",
+                f"Name a folder, such as {folder.stem!r}: report.html is written there.",
+            )
         folder.mkdir(parents=True, exist_ok=True)
         files = encode_run(self.results, self.evidence)
         files["report.html"] = self.to_html().encode()
