@@ -201,10 +201,15 @@ def _read_folder(options: AuditOptions) -> BroughtPool | None:
 
 def _check_outputs_alone(options: AuditOptions) -> None:
     _check_placement(options)
-    if options.factory or options.members or options.nonmembers or options.label:
+    flags = [
+        f"--{name}"
+        for name in ("factory", "members", "nonmembers", "label")
+        if getattr(options, name)
+    ]
+    if flags:
         raise InputError(
-            "--factory, --members, --nonmembers and --label belong to --model.",
-            "Leave them out.",
+            f"{' and '.join(flags)} belong to --model or --url, and {options.outputs} was named.",
+            "Leave out one or the other.",
         )
 
 
