@@ -22,6 +22,7 @@ def test_no_two_methods_of_the_presets_share_a_look() -> None:
 
 def test_every_defense_and_recipe_of_the_package_has_a_fixed_look() -> None:
     assert {*DEFENSES.names(), *RECIPES.names()} - {"plain"} <= {*METHODS, "none"}
+    assert set(METHODS.values()) <= set(PALETTE)  # whose markers have a dash pattern in ROC curves
 
 
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
@@ -46,7 +47,7 @@ def test_a_name_from_elsewhere_keeps_its_look_and_takes_no_other() -> None:
 
 
 def test_more_methods_than_looks_are_an_error() -> None:
-    looks = method_looks([f"m{number}" for number in range(98)])
-    assert len(set(looks.values())) == 98
+    looks = method_looks([f"m{number}" for number in range(105)])
+    assert len(set(looks.values())) == 105
     with pytest.raises(ValueError, match="all the looks"):
-        method_looks([f"m{number}" for number in range(99)])
+        method_looks([f"m{number}" for number in range(106)])

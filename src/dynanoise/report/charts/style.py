@@ -31,6 +31,7 @@ PALETTE: tuple[Look, ...] = (
     ("#999933", "d"),
     ("#661100", "h"),
     ("#44AA99", "8"),
+    ("#AAAA00", "H"),
 )
 """Looks of attacks and of protocols, by position; those of methods are in `METHODS`."""
 
@@ -49,7 +50,7 @@ METHODS: dict[str, Look] = {
     "selena": PALETTE[10],
     "hamp": PALETTE[11],
     "dpsgd": PALETTE[12],
-    "out_of_fold": ("#AAAA00", "H"),
+    "out_of_fold": PALETTE[14],
 }
 """The look of each method of the presets, in every figure."""
 
