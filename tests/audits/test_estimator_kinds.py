@@ -40,7 +40,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from sklearn.svm import SVC, LinearSVC
 
 import dynanoise
-from dynanoise.audits.random_halves import Records, _draw_membership
+from dynanoise.audits.random_halves import Records, draw_membership
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.seeding import derive
 
@@ -429,7 +429,7 @@ def records(numbers: Any) -> Records:
 def test_coins_are_thrown_again_only_where_a_class_is_missing() -> None:
     rows = np.arange(200)
     numbers = np.where(rows < 8, 1, 0)
-    member = _draw_membership(records(numbers), rows, 3000, seed=0)
+    member = draw_membership(records(numbers), rows, 3000, seed=0)
     assert (member[:, :8].any(axis=1)).all()
     first = np.array(
         [
