@@ -109,7 +109,7 @@ def epsilon_one_run(
     >>> round(epsilon_one_run(100, 100), 3)  # the largest bound from 100 guesses
     3.493
     >>> round(epsilon_one_run(900, 1000, delta=1e-5, records=10_000), 3)
-    1.981
+    2.015
     """
     total = _check_guesses(correct, guesses, level, delta, records)
     if correct == 0:
@@ -159,7 +159,7 @@ def epsilon_f_dp(
         InputError: for numbers outside these ranges.
 
     >>> round(epsilon_f_dp(900, 1000, delta=1e-5), 2)
-    4.66
+    3.78
     >>> epsilon_f_dp(500, 1000, delta=1e-5)  # guessing
     0.0
     """
