@@ -125,7 +125,7 @@ def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
     assert shared["threat"] == {
         "name": "paper", "knows_defense": False, "repeats": 1, "augmented": False,
         "shadows": "same",
-        "key_known": False,
+        "key_known": False, "chosen": False,
     }  # fmt: skip
     assert {"python", "numpy", "torch", "dynanoise"} <= set(shared["versions"])
     assert {"processor", "cores", "memory_gib", "threads"} <= set(shared["hardware"])
