@@ -145,7 +145,12 @@ def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -
     out = tmp_path / "out"
     command = [sys.executable, "-m", "dynanoise", "bench", "digits", "--seeds", "500"]
     process = subprocess.Popen(
-        [*command, "--out", str(out)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--out", str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, and so tests among them, ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     # The first stored model shows that it is at work; without a limit, however busy the machine.
     while not list(empty_cache.glob("models/*/*/entry.json")) and process.poll() is None:
