@@ -211,8 +211,8 @@ function spell(file, names) {
 
 /** The columns of probabilities in their order; refuses other names and gaps. */
 function numberedOf(file, names) {
-  const unknown = names.find((name) => !/^p\d+$/.test(name) && !NAMES.includes(name));
-  if (unknown !== undefined) throw unknownColumn(file, unknown);
+  const unknown = names.filter((name) => !/^p\d+$/.test(name) && !NAMES.includes(name));
+  if (unknown.length) throw unknownColumns(file, unknown);
   const numbered = names
     .filter((name) => /^p\d+$/.test(name))
     .sort((a, b) => Number(a.slice(1)) - Number(b.slice(1)));
@@ -225,20 +225,30 @@ function numberedOf(file, names) {
   return numbered;
 }
 
-/** Names the unknown column and the known one that is nearest to it. */
-function unknownColumn(file, unknown) {
-  const [close] = NAMES
-    .map((name) => ({ name, far: distance(unknown, name) }))
-    .filter(({ name, far }) => far <= Math.max(unknown.length, name.length) / 2)
-    .sort((a, b) => a.far - b.far);
-  const index = IDENTIFIERS.includes(unknown.toLowerCase());
-  const hint =
-    (index ? "Leave out the index (pandas: index=False). " : "") +
-    (close ? `Did you mean '${close.name}'? ` : "");
+/** Names the unknown columns, each with the known one that is nearest to it. */
+function unknownColumns(file, unknown) {
+  const near = unknown.map(nearest);
+  const listed = unknown.map((name, i) => `'${name.slice(0, 60)}'${near[i] ? ` (${near[i]}?)` : ""}`);
+  const other = unknown.filter((_, i) => !near[i]);
+  let hint = "";
+  if (other.some((name) => IDENTIFIERS.includes(name.toLowerCase()))) {
+    hint = "Leave out the index (pandas: index=False). ";
+  } else if (other.length) {
+    hint = `Leave them out, or name groups with --by ${other[0]}, persons with --groups ${other[0]}. `;
+  }
   return new InputError(
-    `${file} holds the unknown '${unknown.slice(0, 60)}' among its columns.`,
+    `${file} holds unknown columns: ${listed.join(", ")}.`,
     `${hint}Known: p0, p1, ..., ${NAMES.join(", ")}.`,
   );
+}
+
+/** The known name that is close to an unknown one; "" if none is. */
+function nearest(unknown) {
+  const [close] = NAMES
+    .map((name) => ({ name, far: distance(unknown.toLowerCase(), name) }))
+    .filter(({ name, far }) => far <= Math.max(unknown.length, name.length) / 2)
+    .sort((a, b) => a.far - b.far);
+  return close ? close.name : "";
 }
 
 /** Levenshtein's distance: letters to insert, leave out or exchange. */
