@@ -105,12 +105,13 @@ function published(data, preset) {
 }
 
 /** One shape a protocol, the same for every data set; shapes differ in print and without colours, too. */
-const PROTOCOLS = ["paper", "adaptive", "adaptive_16", "adaptive_near", "adaptive_key", "adaptive_disjoint", "adaptive_architecture", "adaptive_recipe"];
+const PROTOCOLS = ["paper", "adaptive", "adaptive_16", "adaptive_near", "adaptive_chosen", "adaptive_key", "adaptive_disjoint", "adaptive_architecture", "adaptive_recipe"];
 const MARKS = [
   (x, y) => svg("circle", { class: "ring", cx: x, cy: y, r: 5 }),
   (x, y) => svg("circle", { class: "dot accent", cx: x, cy: y, r: 6 }),
   (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5z` }),
   (x, y) => svg("rect", { class: "dot accent", x: x - 5.5, y: y - 5.5, width: 11, height: 11 }),
+  (x, y) => svg("path", { class: "dot accent", d: `M${x} ${y + 7}l7 -12.5h-14z` }),
   (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7}l7 12.5h-14z` }),
   (x, y) => svg("rect", { class: "ring", x: x - 4.5, y: y - 4.5, width: 9, height: 9 }),
   (x, y) => svg("path", { class: "line ink", d: `M${x - 4.5} ${y - 4.5}l9 9m0 -9l-9 9` }),
