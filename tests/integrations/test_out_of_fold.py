@@ -178,7 +178,6 @@ def test_a_written_proof_is_verified_and_damage_is_refused(tmp_path: Path) -> No
         (OutOfFoldClassifier(GaussianNB(), 1), "folds is 1"),
         (OutOfFoldClassifier(GaussianNB(), cells=X), "cells is of type ndarray"),
         (OutOfFoldClassifier(LinearSVC()), "LinearSVC has no predict_proba"),
-        (OutOfFoldClassifier(GaussianNB(), key="5f" * 32), "not a reference to a secret"),
         (
             OutOfFoldClassifier(
                 GaussianNB(), cells=replace(CELLS, neighbourhood=NumberNoise(0.6, relative=True))
@@ -197,3 +196,15 @@ def test_a_fold_of_one_class_predicts_it() -> None:
     model = OutOfFoldClassifier(LogisticRegression(), 2).fit(few, [0, 0, 0, 1])
     probs = model.predict_proba(few)
     assert probs.shape == (4, 2) and np.allclose(probs.sum(axis=1), 1)
+
+
+def test_a_secret_is_refused_where_its_place_belongs() -> None:
+    secret = "5f" * 32
+    message = r"not a reference to a secret.*never the secret itself"
+    for refuse in (
+        lambda: OutOfFoldClassifier(LogisticRegression(), key=secret),
+        lambda: OutOfFoldClassifier(LogisticRegression()).set_params(key=secret),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            refuse()
+        assert secret[:16] not in str(caught.value)

@@ -24,6 +24,7 @@ from sklearn.utils.validation import (
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
 from dynanoise.integrations.holdout import check_classes, select_rows, sliceable
+from dynanoise.integrations.key_reference import KeyReference
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.partition.cells import PUBLIC, Cells
 from dynanoise.partition.embeddings import Record
@@ -33,7 +34,7 @@ CELLS, EXCLUSION = "cells.json", "exclusion.json"
 """Files of a proof of exclusion."""
 
 
-class OutOfFoldClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """K classifiers and a partition of the inputs; each input is answered by the one of its fold.
 
     A training record is left out of every classifier whose fold its neighbourhood touches. For

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable
 from copy import copy
@@ -28,6 +27,7 @@ from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.integrations.holdout import Data, check_classes, split_records
+from dynanoise.integrations.key_reference import KeyReference
 from dynanoise.noise.cells import starting_width
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
@@ -49,7 +49,7 @@ ENOUGH = 50
 """Predictions below which their share is not computed."""
 
 
-class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier whose predictions pass through a defense.
 
     Wraps any classifier with ``predict_proba``. The logits are ln max(p, tiny) of its
@@ -126,12 +126,6 @@ class DefendedClassifier(ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  #
         self.model = model
         self.weights = weights
         self.holdout = holdout
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # scikit-learn has parameters checked by `fit`; a secret would be in a repr before that.
-        if name == "key" and _looks_secret(value):
-            Secret("")  # refuses
-        super().__setattr__(name, value)
 
     @classmethod
     def configured(cls, estimator: Any, configuration: Configuration | str | Path) -> Self:
@@ -395,18 +389,6 @@ class _Deployed(NamedTuple):
     estimator: Any
     defense: Defense
     noise: str | Keyed
-
-
-def _looks_secret(key: Any) -> bool:
-    """Whether a key is rather a secret than a reference to one.
-
-    >>> _looks_secret("5f" * 32), _looks_secret("env:" + "5f" * 32), _looks_secret("env:KEY")
-    (True, True, False)
-    """
-    if isinstance(key, bytes | bytearray):
-        return True
-    kind, _, place = key.partition(":") if isinstance(key, str) else ("", "", "")
-    return re.fullmatch(r"\s*[0-9a-fA-F]{32,}\s*", place or kind) is not None
 
 
 def is_composite(estimator: Any) -> bool:

@@ -185,13 +185,6 @@ def bootstrap(
     )
 
 
-_AT_ONCE, _CACHED = 8, 1 << 18
-"""Replicates that are weighed at once, and weights that fit the cache, so that of few records more
-replicates are."""
-_PAIRS = 1 << 21
-"""Floats of pairs that are made at once."""
-
-
 class _WeightedMetrics:
     """The metrics as functions of how much each model and each record counts.
 
