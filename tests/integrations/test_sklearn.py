@@ -195,7 +195,7 @@ def test_a_secret_is_refused_where_its_place_belongs(key: Any) -> None:
 
 
 def test_copies_of_a_fitted_model_answer_alike() -> None:
-    model = wrapped(RandomForestClassifier(5, min_samples_leaf=30)).fit(X, Y)
+    model = wrapped(RandomForestClassifier(5, min_samples_leaf=30, random_state=0)).fit(X, Y)
     answers = model.predict_proba(X)
     again = pickle.loads(pickle.dumps(model))
     np.testing.assert_array_equal(again.predict_proba(X), answers)

@@ -15,6 +15,7 @@ from dynanoise.core.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
 from dynanoise.data.splits import paper_split  # noqa: E402
 from dynanoise.metrics.roc import roc  # noqa: E402
+from dynanoise.training import loop  # noqa: E402
 from dynanoise.training.designs import paper_jobs, paper_run  # noqa: E402
 from dynanoise.training.execution.executors import InProcess  # noqa: E402
 from dynanoise.training.jobs import Job, ModelOutputs  # noqa: E402
@@ -163,3 +164,20 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     sd = np.sqrt((len(sides) + 1) / (12 * sides.sum() * (~sides).sum()))
     assert abs(roc(position, sides).auc - 0.5) < 4 * sd
     assert not run.test.use.any() and not run.reference.use.any()
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_precision_follows_the_measurement(
+    data: Data, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Schedules without bfloat16 stay in float32, and outputs say what they were trained in."""
+    monkeypatch.setattr(loop, "has_bfloat16", lambda device: True)
+    monkeypatch.setattr(loop, "_faster_in_bfloat16", lambda device: faster)
+    plain = Schedule(epochs=3, learning_rate=1e-2)
+    allowed = replace(plain, bfloat16=True)
+    outputs = [
+        train_and_query(job(recipe=RECIPES.get("plain")(schedule)), data)
+        for schedule in (plain, allowed)
+    ]
+    assert [output.bfloat16 for output in outputs] == [False, faster]
+    assert np.array_equal(outputs[0].logits, outputs[1].logits) != faster

@@ -138,10 +138,11 @@ def make_provenance(
 
 
 def _effort(outputs: Sequence[ModelOutputs]) -> dict[str, float]:
-    """Seconds and retries of training, for results."""
+    """Seconds, retries and precision of training, for results."""
     return {
         "seconds": round(sum(trained.seconds for trained in outputs), 1),
         "retries": sum(trained.retries for trained in outputs),
+        "bfloat16": sum(trained.bfloat16 for trained in outputs),
     }
 
 

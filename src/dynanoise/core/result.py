@@ -96,8 +96,9 @@ class Result:
         versions: versions of Python and of the packages that matter.
         hardware: processor, cores, memory, threads used.
         seconds: wall time of this step alone.
-        training: "seconds", the wall time of training and querying all models, and "retries", the
-            number of trainings repeated after divergence; empty if no model was trained.
+        training: "seconds", the wall time of training and querying all models, "retries", the
+            number of trainings repeated after divergence, and "bfloat16", the number of models
+            trained in bfloat16 instead of float32; empty if no model was trained.
     """
 
     dataset: str

@@ -21,6 +21,7 @@ from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import Facts, facts_of
 from dynanoise.training.material import Material
+from dynanoise.training.schedule import Schedule
 
 Float32 = npt.NDArray[np.float32]
 
@@ -104,6 +105,12 @@ class Job:
                 "Use np.unique of all ids that play a part.",
             )
 
+    @property
+    def schedule(self) -> Schedule:
+        """The recipe's schedule; one in float32 if the recipe of another package has none."""
+        schedule: Schedule = getattr(self.recipe, "schedule", Schedule())
+        return schedule
+
     def material(self, data: Data) -> Material:
         """Everything that the job's recipe may use."""
         device = torch.device(self.device)
@@ -131,6 +138,7 @@ class ModelOutputs:
         near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.near`;
             None where the job has none.
         node: the node of a cluster that trained the model, for progress; "" for this machine.
+        bfloat16: True if it was trained in bfloat16, False in float32; see `loop.in_bfloat16`.
     """
 
     logits: Float32
@@ -140,6 +148,7 @@ class ModelOutputs:
     facts: Facts = field(default_factory=dict)
     near: Float32 | None = None
     node: str = ""
+    bfloat16: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,6 +237,7 @@ def _attempt(job: Job, data: Data) -> Trained:
             logits=loop.predict(model, inputs)[:, None].numpy(),
             random=loop.predict(model, torch.from_numpy(random).to(device)).numpy(),
             facts=facts_of(model),
+            bfloat16=loop.in_bfloat16(device, job.schedule),
         )
         on_members = outputs.logits[np.searchsorted(ids, job.members), 0]
         divergence.check_converged("the model", on_members, data.labels[job.members])
@@ -251,7 +261,7 @@ def query_near(model: nn.Module, job: Job, data: Data) -> ModelOutputs:
     started = time.perf_counter()
     device = torch.device(job.device)
     ids = job.near.ids
-    with isolated(job.seed, job.threads), loop.precision(device, job.recipe.schedule):
+    with isolated(job.seed, job.threads), loop.precision(device, job.schedule):
         on_device = model.to(device)
         logits = [
             loop.predict(

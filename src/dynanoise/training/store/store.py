@@ -185,6 +185,7 @@ class Store:
                     float(entry["seconds"]),
                     facts,
                     arrays.get("near"),
+                    bfloat16=bool(entry.get("bfloat16", False)),
                 )
         except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
             self._discard(name, error)
@@ -243,6 +244,7 @@ class Store:
             entry = {
                 **description,
                 "retries": outputs.retries,
+                "bfloat16": outputs.bfloat16,
                 "seconds": outputs.seconds,
                 "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
             }
