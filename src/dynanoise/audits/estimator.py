@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan
-from dynanoise.audits.progress import steps_of
 from dynanoise.audits.random_halves import (
     Halves,
     Records,
@@ -35,6 +34,7 @@ from dynanoise.defenses import response
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.integrations.sklearn import is_composite, predict_outputs, predicted_positions
+from dynanoise.report.progress import steps_of
 
 RANKED = 0.9
 """Share of records whose largest decision value must be that of the predicted class."""

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.inputs import LEAST, Columns, check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
-from dynanoise.audits.progress import Steps
 from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -26,6 +25,7 @@ from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.integrations.holdout import check_classes, sliceable
 from dynanoise.probing.paths import input_space
+from dynanoise.report.progress import Steps
 
 HELD_OUT = 0.3
 """Share of records that no model is trained on: half for the reference set, half for test."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.pool_audit import QUERIES, AuditPlan
-from dynanoise.audits.progress import steps_of
 from dynanoise.audits.random_halves import (
     audit_halves,
     check_models,
@@ -28,6 +27,7 @@ from dynanoise.core.numerics import Float64
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.integrations.holdout import select_rows
+from dynanoise.report.progress import steps_of
 
 Predict = Callable[[Any], Any]
 """Outputs [n, K], probabilities or logits, of inputs [n, ...]."""

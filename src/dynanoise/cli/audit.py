@@ -18,6 +18,7 @@ from dynanoise.cli.output.folder import Out, check_writable, write_results
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.files import write_atomically
 from dynanoise.core.options import Option, command_line
+from dynanoise.report.progress import progress_bar
 
 if TYPE_CHECKING:
     from dynanoise.audits.audit_report import AuditReport
@@ -167,12 +168,12 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
         from dynanoise.audits.layouts.folder_audit import FolderAudit
 
         audit = FolderAudit(folder, plan, options.seed)
-        with terminal.progress_bar(f"audit of {folder.name}", audit.steps()) as advance:
+        with progress_bar(f"audit of {folder.name}", audit.steps()) as advance:
             return audit.run(Provenance(folder.name, folder.kind, command), advance, workers)
     assert inputs is not None
     provenance = Provenance(inputs.name, kind, command)
     pool = inputs.pool(options.seed)
-    with terminal.progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
+    with progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
         notes, columns = inputs.notes, inputs.columns
         report = audit_pool(
             pool, plan, provenance, advance, notes=notes, workers=workers, columns=columns
@@ -311,4 +312,4 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         fail_if=tuple(map(str, plan.fail_if)),
     )
     command = command_line("dynanoise audit", private)
-    return audit_endpoint(endpoint, plan, command, terminal.progress_bar)
+    return audit_endpoint(endpoint, plan, command, progress_bar)

@@ -15,6 +15,7 @@ from dynanoise.cli.output import terminal
 from dynanoise.cli.output.folder import check_writable, read_folder, write_files, write_results
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option, command_line
+from dynanoise.report.progress import progress_bar
 from dynanoise.tuning.options import SourceOptions, TuneOptions
 
 if TYPE_CHECKING:
@@ -68,9 +69,7 @@ def tune(
     pool, provenance, kind, load = _read_pool(source, plan)
     check_pool(pool)
     digest = _digest(weights, pool)
-    with terminal.progress_bar(
-        f"tuning on {provenance.dataset}", count_steps(pool, plan)
-    ) as advance:
+    with progress_bar(f"tuning on {provenance.dataset}", count_steps(pool, plan)) as advance:
         functions = load() if load is not None and plan.chosen else None
         tuned = run(pool, plan, provenance, advance, functions)
     _print(tuned)

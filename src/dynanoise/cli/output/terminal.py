@@ -21,38 +21,6 @@ WIDE = 140
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[str], None]]:
-    """Show a bar on standard error, or one line where that is not a terminal.
-
-    Yields:
-        A function to call with a few words after each step.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left,"),
-        TextColumn("{task.description}"),
-    )
-    stderr = Console(stderr=True)
-    hidden = not stderr.is_terminal or stderr.is_dumb_terminal
-    if hidden:
-        typer.echo(f"Running {title}: {total} steps.", err=True)
-    with Progress(*columns, console=stderr, transient=True, disable=hidden) as bars:
-        bar = bars.add_task("starting", total=total)
-        yield lambda step: bars.update(bar, advance=1, description=f"done: {step}")
-
-
-@contextmanager
 def working(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str], None]]:
     """Show progress of work whose results go into a folder, which must be writable.
 
@@ -60,6 +28,7 @@ def working(title: str, steps: int, out: Path | None) -> Iterator[Callable[[str]
         InputError: if it is not.
     """
     from dynanoise.cli.output.folder import check_writable
+    from dynanoise.report.progress import progress_bar
 
     if out is not None:
         check_writable(out)
