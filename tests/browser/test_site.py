@@ -18,7 +18,7 @@ from tests.browser.site_page import Opened
 pytestmark = pytest.mark.process
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
-SECTIONS = ("overview", "method", "simulator", "attacker", "results", "audit", "questions")
+SECTIONS = ("overview", "method", "simulator", "attacker", "results", "start", "audit", "questions")
 LARGEST = 480_000
 
 

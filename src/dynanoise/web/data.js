@@ -16,9 +16,8 @@ const DATA = {
 };
 const METRICS = {
   asr: "attack success (balanced accuracy)", auc: "AUC", "tpr@0.001": "members found at 0.1% false alarms",
-  "tpr@0.01": "members found at 1% false alarms", accuracy: "test accuracy", train_accuracy: "accuracy on members",
-  label_flips: "labels changed", nll: "negative log-likelihood, nats", ece: "calibration error",
-  midput: "MIDPUT", midput_leakage: "MIDPUT of the leakage", midput_worst_case: "MIDPUT of the worst case",
+  "tpr@0.01": "members found at 1% false alarms", accuracy: "test accuracy",
+  midput: "MIDPUT", midput_worst_case: "MIDPUT of the worst case",
 };
 
 const words = (name) => name.replaceAll("_", " ");

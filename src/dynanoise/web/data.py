@@ -24,16 +24,7 @@ from dynanoise.web.sampled_rows import sampled_rows
 
 FORMAT = "dynanoise-site/1"
 
-UTILITY = (
-    "accuracy",
-    "train_accuracy",
-    "label_flips",
-    "nll",
-    "ece",
-    "midput",
-    "midput_leakage",
-    "midput_worst_case",
-)
+UTILITY = ("accuracy", "midput", "midput_worst_case")
 ATTACK = ("asr", "auc", "tpr@0.001", "tpr@0.01")
 
 DECIMALS = 3
@@ -200,8 +191,12 @@ def _titles(protocols: Sequence[Mapping[str, Any]]) -> dict[str, str]:
 
 
 def citation_of(path: Path) -> dict[str, Any]:
-    """Read the paper to cite from CITATION.cff: title, authors, year, address and BibTeX."""
-    paper = yaml.safe_load(path.read_text(encoding="utf-8"))["preferred-citation"]
+    """Read the paper to cite from CITATION.cff: title, authors, year, address and BibTeX.
+
+    Addresses of the code and of the documentation are "" where the file has none.
+    """
+    software = yaml.safe_load(path.read_text(encoding="utf-8"))
+    paper = software["preferred-citation"]
     authors = [(author["given-names"], author["family-names"]) for author in paper["authors"]]
     identifiers = [identifier["value"] for identifier in paper["identifiers"]]
     arxiv = next(value[6:] for value in identifiers if value.startswith("arXiv:"))
@@ -219,9 +214,12 @@ def citation_of(path: Path) -> dict[str, Any]:
     return {
         "title": paper["title"],
         "authors": [" ".join(author) for author in authors],
+        "affiliation": ", ".join(dict.fromkeys(a["affiliation"] for a in paper["authors"])),
         "journal": paper["journal"],
         "year": paper["year"],
         "arxiv": arxiv,
         "url": paper["url"],
+        "code": software.get("repository-code", ""),
+        "docs": software.get("url", ""),
         "bibtex": "\n".join([f"@article{{{key},", *lines, "}"]),
     }

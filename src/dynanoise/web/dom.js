@@ -63,9 +63,10 @@ let named = 0;
  * @param {{ value: string, text: string, disabled?: boolean, title?: string }[]} choices
  * @param {string} chosen
  * @param {(value: string) => void} changed
+ * @param {number} [first] choices that are shown before a button "More" is pressed
  * @returns {{ value: string, set(choices: object[], chosen: string): void }}
  */
-export function segments(fieldset, choices, chosen, changed) {
+export function segments(fieldset, choices, chosen, changed, first = Infinity) {
   const name = `choice-${(named += 1)}`;
   const box = el("div");
   fieldset.append(box);
@@ -73,14 +74,23 @@ export function segments(fieldset, choices, chosen, changed) {
     value: chosen,
     set(offered, value) {
       control.value = value;
+      const rest = offered.length - first;
+      const more = rest > 0 && el("button", {
+        type: "button", class: "quiet", onclick: () => {
+          first = Infinity;
+          control.set(offered, control.value);
+          box.querySelectorAll("input")[offered.length - rest].focus();
+        },
+      }, `${rest} more`);
       box.replaceChildren(
-        ...offered.map((choice) =>
+        ...offered.slice(0, first).map((choice) =>
           el("label", { title: choice.title },
             el("input", {
               type: "radio", name, value: choice.value, checked: choice.value === value, disabled: choice.disabled,
               onchange: () => { control.value = choice.value; changed(choice.value); },
             }),
             el("span", {}, choice.text))),
+        ...(more ? [more] : []),
       );
     },
   };

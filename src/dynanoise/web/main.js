@@ -57,7 +57,10 @@ const reading = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (!isIntersecting) continue;
     for (const link of links.values()) link.removeAttribute("aria-current");
-    links.get(target.id).setAttribute("aria-current", "true");
+    const link = links.get(target.id), bar = link.closest("nav");
+    link.setAttribute("aria-current", "true");
+    // On a small screen the bar is wider than its place: the section that is read stays in view.
+    bar.scrollTo({ left: link.offsetLeft - (bar.clientWidth - link.offsetWidth) / 2, behavior: "instant" });
   }
 }, { rootMargin: "-30% 0px -60% 0px" });
 for (const id of links.keys()) reading.observe(byId(id));

@@ -1,12 +1,13 @@
 /** Section 1: the live picture of an attack, and what results say of it in four numbers. */
 
-import { at, methodTitle, dataTitle, overheadAt, protocolTitle } from "./data.js";
-import { animate, byId, el, fixed, percent, segments, still } from "./dom.js";
-import { roc } from "./lib/roc.js";
-import { Particles } from "./particles.js";
-import { interval, number } from "./source.js";
+import { methodTitle, dataTitle, overheadAt } from "./data.js";
+import { entry as legendEntry } from "./chart.js";
+import { animate, byId, el, fixed, segments, still, svg } from "./dom.js";
+import { Particles, called } from "./particles.js";
+import { number } from "./source.js";
 
-const FIRST = ["none", "temperature", "static", "dynanoise"];
+const ORDER = ["none", "dynanoise", "dynanoise_keyed", "temperature", "static"];
+const SHOWN = 3; // defenses before "more"
 
 export function start(data) {
   counters(data);
@@ -19,7 +20,6 @@ export function start(data) {
   const names = [...new Set(plain.map((entry) => entry.method))];
   names.sort((a, b) => rank(a) - rank(b));
   const budgets = [...new Set(plain.map((entry) => entry.repeats))].sort((a, b) => a - b);
-  const defended = names.includes("dynanoise") ? "dynanoise" : names.at(-1);
   let method = "none", repeats = budgets[0];
 
   const canvas = byId("stage");
@@ -32,7 +32,7 @@ export function start(data) {
   const offer = () =>
     queries.set(
       budgets.map((count) => ({
-        value: String(count), text: count === 1 ? "once" : String(count),
+        value: String(count), text: String(count),
         disabled: !plain.some((entry) => entry.method === method && entry.repeats === count),
       })),
       String(repeats),
@@ -46,35 +46,41 @@ export function start(data) {
       offer();
       show();
     },
+    SHOWN,
   );
   offer();
+  byId("stage-legend").append(...[
+    ["dot accent", "member, found"], ["ring accent", "member, missed"],
+    ["dot ink", "other, accused"], ["ring", "other, cleared"],
+  ].map(([style, name]) => legendEntry({ name, mark: svg("circle", { cx: 13, cy: 6, r: 5, class: style }) })));
 
   function show() {
     const entry = pick();
     const scores = samples.ranks[entry.ranks];
+    const order = Array.from(scores, (v) => (Number.isNaN(v) ? -1 : v));
+    const found = called(order);
     const noisy = method !== "none" && method !== "temperature";
-    const view = { members: samples.members, order: Array.from(scores, (v) => (Number.isNaN(v) ? -1 : v)), noise: noisy ? 1.1 / Math.sqrt(entry.repeats) : 0 };
+    const view = { members: samples.members, order, called: found, noise: noisy ? 1.1 / Math.sqrt(entry.repeats) : 0 };
     particles.show(view, still() || particles.view === null);
     particles.draw();
-    const there = [...scores.keys()].filter((i) => !Number.isNaN(scores[i]));
-    const auc = roc(there.map((i) => scores[i]), there.map((i) => samples.members[i])).auc;
-    const right = [...there].sort((a, b) => scores[a] - scores[b]).slice(there.length >> 1);
-    const share = right.filter((i) => samples.members[i]).length / right.length;
-    const cited = data.find(entry.folder, entry.protocol, method, samples.attack, "auc");
-    const before = data.find(entry.folder, entry.protocol, "none", samples.attack, "auc");
-    const chosen = data.find(entry.folder, entry.protocol, method, "strongest", "auc");
+    const cited = (name, attack) => data.find(entry.folder, entry.protocol, name, attack, "asr");
+    const run = cited(method, samples.attack)?.run;
+    const count = (member, says) => order.filter((place, i) => place >= 0 && (samples.members[i] === 1) === member && (!says || found[i])).length;
+    const attack = data.titles[samples.attack];
     byId("stage-verdict").replaceChildren(
-      ...verdict(method, entry, cited, before, share),
-      ...(chosen ? [" The attack that such an attacker chooses for itself has ", number(chosen), "."] : []),
+      el("b", {}, `${attack} finds ${count(true, true)} of ${count(true)} members`),
+      `, accuses ${count(false, true)} of ${count(false)} others: success `, number(cited(method, samples.attack)),
+      ...(method === "none" ? ["."] : [" (", number(cited("none", samples.attack)), " undefended)."]),
     );
-    const run = cited?.run;
+    // Keyed noise claims nothing about near-duplicates, which are among the results.
+    const lacks = run?.defenses[method]?.noise === "keyed" ? ", not its key, and sends no near-duplicates" : "";
+    const asks = entry.repeats === 1 ? "queries each record once" : `repeats each query ${entry.repeats} times`;
     byId("stage-note").replaceChildren(
-      `${there.length.toLocaleString("en")} of the run’s queries, half of them about members, ranked by ${data.titles[samples.attack]} with models of the attacker’s own behind the same defense; AUC of these alone ${fixed(auc)}. `,
-      run ? `${dataTitle(run.dataset)}, ${run.protocols[0].counts.models} networks (${run.model}). ` : "",
-      "0.5 is guessing, 1 is certainty.",
+      `Each dot is a record and a network (${dataTitle(run.dataset)}, ${run.model}), the likelier member to the right. Half are members, so the attacker accuses those in the right half. Success is balanced accuracy on all records; 0.5 is guessing. The attacker ${method === "none" ? "" : `knows the defense${lacks}, `}has ${run.protocols[0].counts.models - 1} models of its own and ${asks}; the strongest of its attacks has success `,
+      number(cited(method, "strongest")), ".",
     );
     canvas.setAttribute("aria-label",
-      `${there.length} queries ranked by an attacker, members above a line and non-members below. ${byId("stage-verdict").textContent}`);
+      `Queries ranked by an attacker, members above a line and others below. ${byId("stage-verdict").textContent}`);
   }
 
   const motion = animate(canvas, (clock, passed) => particles.step(clock, passed));
@@ -89,38 +95,22 @@ export function start(data) {
   new ResizeObserver(() => { particles.size(); particles.draw(); }).observe(canvas);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { particles.colours(); particles.draw(); });
   show();
-  byId("overview").dataset.defended = defended;
 }
 
-const rank = (name) => (FIRST.includes(name) ? FIRST.indexOf(name) : FIRST.length);
-
-function verdict(method, entry, cited, before, share) {
-  if (!cited) return ["No result has this number."];
-  const value = [el("b", {}, "AUC ", number(cited)), ` ${interval(cited) ?? ""}`.trimEnd()];
-  if (method === "none") return [...value, `. Undefended, the attack pulls the two groups apart: ${percent(share, 0)} of the right half were trained on.`];
-  const asked = entry.repeats === 1 ? "asked once" : `asked ${entry.repeats} times and averaged`;
-  // Keyed noise claims nothing about near-duplicates, which are among the results.
-  const lacks = cited.run.defenses[method]?.noise === "keyed" ? ", not its key, and asks no near-duplicates" : "";
-  return [...value, ` behind ${methodTitle(method)}, ${asked}, by an attacker who knows the defense${lacks}; `, before ? number(before) : "", " without it."];
-}
+const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 function counters(data) {
-  const preset = data.samples ? data.runs.find((run) => run.folder === data.samples.folder).preset : data.runs[0].preset;
-  const set = data.sets.get(preset);
-  const paper = set.protocols.find(({ protocol }) => !protocol.knows);
-  const honest = set.protocols.find(({ protocol }) => protocol.name === "adaptive_16") ?? set.protocols.find(({ protocol }) => protocol.knows);
-  const pair = ({ run, protocol }) => ["none", "dynanoise"].map((name) => at(run, protocol, name, "strongest", "asr"));
+  const find = (folder, protocol, method, attack, metric) => data.find(folder, protocol, method, attack, metric);
+  const pair = (methods, ...rest) => methods.map((name) => find("cifar10_adaptive", "adaptive_16", name, ...rest));
+  const times = data.overhead ? [data.overhead.batches[0], data.overhead.batches.at(-1)].map((batch) => overheadAt(data, "dynanoise", `ratio_batch_${batch}`)) : [];
   const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((entry) => entry.attacks)));
   attacks.delete("strongest");
-  const time = data.overhead && overheadAt(data, "dynanoise", `ratio_batch_${data.overhead.batches[0]}`);
-  const many = data.overhead && overheadAt(data, "dynanoise", `ratio_batch_${data.overhead.batches.at(-1)}`);
-  const count = (value) => el("a", { href: "#results" }, String(value));
-  const arrow = (from, to) => [number(from), el("span", { class: "to" }, "→"), number(to)];
+  const arrow = ([from, to]) => [number(from), el("span", { class: "to" }, "→"), number(to)];
   const items = [
-    paper && [arrow(...pair(paper)), `attack success on ${dataTitle(preset)}, paper’s attacker, without and with DynaNoise`],
-    honest && [arrow(...pair(honest)), `attack success on ${dataTitle(preset)}, ${protocolTitle(honest.protocol).toLowerCase()}, likewise`],
-    time && [[number(time, `${fixed(time.cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(many, `${fixed(many.cell.value, 2)}×`)], `time of an output with DynaNoise, relative to one without: alone, and in batches of ${data.overhead.batches.at(-1)}`],
-    [[count(attacks.size), el("span", { class: "to" }, " / "), count(data.sets.size)], "attacks, and data sets; every number from committed results"],
+    [arrow(pair(["none", "dynanoise_keyed"], "strongest", "asr")), "attack success on CIFAR-10, without and with keyed noise: an attacker who knows the defense, not its key, repeats each query 16 times, and does not choose inputs"],
+    [arrow(pair(["none", "dynanoise"], null, "accuracy")), "test accuracy, without and with fresh noise; keyed noise keeps every label"],
+    times.length && [[number(times[0], `${fixed(times[0].cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(times[1], `${fixed(times[1].cell.value, 2)}×`)], `time of an output, relative to an undefended one: alone, in batches of ${data.overhead.batches.at(-1)}`],
+    [[el("a", { href: "#results" }, String(attacks.size)), el("span", { class: "to" }, " / "), el("a", { href: "#results" }, String(data.sets.size))], "attacks and data sets; each number links to its result"],
   ];
   byId("counters").replaceChildren(
     ...items.filter(Boolean).map(([value, about]) => el("div", {}, el("dt", {}, about), el("dd", {}, ...value))),

@@ -1,17 +1,30 @@
 /**
  * Queries as particles: each flies to the place that an attacker gives it, least likely member on
- * the left; members are stacked above the line, the others below. Where the attack works, the two
- * heaps lean apart; where it fails, they mirror each other.
+ * the left; members are stacked above the line, the others below. Those that the attacker calls
+ * members are filled, the others are rings. Where the attack works, the two heaps lean apart; where
+ * it fails, they mirror each other.
  */
 
 import { normals, seeded, uniform } from "./lib/random.js";
 
 const DWELL = 22; // seconds that a query stays before it is asked again
 const FLIGHT = 1.5;
-const MARGIN = 46; // for the words above and below
+const MARGIN = 26; // for the words above and below
 const SLOW = 1 / 40; // a frame longer than this, on average, and the page draws every second one
 
-/** @typedef {{ members: ArrayLike<number>, order: ArrayLike<number>, noise: number }} View */
+/** @typedef {{ members: ArrayLike<number>, order: ArrayLike<number>, called: boolean[], noise: number }} View */
+
+/**
+ * Whom an attacker accuses who knows that half of the queries are members': the upper half.
+ * @param {number[]} order each row's place, 0 for the least likely member, -1 for none
+ * @returns {boolean[]} equal places are called alike, so that fewer than half may be
+ */
+export function called(order) {
+  const there = order.filter((place) => place >= 0).sort((a, b) => b - a);
+  const half = there.length >> 1;
+  const threshold = there[half - 1] > there[half] ? there[half - 1] : there[half] + 1;
+  return order.map((place) => place >= threshold);
+}
 
 /**
  * Where each particle rests: column and height in it.
@@ -54,7 +67,7 @@ export class Particles {
   colours() {
     const style = getComputedStyle(document.documentElement);
     this.colour = Object.fromEntries(
-      ["accent", "others", "muted", "line", "line-strong", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
+      ["accent", "others", "muted", "line-strong", "ink"].map((name) => [name, style.getPropertyValue(`--${name}`).trim()]),
     );
     this.font = style.getPropertyValue("--sans");
     if (this.radius) this.#stamped();
@@ -102,17 +115,19 @@ export class Particles {
     });
   }
 
-  /** A dot of either colour as a picture: a thousand copies cost less than a thousand circles. */
+  /** A dot of each kind as a picture: a thousand copies cost less than a thousand circles. */
   #stamped() {
     const ratio = this.canvas.width / Math.max(1, this.width), side = this.radius + 1;
-    this.stamps = [this.colour.others, this.colour.accent].map((colour) => {
+    const kinds = [["others", false], ["ink", true], ["accent", false], ["accent", true]];
+    this.stamps = kinds.map(([name, filled]) => {
       const stamp = document.createElement("canvas");
       stamp.width = stamp.height = Math.ceil(2 * side * ratio);
       const c = stamp.getContext("2d");
       c.scale(stamp.width / (2 * side), stamp.width / (2 * side));
-      c.fillStyle = colour;
-      c.arc(side, side, this.radius, 0, 6.2832);
-      c.fill();
+      c.fillStyle = c.strokeStyle = this.colour[name];
+      c.lineWidth = Math.max(0.8, this.radius * 0.34);
+      c.arc(side, side, this.radius - (filled ? 0 : c.lineWidth / 2), 0, 6.2832);
+      filled ? c.fill() : c.stroke();
       return stamp;
     });
   }
@@ -157,19 +172,14 @@ export class Particles {
     c.fillStyle = this.colour["line-strong"];
     c.fillRect(this.left, height / 2 - 0.5, this.right - this.left, 1);
     const side = this.radius + 1;
-    for (const member of [false, true]) {
-      const stamp = this.stamps[member ? 1 : 0];
-      for (const query of this.all) {
-        if (query.member === member && query.there) c.drawImage(stamp, query.x - side, query.y - side, 2 * side, 2 * side);
-      }
-    }
-    const small = width < 600;
-    c.font = `${small ? 12 : 13}px ${this.font}`;
+    this.all.forEach((query, i) => {
+      const stamp = this.stamps[(query.member ? 2 : 0) + (this.view.called[i] ? 1 : 0)];
+      if (query.there) c.drawImage(stamp, query.x - side, query.y - side, 2 * side, 2 * side);
+    });
     c.textBaseline = "alphabetic";
-    this.#say("Members of the training set", this.left, 20, "left", this.colour.accent, 600);
-    this.#say("Not members", this.left, height - 10, "left", this.colour.muted, 600);
-    this.#say(small ? "“member” →" : "the attacker says “member” →", this.right, height - 10, "right", this.colour.muted);
-    this.#say(small ? "" : "one dot, one query", this.right, 20, "right", this.colour.muted);
+    this.#say("Members", this.left, 16, "left", this.colour.accent, 600);
+    this.#say("Others", this.left, height - 6, "left", this.colour.muted, 600);
+    this.#say("the attacker says “member” →", this.right, height - 6, "right", this.colour.muted);
   }
 
   #say(text, x, y, align, colour, weight = 400) {

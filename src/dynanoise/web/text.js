@@ -3,8 +3,6 @@
 import { dataTitle, protocolTitle } from "./data.js";
 import { byId, copy, el } from "./dom.js";
 
-const AFFILIATION = "Imperial College London";
-
 export function start(data) {
   const protocols = new Map();
   for (const set of data.sets.values()) {
@@ -17,12 +15,15 @@ export function start(data) {
     el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
   ])));
   onPaper(byId("faq"));
-  const { authors, title, journal, year, arxiv, url, bibtex } = data.citation;
+  const { authors, affiliation, title, journal, year, arxiv, url, code, docs, bibtex } = data.citation;
   byId("cite-text").replaceChildren(
-    `${authors.join(" and ")} (${AFFILIATION}). `, el("i", {}, title), `. ${journal}, ${year}. `,
+    `${authors.join(" and ")} (${affiliation}). `, el("i", {}, title), `. ${journal}, ${year}. `,
     el("a", { href: url, rel: "noreferrer" }, `arXiv:${arxiv}`), ".",
   );
   byId("cite-bibtex").textContent = bibtex;
+  // Published code and documentation; without them the buttons lead to where a clone has both.
+  if (code) byId("door-code").href = code;
+  if (docs) byId("door-docs").href = docs;
   byId("cite-copy").addEventListener("click", () => copy(bibtex, byId("cite-said"), "BibTeX was"));
 }
 
