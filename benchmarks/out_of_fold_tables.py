@@ -108,7 +108,7 @@ def run(name: str, kind: str) -> list[dict[str, Any]]:
                 model = clone(estimator).fit(X.iloc[ids], y[ids])
             else:
                 groups = None if patients is None else patients[ids]
-                model = OutOfFoldClassifier(estimator, cells=cells).fit(
+                model = OutOfFoldClassifier(estimator, cells=cells, random_state=0).fit(
                     X.iloc[ids], y[ids], groups=groups
                 )
                 model.verify(X.iloc[ids], groups=groups)

@@ -81,6 +81,21 @@ def test_each_record_names_the_models_that_saw_it() -> None:
     assert 0 < model.exclusion_.kept < 1
 
 
+def test_seeds_are_scikit_learns_random_state() -> None:
+    """None draws anew in every fit; an integer, and a generator of one seed, repeat."""
+
+    def probs(random_state: Any) -> Any:
+        estimator = DecisionTreeClassifier(max_features=1)
+        model = OutOfFoldClassifier(estimator, cells=CELLS, random_state=random_state)
+        return model.fit(X, Y).predict_proba(X)
+
+    assert (probs(0) == probs(0)).all()
+    states = [np.random.RandomState(0) for _ in range(2)]
+    assert (probs(states[0]) == probs(states[1])).all()
+    assert (probs(None) != probs(None)).any() and (probs(0) != probs(1)).any()
+    assert (probs(states[0]) != probs(states[1].__class__(0))).any()
+
+
 def test_a_broken_router_is_seen() -> None:
     model = OutOfFoldClassifier(KNeighborsClassifier(1), cells=CELLS).fit(X, Y)
     honest = (model.predict(X) == Y).mean()
@@ -149,7 +164,8 @@ def test_groups_are_an_array_or_a_column() -> None:
 
 
 def test_it_composes_with_defenses_of_outputs() -> None:
-    inner = OutOfFoldClassifier(DecisionTreeClassifier(max_depth=3), cells=CELLS)
+    tree = DecisionTreeClassifier(max_depth=3)
+    inner = OutOfFoldClassifier(tree, cells=CELLS, random_state=0)
     softer = DefendedClassifier(inner, Temperature(2.0), noise="fresh").fit(X, Y)
     expected = np.sqrt(np.maximum(inner.fit(X, Y).predict_proba(X), np.finfo(float).tiny))
     expected /= expected.sum(axis=1, keepdims=True)

@@ -17,6 +17,7 @@ from dynanoise.cli.output import terminal
 from dynanoise.cli.output.folder import Out, write_results
 from dynanoise.cli.store import place_of
 from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.files import writing
 from dynanoise.core.options import Option
 from dynanoise.core.result import OVERHEAD
 
@@ -201,12 +202,8 @@ def _log_to(path: Path | None) -> Iterator[None]:
         return
     import logging
 
-    try:
+    with writing(path, "Pass another file to --log."):
         handler = logging.FileHandler(path, encoding="utf-8")
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}).", "Pass another file to --log."
-        ) from error
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger = logging.getLogger("dynanoise")
     before = logger.level

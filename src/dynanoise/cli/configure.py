@@ -87,7 +87,7 @@ def configure(
     """
     from dynanoise.audits.model_file import open_onnx
     from dynanoise.config.configuration import Configuration
-    from dynanoise.core.files import write_atomically
+    from dynanoise.core.files import write_atomically, writing
     from dynanoise.integrations.onnx_model import read_graph
     from dynanoise.noise.cells import GAPS
 
@@ -111,12 +111,8 @@ def configure(
         key=json.dumps(key),
         budget=f"budget: {budget}" if budget is not None else "# budget: 10000",
     )
-    try:
+    with writing(out):
         write_atomically(out, _aligned(text).encode())
-    except OSError as error:
-        raise InputError(
-            f"{out} cannot be written ({error.strerror}).", "Name another file."
-        ) from None
     try:
         Configuration.read(out)
     except InputError:

@@ -19,7 +19,7 @@ from dynanoise.config.yaml import Section, read_section
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import DynaNoiseError, InputError, check
 from dynanoise.core.extras import require
-from dynanoise.core.files import write_atomically
+from dynanoise.core.files import write_atomically, writing
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.registry import DEFENSES, meant
 from dynanoise.defenses import response
@@ -292,15 +292,11 @@ def _write(configuration: Configuration, path: Path) -> None:
         del settings["output"]
     if configuration.budget is not None:
         settings["budget"] = configuration.budget
-    try:
+    with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         if parts.arrays:
             settings["fitted"] = _write_arrays(parts, path)
         write_atomically(path, (_HEAD + _dump(settings)).encode())
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be written ({error.strerror}).", "Name another file."
-        ) from error
 
 
 def _dump(settings: Mapping[str, Any]) -> str:

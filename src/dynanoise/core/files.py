@@ -5,8 +5,29 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from dynanoise.core.errors import InputError
+
+
+@contextmanager
+def writing(path: Path, remedy: str = "Name another file.") -> Iterator[None]:
+    """Turn an error of the file system into one that names the file and a remedy.
+
+    Args:
+        path: the file that is written inside the ``with`` statement.
+        remedy: the sentence that says what to do.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}).", remedy) from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

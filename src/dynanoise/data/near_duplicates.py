@@ -12,6 +12,7 @@ import numpy.typing as npt
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
+from dynanoise.partition.neighbourhood import shifted, with_noise
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -87,7 +88,7 @@ class NearDuplicates:
         if self.flip:
             yield images[:, :, ::-1]
         for down, right in self.shifts:
-            moved = _shifted(images, down, right)
+            moved = shifted(images, down, right)
             yield moved
             if self.flip:
                 yield moved[:, :, ::-1]
@@ -100,8 +101,7 @@ class NearDuplicates:
         seed = derive(self.seed, "near-duplicate", size, draw)
         for row, (image, record) in enumerate(zip(images, ids, strict=True)):
             generator = np.random.default_rng([seed, int(record)])
-            noise = generator.integers(-size, size, image.shape, dtype=np.int16, endpoint=True)
-            noisy[row] = np.clip(image + noise, 0, 255)
+            noisy[row] = with_noise(image, size, generator)
         return noisy
 
 
@@ -162,17 +162,3 @@ class NearNumbers:
                     for record in ids
                 ]
                 yield (rows + np.array(noise)).astype(rows.dtype)
-
-
-def _shifted(images: Pixels, down: int, right: int) -> Pixels:
-    """Images moved by some pixels; missing rows and columns are reflections of their neighbours."""
-    for axis, by in ((1, down), (2, right)):
-        if not by:
-            continue
-        edge = abs(by)
-        widths = [(0, 0)] * images.ndim
-        widths[axis] = (edge, edge)
-        padded = np.pad(images, widths, mode="reflect")
-        start = edge - by
-        images = padded.take(range(start, start + images.shape[axis]), axis=axis)
-    return images

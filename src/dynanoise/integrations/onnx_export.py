@@ -13,7 +13,7 @@ from typing import Any
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.extras import require
-from dynanoise.core.files import write_atomically
+from dynanoise.core.files import write_atomically, writing
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations import onnx_formulas, onnx_graph, onnx_model
@@ -232,23 +232,21 @@ def _write(model: Any, source: Path, target: Path) -> None:
     """Write a model that ONNX's checker accepts, whole or not at all."""
     onnx = require("onnx", "Writing an ONNX graph")
     content = model.SerializeToString(deterministic=True)
-    try:
+    with writing(target):
         # Beside the target, where the checker finds data that lie there.
         handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".onnx")
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
             onnx.checker.check_model(temporary, full_check=True)
+        except OSError:
+            raise
+        except Exception as error:  # the checker's and the shape inference's have no common base
+            raise DataFileError(
+                f"With the defense {source} does not pass ONNX's checker "
+                f"({onnx_graph.first_line(error)}).",
+                f"Export it again with opset {onnx_graph.OPSET} or later.",
+            ) from error
         finally:
             Path(temporary).unlink()
         write_atomically(target, content)
-    except OSError as error:
-        raise InputError(
-            f"{target} cannot be written ({error.strerror}).", "Name another file."
-        ) from error
-    except Exception as error:  # the checker's and the shape inference's have no common base
-        raise DataFileError(
-            f"With the defense {source} does not pass ONNX's checker "
-            f"({onnx_graph.first_line(error)}).",
-            f"Export it again with opset {onnx_graph.OPSET} or later.",
-        ) from error

@@ -41,7 +41,8 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
     every input in that neighbourhood the prediction is the same, bit for bit, whether or not the
     record was among the training records, so that no attacker learns from it whether it was: with
     any number of queries, with or without the key. Inputs outside the neighbourhood are answered
-    by classifiers that may have been fitted to the record.
+    by classifiers that may have been fitted to the record. (Where the estimator draws and
+    ``random_state`` is None, two fits have predictions of one distribution, not the same bits.)
 
     This holds if nothing else depends on the record: the parameters, the reference data of the
     cells, the set of classes, and the estimator's own randomness, whose seeds are derived from
@@ -59,7 +60,8 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
             `ExperimentKey`, which is not secret; None for a public one.
         n_jobs: number of classifiers that are fitted at once, as in scikit-learn.
         random_state: integer from which the seed of each clone is derived, for estimators with a
-            ``random_state``; None for a seed of 0.
+            ``random_state``; a ``numpy.random.RandomState`` to draw it from; None for other seeds
+            in every `fit`.
 
     Attributes:
         estimators_: the K classifiers.
@@ -87,7 +89,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         groups: Any = None,
         key: str | Secret | ExperimentKey | None = None,
         n_jobs: int | None = None,
-        random_state: int | None = None,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.estimator = estimator
         self.folds = folds
@@ -123,7 +125,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         exclusion = Exclusion.of(cells, inputs, self._groups(groups, column))
         labels = np.asarray(y)
         self.classes_ = np.unique(labels)
-        seeds = np.random.SeedSequence(self.random_state or 0).generate_state(cells.folds)
+        seeds = _seeds(self.random_state, cells.folds)
         for fold in range(cells.folds):
             if not len(exclusion.rows(fold)):
                 raise InputError(
@@ -287,6 +289,13 @@ def _fitted(estimator: Any, X: Any, y: Any, seed: int, params: dict[str, Any]) -
         and (value is None or isinstance(value, np.random.RandomState))
     }
     return fresh.set_params(**seeds).fit(X, y, **params)
+
+
+def _seeds(random_state: int | np.random.RandomState | None, folds: int) -> npt.NDArray[Any]:
+    """A seed for each classifier, uint32 [K]."""
+    if isinstance(random_state, np.random.RandomState):
+        random_state = int(random_state.randint(2**31 - 1))
+    return np.random.SeedSequence(random_state).generate_state(folds)
 
 
 def _rows_of(value: Any, rows: npt.NDArray[Any], records: int) -> Any:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
-from dynanoise.core.files import write_atomically, write_json
+from dynanoise.core.files import write_atomically, write_json, writing
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.noise import subkey
 from dynanoise.noise.keys import ExperimentKey, RootKey, Secret
@@ -264,14 +264,10 @@ class Cells:
         save = require("safetensors.numpy", "Writing cells").save
         content = save({name: np.ascontiguousarray(value) for name, value in arrays.items()})
         name = f"{path.stem}-{hashlib.sha256(content).hexdigest()[:12]}.safetensors"
-        try:
+        with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path.parent / name, content)
             write_json(path, {**settings, "arrays": name})
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}).", "Name another file."
-            ) from error
 
     @classmethod
     def read(cls, path: str | Path) -> Cells:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.files import write_json
+from dynanoise.core.files import write_json, writing
 from dynanoise.core.numerics import Bools, Int64
 from dynanoise.partition.cells import Cells
 from dynanoise.partition.embeddings import Record
@@ -128,12 +128,8 @@ class Exclusion:
             "records": self.records,
             "left_out": packed,
         }
-        try:
+        with writing(path):
             write_json(path, {**content, "sha256": _digest(content)})
-        except OSError as error:
-            raise InputError(
-                f"{path} cannot be written ({error.strerror}).", "Name another file."
-            ) from error
 
     @classmethod
     def read(cls, path: str | Path) -> Self:

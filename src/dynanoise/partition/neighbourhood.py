@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,13 +105,10 @@ class ImageChanges:
             inputs: uint8 [n, H, W, channels].
         """
         yield inputs[:, :, ::-1]
-        by = self.shift
-        height, width = inputs.shape[1:3]
-        padded = np.pad(inputs, ((0, 0), (by, by), (by, by), (0, 0)), mode="reflect")
-        for down in range(2 * by + 1):
-            for right in range(2 * by + 1):
-                if (down, right) != (by, by):
-                    yield padded[:, down : down + height, right : right + width]
+        steps = range(self.shift, -self.shift - 1, -1)
+        for down, right in product(steps, steps):
+            if (down, right) != (0, 0):
+                yield shifted(inputs, down, right)
         if self.brightness:
             for share in (-1.0, -0.5, 0.5, 1.0):
                 change = round(share * self.brightness)
@@ -129,9 +127,41 @@ class ImageChanges:
             generator: draws the noise.
             scale: not used.
         """
-        size = self.noise
-        noise = generator.integers(-size, size, inputs.shape, dtype=np.int16, endpoint=True)
-        return np.clip(inputs + noise, 0, 255).astype(np.uint8)
+        return with_noise(inputs, self.noise, generator)
+
+
+def shifted(images: npt.NDArray[Any], down: int, right: int) -> npt.NDArray[Any]:
+    """Images moved by some pixels; missing rows and columns are reflections of their neighbours.
+
+    Args:
+        images: [n, H, W, channels].
+        down: whole number of pixels, smaller than H; below 0 for up.
+        right: whole number of pixels, smaller than W; below 0 for left.
+    """
+    for axis, by in ((1, down), (2, right)):
+        if not by:
+            continue
+        edge = abs(by)
+        widths = [(0, 0)] * images.ndim
+        widths[axis] = (edge, edge)
+        padded = np.pad(images, widths, mode="reflect")
+        start = edge - by
+        images = padded.take(range(start, start + images.shape[axis]), axis=axis)
+    return images
+
+
+def with_noise(
+    images: npt.NDArray[Any], size: int, generator: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Images with whole numbers from -size to size added to their pixels, drawn uniformly.
+
+    Args:
+        images: uint8, of any shape.
+        size: the largest change of a pixel, in 1/255.
+        generator: draws the noise.
+    """
+    noise = generator.integers(-size, size, images.shape, dtype=np.int16, endpoint=True)
+    return np.clip(images + noise, 0, 255).astype(np.uint8)
 
 
 @dataclass(frozen=True)
