@@ -10,26 +10,24 @@ import re
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs import rooms
+from docs import results, rooms
 from dynanoise.cli import key, store
 from dynanoise.cli.exit_codes import TRACEBACK, ExitCode
 from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.quickstart import quickstart_text
-from dynanoise.core.result import Metric, Result
+from dynanoise.core.result import Metric
 from dynanoise.report.charts.privacy_utility import TITLES, privacy_utility_plot
-from dynanoise.report.io.published import published
 from dynanoise.report.io.results import read_results
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.pages import build_page
-from dynanoise.report.render.markdown import captioned_markdown, table_markdown
+from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import Summary, by_protocol
-from dynanoise.report.table import MISSING, Cell, Column, Emphasis, Row, make_table, number_cell
-from dynanoise.report.tables.attack_table import attack_tables
-from dynanoise.report.tables.comparison import comparison_notes, comparison_table
+from dynanoise.report.table import MISSING, Cell, Column, Row, make_table, number_cell
 from dynanoise.web.data import data_json
 
 ROOT = Path(__file__).parent.parent
@@ -131,96 +129,6 @@ def picture() -> str:
     """The README's picture: privacy against utility on CIFAR-10."""
     paper, adaptive = _paper_and_adaptive()
     return privacy_utility_plot(paper, adaptive["adaptive_16"], list(TITLES)).decode()
-
-
-def results_page() -> str:
-    """docs/results.md: every data set's tables, and the published values beside ours."""
-    parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
-    for folder in ("digits", "breast_cancer", "cifar10", "imagenet10", "sst2"):
-        results = read_results(ROOT / "results" / folder / "results.json")
-        page = build_page(results)
-        name = results[0].dataset
-        parts += [f"## {name}", "", f"`{results[0].command} --out results/{folder}`", ""]
-        parts += [page.markdown, "", page.caption, ""]
-        parts += [f"- {sentence}" for sentence in page.sentences]
-        parts += ["", f"![Attack success on {name}](../results/{folder}/attack_success.svg)", ""]
-        if {result.protocol for result in results} - {"paper"}:
-            parts += ["### Attack by attack", "", _attacks(results), ""]
-            parts += [_words(f"results_{folder}_attacks.md"), ""]
-        for more, title in FURTHER.get(folder, {}).items():
-            further = ROOT / "results" / more / "results.json"
-            if further.exists():
-                parts += [f"### {title}", "", *_further(results, further, more), ""]
-        if published(folder).rows:
-            paper = by_protocol(results)["paper"]
-            parts += ["### Beside the published values", "", _beside(paper, folder), ""]
-            parts += [(ROOT / "docs" / f"results_{folder}.md").read_text().strip(), ""]
-    return "\n".join(parts)
-
-
-def _attacks(results: Sequence[Result]) -> str:
-    return captioned_markdown(attack_tables(results, "auc"))
-
-
-FURTHER = {
-    "digits": {"digits_mismatch": "Attackers whose models differ"},
-    "cifar10": {
-        "cifar10_adaptive": "Attackers who know the defense",
-        "cifar10_queries": "Attack strength against the number of queries",
-        "cifar10_tuned": "Settings that `dynanoise tune` found",
-    },
-}
-"""Runs of the same data set with other protocols, by folder."""
-
-
-def _words(name: str) -> str:
-    path = ROOT / "docs" / name
-    return path.read_text().strip() if path.exists() else ""
-
-
-def _further(base: list[Result], path: Path, folder: str) -> list[str]:
-    """Another run beside the paper's protocol of the first, and its AUCs."""
-    results = read_results(path)
-    methods = {result.method for result in results}
-    paper = [row for row in base if row.protocol == "paper" and row.method in methods]
-    summaries = by_protocol([*paper, *results])
-    parts = [f"`{results[0].command} --out results/{folder}`", ""]
-    parts += [table_markdown(comparison_table(summaries)), ""]
-    parts += [f"- {sentence}" for sentence in comparison_notes(summaries)]
-    parts += ["", _attacks(results), ""]
-    if (path.parent / "tuned.svg").exists():
-        search = json.loads((path.parent / "search.json").read_text())
-        parts += [
-            "",
-            f"{search['settings']:,} settings (cells without noise among them) were tried on "
-            f"{search['models']} models and {search['records']:,} records in "
-            f"{search['seconds']:.0f} s by {search['workers']} processes on "
-            f"{search['hardware']['cores']} cores.",
-        ]
-        parts += ["", f"![All settings](../results/{folder}/tuned.svg)"]
-    return [*parts, "", _words(f"results_{folder}.md")]
-
-
-def _beside(summary: Summary, name: str) -> str:
-    """Ours / published for every row and column the paper has; bold where they differ by > 0.03."""
-    columns = {"accuracy": None, "confidence": "confidence", "loss": "loss", "shadow": "shadow"}
-    columns |= {"lira": "lira_by_class"}
-    theirs = published(name)
-    rows = []
-    for method in theirs.rows:
-        cells: Row = [method]
-        measures = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
-        for attack, metric in [*measures, (None, "midput")]:
-            value = theirs.value(method, attack, metric)
-            ours = summary.spread(method, attack, metric).mean
-            if value is None:
-                cells.append(MISSING)
-                continue
-            write = change if metric == "midput" else rate
-            emphasis: Emphasis = "strong" if abs(ours - value) > 0.03 else ""
-            cells.append(Cell(f"{write(ours)} / {write(value)}", emphasis=emphasis))
-        rows.append(cells)
-    return table_markdown(make_table("", ["Method", *columns, "MIDPUT"], rows))
 
 
 def overhead_page() -> str:
@@ -454,10 +362,11 @@ def _help(command: list[str]) -> str:
     return "\n".join(line.rstrip() for line in process.stdout.strip("\n").splitlines())
 
 
-PAGES = {
+PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "README.md": readme,
     ROOT / "docs" / "cli.md": cli_page,
-    ROOT / "docs" / "results.md": results_page,
+    ROOT / "docs" / "results.md": results.overview,
+    **{results.page_of(folder): partial(results.page, folder) for folder in results.FOLDERS},
     ROOT / "docs" / "overhead.md": overhead_page,
     ROOT / "docs" / "kernel.md": kernel_page,
     ROOT / "docs" / "gateway.md": gateway_page,

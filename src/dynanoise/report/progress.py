@@ -58,10 +58,10 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
         TextColumn("{task.description}"),
     )
     stderr = Console(stderr=True)
-    shown = stderr.is_jupyter or (stderr.is_terminal and not stderr.is_dumb_terminal)
-    if announced and not shown:
+    visible = stderr.is_jupyter or (stderr.is_terminal and not stderr.is_dumb_terminal)
+    if announced and not visible:
         print(f"Running {title}: {total} steps.", file=sys.stderr)
-    with Progress(*columns, console=stderr, transient=True, disable=not shown) as bars:
+    with Progress(*columns, console=stderr, transient=True, disable=not visible) as bars:
         bar = bars.add_task(title, total=total)
 
         def expect(more: int) -> None:

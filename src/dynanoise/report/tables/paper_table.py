@@ -151,7 +151,7 @@ def findings(summary: Summary) -> list[str]:
         if "confidence" in summary.attacks:
             sentences.append(_confidence(summary))
         sentences.append(_accuracy(summary))
-        sentences += _best_peer(summary)
+        sentences += best_peer(summary)
         if "loss" in summary.attacks and not summary.threat.knows_defense:
             sentences.append(_beyond_thresholds(summary))
     return sentences
@@ -220,7 +220,7 @@ def _accuracy(summary: Summary) -> str:
     return f"Test accuracy is {baseline.mean:.3f} undefended; it changes by {', '.join(parts)}."
 
 
-def _best_peer(summary: Summary) -> list[str]:
+def best_peer(summary: Summary) -> list[str]:
     """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
     peers = [name for name in summary.methods[1:] if name not in _CONTROLS]
     if not peers:

@@ -1,0 +1,195 @@
+"""The pages of results: an overview, and a page with every table of each data set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from dynanoise.core.result import Result
+from dynanoise.report.io.published import published
+from dynanoise.report.io.results import read_results
+from dynanoise.report.numbers import change, rate
+from dynanoise.report.pages import build_page
+from dynanoise.report.render.markdown import captioned_markdown, table_markdown
+from dynanoise.report.summary import Summary, by_protocol
+from dynanoise.report.table import MISSING, Cell, Emphasis, Row, make_table, number_cell
+from dynanoise.report.tables.attack_table import attack_tables
+from dynanoise.report.tables.comparison import comparison_notes, comparison_table
+from dynanoise.report.tables.paper_table import best_peer
+
+ROOT = Path(__file__).parent.parent
+
+FOLDERS = {
+    "digits": "digits",
+    "breast_cancer": "breast cancer",
+    "cifar10": "CIFAR-10",
+    "imagenet10": "ImageNet-10",
+    "sst2": "SST-2",
+}
+"""Names of the data sets by their folder of results."""
+
+FURTHER = {
+    "digits": {"digits_mismatch": "Attackers whose models differ"},
+    "cifar10": {
+        "cifar10_adaptive": "Attackers who know the defense",
+        "cifar10_queries": "Attack strength against the number of queries",
+        "cifar10_tuned": "Settings that `dynanoise tune` found",
+    },
+    "imagenet10": {"imagenet10_adaptive": "Attackers who know the defense"},
+    "sst2": {"sst2_adaptive": "Attackers who know the defense"},
+}
+"""Runs of the same data set with other protocols, by folder."""
+
+ATTACKERS = {
+    "paper": "Published attacks",
+    "adaptive": "Knows the defense, one query",
+    "adaptive_16": "Knows the defense, 16 queries",
+    "adaptive_chosen": "Knows the defense, 64 chosen queries",
+}
+"""Columns of the overview by protocol, the strongest attacker last."""
+
+
+def page_of(folder: str) -> Path:
+    """The page of a data set."""
+    return ROOT / "docs" / "results" / f"{folder}.md"
+
+
+def overview() -> str:
+    """docs/results.md: one table of at most six columns for each data set."""
+    parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
+    parts += ["![Privacy against utility on CIFAR-10](privacy_utility.svg)", ""]
+    for folder, name in FOLDERS.items():
+        summaries = _summaries(folder)
+        attackers = [protocol for protocol in ATTACKERS if protocol in summaries]
+        parts += [f"## {name}", "", _overview_table(summaries, attackers[-3:]), ""]
+        parts += [_overview_words(summaries["paper"], attackers[-1]), ""]
+        parts += [f"[Every table of {name}](results/{folder}.md)", ""]
+    return "\n".join(parts)
+
+
+def _summaries(folder: str) -> dict[str, Summary]:
+    """Summaries of a data set by protocol, with its run under attackers who know the defense."""
+    results = list(_read(folder))
+    adaptive = f"{folder}_adaptive"
+    if (ROOT / "results" / adaptive / "results.json").exists():
+        results += _read(adaptive)
+    return by_protocol(results)
+
+
+def _read(folder: str) -> list[Result]:
+    return read_results(ROOT / "results" / folder / "results.json")
+
+
+def _overview_table(summaries: Mapping[str, Summary], protocols: Sequence[str]) -> str:
+    """Success of the deciding attack under a few protocols, and MIDPUT under the last."""
+    paper, last = summaries["paper"], summaries[protocols[-1]]
+    headings = ["Method", "Test acc.", *(ATTACKERS[name] for name in protocols)]
+    rows: list[Row] = []
+    for method in paper.methods:
+        row: Row = [method, rate(paper.spread(method, None, "accuracy").mean)]
+        for protocol in protocols:
+            summary = summaries[protocol]
+            row.append(
+                number_cell(summary.success(method)[1])
+                if method in summary.methods
+                else Cell("not run")
+            )
+        midput: Cell | str = MISSING
+        if method in last.methods[1:]:
+            midput = number_cell(last.spread(method, None, "midput_worst_case").interval, change)
+        rows.append([*row, midput])
+    return table_markdown(make_table("", [*headings, "Worst-case MIDPUT"], rows))
+
+
+def _overview_words(paper: Summary, strongest: str) -> str:
+    """The protocol of MIDPUT, and DynaNoise's beside the best peer's."""
+    sentences = [f"Worst-case MIDPUT is under the protocol `{strongest}`."]
+    sentences += [f"In the paper's protocol, {sentence}" for sentence in best_peer(paper)]
+    if strongest == "paper":
+        sentences.append("Attackers who know the defense have not been measured on this data set.")
+    return " ".join(sentences)
+
+
+def page(folder: str) -> str:
+    """A data set's page: every table, and the published values beside ours.
+
+    Args:
+        folder: a key of `FOLDERS`.
+    """
+    name = FOLDERS[folder]
+    results = _read(folder)
+    built = build_page(results)
+    parts = [f"# Results: {name}", "", f"`{results[0].command} --out results/{folder}`", ""]
+    parts += [built.markdown, "", built.caption, ""]
+    parts += [f"- {sentence}" for sentence in built.sentences]
+    parts += ["", f"![Attack success on {name}](../../results/{folder}/attack_success.svg)", ""]
+    if {result.protocol for result in results} - {"paper"}:
+        parts += ["## Attack by attack", "", _attacks(results), "", _words(f"{folder}_attacks"), ""]
+    for more, title in FURTHER.get(folder, {}).items():
+        if (ROOT / "results" / more / "results.json").exists():
+            parts += [f"## {title}", "", *_further(results, more), ""]
+    if published(folder).rows:
+        paper = by_protocol(results)["paper"]
+        parts += ["## Beside the published values", "", _beside(paper, folder), ""]
+        parts += [_words(folder), ""]
+    return "\n".join(parts)
+
+
+def _attacks(results: Sequence[Result]) -> str:
+    return captioned_markdown(attack_tables(results, "auc"))
+
+
+def _words(name: str) -> str:
+    """What was written by hand about a run, with links as from docs/results/; "" if nothing."""
+    path = ROOT / "docs" / f"results_{name}.md"
+    if not path.exists():
+        return ""
+    return re.sub(r"\]\((?!#|https?:)", "](../", path.read_text().strip())
+
+
+def _further(base: Sequence[Result], folder: str) -> list[str]:
+    """Another run beside the paper's protocol of the first, and its AUCs."""
+    results = _read(folder)
+    methods = {result.method for result in results}
+    paper = [row for row in base if row.protocol == "paper" and row.method in methods]
+    summaries = by_protocol([*paper, *results])
+    parts = [f"`{results[0].command} --out results/{folder}`", ""]
+    parts += [table_markdown(comparison_table(summaries)), ""]
+    parts += [f"- {sentence}" for sentence in comparison_notes(summaries)]
+    parts += ["", _attacks(results), ""]
+    path = ROOT / "results" / folder
+    if (path / "tuned.svg").exists():
+        search = json.loads((path / "search.json").read_text())
+        parts += [
+            "",
+            f"{search['settings']:,} settings (cells without noise among them) were tried on "
+            f"{search['models']} models and {search['records']:,} records in "
+            f"{search['seconds']:.0f} s by {search['workers']} processes on "
+            f"{search['hardware']['cores']} cores.",
+        ]
+        parts += ["", f"![All settings](../../results/{folder}/tuned.svg)"]
+    return [*parts, "", _words(folder)]
+
+
+def _beside(summary: Summary, name: str) -> str:
+    """Ours / published for every row and column the paper has; bold where they differ by > 0.03."""
+    columns = {"accuracy": None, "confidence": "confidence", "loss": "loss", "shadow": "shadow"}
+    columns |= {"lira": "lira_by_class"}
+    theirs = published(name)
+    rows = []
+    for method in theirs.rows:
+        cells: Row = [method]
+        measures = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
+        for attack, metric in [*measures, (None, "midput")]:
+            value = theirs.value(method, attack, metric)
+            ours = summary.spread(method, attack, metric).mean
+            if value is None:
+                cells.append(MISSING)
+                continue
+            write = change if metric == "midput" else rate
+            emphasis: Emphasis = "strong" if abs(ours - value) > 0.03 else ""
+            cells.append(Cell(f"{write(ours)} / {write(value)}", emphasis=emphasis))
+        rows.append(cells)
+    return table_markdown(make_table("", ["Method", *columns, "MIDPUT"], rows))
