@@ -1,82 +1,184 @@
-"""Accounts of clients: never more answers in one period than there are in it."""
+"""Accounts of clients, in this process and in a store: never more answers than the budget has."""
 
 from __future__ import annotations
 
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dynanoise.core.errors import InputError
 from dynanoise.oip.faults import Refused
-from dynanoise.serving.clients import Budget, Budgets
+from dynanoise.serving.budgets import Budget, Budgets, LocalBudgets
+from tests.factories.stores import Store
 
-PERIOD, TOTAL, BURST = 10.0, 12, 7
+PERIOD, TOTAL, BURST, NEAR = 10.0, 12, 7, 5
 
 events = st.lists(
-    st.tuples(st.sampled_from(["spend", "answer", "fail"]), st.integers(1, 6), st.floats(0, 6)),
+    st.tuples(
+        st.sampled_from(["spend", "answer", "fail"]),
+        st.integers(1, 6),
+        st.floats(0, 6),
+        st.integers(0, 2),
+    ),
     max_size=40,
 )
 
 
-@given(events)
-def test_neither_period_nor_burst_has_too_many_answers(
-    said: list[tuple[str, int, float]],
+class Local:
+    """Budgets in this process, on a clock of the test."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.runner = asyncio.Runner()
+
+    def run(self, made: Any) -> Any:
+        return self.runner.run(made)
+
+    def budgets(self, budget: Budget) -> Budgets:
+        return LocalBudgets(budget, lambda: self.now)
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+
+    def close(self) -> None:
+        self.runner.close()
+
+
+class Stored(Local):
+    """Budgets in a store, whose accounts are made older."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.store, self.made, self.begun = Store(folder), [], time.monotonic()  # type: ignore[var-annotated]
+
+    def budgets(self, budget: Budget) -> Budgets:
+        from dynanoise.serving.store import StoreAddress, StoredBudgets
+
+        self.made.append(StoredBudgets(budget, StoreAddress(self.store.url), f"m{len(self.made)}"))
+        return self.made[-1]  # type: ignore[no-any-return]
+
+    def pass_time(self, seconds: float) -> None:
+        self.store.pass_time(seconds)
+        self.now += seconds
+
+    def close(self) -> None:
+        for budgets in self.made:
+            self.run(budgets.close())
+        super().close()
+        self.store.close()
+
+
+@pytest.fixture(scope="module", params=["local", pytest.param("stored", marks=pytest.mark.process)])
+def accounts(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Local]:
+    made = Local() if request.param == "local" else Stored(tmp_path_factory.mktemp("store"))
+    yield made
+    made.close()
+
+
+@settings(max_examples=25)
+@given(said=events)
+def test_neither_period_burst_nor_cell_has_too_many_answers(
+    accounts: Local, said: list[tuple[str, int, float, int]]
 ) -> None:
     """Whatever fails, whenever: what is given back was taken from another period, perhaps."""
-    now = 0.0
-    budgets = Budgets(Budget(rate=2.0, burst=BURST, total=TOTAL, period=PERIOD), lambda: now)
-    pending: list[tuple[float, int, float]] = []
-    answered: list[tuple[float, int, float]] = []
+    budget = Budget(rate=2.0, burst=BURST, total=TOTAL, period=PERIOD, near=NEAR)
+    budgets = accounts.budgets(budget)
+    # A store's own clock goes on, too: between the readings before and after a charge.
+    real = time.monotonic if isinstance(accounts, Stored) else float
+    pending: list[tuple[tuple[float, float], int, str, dict[bytes, int]]] = []
+    answered: list[tuple[tuple[float, float], int, str, dict[bytes, int]]] = []
     waits: list[float] = []
-    for what, count, wait in said:
-        now += wait
+    for what, count, wait, cell in said:
+        accounts.pass_time(wait)
         if what == "spend":
+            cells, before = {b"%d" % cell: min(count, NEAR)}, accounts.now + real()
             try:
-                pending.append((now, count, budgets.spend("alice", count)))
+                period = accounts.run(budgets.spend("alice", count, cells))
+                pending.append(((before, accounts.now + real()), count, period, cells))
             except Refused as refused:
                 waits.append(refused.retry_after or 0.0)
         elif pending and what == "answer":
             answered.append(pending.pop(0))
         elif pending:
-            _, given_back, period = pending.pop(0)
-            budgets.give_back("alice", given_back, period)
+            _, given_back, period, cells = pending.pop(0)
+            accounts.run(budgets.give_back("alice", given_back, period, cells))
     assert all(wait > 0 for wait in waits)
-    by_period: dict[float, int] = {}
-    for _, count, period in answered:
+    by_period: dict[Any, int] = {}
+    for _, count, period, cells in answered:
         by_period[period] = by_period.get(period, 0) + count
-    assert all(count <= TOTAL for count in by_period.values())
-    for first, _, _ in answered:
-        for last, _, _ in answered:
-            inside = sum(count for when, count, _ in answered if first <= when <= last)
+        for digest, number in cells.items():
+            by_period[period, digest] = by_period.get((period, digest), 0) + number
+    assert all(
+        count <= (NEAR if isinstance(place, tuple) else TOTAL) for place, count in by_period.items()
+    )
+    for (first, _), _, _, _ in answered:
+        for (_, last), _, _, _ in answered:
+            inside = sum(n for (low, high), n, _, _ in answered if first <= low and high <= last)
             assert last < first or inside <= BURST + 2.0 * (last - first) + 1e-6
 
 
-def test_what_failed_is_given_back_to_its_own_period() -> None:
-    now = 0.0
-    budgets = Budgets(Budget(rate=0, total=10, period=10), lambda: now)
-    old = budgets.spend("alice", 5)
-    now = 11.0
-    new = budgets.spend("alice", 8)
-    budgets.give_back("alice", 5, old)
+def test_what_failed_is_given_back_to_its_own_period(accounts: Local) -> None:
+    budgets, run = accounts.budgets(Budget(rate=0, total=10, period=1000)), accounts.run
+    old = run(budgets.spend("alice", 5))
+    accounts.pass_time(1100)
+    new = run(budgets.spend("alice", 8))
+    run(budgets.give_back("alice", 5, old))
     with pytest.raises(Refused):
-        budgets.spend("alice", 3)
-    budgets.give_back("alice", 8, new)
-    budgets.spend("alice", 10)
+        run(budgets.spend("alice", 3))
+    run(budgets.give_back("alice", 8, new))
+    run(budgets.spend("alice", 10))
 
 
-def test_a_charge_is_corrected_and_taken_back() -> None:
-    now = 0.0
-    budgets = Budgets(Budget(rate=1, burst=10, total=20, period=100), lambda: now)
+def test_a_charge_is_corrected_and_taken_back(accounts: Local) -> None:
+    run = accounts.run
+    budgets = accounts.budgets(Budget(rate=1e-6, burst=10, total=20, period=1000, near=3))
     assert budgets.most == 10
-    charge = budgets.charge("alice", 2)
-    charge.correct(7)
-    charge.correct(5)
+    charge = run(budgets.charge("alice", 2))
+    run(charge.correct(7))
+    run(charge.correct(5, {b"a": 3}))
     with pytest.raises(Refused) as caught:
-        budgets.charge("alice", 6)
-    assert caught.value.status == 429
+        run(budgets.charge("alice", 6))
+    assert (caught.value.status, caught.value.reason) == (429, "rate")
     with pytest.raises(Refused) as caught:
-        charge.correct(11)
+        run(charge.correct(11))
     assert caught.value.status == 413
-    charge.give_back()
-    charge.give_back()
-    budgets.charge("alice", 10)
-    assert Budgets(Budget(rate=0, total=0)).most is None
+    with pytest.raises(Refused) as caught:
+        run(budgets.spend("alice", 1, {b"a": 1}))
+    assert (caught.value.status, caught.value.reason) == (429, "near")
+    with pytest.raises(Refused) as caught:
+        run(budgets.spend("alice", 4, {b"a": 4}))
+    assert caught.value.status == 413
+    run(budgets.spend("bob", 1, {b"a": 1}))
+    run(charge.give_back())
+    run(charge.give_back())
+    run(budgets.charge("alice", 10))
+    assert accounts.budgets(Budget(rate=0, total=0)).most is None
+
+
+def test_a_password_is_passed_by_reference_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dynanoise.serving.store import StoreAddress
+
+    for url, password in (
+        ("redis://:hunter2@127.0.0.1/0", None),
+        ("redis://127.0.0.1/0?password=hunter2", None),
+        ("http://127.0.0.1/hunter2", None),
+        ("redis://127.0.0.1/0", "hunter2"),
+    ):
+        with pytest.raises(InputError) as caught:
+            StoreAddress(url, password)
+        assert "hunter2" not in str(caught.value)
+    monkeypatch.setenv("STORE", "hunter2")
+    address = StoreAddress("redis://127.0.0.1/0", "env:STORE")
+    store = address.connect()
+    assert store.connection_pool.connection_kwargs["password"] == "hunter2"
+    assert "hunter2" not in repr(address) + repr(store)

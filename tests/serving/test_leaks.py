@@ -34,7 +34,7 @@ pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]
 from dynanoise.oip.faults import Refused
 from dynanoise.oip.tensors import Description, Spec, Tensor
 from dynanoise.serving import logs
-from dynanoise.serving.clients import Budget, Budgets
+from dynanoise.serving.budgets import Budget, LocalBudgets
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.http import application
 from dynanoise.serving.monitoring import Metrics
@@ -146,7 +146,7 @@ def log() -> Iterator[io.StringIO]:
 
 def made(model: Any, tmp_path: Path, rate: float = 0.001, **changed: Any) -> Gateway:
     defense = Configuration.read(defense_file(tmp_path / "defense.yaml", **changed))
-    budgets = Budgets(Budget(rate=rate, burst=10, total=0))
+    budgets = LocalBudgets(Budget(rate=rate, burst=10, total=0))
     return Gateway(model, defense, None, budgets, Limits(), Metrics("id"))
 
 

@@ -71,3 +71,32 @@ def client(
     key = add_client(file, name)
     typer.echo(key)
     typer.echo(f"Added {name} to {file}. The key is shown only now.", err=True)
+
+
+@command(app)
+def revoke(
+    name: Annotated[str, Option("Name of the client.", argument=True)],
+    *,
+    budget_store: Annotated[
+        str, Option("Store that the gateways share, redis://HOST:PORT/0.", metavar="URL")
+    ],
+    store_password: Annotated[
+        str | None,
+        Option("Place of the store's password: env:NAME or file:PATH.", metavar="REFERENCE"),
+    ] = None,
+) -> None:
+    """Revoke a client of all gateways that share a store, from its next request on.
+
+    The name stays revoked, for a new API key as well; remove it from the set dynanoise:revoked to
+    admit it again.
+    """
+    import asyncio
+
+    from dynanoise.core.extras import require
+
+    require("redis", "Revoking a client")
+    from dynanoise.serving.store import StoreAddress
+    from dynanoise.serving.store import revoke as revoke_client
+
+    asyncio.run(revoke_client(StoreAddress(budget_store, store_password), name))
+    typer.echo(f"Revoked {name}. Delete its line from the file of clients as well.")

@@ -19,6 +19,7 @@ _EXTRAS = {
     **dict.fromkeys(("transformers", "tokenizers"), "hf"),
     **dict.fromkeys(("fsspec", "s3fs"), "remote"),
     **dict.fromkeys(_SERVE, "serve"),
+    "redis": "redis",
     "ray": "ray",
     "mlflow": "mlflow",
     "matplotlib": "plot",

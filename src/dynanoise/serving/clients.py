@@ -1,16 +1,13 @@
-"""Clients of the gateway: their API keys, of which it holds only digests, and query budgets."""
+"""Clients of the gateway, and their API keys, of which it holds only digests."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import math
 import os
 import re
 import secrets
-import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from dynanoise.core.errors import InputError
@@ -146,153 +143,3 @@ def _read_digests(path: Path) -> dict[str, bytes]:
             )
         digests[match[1]] = bytes.fromhex(match[2])
     return digests
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Limits on the queries of one client; a response about one record counts as one query.
-
-    Args:
-        rate: queries a second in the long run; 0 sets no limit.
-        burst: queries at once.
-        total: queries in one period; 0 sets no limit.
-        period: seconds.
-    """
-
-    rate: float = 100.0
-    burst: int = 1000
-    total: int = 10_000
-    period: float = 86_400.0
-
-
-@dataclass
-class _Account:
-    """State of one client: a token bucket, and the queries of the current period."""
-
-    tokens: float
-    filled: float
-    spent: int
-    begun: float
-
-
-class Budgets:
-    """Query budgets of all clients in this process; each replica counts its own.
-
-    Args:
-        budget: limits of each client.
-        clock: seconds, monotonic.
-
-    >>> clock = iter([0.0, 0.0, 4.0])
-    >>> budgets = Budgets(Budget(rate=1, burst=2), lambda: next(clock))
-    >>> budgets.spend("alice", 2)
-    0.0
-    >>> try:
-    ...     budgets.spend("alice", 2)
-    ... except Refused as refused:
-    ...     print(refused.status, refused.retry_after)
-    429 2.0
-    >>> budgets.spend("alice", 2)
-    0.0
-    """
-
-    def __init__(self, budget: Budget, clock: Callable[[], float] = time.monotonic) -> None:
-        self._budget, self._clock = budget, clock
-        self._accounts: dict[str, _Account] = {}
-
-    @property
-    def most(self) -> int | None:
-        """Most queries of one request; None without a limit."""
-        budget = self._budget
-        limits = [budget.burst] * (budget.rate > 0) + [budget.total] * (budget.total > 0)
-        return min(limits, default=None)
-
-    def charge(self, client: str, queries: int) -> Charge:
-        """Charge queries to a client, all of them or none; errors as of `spend`."""
-        return Charge(self, client, queries)
-
-    def spend(self, client: str, queries: int) -> float:
-        """Charge queries to a client, all of them or none.
-
-        Args:
-            client: the client's name.
-            queries: number of records.
-
-        Returns:
-            The beginning of the period that they are charged to, for `give_back`.
-
-        Raises:
-            Refused: with 429 and the time to wait; with 413, if more than the budget ever allows.
-        """
-        budget, now = self._budget, self._clock()
-        account = self._accounts.setdefault(client, _Account(budget.burst, now, 0, now))
-        if self.most is not None and queries > self.most:
-            raise too_many(self.most)
-        if budget.total:
-            if now - account.begun >= budget.period:
-                account.begun, account.spent = now, 0
-            if account.spent + queries > budget.total:
-                wait = account.begun + budget.period - now
-                raise Refused(429, "budget", "The query budget is spent.", wait)
-        if budget.rate:
-            grown = account.tokens + (now - account.filled) * budget.rate
-            account.tokens, account.filled = min(float(budget.burst), grown), now
-            if account.tokens < queries:
-                wait = (queries - account.tokens) / budget.rate
-                raise Refused(429, "rate", "Too many queries at once.", wait)
-            account.tokens -= queries
-        account.spent += queries
-        return account.begun
-
-    def give_back(self, client: str, queries: int, period: float) -> None:
-        """Take back a charge, if its period is still the current one."""
-        account = self._accounts[client]
-        if account.begun == period:
-            account.spent -= queries
-        account.tokens = min(float(self._budget.burst), account.tokens + queries)
-
-
-class Charge:
-    """Queries that a request is charged, which can be corrected and taken back.
-
-    Args:
-        budgets: budgets of all clients.
-        client: the client's name.
-        queries: number of queries.
-    """
-
-    def __init__(self, budgets: Budgets, client: str, queries: int) -> None:
-        self._budgets, self._client = budgets, client
-        self._parts = [(queries, budgets.spend(client, queries))]
-
-    def correct(self, queries: int) -> None:
-        """Charge another number of queries instead; errors as of `Budgets.spend`."""
-        total = sum(part for part, _ in self._parts)
-        if self._budgets.most is not None and queries > self._budgets.most:
-            raise too_many(self._budgets.most)
-        if queries > total:
-            more = queries - total
-            self._parts.append((more, self._budgets.spend(self._client, more)))
-        elif queries < total:
-            _, period = self._parts[0]
-            self._budgets.give_back(self._client, total - queries, period)
-            self._parts = [(queries, period)]
-
-    def give_back(self) -> None:
-        """Take the whole charge back."""
-        for queries, period in self._parts:
-            self._budgets.give_back(self._client, queries, period)
-        self._parts = [(0, 0.0)]
-
-
-def too_many(limit: int) -> Refused:
-    """The refusal of a request with more records than a budget ever allows."""
-    return Refused(413, "rows", f"One request may hold at most {limit} records.")
-
-
-def retry_after(wait: float) -> str:
-    """Value of the header Retry-After: whole seconds, at least 1.
-
-    >>> retry_after(0.2)
-    '1'
-    """
-    return str(max(1, math.ceil(wait)))

@@ -22,7 +22,8 @@ from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
 from dynanoise.oip.v2 import Request
 from dynanoise.serving.backends.model import Model, check, count_queries, count_rows, missing_place
-from dynanoise.serving.clients import ANYONE, Budgets, Charge, Clients, key_in, too_many
+from dynanoise.serving.budgets import Budgets, Charge, too_many
+from dynanoise.serving.clients import ANYONE, Clients, key_in
 from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
 
@@ -182,7 +183,9 @@ class Gateway:
 
     async def ready(self) -> bool:
         """Whether a query would get a response now."""
-        return not self.draining and self._has_secret() and await self.model.ready()
+        if self.draining or not self._has_secret():
+            return False
+        return await self._budgets.ready() and await self.model.ready()
 
     def _has_secret(self) -> bool:
         noise = self.configuration.noise
@@ -193,6 +196,11 @@ class Gateway:
         except SecretError:
             return False
         return True
+
+    async def close(self) -> None:
+        """Close connections and threads."""
+        await self.model.close()
+        await self._budgets.close()
 
     def receive(self) -> Receipt:
         """Begin to receive a body."""
@@ -230,16 +238,16 @@ class Gateway:
         self._busy += 1
         try:
             description = await self.model.describe()
-            charge = self._budgets.charge(client, self._estimate(size, description))
+            charge = await self._budgets.charge(client, self._estimate(size, description))
             try:
                 request = await self._parse(receipt, parse, description)
                 return request, await self._infer(request, charge, description, authorization)
             except Refused as refused:
-                if refused.status not in (400, 413):
-                    charge.give_back()
+                if refused.status not in (400, 413) and refused.reason != "near":
+                    await charge.give_back()
                 raise
             except Exception:  # not where the client went away, for the model has worked
-                charge.give_back()
+                await charge.give_back()
                 raise
         finally:
             self._busy -= 1
@@ -284,7 +292,7 @@ class Gateway:
             raise bad("The request holds no record.")
         check(description, inputs)
         queries = count_queries(description, inputs)
-        charge.correct(queries)
+        await charge.correct(queries)
         started = time.perf_counter()
         raw = await self.model.infer(inputs, authorization if self._forward else None)
         self.metrics.upstream.observe(time.perf_counter() - started)
@@ -292,7 +300,7 @@ class Gateway:
         self._check_kind(logits)
         if not np.isfinite(logits).all():
             raise _not_finite(inputs)
-        charge.correct(max(queries, count_rows(logits, axis)))
+        await charge.correct(max(queries, count_rows(logits, axis)))
         probs = await self._defend(logits)
         return Tensor(raw.name, "FP64" if probs.dtype == np.float64 else "FP32", probs)
 

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dynanoise.oip import v1, v2
 from dynanoise.oip.faults import Refused, bad
 from dynanoise.oip.tensors import Description, Tensor, measure
-from dynanoise.serving.clients import retry_after
+from dynanoise.serving.budgets import retry_after
 from dynanoise.serving.gateway import Gateway, Receipt, in_thread, too_large
 from dynanoise.serving.logs import log
 

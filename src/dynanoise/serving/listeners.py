@@ -375,7 +375,7 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
     errors = [result for result in ended if isinstance(result, BaseException)]
     for listener in sockets:  # of a server that did not start
         listener.close()
-    await gateway.model.close()
+    await gateway.close()
     log("ended", logging.ERROR if errors else logging.INFO)
     if errors:
         raise errors[0]

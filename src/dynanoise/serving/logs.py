@@ -31,7 +31,7 @@ _REPEATED = 20
 _KINDS = 4096
 """Kinds of lines that are counted at the same time."""
 
-_THINNED = ("refused", "failed", "cancelled", "library")
+_THINNED = ("refused", "failed", "cancelled", "store_failed", "library")
 
 
 class JsonLines(logging.Formatter):

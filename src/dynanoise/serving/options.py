@@ -85,6 +85,31 @@ class Serving:
         ),
     ] = None
     period: Annotated[float, Option("Length of a period, in seconds.", panel=_CLIENTS)] = 86_400.0
+    budget_store: Annotated[
+        str | None,
+        Option(
+            "Redis or Valkey server that counts budgets for all replicas, and across restarts: "
+            "redis://HOST:PORT/0, or rediss:// with TLS. Default: this process counts its own.",
+            metavar="URL",
+            panel=_CLIENTS,
+        ),
+    ] = None
+    store_password: Annotated[
+        str | None,
+        Option(
+            "Place of the store's password: env:NAME or file:PATH.",
+            metavar="REFERENCE",
+            panel=_CLIENTS,
+        ),
+    ] = None
+    store_failure: Annotated[
+        str,
+        Option(
+            "While the store cannot be reached: closed refuses queries, local counts them in this "
+            "process, from 0.",
+            panel=_CLIENTS,
+        ),
+    ] = "closed"
     host: Annotated[str, Option("Address to listen at.", panel=_NETWORK)] = "127.0.0.1"
     port: Annotated[int, Option("Port for HTTP; 0 takes any that is free.", panel=_NETWORK)] = 8080
     grpc_port: Annotated[int | None, Option("Port for gRPC. Default: none.", panel=_NETWORK)] = None
@@ -161,6 +186,7 @@ class Serving:
             raise InputError(
                 f"Ports must differ; got {fixed}.", "Pass another port for each protocol."
             )
+        self._check_store()
         self._check_limits()
 
     def _check_model(self) -> None:
@@ -181,6 +207,17 @@ class Serving:
                     f"The model's {what} is {text!r}.",
                     "It is part of a URL: use printable text without /.",
                 )
+
+    def _check_store(self) -> None:
+        if self.store_failure not in ("closed", "local"):
+            raise InputError(
+                f"store_failure is {self.store_failure!r}.",
+                "Use closed to refuse queries, or local to count them in this process.",
+            )
+        if self.budget_store is None and (self.store_password or self.store_failure != "closed"):
+            raise InputError(
+                "There is no store of budgets.", "Pass --budget-store URL with its options."
+            )
 
     def _check_limits(self) -> None:
         finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))

@@ -107,7 +107,8 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     """
     for package in ("orjson", "starlette", "uvicorn", "prometheus_client"):
         require(package, "Serving")
-    from dynanoise.serving.clients import Budget, Budgets, Clients
+    from dynanoise.serving.budgets import Budget
+    from dynanoise.serving.clients import Clients
     from dynanoise.serving.gateway import Gateway, Limits
     from dynanoise.serving.logs import start_logging
     from dynanoise.serving.monitoring import Metrics, Windows
@@ -121,7 +122,7 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     metrics = Metrics(_key_id(configuration))
     windows = None if scrapers is None else Windows(configuration, metrics.add_window)
     total = _choose_budget(options, configuration)
-    budgets = Budgets(Budget(options.rate, options.burst, total, options.period))
+    budgets = _budgets(Budget(options.rate, options.burst, total, options.period), options, model)
     body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
@@ -137,6 +138,20 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     )
     _log_start(gateway, options, kernel, total)
     return gateway, scrapers
+
+
+def _budgets(budget: Any, options: Serving, model: Any) -> Any:
+    """Budgets in this process, or in a store."""
+    if options.budget_store is None:
+        from dynanoise.serving.budgets import LocalBudgets
+
+        return LocalBudgets(budget)
+    require("redis", "Counting budgets in a store")
+    from dynanoise.serving.store import StoreAddress, StoredBudgets
+
+    address = StoreAddress(options.budget_store, options.store_password)
+    local = options.store_failure == "local"
+    return StoredBudgets(budget, address, model.name, local)
 
 
 _MOST_BODY = 16 << 20
@@ -175,6 +190,7 @@ def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> Non
         compiled=kernel,
         budget=budget or None,
         period=options.period,
+        counted="here" if options.budget_store is None else "store",
     )
     if not key:
         log("weakness", logging.WARNING, weakness="fresh_noise", threat_model=THREAT_MODEL)
@@ -187,6 +203,8 @@ def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> Non
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _is_loopback(options.host):
         log("weakness", logging.WARNING, weakness="no_tls", host=options.host)
+    if options.store_failure == "local":
+        log("weakness", logging.WARNING, weakness="budgets_local_without_store")
     if budget == 0:
         log("weakness", logging.WARNING, weakness="no_budget")
     elif options.budget is None and gateway.configuration.budget is None:
