@@ -52,7 +52,7 @@ docs-site: .venv/.dev
 
 # Speed beside others', written to results/benchmarks. Run it when nothing else runs. Left out are those
 # that need trained models or clones of other tools (--store, --peers).
-STORED := chosen_gateway other_tools out_of_fold
+STORED := chosen_gateway neighbourhood other_tools out_of_fold
 MEASURED := $(filter-out $(STORED),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 benchmarks: .venv/.dev
 	@set -e; for name in $(MEASURED); do $(BIN)/python -m "benchmarks.$$name"; done

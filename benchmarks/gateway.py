@@ -95,7 +95,8 @@ class Running(NamedTuple):
 @contextlib.contextmanager
 def gateway(folder: Path, *arguments: object) -> Iterator[Running]:
     """Run a gateway in a process of its own, which logs into a file."""
-    command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0", "--no-auth"]
+    command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0"]
+    command += [] if "--clients" in arguments else ["--no-auth"]
     command += ["--rate", "0", "--budget", "0", "--concurrency", "256", *map(str, arguments)]
     with tempfile.NamedTemporaryFile("w+", dir=folder, suffix=".log") as log:
         process = subprocess.Popen(  # noqa: S603

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dynanoise as dn
-from dynanoise.config.configuration import Configuration
+from dynanoise.config.configuration import Configuration, Near
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, MissingExtraError, NotFittedError, SecretError
 from dynanoise.core.registry import DEFENSES
@@ -69,6 +69,9 @@ noises = st.just("fresh") | st.builds(
 )
 
 
+nears = st.builds(Near, st.integers(1, 10**9), st.sampled_from([Path("/a b/#: 'c"), Path("/c")]))
+
+
 def test_every_registered_defense_is_drawn() -> None:
     assert set(DRAWN) == set(DEFENSES.names())
 
@@ -79,13 +82,15 @@ def test_every_registered_defense_is_drawn() -> None:
 @pytest.mark.parametrize("name", DEFENSES.names())
 def test_what_is_written_is_read(name: str, data: Any, tmp_path: Path) -> None:
     """Every float to the last bit, and any name that a model or tensor may have."""
+    noise = data.draw(noises)
     one = Configuration(
         data.draw(DRAWN[name]),
-        data.draw(noises),
+        noise,
         output=data.draw(st.none() | names),
         class_axis=data.draw(st.integers(-4, 4)),
         input=data.draw(st.sampled_from(["logits", "probabilities"])),
         budget=data.draw(st.none() | st.integers(1, 10**12)),
+        near=data.draw(st.none() | nears) if isinstance(noise, Keyed) else None,
     )
     path = tmp_path / "defense.yaml"
     one.write(path)
@@ -213,6 +218,8 @@ def test_files_are_beside_the_configuration_wherever_it_is_read_from(
         ("output: 1.10", "input: probs", "line 6: input is 'probs'. Use logits or probabilities"),
         ("output: 1.10", "output: ''", "line 6: output is ''"),
         ("output: 1.10", "budget: 0", "line 6: budget is 0. Write a number of queries a day"),
+        ("output: 1.10", "neighbourhood: {budget: 0, cells: a}", "neighbourhood.budget is 0"),
+        ("output: 1.10", "neighbourhood: {budget: 9}", "neighbourhood.cells is missing"),
         ("output: 1.10", "budget: many", "line 6: budget is 'many'"),
         ("output: 1.10", "output: {a: 1}", "line 6: output is a section of its own"),
         ("output: 1.10", "version: 1", "line 6: version is given twice, first in line 1"),

@@ -30,11 +30,44 @@ from dynanoise.noise.keys import DEFAULT, Secret
 FRESH = "fresh"
 VERSION = 1
 
-_KEYS = ("version", "defense", "output", "class_axis", "input", "noise", "budget", "fitted")
+_KEYS = (
+    "version",
+    "defense",
+    "output",
+    "class_axis",
+    "input",
+    "noise",
+    "budget",
+    "neighbourhood",
+    "fitted",
+)
 _KEYED = ("name", "cell_width", "model", "weights", "key")
 _HEAD = "# How answers are defended (dynanoise). Holds no secret: noise.key says where it is.\n"
 
 _Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Near:
+    """A limit on queries that are close to each other.
+
+    Args:
+        budget: queries of one client a day in one cell of the inputs, >= 1.
+        cells: the file of these cells, as `partition.cells.Cells.write` makes it.
+
+    Raises:
+        InputError: if the budget is not a number of queries.
+    """
+
+    budget: int
+    cells: Path
+
+    def __post_init__(self) -> None:
+        check(
+            type(self.budget) is int and self.budget >= 1,
+            f"budget is {self.budget!r}.",
+            "Write a number of queries a day, at least 1.",
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +84,8 @@ class Configuration(ByValue):
             logits ln max(p, tiny).
         budget: queries that the gateway answers one client in a day, >= 1; None leaves it to
             `dynanoise serve`.
+        near: limit on queries that are close to each other; None for none. It takes keyed noise,
+            whose key its digests of cells have.
 
     Raises:
         InputError: if a value is of the wrong type or out of range.
@@ -68,6 +103,7 @@ class Configuration(ByValue):
     class_axis: int = -1
     input: str = "logits"
     budget: int | None = None
+    near: Near | None = None
 
     def __post_init__(self) -> None:
         response.check_defense(self.defense)
@@ -91,6 +127,11 @@ class Configuration(ByValue):
             self.budget is None or (type(self.budget) is int and self.budget >= 1),
             f"budget is {self.budget!r}.",
             "Write a number of queries a day, at least 1, or leave it out.",
+        )
+        check(
+            self.near is None or isinstance(self.noise, Keyed),
+            "neighbourhood needs the key of keyed noise.",
+            "Write keyed noise, or leave neighbourhood out.",
         )
 
     @classmethod
@@ -186,6 +227,7 @@ def _read(path: Path) -> Configuration:
     section = top.section("defense", "defense: {name: dynanoise}")
     defense = _read_defense(section, _read_arrays(top, folder))
     axis, budget = top.scalar("class_axis"), top.scalar("budget")
+    near = _read_near(top, folder)
     kind = top.text("input")
     return _with_line(
         top,
@@ -196,8 +238,19 @@ def _read(path: Path) -> Configuration:
             class_axis=-1 if axis is None else axis.value,
             input="logits" if kind is None else kind,
             budget=None if budget is None else budget.value,
+            near=near,
         ),
     )
+
+
+def _read_near(top: Section, folder: Path) -> Near | None:
+    if "neighbourhood" not in top.entries:
+        return None
+    section = top.section("neighbourhood", "neighbourhood: {budget: 16, cells: cells.json}")
+    section.allow(("budget", "cells"))
+    section.required("budget", "budget: 16")
+    cells = folder / section.required("cells", "cells: FILE, as Cells.write makes it")
+    return _with_line(section, lambda: Near(section.plain()["budget"], cells))
 
 
 def _folder(path: Path) -> Path:
@@ -292,6 +345,10 @@ def _write(configuration: Configuration, path: Path) -> None:
         del settings["output"]
     if configuration.budget is not None:
         settings["budget"] = configuration.budget
+    if configuration.near is not None:
+        near = configuration.near
+        cells = _place(str(near.cells), folder)
+        settings["neighbourhood"] = {"budget": near.budget, "cells": cells}
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         if parts.arrays:
@@ -324,9 +381,7 @@ def _noise_settings(noise: str | Keyed, folder: Path) -> dict[str, Any]:
     assert isinstance(noise.key, Secret)
     kind, _, place = noise.key.reference.partition(":")
     if kind == "file":
-        absolute = Path(os.path.abspath(place))
-        inside = absolute.is_relative_to(folder)
-        place = str(absolute.relative_to(folder) if inside else absolute)
+        place = _place(place, folder)
     return {
         "name": "keyed",
         "cell_width": noise.cell_width,
@@ -334,3 +389,9 @@ def _noise_settings(noise: str | Keyed, folder: Path) -> dict[str, Any]:
         "weights": noise.weights,
         "key": f"{kind}:{place}",
     }
+
+
+def _place(file: str, folder: Path) -> str:
+    """A file as it is written: relative to the folder of the configuration, if it is inside."""
+    absolute = Path(os.path.abspath(file))
+    return str(absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute)

@@ -161,6 +161,16 @@ class Cells:
         places = self._places(self.embedding.coordinates(inputs), offsets)
         return self._hashed(places, self.embedding.exact(inputs), key)
 
+    def digests(self, inputs: Any) -> list[bytes]:
+        """The keyed digest of each input's cell, 16 bytes: equal for inputs in one cell.
+
+        Args:
+            inputs: [n, ...] as the reference; errors as of `fold`.
+        """
+        key, offsets = self._keys()
+        places = self._places(self.embedding.coordinates(inputs), offsets)
+        return [row.tobytes() for row in _digests(places, self.embedding.exact(inputs), key)]
+
     def touched(self, inputs: Any) -> Bools:
         """The folds that the neighbourhood of each input touches, its own among them.
 
@@ -320,11 +330,17 @@ class Cells:
         return np.floor(steps + offsets).astype(np.int64)
 
     def _hashed(self, places: Int64, exact: npt.NDArray[np.uint8], key: bytes) -> Int64:
-        if not len(places):
-            return np.zeros(0, np.int64)
-        indices = np.ascontiguousarray(places.astype("<i8"))
-        messages = np.concatenate([indices.view(np.uint8).reshape(len(places), -1), exact], axis=1)
-        return (siphash128(messages, key)[:, 0] % np.uint64(self.folds)).astype(np.int64)
+        digests = _digests(places, exact, key)
+        return (digests[:, 0] % np.uint64(self.folds)).astype(np.int64)
+
+
+def _digests(places: Int64, exact: npt.NDArray[np.uint8], key: bytes) -> npt.NDArray[np.uint64]:
+    """SipHash of each cell, uint64 [n, 2]."""
+    if not len(places):
+        return np.zeros((0, 2), np.uint64)
+    indices = np.ascontiguousarray(places.astype("<i8"))
+    messages = np.concatenate([indices.view(np.uint8).reshape(len(places), -1), exact], axis=1)
+    return siphash128(messages, key)
 
 
 def checked_width(width: Any) -> float:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
 from dynanoise.oip.v2 import Request
+from dynanoise.partition.cells import Cells
 from dynanoise.serving.backends.model import Model, check, count_queries, count_rows, missing_place
 from dynanoise.serving.budgets import Budgets, Charge, too_many
 from dynanoise.serving.clients import ANYONE, Clients, key_in
@@ -117,6 +119,7 @@ class Gateway:
         metrics: counters and histograms.
         windows: collector of the noise's effects; None without a metrics listener.
         forward_authorization: whether the upstream gets the clients' Authorization.
+        cells: cells of inputs, in which queries are counted; None to count none.
 
     Attributes:
         draining: whether the gateway is about to end.
@@ -133,11 +136,12 @@ class Gateway:
         metrics: Metrics,
         windows: Windows | None = None,
         forward_authorization: bool = False,
+        cells: Cells | None = None,
     ) -> None:
         self.model, self.configuration, self.limits = model, configuration, limits
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
-        self._forward = forward_authorization
+        self._forward, self._cells = forward_authorization, cells
         self._busy = self.arriving = self._distributions = 0
         self._parsing = asyncio.Semaphore(1)
 
@@ -293,6 +297,9 @@ class Gateway:
         check(description, inputs)
         queries = count_queries(description, inputs)
         await charge.correct(queries)
+        if self._cells is not None:  # refused or not, the queries above stay charged
+            cells = await self._count_cells(self._cells, inputs, queries)
+            await charge.correct(queries, cells)
         started = time.perf_counter()
         raw = await self.model.infer(inputs, authorization if self._forward else None)
         self.metrics.upstream.observe(time.perf_counter() - started)
@@ -303,6 +310,25 @@ class Gateway:
         await charge.correct(max(queries, count_rows(logits, axis)))
         probs = await self._defend(logits)
         return Tensor(raw.name, "FP64" if probs.dtype == np.float64 else "FP32", probs)
+
+    async def _count_cells(
+        self, cells: Cells, inputs: Sequence[Tensor], queries: int
+    ) -> Mapping[bytes, int]:
+        """Number of records in each cell of the inputs, by its keyed digest."""
+        if len(inputs) > 1 or inputs[0].values.dtype.kind not in "fiub":
+            raise Refused(500, "cells", "The gateway cannot compare inputs of this kind.")
+        values = inputs[0].values
+        rows = values if len(values) == queries else values[None]
+        if rows.dtype.kind == "f":
+            rows = np.nan_to_num(rows)  # missing values
+        try:
+            digests = await in_thread(rows.size, cells.digests, rows)
+        except SecretError:
+            raise unavailable("no_secret", "The gateway is not ready.") from None
+        except DynaNoiseError:  # the cells are those of other inputs
+            log("misconfigured", logging.ERROR, problem="cells_do_not_fit")
+            raise Refused(500, "cells", "The gateway cannot compare these inputs.") from None
+        return Counter(digests)
 
     def _check_outputs(self, names: Sequence[str], description: Description) -> None:
         output = description.output

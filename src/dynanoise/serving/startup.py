@@ -122,7 +122,15 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
     metrics = Metrics(_key_id(configuration))
     windows = None if scrapers is None else Windows(configuration, metrics.add_window)
     total = _choose_budget(options, configuration)
-    budgets = _budgets(Budget(options.rate, options.burst, total, options.period), options, model)
+    near = configuration.near
+    if near is not None and total == 0:
+        raise InputError(
+            "neighbourhood needs a budget, which bounds what is counted.", "Pass --budget above 0."
+        )
+    budget = Budget(
+        options.rate, options.burst, total, options.period, 0 if near is None else near.budget
+    )
+    budgets = _budgets(budget, options, model)
     body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
@@ -135,9 +143,22 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
         metrics,
         windows,
         options.forward_authorization,
+        _cells(configuration),
     )
     _log_start(gateway, options, kernel, total)
     return gateway, scrapers
+
+
+def _cells(configuration: Configuration) -> Any:
+    """Cells of the inputs under the key of the noise, or None."""
+    if configuration.near is None:
+        return None
+    from dynanoise.partition.cells import Cells
+
+    noise = configuration.keyed_noise
+    assert noise is not None
+    assert isinstance(noise.key, Secret)
+    return replace(Cells.read(configuration.near.cells), key=noise.key)
 
 
 def _budgets(budget: Any, options: Serving, model: Any) -> Any:
@@ -181,6 +202,7 @@ def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> Non
     from dynanoise.serving.logs import log
 
     key, model = gateway.metrics.key_id, gateway.model
+    near = gateway.configuration.near
     log(
         "starting",
         model=model.name,
@@ -190,6 +212,7 @@ def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> Non
         compiled=kernel,
         budget=budget or None,
         period=options.period,
+        neighbourhood=None if near is None else near.budget,
         counted="here" if options.budget_store is None else "store",
     )
     if not key:
