@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 import dynanoise
 from benchmarks.blind import share_of_warnings
 from dynanoise.audits.blind_baseline import blind_auc
-from dynanoise.audits.inputs import Columns, check_inputs
+from dynanoise.audits.columns import Columns
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.measures import Measures
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app

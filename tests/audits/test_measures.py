@@ -12,7 +12,7 @@ from sklearn.tree import DecisionTreeClassifier
 from typer.testing import CliRunner
 
 import dynanoise
-from dynanoise.audits.inputs import Columns
+from dynanoise.audits.columns import ColumnNames, Columns
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
@@ -39,7 +39,7 @@ def choice(report: Any) -> dict[str, Any]:
 
 
 def audited(path: Path, plan: AuditPlan, *by: str, groups: str | None = None) -> Any:
-    inputs = read_outputs(path, by, groups)
+    inputs = read_outputs(path, ColumnNames(by, groups))
     provenance = Provenance("made up", "normal", "this test")
     return audit_pool(inputs.pool(), plan, provenance, columns=inputs.columns)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtri
 
+from dynanoise.audits.columns import Columns
 from dynanoise.core.arrays.labels import check_labels, check_membership, class_numbers
 from dynanoise.core.arrays.predictions import check_axes, check_outputs, log_outputs
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
@@ -29,51 +29,6 @@ LEAST = 40
 
 FAR_BELOW_CHANCE = 0.4
 """AUC of the loss attack below which membership looks inverted."""
-
-
-CLASS = "class"
-"""Column of the true classes."""
-
-
-@dataclass(frozen=True, eq=False)
-class Columns:
-    """Values of the records beside their outputs.
-
-    Attributes:
-        by: columns by name, [N]; success is measured for each of their values.
-        persons: [N], the person of each record; None if each record is of another one.
-        inputs: the model's inputs, in any form that rows can be taken from; None if unknown.
-    """
-
-    by: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
-    persons: npt.NDArray[Any] | None = None
-    inputs: Any = None
-
-    def check(self, records: int) -> None:
-        """Check that columns have a value for each record.
-
-        Raises:
-            InputError: naming the column and its length.
-        """
-        persons = {} if self.persons is None else {"groups": self.persons}
-        for name, values in {**self.by, **persons}.items():
-            check(
-                np.shape(values) == (records,),
-                f"{name} has shape {np.shape(values)} for {records:,} records.",
-                "Give one value for each record.",
-            )
-        odd = [name for name in self.by if "=" in name or name == CLASS]
-        if odd:
-            raise InputError(
-                f"A column is called {odd[0]!r}.",
-                "Choose another name, without '='; 'class' stands for the true classes.",
-            )
-
-    def person_numbers(self, rows: Int64) -> Int64 | None:
-        """Positions of the persons of some records, 0..P-1; None without persons."""
-        if self.persons is None:
-            return None
-        return np.unique(self.persons[rows], return_inverse=True)[1].astype(np.int64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

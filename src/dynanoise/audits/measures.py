@@ -7,10 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dynanoise.audits.blind_baseline import blind_auc
-from dynanoise.audits.inputs import CLASS, Columns
+from dynanoise.audits.columns import CLASS, Columns
 from dynanoise.core.numerics import Bools, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import STRONGEST, Metric, Result
@@ -65,14 +64,37 @@ class Measures:
             attack: scores [M, N] of one attack.
 
         Returns:
+            As of `measure`.
+        """
+        records, names = task.design.records, (task.protocol.name, task.method.name)
+        return self.measure(names, attack.name, attack.scores, records.labels, records.ids)
+
+    def measure(
+        self,
+        names: tuple[str, str],
+        attack: str,
+        scores: PoolScores,
+        labels: Int64,
+        ids: Int64,
+    ) -> dict[str, Metric]:
+        """Measure an attack's scores, see `__call__`.
+
+        Args:
+            names: names of the protocol and the method.
+            attack: name of the attack.
+            scores: its scores and decisions [M, N].
+            labels: int64 [N], true classes of the scored records.
+            ids: int64 [N], their positions in the columns.
+
+        Returns:
             ``tpr`` and ``fpr`` of the decisions and ``ppv@PRIOR``; ``COLUMN=VALUE METRIC`` of
             `metrics.groups.group_metrics`; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
             `epsilon_bounds`; ``blind_auc`` of `blind_baseline.blind_auc`, or without inputs
             ``blind_auc_labels``.
         """
-        records, scores = task.design.records, attack.scores
-        by = self._by(records)
-        persons = self.columns.person_numbers(records.ids)
+        named = {name: np.asarray(values)[ids] for name, values in self.columns.by.items()}
+        by = {CLASS: labels, **named}
+        persons = self.columns.person_numbers(ids)
         if persons is not None:
             _, first = np.unique(persons, return_index=True)
             by = {name: values[first] for name, values in by.items()}
@@ -81,19 +103,14 @@ class Measures:
         tpr, fpr = rates(scores, (1 + LEVEL) / 2)
         metrics = {f"ppv@{prior:g}": precision(tpr, fpr, prior) for prior in PRIORS}
         metrics["tpr"], metrics["fpr"] = rates(scores)
-        if attack.name == STRONGEST:
+        if attack == STRONGEST:
             metrics |= group_metrics(scores, by, self.fprs)
             metrics |= epsilon_bounds(scores) | self._blind
         else:
             members = members_found(scores)
             if members is not None:
-                names = task.protocol.name, task.method.name
-                self._found.setdefault(names, {})[attack.name] = members
+                self._found.setdefault(names, {})[attack] = members
         return metrics
-
-    def _by(self, records: Outputs) -> dict[str, npt.NDArray[Any]]:
-        named = {name: np.asarray(values)[records.ids] for name, values in self.columns.by.items()}
-        return {CLASS: records.labels, **named}
 
     def complete(self, results: Sequence[Result]) -> list[Result]:
         """Add to results how many members several attacks find at an FPR of 1%.

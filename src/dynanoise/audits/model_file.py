@@ -6,14 +6,15 @@ import importlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import AuditInputs, Columns, check_inputs
+from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns
+from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.arrays.predictions import log_outputs
 from dynanoise.core.errors import DataFileError, InputError
@@ -41,18 +42,31 @@ class Records:
         labels: [N], numbers or texts.
         member: bool [N].
         tables: the tables of members and of non-members.
+        columns: groups and persons of the records.
     """
 
     inputs: npt.NDArray[np.float32]
     labels: npt.NDArray[Any]
     member: Bools
     tables: tuple[Table, Table]
+    columns: Columns = field(default_factory=Columns)
 
     @property
     def label_name(self) -> str:
         """Name of the labels in messages."""
         table = self.tables[0]
         return f"The column {table.label!r}" if table.columns else "labels"
+
+    @property
+    def left_out(self) -> str:
+        """A sentence on columns that the model does not take; "" without any."""
+        names = list(self.tables[0].values)
+        if not names:
+            return ""
+        return (
+            f" Columns of --by and --groups ({', '.join(names)}) are not inputs; to use one as "
+            "both, write it twice."
+        )
 
     def place(self, index: tuple[int, ...]) -> str:
         """Describe the place of a record or an input: its row, column and file."""
@@ -80,6 +94,7 @@ def query_model(
     output: str | None = None,
     class_axis: int = -1,
     input: str | None = None,  # noqa: A002
+    named: ColumnNames = UNNAMED,
 ) -> AuditInputs:
     """Query a model in a file with both tables.
 
@@ -94,6 +109,7 @@ def query_model(
         class_axis: axis of its classes.
         input: kind of that output, "logits" or "probabilities"; None to tell by operators and
             values.
+        named: columns of groups and persons in both tables, which the model does not take.
 
     Returns:
         The outputs on both, members first.
@@ -119,11 +135,11 @@ def query_model(
     kind = None if input is None else response.check_kind(input)
     if factory is None:
         classifier = open_onnx(model, output, class_axis, kind)
-        records = read_records(members, nonmembers, label)
+        records = read_records(members, nonmembers, label, named)
         outputs = query_onnx(classifier, records)
         kind = classifier.kind
     else:
-        records = read_records(members, nonmembers, label)
+        records = read_records(members, nonmembers, label, named)
         outputs, notes = query_torch(model, factory, records.convert(np.float32))
     _check_finite(model, records, outputs)
     logits = log_outputs(
@@ -141,7 +157,7 @@ def query_model(
         label_name=records.label_name,
         notes=notes,
     )
-    return replace(inputs, columns=Columns(inputs=records.inputs))
+    return replace(inputs, columns=replace(records.columns, inputs=records.inputs))
 
 
 def _check_finite(model: Path, records: Records, outputs: Any) -> None:
@@ -160,13 +176,19 @@ def _check_finite(model: Path, records: Records, outputs: Any) -> None:
         )
 
 
-def read_records(members: Path, nonmembers: Path, label: str | None = None) -> Records:
+def read_records(
+    members: Path,
+    nonmembers: Path,
+    label: str | None = None,
+    named: ColumnNames = UNNAMED,
+) -> Records:
     """Read the tables of members and of non-members.
 
     Args:
         members: a table (see `data.tables`).
         nonmembers: another with the same columns, in any order.
         label: name of the column of labels, see `data.tables.read_table`.
+        named: columns of groups and persons in both tables, which the model does not take.
 
     Returns:
         The records of both.
@@ -176,7 +198,7 @@ def read_records(members: Path, nonmembers: Path, label: str | None = None) -> R
         InputError: if inputs are infinite.
         MissingExtraError: if a package that reads the tables is not installed.
     """
-    inside, outside = read_table(members, label), read_table(nonmembers, label)
+    inside, outside = (read_table(path, label, named.names) for path in (members, nonmembers))
     outside = _same_columns(inside, outside)
     kinds = [table.labels.dtype.kind == "U" for table in (inside, outside)]
     if kinds[0] != kinds[1] and len(inside.labels) and len(outside.labels):
@@ -187,7 +209,24 @@ def read_records(members: Path, nonmembers: Path, label: str | None = None) -> R
         )
     inputs = np.concatenate([inside.inputs, outside.inputs])
     labels = np.concatenate([inside.labels, outside.labels])
-    return Records(inputs, labels, np.arange(len(inputs)) < len(inside.labels), (inside, outside))
+    columns = named.choose({name: _join(name, inside, outside) for name in named.names})
+    columns = columns.check(len(inputs))
+    member = np.arange(len(inputs)) < len(inside.labels)
+    return Records(inputs, labels, member, (inside, outside), columns)
+
+
+def _join(name: str, inside: Table, outside: Table) -> npt.NDArray[Any]:
+    """A further column of both tables."""
+    parts = inside.values[name], outside.values[name]
+    texts = [part.dtype.kind in "OUS" for part in parts]
+    if texts[0] != texts[1]:
+        holds = ["texts" if each else "numbers" for each in texts]
+        raise DataFileError(
+            f"The column {name!r} holds {holds[0]} in {inside.path.name} and {holds[1]} in "
+            f"{outside.path.name}.",
+            "Write the same values in both tables.",
+        )
+    return np.concatenate(parts)
 
 
 def _same_columns(inside: Table, outside: Table) -> Table:
@@ -287,7 +326,7 @@ def query_onnx(classifier: Classifier, records: Records) -> Any:
         raise DataFileError(
             f"{path} returns no output for inputs of shape {inputs.shape[1:]} "
             f"({first_line(error)}).",
-            f"It takes {takes.text}.",
+            f"It takes {takes.text}.{records.left_out}",
         ) from error
     if outputs.ndim != 2 or len(outputs) != len(inputs):
         raise DataFileError(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
+from dynanoise.audits.columns import ColumnNames
 from dynanoise.core.options import Option
 
 _DEFENSE, _ATTACKER = "Defense", "Attacker"
@@ -106,15 +107,17 @@ class AuditOptions:
     by: Annotated[
         tuple[str, ...],
         Option(
-            "Column or array of OUTPUTS whose values are groups of records, such as a hospital: "
-            "every metric is reported for each of them, as for each class. May be given again.",
+            "Column whose values are groups of records, such as a hospital: every metric is "
+            "reported for each of them, as for each class. A column or array of OUTPUTS, NAME.npy "
+            "of a folder, or a column of both TABLES that the model does not take. May be given "
+            "again.",
             metavar="NAME",
         ),
     ] = ()
     groups: Annotated[
         str | None,
         Option(
-            "Column or array of OUTPUTS that tells the person of each record: every metric is by "
+            "Column that tells the person of each record, found as for --by: every metric is by "
             "person, not by record.",
             metavar="NAME",
         ),
@@ -183,6 +186,11 @@ class AuditOptions:
             repeat=False,
         ),
     ] = None
+
+    @property
+    def columns(self) -> ColumnNames:
+        """``by`` and ``groups`` together."""
+        return ColumnNames(self.by, self.groups)
 
     @property
     def placement(self) -> dict[str, Any]:

@@ -14,15 +14,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.inputs import AuditInputs, Columns, check_inputs
+from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.audits.layouts.arrays import open_array
 from dynanoise.audits.layouts.train_test import NAMES as NAMED
-from dynanoise.audits.layouts.train_test import common_name, is_train_test, join_train_test
+from dynanoise.audits.layouts.train_test import (
+    by_part,
+    common_name,
+    is_train_test,
+    join_train_test,
+)
 from dynanoise.core.arrays.predictions import AXES
 from dynanoise.core.errors import DataFileError, DynaNoiseError
 from dynanoise.core.files import write_atomically
-from dynanoise.core.registry import meant
-from dynanoise.data.columns import is_identifier, read_columns
+from dynanoise.data.columns import check_named, is_identifier, read_columns
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
 """Arrays that a file may hold."""
@@ -42,7 +47,7 @@ _SYNONYMS = {
 _COLUMN = re.compile(r"p(\d+)")
 
 
-def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) -> AuditInputs:
+def read_outputs(path: Path, named: ColumnNames = UNNAMED) -> AuditInputs:
     """Read model outputs and membership from a file.
 
     Args:
@@ -54,8 +59,8 @@ def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) 
             parquet without such a column: columns p0 .. p{K-1}, label and member. Columns are read
             as by `data.columns.read_columns`, and labels have one of its names. Or, in npz or as
             npy files in a folder, the arrays of `layouts.train_test`.
-        by: names of further arrays [N] or columns of the file, see `inputs.Columns`.
-        groups: name of the one that tells the person of each record; None without any.
+        named: further arrays [N] or columns of the file; in the layout of members and non-members
+            each is two arrays, NAME_train and NAME_test.
 
     Returns:
         The checked arrays, named after the file.
@@ -67,9 +72,12 @@ def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) 
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
     if path.is_dir():
-        arrays = {file.stem: np.array(open_array(file)) for file in train_test_files(path)}
+        files = train_test_files(path, named.names)
+        if files:
+            _check_parts(path, named, [file.stem for file in path.glob("*.npy")])
+        arrays = {file.stem: np.array(open_array(file, texts=True)) for file in files}
         if arrays:
-            return check_inputs(path.name, **join_train_test(path, arrays))
+            return _with_columns(path.name, named, join_train_test(path, arrays, named.names))
     readers = {".npz": _npz, ".csv": _table, ".parquet": _table}
     kind = path.suffix.lower()
     if path.is_dir() or kind == ".npy":
@@ -87,21 +95,32 @@ def read_outputs(path: Path, by: Sequence[str] = (), groups: str | None = None) 
         )
     if not path.is_file():
         raise DataFileError(f"There is no file {path}.", "Check the path.")
-    also = (*by, *(() if groups is None else (groups,)))
-    values: dict[str, Any] = readers[kind](path, also)
-    further = {name: values.pop(name) for name in also}
-    columns = Columns(
-        {name: further[name] for name in by}, None if groups is None else further[groups]
-    )
-    inputs = check_inputs(path.stem, **values)
-    columns.check(len(inputs.labels))
-    return replace(inputs, columns=columns)
+    return _with_columns(path.stem, named, readers[kind](path, named))
 
 
-def train_test_files(folder: Path) -> list[Path]:
-    """List the npy files of a folder that hold members or non-members; see `layouts.train_test`."""
-    files = [path for path in sorted(folder.glob("*.npy")) if common_name(path.stem) in NAMED]
+def _with_columns(name: str, named: ColumnNames, values: dict[str, Any]) -> AuditInputs:
+    """Check outputs, and the named columns beside them."""
+    columns = named.choose({name: values.pop(name) for name in named.names})
+    inputs = check_inputs(name, **values)
+    return replace(inputs, columns=columns.check(len(inputs.labels)))
+
+
+def train_test_files(folder: Path, also: Sequence[str] = ()) -> list[Path]:
+    """List the npy files of a folder that hold members or non-members; see `layouts.train_test`.
+
+    Args:
+        folder: where to look.
+        also: further values of the records to list, where there are outputs.
+    """
+    names = {*NAMED, *by_part(also)}
+    files = [path for path in sorted(folder.glob("*.npy")) if common_name(path.stem) in names]
     return files if is_train_test(path.stem for path in files) else []
+
+
+def _check_parts(path: Path, named: ColumnNames, names: Sequence[str]) -> None:
+    """Check that the layout of members and non-members holds the named columns."""
+    parts = [common_name(name).rpartition("_")[0] for name in names]
+    check_named(path, named.names, list(dict.fromkeys(parts)), NAMES)
 
 
 def write_outputs(inputs: AuditInputs, path: Path) -> None:
@@ -129,14 +148,16 @@ def write_outputs(inputs: AuditInputs, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _npz(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
+def _npz(path: Path, named: ColumnNames) -> dict[str, npt.NDArray[Any]]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if is_train_test(file.files) and not also:
-                return join_train_test(path, {name: file[name] for name in file.files})
-            _check_named(path, file.files, also)
-            _check_names(path, file.files, "arrays", (*NAMES, *also))
+            if is_train_test(file.files):
+                _check_parts(path, named, file.files)
+                arrays = {name: file[name] for name in file.files}
+                return join_train_test(path, arrays, named.names)
+            check_named(path, named.names, file.files, NAMES)
+            _check_names(path, file.files, "arrays", (*NAMES, *named.names))
             return {_ALIASES.get(name, name): file[name] for name in file.files}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DynaNoiseError):
@@ -145,16 +166,6 @@ def _npz(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
             f"{path} cannot be read as npz without pickle ({type(error).__name__}).",
             f"Save arrays of numbers. {EXAMPLE}",
         ) from error
-
-
-def _check_named(path: Path, names: Sequence[str], also: Sequence[str]) -> None:
-    """Refuse columns of records that the file does not hold."""
-    for name in also:
-        if name not in names:
-            raise DataFileError(
-                f"{path} holds no {name!r}.",
-                f"{meant(name, tuple(names))}It holds {', '.join(names)}.",
-            )
 
 
 def _check_names(
@@ -194,11 +205,12 @@ def _likely(name: str, allowed: Sequence[str]) -> str:
     return next(iter(difflib.get_close_matches(name.lower(), allowed, n=1)), "")
 
 
-def _table(path: Path, also: tuple[str, ...] = ()) -> dict[str, npt.NDArray[Any]]:
+def _table(path: Path, named: ColumnNames) -> dict[str, npt.NDArray[Any]]:
     """Arrays of a csv or parquet file."""
-    columns = read_columns(path)
-    _check_named(path, columns.names, also)
+    columns, also = read_columns(path), named.names
     label = columns.named_label()
+    outputs = [name for name in columns.names if name == label or _spelled(name) != name]
+    check_named(path, also, columns.names, (*NAMES, *outputs))
     names = {
         name: "labels" if name == label else name if name in also else _spelled(name)
         for name in columns.names

@@ -6,23 +6,27 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.columns import Columns
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
-from dynanoise.audits.inputs import Columns, check_conditions, headline, membership_warnings
+from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
 from dynanoise.audits.measures import Measures
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
+from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.engine import evaluate, list_tasks, open_measurement_cache
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
@@ -187,7 +191,7 @@ def audit_pool(
     design: SingleModel | ShadowPool = ShadowPool(pool, persons=persons)
     if alone:
         design = SingleModel(pool.originals(), persons=persons)
-    provenance = replace(provenance, counts=count_persons(design))
+    provenance = replace(provenance, counts=count_persons(design, persons))
     if plan.fail_if:
         check_conditions(pool.records)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
@@ -221,7 +225,7 @@ def audit_pool(
                 {"plain": arranged},
                 plan.methods,
                 protocol,
-                {"plain": replace(provenance, counts=count_persons(arranged))},
+                {"plain": replace(provenance, counts=count_persons(arranged, arranged.persons))},
                 fprs=fprs,
                 gatherer=gatherer,
                 on_refusal=None if alone else note_refusal,
@@ -257,29 +261,34 @@ BY_PERSON = (
 )
 
 
-def count_persons(design: SingleModel | ShadowPool) -> dict[str, int]:
+class Counted(Design, Protocol):
+    """A design that counts its records."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of models and records, see `evaluation.provenance.count_records`."""
+
+
+def count_persons(design: Counted, persons: Int64 | None) -> dict[str, int]:
     """Count models and records, and the scored pairs by person where persons are known.
 
     Args:
         design: models and records.
+        persons: int64 [N], position of the person of each record of the pool; None without.
 
     Returns:
         As of `evaluation.provenance.count_records`, and ``persons``.
     """
-    counts = design.counts
-    if design.persons is None:
-        return counts
-    persons = design.persons
-    use = design.pool.records.use
-    if isinstance(design, SingleModel):
-        persons, use = persons[design.halves.scored], use[:, design.halves.scored]
+    if persons is None:
+        return design.counts
+    scored = persons[design.halves.scored] if isinstance(design, SingleModel) else persons
     pairs = [0, 0]
-    for row in use:
-        inside = np.unique(persons[row == 1])
+    for row in design.scored_use if isinstance(design, ShadowPool) else design.records.use:
+        inside = np.unique(scored[row == 1])
         pairs[1] += len(inside)
-        pairs[0] += len(np.setdiff1d(persons[row == 0], inside))
+        pairs[0] += len(np.setdiff1d(scored[row == 0], inside))
     named = {"scored_members": pairs[1], "scored_non_members": pairs[0]}
-    return {**counts, **named, "persons": len(np.unique(design.persons))}
+    return {**design.counts, **named, "persons": len(np.unique(persons))}
 
 
 def _protocols(

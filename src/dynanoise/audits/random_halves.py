@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.inputs import LEAST, Columns, check_inputs
+from dynanoise.audits.columns import Columns
+from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
 from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError, TooFewRecordsError
@@ -143,7 +144,7 @@ def check_records(
         )
     persons = None if groups is None else np.asarray(groups)
     columns = Columns({name: np.asarray(values) for name, values in (by or {}).items()}, persons)
-    columns.check(len(labels))
+    columns = columns.check(len(labels))
     return Records(inputs, as_passed, numbers.astype(np.int64), classes, columns)
 
 

@@ -88,7 +88,7 @@ def audit(
     finally:
         terminal.print_results(results, as_json, notes=report.notes)
         if report.outcomes or report.differences:
-            from dynanoise.audits.junit import verdict_line
+            from dynanoise.audits.adapters.junit import verdict_line
 
             typer.echo(verdict_line(report.outcomes, report.differences), err=as_json)
     if not written:
@@ -128,7 +128,7 @@ def _write_junit(
 ) -> None:
     if file is None:
         return
-    from dynanoise.audits.junit import junit_xml
+    from dynanoise.audits.adapters.junit import junit_xml
 
     write_atomically(file, f"{junit_xml(name, outcomes, differences)}\n".encode())
 
@@ -193,11 +193,9 @@ def _read_folder(options: AuditOptions) -> BroughtPool | None:
     _check_outputs_alone(options)
     if train_test_files(path):
         return None
-    if options.by or options.groups:
-        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
     from dynanoise.audits.layouts.folder_audit import read_folder
 
-    return read_folder(path, options.labels)
+    return read_folder(path, options.labels, options.columns)
 
 
 def _check_outputs_alone(options: AuditOptions) -> None:
@@ -232,9 +230,7 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
         _check_outputs_alone(options)
         from dynanoise.audits.outputs_file import read_outputs
 
-        return read_outputs(outputs, options.by, options.groups), "outputs as given"
-    if options.by or options.groups:
-        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
+        return read_outputs(outputs, options.columns), "outputs as given"
     _check_placement(options)
     if model is None or members is None or nonmembers is None:
         raise InputError(
@@ -249,7 +245,8 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
     if options.defense is not None and is_file(options.defense) and options.factory is None:
         placement = {**Configuration.read(options.defense).placement, **placement}
     tables = members, nonmembers, options.label
-    return query_model(model, options.factory, *tables, **placement), model.suffix[1:]
+    inputs = query_model(model, options.factory, *tables, **placement, named=options.columns)
+    return inputs, model.suffix[1:]
 
 
 def _check_placement(options: AuditOptions) -> None:
@@ -265,8 +262,6 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
 
     assert options.url is not None
     _check_placement(options)
-    if options.by or options.groups:
-        raise InputError("--by and --groups belong to a file of outputs.", "Leave them out.")
     if options.outputs is not None:
         raise InputError("Both a file of outputs and --url were given.", "Name one.")
     if options.members is None or options.nonmembers is None:
@@ -297,6 +292,7 @@ def _audit_server(options: AuditOptions, out: Path | None) -> AuditReport:
         options.label,
         options.placement,
         options.chosen,
+        named=options.columns,
     )
     budget = _BUDGET if options.budget is None else options.budget
     endpoint = Endpoint(options.url, budget, options.api_key)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
+from dynanoise.core.registry import meant
 
 LABELS = ("label", "labels", "class", "target", "y")
 """Names of a column of labels, the first that a file has before the others."""
@@ -105,6 +106,33 @@ class Columns:
             if named:
                 return named[0]
         return None
+
+
+def check_named(
+    path: Path, names: Iterable[str], held: Sequence[str], others: Iterable[str] = ()
+) -> None:
+    """Check that a file holds the columns of groups and persons that the user named.
+
+    Args:
+        path: the file or folder.
+        names: names that the user gave.
+        held: names of its columns or arrays.
+        others: those that hold outputs, labels or membership.
+
+    Raises:
+        DataFileError: naming the one that is missing, or that holds something else.
+    """
+    for name in names:
+        if name not in held:
+            raise DataFileError(
+                f"{path} holds no {name!r}.",
+                f"{meant(name, tuple(held))}It holds {', '.join(held)}.",
+            )
+        if name in others:
+            raise DataFileError(
+                f"{name!r} of {path} holds labels, outputs or membership.",
+                "Name a column of groups or persons; classes are always reported.",
+            )
 
 
 def is_identifier(name: str) -> bool:

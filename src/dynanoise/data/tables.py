@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from dynanoise.data.columns import (
     LABELS,
     SEPARATORS,
     Columns,
+    check_named,
     is_identifier,
     read_columns,
 )
@@ -39,6 +41,7 @@ class Table:
         labels: [N], numbers or texts, see `core.arrays.labels.check_labels`.
         label: name of the array or column of labels.
         columns: names of the columns of inputs; () for npz.
+        values: further columns by name beside the inputs, numbers or texts [N].
     """
 
     path: Path
@@ -46,6 +49,7 @@ class Table:
     labels: npt.NDArray[Any]
     label: str
     columns: tuple[str, ...] = ()
+    values: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     @property
     def label_name(self) -> str:
@@ -86,7 +90,7 @@ def describe_labels(path: Path, label: str) -> str:
     )
 
 
-def read_table(path: Path, label: str | None = None) -> Table:
+def read_table(path: Path, label: str | None = None, also: Sequence[str] = ()) -> Table:
     """Read a table from a file.
 
     Args:
@@ -94,13 +98,14 @@ def read_table(path: Path, label: str | None = None) -> Table:
         label: name of the column of labels. None for the one called label (or labels), class,
             target or y, the first of these; or else the last one, if it can be one of labels, and
             then a log line names it.
+        also: further columns, or arrays of npz, for `Table.values`; not the labels.
 
     Returns:
-        The inputs in the precision of the file, and the labels.
+        The inputs in the precision of the file, the labels, and further columns.
 
     Raises:
-        DataFileError: if the file cannot be read as such, or it is not clear which column has the
-            labels.
+        DataFileError: if the file cannot be read as such, lacks a further column, or it is not
+            clear which column has the labels.
         InputError: if a label is missing or of no class, or an input is infinite.
         MissingExtraError: if parquet is to be read and pyarrow is not installed.
     """
@@ -117,17 +122,21 @@ def read_table(path: Path, label: str | None = None) -> Table:
             raise InputError(
                 f"{path} has no columns to choose {label!r} from.", "In npz the labels are y."
             )
-        inputs, raw = _npz(path)
+        inputs, raw, values = _npz(path, also)
         label = "y"
     else:
         table = read_columns(path)
+        check_named(path, also, table.names, filter(None, (label, table.named_label())))
+        values = {name: table.values[name] for name in also}
+        rest = {name: array for name, array in table.values.items() if name not in values}
+        table = replace(table, values=rest)
         label = _label(table, label)
         columns = tuple(name for name in table.names if name != label)
         raw = table.values[label] if label in table.values else table.index[label]
         inputs = _inputs(table, columns)
         _report_identifiers(table, columns)
     labels = check_labels(raw, describe_labels(path, label))
-    read = Table(path, inputs, labels, label, columns)
+    read = Table(path, inputs, labels, label, columns, values)
     if inputs.dtype.kind == "f" and np.isinf(inputs).any():
         remedy = "Leave out infinite numbers; a missing one is an empty cell or NaN."
         raise _not_finite(read, np.isinf(inputs), remedy)
@@ -275,7 +284,7 @@ def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
             )
 
 
-def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
+def _npz(path: Path, also: Sequence[str]) -> tuple[npt.NDArray[Any], Any, dict[str, Any]]:
     try:
         # Opened here, because NumPy leaves a damaged file open.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -285,6 +294,8 @@ def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
                     "Save X and y: np.savez(path, X=X, y=y).",
                 )
             inputs, raw = file["X"], file["y"]
+            check_named(path, also, file.files, ("X", "y"))
+            values = {name: file[name] for name in also}
     except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, DataFileError):
             raise
@@ -297,7 +308,7 @@ def _npz(path: Path) -> tuple[npt.NDArray[Any], Any]:
             f"X of {path} is {inputs.dtype} of the shape {inputs.shape}.",
             "X holds numbers, one row a record.",
         )
-    return inputs, raw
+    return inputs, raw, values
 
 
 def count_classes(labels: Int64, class_names: tuple[str, ...]) -> int:

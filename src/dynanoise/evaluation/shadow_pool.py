@@ -12,7 +12,7 @@ from dynanoise.attacks.pseudo_targets import LeaveOneOut, leave_one_out
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Pool, View
 from dynanoise.core.result import AttackProtocol, ThreatModel
@@ -105,11 +105,19 @@ class ShadowPool:
         Raises:
             TooFewRecordsError: if too few records have both an in- and an out-model.
         """
+        return count_records(self.pool, self.scored_use)
+
+    @property
+    def scored_use(self) -> Int8:
+        """Membership int8 [M, N] of the pairs that are scored, and -1 of others.
+
+        Raises:
+            TooFewRecordsError: if too few records have both an in- and an out-model.
+        """
         use = self.records.use
         k = membership.shadows_per_target(use)
         inside, outside = ((use == value).sum(axis=0) - (use == value) for value in (1, 0))
-        scored = np.minimum(inside, outside) >= k
-        return count_records(self.pool, np.where(scored, use, np.int8(-1)))
+        return np.where(np.minimum(inside, outside) >= k, use, np.int8(-1))
 
     @cached_property
     def roles(self) -> tuple[Roles, ...]:

@@ -47,6 +47,11 @@ class PartedPool(ABC):
     def use(self) -> Int8:
         """Membership of all records, int8 [M, N]; 1 = in, 0 = out, -1 = hidden."""
 
+    @property
+    @abstractmethod
+    def labels(self) -> Int64:
+        """The true classes of all records, int64 [N]."""
+
     @abstractmethod
     def part(self, records: slice) -> Outputs:
         """Read the outputs of all models about the records of one part.
@@ -120,6 +125,11 @@ class PoolFiles(PartedPool):
     def use(self) -> Int8:
         """See `PartedPool`."""
         return self._array("use")
+
+    @property
+    def labels(self) -> Int64:
+        """See `PartedPool`."""
+        return self._array("labels")
 
     def part(self, records: slice) -> Outputs:
         """See `PartedPool`."""

@@ -67,26 +67,27 @@ def group_metrics(
         Metrics of `two_way_metrics` by names of `GroupMetric`. Groups of which a model has fewer
         than 20 members or non-members are left out.
     """
-    groups = []
-    for column, values in columns.items():
-        for value in np.unique(values):
-            part = _select(scores, values == value)
-            if part is not None:
-                groups.append((column, str(value), part))
+    groups = [
+        (column, value)
+        for column, values in columns.items()
+        for value in np.unique(values)
+        if _has_enough(scores, values == value)
+    ]
     metrics: dict[str, Metric] = {}
-    for column, text, part in groups:
+    for column, value in groups:  # one at a time, since scores may fill half of the memory
+        rows = columns[column] == value
+        names = "scores", "decisions", "members", "scored"
+        part = PoolScores(*(getattr(scores, name)[:, rows] for name in names))
         of_group = two_way_metrics(part, fprs, 1 - (1 - level) / len(groups))
-        metrics |= {str(GroupMetric(column, text, name)): m for name, m in of_group.items()}
+        metrics |= {str(GroupMetric(column, str(value), name)): m for name, m in of_group.items()}
     return metrics
 
 
-def _select(scores: PoolScores, rows: Bools) -> PoolScores | None:
-    """The scores of some records; None if a model has too few of them."""
+def _has_enough(scores: PoolScores, rows: Bools) -> bool:
+    """True if each model has enough members and non-members among some records."""
     members, scored = scores.members[:, rows], scores.scored[:, rows]
-    for kind in (members & scored, ~members & scored):
-        if kind.sum(axis=1).min() < LEAST_OF_KIND:
-            return None
-    return PoolScores(scores.scores[:, rows], scores.decisions[:, rows], members, scored)
+    kinds = members & scored, ~members & scored
+    return all(kind.sum(axis=1).min() >= LEAST_OF_KIND for kind in kinds)
 
 
 def by_person(scores: PoolScores, persons: Int64, *, largest: bool = False) -> PoolScores:

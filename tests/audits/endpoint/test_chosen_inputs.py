@@ -29,7 +29,10 @@ def tables(folder: Path) -> list[str]:
     for name in ("members", "nonmembers"):
         labels = np.arange(RECORDS) % 4
         path = folder / f"{name}.npz"
-        np.savez(path, X=generator.normal(0, 1, (RECORDS, FEATURES)).astype(np.float32), y=labels)
+        inputs = generator.normal(0, 1, (RECORDS, FEATURES)).astype(np.float32)
+        # Two records a patient, who are others in each table.
+        patient = [f"{name} {record // 2}" for record in range(RECORDS)]
+        np.savez(path, X=inputs, y=labels, patient=patient, ward=labels // 2)
         arguments += [f"--{name}", str(path)]
     return arguments
 
@@ -48,6 +51,7 @@ def test_the_server_counts_what_the_audit_says(
         url = f"{served.url}/v2/models/linear"
         audit = ["audit", "--url", url, *tables(tmp_path), "--defense", str(defense)]
         audit += ["--chosen", str(QUERIES), "--budget", str(BUDGET), "--json"]
+        audit += ["--by", "ward", "--groups", "patient"]
         result = CliRunner().invoke(app, audit, env={"DYNANOISE_API_KEY": ""})
         assert result.exit_code in (0, 1), result.output
         records: list[dict[str, Any]] = json.loads(result.stdout)["results"]
@@ -56,6 +60,9 @@ def test_the_server_counts_what_the_audit_says(
         # Twice each directly, 16 of them four times alone, and one path of six queries.
         assert probed[0]["metrics"]["queries"]["value"] == 1 + 6
         assert probed[0]["counts"]["shadow_models"] == 16
+        assert probed[0]["counts"]["persons"] == RECORDS
+        choices = [r["metrics"] for r in records if r["attack"] == "strongest"]
+        assert any("ward=0 auc" in metrics for metrics in choices)
         spent = 2 * RECORDS * (2 + 6) + 16 * 4
         # The server answers as many more as its own budget has left, and no further one.
         rest = Endpoint(url, BUDGET + 1)

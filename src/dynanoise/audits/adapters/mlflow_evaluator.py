@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.inputs import Columns, check_inputs
+from dynanoise.audits.columns import Columns
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require

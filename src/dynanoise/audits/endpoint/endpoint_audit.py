@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.columns import UNNAMED, ColumnNames
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
@@ -25,7 +26,6 @@ from dynanoise.audits.endpoint.served_target import ServedTarget
 from dynanoise.audits.inputs import (
     LEAST,
     AuditInputs,
-    Columns,
     check_conditions,
     check_inputs,
     headline,
@@ -33,7 +33,13 @@ from dynanoise.audits.inputs import (
 )
 from dynanoise.audits.measures import Measures
 from dynanoise.audits.model_file import Records, query_model, read_records
-from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
+from dynanoise.audits.pool_audit import (
+    BY_PERSON,
+    AuditPlan,
+    audit_pool,
+    count_persons,
+    count_steps,
+)
 from dynanoise.audits.random_halves import check_numbers
 from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
@@ -87,6 +93,7 @@ class EndpointPlan:
             leave it out.
         classifier: unfitted classifier of scikit-learn whose clones are that attacker's shadow
             models; None for `own_shadows.default_classifier`.
+        named: columns of groups and persons in both tables, which are not sent to the server.
         placement: ``output`` and ``input`` of the model's file, where they are not those of the
             configuration.
 
@@ -109,6 +116,7 @@ class EndpointPlan:
     placement: Mapping[str, Any] = field(default_factory=dict)
     chosen: int | None = None
     classifier: Any = None
+    named: ColumnNames = UNNAMED
 
     def __post_init__(self) -> None:
         if self.chosen is not None:
@@ -158,7 +166,7 @@ def audit_endpoint(
 
 def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> AuditReport:
     configured = None if plan.configured is None else Configuration.read(plan.configured)
-    records = read_records(plan.members, plan.nonmembers, plan.label)
+    records = read_records(plan.members, plan.nonmembers, plan.label, plan.named)
     member = records.member
     queries = _plan(len(member), endpoint.budget, plan)
     rows = query_plan.choose_records(member, queries.records, plan.seed)
@@ -169,12 +177,7 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
             f"{queries.queries} each.",
             f"Give at least {LEAST} of both, and a larger --budget or fewer --queries.",
         )
-    local = None
-    if plan.model is not None:
-        assert configured is not None
-        tables = plan.members, plan.nonmembers, plan.label
-        where = {} if plan.factory else {**configured.placement, **plan.placement}
-        local = _select(query_model(plan.model, plan.factory, *tables, **where), rows)
+    local = _outputs_of_file(plan, configured, rows)
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         served = _Served(endpoint, records, rows, configured)
@@ -198,9 +201,9 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     total = len(budgets) * (len(possible.attacks) + 1)
     total += 0 if local is None or beside is None else count_steps(local.pool(plan.seed), beside)
     results: list[Result] = []
-    measures = Measures(
-        Columns(inputs=records.inputs[rows]), AuditPlan(fail_if=plan.fail_if).fprs, pool
-    )
+    columns = replace(records.columns, inputs=records.inputs).select(rows)
+    persons = columns.person_numbers(pool.records.ids)
+    measures = Measures(columns, AuditPlan(fail_if=plan.fail_if).fprs, pool)
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
             audit = audit_pool(
@@ -209,18 +212,19 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
                 provenance,
                 progress,
                 gatherer,
-                columns=measures.columns,
+                columns=columns,
             )
             results += audit.results
-        of_file = len(results)
-        design = SingleModel(pool, _observation(pool.records, server, queries.queries, configured))
+        first = len(results)
+        observed = _observation(pool.records, server, queries.queries, configured)
+        design = SingleModel(pool, observed, persons)
         method = _method(configured)
         for budget in budgets:
             for result in evaluate(
                 {"plain": design},
                 [method],
                 single_model(budget, possible.attacks, knows_defense=configured is not None),
-                {"plain": replace(provenance, counts=design.counts)},
+                {"plain": replace(provenance, counts=count_persons(design, persons))},
                 fprs=measures.fprs,
                 gatherer=gatherer,
                 measures=measures,
@@ -228,11 +232,11 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
         if plan.chosen is not None:
-            target = _one_target(served, server, pool.records, plan, bars)
+            target = _one_target(served, server, pool.records, plan, bars, persons)
             options = provenance, measures, gatherer
             results += _choose_inputs(target, method, plan, configured is not None, *options)
-        results[of_file:] = measures.complete(results[of_file:])
-    outcomes = tuple(check_condition(condition, results[of_file:]) for condition in plan.fail_if)
+        results[first:] = measures.complete(results[first:])
+    outcomes = tuple(check_condition(condition, results[first:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]
     deviations = tuple(
         f"Not as configured: {difference}."
@@ -241,6 +245,7 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
         )
     )
     notes = _sentences(pool.records, server, endpoint, len(labels), configured, deviations)
+    notes += () if persons is None else (BY_PERSON.format(persons=persons.max() + 1),)
     notes += (*(() if local is None else local.notes), *_needs(possible.needs, results))
     notes += tuple(each.sentence for each in outcomes)
     return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
@@ -318,7 +323,7 @@ def _choose_inputs(
         {"plain": one},
         [method],
         protocol,
-        {"plain": replace(provenance, counts=one.counts)},
+        {"plain": replace(provenance, counts=count_persons(one, one.persons))},
         fprs=measures.fprs,
         gatherer=gatherer,
         measures=measures,
@@ -332,6 +337,7 @@ def _one_target(
     records: Outputs,
     plan: EndpointPlan,
     bars: Bars,
+    persons: Int64 | None,
 ) -> OneTarget:
     """The server as the target of an attacker with shadow models and inputs of its choice."""
     assert plan.chosen is not None
@@ -339,7 +345,7 @@ def _one_target(
     classifier = default_classifier() if plan.classifier is None else plan.classifier
     with bars("shadow models", MODELS) as progress:
         shadows = train_shadows(
-            classifier, inputs, records.labels, records.classes, plan.seed, progress
+            classifier, inputs, records.labels, records.classes, plan.seed, progress, persons
         )
     space = input_space(inputs)
     prepared = prepare_paths(shadows.models, shadows.pool.records, inputs, space, plan.seed)
@@ -354,16 +360,26 @@ def _one_target(
         ServedTarget(served, server.probabilities, method.defense, width),
         prepared,
         method.defense,
+        persons,
     )
 
 
-def _select(inputs: AuditInputs, rows: Any) -> AuditInputs:
-    """Outputs about some records."""
+def _outputs_of_file(
+    plan: EndpointPlan, configured: Configuration | None, rows: Int64
+) -> AuditInputs | None:
+    """Outputs of the model's file about some records; None without a file."""
+    if plan.model is None:
+        return None
+    assert configured is not None
+    tables = plan.members, plan.nonmembers, plan.label
+    where = {} if plan.factory else {**configured.placement, **plan.placement}
+    inputs = query_model(plan.model, plan.factory, *tables, **where, named=plan.named)
     return replace(
         inputs,
         logits=inputs.logits[:, rows],
         labels=inputs.labels[rows],
         member=inputs.member[:, rows],
+        columns=inputs.columns.select(rows),
     )
 
 

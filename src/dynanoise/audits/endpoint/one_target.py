@@ -10,7 +10,7 @@ from typing import Self
 from dynanoise.attacks.pseudo_targets import leave_one_out
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method
-from dynanoise.core.numerics import Int8
+from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Pool, View
 from dynanoise.core.result import ThreatModel
@@ -19,7 +19,7 @@ from dynanoise.evaluation.chosen_inputs import PreparedPaths, Target, direct_que
 from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import make_noise, recover
-from dynanoise.evaluation.shadow_pool import CALIBRATION, observe_all
+from dynanoise.evaluation.shadow_pool import CALIBRATION, observe_all, person_success
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
@@ -41,6 +41,7 @@ class OneTarget:
         target: answers queries with chosen inputs, in one run of the strongest kind.
         prepared: paths, with the outputs of the S shadow models on them.
         defense: the defense as the attacker knows it, for its shadow models.
+        persons: int64 [N], see `ShadowPool`.
     """
 
     shadows: Pool
@@ -49,6 +50,7 @@ class OneTarget:
     target: Target
     prepared: PreparedPaths
     defense: Defense
+    persons: Int64 | None = None
 
     @cached_property
     def records(self) -> Outputs:
@@ -146,4 +148,7 @@ class OneTarget:
 
     def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
         """See `Design` and `bootstrap`."""
-        return Success(bootstrap(scores, derive(self.seed, "bootstrap"), fprs=fprs).metrics)
+        seed = derive(self.seed, "bootstrap")
+        if self.persons is not None:
+            return Success(person_success(scores, self.persons, seed, fprs).metrics)
+        return Success(bootstrap(scores, seed, fprs=fprs).metrics)

@@ -59,6 +59,7 @@ def train_shadows(
     classes: int,
     seed: int,
     progress: Callable[[str], None],
+    persons: Int64 | None = None,
     models: int = MODELS,
 ) -> OwnShadows:
     """Train clones of a classifier, each on its own random half of the records.
@@ -70,6 +71,8 @@ def train_shadows(
         classes: K, the number of classes.
         seed: seed of all draws.
         progress: called after each clone.
+        persons: int64 [N], position of each record's person, all of whose records are members of a
+            clone together; None if each record is of another person.
         models: how many.
 
     Returns:
@@ -84,7 +87,7 @@ def train_shadows(
     rows = np.arange(len(labels))
     present, numbers = np.unique(labels, return_inverse=True)
     drawn = Records(inputs, labels, numbers.astype(np.int64), present)
-    halves = Halves(rows, rows[:0], draw_membership(drawn, rows, models, seed))
+    halves = Halves(rows, rows[:0], draw_membership(drawn, rows, models, seed, persons))
     records = Records(inputs, labels, labels, np.arange(classes))
     setting = UndefendedEstimator(classifier)
     with warnings.catch_warnings():

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.audits.columns import Columns
 from dynanoise.core.errors import DataFileError
 from dynanoise.evaluation.shards import PartedPool
 
@@ -27,6 +28,7 @@ class BroughtPool:
         attacks: specifications of the attacks that these outputs allow; None for all.
         reason: why others are left out; empty if none are.
         notes: sentences for the report.
+        columns: groups and persons of the records.
     """
 
     name: str
@@ -36,13 +38,15 @@ class BroughtPool:
     attacks: tuple[str, ...] | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
+    columns: Columns = field(default_factory=Columns)
 
 
-def open_array(path: Path) -> npt.NDArray[Any]:
+def open_array(path: Path, *, texts: bool = False) -> npt.NDArray[Any]:
     """Open an npy file of numbers or booleans, mapped into memory.
 
     Args:
         path: the file.
+        texts: whether texts are allowed as well.
 
     Returns:
         A read-only array.
@@ -59,7 +63,7 @@ def open_array(path: Path) -> npt.NDArray[Any]:
             f"{path} cannot be read as an array without pickle ({type(error).__name__}).",
             "Save an array of numbers: np.save(path, array).",
         ) from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in ("biufUS" if texts else "biuf"):
         raise DataFileError(
             f"{path} does not hold an array of numbers.", "Save one: np.save(path, array)."
         )

@@ -12,21 +12,24 @@ import numpy as np
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.title import title_of
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.columns import UNNAMED, ColumnNames
 from dynanoise.audits.conditions import check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, check_membership_counts, membership_warnings
-from dynanoise.audits.layouts.arrays import BroughtPool
-from dynanoise.audits.layouts.lira import is_lira_folder, read_lira_folder
+from dynanoise.audits.layouts.arrays import BroughtPool, open_array
+from dynanoise.audits.layouts.lira import LABELS, is_lira_folder, read_lira_folder
 from dynanoise.audits.layouts.privacy_meter import (
     is_privacy_meter_folder,
     read_privacy_meter_folder,
 )
-from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
+from dynanoise.audits.measures import Measures
+from dynanoise.audits.pool_audit import BY_PERSON, AuditPlan, audit_pool, count_steps
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, AttackProtocol, Metric, Result
 from dynanoise.core.seeding import derive
+from dynanoise.data.columns import check_named
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import LEAST_POPULATION, find_feasible
@@ -36,6 +39,7 @@ from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.shards import score_by_shards
 from dynanoise.evaluation.trial import AttackScores, attack_trials
 from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.metrics.groups import by_person
 from dynanoise.metrics.two_way import two_way_metrics
 
 IN_MEMORY = 10_000_000
@@ -48,12 +52,15 @@ BY_PARTS = ("lira", "rmia")
 """Attacks on a larger folder, unless others are named."""
 
 
-def read_folder(folder: Path, labels: Path | None = None) -> BroughtPool:
+def read_folder(
+    folder: Path, labels: Path | None = None, named: ColumnNames = UNNAMED
+) -> BroughtPool:
     """Open a folder that another tool wrote.
 
     Args:
         folder: a folder of LiRA or Privacy Meter.
         labels: npy file of the true classes, for LiRA's forks that keep none.
+        named: further arrays [N], each the file NAME.npy in the folder.
 
     Returns:
         Outputs and membership.
@@ -74,7 +81,10 @@ def read_folder(folder: Path, labels: Path | None = None) -> BroughtPool:
             "np.savez(file, logits=logits, labels=labels, member=member).",
         )
     check_membership_counts(brought.pool.use)
-    return brought
+    files = {path.stem: path for path in sorted(folder.glob("*.npy"))}
+    check_named(folder, named.names, tuple(files), (Path(LABELS).stem,))
+    columns = named.choose({name: open_array(files[name], texts=True) for name in named.names})
+    return replace(brought, columns=columns.check(brought.pool.use.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,7 +174,15 @@ class FolderAudit:
             pool = self._pool(np.arange(records))
             plan, notes = self._limited(pool)
             notes = (*self.brought.notes, *notes)
-            return audit_pool(pool, plan, provenance, progress, notes=notes, workers=workers)
+            return audit_pool(
+                pool,
+                plan,
+                provenance,
+                progress,
+                notes=notes,
+                workers=workers,
+                columns=self.brought.columns,
+            )
         return self._by_parts(provenance, progress, workers)
 
     def _by_parts(
@@ -197,7 +215,8 @@ class FolderAudit:
         def note_refusal(name: str, error: DynaNoiseError) -> None:
             needs[name] = f"{title_of(name)}: {error}"
 
-        design, gatherer = ShadowPool(sample), Gatherer()
+        persons = self.brought.columns.person_numbers(sample.records.ids)
+        design, gatherer = ShadowPool(sample, persons=persons), Gatherer()
         protocol = replace(adaptive(near=sample.records.inputs > 1), attacks=tuple(names))
         method = plan.methods[0]
         defenses = [method.defense.fit(view) for view in design.views(protocol.threat)]
@@ -209,7 +228,10 @@ class FolderAudit:
             progress(f"{scores.name}, thresholds")
         del trials, defenses
         calibrated.pop(STRONGEST, None)
-        results = self._score(calibrated, sample.reference, protocol, provenance, progress, workers)
+        measures = Measures(self.brought.columns, plan.fprs, sample)
+        results = self._score(
+            calibrated, sample.reference, protocol, provenance, progress, workers, measures
+        )
         if plan.fail_if:
             warn_unresolved(plan.fail_if, results[0].counts["scored_non_members"])
         outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
@@ -219,6 +241,7 @@ class FolderAudit:
             f"choice were made on {len(sample.records.ids):,} records drawn by the seed, of which "
             "also ROC curves, histograms and records at risk are.",
             *membership_warnings(sample.records),
+            *(() if persons is None else (BY_PERSON.format(persons=results[0].counts["persons"]),)),
             *needs.values(),
             *(outcome.sentence for outcome in outcomes),
         )
@@ -232,46 +255,30 @@ class FolderAudit:
         provenance: Provenance,
         progress: Callable[[str], None],
         workers: int,
+        measures: Measures,
     ) -> list[Result]:
         """Results of attacks on all records, and of the one that did best on the sample."""
-        population = reference if len(reference.ids) else None
         expected = {
             name: float(np.mean(scores.expected))
             for name, scores in calibrated.items()
             if scores.expected is not None
         }
         best = max(expected, key=expected.__getitem__)
-        results = []
+        results, choices = [], []
         for name, sampled in calibrated.items():
             started = time.perf_counter()
-            shards = score_by_shards(
-                self.brought.pool,
-                ATTACKS.build(name),
-                seed=self.seed,
-                population=population,
-                workers=workers,
-            )
-            decisions = np.empty(shards.scores.shape, dtype=np.bool_)
-            for model, threshold in enumerate(sampled.thresholds):
-                decisions[model] = shards.scores[model] >= threshold
-            scores = PoolScores(shards.scores, decisions, shards.members, shards.scored)
-            metrics = two_way_metrics(scores, self.plan.fprs)
+            # Scores fill most of the memory, and those of the attack before are gone here.
+            scores = self._score_all(name, sampled, reference, workers)
+            metrics, counts = self._success(scores)
             metrics["expected"] = Metric(expected[name])
-            counts = {
-                "models": len(shards.targets),
-                "pool": shards.scores.shape[1],
-                "reference": len(reference.ids),
-                "test": 0,
-                "scored_members": int((shards.scored & shards.members).sum()),
-                "scored_non_members": int((shards.scored & ~shards.members).sum()),
-            }
+            counts["reference"] = len(reference.ids)
             result = Result(
                 method=self.plan.methods[0].name,
                 defense=describe(undefended()),
                 attack=name,
                 protocol=protocol.name,
                 threat=protocol.threat,
-                metrics=metrics,
+                metrics={**metrics, **self._further(measures, protocol, name, scores)},
                 seconds=time.perf_counter() - started,
                 seed=self.seed,
                 split=f"{self.brought.name} {self.seed}",
@@ -279,8 +286,49 @@ class FolderAudit:
             )
             results.append(result)
             if name == best:
-                chosen = Metric(float(counts["models"]))
-                choice = replace(result, attack=STRONGEST, seconds=0.0)
-                choice = replace(choice, metrics={**metrics, f"chosen {name}": chosen})
+                metrics[f"chosen {name}"] = Metric(float(counts["models"]))
+                metrics |= self._further(measures, protocol, STRONGEST, scores)
+                choices.append(replace(result, attack=STRONGEST, seconds=0.0, metrics=metrics))
+            del scores
             progress(f"{name}, all records")
-        return [*results, choice]
+        return measures.complete([*results, *choices])
+
+    def _score_all(
+        self, name: str, sampled: AttackScores, reference: Outputs, workers: int
+    ) -> PoolScores:
+        """Scores of one attack on all records, and decisions at the thresholds of the sample."""
+        shards = score_by_shards(
+            self.brought.pool,
+            ATTACKS.build(name),
+            seed=self.seed,
+            population=reference if len(reference.ids) else None,
+            workers=workers,
+        )
+        decisions = shards.scores >= sampled.thresholds[:, None]
+        return PoolScores(shards.scores, decisions, shards.members, shards.scored)
+
+    def _success(self, scores: PoolScores) -> tuple[dict[str, Metric], dict[str, int]]:
+        """Metrics of an attack on all records, and counts of what was scored, by person if known.
+
+        Args:
+            scores: scores and decisions [M, N].
+        """
+        models, records = scores.scores.shape
+        counts = {"models": models, "pool": records, "reference": 0, "test": 0}
+        largest: dict[str, Metric] = {}
+        persons = self.brought.columns.person_numbers(np.arange(records))
+        if persons is not None:
+            of_largest = two_way_metrics(by_person(scores, persons, largest=True), ())
+            largest["auc_largest"] = of_largest["auc"]
+            scores = by_person(scores, persons)
+            counts["persons"] = scores.scores.shape[1]
+        counts["scored_members"] = int((scores.scored & scores.members).sum())
+        counts["scored_non_members"] = int((scores.scored & ~scores.members).sum())
+        return two_way_metrics(scores, self.plan.fprs) | largest, counts
+
+    def _further(
+        self, measures: Measures, protocol: AttackProtocol, attack: str, scores: PoolScores
+    ) -> dict[str, Metric]:
+        """Further metrics of an attack on all records."""
+        names, files = (protocol.name, self.plan.methods[0].name), self.brought.pool
+        return measures.measure(names, attack, scores, files.labels, np.arange(len(files.labels)))

@@ -52,14 +52,14 @@ class LiraFiles(PartedPool):
 
     Attributes:
         files: one for each of M models, logits or scores.
-        labels: int64 [N]; zeros for scores.
+        truth: int64 [N], the true classes; zeros for scores.
         member: int8 [M, N].
         scores: True for files of scores [N, A], read as logits [phi, 0] of two classes.
         size: records of one part.
     """
 
     files: tuple[Path, ...]
-    labels: Int64
+    truth: Int64
     member: Int8
     scores: bool
     size: int = 5_000
@@ -68,6 +68,11 @@ class LiraFiles(PartedPool):
     def use(self) -> Int8:
         """See `PartedPool`."""
         return self.member
+
+    @property
+    def labels(self) -> Int64:
+        """See `PartedPool`."""
+        return self.truth
 
     def part(self, records: slice) -> Outputs:
         """See `PartedPool`.

@@ -23,7 +23,7 @@ from dynanoise.audits.layouts.arrays import BroughtPool, in_order, open_array
 from dynanoise.audits.layouts.lira import OF_SCORES
 from dynanoise.core import numerics
 from dynanoise.core.errors import DataFileError, check
-from dynanoise.core.numerics import Float64, Int8
+from dynanoise.core.numerics import Float64, Int8, Int64
 from dynanoise.core.outputs import Outputs
 from dynanoise.evaluation.shards import PartedPool
 
@@ -55,6 +55,11 @@ class SignalFile(PartedPool):
     def use(self) -> Int8:
         """See `PartedPool`."""
         return self.member
+
+    @property
+    def labels(self) -> Int64:
+        """See `PartedPool`: the true class is the first of two."""
+        return np.zeros(self.member.shape[1], dtype=np.int64)
 
     def part(self, records: slice) -> Outputs:
         """See `PartedPool`.

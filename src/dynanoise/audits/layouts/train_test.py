@@ -7,7 +7,7 @@ or ``probs_test``, ``labels_test``. The ending tells the membership.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,18 @@ from dynanoise.core.errors import DataFileError, InputError
 
 _ALIASES = {"proba": "probs", "y": "labels"}  # SACRO-ML's names
 PARTS = ("train", "test")
-NAMES = tuple(f"{name}_{part}" for name in ("logits", "probs", "labels") for part in PARTS)
+
+
+def by_part(names: Iterable[str]) -> list[str]:
+    """Names of the arrays of further values of the records, such as persons.
+
+    >>> by_part(["patient"])
+    ['patient_train', 'patient_test']
+    """
+    return [f"{name}_{part}" for name in names for part in PARTS]
+
+
+NAMES = tuple(by_part(("logits", "probs", "labels")))
 """Arrays of a file or a folder in this layout."""
 
 _BEYOND = ("test_logits", "test_probs", "test_labels")
@@ -40,16 +51,19 @@ def is_train_test(names: Iterable[str]) -> bool:
     return any(common_name(name) in outputs for name in names)
 
 
-def join_train_test(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
+def join_train_test(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], also: Sequence[str] = ()
+) -> dict[str, Any]:
     """Put members and non-members together.
 
     Args:
         path: file or folder, for messages.
         arrays: by name.
+        also: names of further values of the records, each in two arrays as of `by_part`.
 
     Returns:
         ``logits`` or ``probs``, ``labels`` and ``member`` as `audits.inputs.check_inputs` takes
-        them.
+        them, and the further values.
 
     Raises:
         DataFileError: if an array is missing, or another one is there.
@@ -64,10 +78,10 @@ def join_train_test(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[
             "logits_test are outputs on the non-members of an audit; test_logits are those on "
             "records beyond members and non-members. Use names of one layout.",
         )
-    unknown = [name for name in named if name not in NAMES]
+    unknown = [name for name in named if name not in (*NAMES, *by_part(also))]
     kind = next((kind for kind in ("logits", "probs") if f"{kind}_train" in named), "logits")
     other = "probs" if kind == "logits" else "logits"
-    needed = [f"{name}_{part}" for name in (kind, "labels") for part in PARTS]
+    needed = by_part((kind, "labels", *also))
     missing = [name for name in needed if name not in named]
     if unknown or missing or any(f"{other}_{part}" in named for part in PARTS):
         what = (
@@ -84,16 +98,17 @@ def join_train_test(path: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[
             f"{kind}_train has shape {outputs[0].shape} and {kind}_test {outputs[1].shape}.",
             "Give [N, K] each, of one model with K classes.",
         )
-    labels = [named[f"labels_{part}"] for part in PARTS]
-    for part, rows, truth in zip(PARTS, outputs, labels, strict=True):
-        if len(rows) != len(truth):
-            raise InputError(
-                f"{kind}_{part} holds {len(rows):,} records and labels_{part} {len(truth):,}.",
-                "Give the true class of each record.",
-            )
+    values = {name: [named[array] for array in by_part([name])] for name in ("labels", *also)}
+    for name, arrays_of in values.items():
+        for part, rows, array in zip(PARTS, outputs, arrays_of, strict=True):
+            if len(rows) != len(array):
+                raise InputError(
+                    f"{kind}_{part} holds {len(rows):,} records and {name}_{part} {len(array):,}.",
+                    "Give one value for each record.",
+                )
     counts = [len(rows) for rows in outputs]
     return {
         kind: np.concatenate(outputs),
-        "labels": np.concatenate(labels),
+        **{name: np.concatenate(arrays_of) for name, arrays_of in values.items()},
         "member": np.repeat(np.array([1, 0], dtype=np.int8), counts),
     }
