@@ -18,7 +18,10 @@ from tests.browser.site_page import Opened
 pytestmark = pytest.mark.process
 
 AXE = Path(__file__).parent / "vendor" / "axe.min.js.gz"
-SECTIONS = ("overview", "method", "simulator", "attacker", "results", "start", "audit", "questions")
+SECTIONS = (
+    "overview", "dilemma", "method", "attacker", "game", "simulator",
+    "results", "start", "audit", "questions",
+)  # fmt: skip
 LARGEST = 480_000
 
 
@@ -298,7 +301,7 @@ def test_everything_can_be_done_with_the_keyboard(browser: Any, address: str) ->
     assert opened.page.evaluate("document.activeElement.textContent") == "Skip to the content"
     keys.press("Enter")
     reached: list[str] = []
-    for _ in range(60):
+    for _ in range(70):
         keys.press("Tab")
         name, outline = page.evaluate(
             """(() => { const a = document.activeElement;
@@ -317,6 +320,7 @@ def test_everything_can_be_done_with_the_keyboard(browser: Any, address: str) ->
         if name == "att-one":
             keys.press("Enter")
             assert "After 1 query" in opened.text("#att-verdict")
+        if name == "sim-yaml":
             break
     assert {"sweep", "sim-confidence", "sim-T", "sim-link", "sim-yaml", "att-one"} <= set(reached)
     page.locator("#att-noise input").first.focus()

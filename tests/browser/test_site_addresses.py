@@ -160,7 +160,7 @@ def test_the_way_back_leads_to_the_setting_of_its_address(browser: Any, address:
 
 
 @pytest.mark.parametrize("rest", ["", "#results"])
-@pytest.mark.parametrize("place", ["#roc-chart", "#sim-stats", "#faq"])
+@pytest.mark.parametrize("place", ["#adapt-chosen", "#sim-stats", "#faq"])
 def test_a_page_that_is_reloaded_is_where_it_was(
     browser: Any, address: str, rest: str, place: str
 ) -> None:

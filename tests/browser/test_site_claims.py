@@ -87,7 +87,7 @@ def test_keyed_noise_is_never_without_what_it_does_not_claim(visit: Opened) -> N
     visit.choose("#stage-defense", "dynanoise")
     assert "key" not in visit.text("#stage-note")
     visit.choose("#stage-defense", "none")
-    assert "near-duplicates" in visit.text("#roc-note")
+    assert "not chosen by earlier outputs" in visit.text("#attacker")
     visit.choose("#res-view", "summary")
     notes = str(visit.page.text_content(".notes"))
     assert "tuned on records of these networks" in notes

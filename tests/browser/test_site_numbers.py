@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 
 import dynanoise as dn
 from docs.generate import ROOT
 from dynanoise.config.configuration import Configuration
+from dynanoise.core.errors import DynaNoiseError
 from dynanoise.defenses.sensitivity import entropy as sensitivity
 from dynanoise.metrics.roc import roc
+from dynanoise.report.io.results import read_results
 from dynanoise.report.io.samples import read_evidence
+from dynanoise.report.summary import by_protocol
 from tests.browser.site_page import Opened
 from tests.web.build_vectors import delong
 
@@ -137,6 +139,70 @@ def test_the_setting_can_be_deployed(visit: Opened, tmp_path: Path) -> None:
     assert Configuration.read(path) == expected
 
 
+def test_keyed_noise_is_that_of_the_package_and_can_be_deployed(
+    browser: Any, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Opened(browser, address, "?logits=9,1,-3,0.5&s0=0.3&lambda=2&T=6")
+    fresh = opened.number("#sim-out")
+    opened.choose("#sim-noise", "keyed")
+    opened.slide("#sim-width", 4.5)
+    opened.page.wait_for_function("() => location.search.includes('noise=keyed')")
+    assert "width=4.5" in opened.page.url and opened.number("#sim-out") != fresh
+    # The page's key is for showing: all its bytes are 5f.
+    monkeypatch.setenv("DYNANOISE_KEY", "5f" * 32)
+    noise = dn.Keyed(4.5, "page", "5f" * 32)
+    defense = dn.DynaNoise(base_variance=0.3, lambda_scale=2, temperature=6, keep_label=True)
+    output = defense(np.array([[9, 1, -3, 0.5]]), noise)[0]
+    assert opened.number("#sim-out") == pytest.approx(-(output * np.log(output)).sum(), abs=5.1e-5)
+    assert f"{100 * output[0]:.1f}%" in opened.text("#sim-bars")
+    assert opened.number("#sim-flips") == 0
+    path = tmp_path / "defense.yaml"
+    path.write_text(str(opened.page.text_content("#sim-yaml-text")))
+    with pytest.raises(DynaNoiseError, match="weights"):
+        Configuration.read(path)  # until the digest of the model is filled in
+    path.write_text(path.read_text().replace("SHA256 ", "5f" * 32, 1))
+    read = Configuration.read(path)
+    assert read.defense == defense and read.noise == dn.Keyed(4.5, "my-model", "5f" * 32)
+    opened.page.click("#sim-form button[type=reset]")
+    assert opened.page.is_checked("#sim-noise input[value=fresh]")
+    assert opened.said == []
+    opened.close()
+
+
+def test_the_game_counts_what_the_visitor_and_lira_choose(visit: Opened) -> None:
+    """Beside LiRA's scores; over many pairs its share is the AUC."""
+    evidence = read_evidence(ROOT / "results" / "cifar10_adaptive")
+    assert evidence.rows is not None
+    kept = np.isfinite(next(iter(evidence.rows.logits.values()))).all(axis=1)
+    members = evidence.rows.members[kept]
+    page = visit.page
+    for method in ("none", "dynanoise_keyed"):
+        visit.choose("#game-defense", method)
+        assert "trained on?" in visit.text("#game-score")
+        sample = next(
+            one for one in evidence.attacks_on("adaptive", method) if one.attack == "lira"
+        )
+        scores, yours, attack = sample.scores[kept], 0, 0.0
+        for count in range(1, 9):
+            rows = page.locator("#game-cards .card").evaluate_all(
+                "all => all.map(n => +n.dataset.row)"
+            )
+            assert members[rows[0]] != members[rows[1]]
+            page.locator("#game-cards button").first.click()
+            yours += int(members[rows[0]])
+            inside, outside = sorted(rows, key=lambda row: not members[row])
+            attack += (np.sign(scores[inside] - scores[outside]) + 1) / 2
+            said = visit.text("#game-score")
+            assert said.startswith(
+                f"You {yours} of {count}, LiRA {attack:g}, guessing {count / 2:g}."
+            )
+            assert ("Right" in said) == bool(members[rows[0]])
+            page.click("#game-next")
+        auc = visit.number("#game-note a.num")
+        summary = by_protocol(evidence.results)["adaptive"]
+        assert auc == pytest.approx(summary.spread(method, "lira", "auc").interval.value, abs=6e-4)
+
+
 def test_fresh_noise_is_averaged_away_and_keyed_noise_is_not(visit: Opened) -> None:
     page = visit.page
 
@@ -189,40 +255,52 @@ def test_what_a_near_duplicate_moves_is_not_known_to_the_attacker(visit: Opened)
     visit.choose("#att-question", "same")
 
 
-def test_attack_strength_is_recomputed_from_stored_scores(visit: Opened) -> None:
-    data = json.loads((ROOT / "src" / "dynanoise" / "web" / "data.json").read_text())
-    for place, name in ((0, "adaptive"), (2, "adaptive_16"), (4, "adaptive_256")):
-        visit.slide("#roc-queries", place)
-        for method in ("none", "static", "dynanoise"):
-            folder = next(
-                one["folder"]
-                for one in data["samples"]["scores"]
-                if (one["protocol"], one["method"]) == (name, method)
-            )
-            evidence = read_evidence(ROOT / "results" / folder)
-            assert evidence.rows is not None
-            sample = next(one for one in evidence.attacks_on(name, method) if one.attack == "lira")
-            there = ~np.isnan(sample.scores)
-            auc = roc(sample.scores[there], evidence.rows.members[there]).auc
-            assert visit.number(f"#roc-verdict [data-auc={method}]") == pytest.approx(
-                auc, abs=5.1e-4
-            )
+def test_charts_of_attackers_who_adapt_hold_the_numbers_of_results(visit: Opened) -> None:
+    def described(box: str) -> str:
+        return str(visit.page.get_attribute(f"{box} svg[role=img]", "aria-label"))
+
+    def success(folder: str, protocol: str, method: str) -> str:
+        summary = by_protocol(read_results(ROOT / "results" / folder / "results.json"))[protocol]
+        return f"{summary.success(method)[1].value:.3f}"
+
+    chosen = [success("digits", name, "hamp") for name in ("adaptive", "adaptive_chosen")]
+    said = described("#adapt-chosen").split("HAMP: ")[1].split(". ")[0]
+    assert (
+        f"1 query {chosen[0]}" in said and f"inputs of its choice, 64 queries {chosen[1]}" in said
+    )
+    queries = by_protocol(read_results(ROOT / "results" / "cifar10_queries" / "results.json"))
+    auc = [
+        f"{summary.spread('dynanoise', 'lira', 'auc').interval.value:.3f} with {count}"
+        for name, count in (("adaptive", 1), ("adaptive_4", 4), ("adaptive_256", 256))
+        for summary in [queries[name]]
+    ]
+    said = described("#adapt-repeated")
+    assert all(text in said.split("DynaNoise ")[1] for text in auc)
+    for attacker, folder, protocol in (
+        (0, "cifar10", "paper"),
+        (1, "cifar10_adaptive", "adaptive_16"),
+    ):
+        visit.choose("#dilemma-attacker", str(attacker))
+        for method, title in (("dynanoise", "DynaNoise"), ("relaxloss", "RelaxLoss")):
+            summary = by_protocol(read_results(ROOT / "results" / folder / "results.json"))[
+                protocol
+            ]
+            accuracy = summary.spread(method, None, "accuracy").interval.value
+            point = f"{title}: {accuracy:.3f}, {success(folder, protocol, method)}"
+            assert point in described("#dilemma-chart")
 
 
-def test_the_attack_made_in_the_page_meets_every_noise(visit: Opened) -> None:
-    page = visit.page
-    visit.choose("#roc-attack", "made")
-    page.locator("#roc-chart").scroll_into_view_if_needed()
-    page.wait_for_selector("#attacker[data-worked]", state="attached")
-    found = {}
-    for place in (0, 2):
-        visit.slide("#roc-queries", place)
-        for key in ("none", "fresh", "keyed", "near"):
-            found[key, place] = visit.number(f"#roc-verdict [data-auc={key}]")
-    assert found["keyed", 0] == found["keyed", 2] < found["none", 0]
-    assert found["fresh", 0] <= found["fresh", 2] <= found["none", 0] + 0.005
-    assert found["near", 2] > found["near", 0] - 0.02
-    visit.choose("#roc-attack", "stored")
+def test_the_worked_example_is_what_the_package_computes(visit: Opened) -> None:
+    logits, defense = np.array([4.0, 1.0, 0.0]), dn.DynaNoise(0.3, 2, 10)
+    p = special.softmax(logits)
+    first, second, third = (visit.text(f"#worked-{step}") for step in (1, 2, 3))
+    r = 1 + (p * np.log(p)).sum() / np.log(3)
+    assert first.startswith(f"{p[0]:.3f} ") and first.endswith(f"R = {r:.3f}")
+    assert f"(1 + 2 · {r:.3f}) = {defense.variance(logits):.3f}; " in second
+    noisy = np.array([float(text) for text in second.split("draw: ")[1].split(", ")])
+    assert 0 < np.abs(noisy - logits).max() < 4
+    after = float(third.split(" → ")[1].split()[0])
+    assert after == pytest.approx(special.softmax(noisy / 10)[0], abs=1e-3)
 
 
 def _outputs(generator: np.random.Generator) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def flips() -> list[dict[str, Any]]:
     return made
 
 
-USED = ("loss", "scaled_logit")
+USED = ("loss",)
 """The page's statistics."""
 
 SPREADS = (0.1, 1.0, 4.0, 20.0, 60.0, 4.0, 400.0)

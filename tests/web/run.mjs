@@ -40,13 +40,13 @@ const TESTS = {
     return Array.from({ length: count }, () => random.word(generator));
   },
   async asked(answers, temperature, logits, shifts) {
-    const average = await load("average");
+    const [average, numerics] = [await load("average"), await load("numerics")];
     let estimate = average.beginning(logits.length);
     const errors = answers.map((answer, i) => {
       estimate = average.add(estimate, answer, temperature, shifts ? shifts[i] : null);
       return average.error(estimate, logits);
     });
-    return { ...estimate, errors, recovered: average.recovered(estimate) };
+    return { ...estimate, errors, recovered: numerics.logSoftmax(estimate.mean) };
   },
   async keyed(given, logits, parameters) {
     const lib = await load("keyed");

@@ -94,7 +94,7 @@ function typical(samples) {
 
 function verdict(mode, game, spread, setting) {
   const count = game.errors.length;
-  if (!count) return ["Press ", el("b", {}, "Ask once"), " to see the first output, undone.", {
+  if (!count) return ["Press ", el("b", {}, "Once"), " for the first output.", {
     same: "",
     near: ` A near-duplicate is modelled: every logit is moved by normal numbers of standard deviation ${fixed(setting.near, 1)}, which you do not know.`,
     pairs: " Shifts in pairs are for an attacker who can move the logits at will, and knows by how much.",

@@ -9,7 +9,7 @@ const CONTENDERS = {
   none: "No defense", temperature: "Temperature only", static: "Static noise", dynanoise: "DynaNoise",
   dynanoise_keyed: "DynaNoise, keyed", dynanoise_tuned: "DynaNoise, tuned", cells: "Cells, no noise",
   calibrated_label: "Calibrated label", advreg: "AdvReg", memguard: "MemGuard", relaxloss: "RelaxLoss",
-  selena: "SELENA", hamp: "HAMP", dpsgd: "DP-SGD",
+  selena: "SELENA", hamp: "HAMP", dpsgd: "DP-SGD", out_of_fold: "Out-of-fold",
 };
 const DATA = {
   cifar10: "CIFAR-10", imagenet10: "ImageNet-10", sst2: "SST-2", digits: "Digits", breast_cancer: "Breast cancer",

@@ -1,13 +1,15 @@
 /** Starts every section; one that fails says so and leaves the others alone. */
 
+import { start as adapt } from "./adapt.js";
 import { start as attacker } from "./attacker.js";
 import { start as audit } from "./audit.js";
 import { load } from "./data.js";
+import { start as dilemma } from "./dilemma.js";
 import { byId } from "./dom.js";
+import { start as guess } from "./guess.js";
 import { start as method } from "./method.js";
 import { start as overview } from "./overview.js";
 import { start as results } from "./results.js";
-import { start as budget } from "./budget.js";
 import { start as simulator } from "./simulator.js";
 import { facts, start as source } from "./source.js";
 import { start as text } from "./text.js";
@@ -25,7 +27,7 @@ for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
 
 try {
   const data = await load();
-  for (const start of [source, facts, text, overview, method, simulator, attacker, budget, results, audit]) {
+  for (const start of [source, facts, text, overview, dilemma, method, attacker, adapt, guess, simulator, results, audit]) {
     // A frame between them, so that the page can be used while it starts.
     await new Promise((done) => setTimeout(done));
     start(data);

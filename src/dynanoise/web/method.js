@@ -1,15 +1,18 @@
-/** Section 2: variance against entropy, DynaNoise beside static noise, with the entropies of real queries. */
+/** Section 3: one row through the three steps, and variance against entropy, DynaNoise beside static noise, with the entropies of real queries. */
 
 import { chart } from "./chart.js";
 import { animate, byId, el, fixed, still, svg } from "./dom.js";
-import { entropy, logSoftmax } from "./lib/numerics.js";
+import { answer, sensitivity, sigma, variance as varianceOf } from "./lib/dynanoise.js";
+import { entropy, logSoftmax, softmax } from "./lib/numerics.js";
 import { normals, seeded } from "./lib/random.js";
 
 const CLOUD = 22;
+const WORKED = [4, 1, 0]; // logits small enough for a calculator
 const MIDDLE = 0.53, REACH = 0.43; // of the sweep
 
 export function start(data) {
   const set = settingOf(data);
+  worked(set);
   const real = data.samples ? measured(data.samples) : [];
   const others = real.filter((entry) => !entry.member);
   const meanR = others.length ? others.reduce((sum, entry) => sum + 1 - entry.share, 0) / others.length : 0.5;
@@ -93,6 +96,23 @@ export function start(data) {
   const from = real.length ? ` Ticks at the bottom: entropies of ${real.length.toLocaleString("en")} real queries, members in colour above, others below; the static variance is DynaNoise’s mean over the others.` : "";
   byId("variance-note").textContent = `s₀ = ${base}, λ = ${lambda}, as in the results of ${set.folder}. Dots: draws of the noise, spread as it moves a logit.${from}`;
   draw();
+}
+
+/** The probability of the top class of one row, through the steps, with one draw of the noise. */
+function worked({ base, lambda, temperature }) {
+  const parameters = { baseVariance: base, lambdaScale: lambda, temperature };
+  const draw = normals(seeded("worked"), WORKED.length);
+  const R = sensitivity(WORKED), spread = sigma(WORKED, parameters);
+  const noisy = WORKED.map((value, k) => value + spread * draw[k]);
+  const text = (values) => values.map((value) => fixed(value, 2)).join(", ");
+  const [before, after] = [softmax(WORKED)[0], answer(WORKED, parameters, draw)[0]];
+  const lines = [
+    `Below, the logits ${WORKED.join(", ")}, whose top class has probability ${fixed(before)}, pass through the steps with s₀ = ${base}, λ = ${lambda}, T = ${temperature}.`,
+    `${fixed(before)} → H = ${fixed(entropy(logSoftmax(WORKED)))} of ln 3, R = ${fixed(R)}`,
+    `R → σ² = ${base} (1 + ${lambda} · ${fixed(R)}) = ${fixed(varianceOf(WORKED, parameters))}; one draw: ${text(noisy)}`,
+    `${text(noisy)} → ${fixed(after)} for the top class, instead of ${fixed(before)}`,
+  ];
+  lines.forEach((line, i) => { byId(`worked-${i}`).textContent = line; });
 }
 
 /** Entropies of real queries as ticks at the bottom: members above, others below. */

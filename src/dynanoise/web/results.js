@@ -1,12 +1,10 @@
 /** Section 5: tables and charts of every data set, by protocol. */
 
-import { entry } from "./chart.js";
 import { at, methodTitle, dataTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
-import { byId, digits, el, fixed, segments, svg } from "./dom.js";
+import { byId, digits, el, fixed, segments } from "./dom.js";
+import { OURS, dots } from "./dots.js";
 import { interval, number } from "./source.js";
 import { table } from "./table.js";
-
-const OURS = /^dynanoise/;
 
 export function start(data) {
   const sets = [...data.sets.values()].sort((a, b) => b.protocols.length - a.protocols.length);
@@ -82,7 +80,7 @@ function summary(data, set) {
     box,
     table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),
     notes(set));
-  const draw = () => dots(box, set);
+  const draw = () => dots(box, shownOf(set), everyone(set));
   new ResizeObserver(draw).observe(box);
   return { nodes: [panel], drawn: draw };
 }
@@ -102,59 +100,6 @@ function published(data, preset) {
     if (attack && metric !== "asr") return null;
     return success[preset]?.[method]?.[columns.indexOf(name)] ?? null;
   };
-}
-
-/** One shape a protocol, the same for every data set; shapes differ in print and without colours, too. */
-const PROTOCOLS = ["paper", "adaptive", "adaptive_16", "adaptive_near", "adaptive_chosen", "adaptive_key", "adaptive_disjoint", "adaptive_architecture", "adaptive_recipe"];
-const MARKS = [
-  (x, y) => svg("circle", { class: "ring", cx: x, cy: y, r: 5 }),
-  (x, y) => svg("circle", { class: "dot accent", cx: x, cy: y, r: 6 }),
-  (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7.5}l7.5 7.5l-7.5 7.5l-7.5 -7.5z` }),
-  (x, y) => svg("rect", { class: "dot accent", x: x - 5.5, y: y - 5.5, width: 11, height: 11 }),
-  (x, y) => svg("path", { class: "dot accent", d: `M${x} ${y + 7}l7 -12.5h-14z` }),
-  (x, y) => svg("path", { class: "dot ink", d: `M${x} ${y - 7}l7 12.5h-14z` }),
-  (x, y) => svg("rect", { class: "ring", x: x - 4.5, y: y - 4.5, width: 9, height: 9 }),
-  (x, y) => svg("path", { class: "line ink", d: `M${x - 4.5} ${y - 4.5}l9 9m0 -9l-9 9` }),
-  (x, y) => svg("path", { class: "line ink", d: `M${x - 6} ${y}h12m-6 -6v12` }),
-];
-/** The mark of a protocol; of one that is not among the above, the last. */
-const mark = ({ name }, x, y) => MARKS.at(PROTOCOLS.indexOf(name))(x, y);
-
-function dots(box, set) {
-  const width = box.clientWidth;
-  if (width < 80) return;
-  const names = everyone(set);
-  const chosen = shownOf(set);
-  // Names stand beside their marks, or on a small screen above them.
-  const narrow = width < 420, row = narrow ? 56 : 34, left = narrow ? 26 : Math.min(150, width * 0.34), right = 16;
-  const high = names.length * row + 40;
-  const all = chosen.flatMap(({ protocol }) => Object.values(protocol.rows).flatMap(({ most }) => [most.value, most.high ?? 0]));
-  const most = Math.max(0.6, Math.ceil(Math.max(...all) * 20) / 20);
-  const least = Math.min(0.5, ...chosen.flatMap(({ protocol }) => Object.values(protocol.rows).map(({ most: item }) => Math.floor((item.low ?? item.value) * 50) / 50)));
-  const x = (v) => left + ((v - least) / (most - least)) * (width - left - right);
-  const nodes = [];
-  for (let tick = 0.5; tick <= most + 1e-9; tick += most - 0.5 > 0.25 ? 0.1 : 0.05) {
-    nodes.push(svg("line", { class: tick === 0.5 ? "axis" : "grid", x1: x(tick), x2: x(tick), y1: 0, y2: high - 36 }));
-    nodes.push(svg("text", { x: x(tick), y: high - 18, "text-anchor": "middle" }, tick.toFixed(2)));
-  }
-  nodes.push(svg("text", { x: x(0.5), y: high - 2, "text-anchor": "middle" }, "guessing"));
-  names.forEach((name, i) => {
-    const y = i * row + row / 2;
-    nodes.push(svg("text", { x: 0, y: narrow ? i * row + 15 : y + 4, class: OURS.test(name) ? "value" : "" }, methodTitle(name)));
-    nodes.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y + row / 2, y2: y + row / 2 }));
-    chosen.forEach(({ protocol }, k) => {
-      const cited = protocol.rows[name]?.most;
-      if (!cited) return;
-      const offset = (k - (chosen.length - 1) / 2) * 5 + (narrow ? 10 : 0);
-      if (cited.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(cited.low), x2: x(cited.high), y1: y + offset, y2: y + offset }));
-      nodes.push(mark(protocol, x(cited.value), y + offset));
-    });
-  });
-  const text = `Success of attacks by defense. ${names.map((name) => `${methodTitle(name)}: ${chosen.filter(({ protocol }) => protocol.rows[name]).map(({ protocol }) => `${protocolTitle(protocol)} ${fixed(protocol.rows[name].most.value)}`).join(", ")}`).join(". ")}.`;
-  box.replaceChildren(
-    el("ul", { class: "legend" }, ...chosen.map(({ protocol }) => entry({ name: protocolTitle(protocol), mark: mark(protocol, 13, 6) }))),
-    el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
-  );
 }
 
 function attacks(data, set) {

@@ -5,7 +5,7 @@
  */
 
 import { InputError } from "./errors.js";
-import { logSumExp, rowOf } from "./numerics.js";
+import { rowOf } from "./numerics.js";
 import { logProbsOf } from "./outputs.js";
 import { delong, roc, tprAt } from "./roc.js";
 
@@ -19,17 +19,6 @@ import { delong, roc, tprAt } from "./roc.js";
  */
 export function loss(logProbs, label) {
   return logProbs[label];
-}
-
-/**
- * The log-odds of the label: ln p_y - ln sum_{i != y} p_i (Carlini et al. 2022).
- * @param {Row} logProbs
- * @param {number} label 0 .. K - 1.
- * @returns {number}
- */
-export function scaledLogit(logProbs, label) {
-  const others = Float64Array.from(logProbs).filter((_, i) => i !== label);
-  return logProbs[label] - logSumExp(others);
 }
 
 /** @typedef {import("./roc.js").Interval} Interval */

@@ -7,7 +7,7 @@
 
 import { undo } from "./dynanoise.js";
 import { require } from "./errors.js";
-import { centred, logProbabilities, logSoftmax } from "./numerics.js";
+import { centred, logProbabilities } from "./numerics.js";
 import { normals, uniform } from "./random.js";
 
 /** @typedef {ArrayLike<number>} Row */
@@ -48,11 +48,6 @@ export function error(estimate, logits, without = null) {
   const kept = (row) => centred(Float64Array.from(row).filter((_, i) => i !== without));
   const [mean, clean] = [kept(estimate.mean), kept(logits)];
   return Math.sqrt(mean.reduce((total, value, i) => total + (value - clean[i]) ** 2, 0) / mean.length);
-}
-
-/** @param {Estimate} estimate @returns {Float64Array} log-probabilities, for statistics. */
-export function recovered(estimate) {
-  return logSoftmax(estimate.mean);
 }
 
 /**

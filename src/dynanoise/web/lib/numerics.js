@@ -112,12 +112,6 @@ export function logProbabilities(probs) {
   return Float64Array.from(probs, (value) => Math.log(Math.max(value, TINY)));
 }
 
-/** @param {Row} values @returns {number} ln sum exp. */
-export function logSumExp(values) {
-  const top = maximum(values);
-  return top + Math.log(sum(Float64Array.from(values, (value) => Math.exp(value - top))));
-}
-
 /**
  * The row with the winner's entry and the first of the largest ones exchanged.
  * @param {Row} probs

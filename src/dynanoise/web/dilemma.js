@@ -1,0 +1,69 @@
+/** Section 2: what each defense costs and hides, before and after the attacker knows it. */
+
+import { methodTitle, protocolTitle } from "./data.js";
+import { byId, el, fixed, segments, svg } from "./dom.js";
+import { OURS, mark } from "./dots.js";
+
+const LEFT = 40, RIGHT = 20, TOP = 28, BOTTOM = 44, HEIGHT = 380;
+const WIDE = 6.9; // of a letter
+const LEFT_OUT = ["cells", "dynanoise_tuned", "static"]; // beside DynaNoise they would be on top of it
+
+export function start(data) {
+  const set = data.sets.get("cifar10");
+  const shown = ["paper", "adaptive_16"].map((name) => set?.protocols.find(({ protocol }) => protocol.name === name));
+  if (!shown.every(Boolean)) {
+    byId("dilemma").remove();
+    return;
+  }
+  const rows = shown.map(({ protocol }) => protocol.rows);
+  const names = Object.keys(rows[0]).filter((name) => name in rows[1] && !LEFT_OUT.includes(name));
+  const box = byId("dilemma-chart");
+  let place = 0;
+  const draw = () => picture(box, shown, names, place);
+  segments(byId("dilemma-attacker"), shown.map(({ protocol }, i) => ({ value: String(i), text: protocolTitle(protocol) })), "0", (value) => { place = Number(value); draw(); });
+  new ResizeObserver(draw).observe(box);
+}
+
+function picture(box, shown, names, place) {
+  const width = box.clientWidth;
+  if (width < 80) return;
+  const points = (of) => names.map((name) => ({ name, x: of.protocol.rows[name].utility.accuracy.value, y: of.protocol.rows[name].most.value }));
+  const both = shown.flatMap(points), now = points(shown[place]);
+  const low = Math.floor(20 * Math.min(...both.map((point) => point.x))) / 20, top = Math.ceil(20 * Math.max(...both.map((point) => point.x))) / 20;
+  const most = Math.ceil(10 * Math.max(...both.map((point) => point.y))) / 10;
+  const x = (v) => LEFT + ((v - low) / (top - low)) * (width - LEFT - RIGHT);
+  const y = (v) => HEIGHT - BOTTOM - ((v - 0.47) / (most - 0.47)) * (HEIGHT - BOTTOM - TOP);
+  const nodes = [];
+  for (let tick = 0.5; tick < most + 0.01; tick += 0.1) {
+    nodes.push(svg("line", { class: tick === 0.5 ? "axis" : "grid", x1: LEFT, x2: width - RIGHT, y1: y(tick), y2: y(tick) }));
+    nodes.push(svg("text", { x: LEFT - 8, y: y(tick) + 4, "text-anchor": "end" }, tick.toFixed(1)));
+  }
+  for (let tick = low; tick < top + 0.001; tick += 0.05) nodes.push(svg("text", { x: x(tick), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, tick.toFixed(2)));
+  nodes.push(svg("text", { x: 0, y: 12 }, "attack success (0.5: guessing)"));
+  nodes.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "test accuracy"));
+  const words = labels(now.map((point) => ({ ...point, text: methodTitle(point.name), at: x(point.x), up: y(point.y) })), width);
+  nodes.push(...words.flatMap(({ line }) => (line ? [svg("line", { class: "grid", ...line })] : [])));
+  nodes.push(...now.map((point) => mark(shown[place].protocol, x(point.x), y(point.y))));
+  nodes.push(...words.map(({ text, name, left, base }) => svg("text", { x: left, y: base, class: OURS.test(name) ? "halo value" : "halo" }, text)));
+  const text = `${protocolTitle(shown[place].protocol)}, accuracy and attack success. ${now.map((point) => `${methodTitle(point.name)}: ${fixed(point.x)}, ${fixed(point.y)}`).join("; ")}.`;
+  box.replaceChildren(el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)));
+}
+
+/** Places of the names: beside their points, or moved away from each other with a line to the point. */
+function labels(points, width) {
+  const taken = points.map(({ at, up }) => [at - 9, up - 9, at + 9, up + 9]);
+  const free = ([a, b, c, d]) => a >= 0 && c <= width && b >= TOP - 8 && d <= HEIGHT - BOTTOM + 2 && taken.every(([e, f, g, h]) => c <= e || g <= a || d <= f || h <= b);
+  return points.map(({ name, text, at, up }) => {
+    const long = WIDE * text.length;
+    for (let far = 0; far < 260; far += 4) {
+      for (const [left, base] of [[at - 14 - long, up + 4 - far], [at + 14, up + 4 - far], [at - 14 - long, up + 4 + far], [at + 14, up + 4 + far], [at - long / 2, up - 14 - far], [at - long / 2, up + 22 + far]]) {
+        const area = [left, base - 13, left + long, base + 4];
+        if (!free(area)) continue;
+        taken.push(area);
+        const near = far > 12 && { x1: at, y1: up, x2: left > at ? left - 2 : left + long + 2, y2: base - 4 };
+        return { name, text, left, base, line: near };
+      }
+    }
+    return { name, text, left: 0, base: up };
+  });
+}
