@@ -35,15 +35,6 @@ def test_every_protocol_has_a_name_in_words(visit: Opened) -> None:
     visit.choose("#res-data", "cifar10")
 
 
-def test_threat_models_of_several_data_sets_claim_the_size_of_none(visit: Opened) -> None:
-    page = visit.page
-    page.evaluate("document.querySelectorAll('#faq details').forEach(d => { d.open = true; })")
-    said = visit.text("#threats")
-    assert "Measured on Breast cancer, CIFAR-10, Digits." in said
-    # 400, 10,000 and 600 records: none of them is that of all three.
-    assert "95% intervals" not in said and "models and" not in said
-
-
 def test_the_title_promises_nothing_that_the_records_deny(visit: Opened) -> None:
     """An attacker who knows DynaNoise and asks sixteen times has what it has undefended."""
     assert "fail" not in visit.page.title() and "DynaNoise" in visit.page.title()

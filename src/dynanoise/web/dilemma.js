@@ -5,7 +5,7 @@ import { byId, el, fixed, segments, svg } from "./dom.js";
 import { OURS, mark } from "./dots.js";
 
 const LEFT = 40, RIGHT = 20, TOP = 28, BOTTOM = 44, HEIGHT = 380;
-const WIDE = 6.9; // of a letter
+const WIDE = 7.8; // of a letter, at most
 const LEFT_OUT = ["cells", "dynanoise_tuned", "static"]; // beside DynaNoise they would be on top of it
 
 export function start(data) {
@@ -44,7 +44,7 @@ function picture(box, shown, names, place) {
   const words = labels(now.map((point) => ({ ...point, text: methodTitle(point.name), at: x(point.x), up: y(point.y) })), width);
   nodes.push(...words.flatMap(({ line }) => (line ? [svg("line", { class: "grid", ...line })] : [])));
   nodes.push(...now.map((point) => mark(shown[place].protocol, x(point.x), y(point.y))));
-  nodes.push(...words.map(({ text, name, left, base }) => svg("text", { x: left, y: base, class: OURS.test(name) ? "halo value" : "halo" }, text)));
+  nodes.push(...words.map(({ text, name, at, anchor, base }) => svg("text", { x: at, y: base, "text-anchor": anchor, class: OURS.test(name) ? "halo value" : "halo" }, text)));
   const text = `${protocolTitle(shown[place].protocol)}, accuracy and attack success. ${now.map((point) => `${methodTitle(point.name)}: ${fixed(point.x)}, ${fixed(point.y)}`).join("; ")}.`;
   box.replaceChildren(el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)));
 }
@@ -56,14 +56,15 @@ function labels(points, width) {
   return points.map(({ name, text, at, up }) => {
     const long = WIDE * text.length;
     for (let far = 0; far < 260; far += 4) {
-      for (const [left, base] of [[at - 14 - long, up + 4 - far], [at + 14, up + 4 - far], [at - 14 - long, up + 4 + far], [at + 14, up + 4 + far], [at - long / 2, up - 14 - far], [at - long / 2, up + 22 + far]]) {
+      const sides = [far, -far].flatMap((away) => [["end", at - 14, up + 4 - away], ["start", at + 14, up + 4 - away]]);
+      for (const [anchor, x, base] of [...sides, ["middle", at, up - 14 - far], ["middle", at, up + 22 + far]]) {
+        const left = x - long * { start: 0, middle: 0.5, end: 1 }[anchor];
         const area = [left, base - 13, left + long, base + 4];
         if (!free(area)) continue;
         taken.push(area);
-        const near = far > 12 && { x1: at, y1: up, x2: left > at ? left - 2 : left + long + 2, y2: base - 4 };
-        return { name, text, left, base, line: near };
+        return { name, text, at: x, anchor, base, line: far > 12 && { x1: at, y1: up, x2: x, y2: base - 4 } };
       }
     }
-    return { name, text, left: 0, base: up };
+    return { name, text, at: 0, anchor: "start", base: up };
   });
 }

@@ -32,7 +32,7 @@ export function dots(box, shown, names) {
   const width = box.clientWidth;
   if (width < 80) return;
   // Names stand beside their marks, or on a small screen above them.
-  const narrow = width < 420, row = narrow ? 56 : 34, left = narrow ? 26 : Math.min(150, width * 0.34), right = 16;
+  const narrow = width < 420, row = narrow ? 30 + 6 * shown.length : 34, left = narrow ? 26 : Math.min(150, width * 0.34), right = 16;
   const high = names.length * row + 40;
   const cells = shown.flatMap(({ protocol }) => names.map((name) => protocol.rows[name]?.most).filter(Boolean));
   const most = Math.max(0.6, Math.ceil(Math.max(...cells.map(({ value, high: end }) => Math.max(value, end ?? 0))) * 20) / 20);
@@ -51,7 +51,7 @@ export function dots(box, shown, names) {
     shown.forEach(({ protocol }, k) => {
       const cited = protocol.rows[name]?.most;
       if (!cited) return;
-      const offset = (k - (shown.length - 1) / 2) * 5 + (narrow ? 10 : 0);
+      const offset = (k - (shown.length - 1) / 2) * 5 + (narrow ? 12 : 0);
       if (cited.low !== null) nodes.push(svg("line", { class: "line thin", x1: x(cited.low), x2: x(cited.high), y1: y + offset, y2: y + offset }));
       nodes.push(mark(protocol, x(cited.value), y + offset));
     });

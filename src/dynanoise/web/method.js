@@ -93,8 +93,8 @@ export function start(data) {
     label();
   });
   button.hidden = still();
-  const from = real.length ? ` Ticks at the bottom: entropies of ${real.length.toLocaleString("en")} real queries, members in colour above, others below; the static variance is DynaNoise’s mean over the others.` : "";
-  byId("variance-note").textContent = `s₀ = ${base}, λ = ${lambda}, as in the results of ${set.folder}. Dots: draws of the noise, spread as it moves a logit.${from}`;
+  const from = real.length ? ` Ticks: entropies of ${real.length.toLocaleString("en")} real queries, members above, others below, whose mean variance the static noise has.` : "";
+  byId("variance-note").textContent = `s₀ = ${base}, λ = ${lambda}, as in the results of ${set.folder}. Dots: draws of the noise.${from}`;
   draw();
 }
 

@@ -76,7 +76,7 @@ export function start(data) {
     const lacks = run?.defenses[method]?.noise === "keyed" ? ", not its key, and sends no near-duplicates" : "";
     const asks = entry.repeats === 1 ? "queries each record once" : `repeats each query ${entry.repeats} times`;
     byId("stage-note").replaceChildren(
-      `Each dot is a record and a network (${dataTitle(run.dataset)}, ${run.model}), the likelier member to the right. Half are members, so the attacker accuses those in the right half. Success is balanced accuracy on all records; 0.5 is guessing. The attacker ${method === "none" ? "" : `knows the defense${lacks}, `}has ${run.protocols[0].counts.models - 1} models of its own and ${asks}; the strongest of its attacks has success `,
+      `Each dot is a record and a network (${dataTitle(run.dataset)}), likelier members to the right. Half are members, so the attacker accuses the right half. Success is balanced accuracy on all records. The attacker ${method === "none" ? "" : `knows the defense${lacks}, `}has ${run.protocols[0].counts.models - 1} models of its own and ${asks}; the strongest of its attacks has success `,
       number(cited(method, "strongest")), ".",
     );
     canvas.setAttribute("aria-label",
@@ -100,16 +100,16 @@ export function start(data) {
 const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 function counters(data) {
-  const find = (folder, protocol, method, attack, metric) => data.find(folder, protocol, method, attack, metric);
-  const pair = (methods, ...rest) => methods.map((name) => find("cifar10_adaptive", "adaptive_16", name, ...rest));
+  const pair = (methods, ...rest) => methods.map((name) => data.find("cifar10_adaptive", "adaptive_16", name, ...rest));
+  const [undefended] = pair(["none"], "strongest", "asr");
   const times = data.overhead ? [data.overhead.batches[0], data.overhead.batches.at(-1)].map((batch) => overheadAt(data, "dynanoise", `ratio_batch_${batch}`)) : [];
   const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((entry) => entry.attacks)));
   attacks.delete("strongest");
   const arrow = ([from, to]) => [number(from), el("span", { class: "to" }, "→"), number(to)];
   const items = [
-    [arrow(pair(["none", "dynanoise_keyed"], "strongest", "asr")), "attack success on CIFAR-10, without and with keyed noise: an attacker who knows the defense, not its key, repeats each query 16 times, and does not choose inputs"],
+    [arrow(pair(["none", "dynanoise_keyed"], "strongest", "asr")), `attack success without and with keyed noise, by an attacker who knows the defense, not its key, repeats queries ${undefended?.protocol.repeats} times, and does not choose inputs (CIFAR-10)`],
     [arrow(pair(["none", "dynanoise"], null, "accuracy")), "test accuracy, without and with fresh noise; keyed noise keeps every label"],
-    times.length && [[number(times[0], `${fixed(times[0].cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(times[1], `${fixed(times[1].cell.value, 2)}×`)], `time of an output, relative to an undefended one: alone, in batches of ${data.overhead.batches.at(-1)}`],
+    times.length && [[number(times[0], `${fixed(times[0].cell.value, 2)}×`), el("span", { class: "to" }, " / "), number(times[1], `${fixed(times[1].cell.value, 2)}×`)], `time of an output, relative to undefended: alone, in batches of ${data.overhead.batches.at(-1)}`],
     [[el("a", { href: "#results" }, String(attacks.size)), el("span", { class: "to" }, " / "), el("a", { href: "#results" }, String(data.sets.size))], "attacks and data sets; each number links to its result"],
   ];
   byId("counters").replaceChildren(

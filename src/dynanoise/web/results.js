@@ -1,5 +1,6 @@
-/** Section 5: tables and charts of every data set, by protocol. */
+/** Section 7: tables and charts of every data set, by protocol. */
 
+import { bars } from "./bars.js";
 import { at, methodTitle, dataTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
 import { byId, digits, el, fixed, segments } from "./dom.js";
 import { OURS, dots } from "./dots.js";
@@ -17,7 +18,7 @@ export function start(data) {
   const out = byId("res-out");
   function show() {
     const made = { summary: () => summary(data, set), attacks: () => attacks(data, set), overhead: () => overhead(data) }[view]();
-    byId("res-there").textContent = `${dataTitle(set.name)} has results of ${set.protocols.length === 1 ? "one attacker" : `${set.protocols.length} attackers`}: ${set.protocols.map(({ protocol }) => protocolTitle(protocol)).join("; ")}.`;
+    byId("res-there").textContent = `${dataTitle(set.name)} has results of ${set.protocols.length === 1 ? "the paper’s attacker only" : `${set.protocols.length} attackers`}.`;
     out.replaceChildren(...made.nodes);
     made.drawn?.();
   }
@@ -57,7 +58,10 @@ function summary(data, set) {
   for (const { protocol } of [...paper, ...honest]) {
     columns.push({ title: protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
   }
-  if (!honest.length) columns.push({ title: "attacker’s choice", begin: true, group: "Adaptive" });
+  // Attackers that a data set has no results of: nothing is claimed about them.
+  const missing = honest.length ? [] : ["Adaptive"];
+  if (!honest.some(({ protocol }) => protocol.name === "adaptive_chosen")) missing.push("Adaptive, inputs of its choice");
+  for (const group of missing) columns.push({ title: "attacker’s choice", begin: true, group });
   const rows = everyone(set).map((name) => {
     const first = set.protocols.find(({ protocol }) => protocol.rows[name]);
     const cells = [measured(at(first.run, first.protocol, name, null, "accuracy"), theirs(name, null, "accuracy"))];
@@ -70,19 +74,48 @@ function summary(data, set) {
         else cells.push(measured(get(null, metric), protocol.knows ? null : theirs(name, null, metric)));
       }
     }
-    if (!honest.length) cells.push({ node: absent("not run"), value: null });
+    cells.push(...missing.map(() => ({ node: absent("not run"), value: null })));
     return { name: methodTitle(name), key: name, ours: OURS.test(name), cells };
   });
   const box = el("div", { class: "res-chart" });
+  const gains = midput(set);
   const panel = el("div", { class: "panel" },
     el("h3", {}, `${dataTitle(set.name)}: how often an attack is right`),
     el("p", { class: "fine" }, "Balanced accuracy: 0.5 is guessing. Lines: 95% intervals."),
     box,
+    gains.node,
     table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),
     notes(set));
-  const draw = () => dots(box, shownOf(set), everyone(set));
+  const draw = () => { dots(box, shownOf(set), everyone(set)); gains.draw(); };
   new ResizeObserver(draw).observe(box);
   return { nodes: [panel], drawn: draw };
+}
+
+/** MIDPUT of every defense under one attacker at a time, on one scale for all of them. */
+function midput(set) {
+  const shown = shownOf(set);
+  const cells = ({ protocol }) => Object.entries(protocol.rows).filter(([name]) => name !== "none").map(([name, row]) => [name, row.utility.midput]);
+  const all = shown.flatMap((item) => cells(item).flatMap(([, { value, low, high }]) => [low ?? value, high ?? value]));
+  const [least, most] = [Math.floor(20 * Math.min(0, ...all)) / 20, Math.ceil(20 * Math.max(...all)) / 20];
+  const step = most - least > 0.25 ? 0.1 : 0.05;
+  const ticks = [];
+  for (let tick = Math.ceil(least / step - 1e-9); tick * step <= most + 1e-9; tick++) ticks.push(tick * step || 0);
+  let current = shown.find(({ protocol }) => protocol.name === "adaptive_16") ?? shown[0];
+  const box = el("div", { class: "res-chart", id: "res-midput" });
+  const draw = () => bars(box, {
+    title: `MIDPUT on ${dataTitle(set.name)}, ${protocolTitle(current.protocol)}`, label: "MIDPUT", domain: [least, most], ticks, origin: 0,
+    text: (value) => fixed(value, 3, true), mark: (tick) => fixed(tick, 2),
+  }, cells(current).map(([name, cell]) => ({ name: methodTitle(name), ours: OURS.test(name), cells: [cell] })), [{ name: "MIDPUT", style: "accent" }]);
+  const choice = el("fieldset", { class: "segments", id: "res-attacker" }, el("legend", {}, "Attacker"));
+  segments(choice, shown.map(({ protocol }) => ({ value: protocol.name, text: protocolTitle(protocol) })), current.protocol.name, (value) => {
+    current = shown.find(({ protocol }) => protocol.name === value);
+    draw();
+  });
+  const node = el("div", {},
+    el("h3", {}, "MIDPUT: the fall in attack success, less the fall in accuracy"),
+    el("p", { class: "fine" }, "Mean over the attacks. Below 0 a defense costs more than it gains. Lines: 95% intervals."),
+    el("div", { class: "controls" }, choice), box);
+  return { node, draw };
 }
 
 function notes(set) {
@@ -148,8 +181,19 @@ function overhead(data) {
       return { node: number(cited, text(cited.cell.value)), value: cited.cell.value, small: ends };
     }).concat(kind === "ratio" ? [{ node: theirs[name] ? `${digits(theirs[name])}×` : "–", value: theirs[name] ?? null }] : [])),
   }));
+  const box = el("div", { class: "res-chart", id: "res-times" });
+  const ratio = (name, batch) => overheadAt(data, name, `ratio_batch_${batch}`)?.cell ?? null;
+  const draw = () => bars(box, {
+    title: "Time of an output relative to an undefended one", label: "time relative to an undefended output", domain: [0.1, 100], log: true,
+    ticks: [0.1, 1, 10, 100], origin: 1, text: (value) => `${digits(value, 3)}×`, mark: (tick) => `${tick}×`,
+  }, Object.keys(rows).filter((name) => name !== "none").map((name) => ({ name: methodTitle(name), ours: OURS.test(name), cells: batches.map((batch) => ratio(name, batch)) })),
+  batches.map((batch, i) => ({ name: batch === 1 ? "alone" : `in batches of ${batch}`, style: i ? "" : "accent" })));
+  new ResizeObserver(draw).observe(box);
   return {
+    drawn: draw,
     nodes: [el("div", { class: "panel" },
+      el("h3", {}, "How much longer an output takes"),
+      box,
       table(`What an output costs, over the undefended model (${dataTitle(data.overhead.dataset)}, ${data.overhead.model}; ${data.overhead.hardware}); small: 95% intervals`, columns, body),
       el("ul", { class: "notes" }, el("li", {}, "HAMP, DP-SGD and others train networks of their own: where these are smaller, outputs take less time. ", el("code", {}, data.overhead.command))))],
   };

@@ -99,13 +99,18 @@ function plain(defense) {
   return Object.entries(defense).map(([key, value]) => (key === "name" ? value : `${key.replaceAll("_", " ")} ${value}`)).join(", ");
 }
 
-/** Fills `data-fact` placeholders of the text with numbers; a question without its result goes. */
+/** Fills placeholders of the text: `data-fact` with numbers, `data-queries` with the queries a record of a protocol. */
 export function facts(data) {
   for (const place of document.querySelectorAll("[data-fact]")) {
     const [folder, protocol, method, attack, metric] = place.dataset.fact.split("/");
     const cited = data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
     if (cited) place.replaceChildren(number(cited));
     else place.replaceChildren("(not measured)");
+  }
+  for (const place of document.querySelectorAll("[data-queries]")) {
+    const [folder, name] = place.dataset.queries.split("/");
+    const protocol = data.runs.find((run) => run.folder === folder)?.protocols.find((entry) => entry.name === name);
+    place.textContent = protocol ? protocol.repeats : "(not measured)";
   }
 }
 

@@ -1,19 +1,8 @@
-/** Section 7: what is filled in of the text: threat models of results, and the paper to cite. */
+/** The paper to cite, and where the code and the documentation are. */
 
-import { dataTitle, protocolTitle } from "./data.js";
 import { byId, copy, el } from "./dom.js";
 
 export function start(data) {
-  const protocols = new Map();
-  for (const set of data.sets.values()) {
-    for (const { protocol } of set.protocols) {
-      const title = protocolTitle(protocol);
-      protocols.set(title, { who: protocol.attacker, sets: [...(protocols.get(title)?.sets ?? []), dataTitle(set.name)] });
-    }
-  }
-  byId("threats").replaceChildren(el("dl", {}, ...[...protocols].flatMap(([title, { who, sets }]) => [
-    el("dt", {}, title), el("dd", {}, `${who} Measured on ${sets.join(", ")}.`),
-  ])));
   onPaper(byId("faq"));
   const { authors, affiliation, title, journal, year, arxiv, url, code, docs, bibtex } = data.citation;
   byId("cite-text").replaceChildren(
