@@ -151,6 +151,15 @@ def recipes_of(model: str, models: int = 5, left_out: int = 2) -> Mapping[str, M
     100
     """
     schedule = _schedule_of(model)
+    if spec_of(model).name == "scattering":
+        private = {
+            "schedule": replace(schedule, batch=1024, learning_rate=1.0, optimizer="sgd"),
+            "max_grad_norm": 0.1,
+            "target_epsilon": 3.0,
+        }
+        return plain_recipes(
+            schedule, selena={"models": models, "left_out": left_out}, dpsgd=private
+        )
     if schedule.optimizer == "sgd":
         return image_recipes(schedule, models, left_out)
     return plain_recipes(schedule, selena={"models": models, "left_out": left_out})

@@ -32,6 +32,8 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
             one_cycle=True,
             bfloat16=True,
         ),
+        # A linear layer: 30 epochs are as many as DP-SGD takes on it in arXiv:2011.11660v3.
+        "scattering": Schedule(epochs=30, batch=256, learning_rate=1e-3),
         # As the artifact of arXiv:2505.13362v2 trains it; its momentum is not Nesterov's.
         "alexnet": Schedule(epochs=30, batch=64, learning_rate=0.01, optimizer="sgd"),
         "text": Schedule(epochs=12, batch=64, learning_rate=2e-3),

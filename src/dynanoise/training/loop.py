@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from dynanoise.training.material import Material
+from dynanoise.training.models.scattering import FixedFeatures
 from dynanoise.training.schedule import Schedule
 
 Loss = Callable[[Tensor, Tensor, int], Tensor]
@@ -57,6 +58,18 @@ def fit_members(
         material.generator("order"),
         loss=loss or cross_entropy,
     )
+
+
+def trained_part(model: nn.Module, inputs: Tensor) -> tuple[nn.Module, Tensor]:
+    """The module to train and its inputs: of `FixedFeatures` the head, and features.
+
+    Args:
+        model: a freshly built model.
+        inputs: raw inputs [n, ...] on the model's device.
+    """
+    if isinstance(model, FixedFeatures):
+        return model.head, model.compute(inputs)
+    return model, inputs
 
 
 def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -187,16 +200,17 @@ def fit(
     Returns:
         The model in evaluation mode.
     """
-    model.train()
+    trained, inputs = trained_part(model, inputs)
+    trained.train()
     device = inputs.device
-    steps = optimiser(model, schedule)
+    steps = optimiser(trained, schedule)
     pace = steps_scheduler(steps, schedule, len(inputs))
     for epoch in range(schedule.epochs):
         for rows in batches(len(inputs), schedule.batch, generator):
             chosen = rows.to(device)
             steps.zero_grad(set_to_none=True)
             with precision(device, schedule):
-                logits = model(inputs[chosen])
+                logits = trained(inputs[chosen])
             loss(logits.float(), targets[chosen], epoch).backward()
             steps.step()
             pace.step()

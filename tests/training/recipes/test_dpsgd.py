@@ -199,3 +199,12 @@ def test_it_draws_from_the_materials_seed_alone() -> None:
     second = DpSgd(tiny.QUICK).train(given)
     other = DpSgd(tiny.QUICK).train(tiny.material(seed=2))
     assert tiny.same_weights(first, second) and not tiny.same_weights(first, other)
+
+
+def test_noise_follows_a_target_epsilon() -> None:
+    """The least noise that reaches it, to the accountant's precision."""
+    facts = facts_of(DpSgd(tiny.QUICK, target_epsilon=3.0).train(tiny.material()))
+    assert 2.97 < facts["epsilon"] <= 3.0
+    assert facts["noise_multiplier"] > 0.2
+    with pytest.raises(InputError, match="target_epsilon is 0"):
+        DpSgd(target_epsilon=0)

@@ -41,6 +41,8 @@ class DpSgd:
             hundreds or more) and yet it weakens attacks, the baseline that defenses without a
             guarantee have to beat (Aerni, Zhang & Tramer 2024). About 1 for a useful guarantee.
         max_grad_norm: the L2 norm that a record's gradient is clipped to, > 0.
+        target_epsilon: epsilon to reach at delta = 1 / n, > 0: the least noise that does replaces
+            ``noise_multiplier``. None for the noise as given.
 
     Raises:
         InputError: for a parameter outside its range.
@@ -49,6 +51,7 @@ class DpSgd:
     schedule: Schedule = field(default_factory=Schedule)
     noise_multiplier: float = 0.2
     max_grad_norm: float = 1.0
+    target_epsilon: float | None = None
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.recipes.dpsgd.DpSgd"
 
@@ -59,6 +62,8 @@ class DpSgd:
                 f"{self.max_grad_norm}.",
                 "Use noise of 0 or more and a norm above 0.",
             )
+        if self.target_epsilon is not None and not self.target_epsilon > 0:
+            raise InputError(f"target_epsilon is {self.target_epsilon}.", "Use a number above 0.")
 
     def train(self, material: Material) -> nn.Module:
         """Train a model on the members.
@@ -76,19 +81,21 @@ class DpSgd:
         opacus = _opacus()
         model = material.build()
         _refuse_mixing(model)
-        inputs, labels = material.inputs(material.members), material.labels(material.members)
+        labels = material.labels(material.members)
+        trained, inputs = loop.trained_part(model, material.inputs(material.members))
         count = len(inputs)
         rate = min(1.0, self.schedule.batch / count)
         steps = self.schedule.epochs * -(-count // self.schedule.batch)
         try:
             # A sum, because an empty batch, which Poisson sampling may draw, has no mean.
-            wrapped = opacus.GradSampleModule(model.train(), loss_reduction="sum")
+            wrapped = opacus.GradSampleModule(trained.train(), loss_reduction="sum")
         except NotImplementedError as error:
             raise _unfit(error) from error
-        plain = loop.optimiser(model, self.schedule)
+        noise_multiplier = self._noise_multiplier(rate, steps, count)
+        plain = loop.optimiser(trained, self.schedule)
         noisy = opacus.optimizers.DPOptimizer(
             plain,
-            noise_multiplier=self.noise_multiplier,
+            noise_multiplier=noise_multiplier,
             max_grad_norm=self.max_grad_norm,
             expected_batch_size=rate * count,
             generator=_on_device(material.generator("noise"), material.device),
@@ -111,17 +118,33 @@ class DpSgd:
                         raise
                     raise _unfit(error) from error
                 pace.step()
-        trained: nn.Module = wrapped.to_standard_module()
+        wrapped.to_standard_module()  # takes Opacus' hooks off the module
         return attach(
-            trained.eval(),
+            model.eval(),
             {
-                "epsilon": epsilon(self.noise_multiplier, rate, steps, delta=1 / count),
+                "epsilon": epsilon(noise_multiplier, rate, steps, delta=1 / count),
                 "delta": 1 / count,
-                "noise_multiplier": float(self.noise_multiplier),
+                "noise_multiplier": float(noise_multiplier),
                 "sampling_rate": rate,
                 "steps": steps,
             },
         )
+
+    def _noise_multiplier(self, rate: float, steps: int, count: int) -> float:
+        """Noise in units of the clipping norm, for ``count`` members."""
+        if self.target_epsilon is None:
+            return self.noise_multiplier
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Optimal order is the", category=UserWarning)
+            return float(
+                _opacus().accountants.utils.get_noise_multiplier(
+                    target_epsilon=self.target_epsilon,
+                    target_delta=1 / count,
+                    sample_rate=rate,
+                    steps=steps,
+                    accountant="rdp",
+                )
+            )
 
 
 def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta: float) -> float:
@@ -149,7 +172,7 @@ def epsilon(noise_multiplier: float, sampling_rate: float, steps: int, *, delta:
 def _opacus() -> Any:
     try:
         import opacus
-        import opacus.accountants
+        import opacus.accountants.utils
         import opacus.optimizers
     except ImportError as error:
         raise missing_extra("dp", "DP-SGD needs Opacus, which is not installed.") from error
