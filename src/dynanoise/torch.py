@@ -1,4 +1,4 @@
-"""The defense as a torch module: ``from dynanoise.torch import Defended``."""
+"""Defended torch modules: ``from dynanoise.torch import Defended, Router``."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynanoise.integrations.digests import weights_digest
+    from dynanoise.integrations.router import Router
     from dynanoise.integrations.torch import Defended
 
 _HOMES = {
     "Defended": "dynanoise.integrations.torch",
+    "Router": "dynanoise.integrations.router",
     "weights_digest": "dynanoise.integrations.digests",
 }
 
-__all__ = ["Defended", "weights_digest"]
+__all__ = ["Defended", "Router", "weights_digest"]
 
 
 def __getattr__(name: str) -> Any:

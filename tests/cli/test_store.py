@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,8 +82,9 @@ def test_a_proof_of_exclusion_is_computed_again(tmp_path: Path) -> None:
     assert "Pass --data" in run("verify", str(proof)).stderr
 
 
-@torch_missing
-def test_the_exclusion_of_a_stored_model_is_computed_again(tmp_path: Path) -> None:
+@pytest.fixture
+def stored_model(tmp_path: Path) -> tuple[Any, str]:
+    """A store with an out-of-fold model on digits, and its key."""
     from dynanoise.core.registry import DATASETS, MODELS
     from dynanoise.training.execution.outputs import outputs_of
     from dynanoise.training.jobs import Job
@@ -94,11 +96,18 @@ def test_the_exclusion_of_a_stored_model_is_computed_again(tmp_path: Path) -> No
     recipe = OutOfFold(Schedule(epochs=15, batch=32, learning_rate=1e-2), 2, width=0)
     job = Job("target", MODELS.get("mlp")((32,)), recipe, np.arange(200), np.arange(200, 300), 0)
     outputs_of(job, data, store)
-    name = key(job, data)
+    return store, key(job, data)
+
+
+@torch_missing
+def test_the_exclusion_of_a_stored_model_is_computed_again(
+    tmp_path: Path, stored_model: tuple[Any, str]
+) -> None:
+    store, name = stored_model
     named = ("--data", "digits", "--store", str(tmp_path))
     result = run("verify", name[:12], *named)
     assert result.stdout == "200 records and 2 models: no record is in a model near it.\n"
-    assert "0 stored models begin with it" in run("verify", "nothing", *named).stderr
+    assert "0 stored models begin with" in run("verify", "nothing", *named).stderr
     stored = store.get(name)
     assert stored is not None
     left_out = stored.facts["left_out"].copy()
@@ -107,3 +116,29 @@ def test_the_exclusion_of_a_stored_model_is_computed_again(tmp_path: Path) -> No
     store.put(name, replace(stored, facts={**stored.facts, "left_out": left_out}), {})
     result = run("verify", name[:12], *named)
     assert result.exit_code == 2 and "1 records are in a model that may answer" in result.stderr
+
+
+@torch_missing
+@pytest.mark.behaviour
+def test_a_stored_model_is_exported_with_its_cells_and_its_proof(
+    tmp_path: Path, stored_model: tuple[Any, str]
+) -> None:
+    pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
+    pytest.importorskip("onnxscript", reason="torch.onnx needs onnxscript")
+    from dynanoise.core.registry import DATASETS
+    from dynanoise.integrations.onnx_folder import open_model
+
+    store, name = stored_model
+    folder = tmp_path / "exported"
+    result = run("export", name[:12], "--store", str(tmp_path), "--out", str(folder))
+    assert result.exit_code == 0, result.stderr
+    model = open_model(folder)
+    assert f"Weights for defense.yaml: {model.digest}." in result.stdout
+    inputs, outputs = DATASETS.get("digits")().inputs, store.get(name)
+    logits = model.run({"inputs": inputs})
+    np.testing.assert_allclose(logits, outputs.logits[:, 0], atol=1e-4)
+    np.save(tmp_path / "members.npy", inputs[outputs.facts["members"]])
+    proof = run("verify", str(folder), "--data", str(tmp_path / "members.npy"))
+    assert proof.stdout == "200 records and 2 models: no record is in a model near it.\n"
+    assert "is a folder" in run("export", str(folder), "--out", str(tmp_path / "d.onnx")).stderr
+    assert "0 stored models" in run("export", "0f", "--store", str(tmp_path), "-o", "m").stderr

@@ -69,7 +69,9 @@ def test_siphash_is_that_of_its_authors() -> None:
     assert len(vectors) == 64
     for length, expected in enumerate(vectors):
         message = np.arange(length, dtype=np.uint8)[None]
-        assert as_bytes(siphash.siphash128(message, bytes(range(16)))).hex() == expected
+        for count in (1, 9):  # in plain integers, and in arrays
+            hashes = siphash.siphash128(message.repeat(count, axis=0), bytes(range(16)))
+            assert {as_bytes(row).hex() for row in hashes} == {expected}
 
 
 @given(
@@ -81,6 +83,9 @@ def test_siphash_is_that_of_its_authors() -> None:
 def test_siphash_is_that_of_plain_python(key: bytes, messages: list[bytes]) -> None:
     rows = np.stack([np.frombuffer(message, np.uint8) for message in messages])
     result = siphash.siphash128(rows, key)
+    np.testing.assert_array_equal(
+        siphash.siphash128(np.concatenate([rows] * 9), key), np.concatenate([result] * 9)
+    )
     assert [as_bytes(row) for row in result] == [
         reference.siphash128(key, message) for message in messages
     ]

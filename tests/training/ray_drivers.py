@@ -6,6 +6,7 @@ what JSON can hold, or print it as they go.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -27,9 +28,10 @@ from dynanoise.report.io.results import to_json
 from dynanoise.training.execution import ray_cluster
 from dynanoise.training.execution.ray_cluster import RayCluster, connected
 from dynanoise.training.jobs import Job, ModelOutputs
+from dynanoise.training.recipes.out_of_fold import OutOfFold, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
-from tests.factories import recordings
+from tests.factories import recordings, tiny
 from tests.training.ray_nodes import PATIENT
 from tests.training.waiting import LONG, ROOT, until
 
@@ -131,6 +133,7 @@ def several(address: str, folder: str) -> dict[str, Any]:
             "lost": raised(partial(one, RayCluster(), lost)),
             "sent": sent(ray, folder),
             "versions": other_versions(job),
+            "out_of_fold": out_of_fold(ray),
         }
 
 
@@ -163,6 +166,23 @@ def other_versions(job: Job) -> list[str]:
     """What is raised if the driver has other versions than the nodes."""
     with mock.patch.object(importlib.metadata, "version", return_value="0.0"):
         return raised(partial(one, RayCluster(), job))
+
+
+OUT_OF_FOLD = replace(recordings.job(Path(), 3), recipe=OutOfFold(tiny.QUICK, models=3, width=0))
+
+
+def out_of_fold(ray: Any) -> list[Any]:
+    """Number of tasks of a job of three models, and a digest of its outputs and exclusion."""
+    with mock.patch.object(ray, "get", wraps=ray.get) as get:
+        outputs = one(RayCluster(), OUT_OF_FOLD)
+    assert verify(outputs.facts, DATA.inputs).tolist() == [90, 3]
+    return [get.call_count, digest(outputs)]
+
+
+def digest(outputs: ModelOutputs) -> str:
+    return hashlib.sha256(
+        outputs.logits.tobytes() + outputs.facts["left_out"].tobytes()
+    ).hexdigest()
 
 
 def waiting(address: str, folder: str) -> list[str]:

@@ -22,9 +22,10 @@ from dynanoise.core.extras import require
 from dynanoise.core.numerics import Bools
 from dynanoise.data.tables import Table, read_table
 from dynanoise.defenses import response
+from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_graph import first_line
 from dynanoise.integrations.onnx_inputs import run_in_parts
-from dynanoise.integrations.onnx_model import Classifier, open_classifier, read_graph
+from dynanoise.integrations.onnx_model import Classifier
 
 if TYPE_CHECKING:
     from torch import nn
@@ -99,7 +100,8 @@ def query_model(
     """Query a model in a file with both tables.
 
     Args:
-        model: ``.onnx``, or ``.safetensors`` with a factory.
+        model: ``.onnx``, a folder of out-of-fold models (see `onnx_folder`), or ``.safetensors``
+            with a factory.
         factory: "package.module:function" that builds the torch model; None for ONNX.
         members: a table (see `data.tables`) of records that the model was trained on, inputs as it
             takes them.
@@ -120,7 +122,7 @@ def query_model(
         MissingExtraError: if a package that reads the tables or runs the model is not installed.
     """
     suffix = model.suffix.lower()
-    if suffix not in {".onnx", ".safetensors"}:
+    if suffix not in {".onnx", ".safetensors"} and not model.is_dir():
         raise DataFileError(
             f"{model} ends in {model.suffix or 'nothing'}.",
             "Use .onnx or .safetensors. For scikit-learn call dynanoise.audit(estimator, X, y), or "
@@ -268,7 +270,7 @@ def open_onnx(
     """Open an ONNX model of one input of numbers, on the processor.
 
     Args:
-        path: its file.
+        path: its file, or a folder of out-of-fold models.
         output: name of its output, see `onnx_model.read_graph`.
         class_axis: axis of the classes.
         kind: "logits" or "probabilities"; None to tell by operators and values.
@@ -279,11 +281,10 @@ def open_onnx(
         InputError: if the output is missing or has to be chosen.
         MissingExtraError: if onnx or onnxruntime is not installed.
     """
-    graph = read_graph(path, output=output, class_axis=class_axis, kind=kind)
     options = require("onnxruntime", "Querying an ONNX model").SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # its warnings are errors that are raised as well
-    classifier = open_classifier(graph, options)
+    classifier = open_model(path, output=output, class_axis=class_axis, kind=kind, options=options)
     if len(classifier.inputs) != 1 or classifier.inputs[0].dtype.kind == "O":
         inputs = ", ".join(each.text for each in classifier.inputs)
         raise DataFileError(

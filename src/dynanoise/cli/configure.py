@@ -88,13 +88,12 @@ def configure(
     from dynanoise.audits.model_file import open_onnx
     from dynanoise.config.configuration import Configuration
     from dynanoise.core.files import write_atomically, writing
-    from dynanoise.integrations.onnx_model import read_graph
     from dynanoise.noise.cells import GAPS
 
     check(not out.exists(), f"{out} exists.", "Name another file with --out, or remove it.")
-    graph = read_graph(model, output=output, class_axis=class_axis, kind=kind)
-    outputs = _query(open_onnx(model, output, class_axis, kind), data, label)
-    value_kind = graph.kind or _kind(outputs, graph.output.name, model)
+    classifier = open_onnx(model, output, class_axis, kind)
+    outputs = _query(classifier, data, label)
+    value_kind = classifier.kind or _kind(outputs, classifier.output.name, model)
     width, source = USUAL_WIDTH, "not measured: pass --data FILE"
     if data is not None:
         width = _width(outputs, value_kind)
@@ -102,8 +101,8 @@ def configure(
     text = _TEXT.format(
         model=json.dumps(name or model.stem),
         file=model.name,
-        digest=graph.digest,
-        output=json.dumps(graph.output.name),
+        digest=classifier.digest,
+        output=json.dumps(classifier.output.name),
         axis=class_axis,
         kind=value_kind,
         width=f"{width:g}",
@@ -119,7 +118,7 @@ def configure(
         out.unlink()
         raise
     typer.echo(f"Wrote {out}: keyed noise, cells {width:g} logits wide ({source}).")
-    if graph.external:
+    if classifier.external:
         typer.echo("Weights are in files beside the model: serve with --weights FILE.")
     _make_secret(key, out.parent)
     typer.echo(

@@ -1,4 +1,4 @@
-"""`dynanoise export`: a defense into an ONNX graph."""
+"""`dynanoise export`: a defense into an ONNX graph, or stored models into a folder of graphs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,20 @@ if TYPE_CHECKING:
 
 
 def export(
-    model: Annotated[Path, Option("ONNX classifier.", metavar="MODEL", argument=True)],
+    model: Annotated[
+        Path,
+        Option(
+            "ONNX classifier; or the beginning of the key of a stored out-of-fold model, see "
+            "`dynanoise store ls`.",
+            metavar="MODEL",
+            argument=True,
+        ),
+    ],
     *,
-    out: Annotated[Path, Option("ONNX file to write.", short="-o", metavar="FILE")],
+    out: Annotated[
+        Path,
+        Option("ONNX file to write; of a stored model, a folder.", short="-o", metavar="FILE"),
+    ],
     defense: Annotated[
         str,
         Option(
@@ -46,15 +57,42 @@ def export(
         str | None,
         Option("Values of that output: logits or probabilities. Default: logits.", flag="--input"),
     ] = None,
+    store: Annotated[
+        str | None,
+        Option("Store of the model: the folder or address given to `dynanoise bench --store`."),
+    ] = None,
+    data: Annotated[
+        Path | None, Option("Folder with the data set of the stored model.", metavar="FOLDER")
+    ] = None,
 ) -> None:
     """Put a defense into an ONNX model: its only output is then defended probabilities.
 
     The graph draws nothing. The server supplies standard normals as an input, new ones for each
     prediction and never from the client; `dynanoise.onnx.DefendedSession` does that.
 
+    Of a stored out-of-fold model the K models become a folder of graphs with their cells, which
+    `dynanoise serve --model` and `dynanoise audit --model` take.
+
     Examples:
         dynanoise export m.onnx --defense temperature --out defended.onnx
+
+        dynanoise export 3fa9c1 --out folder
     """
+    if model.is_dir():
+        raise InputError(
+            f"{model} is a folder.",
+            "Out-of-fold models are served as they are, with a defense of their outputs in "
+            "defense.yaml: dynanoise serve --model FOLDER --defense defense.yaml",
+        )
+    if not model.exists() and not model.suffix:
+        from dynanoise.cli.store import open_store
+        from dynanoise.training.export import export_stored
+
+        digest = export_stored(open_store(store), str(model), out, data_folder=data)
+        typer.echo(f"Wrote {out}: a graph for each fold, cells and exclusion.")
+        typer.echo(f"Weights for defense.yaml: {digest}.")
+        typer.echo("Each graph alone remembers the records it was trained on.")
+        return
     options = {"noise": noise, "output": output, "class_axis": class_axis, "input": kind}
     chosen, place = _defense_of(defense, {k: v for k, v in options.items() if v is not None})
     from dynanoise.integrations import onnx_export

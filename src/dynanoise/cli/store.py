@@ -26,7 +26,7 @@ app = typer.Typer(help="Show and free stored models.", no_args_is_help=True)
 def list_models(store: StoreOption = None) -> None:
     """List stored models: key, size, time, data set and recipe."""
     total = 0
-    for entry in _open(store).entries():
+    for entry in open_store(store).entries():
         about = entry.description
         time = datetime.datetime.fromtimestamp(entry.created).strftime("%Y-%m-%d %H:%M")
         recipe = str(about.get("recipe", {}).get("name", "")).rsplit(".", 1)[-1]
@@ -47,7 +47,7 @@ def remove_models(
     """Remove stored models."""
     if not keys and not everything:
         raise InputError("No model was named.", "Name keys, or pass --all.")
-    models = _open(store)
+    models = open_store(store)
     removed = models.remove(keys or [entry.key for entry in models.entries()])
     typer.echo(f"Removed {len(removed)} model{'' if len(removed) == 1 else 's'}.", err=True)
 
@@ -86,24 +86,18 @@ def verify(
     dynanoise verify 3fa9c1 --data digits
     """
     if Path(proof).is_dir():
-        from dynanoise.partition.cells import Cells
-        from dynanoise.partition.exclusion import Exclusion
+        from dynanoise.partition.proof import read_proof
 
-        exclusion = Exclusion.read(Path(proof) / "exclusion.json")
-        cells = Cells.read(Path(proof) / "cells.json")
+        cells, exclusion = read_proof(proof)
         exclusion.verify(cells, _inputs(data), _array(groups))
         models, records = exclusion.left_out.shape
     else:
         from dynanoise.training.recipes.out_of_fold import verify as verify_facts
 
-        stored = _open(store)
-        names = [entry.key for entry in stored.entries() if entry.key.startswith(proof)]
-        outputs = stored.get(names[0]) if len(names) == 1 else None
+        stored = open_store(store)
+        outputs = stored.get(stored.one(proof).key)
         if outputs is None:
-            raise InputError(
-                f"{proof!r} is not a folder, and {len(names)} stored models begin with it.",
-                "Name the folder of a proof, or the key of one model; see `dynanoise store ls`.",
-            )
+            raise InputError(f"The stored model {proof} was damaged.", "Train it again.")
         records, models = verify_facts(outputs.facts, _inputs(data))
     typer.echo(f"{records:,} records and {models} models: no record is in a model near it.")
 
@@ -156,7 +150,13 @@ def place_of(store: str | None) -> Place | None:
         return None
 
 
-def _open(store: str | None) -> Store:
+def open_store(store: str | None) -> Store:
+    """Open the store of --store, or of the user's cache.
+
+    Raises:
+        InputError: if there is none.
+        MissingExtraError: if torch or safetensors is not installed.
+    """
     place = place_of(store)
     missing = store is not None and isinstance(place, Path) and not place.is_dir()
     if place is None or missing:

@@ -55,6 +55,15 @@ class Graph:
         """Whether data of the model are in files beside it, which the digest does not cover."""
         return onnx_graph.has_external_data(self.proto)
 
+    @property
+    def batch_dependent(self) -> bool:
+        """Whether it is quantized by the range of all records of a request."""
+        return any(
+            node.op_type.startswith("DynamicQuantize")
+            for body in (self.proto.graph, *self.proto.functions)
+            for node in onnx_graph.iterate_nodes(body)
+        )
+
 
 def read_graph(
     path: Path, *, output: str | None = None, class_axis: int = -1, kind: str | None = None
@@ -141,6 +150,10 @@ class Classifier:
         session: session of ONNX Runtime.
         inputs: its inputs.
         batch: number of records in one call, if it is fixed; calls are then filled up.
+        digest: SHA-256 of the file, 64 hexadecimal digits.
+        external: whether weights are in other files, which the digest does not cover.
+        batch_dependent: whether it is quantized by the range of all records of a request, so that
+            the output for a record depends on the others.
     """
 
     path: Path
@@ -150,6 +163,9 @@ class Classifier:
     session: Any
     inputs: tuple[Input, ...]
     batch: int | None
+    digest: str
+    external: bool
+    batch_dependent: bool
 
     def class_names(self, classes: int) -> tuple[str, ...]:
         """Names of the classes in the order of the output; () if the model names not as many."""
@@ -222,7 +238,18 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
     inputs = tuple(
         replace(each, missing=_takes_missing(each, feed, session, graph)) for each in inputs
     )
-    return Classifier(graph.path, graph.output, graph.kind, graph.labels, session, inputs, batch)
+    return Classifier(
+        graph.path,
+        graph.output,
+        graph.kind,
+        graph.labels,
+        session,
+        inputs,
+        batch,
+        graph.digest,
+        graph.external,
+        graph.batch_dependent,
+    )
 
 
 def describe_input(info: Any) -> Input:

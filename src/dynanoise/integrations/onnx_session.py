@@ -17,7 +17,9 @@ from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
 from dynanoise.defenses import parameters, response
+from dynanoise.defenses.temperature import undefended
 from dynanoise.integrations import onnx_graph, onnx_model
+from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_graph import MARK
 from dynanoise.integrations.onnx_inputs import Input, run_in_parts
 
@@ -27,7 +29,9 @@ class DefendedSession:
 
     For two kinds of files: one of `export`, for which the session draws the standard normals of
     every call; or a model as it is with ``defense``, whose logits pass through the library's own
-    defense, in Python. The second is the way for `Keyed` noise and for every other defense.
+    defense, in Python. The second is the way for `Keyed` noise and for every other defense. A
+    folder of out-of-fold models (`export_out_of_fold`) needs no defense besides: each record is
+    answered by the model of its fold.
 
     A file that draws random numbers anywhere in it is refused. Callers cannot supply the noise.
     Safe to call from several threads at once.
@@ -35,10 +39,11 @@ class DefendedSession:
     Threat model: that of the noise source, for an attacker who sees outputs only.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or a folder of out-of-fold models.
         noise: the noise source; None for fresh noise that the operating system seeds anew for each
             call.
-        defense: for a model as it is; None for a file of `export`, which holds its own.
+        defense: for a model as it is; None for a file of `export`, which holds its own, and for a
+            folder whose answers are not changed further.
         output: with ``defense``, name of the output with the logits; None to choose, see
             `onnx_output.find_output`.
         class_axis: with ``defense``, axis of its classes.
@@ -72,18 +77,25 @@ class DefendedSession:
         self.defense = None if defense is None else response.check_defense(defense)
         self._axis, self._kind = response.check_axis(class_axis), response.check_kind(input)
         self._noise_dims: tuple[Any, ...] | None = None
-        proto, _ = onnx_graph.read_model(path)
-        metadata = onnx_graph.metadata_of(proto).get(MARK)
+        folder = path.is_dir()
+        if folder and self.defense is None:
+            self.defense = undefended()
+        proto = None if folder else onnx_graph.read_model(path)[0]
+        metadata = None if folder else onnx_graph.metadata_of(proto).get(MARK)
         if metadata is None:
             if self.defense is None:
                 raise InputError(
                     f"{path} has no defense in it.",
                     "Pass defense=..., or a file that `dynanoise export` wrote.",
                 )
-            graph = onnx_model.read_graph(
-                path, output=output, class_axis=self._axis, kind=self._kind
+            classifier = open_model(
+                path,
+                output=output,
+                class_axis=self._axis,
+                kind=self._kind,
+                options=options,
+                providers=providers,
             )
-            classifier = onnx_model.open_classifier(graph, options, providers)
             self._inputs = {each.name: each for each in classifier.inputs}
             self._run: Callable[[dict[str, npt.NDArray[Any]]], npt.NDArray[Any]] = classifier.run
             return

@@ -29,9 +29,7 @@ from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.partition.cells import PUBLIC, Cells
 from dynanoise.partition.embeddings import Record
 from dynanoise.partition.exclusion import Exclusion
-
-CELLS, EXCLUSION = "cells.json", "exclusion.json"
-"""Files of a proof of exclusion."""
+from dynanoise.partition.proof import write_proof
 
 
 class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
@@ -187,8 +185,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
             MissingExtraError: if safetensors is not installed.
         """
         check_is_fitted(self)
-        self.cells_.write(Path(folder) / CELLS)
-        self.exclusion_.write(Path(folder) / EXCLUSION)
+        write_proof(folder, self.cells_, self.exclusion_)
 
     def verify(self, X: Any, *, groups: Any = None) -> None:
         """Compute the exclusion again from the training inputs, and compare.

@@ -5,6 +5,12 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+_FEW = 8
+"""Messages up to which plain integers are faster than arrays, whose operations cost more than their
+numbers."""
+
+_MASK = 2**64 - 1
+
 Bytes = npt.NDArray[np.uint8]
 Uint64 = npt.NDArray[np.uint64]
 
@@ -43,6 +49,9 @@ def siphash128(messages: Bytes, key: bytes) -> Uint64:
     'a3817f04ba25a8e66df67214c7550293'
     """
     count, length = messages.shape
+    if count <= _FEW:
+        hashes = [_hash(message.tobytes(), key) for message in messages]
+        return np.array(hashes, np.uint64).reshape(count, 2)
     padded = np.zeros((count, length // 8 * 8 + 8), np.uint8)
     padded[:, :length] = messages
     padded[:, -1] = length % 256
@@ -66,3 +75,41 @@ def siphash128(messages: Bytes, key: bytes) -> Uint64:
     v[1] = v[1] ^ np.uint64(0xDD)
     _rounds(v, 4)
     return np.stack([first, v[0] ^ v[1] ^ v[2] ^ v[3]], axis=-1)
+
+
+def _hash(message: bytes, key: bytes) -> tuple[int, int]:
+    """The hash of one message, in plain integers."""
+    k0, k1 = (int.from_bytes(half, "little") for half in (key[:8], key[8:]))
+    state = (
+        k0 ^ 0x736F6D6570736575,
+        k1 ^ 0x646F72616E646F6D ^ 0xEE,
+        k0 ^ 0x6C7967656E657261,
+        k1 ^ 0x7465646279746573,
+    )
+    rest = len(message) % 8
+    padded = message + bytes(7 - rest) + bytes([len(message) % 256])
+    for start in range(0, len(padded), 8):
+        word = int.from_bytes(padded[start : start + 8], "little")
+        v0, v1, v2, v3 = _mix((*state[:3], state[3] ^ word), 2)
+        state = (v0 ^ word, v1, v2, v3)
+    v0, v1, v2, v3 = _mix((state[0], state[1], state[2] ^ 0xEE, state[3]), 4)
+    first = v0 ^ v1 ^ v2 ^ v3
+    v0, v1, v2, v3 = _mix((v0, v1 ^ 0xDD, v2, v3), 4)
+    return first, v0 ^ v1 ^ v2 ^ v3
+
+
+def _mix(state: tuple[int, int, int, int], count: int) -> tuple[int, int, int, int]:
+    """SipRound ``count`` times, as `_rounds`."""
+    v0, v1, v2, v3 = state
+    for _ in range(count):
+        v0 = (v0 + v1) & _MASK
+        v2 = (v2 + v3) & _MASK
+        v1 = (v1 << 13 & _MASK | v1 >> 51) ^ v0
+        v3 = (v3 << 16 & _MASK | v3 >> 48) ^ v2
+        v0 = v0 << 32 & _MASK | v0 >> 32
+        v2 = (v2 + v1) & _MASK
+        v0 = (v0 + v3) & _MASK
+        v1 = (v1 << 17 & _MASK | v1 >> 47) ^ v2
+        v3 = (v3 << 21 & _MASK | v3 >> 43) ^ v0
+        v2 = v2 << 32 & _MASK | v2 >> 32
+    return v0, v1, v2, v3

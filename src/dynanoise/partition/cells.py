@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from dynanoise.core.extras import require
 from dynanoise.core.files import write_atomically, write_json, writing
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.noise import subkey
-from dynanoise.noise.keys import ExperimentKey, RootKey, Secret
+from dynanoise.noise.keys import ExperimentKey, Pinned, RootKey, Secret
 from dynanoise.noise.siphash import siphash128
 from dynanoise.partition.embeddings import (
     EMBEDDINGS,
@@ -316,8 +317,21 @@ class Cells:
             "key_id": subkey.key_id(self.key.root()),
         }
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave derived keys out of pickles and copies."""
+        return {name: value for name, value in vars(self).items() if name != "_kept_keys"}
+
     def _keys(self) -> tuple[bytes, Float64]:
         """The key of the hash, 16 bytes, and the offsets float64 [C]."""
+        constant = isinstance(self.key, Pinned | ExperimentKey)
+        return self._kept_keys if constant else self._derived_keys()
+
+    @cached_property
+    def _kept_keys(self) -> tuple[bytes, Float64]:
+        """Keys of a root that cannot change; a `Secret` is looked up for every call."""
+        return self._derived_keys()
+
+    def _derived_keys(self) -> tuple[bytes, Float64]:
         setting = f"dynanoise/input cells/v{VERSION} {self.embedding.name} {self.folds}"
         key = subkey.branch(self.key.root(), setting)
         return subkey.cell_key(key), subkey.offsets(key, max(1, self.embedding.components))

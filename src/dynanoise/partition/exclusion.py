@@ -87,12 +87,7 @@ class Exclusion:
             InputError: if the cells or the records are others, or a record is in a model that may
                 answer its neighbourhood.
         """
-        if cells.digest != self.cells:
-            raise InputError(
-                f"The models were trained with the cells {self.cells[:12]}, and these are "
-                f"{cells.digest[:12]}.",
-                "Give the cells and the key of the training.",
-            )
+        self.check_cells(cells)
         if records_digest(inputs) != self.records:
             raise InputError(
                 f"These {count(inputs)} records are not the {self.left_out.shape[1]} of the "
@@ -109,6 +104,19 @@ class Exclusion:
                 f"{int(wrong.any(axis=0).sum())} records are in a model that may answer their "
                 f"neighbourhood, such as record {record} in model {model}.",
                 "Train the models again.",
+            )
+
+    def check_cells(self, cells: Cells) -> None:
+        """Check that the exclusion is that of some cells.
+
+        Raises:
+            InputError: if it was made with other cells, or under another key.
+        """
+        if cells.digest != self.cells:
+            raise InputError(
+                f"The models were trained with the cells {self.cells[:12]}, and these are "
+                f"{cells.digest[:12]}.",
+                "Give the cells and the key of the training.",
             )
 
     def write(self, path: str | Path) -> None:

@@ -41,7 +41,10 @@ class Serving:
     defense: Annotated[
         Path, Option("Configuration of the defense and its noise, a defense.yaml.", metavar="FILE")
     ]
-    model: Annotated[Path | None, Option("ONNX model to serve.", metavar="FILE")] = None
+    model: Annotated[
+        Path | None,
+        Option("ONNX model to serve, or a folder of out-of-fold models.", metavar="FILE"),
+    ] = None
     upstream: Annotated[
         str | None,
         Option("Server of the Open Inference Protocol that has the model.", metavar="URL"),

@@ -166,6 +166,12 @@ def test_data_are_sent_once(told: Any) -> None:
 
 
 @pytest.mark.process
+def test_the_models_of_an_out_of_fold_job_are_one_task_with_the_same_bits(told: Any) -> None:
+    (here,) = InProcess().run([ray_drivers.OUT_OF_FOLD], DATA)
+    assert told["out_of_fold"] == [1, ray_drivers.digest(here)]
+
+
+@pytest.mark.process
 def test_other_versions_are_refused(told: Any) -> None:
     refused, says = told["versions"]
     assert refused == "InputError" and "the driver dynanoise 0.0" in says

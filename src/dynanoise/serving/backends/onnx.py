@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from dynanoise.core.extras import require
-from dynanoise.integrations import onnx_graph, onnx_model
+from dynanoise.integrations import onnx_model
+from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_inputs import Input
-from dynanoise.integrations.onnx_model import open_classifier, read_graph
 from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import DTYPES, Array, Description, Spec, Tensor
 
@@ -25,7 +25,7 @@ class OnnxModel:
     """A session of ONNX Runtime that computes the defended output alone, in a few threads.
 
     Args:
-        path: the ONNX file.
+        path: the ONNX file, or a folder of out-of-fold models.
         name: name under which it is served.
         version: the version that clients may name; None for the plain name only.
         output: name of the output to defend; None to choose, see
@@ -36,7 +36,7 @@ class OnnxModel:
         kind: kind of the output, "logits" or "probabilities".
 
     Attributes:
-        digest: SHA-256 of the file, 64 hexadecimal digits.
+        digest: SHA-256 of the file, or of the list of files in a folder, 64 hexadecimal digits.
         output: the output to defend.
         description: metadata of the model.
         external: whether weights are in other files, which the digest does not cover.
@@ -63,19 +63,16 @@ class OnnxModel:
     ) -> None:
         self.name, self.version = name, version
         self._runtime = require("onnxruntime", "Serving an ONNX model")
-        graph = read_graph(path, output=output, class_axis=class_axis, kind=kind)
         options = self._runtime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4
-        self._model = open_classifier(graph, options)
+        self._model = open_model(
+            path, output=output, class_axis=class_axis, kind=kind, options=options
+        )
         self._limit = limit
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="model")
-        self.digest, self.external = graph.digest, graph.external
-        self.batch_dependent = any(
-            node.op_type.startswith("DynamicQuantize")
-            for body in (graph.proto.graph, *graph.proto.functions)
-            for node in onnx_graph.iterate_nodes(body)
-        )
+        self.digest, self.external = self._model.digest, self._model.external
+        self.batch_dependent = self._model.batch_dependent
         (info,) = self._model.session.get_outputs()
         batched = self._model.batch is not None
         self.output = _spec(onnx_model.describe_input(info), batched)

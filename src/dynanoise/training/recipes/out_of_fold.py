@@ -9,14 +9,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
+from dynanoise.integrations.router import Router
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.partition.cells import Cells
-from dynanoise.partition.embeddings import Thumbnails
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.neighbourhood import (
     ImageChanges,
@@ -34,20 +34,12 @@ _CELLS = "cells_"
 """Prefix of the facts that are arrays of the cells."""
 
 
-class Router(nn.Module):
-    """K models, of which the one of an input's fold answers it.
-
-    The cells are read from the module's own buffers, so that stored weights bring their partition.
-    The fold is found on the processor in float64, whatever the device and precision of the models.
+class StoredRouter(Router):
+    """A `Router` whose cells are read from its own buffers: stored weights bring their partition.
 
     Args:
         models: the K models, in the order of the folds.
     """
-
-    def __init__(self, models: list[nn.Module]) -> None:
-        super().__init__()
-        self.models = nn.ModuleList(models)
-        self._cells: Cells | None = None
 
     @property
     def cells(self) -> Cells:
@@ -55,24 +47,6 @@ class Router(nn.Module):
         if self._cells is None:
             self._cells = cells_of(facts_of(self))
         return self._cells
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Logits [b, K], each row by the model of its fold.
-
-        Args:
-            inputs: raw inputs [b, ...].
-        """
-        rows = inputs.detach().cpu().numpy()
-        if isinstance(self.cells.embedding, Thumbnails) and rows.dtype.kind == "f":
-            rows = np.clip(np.rint(rows), 0, 255).astype(np.uint8)  # pixels of a gradient
-        folds = torch.from_numpy(self.cells.fold(rows))
-        order, parts = [], []
-        for fold, model in enumerate(self.models):
-            chosen = (folds == fold).nonzero()[:, 0].to(inputs.device)
-            if len(chosen) or not len(folds):
-                order.append(chosen)
-                parts.append(model(inputs[chosen]))
-        return torch.cat(parts)[torch.cat(order).argsort()]
 
 
 @dataclass(frozen=True)
@@ -83,8 +57,8 @@ class OutOfFold:
     `partition.cells`). What a model answers within the neighbourhood of a record is then the same
     whether the record is a member or not. The cells are fitted to the reference data.
 
-    The returned `Router` carries the facts "members" int64 [n] (ids), "left_out" bool [K, n], and
-    the cells, from which `verify` computes the exclusion again.
+    The returned `StoredRouter` carries the facts "members" int64 [n] (ids), "left_out" bool
+    [K, n], and the cells, from which `verify` computes the exclusion again.
 
     Args:
         schedule: how long and how fast to train each model.
@@ -132,7 +106,7 @@ class OutOfFold:
             material: everything the training may use.
 
         Returns:
-            A `Router` in evaluation mode.
+            A `StoredRouter` in evaluation mode.
 
         Raises:
             InputError: if a model has no records, or the neighbourhood does not suit the data.
@@ -149,7 +123,7 @@ class OutOfFold:
             "cells": text,
             **{f"{_CELLS}{name}": value for name, value in arrays.items()},
         }
-        return attach(Router(models).eval(), facts)
+        return attach(StoredRouter(models).eval(), facts)
 
     def assemble(self, build: Callable[[], nn.Module]) -> nn.Module:
         """The module that stored weights are loaded into.
@@ -157,7 +131,7 @@ class OutOfFold:
         Args:
             build: makes a model of the architecture.
         """
-        return Router([build() for _ in range(self.models)])
+        return StoredRouter([build() for _ in range(self.models)])
 
     def cells(self, material: Material) -> Cells:
         """Fit the cells to the reference data.
@@ -229,7 +203,7 @@ class OutOfFold:
 
 
 def cells_of(facts: Facts) -> Cells:
-    """The cells of a stored `Router`.
+    """The cells of a `StoredRouter`.
 
     Args:
         facts: its facts, see `training.facts`.
@@ -253,7 +227,7 @@ def verify(facts: Facts, inputs: Any) -> Int64:
     """Compute the exclusion of a stored model again from its cells and the data.
 
     Args:
-        facts: facts of a stored `Router`.
+        facts: facts of a `StoredRouter`.
         inputs: [N, ...], the inputs of the whole data set.
 
     Returns:

@@ -266,6 +266,22 @@ class Store:
                 continue
         yield from sorted(entries, key=lambda entry: entry.created)
 
+    def one(self, prefix: str) -> Entry:
+        """The only stored model whose key begins with a text.
+
+        Args:
+            prefix: the beginning of a key.
+
+        Raises:
+            UnknownNameError: if no or several keys begin with it.
+        """
+        fitting = [entry for entry in self.entries() if entry.key.startswith(prefix)]
+        if len(fitting) != 1:
+            raise UnknownNameError(
+                f"{len(fitting)} stored models begin with {prefix!r}.", "See `dynanoise store ls`."
+            )
+        return fitting[0]
+
     def remove(self, prefixes: Iterable[str]) -> list[str]:
         """Remove the entries whose keys begin with one of the prefixes.
 
