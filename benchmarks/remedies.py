@@ -18,7 +18,7 @@ from dynanoise.audits.estimator import audit
 from dynanoise.core.files import write_json
 from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.integrations.out_of_fold import OutOfFoldClassifier
+from dynanoise.integrations.out_of_fold.classifier import OutOfFoldClassifier
 
 REMEDIES: Mapping[str, Mapping[str, Any]] = {
     "none": {},

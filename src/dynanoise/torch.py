@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dynanoise.integrations.digests import weights_digest
-    from dynanoise.integrations.router import Router
+    from dynanoise.integrations.out_of_fold.router import Router
     from dynanoise.integrations.torch import Defended
 
 _HOMES = {
     "Defended": "dynanoise.integrations.torch",
-    "Router": "dynanoise.integrations.router",
+    "Router": "dynanoise.integrations.out_of_fold.router",
     "weights_digest": "dynanoise.integrations.digests",
 }
 

@@ -126,7 +126,7 @@ def test_a_stored_model_is_exported_with_its_cells_and_its_proof(
     pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
     pytest.importorskip("onnxscript", reason="torch.onnx needs onnxscript")
     from dynanoise.core.registry import DATASETS
-    from dynanoise.integrations.onnx_folder import open_model
+    from dynanoise.integrations.out_of_fold.onnx_folder import open_model
 
     store, name = stored_model
     folder = tmp_path / "exported"

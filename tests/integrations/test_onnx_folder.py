@@ -22,7 +22,7 @@ from dynanoise.audits.model_file import query_model
 from dynanoise.core.errors import DynaNoiseError, InputError, MissingExtraError
 from dynanoise.core.numerics import softmax
 from dynanoise.defenses.temperature import Temperature
-from dynanoise.integrations.onnx_folder import MODELS, open_model, write_models
+from dynanoise.integrations.out_of_fold.onnx_folder import MODELS, open_model, write_models
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.onnx import DefendedSession, export, export_out_of_fold

@@ -22,10 +22,10 @@ from dynanoise.core.extras import require
 from dynanoise.core.numerics import Bools
 from dynanoise.data.tables import Table, read_table
 from dynanoise.defenses import response
-from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_graph import first_line
 from dynanoise.integrations.onnx_inputs import run_in_parts
 from dynanoise.integrations.onnx_model import Classifier
+from dynanoise.integrations.out_of_fold.onnx_folder import open_model
 
 if TYPE_CHECKING:
     from torch import nn

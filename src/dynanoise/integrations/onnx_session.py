@@ -19,9 +19,9 @@ from dynanoise.core.numerics import Floats
 from dynanoise.defenses import parameters, response
 from dynanoise.defenses.temperature import undefended
 from dynanoise.integrations import onnx_graph, onnx_model
-from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_graph import MARK
 from dynanoise.integrations.onnx_inputs import Input, run_in_parts
+from dynanoise.integrations.out_of_fold.onnx_folder import open_model
 
 
 class DefendedSession:

@@ -7,7 +7,7 @@ from pathlib import Path
 from dynanoise.core.errors import InputError
 from dynanoise.core.registry import MODELS
 from dynanoise.data.catalog import load_data
-from dynanoise.integrations.onnx_out_of_fold import export_out_of_fold
+from dynanoise.integrations.out_of_fold.onnx_export import export_out_of_fold
 from dynanoise.partition.exclusion import Exclusion, records_digest
 from dynanoise.training import facts
 from dynanoise.training.recipes.out_of_fold import OutOfFold, StoredRouter, cells_of

@@ -12,8 +12,8 @@ import numpy as np
 
 from dynanoise.core.extras import require
 from dynanoise.integrations import onnx_model
-from dynanoise.integrations.onnx_folder import open_model
 from dynanoise.integrations.onnx_inputs import Input
+from dynanoise.integrations.out_of_fold.onnx_folder import open_model
 from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import DTYPES, Array, Description, Spec, Tensor
 

@@ -14,7 +14,7 @@ from torch import nn
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
-from dynanoise.integrations.router import Router
+from dynanoise.integrations.out_of_fold.router import Router
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.partition.cells import Cells
 from dynanoise.partition.exclusion import Exclusion

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynanoise.core.errors import InputError, MissingExtraError
-from dynanoise.integrations.onnx_folder import write_models
+from dynanoise.integrations.out_of_fold.onnx_folder import write_models
 from dynanoise.partition.exclusion import Exclusion
 
 if TYPE_CHECKING:
-    from dynanoise.integrations.out_of_fold import OutOfFoldClassifier
-    from dynanoise.integrations.router import Router
+    from dynanoise.integrations.out_of_fold.classifier import OutOfFoldClassifier
+    from dynanoise.integrations.out_of_fold.router import Router
 
 
 def export_out_of_fold(

@@ -1,0 +1,1 @@
+"""Out-of-fold answers inside scikit-learn, torch and ONNX."""
