@@ -183,7 +183,7 @@ def test_a_gateway_that_is_busy_is_ready(tmp_path: Path) -> None:
     with plain_server() as plain:
         given = ("--upstream", plain.url, "--model-name", "linear", "--defense", defense)
         with gateway(
-            *given, "--no-auth", "--rate", 0, "--budget", 0, "--concurrency", 2
+            *given, "--no-auth", "--rate", 0, "--budget", 0, "--concurrency", 2, "--queue", 0
         ) as running:
             url = f"{running.url}/v2/models/linear/infer"
             assert ask(url, infer_body(queries(1))).status == 200

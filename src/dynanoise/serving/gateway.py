@@ -28,6 +28,7 @@ from dynanoise.serving.budgets import Budgets, Charge, too_many
 from dynanoise.serving.clients import ANYONE, Clients, key_in
 from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
+from dynanoise.serving.turns import Turns
 
 _IN_LOOP = 4096
 """Largest number of values that are defended and written in the event loop."""
@@ -58,12 +59,18 @@ class Limits:
     Args:
         body: bytes of one request.
         seconds: for the model's output, and for a body to arrive.
-        at_once: requests that are worked on at the same time; further ones are refused.
+        at_once: requests that are worked on at the same time; further ones wait.
+        each: requests of one client among these; None for no such limit.
+        waiting: requests that wait for their turn; further ones are refused.
+        wait: seconds that a request waits for its turn.
     """
 
     body: int = 16 << 20
     seconds: float = 30.0
     at_once: int = 64
+    each: int | None = None
+    waiting: int = 1024
+    wait: float = 5.0
 
     @property
     def arriving(self) -> int:
@@ -142,7 +149,8 @@ class Gateway:
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward, self._cells = forward_authorization, cells
-        self._busy = self.arriving = self._distributions = 0
+        self.arriving = self._distributions = 0
+        self._turns = Turns(limits.at_once, limits.waiting, limits.wait, limits.each)
         self._parsing = asyncio.Semaphore(1)
 
     @property
@@ -237,10 +245,7 @@ class Gateway:
         Raises:
             Refused: if there is no response.
         """
-        if self._busy >= self.limits.at_once:
-            raise unavailable("busy", "The gateway is busy.")
-        self._busy += 1
-        try:
+        async with self._turns.take(client):
             description = await self.model.describe()
             charge = await self._budgets.charge(client, self._estimate(size, description))
             try:
@@ -253,8 +258,6 @@ class Gateway:
             except Exception:  # not where the client went away, for the model has worked
                 await charge.give_back()
                 raise
-        finally:
-            self._busy -= 1
 
     def _estimate(self, size: Size, description: Description) -> int:
         """Number of records that a request of a size holds, about; refuses one of far too many."""

@@ -143,8 +143,24 @@ class Serving:
     ] = 30.0
     concurrency: Annotated[
         int,
-        Option("Largest number of requests processed at once; others are refused.", panel=_LIMITS),
+        Option("Largest number of requests processed at once; others wait.", panel=_LIMITS),
     ] = 64
+    client_concurrency: Annotated[
+        int | None,
+        Option(
+            "Largest number of one client among these. Default: no limit of its own.", panel=_LIMITS
+        ),
+    ] = None
+    queue: Annotated[
+        int,
+        Option(
+            "Largest number of requests that wait, clients in rotation; others are refused.",
+            panel=_LIMITS,
+        ),
+    ] = 1024
+    queue_seconds: Annotated[
+        float, Option("Longest wait of a request for its turn, in seconds.", panel=_LIMITS)
+    ] = 5.0
     threads: Annotated[int, Option("CPU threads of an ONNX model.", panel=_LIMITS)] = 1
     drain: Annotated[
         float,
@@ -223,14 +239,16 @@ class Serving:
             )
 
     def _check_limits(self) -> None:
-        finite = all(map(math.isfinite, (self.rate, self.period, self.timeout, self.drain)))
-        low = self.burst < 1 or min(self.rate, self.budget or 0, self.drain) < 0
-        if low or min(self.period, self.timeout) <= 0 or not finite:
+        times = self.rate, self.period, self.timeout, self.drain, self.queue_seconds
+        finite = all(map(math.isfinite, times))
+        low = self.burst < 1 or min(self.rate, self.budget or 0, self.drain, self.queue) < 0
+        if low or min(self.period, self.timeout, self.queue_seconds) <= 0 or not finite:
             raise InputError(
                 "A limit is out of range.",
-                "burst is at least 1, rate, budget and drain at least 0, the others above 0, "
-                "and none is infinite.",
+                "burst is at least 1, rate, budget, drain and queue at least 0, the others above "
+                "0, and none is infinite.",
             )
         body = 1 if self.max_body is None else self.max_body
-        if min(self.concurrency, self.threads, body) < 1:
+        each = 1 if self.client_concurrency is None else self.client_concurrency
+        if min(self.concurrency, self.threads, body, each) < 1:
             raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
