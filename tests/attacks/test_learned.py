@@ -175,8 +175,8 @@ def test_target_and_pseudo_targets_are_compared_with_the_same_number_of_models()
     _, _, shadows = pool_case(1)
     k = membership.find_slots(shadows.use).k
     learned = Learned(draws=3).fit(shadows).learned
-    assert [slots.k for _, slots in learned.draws] == 3 * [k - 1]
-    drawn = [use.use for use, _ in learned.draws]
+    assert [slots.k for slots in learned.draws] == 3 * [k - 1]
+    drawn = [slots.inside for slots in learned.draws]
     assert (drawn[0] != drawn[1]).any()
 
 

@@ -83,14 +83,23 @@ def test_some_of_the_records_are_drawn_for_each_pseudo_target() -> None:
     """The same ones whatever the records' order, with as many models of either kind as others."""
     use, ids = np.tile([[1], [0]], (4, 300)).astype(np.int8), np.arange(300)
     parts = [list(leave_one_out(use, ids, 8, 0, records)) for records in (None, 100, 300)]
+    shadows = observe_shadow_logits(np.zeros((8, 300, 2)), np.zeros(300, int), use)
     for every, some, same in zip(*parts, strict=True):
-        shown = (some.use >= 0).any(axis=0)
-        assert shown.sum() == 100 and (every.use >= 0).any(axis=0).all()
+        assert len(some.slots.rows) == 100 and len(every.slots.rows) == 300
         for kind in (0, 1):
-            counts = (some.use[:, shown] == kind).sum(axis=0)
-            np.testing.assert_array_equal(counts, (every.use == kind).sum(axis=0)[0])
-        np.testing.assert_array_equal(same.use, every.use)
-    shown = [(role.use >= 0).any(axis=0) for role in parts[1]]
-    assert not np.array_equal(shown[0], shown[1])
-    turned = leave_one_out(use[:, ::-1], ids[::-1], 8, 0, 100)
-    np.testing.assert_array_equal(next(turned).use[:, ::-1], parts[1][0].use)
+            counts = (some.kept == kind).sum(axis=0)
+            np.testing.assert_array_equal(counts, (every.kept == kind).sum(axis=0)[0])
+        np.testing.assert_array_equal(same.kept, every.kept)
+        case = some.pseudo_target(shadows)
+        for part, expected in zip(
+            vars(case.shadows.slots).values(),
+            vars(membership.find_slots(case.shadows.use)).values(),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(part, expected)
+        np.testing.assert_array_equal(case.scored, membership.has_shadows(case.shadows.use))
+    first, other = parts[1][0].slots.rows, parts[1][1].slots.rows
+    assert not np.array_equal(first, other)
+    turned = next(leave_one_out(use[:, ::-1], ids[::-1], 8, 0, 100))
+    np.testing.assert_array_equal(299 - turned.slots.rows[::-1], first)
+    np.testing.assert_array_equal(turned.kept[:, ::-1], parts[1][0].kept)

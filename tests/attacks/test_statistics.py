@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from dynanoise.attacks.statistics import compute
+from dynanoise.attacks.statistics import CLEAN, compute, stack_clean, stack_models, take_sides
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import STATISTICS
-from dynanoise.evaluation.responses import observe_logits
+from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
 from tests.factories.outputs import logit_arrays
 
 NEED_THE_LABEL = {"loss", "modified_entropy", "correctness", "scaled_logit", "hinge"}
@@ -60,3 +60,28 @@ def test_statistics_are_kept_with_the_answers_and_not_with_a_changed_copy() -> N
     assert compute(target, "loss") is first and not first.flags.writeable
     changed = replace(target, log_probs=target.log_probs[::-1])
     np.testing.assert_array_equal(compute(changed, "loss"), first[::-1])
+
+
+def test_selected_models_take_their_own_values_from_those_of_the_pool() -> None:
+    """Whatever they were selected from, and after their outputs were replaced."""
+    logits = np.random.default_rng(3).normal(0, 2, (6, 5, 3))
+    use = np.tile(np.array([[1], [0]], dtype=np.int8), (3, 5))
+    pool = observe_shadow_logits(logits, np.zeros(5, int), use)
+    some = pool.select((4, 1, 3, 0), use[[4, 1, 3, 0]])
+    fewer = some.select((2, 0), use[[3, 4]])
+    other = tuple(observe_logits(2 * logits[model], np.zeros(5, int)) for model in (3, 4))
+    replaced = fewer.with_observations(other)
+    assert replaced.slots is fewer.slots
+
+    def statistic(name: str, rows: Float64) -> Float64:
+        return STATISTICS.get(name)(special.log_softmax(rows, axis=-1), np.zeros(5, int))
+
+    for shadows, scale in ((fewer, 1), (replaced, 2)):
+        for name in CLEAN:
+            inside, outside = take_sides(shadows, stack_models(shadows, name))
+            np.testing.assert_allclose(inside[0, :, 0], statistic(name, scale * logits[4]))
+            np.testing.assert_allclose(outside[0, :, 0], statistic(name, scale * logits[3]))
+            inside, outside = take_sides(shadows, stack_clean(shadows, name))
+            np.testing.assert_allclose(inside[0, :, 0], statistic(name, logits[4]))
+            np.testing.assert_allclose(outside[0, :, 0], statistic(name, logits[3]))
+    assert stack_models(fewer, "loss") is stack_models(pool, "loss")

@@ -54,11 +54,11 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
 
 def test_rates_of_decisions_have_an_interval_also_where_all_agree() -> None:
     scores = made_up(4, 200, 3.0, seed=2)
-    tpr, fpr = rates(scores)
+    [tpr], [fpr] = rates(scores)
     pairs = scores.scored & scores.members
     assert tpr.value == pytest.approx(scores.decisions[pairs].mean())
     assert fpr.low is not None and fpr.low < fpr.value < float(fpr.high or 0)
     silent = PoolScores(scores.scores, np.zeros_like(scores.members), scores.members, scores.scored)
-    tpr, fpr = rates(silent)
+    [tpr], [fpr] = rates(silent)
     assert (tpr.value, fpr.value, fpr.low) == (0.0, 0.0, 0.0)
     assert 0 < float(fpr.high or 0) < 0.03  # about 3 of 200 records

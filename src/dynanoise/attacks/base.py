@@ -226,12 +226,17 @@ class FittedAttack:
             self._check_like(target, self.example)
         if len(target.labels) == 0:
             return np.zeros(0)
+        if self.learned is None and self.attack in target.memo:
+            return target.memo[self.attack]  # type: ignore[no-any-return]
         scores = np.asarray(self.attack.formula(self.learned, target), dtype=np.float64)
         if scores.shape != target.labels.shape or np.isnan(scores).any():
             raise FloatingPointError(
                 f"{type(self.attack).__name__} gave scores of shape {scores.shape} with "
                 f"{int(np.isnan(scores).sum())} NaN for {len(target.labels)} records"
             )
+        if self.learned is None:  # the same as a pseudo-target of every target
+            scores.flags.writeable = False
+            target.memo[self.attack] = scores
         return scores
 
     def decide(self, scores: Float64) -> Bools:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -11,11 +11,7 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack, HeldOut
 from dynanoise.attacks.features import comparison_features, output_features
-from dynanoise.attacks.pseudo_targets import (
-    PseudoTarget,
-    balance_shadows_by_id,
-    pseudo_targets,
-)
+from dynanoise.attacks.pseudo_targets import balance_shadows_by_id, leave_one_out
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -42,9 +38,16 @@ _APART = 5
 
 def _one_thread() -> Any:
     """Threads that wait for each other on a busy machine take a hundred times as long as one."""
-    from threadpoolctl import threadpool_limits
+    return _thread_pools().limit(limits=1)
 
-    return threadpool_limits(1)
+
+@functools.cache
+def _thread_pools() -> Any:
+    """The thread pools of loaded libraries, found once: the search takes milliseconds."""
+    import sklearn.ensemble  # noqa: F401  # loads its pool
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @final
@@ -166,8 +169,11 @@ class MultiShadow(Attack):
                 f"The {len(drawn)} pairs drawn are all members or all non-members.",
                 "Use more rows.",
             )
+        places = shadows.locate(models, records)
         columns = [
-            statistics.compute_shadows(shadows, name)[models, records].mean(axis=1)
+            statistics.average_inputs(
+                statistics.take(statistics.stack_models(shadows, name), places)
+            )
             for name in SIGNALS
         ]
         values = np.stack(columns, axis=1)
@@ -199,7 +205,7 @@ class MultiShadow(Attack):
 
     def formula(self, learned: _Regressions, target: Observation) -> Float64:
         """Compute ln(P(member) / P(non-member)), [N]."""
-        columns = [statistics.compute(target, name).mean(axis=1) for name in SIGNALS]
+        columns = [statistics.average_inputs(statistics.compute(target, name)) for name in SIGNALS]
         values = np.stack(columns, axis=1)
         scores = [part.score(values, target.labels) for part in learned.parts]
         return np.asarray(np.mean(scores, axis=0))
@@ -221,9 +227,26 @@ class _Combination(NamedTuple):
         return (lines + trees) / 2
 
 
+class _Examples(NamedTuple):
+    """Records of one pseudo-target that are learned from.
+
+    Attributes:
+        target: position of the pseudo-target among the shadow models.
+        slots: the records, and their in- and out-models among the shadow models.
+        members: bool [E], membership in the pseudo-target.
+        second: bool [E], True for records in the second half.
+    """
+
+    target: int
+    slots: Slots
+    members: Bools
+    second: Bools
+
+
 class _LearnedCombination(NamedTuple):
     halves: tuple[_Combination, ...]
-    draws: tuple[tuple[ShadowObservations, Slots], ...]
+    shadows: ShadowObservations
+    draws: tuple[Slots, ...]
     held_out: HeldOut
 
 
@@ -287,12 +310,22 @@ class Learned(Attack):
 
     def learn(self, shadows: ShadowObservations) -> _LearnedCombination:
         """Fit the classifiers, draw the target's shadow models, and score the held-out ones."""
-        models = len(shadows.use)
-        share = max(1, -(-self.rows // models))
-        # Members and non-members are about as many: twice the records have enough of both.
-        seed = derive(self.seed, "learned")
-        pseudo = list(pseudo_targets(shadows, models, seed, records=2 * share))
-        rows, members, second, sizes = self._examples(pseudo, share)
+        if self not in shadows.drawn:
+            shadows.drawn[self] = self._draw(shadows)
+        examples, draws = shadows.drawn[self]
+        members = np.concatenate([case.members for case in examples])
+        second = np.concatenate([case.second for case in examples])
+        if any(len(np.unique(members[part])) < 2 for part in (second, ~second)):
+            raise TooFewRecordsError(
+                f"None of {len(examples)} pseudo-targets has both members and non-members.",
+                "Use more records or more models.",
+            )
+        rows = np.concatenate(
+            [
+                comparison_features(shadows.observations[case.target], shadows, case.slots)
+                for case in examples
+            ]
+        )
         with _one_thread():
             halves = tuple(
                 _fit_combination(rows[part], members[part], self.seed) for part in (~second, second)
@@ -301,20 +334,14 @@ class Learned(Attack):
             scores = np.empty(len(rows))
             for half, part in zip(halves, (second, ~second), strict=True):
                 scores[part] = half.score(rows[part])
-        held_out = HeldOut(scores, members, sizes)
-        k, draws = shadows.slots.k, []
-        for draw in range(self.draws):
-            seed = derive(self.seed, "learned draw", draw)
-            use = balance_shadows_by_id(shadows.use, shadows.ids, k - 1, seed)
-            fewer = replace(shadows, use=use)
-            draws.append((fewer, _slots_by_id(fewer)))
-        return _LearnedCombination(halves, tuple(draws), held_out)
+        sizes = tuple(len(case.members) for case in examples)
+        return _LearnedCombination(halves, shadows, draws, HeldOut(scores, members, sizes))
 
     def formula(self, learned: _LearnedCombination, target: Observation) -> Float64:
         """Average the log-odds over the draws, [N]."""
         scores = []
-        for shadows, slots in learned.draws:
-            rows = comparison_features(target, shadows, slots)
+        for slots in learned.draws:
+            rows = comparison_features(target, learned.shadows, slots)
             with _one_thread():
                 log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
             scores.append(slots.spread(log_odds, len(target.labels)))
@@ -324,20 +351,24 @@ class Learned(Attack):
         """Return the scores of the records that a classifier did not learn from."""
         return learned.held_out
 
-    def _examples(
-        self, pseudo: Sequence[PseudoTarget], share: int
-    ) -> tuple[Float64, Bools, Bools, tuple[int, ...]]:
-        """Features of up to ``share`` records of each pseudo-target, half of them members.
+    def _draw(self, shadows: ShadowObservations) -> tuple[tuple[_Examples, ...], tuple[Slots, ...]]:
+        """Draw what to learn from, and the target's shadow models, by membership alone.
 
-        The records are in two random halves, the same for all pseudo-targets; the third value is
-        True for those in the second, and the last has the number of each pseudo-target's.
+        Up to ``rows`` examples, as many members as non-members of each pseudo-target, from two
+        random halves of the records, which are the same for all pseudo-targets.
         """
-        rows, members, second = [], [], []
-        for number, case in enumerate(pseudo):
+        models, ids = len(shadows.use), shadows.ids
+        share = max(1, -(-self.rows // models))
+        halves = _in_second_half(ids, self.seed)
+        # Members and non-members are about as many: twice the records have enough of both.
+        seed = derive(self.seed, "learned")
+        examples = []
+        for number, role in enumerate(leave_one_out(shadows.use, ids, models, seed, 2 * share)):
+            case = role.pseudo_target(shadows)
             slots = _slots_by_id(case.shadows)
             scored, inside = case.scored[slots.rows], case.members[slots.rows]
             generator = np.random.default_rng(derive(self.seed, "learned rows", number))
-            half = _in_second_half(case.shadows.ids, self.seed)[slots.rows]
+            half = halves[slots.rows]
             chosen = []
             for part in (~half, half):
                 sides = [np.flatnonzero(scored & part & (inside == side)) for side in (True, False)]
@@ -345,17 +376,15 @@ class Learned(Attack):
                 # as slowly.
                 size = min(*map(len, sides), -(-share // 4))
                 chosen += [generator.permutation(side)[:size] for side in sides]
-            slots = _select_slots(slots, np.sort(np.concatenate(chosen)))
-            rows.append(comparison_features(case.target, case.shadows, slots))
-            members.append(case.members[slots.rows])
-            second.append(_in_second_half(case.shadows.ids, self.seed)[slots.rows])
-        both = np.concatenate(members), np.concatenate(second)
-        if any(len(np.unique(both[0][part])) < 2 for part in (both[1], ~both[1])):
-            raise TooFewRecordsError(
-                f"None of {len(pseudo)} pseudo-targets has both members and non-members.",
-                "Use more records or more models.",
-            )
-        return np.concatenate(rows), *both, tuple(map(len, members))
+            drawn = np.sort(np.concatenate(chosen))
+            slots = _select_slots(slots, drawn).among(role.others)
+            examples.append(_Examples(role.target, slots, inside[drawn], half[drawn]))
+        draws = []
+        for draw in range(self.draws):
+            seed = derive(self.seed, "learned draw", draw)
+            use = balance_shadows_by_id(shadows.use, ids, shadows.slots.k - 1, seed)
+            draws.append(_slots_by_id(replace(shadows, use=use)))
+        return tuple(examples), tuple(draws)
 
 
 def _in_second_half(ids: Int64, seed: int) -> Bools:
@@ -395,7 +424,9 @@ def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:
         early_stopping=False,
         random_state=derive(seed, "learned trees") % 2**32,
     )
-    return _Combination(lines.fit(rows, members), trees.fit(rows, members))
+    # Trees are fitted column by column, which contiguous columns make twice as fast.
+    columns = np.asfortranarray(rows)
+    return _Combination(lines.fit(rows, members), trees.fit(columns, members))
 
 
 ATTACKS = {"shadow": Shadow, "multi_shadow": MultiShadow, "learned": Learned}

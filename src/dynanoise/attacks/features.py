@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from dynanoise.attacks import statistics
 from dynanoise.attacks.rmia import log_mean
-from dynanoise.attacks.tempered_ratio import scaled_log_probs
+from dynanoise.attacks.tempered_ratio import scaled_log_probs, stack_scaled
 from dynanoise.core import numerics
 from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Float64, Int64
@@ -76,9 +77,11 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     Returns:
         float64 [E, F], finite.
     """
-    columns = _columns(target, shadows, slots, _original, (*COMPARED, *tuple(target.columns)[:1]))
+    sides = tuple(shadows.locate(side, slots.rows) for side in (slots.inside, slots.outside))
+    compared = _Compared(target, shadows, slots.rows, sides, _original)
+    columns = _columns(compared, (*COMPARED, *tuple(target.columns)[:1]))
     if target.log_probs.shape[1] > 1:
-        columns += _columns(target, shadows, slots, _near_duplicates, COMPARED)
+        columns += _columns(compared._replace(reduce=_near_duplicates), COMPARED)
     return np.column_stack(columns)
 
 
@@ -94,31 +97,48 @@ def _near_duplicates(values: Float64) -> Float64:
     return np.asarray(values[..., 1:].mean(axis=-1))
 
 
-def _columns(
-    target: Observation,
-    shadows: ShadowObservations,
-    slots: Slots,
-    reduce: _Reduction,
-    names: Sequence[str],
-) -> list[Float64]:
+class _Compared(NamedTuple):
+    """Some records of the target, and the same records of shadow models.
+
+    Attributes:
+        target: outputs of the target.
+        shadows: outputs of the shadow models.
+        rows: int64 [E], positions of the records.
+        sides: int64 [k, E] each, their in- and out-models, see `ShadowObservations.locate`.
+        reduce: from the inputs of a record to one number.
+    """
+
+    target: Observation
+    shadows: ShadowObservations
+    rows: Int64
+    sides: tuple[Int64, ...]
+    reduce: _Reduction
+
+    def of_target(self, values: Float64) -> Float64:
+        """The target's values [E], from values [N, A]."""
+        return self.reduce(values[self.rows])
+
+    def of_shadows(self, stacked: Float64) -> tuple[Float64, Float64]:
+        """The values of in- and out-models, [k, E] each, from values [M, N, A]."""
+        inside, outside = (self.reduce(statistics.take(stacked, side)) for side in self.sides)
+        return inside, outside
+
+
+def _columns(compared: _Compared, names: Sequence[str]) -> list[Float64]:
     columns: list[Float64] = []
-    labels = target.labels[slots.rows]
-    undefended = dict(zip(COMPARED, statistics.compute_clean(shadows, COMPARED), strict=True))
+    target, shadows = compared.target, compared.shadows
     for name in names:
-        value = reduce(statistics.compute(target, name))[slots.rows]
+        value = compared.of_target(statistics.compute(target, name))
         columns.append(value)
-        models = [statistics.compute(model, name) for model in shadows.observations]
-        inside, outside = slots.take_each([reduce(values) for values in models])
+        inside, outside = compared.of_shadows(statistics.stack_models(shadows, name))
         columns += _compare(value, inside, outside)
         if name == "scaled_logit":
             columns += [inside.std(axis=0), outside.std(axis=0)]
-            columns += _by_class(value, inside, outside, labels)
-        if name in undefended:
-            columns += _compare(
-                value, *slots.take_each([reduce(values) for values in undefended[name]])
-            )
-    columns += _tempered_columns(target, shadows, slots, reduce)
-    return columns + _label_columns(target, shadows, slots, reduce)
+            columns += _by_class(value, inside, outside, target.labels[compared.rows])
+        if name in COMPARED:
+            clean = statistics.stack_clean(shadows, name)
+            columns += _compare(value, *compared.of_shadows(clean))
+    return columns + _tempered_columns(compared) + _label_columns(compared)
 
 
 def _compare(value: Float64, inside: Float64, outside: Float64) -> list[Float64]:
@@ -127,14 +147,12 @@ def _compare(value: Float64, inside: Float64, outside: Float64) -> list[Float64]
     return [value - means[0], value - means[1], _ratio(value, means, variances)]
 
 
-def _tempered_columns(
-    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
-) -> list[Float64]:
+def _tempered_columns(compared: _Compared) -> list[Float64]:
     columns = []
     for multiple in MULTIPLES:
-        value = reduce(scaled_log_probs(target, multiple))[slots.rows]
-        models = [scaled_log_probs(model, multiple) for model in shadows.observations]
-        inside, outside = map(log_mean, slots.take_each([reduce(values) for values in models]))
+        value = compared.of_target(scaled_log_probs(compared.target, multiple))
+        stacked = stack_scaled(compared.shadows, multiple)
+        inside, outside = map(log_mean, compared.of_shadows(stacked))
         both = np.logaddexp(inside, outside) - np.log(2)
         columns += [value - mean for mean in (both, inside, outside)]
     return columns
@@ -178,18 +196,15 @@ def _by_class(value: Float64, inside: Float64, outside: Float64, labels: Int64) 
     return [ratio, means[0] - means[1]]
 
 
-def _label_columns(
-    target: Observation, shadows: ShadowObservations, slots: Slots, reduce: _Reduction
-) -> list[Float64]:
-    correct = reduce(statistics.compute(target, "correctness"))[slots.rows]
+def _label_columns(compared: _Compared) -> list[Float64]:
+    correct = compared.of_target(statistics.compute(compared.target, "correctness"))
     columns = [correct]
-    defended = [statistics.compute(model, "correctness") for model in shadows.observations]
-    for models in (defended, *statistics.compute_clean(shadows, ("correctness",))):
-        inside, outside = (
-            part.sum(axis=0) for part in slots.take_each([reduce(values) for values in models])
-        )
-        a_in, a_out = (inside + 1) / (slots.k + 2), (outside + 1) / (slots.k + 2)
+    k = len(compared.sides[0])
+    for stack in (statistics.stack_models, statistics.stack_clean):
+        stacked = stack(compared.shadows, "correctness")
+        inside, outside = (side.sum(axis=0) for side in compared.of_shadows(stacked))
+        a_in, a_out = (inside + 1) / (k + 2), (outside + 1) / (k + 2)
         right, wrong = np.log(a_in / a_out), np.log((1 - a_in) / (1 - a_out))
         ratio = correct * right + (1 - correct) * wrong
-        columns += [inside / slots.k, outside / slots.k, ratio]
+        columns += [inside / k, outside / k, ratio]
     return columns

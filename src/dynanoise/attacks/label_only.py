@@ -94,8 +94,10 @@ class LabelOnly(Attack):
     def learn(self, shadows: ShadowObservations) -> _PredictionScores:
         """Compute the scores of a correct and of a wrong prediction for each input."""
         slots = shadows.slots
-        hits = statistics.compute_shadows(shadows, "correctness", clean=self.calibrate == "clean")
-        a_in, a_out = ((part.sum(axis=0) + 1) / (slots.k + 2) for part in slots.take(hits))
+        clean = self.calibrate == "clean"
+        stack = statistics.stack_clean if clean else statistics.stack_models
+        sides = statistics.take_sides(shadows, stack(shadows, "correctness"))
+        a_in, a_out = ((side.sum(axis=0) + 1) / (slots.k + 2) for side in sides)
         count = shadows.use.shape[1]
         return _PredictionScores(
             slots.spread(np.log(a_in / a_out), count),

@@ -138,7 +138,7 @@ class Lira(Attack):
     ) -> _Learned:
         """Fit the Gaussians of some of the records; of all records if ``gathered`` is None."""
         slots = shadows.slots
-        inside, outside = slots.take(self._values(shadows))
+        inside, outside = self._sides(shadows)
         online = self.mode == "online"
         variance = self._variance(slots)
         raw = inside if online else outside
@@ -157,7 +157,7 @@ class Lira(Attack):
         variance = self._variance(slots)
         if variance == "example":
             return None
-        inside, outside = slots.take(self._values(shadows))
+        inside, outside = self._sides(shadows)
         if variance == "bayesian":
             return SharedMoments(PriorMoments.of(inside), PriorMoments.of(outside))
         raw = inside if self.mode == "online" else outside
@@ -167,10 +167,9 @@ class Lira(Attack):
         )
         return SharedMoments(*map(Moments.of, pooled))
 
-    def _values(self, shadows: ShadowObservations) -> Float64:
-        return np.stack(
-            [statistics.compute(model, self.statistic) for model in shadows.observations]
-        )
+    def _sides(self, shadows: ShadowObservations) -> tuple[Float64, Float64]:
+        stacked = statistics.stack_models(shadows, self.statistic)
+        return statistics.take_sides(shadows, stacked)
 
     def _variance(self, slots: Slots) -> str:
         """The field ``variance``; "raw" for k = 1, where single values have no residuals."""
@@ -197,7 +196,7 @@ class Lira(Attack):
             scores = -learned.outside.log_survival(phi)
         else:
             scores = -learned.outside.log_density(phi)
-        return learned.slots.spread(scores.mean(axis=1), len(target.labels))
+        return learned.slots.spread(statistics.average_inputs(scores), len(target.labels))
 
     def decision(self, learned: _Learned, scores: Float64) -> Bools:
         """Decide for member if score > threshold, which is 0 online, [N]."""

@@ -110,8 +110,10 @@ class Population(Attack):
     def formula(self, learned: None, target: Observation) -> Float64:
         """Compute the quantile of each record's statistic, [N]."""
         population = require_population(target, self.title)
-        values = statistics.compute(target, self.statistic).mean(axis=1)
-        reference = statistics.compute(population, self.statistic).mean(axis=1)
+        values, reference = (
+            statistics.average_inputs(statistics.compute(outputs, self.statistic))
+            for outputs in (target, population)
+        )
         scores = ranks(values, reference)
         if self.by_class:
             for label in np.unique(target.labels):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any, overload
 
 import numpy as np
 
@@ -42,17 +43,23 @@ class LeaveOneOut:
     Attributes:
         target: position of the target among the models.
         others: positions of its S shadow models.
-        use: int8 [S, N], membership of the shadow models: 1 = in, 0 = out, -1 = hidden.
+        kept: int8 [S, R], membership of the shadow models in ``records``: 1 = in, 0 = out, -1 =
+            hidden.
+        records: int64 [R], ascending positions of records; None for all. Others are hidden.
+        drawn: see `ShadowObservations`.
     """
 
     target: int
     others: tuple[int, ...]
-    use: Int8
+    kept: Int8
+    records: Int64 | None = None
+    drawn: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
     def slots(self) -> Slots:
         """In- and out-models of each record among the shadow models."""
-        return membership.find_slots(self.use)
+        slots = membership.find_slots(self.kept)
+        return slots if self.records is None else replace(slots, rows=self.records[slots.rows])
 
     def shadows(self, models: ShadowObservations) -> ShadowObservations:
         """Select the shadow models.
@@ -61,12 +68,14 @@ class LeaveOneOut:
             models: outputs of all models.
 
         Returns:
-            The outputs of ``others``, with membership ``use``.
+            The outputs of ``others``, with the membership that was kept.
         """
-        selected = select_models(models, self.others, self.use)
-        # The cached value, which a copy with another use forgets.
-        vars(selected)["slots"] = self.slots
-        return selected
+        use = self.kept
+        self.drawn["slots"] = self.slots
+        if self.records is not None:
+            use = np.full((len(use), len(models.ids)), np.int8(-1))
+            use[:, self.records] = self.kept
+        return models.select(self.others, use, self.drawn)
 
     def pseudo_target(self, models: ShadowObservations) -> PseudoTarget:
         """Select the target and its shadow models.
@@ -78,12 +87,38 @@ class LeaveOneOut:
             The outputs of both, with the target's membership.
         """
         member = models.use[self.target]
+        scored = np.zeros(len(member), dtype=bool)
+        scored[self.slots.rows] = True
         return PseudoTarget(
             target=models.observations[self.target],
             shadows=self.shadows(models),
             members=member == 1,
-            scored=(member >= 0) & membership.has_shadows(self.use),
+            scored=(member >= 0) & scored,
         )
+
+
+class PseudoTargets(Sequence[PseudoTarget]):
+    """Pseudo-targets that are made when they are taken: memory holds one of them at a time.
+
+    Args:
+        roles: positions and membership of each.
+        models: outputs of all models.
+    """
+
+    def __init__(self, roles: Sequence[LeaveOneOut], models: ShadowObservations) -> None:
+        self._roles, self._models = roles, models
+
+    def __len__(self) -> int:
+        return len(self._roles)
+
+    @overload
+    def __getitem__(self, index: int) -> PseudoTarget: ...
+    @overload
+    def __getitem__(self, index: slice) -> PseudoTargets: ...
+    def __getitem__(self, index: int | slice) -> PseudoTarget | PseudoTargets:
+        if isinstance(index, slice):
+            return PseudoTargets(self._roles[index], self._models)
+        return self._roles[index].pseudo_target(self._models)
 
 
 def pseudo_targets(
@@ -141,13 +176,12 @@ def leave_one_out(
         # kind.
         models, draw = use[list(others)], derive(seed, "pseudo", target)
         if records is None or records >= len(ids):
-            left = balance_shadows_by_id(models, ids, k - 1, draw)
-        else:
-            generator = np.random.default_rng(derive(seed, "pseudo records", target))
-            drawn = np.sort(np.argsort(ids)[generator.permutation(len(ids))[:records]])
-            left = np.full_like(models, -1)
-            left[:, drawn] = balance_shadows_by_id(models[:, drawn], ids[drawn], k - 1, draw)
-        yield LeaveOneOut(target, others, left)
+            yield LeaveOneOut(target, others, balance_shadows_by_id(models, ids, k - 1, draw))
+            continue
+        generator = np.random.default_rng(derive(seed, "pseudo records", target))
+        drawn = np.sort(np.argsort(ids)[generator.permutation(len(ids))[:records]])
+        kept = balance_shadows_by_id(models[:, drawn], ids[drawn], k - 1, draw)
+        yield LeaveOneOut(target, others, kept, drawn)
 
 
 def balance_shadows_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
@@ -166,23 +200,3 @@ def balance_shadows_by_id(use: Int8, ids: Int64, k: int, seed: int) -> Int8:
     kept = np.empty_like(use)
     kept[:, order] = membership.balance_shadows(use[:, order], k, seed)
     return kept
-
-
-def select_models(
-    shadows: ShadowObservations, models: Sequence[int], use: Int8
-) -> ShadowObservations:
-    """Select some of the shadow models.
-
-    Args:
-        shadows: outputs of S shadow models.
-        models: positions of those to select, each in 0..S-1.
-        use: int8 [len(models), N], their membership from here on.
-
-    Returns:
-        The outputs of the selected models; nothing is copied.
-    """
-    before = shadows.positions
-    positions = tuple(model if before is None else before[model] for model in models)
-    return ShadowObservations(
-        tuple(shadows.observations[model] for model in models), use, shadows.outputs, positions
-    )

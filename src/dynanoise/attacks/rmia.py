@@ -131,8 +131,8 @@ def mean_probabilities(
         "The shadow models were queried with different known non-members.",
         "Query all models with the same population.",
     )
-    values = [statistics.compute(model, "loss") for model in shadows.observations]
-    inside, outside = map(log_mean, slots.take_each(values))
+    stacked = statistics.stack_models(shadows, "loss")
+    inside, outside = map(log_mean, statistics.take_sides(shadows, stacked))
     records = outside if offline else np.logaddexp(inside, outside) - np.log(2)
     by_model = np.stack([statistics.compute(model, "loss") for model in populations])
     return MeanProbabilities(slots, records, log_mean(by_model), by_model, populations[0].ids)
@@ -272,8 +272,8 @@ class Rmia(Attack):
             )
         ratios = statistics.compute(target, "loss")[means.slots.rows] - _log_p(means.records, a)
         population_ratios = (log_probs - _log_p(means.population, a)).ravel()
-        shares = share_exceeded(ratios, population_ratios, self.gamma).mean(axis=1)
-        middle = ratios.mean(axis=1)
+        shares = statistics.average_inputs(share_exceeded(ratios, population_ratios, self.gamma))
+        middle = statistics.average_inputs(ratios)
         # Rising, in (-1/4, 1/4), 0 for a ratio of 1, and never equal where ratios differ.
         fractions = middle / (1 + np.abs(middle)) / 4
         return means.slots.spread(shares + fractions / means.comparisons, len(target.labels))

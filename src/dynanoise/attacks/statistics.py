@@ -6,12 +6,13 @@ Each takes log-probabilities float64 [N, K] (rows sum to 1 after exponentiation)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import numpy as np
 from scipy import special, stats
 
 from dynanoise.core import numerics
+from dynanoise.core.membership import Slots
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 
@@ -164,15 +165,30 @@ STATISTICS = {
 }
 
 
-def compute(outputs: Observation, name: str) -> Float64:
-    """Compute a registered statistic of every output, once, or take a further column.
+CLEAN = (
+    "scaled_logit",
+    "normal_score",
+    "entropy",
+    "modified_entropy",
+    "confidence",
+    "correctness",
+)
+"""Statistics of undefended outputs that `stack_clean` has."""
+
+
+def compute(
+    outputs: Observation, name: str, formula: Callable[[Float64, Int64], Float64] | None = None
+) -> Float64:
+    """Compute a statistic of every output, once, or take a further column.
 
     The values are kept with the outputs: attacks on the targets of a pool share their shadow
     models, and attacks share statistics.
 
     Args:
         outputs: outputs of one model, [N, A, K].
-        name: registered name of the statistic, or the name of one of ``outputs.columns``.
+        name: registered name of the statistic, the name of one of ``outputs.columns``, or any name
+            for the values of ``formula``.
+        formula: from log-probabilities [N, K] and labels [N] to [N]; None for the registered one.
 
     Returns:
         float64 [N, A], read-only.
@@ -184,58 +200,124 @@ def compute(outputs: Observation, name: str) -> Float64:
     if name in outputs.columns:
         return outputs.columns[name]
     if name not in outputs.memo:
-        formula = STATISTICS[name]
+        formula = formula or STATISTICS[name]
         inputs = range(outputs.log_probs.shape[1])
         columns = [formula(outputs.log_probs[:, index], outputs.labels) for index in inputs]
-        values = np.stack(columns, axis=1)
-        values.flags.writeable = False
-        outputs.memo[name] = values
+        outputs.memo[name] = _frozen(np.stack(columns, axis=1))
     return outputs.memo[name]  # type: ignore[no-any-return]
 
 
-def compute_shadows(shadows: ShadowObservations, name: str, *, clean: bool = False) -> Float64:
-    """Compute a registered statistic of every shadow model's outputs.
+def stack_models(
+    shadows: ShadowObservations, name: str, formula: Callable[[Observation], Float64] | None = None
+) -> Float64:
+    """Compute values of the outputs of every model of a pool, once for all selections of it.
 
     Args:
-        shadows: outputs of S shadow models.
-        name: registered name of the statistic.
-        clean: True for their undefended outputs.
+        shadows: outputs of shadow models, from a pool of M models.
+        name: registered name of a statistic, name of a column, or of what ``formula`` computes.
+        formula: values [N, A] of one model's outputs; None for `compute`.
 
     Returns:
-        float64 [S, N, A].
+        float64 [M, N, A], read-only.
 
     >>> from dynanoise.evaluation.responses import observe_shadow_logits
     >>> shadows = observe_shadow_logits(np.log([[[0.9, 0.1], [0.3, 0.7]]]), [0, 0], [[1, 0]])
-    >>> compute_shadows(shadows, "correctness").tolist()
+    >>> stack_models(shadows, "correctness").tolist()
     [[[1.0], [0.0]]]
     """
-    if clean:
-        return np.stack(compute_clean(shadows, (name,))[0])
-    return np.stack([compute(model, name) for model in shadows.observations])
+    memo = shadows.pool.memo
+    if name not in memo:
+        models = shadows.pool.observations
+        first = compute(models[0], name) if formula is None else formula(models[0])
+        values = np.empty((len(models), *first.shape))
+        for row, model in zip(values, models, strict=True):
+            row[:] = compute(model, name) if formula is None else formula(model)
+            if name in model.memo:  # memory holds the values once
+                model.memo[name] = _frozen(row)
+        memo[name] = _frozen(values)
+    stacked: Float64 = memo[name]
+    return stacked
 
 
-def compute_clean(shadows: ShadowObservations, names: Sequence[str]) -> list[list[Float64]]:
-    """Compute registered statistics of every shadow model's undefended outputs.
+def stack_clean(shadows: ShadowObservations, name: str) -> Float64:
+    """Compute a registered statistic of the undefended outputs, as `stack_models` does.
 
-    The values are kept beside the defended outputs of the same model, which all targets of a pool
-    share; undefended log-probabilities are not kept, which are as large as all else.
+    The values are kept with the undefended outputs, which are the same for every defense. Their
+    log-probabilities are not kept, which are as large as all else, so that of several statistics
+    all are computed at once.
+
+    Args:
+        shadows: outputs of shadow models, from a pool of M models.
+        name: one of `CLEAN`.
+
+    Returns:
+        float64 [M, N, A], read-only.
+    """
+    outputs = shadows.outputs
+    if name not in outputs.memo:
+        models, records, inputs, _ = outputs.logits.shape
+        stacks = {each: np.empty((models, records, inputs)) for each in CLEAN}
+        for model in range(models):
+            log_probs = numerics.log_softmax(outputs.logits[model].astype(np.float64))
+            clean = Observation(outputs.labels, outputs.ids, log_probs)
+            for each, stacked in stacks.items():
+                stacked[model] = compute(clean, each)
+        outputs.memo.update({each: _frozen(stacked) for each, stacked in stacks.items()})
+    values: Float64 = outputs.memo[name]
+    if shadows.source is None and shadows.positions is not None:
+        return values[list(shadows.positions)]
+    return values
+
+
+def _frozen(values: Float64) -> Float64:
+    values.flags.writeable = False
+    return values
+
+
+def take(stacked: Float64, places: Int64) -> Float64:
+    """Take values of pairs of model and record.
+
+    Args:
+        stacked: float64 [M, N, A].
+        places: int64 [...], see `ShadowObservations.locate`.
+
+    Returns:
+        float64 [..., A], in memory laid out as ``places``.
+    """
+    inputs = stacked.shape[2]
+    if inputs == 1:  # indices of single numbers are several times as fast
+        return np.asarray(stacked.reshape(-1)[places][..., None])
+    return np.asarray(stacked.reshape(-1, inputs)[places])
+
+
+def take_sides(
+    shadows: ShadowObservations, stacked: Float64, slots: Slots | None = None
+) -> tuple[Float64, Float64]:
+    """Take the values of the in- and of the out-models of each record.
 
     Args:
         shadows: outputs of S shadow models.
-        names: registered names of statistics.
+        stacked: float64 [M, N, A] of their pool.
+        slots: in- and out-models of some records; None for ``shadows.slots``.
 
     Returns:
-        For each name a list of float64 [N, A], one for each of S models; nothing is copied.
+        Two arrays float64 [k, E, A].
     """
-    positions = shadows.positions or range(len(shadows.observations))
-    for defended, position in zip(shadows.observations, positions, strict=True):
-        missing = [name for name in names if f"clean {name}" not in defended.memo]
-        if missing:
-            logits = shadows.outputs.logits[position].astype(np.float64)
-            log_probs = numerics.log_softmax(logits)
-            clean = Observation(defended.labels, defended.ids, log_probs)
-            defended.memo.update({f"clean {name}": compute(clean, name) for name in missing})
-    return [[model.memo[f"clean {name}"] for model in shadows.observations] for name in names]
+    slots = shadows.slots if slots is None else slots
+    inside, outside = (
+        take(stacked, shadows.locate(side, slots.rows)) for side in (slots.inside, slots.outside)
+    )
+    return inside, outside
+
+
+def average_inputs(values: Float64) -> Float64:
+    """Average over the inputs of a record: float64 [..., A] to [...].
+
+    >>> average_inputs(np.array([[1.0, 2.0]])).tolist()
+    [1.5]
+    """
+    # NumPy's mean of one number is a loop of its own.
+    return np.asarray(values[..., 0] if values.shape[-1] == 1 else values.mean(axis=-1))
 
 
 def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64, Bools]:
@@ -254,7 +336,7 @@ def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64
     >>> values.round(6).tolist(), labels.tolist(), members.tolist()
     ([0.7], [1], [True])
     """
-    visible = shadows.use >= 0
-    labels = np.broadcast_to(shadows.observations[0].labels, visible.shape)
-    values = compute_shadows(shadows, name).mean(axis=2)
-    return values[visible], labels[visible], shadows.use[visible] == 1
+    models, records = np.nonzero(shadows.use >= 0)
+    values = take(stack_models(shadows, name), shadows.locate(models, records))
+    labels = shadows.observations[0].labels[records]
+    return average_inputs(values), labels, shadows.use[models, records] == 1

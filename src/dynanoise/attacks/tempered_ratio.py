@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar, NamedTuple, final
 
 import numpy as np
@@ -14,7 +15,7 @@ from dynanoise.attacks.thresholds import auc
 from dynanoise.core import numerics
 from dynanoise.core.errors import check
 from dynanoise.core.membership import Slots
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.seeding import derive
 
@@ -43,16 +44,11 @@ def tempered_log_probs(outputs: Observation, temperature: float) -> Float64:
     >>> np.exp(tempered_log_probs(outputs, 2.0)).round(4).tolist()  # 1 / (1 + exp(-2))
     [[0.8808]]
     """
-    name = f"tempered {temperature!r}"
-    if name not in outputs.memo:
-        inputs = range(outputs.log_probs.shape[1])
-        columns = [
-            numerics.label_log_prob(outputs.log_probs[:, index], outputs.labels, temperature)
-            for index in inputs
-        ]
-        outputs.memo[name] = np.stack(columns, axis=1)
-    values: Float64 = outputs.memo[name]
-    return values
+
+    def at_temperature(log_probs: Float64, labels: Int64) -> Float64:
+        return numerics.label_log_prob(log_probs, labels, temperature)
+
+    return statistics.compute(outputs, f"tempered {temperature!r}", at_temperature)
 
 
 def model_scale(outputs: Observation) -> float:
@@ -82,9 +78,27 @@ def scaled_log_probs(outputs: Observation, multiple: float) -> Float64:
         multiple: > 0.
 
     Returns:
-        float64 [N, A].
+        float64 [N, A]; kept with the outputs.
     """
-    return tempered_log_probs(outputs, multiple * model_scale(outputs))
+
+    def at_scale(log_probs: Float64, labels: Int64) -> Float64:
+        return numerics.label_log_prob(log_probs, labels, multiple * model_scale(outputs))
+
+    return statistics.compute(outputs, f"scaled {multiple!r}", at_scale)
+
+
+def stack_scaled(shadows: ShadowObservations, multiple: float) -> Float64:
+    """Compute `scaled_log_probs` of every model of a pool, once for all selections of it.
+
+    Args:
+        shadows: outputs of shadow models, from a pool of M models.
+        multiple: > 0.
+
+    Returns:
+        float64 [M, N, A].
+    """
+    formula = partial(scaled_log_probs, multiple=multiple)
+    return statistics.stack_models(shadows, f"scaled {multiple!r}", formula)
 
 
 class _Learned(NamedTuple):
@@ -154,8 +168,13 @@ class TemperedRatio(Attack):
         if self.temperature is None and multiple is None:
             multiple = self._choose(shadows)
         slots = shadows.slots
-        values = [self._values(model, multiple) for model in shadows.observations]
-        return _Learned(slots, log_mean(np.concatenate(slots.take_each(values))), multiple)
+        if multiple is not None:
+            stacked = stack_scaled(shadows, multiple)
+        else:
+            formula = partial(self._values, multiple=None)
+            stacked = statistics.stack_models(shadows, f"tempered {self.temperature!r}", formula)
+        sides = statistics.take_sides(shadows, stacked)
+        return _Learned(slots, log_mean(np.concatenate(sides)), multiple)
 
     def settle(self, learned: _Learned) -> TemperedRatio:
         """Return the attack with the multiple that it chose."""
@@ -165,7 +184,7 @@ class TemperedRatio(Attack):
         """Average over inputs ln of the ratio, [N]."""
         values = self._values(target, learned.multiple)
         ratios = values[learned.slots.rows] - learned.means
-        return learned.slots.spread(ratios.mean(axis=1), len(target.labels))
+        return learned.slots.spread(statistics.average_inputs(ratios), len(target.labels))
 
     def _values(self, outputs: Observation, multiple: float | None) -> Float64:
         if multiple is not None:

@@ -334,7 +334,7 @@ class Threshold(Attack):
 
     def formula(self, learned: Float64, target: Observation) -> Float64:
         """Subtract the class's threshold from the mean statistic, [N]."""
-        values = statistics.compute(target, self.statistic).mean(axis=1)
+        values = statistics.average_inputs(statistics.compute(target, self.statistic))
         return np.asarray(values - learned[target.labels])
 
     def decision(self, learned: Float64, scores: Float64) -> Bools:

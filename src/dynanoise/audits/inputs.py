@@ -103,7 +103,9 @@ class AuditInputs:
             )
             member = np.zeros((self.models, len(rows)), dtype=np.int8) if test else use[:, rows]
             offset = count if test else 0
-            return Outputs(logits[:, rows][:, :, None], labels[rows], ids[rows + offset], member)
+            # Nothing is copied where no record is left out.
+            kept = logits if len(rows) == logits.shape[1] else logits[:, rows]
+            return Outputs(kept[:, :, None], labels[rows], ids[rows + offset], member)
 
         first, second = np.sort(order[: tests // 2]), np.sort(order[tests // 2 :])
         digest = hashlib.sha256(np.ascontiguousarray(use).tobytes())
@@ -283,7 +285,10 @@ def _unrelated_labels(outputs: Outputs) -> tuple[str, ...]:
     Probabilities of a class are compared with their mean over the records, so that shares of
     classes do not count.
     """
-    probs = np.exp(log_softmax(outputs.logits[:, :, 0].astype(np.float64))).mean(axis=0)
+    probs = np.zeros((len(outputs.labels), outputs.classes))
+    for logits in outputs.logits[:, :, 0]:  # one at a time: all in float64 are the largest arrays
+        probs += np.exp(log_softmax(logits.astype(np.float64)))
+    probs /= outputs.models
     above = (probs - probs.mean(axis=0))[np.arange(len(probs)), outputs.labels]
     if above.mean() > 2 * above.std() / np.sqrt(len(above)):
         return ()

@@ -100,9 +100,9 @@ class Measures:
             by = {name: values[first] for name, values in by.items()}
             scores = by_person(scores, persons)
         # Half of the error for each rate, so that the precision's interval holds at the level.
-        tpr, fpr = rates(scores, (1 + LEVEL) / 2)
-        metrics = {f"ppv@{prior:g}": precision(tpr, fpr, prior) for prior in PRIORS}
-        metrics["tpr"], metrics["fpr"] = rates(scores)
+        tpr, fpr = rates(scores, ((1 + LEVEL) / 2, LEVEL))
+        metrics = {f"ppv@{prior:g}": precision(tpr[0], fpr[0], prior) for prior in PRIORS}
+        metrics["tpr"], metrics["fpr"] = tpr[1], fpr[1]
         if attack == STRONGEST:
             metrics |= group_metrics(scores, by, self.fprs)
             metrics |= epsilon_bounds(scores) | self._blind

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Bools, Float64, Int8, Int64
+from dynanoise.core.numerics import Bools, Float64, Int8, Int16, Int64
 
 ENOUGH = 2 / 3
 """The share of records that must keep their shadow models, see `shadows_per_record`."""
@@ -144,13 +144,13 @@ class Slots:
 
     Attributes:
         rows: int64 [E], positions of these records.
-        inside: int64 [k, E], positions of the in-models.
-        outside: int64 [k, E], positions of the out-models.
+        inside: int16 [k, E], positions of the in-models.
+        outside: int16 [k, E], positions of the out-models.
     """
 
     rows: Int64
-    inside: Int64
-    outside: Int64
+    inside: Int16
+    outside: Int16
 
     @property
     def k(self) -> int:
@@ -161,11 +161,10 @@ class Slots:
         """Take the in- and the out-models' values [k, E, ...] from values [S, N, ...]."""
         return values[self.inside, self.rows], values[self.outside, self.rows]
 
-    def take_each(self, models: Sequence[Float64]) -> tuple[Float64, Float64]:
-        """Take them from values [N, ...] of each of S models; no other records are copied."""
-        values = np.stack([each[self.rows] for each in models])
-        columns = np.arange(len(self.rows))
-        return values[self.inside, columns], values[self.outside, columns]
+    def among(self, models: Sequence[int]) -> Slots:
+        """The same models by their positions among more: ``models[i]`` for each i, int [S]."""
+        positions = np.asarray(models, dtype=np.int16)
+        return Slots(self.rows, positions[self.inside], positions[self.outside])
 
     def spread(self, scores: Float64, count: int) -> Float64:
         """Write scores [E, ...] into scores [count, ...]; 0 for records without shadow models."""
@@ -201,7 +200,7 @@ def find_slots(use: Int8) -> Slots:
         (np.flatnonzero(by_record == value) % len(use)).reshape(len(rows), k).T for value in (1, 0)
     )
     # Values taken by these indices are laid out like them, and are summed over models.
-    return Slots(rows, np.ascontiguousarray(inside), np.ascontiguousarray(outside))
+    return Slots(rows, inside.astype(np.int16, order="C"), outside.astype(np.int16, order="C"))
 
 
 def has_shadows(use: Int8) -> Bools:

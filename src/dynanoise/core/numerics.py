@@ -18,6 +18,7 @@ from dynanoise.core.errors import InputError
 Floats = npt.NDArray[np.floating[Any]]
 Float64 = npt.NDArray[np.float64]
 Int8 = npt.NDArray[np.int8]
+Int16 = npt.NDArray[np.int16]
 Bools = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from dynanoise.core.errors import QueryBudgetError, check
 from dynanoise.core.membership import Slots, find_slots
-from dynanoise.core.numerics import Bools, Float64, Int8, Int64, centred
+from dynanoise.core.numerics import Bools, Float64, Int8, Int16, Int64, centred
 from dynanoise.core.outputs import Outputs
 
 
@@ -42,8 +41,8 @@ class Observation:
             that were found by chosen inputs; larger or smaller for members, which attacks learn.
             All models of an attack have the same names. Where queries found them, each name stands
             for a run with the whole query budget, so that an attack uses one of them.
-        memo: intermediate values by name, which `attacks.statistics` keeps here. A copy made by
-            `dataclasses.replace` starts empty.
+        memo: values that are computed once: statistics by name, and scores by an attack that learns
+            nothing. A copy made by `dataclasses.replace` starts empty.
     """
 
     labels: Int64
@@ -55,7 +54,7 @@ class Observation:
     constant: bool = False
     population: Observation | None = field(default=None, repr=False)
     columns: Mapping[str, Float64] = field(default_factory=dict, repr=False)
-    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def classes(self) -> int:
@@ -79,21 +78,79 @@ class ShadowObservations:
         use: int8 [S, N]; 1 = in, 0 = out, -1 = hidden.
         outputs: undefended outputs that contain the shadow models'.
         positions: the shadow models' positions in ``outputs``; None for all, in their order.
+        memo: statistics of all models by name, which `attacks.statistics` keeps here. A copy made
+            by `dataclasses.replace` starts empty, as do the two below.
+        drawn: values by name that depend on ``use`` and the records' ids alone.
+        source: the pool that these models were selected from, with their positions int64 [S] in
+            it: selections share its ``memo``. None where these were not selected.
     """
 
     observations: tuple[Observation, ...]
     use: Int8
     outputs: Outputs
     positions: tuple[int, ...] | None = None
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    drawn: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
+    source: tuple[ShadowObservations, Int64] | None = field(default=None, init=False, repr=False)
 
-    @cached_property
+    @property
+    def pool(self) -> ShadowObservations:
+        """The pool that these models were selected from, or these."""
+        return self if self.source is None else self.source[0]
+
+    @property
     def slots(self) -> Slots:
         """The k in- and k out-models of each record that has shadow models.
 
         Raises:
             InputError: if records have different numbers of them.
         """
-        return find_slots(self.use)
+        if "slots" not in self.drawn:
+            self.drawn["slots"] = find_slots(self.use)
+        slots: Slots = self.drawn["slots"]
+        return slots
+
+    def locate(self, models: Int64 | Int16, records: Int64) -> Int64:
+        """Find pairs of model and record among the values of all models of the pool.
+
+        Args:
+            models: integers [...], positions of shadow models.
+            records: integers [...], positions of records.
+
+        Returns:
+            int64 [...], positions in values [M, N] of the pool's models, one row after the other.
+        """
+        places = models if self.source is None else self.source[1][models]
+        return np.asarray(places * np.int64(len(self.ids)) + records)
+
+    def select(
+        self, models: Sequence[int], use: Int8, drawn: dict[Hashable, Any] | None = None
+    ) -> ShadowObservations:
+        """Select some of the shadow models; nothing is copied.
+
+        Args:
+            models: positions of those to select, each in 0..S-1.
+            use: int8 [len(models), N], their membership from here on.
+            drawn: values that were drawn from ``use`` before; None without any.
+
+        Returns:
+            The outputs of the selected models.
+        """
+        before = range(len(self.observations)) if self.positions is None else self.positions
+        places = np.asarray(models) if self.source is None else self.source[1][list(models)]
+        observations = tuple(self.observations[model] for model in models)
+        positions = tuple(before[model] for model in models)
+        selected = ShadowObservations(observations, use, self.outputs, positions)
+        object.__setattr__(selected, "source", (self.pool, places))
+        if drawn is not None:
+            object.__setattr__(selected, "drawn", drawn)
+        return selected
+
+    def with_observations(self, observations: tuple[Observation, ...]) -> ShadowObservations:
+        """Replace the outputs of all shadow models, with the same membership."""
+        replaced = replace(self, observations=observations)
+        object.__setattr__(replaced, "drawn", self.drawn)
+        return replaced
 
     @property
     def clean(self) -> Outputs:

@@ -5,7 +5,7 @@ data -> training -> `Outputs` -> defense -> attack -> metrics -> `Result` -> rep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +33,8 @@ class Outputs:
         labels: int64 [N], the true classes, in 0..K-1.
         ids: int64 [N], positions of the records in the data set, each once.
         use: int8 [M, N]; 1 = the model was trained on the record, 0 = it was not, -1 = hidden.
+        memo: statistics of all models by name, which `attacks.statistics` keeps here. Other outputs
+            made of these start empty.
 
     Raises:
         InputError: if shapes, dtypes or ranges do not fit together.
@@ -49,6 +51,7 @@ class Outputs:
     labels: Int64
     ids: Int64
     use: Int8
+    memo: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         logits = np.asarray(self.logits)

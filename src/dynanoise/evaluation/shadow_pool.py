@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from dynanoise.attacks.pseudo_targets import LeaveOneOut, leave_one_out
+from dynanoise.attacks.pseudo_targets import LeaveOneOut, PseudoTargets, leave_one_out
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method, Noise
 from dynanoise.core.errors import InputError
@@ -193,7 +193,7 @@ class ShadowPool:
             yield Trial(
                 of_pool,
                 of_target,
-                tuple(role.pseudo_target(of_target) for role in roles.pseudo_targets),
+                PseudoTargets(roles.pseudo_targets, of_target),
                 use[target] == 1,
                 # Without membership of the target, or without shadow models, nothing is scored.
                 membership.has_shadows(of_target.use) & (use[target] >= 0),
@@ -226,8 +226,7 @@ class ShadowPool:
             observation.with_columns(columns)
             for observation, columns in zip(shadows.observations, outcome.shadows, strict=True)
         )
-        of_shadows = replace(shadows, observations=probed)
-        vars(of_shadows)["slots"] = shadows.slots
+        of_shadows = shadows.with_observations(probed)
         return observed.with_columns(outcome.target), of_shadows, max(outcome.queries.values())
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:

@@ -303,7 +303,7 @@ class _Part(NamedTuple):
 
     def eligible(self, place: int) -> Bools:
         """True for records that have shadow models, bool [n]."""
-        return membership.has_shadows(self.roles[place].use)
+        return membership.has_shadows(self.roles[place].kept)
 
     def shadows(self, place: int) -> ShadowObservations:
         """Shadow models of a target."""

@@ -56,8 +56,8 @@ class AttackScores:
         merit: mean of balanced accuracy and `mean_auc` on pseudo-targets, [M], by which an attack
             is chosen; empty without calibration.
         chosen: for "strongest", the number of trials for which each attack was chosen.
-        common: the scores on a scale that attacks and trials share, [M, N], see
-            `to_common_scale`; empty without calibration.
+        calibration: scores and membership of the pseudo-targets of each trial; empty without
+            calibration.
         thresholds: thresholds of the decisions "member if score >= threshold", [M]; empty without
             calibration, and for "strongest", whose attacks differ in scale.
     """
@@ -67,7 +67,7 @@ class AttackScores:
     expected: Float64 | None
     chosen: Mapping[str, int] = field(default_factory=dict)
     merit: Float64 = field(default_factory=lambda: np.zeros(0))
-    common: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
+    calibration: tuple[HeldOut, ...] = ()
     thresholds: Float64 = field(default_factory=lambda: np.zeros(0))
 
 
@@ -94,9 +94,11 @@ def attack_trials(
         TooFewRecordsError: likewise.
     """
     finished: list[AttackScores] = []
+    members = np.stack([trial.members for trial in trials])
+    scored = np.stack([trial.scored for trial in trials])
     for name in attacks:
         try:
-            finished.append(_attack(name, trials))
+            finished.append(_attack(name, trials, members, scored))
         except (InputError, TooFewRecordsError) as error:
             if on_refusal is None:
                 raise
@@ -107,25 +109,23 @@ def attack_trials(
         yield _strongest(finished)
 
 
-def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
+def _attack(name: str, trials: Sequence[Trial], members: Bools, scored: Bools) -> AttackScores:
     """Scores of one attack on every trial."""
     attack: Attack = ATTACKS.build(name)
-    scores, decisions, expected, merit, common, thresholds = [], [], [], [], [], []
+    scores, decisions, expected, merit, calibrations, thresholds = [], [], [], [], [], []
     for trial in trials:
         fitted = attack.fit(trial.shadows)
         scores.append(fitted.score(trial.target))
         if trial.calibration:
             calibration = _calibrate(attack, fitted, trial.calibration)
+            calibrations.append(calibration)
             threshold, accuracy = tune_threshold(calibration.scores, calibration.members)
             thresholds.append(threshold)
             decisions.append(scores[-1] >= threshold)
             expected.append(accuracy)
             merit.append((accuracy + mean_auc(calibration)) / 2)
-            common.append(to_common_scale(scores[-1], calibration))
         else:
             decisions.append(fitted.decide(scores[-1]))
-    members = np.stack([trial.members for trial in trials])
-    scored = np.stack([trial.scored for trial in trials])
     pool_scores = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
     if not expected:
         return AttackScores(name, pool_scores, None)
@@ -134,7 +134,7 @@ def _attack(name: str, trials: Sequence[Trial]) -> AttackScores:
         pool_scores,
         np.array(expected),
         merit=np.array(merit),
-        common=np.stack(common),
+        calibration=tuple(calibrations),
         thresholds=np.array(thresholds),
     )
 
@@ -147,10 +147,10 @@ def _calibrate(
     if held_out is not None:
         return held_out
     attack = attack.settle(fitted.learned)
-    scores = [
-        attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored] for pseudo in calibration
-    ]
-    members = [pseudo.members[pseudo.scored] for pseudo in calibration]
+    scores, members = [], []
+    for pseudo in calibration:  # each is made when it is taken
+        scores.append(attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored])
+        members.append(pseudo.members[pseudo.scored])
     sizes = tuple(map(len, members))
     return HeldOut(np.concatenate(scores), np.concatenate(members), sizes)
 
@@ -200,13 +200,17 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     expected = np.array([attack.expected for attack in attacks])
     best = np.argmax([attack.merit for attack in attacks], axis=0)
     rows = np.arange(len(best))
-    scores = np.stack([attack.common for attack in attacks])[best, rows]
-    decisions = np.stack([attack.scores.decisions for attack in attacks])[best, rows]
+    chosen = [attacks[attack] for attack in best]
+    scores = [
+        to_common_scale(attack.scores.scores[row], attack.calibration[row])
+        for row, attack in enumerate(chosen)
+    ]
+    decisions = [attack.scores.decisions[row] for row, attack in enumerate(chosen)]
     first = attacks[0].scores
     counts = np.bincount(best, minlength=len(attacks))
     return AttackScores(
         STRONGEST,
-        PoolScores(scores, decisions, first.members, first.scored),
+        PoolScores(np.stack(scores), np.stack(decisions), first.members, first.scored),
         expected[best, rows],
         {attack.name: int(count) for attack, count in zip(attacks, counts, strict=True) if count},
     )

@@ -88,30 +88,32 @@ def two_way_metrics(
     return metrics | {f"tpr@{fpr:g}": _tpr_at(scores, fpr, level) for fpr in resolved}
 
 
-def rates(scores: PoolScores, level: float = LEVEL) -> tuple[Metric, Metric]:
+def rates(
+    scores: PoolScores, levels: Sequence[float] = (LEVEL,)
+) -> tuple[list[Metric], list[Metric]]:
     """Compute TPR and FPR of the decisions, over all pairs of model and record.
 
     Args:
         scores: scores and decisions [M, N] of one attack.
-        level: confidence level, in (0, 1).
+        levels: confidence levels, each in (0, 1).
 
     Returns:
-        TPR and FPR with intervals. Where all decisions about one kind agree, the interval is
-        Clopper and Pearson's for as many trials as there are records of that kind.
+        TPR and FPR, with an interval for each level. Where all decisions about one kind agree, the
+        interval is Clopper and Pearson's for as many trials as there are records of that kind.
     """
-    both = []
+    both: list[list[Metric]] = []
     for kind in (scores.members & scores.scored, ~scores.members & scores.scored):
         count = int(kind.sum())
         hits = int((scores.decisions & kind).sum())
         if hits in {0, count}:
             records = int(kind.any(axis=0).sum())
-            both.append(proportion(records if hits else 0, records, level))
+            both.append([proportion(records if hits else 0, records, each) for each in levels])
             continue
         value = hits / count
         influences = _Influences(*kind.shape)
         for model, rows in enumerate(kind):
             influences.add(model, rows, (scores.decisions[model, rows] - value) / count)
-        both.append(influences.metric(value, level))
+        both.append([influences.metric(value, level) for level in levels])
     return both[0], both[1]
 
 

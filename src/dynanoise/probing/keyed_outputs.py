@@ -48,10 +48,7 @@ def without_noise(
         )
     )
     read = replace(_read(grid, target), population=_read(grid, population))
-    of_shadows = replace(shadows, observations=models)
-    # The cached value, which a copy forgets.
-    vars(of_shadows)["slots"] = shadows.slots
-    return read, of_shadows
+    return read, shadows.with_observations(models)
 
 
 def expected_gaps(logits: Floats, use: Int8) -> Float64:
