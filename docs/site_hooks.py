@@ -55,3 +55,9 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
 
     # Links in docs may be broken over two lines, as in [text](\n  page.md).
     return _LINK.sub(link, re.sub(r"\]\(\n\s*", "](", markdown))
+
+
+def on_post_page(output: str, *, page: Any, config: Any) -> str:
+    """Name the dialog of the search, which the theme leaves without a name for screen readers."""
+    dialog = 'data-md-component="search" role="dialog"'
+    return output.replace(dialog, f'{dialog} aria-label="Search"')
