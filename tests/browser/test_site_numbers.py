@@ -290,6 +290,34 @@ def test_charts_of_attackers_who_adapt_hold_the_numbers_of_results(visit: Opened
             assert point in described("#dilemma-chart")
 
 
+def test_bars_hold_the_numbers_of_results(visit: Opened) -> None:
+    """MIDPUT under each attacker, and the time of an output; what was not run is not claimed."""
+
+    def described(box: str) -> str:
+        label = visit.page.get_attribute(f"{box} svg[role=img]", "aria-label")
+        return str(label).replace("\N{MINUS SIGN}", "-")
+
+    summaries = by_protocol(read_results(ROOT / "results" / "digits" / "results.json"))
+    visit.choose("#res-view", "summary")
+    visit.choose("#res-data", "digits")
+    for protocol in ("paper", "adaptive_16", "adaptive_chosen"):
+        visit.choose("#res-attacker", protocol)
+        for method, title in (("dynanoise", "DynaNoise"), ("hamp", "HAMP"), ("dpsgd", "DP-SGD")):
+            value = summaries[protocol].spread(method, None, "midput").interval.value
+            assert f"; {title}: {value:+.3f};" in described("#res-midput")
+    assert "inputs of its choice, 64 queries" in visit.text("#res-out thead")
+    visit.choose("#res-data", "cifar10")
+    last = visit.page.locator("#res-out tbody tr").first.locator("td").last
+    assert "inputs of its choice" in visit.text("#res-out thead")
+    assert last.inner_text() == "not run"
+    visit.choose("#res-view", "overhead")
+    times = read_results(ROOT / "results" / "overhead" / "results.json")
+    memguard = next(row.metrics for row in times if row.method == "memguard")
+    alone, batch = (memguard[f"ratio_batch_{size}"].value for size in (1, 256))
+    assert f"MemGuard: {alone:.1f}×, {batch:.2f}×" in described("#res-times")
+    visit.choose("#res-view", "summary")
+
+
 def test_the_worked_example_is_what_the_package_computes(visit: Opened) -> None:
     logits, defense = np.array([4.0, 1.0, 0.0]), dn.DynaNoise(0.3, 2, 10)
     p = special.softmax(logits)
