@@ -92,9 +92,10 @@ def class_thresholds(
 def _best(scores: Float64, members: Bools, labels: Int64, classes: int, balanced: bool) -> Float64:
     """Thresholds [K] of all classes in one pass; NaN for a class without scores."""
     order = np.argsort(-scores)
-    # Few classes: sorting by a short integer is a radix sort, many times faster than `lexsort`.
-    short = labels[order].astype(np.uint16 if classes <= 1 << 16 else np.int64)
-    order = order[np.argsort(short, kind="stable")]
+    if classes > 1:
+        # Few classes: sorting by a short integer is a radix sort, many times faster than `lexsort`.
+        short = labels[order].astype(np.uint16 if classes <= 1 << 16 else np.int64)
+        order = order[np.argsort(short, kind="stable")]
     ranked, truth, groups = scores[order], members[order], labels[order]
     # The gain of calling one more score a member, in integers so that ties stay ties.
     hit, alarm = np.ones(classes, dtype=np.int64), np.ones(classes, dtype=np.int64)

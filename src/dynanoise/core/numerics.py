@@ -256,6 +256,12 @@ def exchange_top(probs: Float64, winners: Int64) -> Float64:
     return probs
 
 
+def _blocks(rows: npt.NDArray[Any]) -> list[slice]:
+    """Parts of rows [N, K] that hold `_BLOCK_NUMBERS` numbers at most, or one row."""
+    step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[-1]))
+    return [slice(start, start + step) for start in range(0, len(rows), step)]
+
+
 def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     """Compute ln softmax(z / T), finite for all finite logits.
 
@@ -269,10 +275,17 @@ def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     >>> np.exp(log_softmax(np.log([1.0, 3.0]))).round(12).tolist()
     [0.25, 0.75]
     """
+    rows = logits.reshape(-1, logits.shape[-1])
+    log_probs = np.empty(rows.shape)
     with np.errstate(over="ignore", under="ignore"):
-        shifted = np.maximum(shift(logits) / temperature, _LOWEST)
-        # The subtrahend is in [0, ln K]: beside the lowest float64 it rounds away.
-        return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+        for part in _blocks(rows):
+            shifted = shift(rows[part])
+            shifted /= temperature
+            np.maximum(shifted, _LOWEST, out=shifted)
+            # The subtrahend is in [0, ln K]: beside the lowest float64 it rounds away.
+            total = np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+            np.subtract(shifted, total, out=log_probs[part])
+    return log_probs.reshape(logits.shape)
 
 
 def centred(log_probs: Float64) -> Float64:
@@ -397,10 +410,9 @@ def _in_blocks(formula: _OfRows) -> _OfRows:
 
     @functools.wraps(formula)
     def blocked(rows: Float64, labels: Int64) -> Float64:
-        step = max(1, _BLOCK_NUMBERS // max(1, rows.shape[-1]))
-        if len(rows) <= step:
+        parts = _blocks(rows)
+        if len(parts) <= 1:
             return formula(rows, labels)
-        parts = (slice(start, start + step) for start in range(0, len(rows), step))
         return np.concatenate([formula(rows[part], labels[part]) for part in parts])
 
     return blocked
