@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dynanoise.core.errors import InputError
 from dynanoise.serving import clients, listeners, startup
 from dynanoise.serving.options import Serving
 from tests.factories.gateways import (
@@ -138,6 +139,36 @@ def test_signals_to_end_drain(options: tuple[object, ...], name: str) -> None:
         one.process.send_signal(getattr(signal, name))
         assert one.process.wait(LAST_RESORT) == 0
     assert [len(one.events(event)) for event in ("draining", "ended")] == [1, 1]
+
+
+def test_workers_share_ports_and_are_replaced(options: tuple[object, ...]) -> None:
+    """They end with the process that started them, even where that is killed."""
+    with gateway(*options, "--workers", 2, "--grpc-port", 0) as one:
+        url = f"{one.url}/v2/models/linear/infer"
+        assert wait_until(lambda: len(one.events("listening")) == 2)
+        first, second = one.events("listening")
+        assert {first[name] == second[name] for name in ("port", "grpc_port")} == {True}
+        os.kill(first["process"], signal.SIGKILL)
+        assert wait_until(lambda: len(one.events("listening")) == 3)
+        assert one.events("worker_died")[0]["exit_code"] == -signal.SIGKILL
+        assert ask(url, infer_body(queries(1))).status == 200
+        one.process.kill()
+        assert wait_until(lambda: len(one.events("ended")) == 2)
+        with pytest.raises(OSError, match="refused"):
+            socket.create_connection(("127.0.0.1", one.ports["port"]), 1)
+
+
+def test_workers_drain_together(options: tuple[object, ...]) -> None:
+    with gateway(*options, "--workers", 2) as one:
+        assert wait_until(lambda: len(one.events("listening")) == 2)
+        one.terminate()
+        assert one.process.wait(LAST_RESORT) == 0
+    assert [len(one.events(event)) for event in ("starting", "draining", "ended")] == [1, 2, 2]
+
+
+def test_workers_need_budgets_that_they_share() -> None:
+    with pytest.raises(InputError, match="2 workers would count budgets by itself"):
+        Serving(Path("defense.yaml"), Path("m.onnx"), no_auth=True, workers=2)
 
 
 def test_nothing_is_written_and_nothing_reported(

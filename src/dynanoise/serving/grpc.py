@@ -88,12 +88,13 @@ _STREAMS = 128
 _Call = Callable[[Any, str, dict[str, str]], Awaitable[Any]]
 
 
-def server(gateway: Gateway, connections: int = 1 << 14) -> Any:
+def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) -> Any:
     """Make a gRPC server without a port.
 
     Args:
         gateway: the gateway.
         connections: largest number of connections; further ones are closed.
+        share: whether other processes listen at the same port.
     """
     calls, room = _Calls(gateway), asyncio.Semaphore(max_messages(gateway.limits))
     handlers = {
@@ -115,7 +116,7 @@ def server(gateway: Gateway, connections: int = 1 << 14) -> Any:
     rpc = grpc.aio.server(
         options=(
             ("grpc.max_receive_message_length", gateway.limits.body),
-            ("grpc.so_reuseport", 0),
+            ("grpc.so_reuseport", int(share)),
             ("grpc.max_allowed_incoming_connections", connections),
             ("grpc.server_handshake_timeout_ms", round(1000 * _HANDSHAKE)),
             ("grpc.max_connection_idle_ms", round(1000 * _IDLE)),

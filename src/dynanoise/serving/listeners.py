@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,6 +231,8 @@ class Listeners:
         scrapers: clients that may read the metrics.
         drain: seconds between a signal to end, when the gateway reports that it is not ready, and
             the end of listening.
+        socket: bound for HTTP already, by a process that shares it; None to bind one.
+        share: whether other processes have the same port for gRPC.
     """
 
     host: str = "127.0.0.1"
@@ -238,6 +241,8 @@ class Listeners:
     metrics_port: int | None = None
     scrapers: Clients | None = None
     drain: float = 0.0
+    socket: socket.socket | None = None
+    share: bool = False
 
 
 class HttpServer(uvicorn.Server):
@@ -299,8 +304,13 @@ class HttpServer(uvicorn.Server):
         return not self.server_state.connections and not self.server_state.tasks
 
 
-def bind(host: str, port: int) -> socket.socket:
+def bind(host: str, port: int, share: bool = False) -> socket.socket:
     """Bind a socket that does not listen yet.
+
+    Args:
+        host: an address of this machine.
+        port: 0 takes any that is free.
+        share: whether other processes may bind the same.
 
     Raises:
         InputError: if the address is not available.
@@ -312,6 +322,8 @@ def bind(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if share:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind(address)
         except OSError:
             listener.close()
@@ -323,8 +335,13 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def run(gateway: Gateway, listeners: Listeners) -> None:
+def run(gateway: Gateway, listeners: Listeners, started: Callable[[], None] = lambda: None) -> None:
     """Serve until the process gets SIGTERM, SIGINT or SIGHUP.
+
+    Args:
+        gateway: answers requests.
+        listeners: addresses.
+        started: called when it listens.
 
     Raises:
         InputError: if an address cannot be bound.
@@ -335,19 +352,21 @@ def run(gateway: Gateway, listeners: Listeners) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     raise_file_limit()
     try:
-        asyncio.run(_run(gateway, listeners))
+        asyncio.run(_run(gateway, listeners, started))
     finally:
         flush_logs()
 
 
-async def _run(gateway: Gateway, listeners: Listeners) -> None:
+async def _run(
+    gateway: Gateway, listeners: Listeners, started: Callable[[], None] = lambda: None
+) -> None:
     end = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
         if hasattr(signal, name):
             loop.add_signal_handler(getattr(signal, name), end.set)
     http = HttpServer(application(gateway), gateway.limits.seconds)
-    sockets = [bind(listeners.host, listeners.port)]
+    sockets = [listeners.socket or bind(listeners.host, listeners.port)]
     servers, tasks = [http], [asyncio.create_task(http.serve(sockets[:1]))]
     ports = {"port": sockets[0].getsockname()[1]}
     if listeners.metrics_port is not None and listeners.scrapers is not None:
@@ -358,7 +377,7 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         tasks.append(asyncio.create_task(metrics.serve(sockets[1:])))
     rpc = None
     if listeners.grpc_port is not None:
-        rpc, ports["grpc_port"] = await _start_grpc(gateway, listeners.host, listeners.grpc_port)
+        rpc, ports["grpc_port"] = await _start_grpc(gateway, listeners)
     while not all(server.started for server in servers):
         if any(task.done() for task in tasks):
             break
@@ -366,7 +385,8 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
     else:
         for listener in sockets:
             listener.listen(_BACKLOG)
-        log("listening", host=listeners.host, **ports)
+        log("listening", host=listeners.host, process=os.getpid(), **ports)
+        started()
     waiting = asyncio.create_task(end.wait())
     await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
@@ -381,10 +401,11 @@ async def _run(gateway: Gateway, listeners: Listeners) -> None:
         raise errors[0]
 
 
-async def _start_grpc(gateway: Gateway, host: str, port: int) -> tuple[Any, int]:
+async def _start_grpc(gateway: Gateway, listeners: Listeners) -> tuple[Any, int]:
     from dynanoise.serving.grpc import server
 
-    rpc = server(gateway, max(1, max_connections() // 2))
+    host, port = listeners.host, listeners.grpc_port
+    rpc = server(gateway, max(1, max_connections() // 2), listeners.share)
     try:
         bound = rpc.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError:

@@ -151,6 +151,14 @@ class Serving:
             "Largest number of one client among these. Default: no limit of its own.", panel=_LIMITS
         ),
     ] = None
+    workers: Annotated[
+        int,
+        Option(
+            "Processes behind the same ports, for several cores. More than one needs "
+            "--budget-store, or no budget and rate; metrics of worker I are at --metrics-port + I.",
+            panel=_LIMITS,
+        ),
+    ] = 1
     queue: Annotated[
         int,
         Option(
@@ -233,6 +241,11 @@ class Serving:
                 f"store_failure is {self.store_failure!r}.",
                 "Use closed to refuse queries, or local to count them in this process.",
             )
+        if self.workers > 1 and self.budget_store is None and (self.rate or self.budget != 0):
+            raise InputError(
+                f"Each of {self.workers} workers would count budgets by itself.",
+                "Pass --budget-store URL, or --budget 0 --rate 0 to limit no client.",
+            )
         if self.budget_store is None and (self.store_password or self.store_failure != "closed"):
             raise InputError(
                 "There is no store of budgets.", "Pass --budget-store URL with its options."
@@ -250,5 +263,5 @@ class Serving:
             )
         body = 1 if self.max_body is None else self.max_body
         each = 1 if self.client_concurrency is None else self.client_concurrency
-        if min(self.concurrency, self.threads, body, each) < 1:
-            raise InputError("A limit is below 1.", "Use at least 1 thread, request and byte.")
+        if min(self.concurrency, self.threads, self.workers, body, each) < 1:
+            raise InputError("A limit is below 1.", "Use 1 or more of each.")

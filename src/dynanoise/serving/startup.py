@@ -83,6 +83,7 @@ def serve(options: Serving) -> None:
         require("tritonclient.grpc", "Serving over gRPC")
     gateway, scrapers = make_gateway(options, logs=True)
     from dynanoise.serving.listeners import Listeners, run
+    from dynanoise.serving.workers import run_workers
 
     listeners = Listeners(
         options.host,
@@ -92,15 +93,19 @@ def serve(options: Serving) -> None:
         scrapers,
         options.drain,
     )
-    run(gateway, listeners)
+    if options.workers == 1:
+        run(gateway, listeners)
+    else:  # the gateway above has checked the options, and compiled the defense
+        run_workers(options, replace(listeners, scrapers=None))
 
 
-def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
+def make_gateway(options: Serving, logs: bool = False, announce: bool = True) -> tuple[Any, Any]:
     """Make the gateway.
 
     Args:
         options: options of `dynanoise serve`.
         logs: whether to send all logs of the process to standard error.
+        announce: whether to log the settings and their weaknesses.
 
     Returns:
         The `Gateway`, and the `Clients` that may read its metrics or None.
@@ -152,7 +157,8 @@ def make_gateway(options: Serving, logs: bool = False) -> tuple[Any, Any]:
         options.forward_authorization,
         _cells(configuration),
     )
-    _log_start(gateway, options, kernel, total)
+    if announce:
+        _log_start(gateway, options, kernel, total)
     return gateway, scrapers
 
 
