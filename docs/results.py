@@ -34,6 +34,7 @@ FURTHER = {
     "digits": {"digits_mismatch": "Attackers whose models differ"},
     "cifar10": {
         "cifar10_adaptive": "Attackers who know the defense",
+        "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_queries": "Attack strength against the number of queries",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
@@ -70,12 +71,12 @@ def overview() -> str:
 
 
 def _summaries(folder: str) -> dict[str, Summary]:
-    """Summaries of a data set by protocol, with its run under attackers who know the defense."""
-    results = list(_read(folder))
-    adaptive = f"{folder}_adaptive"
-    if (ROOT / "results" / adaptive / "results.json").exists():
-        results += _read(adaptive)
-    return by_protocol(results)
+    """Summaries of a data set by protocol, with its runs under attackers who know the defense."""
+    summaries = by_protocol(_read(folder))
+    for more in (f"{folder}_adaptive", f"{folder}_chosen"):
+        if (ROOT / "results" / more / "results.json").exists():
+            summaries = {**by_protocol(_read(more)), **summaries}
+    return summaries
 
 
 def _read(folder: str) -> list[Result]:
