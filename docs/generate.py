@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from docs import results, rooms
+from docs import results, rooms, trade
 from dynanoise.cli import key, store
 from dynanoise.cli.exit_codes import TRACEBACK, ExitCode
 from dynanoise.cli.main import COMMANDS
@@ -93,8 +93,8 @@ def _recommendations() -> tuple[str, str]:
             "answers about a record from models not trained on it; you can retrain",
             "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
             f"{paid}; five models",
-            f"repeated and chosen queries near a record: AUC {fall} (forests)",
-            "queries elsewhere, white-box access",
+            f"any number of queries of a record itself: AUC {fall} (forests)",
+            "versions of a record with noise, white-box access",
         ],
         [
             "a guarantee",
@@ -323,6 +323,12 @@ def remedies_page() -> str:
     return _between(text, "remedies", parts)
 
 
+def out_of_fold_page() -> str:
+    """docs/out_of_fold.md with the table of its picture made anew."""
+    text = (ROOT / "docs" / "out_of_fold.md").read_text()
+    return _between(text, "trade", [trade.table()])
+
+
 def site_data() -> str:
     """The web page's numbers and sampled rows."""
     return data_json(ROOT / "results", ROOT / "CITATION.cff")
@@ -372,7 +378,9 @@ PAGES: dict[Path, Callable[[], str]] = {
     ROOT / "docs" / "gateway.md": gateway_page,
     ROOT / "docs" / "cluster.md": cluster_page,
     ROOT / "docs" / "what_to_do.md": remedies_page,
+    ROOT / "docs" / "out_of_fold.md": out_of_fold_page,
     rooms.PICTURE: rooms.picture,
+    trade.PICTURE: trade.picture,
     ROOT / "docs" / "privacy_utility.svg": picture,
     ROOT / "src" / "dynanoise" / "web" / "data.json": site_data,
 }

@@ -48,7 +48,8 @@ class AuditOptions:
     model: Annotated[
         Path | None,
         Option(
-            "Instead of OUTPUTS: a model file, .onnx or .safetensors.",
+            "Instead of OUTPUTS: a model file, .onnx or .safetensors, or a folder of "
+            "out-of-fold models.",
             metavar="FILE",
         ),
     ] = None

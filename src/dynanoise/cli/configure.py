@@ -22,7 +22,12 @@ USUAL_WIDTH = 16.0
 
 
 def configure(
-    model: Annotated[Path, Option("ONNX classifier.", metavar="MODEL", argument=True)],
+    model: Annotated[
+        Path,
+        Option(
+            "ONNX classifier, or a folder of out-of-fold models.", metavar="MODEL", argument=True
+        ),
+    ],
     *,
     data: Annotated[
         Path | None,
