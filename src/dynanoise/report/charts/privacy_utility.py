@@ -9,6 +9,9 @@ from dynanoise.report.charts.style import FAINT, INK, draw_headline, method_look
 from dynanoise.report.numbers import rate
 from dynanoise.report.summary import Summary
 
+DATA = {"cifar10": "CIFAR-10"}
+"""Data sets by preset, as their authors write them; others go by the name of their preset."""
+
 TITLES = {
     "none": "no defense",
     "temperature": "temperature alone",
@@ -71,5 +74,6 @@ def _draw(figure: Any, unaware: Summary, adaptive: Summary, rows: Sequence[str])
     axes.grid(True, axis="x", color="#EEEEEE", linewidth=0.8)
     axes.set_axisbelow(True)
     strip_axes(axes)
-    draw_headline(figure, f"{unaware.results[0].preset}: the strongest attack on each defense")
+    preset = unaware.results[0].preset
+    draw_headline(figure, f"{DATA.get(preset, preset)}: the strongest attack on each defense")
     figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)

@@ -64,7 +64,7 @@ def missing_charts() -> str | None:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.PackageLoader("dynanoise.report", "render"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -72,6 +72,17 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["coded"] = code_spans
+    return environment
+
+
+def code_spans(text: str) -> Markup:
+    """Escape a text and set its parts between backticks as code, as Markdown does.
+
+    >>> code_spans("run `dynanoise audit FILE` on <b>")
+    Markup('run <code>dynanoise audit FILE</code> on &lt;b&gt;')
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704
 
 
 def _style() -> str:
