@@ -82,7 +82,7 @@ def code_spans(text: str) -> Markup:
     >>> code_spans("run `dynanoise audit FILE` on <b>")
     Markup('run <code>dynanoise audit FILE</code> on &lt;b&gt;')
     """
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text)))  # noqa: S704
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704
 
 
 def _style() -> str:
