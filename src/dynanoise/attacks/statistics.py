@@ -258,7 +258,7 @@ def stack_clean(shadows: ShadowObservations, name: str) -> Float64:
         models, records, inputs, _ = outputs.logits.shape
         stacks = {each: np.empty((models, records, inputs)) for each in CLEAN}
         for model in range(models):
-            log_probs = numerics.log_softmax(outputs.logits[model].astype(np.float64))
+            log_probs = numerics.log_softmax(outputs.logits[model])
             clean = Observation(outputs.labels, outputs.ids, log_probs)
             for each, stacked in stacks.items():
                 stacked[model] = compute(clean, each)

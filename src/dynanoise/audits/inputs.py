@@ -287,7 +287,7 @@ def _unrelated_labels(outputs: Outputs) -> tuple[str, ...]:
     """
     probs = np.zeros((len(outputs.labels), outputs.classes))
     for logits in outputs.logits[:, :, 0]:  # one at a time: all in float64 are the largest arrays
-        probs += np.exp(log_softmax(logits.astype(np.float64)))
+        probs += np.exp(log_softmax(logits))
     probs /= outputs.models
     above = (probs - probs.mean(axis=0))[np.arange(len(probs)), outputs.labels]
     if above.mean() > 2 * above.std() / np.sqrt(len(above)):
@@ -341,7 +341,7 @@ def _loss_attack(outputs: Outputs) -> Metric:
     areas, errors = [], []
     for logits, use in zip(outputs.logits[:, :, 0], outputs.use, strict=True):
         scored = use >= 0
-        log_probs = log_softmax(logits[scored].astype(np.float64))
+        log_probs = log_softmax(logits[scored])
         scores = log_probs[np.arange(len(log_probs)), outputs.labels[scored]]
         areas.append(roc(scores, use[scored] == 1).auc)
         errors.append(auc_error(scores, use[scored] == 1))

@@ -262,11 +262,11 @@ def _blocks(rows: npt.NDArray[Any]) -> list[slice]:
     return [slice(start, start + step) for start in range(0, len(rows), step)]
 
 
-def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
-    """Compute ln softmax(z / T), finite for all finite logits.
+def log_softmax(logits: Floats, temperature: float = 1.0) -> Float64:
+    """Compute ln softmax(z / T) in float64, finite for all finite logits.
 
     Args:
-        logits: float64 [..., K].
+        logits: float32 or float64 [..., K].
         temperature: T > 0.
 
     Returns:
@@ -279,7 +279,7 @@ def log_softmax(logits: Float64, temperature: float = 1.0) -> Float64:
     log_probs = np.empty(rows.shape)
     with np.errstate(over="ignore", under="ignore"):
         for part in _blocks(rows):
-            shifted = shift(rows[part])
+            shifted = shift(rows[part].astype(np.float64, copy=False))
             shifted /= temperature
             np.maximum(shifted, _LOWEST, out=shifted)
             # The subtrahend is in [0, ln K]: beside the lowest float64 it rounds away.
@@ -316,9 +316,12 @@ def entropy(log_probs: Float64) -> Float64:
     >>> bool(np.isclose(entropy(np.log([0.5, 0.5])), np.log(2)))
     True
     """
+    rows = log_probs.reshape(-1, log_probs.shape[-1])
+    nats = np.empty(len(rows))
     with np.errstate(under="ignore"):
-        nats = -(np.exp(log_probs) * log_probs).sum(axis=-1)
-    return np.asarray(np.clip(nats, 0.0, np.log(log_probs.shape[-1])))
+        for part in _blocks(rows):
+            nats[part] = -(np.exp(rows[part]) * rows[part]).sum(axis=-1)
+    return np.asarray(np.clip(nats, 0.0, np.log(rows.shape[1])).reshape(log_probs.shape[:-1]))
 
 
 def log_probabilities(probs: npt.ArrayLike) -> Float64:

@@ -168,32 +168,21 @@ def measure(task: Task, progress: Progress = _ignore) -> Measurement:
         InputError: if an attack cannot be run on these models and is not skipped.
         TooFewRecordsError: likewise.
     """
-    method, design, protocol = task.method, task.design, task.protocol
+    method, design = task.method, task.design
     started = time.perf_counter()
-    defenses = [method.defense.fit(view) for view in design.views(protocol.threat)]
+    defenses = [method.defense.fit(view) for view in design.views(task.protocol.threat)]
+    # Its own function, so that what was observed is freed before utility is measured.
+    attacks, refused = _measure_attacks(task, defenses, started, progress)
+    started = time.perf_counter()
     noise = design.noise(method)
-    observed, observed_noise = defenses, noise
-    if protocol.threat.key_known and method.cell_width is not None:
-        shared = make_noise(method, design.seed, design.split, method.name, "known")
-        observed, observed_noise = [CELL_AND_LABEL] * len(defenses), lambda model, role: shared
-    trials = list(design.trials(observed, protocol.threat, observed_noise))
-    refused: list[tuple[str, DynaNoiseError]] = []
-    on_refusal = (lambda name, error: refused.append((name, error))) if task.skip_refused else None
-    attacks = []
-    sent = float(np.mean([trial.queries for trial in trials]))
-    queries = sent if protocol.threat.chosen else None
-    for scores in attack_trials(trials, select_attacks(method, protocol), on_refusal):
-        success = design.metrics(scores.scores, task.fprs)
-        seconds, started = time.perf_counter() - started, time.perf_counter()
-        attacks.append(AttackMeasurement(scores, success, seconds, queries))
-        progress(f"{method.name}, {scores.name}")
     by_model, predictions = [], []
     for model, (test, members) in enumerate(design.utility()):
         source = noise(model, "target")
         metrics, probs = measure_utility(defenses[model], test, source("test"))
         of_members, _ = measure_utility(defenses[model], members, source("members"))
         by_model.append({**metrics, "train_accuracy": of_members["accuracy"]})
-        predictions.append((probs, test.labels))
+        if task.predictions:
+            predictions.append((probs, test.labels))
     if by_model:
         progress(f"{method.name}, utility")
     # Several models have a fitted defense each, so the unfitted defense is reported.
@@ -204,8 +193,31 @@ def measure(task: Task, progress: Progress = _ignore) -> Measurement:
         tuple(by_model),
         time.perf_counter() - started,
         tuple(refused),
-        tuple(predictions) if task.predictions else (),
+        tuple(predictions),
     )
+
+
+def _measure_attacks(
+    task: Task, defenses: Sequence[Defense], started: float, progress: Progress
+) -> tuple[list[AttackMeasurement], list[tuple[str, DynaNoiseError]]]:
+    """Attacks on the models behind their defenses, and those that were refused."""
+    method, design, protocol = task.method, task.design, task.protocol
+    noise = design.noise(method)
+    if protocol.threat.key_known and method.cell_width is not None:
+        shared = make_noise(method, design.seed, design.split, method.name, "known")
+        defenses, noise = [CELL_AND_LABEL] * len(defenses), lambda model, role: shared
+    trials = list(design.trials(defenses, protocol.threat, noise))
+    refused: list[tuple[str, DynaNoiseError]] = []
+    on_refusal = (lambda name, error: refused.append((name, error))) if task.skip_refused else None
+    attacks = []
+    sent = float(np.mean([trial.queries for trial in trials]))
+    queries = sent if protocol.threat.chosen else None
+    for scores in attack_trials(trials, select_attacks(method, protocol), on_refusal):
+        success = design.metrics(scores.scores, task.fprs)
+        seconds, started = time.perf_counter() - started, time.perf_counter()
+        attacks.append(AttackMeasurement(scores, success, seconds, queries))
+        progress(f"{method.name}, {scores.name}")
+    return attacks, refused
 
 
 def measure_utility(
