@@ -48,6 +48,10 @@ IN_MEMORY = 10_000_000
 SAMPLE = 5_000_000
 """Numbers in the sample of a larger folder, on which thresholds and an attack are chosen."""
 
+ROLES = 2**28
+"""Bytes of memory for the roles of models in the sample: each target has M - 1 pseudo-targets, and
+each of these the membership of M - 2 models."""
+
 BY_PARTS = ("lira", "rmia")
 """Attacks on a larger folder, unless others are named."""
 
@@ -198,7 +202,8 @@ class FolderAudit:
                 else f"One model has {records:,} records, too many at a time.",
                 "Audit some of the records.",
             )
-        count = max(1000, records * SAMPLE // self._numbers(records))
+        count = min(records * SAMPLE // self._numbers(records), ROLES // models**3)
+        count = max(1000, count)
         generator = np.random.default_rng(derive(self.seed, "sample of a folder"))
         sample = self._pool(np.sort(generator.permutation(records)[:count]))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
