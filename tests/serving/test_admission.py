@@ -18,6 +18,7 @@ import pytest
 from typer.testing import CliRunner
 
 from dynanoise.cli import app
+from dynanoise.oip.faults import Refused
 from dynanoise.serving import clients
 from tests.factories.gateways import (
     LAST_RESORT,
@@ -406,6 +407,25 @@ def test_client_files(tmp_path: Path) -> None:
         with pytest.raises(Exception, match="dynanoise key client") as caught:
             clients.Clients.read(path)
         assert key[6:] not in str(caught.value)
+
+
+def test_gateways_follow_the_file_of_clients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clients, "_FOLLOWED_SECONDS", 0.0)
+    path = tmp_path / "clients.txt"
+    alice = clients.add_client(path, "alice")
+    held = clients.Clients.read(path)
+    bob = clients.add_client(path, "bob")
+    assert held.authenticate(bob) == "bob"
+    whole = path.read_text()
+    for text in ("", "damaged", None):  # nothing changes
+        path.write_text(text) if text is not None else path.unlink()
+        assert held.authenticate(alice) == "alice"
+    path.write_text(whole.splitlines()[1])
+    with pytest.raises(Refused, match="not known"):
+        held.authenticate(alice)
+    assert held.authenticate(bob) == "bob"
 
 
 def test_a_file_of_clients_that_all_users_may_write_is_refused(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.factories.gateways import (
     queries,
     values_of,
 )
-from tests.serving.conftest import Served
+from tests.serving.conftest import Plain, Served
 
 http = pytest.importorskip("tritonclient.http", reason="the client: pip install tritonclient[all]")
 rpc = pytest.importorskip("tritonclient.grpc", reason="the client: pip install tritonclient[all]")
@@ -85,6 +85,33 @@ def test_metadata_and_health(served: Served) -> None:
         said = client.get_model_metadata("linear")
     assert said["inputs"] == [{"name": "x", "datatype": "FP32", "shape": [-1, FEATURES]}]
     assert said["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [-1, CLASSES]}]
+
+
+def test_health_by_the_health_protocol(served: Served) -> None:
+    health = pytest.importorskip("grpc_health.v1.health_pb2")
+    grpc = pytest.importorskip("grpc")
+    stub = pytest.importorskip("grpc_health.v1.health_pb2_grpc").HealthStub
+    with grpc.insecure_channel(f"127.0.0.1:{served.running.ports['grpc_port']}") as channel:
+        told = stub(channel).Check(health.HealthCheckRequest())
+        assert told.status == health.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            next(stub(channel).Watch(health.HealthCheckRequest()))
+    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
+def test_a_trace_is_passed_on_and_logged(served_upstream: Served, plain: Plain) -> None:
+    plain.behave("well")
+    url, trace = f"{served_upstream.running.url}/v2/models/linear/infer", "4b" * 16
+    for header, passed in (
+        (f"00-{trace}-{'5c' * 8}-01", True),
+        (f"00-{trace}-{'5c' * 8}-01, secret", False),
+        (f"00-{'0' * 32}-{'5c' * 8}-01", False),
+    ):
+        assert ask(url, infer_body(queries(1)), traceparent=header).status == 200
+        seen = ask(f"{plain.url}/seen").json[-1]["traceparent"]
+        assert seen == (header if passed else None)
+    traced = [event for event in served_upstream.running.events("answered") if "trace_id" in event]
+    assert [event["trace_id"] for event in traced] == [trace]
 
 
 def test_only_the_defended_output_leaves(served: Served) -> None:

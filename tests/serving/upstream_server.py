@@ -73,7 +73,11 @@ class Handler(BaseHTTPRequestHandler):
                 CHANGED.notify_all()
             return self._send({})
         STATE["seen"].append(
-            {"path": self.path, "authorization": self.headers.get("Authorization")}
+            {
+                "path": self.path,
+                "authorization": self.headers.get("Authorization"),
+                "traceparent": self.headers.get("traceparent"),
+            }
         )
         behave = STATE["behave"]
         asked = json.loads(body)

@@ -64,7 +64,7 @@ def client(
 ) -> None:
     """Make an API key for a client of `dynanoise serve`; the file gets its digest alone.
 
-    The key is printed, once. To revoke it, delete its line and restart the gateway.
+    The key is printed, once. To revoke it, delete its line. Gateways follow the file.
     """
     from dynanoise.serving.clients import add_client
 

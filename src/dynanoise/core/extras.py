@@ -11,7 +11,16 @@ from typing import Any
 
 from dynanoise.core.errors import MissingExtraError
 
-_SERVE = ("aiohttp", "grpc", "orjson", "prometheus_client", "starlette", "tritonclient", "uvicorn")
+_SERVE = (
+    "aiohttp",
+    "grpc",
+    "grpc_health",
+    "orjson",
+    "prometheus_client",
+    "starlette",
+    "tritonclient",
+    "uvicorn",
+)
 
 _EXTRAS = {
     **dict.fromkeys(("torch", "safetensors"), "train"),
@@ -29,6 +38,7 @@ _EXTRAS = {
 _PACKAGES = {
     "PIL": "pillow",
     "grpc": "grpcio",
+    "grpc_health": "grpcio-health-checking",
     "huggingface_hub": "datasets",
     "prometheus_client": "prometheus-client",
 }

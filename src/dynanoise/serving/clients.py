@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from dynanoise.core.errors import InputError
 from dynanoise.oip.faults import Refused
+from dynanoise.serving.logs import log
 
 ANYONE = "anyone"
 """The client of a gateway without API keys."""
@@ -20,9 +23,12 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LINE = re.compile(r"(\S+) sha256:([0-9a-f]{64})")
 _NO_DIGEST = bytes(32)
 
+_FOLLOWED_SECONDS = 1.0
+"""Time after which a change of the file counts, at most."""
+
 
 class Clients:
-    """Clients by name, with the digests of their API keys.
+    """Clients by name, with the digests of their API keys, which follow their file.
 
     Keys are 32 random bytes, so that one SHA-256 is enough: there is nothing to guess.
 
@@ -36,6 +42,9 @@ class Clients:
 
     def __init__(self, digests: Mapping[str, bytes]) -> None:
         self._digests = dict(digests)
+        self._path: Path | None = None
+        self._version: tuple[int, ...] | None = None
+        self._checked = 0.0
 
     @classmethod
     def read(cls, path: Path) -> Clients:
@@ -45,15 +54,27 @@ class Clients:
             InputError: if it cannot be read, all users may write it, it has no client, or holds
                 anything else.
         """
-        digests = _read_digests(path)
-        if os.name == "posix" and path.stat().st_mode & 0o002:
-            raise InputError(
-                f"{path} can be written by all users, who could add clients.",
-                f"Run `chmod o-w {path}`.",
-            )
-        if not digests:
-            raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
-        return cls(digests)
+        version = _version(path)
+        clients = cls(_read_clients(path))
+        clients._path, clients._version = path, version
+        return clients
+
+    def _follow(self) -> None:
+        """Read the file again if it has changed; one that cannot be read changes nothing."""
+        now = time.monotonic()
+        if self._path is None or now - self._checked < _FOLLOWED_SECONDS:
+            return
+        self._checked = now
+        version = _version(self._path)
+        if version == self._version:
+            return
+        self._version = version
+        try:
+            self._digests = _read_clients(self._path)
+        except InputError:
+            log("clients_not_read", logging.ERROR, clients=len(self._digests))
+        else:
+            log("clients_read", clients=len(self._digests))
 
     def authenticate(self, key: str | None) -> str:
         """Find the client of an API key.
@@ -68,11 +89,34 @@ class Clients:
             raise Refused(
                 401, "no_key", "An API key is needed: Authorization: Bearer, or X-API-Key."
             )
+        self._follow()
         name = key.partition(".")[0]
         digest = hashlib.sha256(key.encode()).digest()
         if not hmac.compare_digest(self._digests.get(name, _NO_DIGEST), digest):
             raise Refused(401, "wrong_key", "The API key is not known.")
         return name
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Times, size and number of a file: others where it was changed, or a link leads elsewhere."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+
+def _read_clients(path: Path) -> dict[str, bytes]:
+    """The digests of one client or more; errors as of `Clients.read`."""
+    digests = _read_digests(path)
+    if os.name == "posix" and path.stat().st_mode & 0o002:
+        raise InputError(
+            f"{path} can be written by all users, who could add clients.",
+            f"Run `chmod o-w {path}`.",
+        )
+    if not digests:
+        raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
+    return digests
 
 
 def key_in(authorization: str | None, api_key: str | None) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2 as messages
 
 from dynanoise.oip.faults import Refused, bad, unavailable
@@ -32,6 +33,7 @@ from dynanoise.oip.tensors import (
 from dynanoise.oip.v2 import Request
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.logs import log
+from dynanoise.serving.tracing import begin_trace
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -129,7 +131,13 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
         # No limit for all calls together: a client without a key could use it up.
     )
     service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers)
-    rpc.add_generic_rpc_handlers((service,))
+    # Its Watch is left out: a stream that a client without a key could hold for ever.
+    check = grpc.stream_stream_rpc_method_handler(
+        _handler(gateway, "Check", calls.check, True, room),
+        response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+    )
+    health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
+    rpc.add_generic_rpc_handlers((service, health))
     return rpc
 
 
@@ -147,13 +155,14 @@ def max_messages(limits: Limits) -> int:
 def _handler(
     gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
 ) -> Any:
-    kind = getattr(messages, f"{name}Request")
+    kind = getattr(messages, f"{name}Request", None)
 
     async def respond(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
+        begin_trace(headers.get("traceparent"))
         started, client = time.perf_counter(), None
         try:
-            request = kind()  # of public calls it is empty, and not waited for
+            request: Any = None  # of public calls it says nothing, and is not waited for
             if not public:
                 client = gateway.authenticate(
                     headers.get("authorization"), headers.get("x-api-key")
@@ -226,6 +235,10 @@ class _Calls:
 
     async def ready(self, request: Any, client: str, headers: dict[str, str]) -> Any:
         return messages.ServerReadyResponse(ready=await self._gateway.ready())
+
+    async def check(self, request: Any, client: str, headers: dict[str, str]) -> Any:
+        status = "SERVING" if await self._gateway.ready() else "NOT_SERVING"
+        return health_pb2.HealthCheckResponse(status=status)
 
     async def server(self, request: Any, client: str, headers: dict[str, str]) -> Any:
         return messages.ServerMetadataResponse(name="dynanoise", version=version("dynanoise"))

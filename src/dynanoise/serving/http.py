@@ -23,6 +23,7 @@ from dynanoise.oip.tensors import Description, Tensor, measure
 from dynanoise.serving.budgets import retry_after
 from dynanoise.serving.gateway import Gateway, Receipt, in_thread, too_large
 from dynanoise.serving.logs import log
+from dynanoise.serving.tracing import begin_trace
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -84,6 +85,7 @@ class OneLength:
 def _route(path: str, handler: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
     async def respond(request: Request) -> Response:
         started = time.perf_counter()
+        begin_trace(request.headers.get("traceparent"))
         try:
             response = await handler(request)
         except Refused as refused:

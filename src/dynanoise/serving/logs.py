@@ -17,6 +17,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from dynanoise.serving.tracing import trace_id
+
 _LOGGER = "dynanoise.gateway"
 
 _LINES = 10_000
@@ -166,5 +168,8 @@ def flush_logs() -> None:
 
 
 def log(event: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Log an event with fields: names, counts and times only."""
+    """Log an event with fields: names, counts and times only; and the trace id of the request."""
+    trace = trace_id()
+    if trace is not None:
+        fields["trace_id"] = trace
     logging.getLogger(_LOGGER).log(level, event, extra={"fields": fields})

@@ -81,6 +81,7 @@ def serve(options: Serving) -> None:
     """Serve until the process gets SIGTERM, SIGINT or SIGHUP; errors as of `application`."""
     if options.grpc_port is not None:
         require("tritonclient.grpc", "Serving over gRPC")
+        require("grpc_health.v1", "Serving over gRPC")
     gateway, scrapers = make_gateway(options, logs=True)
     from dynanoise.serving.listeners import Listeners, run
     from dynanoise.serving.workers import run_workers

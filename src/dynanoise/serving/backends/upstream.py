@@ -16,6 +16,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.oip import v2
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
+from dynanoise.serving.tracing import current_trace
 
 _RESPONSE_BYTES = 64 << 20
 """Largest response of the upstream that is read."""
@@ -153,6 +154,9 @@ class Upstream:
         body, headers = v2.write(inputs, head, "inputs", self._binary)
         if authorization is not None:
             headers["Authorization"] = authorization
+        trace = current_trace()
+        if trace is not None:
+            headers["traceparent"] = trace
         status, content, header = await self._request("POST", f"{self._path}/infer", body, headers)
         if status in (400, 413, 415, 422):
             raise bad("The model does not take these inputs.")
