@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.factories.gateways import OTHER_SECRET, SECRET, defense_file
+from tests.factories.commands import run
+from tests.factories.gateways import OTHER_SECRET, SECRET, defense_file, digest
 from tests.factories.onnx_models import WEIGHTS, constant, node, save, tensor
 
 pytest.importorskip("onnxruntime", reason="pip install 'dynanoise[onnx]'")
@@ -93,8 +94,7 @@ def test_sessions_answer_with_and_without_a_defense_of_outputs(tmp_path: Path) -
     np.testing.assert_allclose(plain(ROWS), softmax(expected.astype(float)), atol=1e-6)
     softer = DefendedSession(path, defense=Temperature(4.0))
     np.testing.assert_allclose(softer(ROWS), softmax(expected.astype(float) / 4), atol=1e-6)
-    digest = open_model(path).digest
-    noise = Keyed(2.0, "m", digest, ExperimentKey(0))
+    noise = Keyed(2.0, "m", open_model(path).digest, ExperimentKey(0))
     keyed = DefendedSession(path, noise, defense=Temperature(4.0))
     np.testing.assert_array_equal(keyed(ROWS), keyed(ROWS))
     with pytest.raises(InputError, match="3 columns, and the cells were fitted to 4"):
@@ -115,8 +115,7 @@ def test_the_gateway_answers_each_query_by_the_model_of_its_group(
 
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
     path = folder_of(tmp_path / "shop")
-    digest = open_model(path).digest
-    defense = defense_file(tmp_path / "defense.yaml", digest)
+    defense = defense_file(tmp_path / "defense.yaml", open_model(path).digest)
     gateway, _ = make_gateway(Serving(defense, model=path, no_auth=True))
     assert gateway.model.name == "shop"
 
@@ -131,6 +130,13 @@ def test_the_gateway_answers_each_query_by_the_model_of_its_group(
     changed = folder_of(tmp_path / "other", other)
     with pytest.raises(InputError, match="written for other weights"):
         make_gateway(Serving(defense, model=changed, no_auth=True))
+
+
+def test_a_configuration_names_the_digest_of_a_folder(tmp_path: Path) -> None:
+    folder, file = folder_of(tmp_path / "shop"), tmp_path / "defense.yaml"
+    result = run("configure", str(folder), "--out", str(file), "--key", "env:DYNANOISE_KEY")
+    assert result.exit_code == 0, result.stderr
+    assert f"weights: {digest(folder / MODELS)}  # SHA-256 of shop/models.json" in file.read_text()
 
 
 def test_an_audit_queries_a_folder(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ def configure(
     from dynanoise.audits.model_file import open_onnx
     from dynanoise.config.configuration import Configuration
     from dynanoise.core.files import write_atomically, writing
+    from dynanoise.integrations.out_of_fold.onnx_folder import MODELS
     from dynanoise.noise.cells import GAPS
 
     check(not out.exists(), f"{out} exists.", "Name another file with --out, or remove it.")
@@ -107,6 +108,7 @@ def configure(
         model=json.dumps(name or model.stem),
         file=model.name,
         digest=classifier.digest,
+        digested=f"{model.name}/{MODELS}" if model.is_dir() else model.name,
         output=json.dumps(classifier.output.name),
         axis=class_axis,
         kind=value_kind,
@@ -148,7 +150,7 @@ noise:
   name: keyed  # a repeated query gets the same answer
   cell_width: {width}  # {source}
   model: {model}
-  weights: {digest}  # SHA-256 of {file}: another file is refused
+  weights: {digest}  # SHA-256 of {digested}: another file is refused
   key: {key}  # where the secret is; dynanoise key new makes one
 {budget}  # queries of one client a day
 """
