@@ -57,6 +57,16 @@ def test_the_model_is_reached_through_the_gateway_alone() -> None:
     assert gateway["securityContext"]["runAsNonRoot"] is True
 
 
+def test_budgets_are_in_a_store_that_the_gateway_alone_reaches() -> None:
+    store, said = COMPOSE["services"]["store"], options(COMPOSE["services"]["gateway"]["command"])
+    assert said["budget_store"] == "redis://store:6379/0" and said["store_failure"] == "closed"
+    assert "ports" not in store and store["networks"] == ["store"]
+    assert COMPOSE["networks"]["store"]["internal"] is True
+    assert said["store_password"] == "file:/run/secrets/store" and store["secrets"] == ["store"]
+    (command,) = store["command"]
+    assert "appendonly yes" in command and "budgets:/data" in store["volumes"]
+
+
 def test_the_configuration_in_the_manifest_is_one(tmp_path: Path) -> None:
     (held,) = (one for one in KSERVE if one["kind"] == "ConfigMap")
     path = tmp_path / "defense.yaml"
@@ -97,7 +107,7 @@ def test_there_is_time_to_answer_what_was_accepted() -> None:
     assert pod > needed["kserve"]
     # The model must not end before the gateway: both are told at once, and compose only says the
     # one first that depends on the other.
-    assert COMPOSE["services"]["gateway"]["depends_on"] == ["model"]
+    assert COMPOSE["services"]["gateway"]["depends_on"] == ["model", "store"]
     (command, seconds) = containers()["kserve-container"]["lifecycle"]["preStop"]["exec"]["command"]
     assert command == "sleep" and needed["kserve"] - 5 < int(seconds) < pod
 
