@@ -258,10 +258,12 @@ def stack_clean(shadows: ShadowObservations, name: str) -> Float64:
         models, records, inputs, _ = outputs.logits.shape
         stacks = {each: np.empty((models, records, inputs)) for each in CLEAN}
         for model in range(models):
-            log_probs = numerics.log_softmax(outputs.logits[model])
-            clean = Observation(outputs.labels, outputs.ids, log_probs)
+            clean = Observation(
+                outputs.labels, outputs.ids, numerics.log_softmax(outputs.logits[model])
+            )
             for each, stacked in stacks.items():
                 stacked[model] = compute(clean, each)
+            del clean  # before those of the next model are made
         outputs.memo.update({each: _frozen(stacked) for each, stacked in stacks.items()})
     values: Float64 = outputs.memo[name]
     if shadows.source is None and shadows.positions is not None:
