@@ -97,7 +97,7 @@ def serve(options: Serving) -> None:
     if options.workers == 1:
         run(gateway, listeners)
     else:  # the gateway above has checked the options, and compiled the defense
-        run_workers(options, replace(listeners, scrapers=None))
+        run_workers(make_gateway, options, replace(listeners, scrapers=None))
 
 
 def make_gateway(options: Serving, logs: bool = False, announce: bool = True) -> tuple[Any, Any]:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import wait
 from typing import Any
@@ -15,6 +16,8 @@ from dynanoise.serving.listeners import Listeners, bind, run
 from dynanoise.serving.logs import flush_logs, log
 from dynanoise.serving.options import Serving
 
+Make = Callable[..., tuple[Any, Any]]
+
 _CONTEXT = multiprocessing.get_context("spawn")
 
 
@@ -22,24 +25,31 @@ class Worker:
     """A process of a gateway.
 
     Args:
+        make: see `run_workers`.
         options: options of `dynanoise serve`.
         listeners: addresses, with the shared socket for HTTP.
         number: its position among the workers, from 0.
     """
 
-    def __init__(self, options: Serving, listeners: Listeners, number: int) -> None:
+    def __init__(self, make: Make, options: Serving, listeners: Listeners, number: int) -> None:
         if listeners.metrics_port:
             listeners = replace(listeners, metrics_port=listeners.metrics_port + number)
         self.started, self.number = _CONTEXT.Event(), number
-        arguments = options, listeners, self.started
+        arguments = make, options, listeners, self.started
         self.process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
 
 
-def run_workers(options: Serving, listeners: Listeners) -> None:
+def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
     """Serve with `options.workers` processes until this one gets SIGTERM, SIGINT or SIGHUP.
 
     A worker that dies is replaced. All end, as `run` does, when this process ends, however it does.
+
+    Args:
+        make: makes the gateway of a worker, and the clients that may read its metrics; a function
+            of a module.
+        options: options of `dynanoise serve`.
+        listeners: addresses.
 
     Raises:
         InputError: if the address cannot be bound.
@@ -60,7 +70,7 @@ def run_workers(options: Serving, listeners: Listeners) -> None:
         # Bound here too, so that a port of 0 is one port for all.
         held.append(bind(listeners.host, listeners.grpc_port, share=True))
         shared = replace(shared, grpc_port=held[1].getsockname()[1], share=True)
-    workers = [Worker(options, shared, number) for number in range(options.workers)]
+    workers = [Worker(make, options, shared, number) for number in range(options.workers)]
     failed = False
     while not ending and not failed:
         wait([wake[0], *(worker.process.sentinel for worker in workers)])
@@ -70,7 +80,7 @@ def run_workers(options: Serving, listeners: Listeners) -> None:
             failed = failed or not worker.started.is_set()
             log("worker_died", logging.ERROR, exit_code=worker.process.exitcode)
             if not failed:
-                workers[workers.index(worker)] = Worker(options, shared, worker.number)
+                workers[workers.index(worker)] = Worker(make, options, shared, worker.number)
     for worker in workers:
         worker.process.terminate()
     for worker in workers:
@@ -82,11 +92,9 @@ def run_workers(options: Serving, listeners: Listeners) -> None:
         raise SystemExit(1)
 
 
-def _work(options: Serving, listeners: Listeners, started: Any) -> None:
-    from dynanoise.serving.startup import make_gateway
-
+def _work(make: Make, options: Serving, listeners: Listeners, started: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gateway, scrapers = make_gateway(options, logs=True, announce=False)
+    gateway, scrapers = make(options, logs=True, announce=False)
     run(gateway, replace(listeners, scrapers=scrapers), started.set)
 
 
