@@ -1,15 +1,17 @@
-"""Attacks with few shadow models: LiRA with three variances, BASE and RMIA on digits.
+"""Attacks with few or no shadow models: LiRA with three variances, BASE, RMIA and others on digits.
 
     python benchmarks/few_shadows.py
 
 64 MLPs are trained on random halves of 1,200 of scikit-learn's digits; each of some targets is
-attacked with k in- and k out-models of every record, drawn from the 63 others. RMIA's population
-are the other 597 digits.
+attacked with k in- and k out-models of every record, drawn from the 63 others. The population of
+RMIA and of quantile regression are the other 597 digits. ``--alone`` measures the attacks without
+shadow models only, on the targets, and keeps the other rows of the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -23,6 +25,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
+from dynanoise.attacks import statistics
 from dynanoise.core import numerics
 from dynanoise.core.files import write_json
 from dynanoise.core.membership import balance_shadows, has_shadows, shadows_per_record
@@ -32,7 +35,7 @@ from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import versions
-from dynanoise.evaluation.responses import observe_undefended
+from dynanoise.evaluation.responses import observe_logits, observe_undefended
 from dynanoise.metrics.intervals import mean
 from dynanoise.metrics.roc import roc
 
@@ -44,6 +47,9 @@ NAMES = (
     "tempered_ratio",
     "rmia",
 )
+ALONE = ("quantile_regression(least=500)", "threshold(statistic=scaled_logit)")
+"""Attacks without shadow models: on the inputs, and a threshold for all records."""
+
 POOL = 1_200
 
 
@@ -126,6 +132,53 @@ def measure(
     }
 
 
+def measure_alone(
+    logits: Float64, labels: Any, use: Int8, targets: int, seed: int
+) -> dict[str, Any]:
+    """Attack the first models without shadow models.
+
+    Args:
+        logits: [M, N, K].
+        labels: [N].
+        use: int8 [M, 1200].
+        targets: number of models that are attacked.
+        seed: seed of the order of the digits.
+
+    Returns:
+        AUC and TPR at 1% FPR of each attack, means over the targets with their intervals.
+    """
+    inputs = load_digits().data / 16
+    inputs = inputs[np.random.default_rng(derive(seed, "order")).permutation(len(labels))]
+    metrics: dict[str, dict[str, list[float]]] = {n: {"auc": [], "tpr@0.01": []} for n in ALONE}
+    for target in range(targets):
+        everything = replace(observe_logits(logits[target], labels), inputs=inputs)
+        seen, population = (
+            replace(
+                everything,
+                labels=everything.labels[rows],
+                ids=everything.ids[rows],
+                log_probs=everything.log_probs[rows],
+            )
+            for rows in (slice(POOL), slice(POOL, None))
+        )
+        for name in ALONE:
+            # A threshold for all records learns its place, and its scores are the statistic.
+            attack = ATTACKS.build(name)
+            scores = (
+                statistics.compute(seen, "scaled_logit")[:, 0]
+                if attack.needs_shadows
+                else attack.fit().score(replace(seen, population=population))
+            )
+            curve = roc(scores, use[target] == 1)
+            metrics[name]["auc"].append(curve.auc)
+            tpr = float(curve.tpr[curve.fpr <= 0.01 + 1e-12].max())
+            metrics[name]["tpr@0.01"].append(tpr)
+    return {
+        name: {metric: vars(mean(values)) for metric, values in of_name.items()}
+        for name, of_name in metrics.items()
+    }
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, attack and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -133,7 +186,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--targets", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--alone", action="store_true", help="without shadow models only")
     chosen = parser.parse_args(arguments)
+    if chosen.alone:
+        logits, labels, use = train(chosen.targets, chosen.seed)
+        kept = json.loads(chosen.out.read_text())
+        kept["without_shadows"] = measure_alone(logits, labels, use, chosen.targets, chosen.seed)
+        sys.stdout.write(write_json(chosen.out, kept))
+        return
     logits, labels, use = train(chosen.models, chosen.seed)
     rows = [
         measure(logits, labels, use, shadows, chosen.targets, chosen.seed)
@@ -145,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": versions(),
         "accuracy": round(float((logits[:, POOL:].argmax(axis=2) == labels[POOL:]).mean()), 4),
         "rows": rows,
+        "without_shadows": measure_alone(logits, labels, use, chosen.targets, chosen.seed),
     }
     sys.stdout.write(write_json(chosen.out, result))
 

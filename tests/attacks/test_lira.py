@@ -9,9 +9,9 @@ import numpy.typing as npt
 import pytest
 from scipy import stats
 
+from dynanoise.attacks.base import title_of
 from dynanoise.attacks.gaussians import CENTRES, VARIANCES, Prior, PriorMoments
 from dynanoise.attacks.lira import MODES, Lira
-from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from dynanoise.attacks.base import title_of
 from dynanoise.attacks.combinators import ScaleAligned
 from dynanoise.attacks.label_only import LabelOnly
 from dynanoise.attacks.lira import LiraByClass
 from dynanoise.attacks.thresholds import Loss, Threshold
-from dynanoise.attacks.title import title_of
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.registry import ATTACKS
 

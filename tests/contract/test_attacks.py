@@ -43,8 +43,12 @@ VARIANTS = (
 Case = tuple[Observation, Bools, ShadowObservations]
 
 
-ON_OUTPUTS = [name for name in ATTACKS.names() if not ATTACKS.get(name).needs_chosen_inputs]
-"""Attacks on outputs; the others are tested in tests/probing."""
+ON_OUTPUTS = [
+    name
+    for name in ATTACKS.names()
+    if not (ATTACKS.get(name).needs_chosen_inputs or ATTACKS.get(name).needs_inputs)
+]
+"""Attacks on outputs; the others are tested in tests/probing and `test_quantile_regression`."""
 
 
 @pytest.fixture(params=(*ON_OUTPUTS, *VARIANTS))

@@ -1,4 +1,7 @@
-"""Base classes of all attacks: subclasses write a formula, the checks are made once, here."""
+"""Base classes of all attacks: subclasses write a formula, the checks are made once, here.
+
+`title_of` is the heading of an attack in tables.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
+from dynanoise.core.registry import ATTACKS
 
 
 class HeldOut(NamedTuple):
@@ -46,6 +50,7 @@ class Attack(ABC):
         needs_shadows: False if the attack learns nothing from shadow models: `fit()` without any
             audits a single model. Shadow models that are passed all the same are still checked.
         needs_population: True if the attack compares with outputs on known non-members.
+        needs_inputs: True if the attack reads the inputs of the records, not only outputs on them.
         needs_chosen_inputs: True if the attack reads what queries with chosen inputs revealed, a
             column of the observations.
     """
@@ -54,6 +59,7 @@ class Attack(ABC):
     aligned: ClassVar[bool] = False
     needs_shadows: ClassVar[bool] = True
     needs_population: ClassVar[bool] = False
+    needs_inputs: ClassVar[bool] = False
     needs_chosen_inputs: ClassVar[bool] = False
 
     def __init_subclass__(cls, **keywords: Any) -> None:
@@ -281,3 +287,27 @@ class FittedAttack:
                 f"models with {inputs[1]}.",
                 "Query all models with the same inputs.",
             )
+
+
+def title_of(text: str) -> str:
+    """Heading of an attack's column: its title, and its parameters as they were written.
+
+    Args:
+        text: the attack's specification, such as "lira(variance=example)". One that is not
+            installed here is its own title.
+
+    Returns:
+        The heading.
+
+    >>> title_of("lira_by_class(shadows=1)"), title_of("theirs")
+    ('LiRA by class (shadows=1)', 'theirs')
+    >>> title_of("cell_mates(attack=lira)")
+    'LiRA, cell-mates'
+    """
+    name, _, rest = text.partition("(")
+    if name not in ATTACKS.names():
+        return text
+    title = str(ATTACKS.get(name).title)
+    if rest.startswith("attack=") and "," not in rest:
+        return f"{title_of(rest[len('attack=') : -1])}, {title[0].lower()}{title[1:]}"
+    return f"{title} ({rest}" if rest else title

@@ -81,7 +81,7 @@ def blind_auc(
         scores = _shares(labels, inside, first)[labels[second]]
     else:
         both = np.concatenate([first, second])
-        features = np.column_stack([_features(select_rows(inputs, both), seed), labels[both]])
+        features = np.column_stack([number_features(select_rows(inputs, both), seed), labels[both]])
         scores = _boosted(features[: len(first)], inside[first], features[len(first) :], seed)
     _, position = np.unique(who[second], return_inverse=True)
     count = np.bincount(position)
@@ -113,8 +113,20 @@ def _boosted(learn: Float64, inside: Bools, judge: Float64, seed: int) -> Float6
         return np.asarray(model.fit(learn, inside).predict_proba(judge)[:, 1])
 
 
-def _features(inputs: Any, seed: int) -> Float64:
-    """At most 100 numbers a record: columns, codes of their texts, or principal components."""
+def number_features(inputs: Any, seed: int) -> Float64:
+    """Make at most 100 numbers a record: columns, codes of their texts, or principal components.
+
+    Args:
+        inputs: inputs of N records, in any form that rows can be taken from.
+        seed: seed of the principal components.
+
+    Returns:
+        float64 [N, F].
+
+    Raises:
+        TypeError: if the inputs are neither numbers nor texts, nor columns of them.
+        ValueError: likewise.
+    """
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import HashingVectorizer
 

@@ -10,8 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.blind_baseline import number_features
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
@@ -139,6 +140,26 @@ def count_steps(pool: Pool, plan: AuditPlan) -> int:
     return steps + sum(rows + len(names) for names in more)
 
 
+def with_inputs(pool: Pool, plan: AuditPlan, columns: Columns) -> Pool:
+    """Give a pool the inputs of its records, where an attack of the plan reads them.
+
+    Args:
+        pool: outputs with membership.
+        plan: options; without attacks that read inputs nothing is done.
+        columns: values of the records, by their ids.
+
+    Returns:
+        The pool with inputs, as at most 100 numbers a record; without where they are not numbers.
+    """
+    reading = any(ATTACKS.build(name).needs_inputs for name in plan.attacks)
+    if not reading or columns.inputs is None or pool.inputs is not None:
+        return pool
+    try:
+        return replace(pool, inputs=number_features(columns.inputs, pool.seed))
+    except (TypeError, ValueError, RuntimeError):  # also of torch's tensors
+        return pool
+
+
 def audit_pool(
     pool: Pool,
     plan: AuditPlan,
@@ -178,6 +199,8 @@ def audit_pool(
         NotFittedError: if the defense must learn from data that are missing.
         WorkerError: if a worker process died.
     """
+    columns = columns or Columns()
+    pool = with_inputs(pool, plan, columns)
     possible = find_feasible(pool, plan.attacks)
     needs = dict(possible.needs)
 
@@ -186,7 +209,6 @@ def audit_pool(
 
     alone = pool.models == 1
     near = not alone and pool.records.inputs > 1
-    columns = columns or Columns()
     persons = columns.person_numbers(pool.records.ids)
     design: SingleModel | ShadowPool = ShadowPool(pool, persons=persons)
     if alone:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.inputs import LEAST, check_inputs
-from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps
+from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps, with_inputs
 from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -278,9 +278,9 @@ def audit_halves(
         test_logits=logits[:, scored:],
         test_labels=records.numbers[halves.test],
     )
-    pool = _renamed(inputs.pool(seed), halves.queried)
-    steps.expect(count_steps(pool, plan))
     columns = replace(records.columns, inputs=records.inputs)
+    pool = with_inputs(_renamed(inputs.pool(seed), halves.queried), plan, columns)
+    steps.expect(count_steps(pool, plan))
     functions = None
     if plan.chosen is not None:
         values = check_numbers(records.inputs)

@@ -148,7 +148,13 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
             "Outputs without noise are the same every time: leave it out, or name a defense.",
         )
     from dynanoise.audits.conditions import parse_condition
-    from dynanoise.audits.pool_audit import QUERIES, AuditPlan, audit_pool, count_steps
+    from dynanoise.audits.pool_audit import (
+        QUERIES,
+        AuditPlan,
+        audit_pool,
+        count_steps,
+        with_inputs,
+    )
     from dynanoise.evaluation.provenance import Provenance
 
     conditions = tuple(map(parse_condition, options.fail_if))
@@ -172,7 +178,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
             return audit.run(Provenance(folder.name, folder.kind, command), advance, workers)
     assert inputs is not None
     provenance = Provenance(inputs.name, kind, command)
-    pool = inputs.pool(options.seed)
+    pool = with_inputs(inputs.pool(options.seed), plan, inputs.columns)
     with progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
         notes, columns = inputs.notes, inputs.columns
         report = audit_pool(

@@ -37,6 +37,8 @@ class Observation:
             `Defense.undo` for an attacker who knows the defense, else centring.
         constant: True if repeated queries give the same outputs again.
         population: outputs of the same model on known non-members; None without any.
+        inputs: numbers [D, F] of the whole data set, of which ``ids`` are rows;
+            all observations share one array. None where inputs are not known.
         columns: further statistics of every record by name, float64 [N, 1] each, such as distances
             that were found by chosen inputs; larger or smaller for members, which attacks learn.
             All models of an attack have the same names. Where queries found them, each name stands
@@ -53,6 +55,7 @@ class Observation:
     undo: Callable[[Float64], Float64] = field(default=centred, repr=False)
     constant: bool = False
     population: Observation | None = field(default=None, repr=False)
+    inputs: Float64 | None = field(default=None, repr=False)
     columns: Mapping[str, Float64] = field(default_factory=dict, repr=False)
     memo: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 

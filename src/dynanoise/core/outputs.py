@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.errors import InputError, check
-from dynanoise.core.numerics import Floats, Int8, Int64
+from dynanoise.core.numerics import Float64, Floats, Int8, Int64
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -209,6 +209,8 @@ class Pool:
         seed: the pool's seed.
         split: a hash of the parts that the records play.
         random: logits on random inputs, [M, R, K]; None without any.
+        inputs: numbers [D, F] of the whole data set, of which ``ids`` are rows, for attacks that
+            read inputs; None where they are not known or not read.
 
     Raises:
         InputError: if the parts have different numbers of models.
@@ -220,6 +222,7 @@ class Pool:
     seed: int
     split: str
     random: Floats | None = None
+    inputs: Float64 | None = None
 
     def __post_init__(self) -> None:
         counts = {part.models for part in (self.records, self.test, self.reference)}

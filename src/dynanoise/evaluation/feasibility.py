@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.evaluation.protocols import STRONG
@@ -63,7 +63,12 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
                 "files do not."
             )
             continue
-        if alone and attack.aligned:
+        if attack.needs_inputs and pool.inputs is None:
+            needs[name] = (
+                f"{title_of(name)} needs inputs, and there are outputs alone: audit an estimator, "
+                "or a model file with tables of records."
+            )
+        elif alone and attack.aligned:
             needs[name] = (
                 f"{title_of(name)} needs shadow models: give the outputs of several models, each "
                 "trained on its own random half of the records."

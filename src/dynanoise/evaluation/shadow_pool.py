@@ -309,7 +309,8 @@ def observe_all(
             repeats=threat.repeats,
             aware=threat.knows_defense,
         )
-        return recover(observed, threat.repeats)
+        observed = recover(observed, threat.repeats)
+        return observed if pool.inputs is None else replace(observed, inputs=pool.inputs)
 
     return tuple(
         replace(

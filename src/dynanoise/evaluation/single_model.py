@@ -155,6 +155,8 @@ class SingleModel:
             aware, repeats = threat.knows_defense, threat.repeats
             observed = observe(defenses[0], records, source, repeats=repeats, aware=aware)
         observed = recover(observed, threat.repeats)
+        if self.pool.inputs is not None:
+            observed = replace(observed, inputs=self.pool.inputs)
         use = records.use[0]
 
         def about(rows: Int64, population: Observation) -> Observation:

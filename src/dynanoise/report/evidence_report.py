@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.evidence import AttackSample, Evidence
 from dynanoise.core.result import STRONGEST, Result
 from dynanoise.report.charts.attack_success import budget_chart, protocol_chart, with_budgets

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import STRONGEST, Metric, Result, ThreatModel
 from dynanoise.metrics import intervals

@@ -39,6 +39,7 @@ from dynanoise.audits.pool_audit import (
     audit_pool,
     count_persons,
     count_steps,
+    with_inputs,
 )
 from dynanoise.audits.random_halves import check_numbers
 from dynanoise.config.configuration import Configuration
@@ -192,7 +193,9 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
     provenance = Provenance(outputs.name, "as served", command)
-    pool, gatherer = outputs.pool(plan.seed), Gatherer()
+    columns = replace(records.columns, inputs=records.inputs).select(rows)
+    options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks)
+    pool, gatherer = with_inputs(outputs.pool(plan.seed), options, columns), Gatherer()
     if plan.fail_if:
         check_conditions(pool.records)
     possible = find_feasible(pool, plan.attacks)
@@ -201,9 +204,8 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     total = len(budgets) * (len(possible.attacks) + 1)
     total += 0 if local is None or beside is None else count_steps(local.pool(plan.seed), beside)
     results: list[Result] = []
-    columns = replace(records.columns, inputs=records.inputs).select(rows)
     persons = columns.person_numbers(pool.records.ids)
-    measures = Measures(columns, AuditPlan(fail_if=plan.fail_if).fprs, pool)
+    measures = Measures(columns, options.fprs, pool)
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
             audit = audit_pool(
@@ -233,8 +235,8 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
                 results.append(result if configured else replace(result, defense=UNKNOWN))
         if plan.chosen is not None:
             target = _one_target(served, server, pool.records, plan, bars, persons)
-            options = provenance, measures, gatherer
-            results += _choose_inputs(target, method, plan, configured is not None, *options)
+            further = provenance, measures, gatherer
+            results += _choose_inputs(target, method, plan, configured is not None, *further)
         results[first:] = measures.complete(results[first:])
     outcomes = tuple(check_condition(condition, results[first:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynanoise.attacks.base import Attack
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import Attack, title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.columns import UNNAMED, ColumnNames
 from dynanoise.audits.conditions import check_condition, warn_unresolved

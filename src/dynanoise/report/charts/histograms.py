@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.evidence import AttackSample, Reliability, Risk
 from dynanoise.report.charts.style import (
     FAINT,

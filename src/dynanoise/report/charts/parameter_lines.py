@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.result import Metric, Result
 from dynanoise.report.charts.style import (
     PALETTE,

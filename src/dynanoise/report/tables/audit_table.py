@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from dynanoise.attacks.title import title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.core.result import AUDIT, SERVED, STRONGEST, Result
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.summary import Summary, attack_title, chosen_attacks
