@@ -39,7 +39,10 @@ class _Regression(NamedTuple):
 
     def scores(self, features: Float64, values: Float64) -> Float64:
         """Distances of values [N] from their upper quantile, in scales, float64 [N]."""
-        median, upper = (each.predict(features) for each in (self.median, self.upper))
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):  # threads that wait for each other are slower on a busy machine
+            median, upper = (each.predict(features) for each in (self.median, self.upper))
         return np.asarray((values - upper) / np.maximum(upper - median, self.smallest) - self.shift)
 
 
@@ -159,7 +162,7 @@ class QuantileRegression(Attack):
             )
             for quantile in (0.5, 1 - self.alpha)
         ]
-        with threadpool_limits(1):  # threads that wait for each other are slower on a busy machine
+        with threadpool_limits(1):
             median, upper = (model.fit(features[~apart], values[~apart]) for model in models)
             scales = upper.predict(features[~apart]) - median.predict(features[~apart])
         smallest = max(_SMALLEST * float(np.median(scales)), 1e-9)
