@@ -73,7 +73,7 @@ def _recommendations() -> tuple[str, str]:
             "[`CalibratedLabel`](docs/keyed.md)",
             f"{cost(repeated, 'calibrated_label')}; probabilities become one number for each class",
             f"any number of queries: {falls(repeated, 'calibrated_label')}",
-            "attacks on labels alone",
+            "chosen inputs, attacks on labels alone",
         ],
         [
             "probabilities, from clients who may repeat queries",
