@@ -74,7 +74,8 @@ def test_selected_models_take_their_own_values_from_those_of_the_pool() -> None:
     assert replaced.slots is fewer.slots
 
     def statistic(name: str, rows: Float64) -> Float64:
-        return STATISTICS.get(name)(special.log_softmax(rows, axis=-1), np.zeros(5, int))
+        values: Float64 = STATISTICS.get(name)(special.log_softmax(rows, axis=-1), np.zeros(5, int))
+        return values
 
     for shadows, scale in ((fewer, 1), (replaced, 2)):
         for name in CLEAN:

@@ -22,13 +22,14 @@ from dynanoise.core.errors import DivergedError, InputError
 from dynanoise.core.registry import MODELS
 from dynanoise.data.dataset import Data
 from dynanoise.partition.neighbourhood import sample
+from dynanoise.integrations.out_of_fold.router import Router
 from dynanoise.training import loop
 from dynanoise.training.execution.outputs import outputs_of, rebuilt
 from dynanoise.training.facts import facts_of
 from dynanoise.training.jobs import Job, train_and_query
 from dynanoise.training.material import Material
 from dynanoise.training.queries import stored_model
-from dynanoise.training.recipes.out_of_fold import OutOfFold, Router, cells_of, verify
+from dynanoise.training.recipes.out_of_fold import OutOfFold, cells_of, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store, key
 from tests.factories import tiny

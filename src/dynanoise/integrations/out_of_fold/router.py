@@ -35,7 +35,7 @@ class Router(nn.Module):
     >>> models = [nn.Linear(2, 3) for _ in range(2)]
     >>> for number, model in enumerate(models):
     ...     _ = nn.init.zeros_(model.weight), nn.init.constant_(model.bias, number)
-    >>> Router(models, cells)(torch.tensor([[0.0, 1.0], [4.0, 5.0]]))[:, 0].tolist()
+    >>> Router(models, cells)(torch.tensor([[0.0, 1.0], [6.0, 7.0]]))[:, 0].tolist()
     [0.0, 1.0]
     """
 
