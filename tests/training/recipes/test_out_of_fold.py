@@ -21,8 +21,8 @@ import torch
 from dynanoise.core.errors import DivergedError, InputError
 from dynanoise.core.registry import MODELS
 from dynanoise.data.dataset import Data
-from dynanoise.partition.neighbourhood import sample
 from dynanoise.integrations.out_of_fold.router import Router
+from dynanoise.partition.neighbourhood import sample
 from dynanoise.training import loop
 from dynanoise.training.execution.outputs import outputs_of, rebuilt
 from dynanoise.training.facts import facts_of
