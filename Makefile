@@ -18,8 +18,9 @@ bench: .venv/.bench
 quickstart: .venv/.base
 	$(BIN)/dynanoise quickstart
 
+# One thread for each worker: with more, threads of NumPy's BLAS wait for each other and take several times as long.
 test: .venv/.dev
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 # Tests of single functions, within a minute: no process, no server, no command from end to end.
 test-fast: .venv/.dev
