@@ -77,7 +77,10 @@ def test_selected_models_take_their_own_values_from_those_of_the_pool() -> None:
         values: Float64 = STATISTICS.get(name)(special.log_softmax(rows, axis=-1), np.zeros(5, int))
         return values
 
-    for shadows, scale in ((fewer, 1), (replaced, 2)):
+    of_replaced = some.with_observations(
+        tuple(observe_logits(2 * logits[model], np.zeros(5, int)) for model in (4, 1, 3, 0))
+    ).select((2, 0), use[[3, 4]])
+    for shadows, scale in ((fewer, 1), (replaced, 2), (of_replaced, 2)):
         for name in CLEAN:
             inside, outside = take_sides(shadows, stack_models(shadows, name))
             np.testing.assert_allclose(inside[0, :, 0], statistic(name, scale * logits[4]))

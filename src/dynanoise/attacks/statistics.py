@@ -266,9 +266,8 @@ def stack_clean(shadows: ShadowObservations, name: str) -> Float64:
             del clean  # before those of the next model are made
         outputs.memo.update({each: _frozen(stacked) for each, stacked in stacks.items()})
     values: Float64 = outputs.memo[name]
-    if shadows.source is None and shadows.positions is not None:
-        return values[list(shadows.positions)]
-    return values
+    positions = shadows.pool.positions
+    return values if positions is None else values[list(positions)]
 
 
 def _frozen(values: Float64) -> Float64:
