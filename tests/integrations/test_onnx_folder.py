@@ -45,7 +45,8 @@ def graph(path: Path, fold: int, **changes: Any) -> bytes:
     weights = [constant("w", WEIGHTS * np.float32(fold + 1))]
     ends = [node("MatMul", [name, "w"], ["logits"])]
     batch = changes.get("batch", "batch")
-    save(path, ends, [tensor(name, [batch, 4])], [tensor("logits", [batch, 3])], weights)
+    takes, gives = [tensor(name, [batch, 4])], [tensor("logits", [batch, 3])]
+    save(path, ends, takes, gives, weights, external=changes.get("external", False))
     return path.read_bytes()
 
 
@@ -270,6 +271,11 @@ def test_graphs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     other = replace(CELLS, key=ExperimentKey(4))
     with pytest.raises(InputError, match="were trained with the cells"):
         write_models(tmp_path / "other", graphs, other, exclusion)
+    graphs[1] = graph(file, 1, external=True)
+    write_models(tmp_path / "beside", graphs, CELLS, exclusion)
+    (tmp_path / "graph.onnx.data").rename(tmp_path / "beside" / "graph.onnx.data")
+    # Weights that the digest of the folder does not cover, in one of the models.
+    assert open_model(tmp_path / "beside").external
     graphs[1] = graph(file, 1, name="y")
     write_models(tmp_path / "names", graphs, CELLS, exclusion)
     with pytest.raises(DynaNoiseError, match=r"Models 0 and 1 .* different inputs"):

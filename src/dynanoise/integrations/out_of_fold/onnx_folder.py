@@ -126,6 +126,7 @@ def open_model(
         "inputs": inputs,
         "digest": digest,
         "kind": opened[0].kind if len({each.kind for each in opened}) == 1 else None,
+        "external": any(each.external for each in opened),
         "batch_dependent": any(each.batch_dependent for each in opened),
     }
     return Routed(**first, classifiers=tuple(opened), cells=cells)
