@@ -428,6 +428,25 @@ def test_gateways_follow_the_file_of_clients(
     assert held.authenticate(bob) == "bob"
 
 
+def test_a_file_of_clients_that_vanishes_while_it_is_read_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "clients.txt"
+    alice = clients.add_client(path, "alice")
+    held = clients.Clients.read(path)
+    read = clients._read_digests
+
+    def replace_file(path: Path) -> dict[str, bytes]:
+        digests = read(path)
+        path.unlink()
+        return digests
+
+    monkeypatch.setattr(clients, "_FOLLOWED_SECONDS", 0.0)
+    monkeypatch.setattr(clients, "_read_digests", replace_file)
+    path.write_text(path.read_text() + "# changed\n")
+    assert held.authenticate(alice) == "alice" and not path.exists()
+
+
 def test_a_file_of_clients_that_all_users_may_write_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clients.txt"
     key = clients.add_client(path, "alice")

@@ -97,6 +97,27 @@ def test_a_full_queue_refuses_the_client_with_most_requests() -> None:
     asyncio.run(check())
 
 
+def test_a_full_queue_gives_the_place_of_a_client_who_is_just_leaving() -> None:
+    async def check() -> None:
+        office = Office(Turns(1, 2, LONG))
+        for name in ("alice 0", "alice 1", "alice 2"):
+            await office.ask(name)
+
+        async def enter() -> str:
+            async with office.turns.take("bob"):
+                return "bob"
+
+        bob = asyncio.create_task(enter())
+        office.tasks["alice 2"].cancel()  # its turn is still in the queue when bob comes
+        await settle()
+        await office.end("alice 0")
+        await office.end("alice 1")
+        assert await bob == "bob" and not office.refused
+        assert not office.turns._busy and not office.turns._queues
+
+    asyncio.run(check())
+
+
 def test_without_a_queue_and_after_the_wait_it_is_busy() -> None:
     async def check(waiting: int, seconds: float) -> None:
         office = Office(Turns(1, waiting, seconds))

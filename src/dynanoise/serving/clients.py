@@ -71,7 +71,7 @@ class Clients:
         self._version = version
         try:
             self._digests = _read_clients(self._path)
-        except InputError:
+        except (InputError, OSError):  # the latter where it is just being replaced
             log("clients_not_read", logging.ERROR, clients=len(self._digests))
         else:
             log("clients_read", clients=len(self._digests))

@@ -96,7 +96,8 @@ def serve(options: Serving) -> None:
     )
     if options.workers == 1:
         run(gateway, listeners)
-    else:  # the gateway above has checked the options, and compiled the defense
+    else:
+        del gateway  # it has checked the options and compiled the defense; workers have models
         run_workers(make_gateway, options, replace(listeners, scrapers=None))
 
 

@@ -73,7 +73,8 @@ class Turns:
         longest = max(lengths, key=lambda name: lengths[name], default=client)
         if lengths.get(longest, 0) > waiting + 1:
             turn = self._queues[longest].pop()
-            turn.set_exception(_too_many_wait())
+            if not turn.done():  # else its client is just going away
+                turn.set_exception(_too_many_wait())
         elif waiting:
             raise _too_many_wait()
         else:
