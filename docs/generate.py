@@ -93,7 +93,7 @@ def _recommendations() -> tuple[str, str]:
             "answers about a record from models not trained on it; you can retrain",
             "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
             f"{paid}; five models",
-            f"any number of queries of a record itself: AUC {fall} (forests)",
+            f"any number of queries of a record itself: AUC {fall} (forests, breast cancer)",
             "versions of a record with noise, white-box access",
         ],
         [
