@@ -15,6 +15,7 @@ import argparse
 import json
 import tempfile
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from http.client import HTTPConnection
 from pathlib import Path
@@ -90,8 +91,8 @@ class Attacker:
 
 def attack(
     target: int, options: argparse.Namespace, pool: Any, functions: Any, folder: Path, cells: Path
-) -> list[dict[str, Any]]:
-    """Serve one model and attack it with the others, under each setting."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Serve one model and attack it with the others; yield the figures of each setting."""
     state = functions.models[target]._module().state_dict()
     model = model_file(folder / f"mlp{target}.onnx", state)
     path = defense_file(folder / f"defense{target}.yaml", model)
@@ -110,7 +111,6 @@ def attack(
     inputs = functions.inputs[shadows.records.ids]
     models = [functions.models[other] for other in others]
     prepared = prepare_paths(models, shadows.records, inputs, functions.space, functions.seed)
-    rows = []
     names = {"lira": "lira, direct query", "boundary_probing": "boundary_distance"}
     for near, clients in SETTINGS:
         settings = yaml.safe_load(plain)
@@ -133,6 +133,7 @@ def attack(
             method = Method("served", defense, cell_width=WIDTH)
             threat = chosen(options.queries).threat
             trials = list(one.trials([], threat, one.noise(method)))
+        rows = []
         for scores in attack_trials(trials, ["lira", "boundary_probing"]):
             if scores.name == "strongest":
                 continue
@@ -149,7 +150,26 @@ def attack(
                 }
             )
             print(rows[-1], flush=True)
-    return rows
+        yield rows
+
+
+def average(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the targets of each setting, and the names of settings without figures."""
+    means, missing = {}, []
+    for near, clients in SETTINGS:
+        name = f"{near} in a cell, {clients} clients"
+        part = [row for row in rows if (row["near"], row["clients"]) == (near, clients)]
+        if not part:
+            missing.append(name)
+            continue
+        means[name] = {
+            "answered_a_record": float(np.mean([row["answered_a_record"] for row in part])),
+            **{
+                attack: float(np.mean([row["auc"] for row in part if row["attack"] == attack]))
+                for attack in ("lira, direct query", "boundary_distance")
+            },
+        }
+    return {"mean": means, "not_measured": missing}
 
 
 def main() -> None:
@@ -176,24 +196,8 @@ def main() -> None:
     )
     held_out = functions.inputs[originals.test.ids]
     counts = Counter(cells.digests(held_out)).values()
-    rows: list[dict[str, Any]] = []
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        cells.write(folder / "cells.json")
-        for target in range(options.targets):
-            rows += attack(target, options, pool, functions, folder, folder / "cells.json")
-    means = {}
-    for near, clients in SETTINGS:
-        part = [row for row in rows if (row["near"], row["clients"]) == (near, clients)]
-        means[f"{near} in a cell, {clients} clients"] = {
-            "answered_a_record": float(np.mean([row["answered_a_record"] for row in part])),
-            **{
-                attack: float(np.mean([row["auc"] for row in part if row["attack"] == attack]))
-                for attack in ("lira, direct query", "boundary_distance")
-            },
-        }
-    content = {
-        "command": "python -m benchmarks.neighbourhood --store STORE",
+    about = {
+        "command": f"python -m benchmarks.neighbourhood --store STORE --targets {options.targets}",
         "cells": f"{options.components} principal components, width {options.width:g}",
         "held_out_queries": len(held_out),
         "most_in_one_cell": max(counts),
@@ -202,13 +206,19 @@ def main() -> None:
         },
         "records": options.records,
         "shadow_models": pool.models - 1,
-        "mean": means,
-        "rows": rows,
-        "hardware": hardware(),
-        "versions": versions(),
     }
-    write_json(options.out, content)
-    print(means)
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        cells.write(folder / "cells.json")
+        for target in range(options.targets):
+            for part in attack(target, options, pool, functions, folder, folder / "cells.json"):
+                # After each setting, because one takes minutes and a run may be cut short.
+                rows += part
+                content = {**about, **average(rows), "rows": rows}
+                content |= {"hardware": hardware(), "versions": versions()}
+                write_json(options.out, content)
+    print(average(rows))
 
 
 if __name__ == "__main__":
