@@ -13,6 +13,7 @@ import sys
 import threading
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,6 +170,16 @@ def test_workers_drain_together(options: tuple[object, ...]) -> None:
 def test_workers_need_budgets_that_they_share() -> None:
     with pytest.raises(InputError, match="2 workers would count budgets by itself"):
         Serving(Path("defense.yaml"), Path("m.onnx"), no_auth=True, workers=2)
+
+
+def test_metrics_of_workers_need_ports_of_their_own() -> None:
+    options: dict[str, Any] = {"no_auth": True, "workers": 3, "budget": 0, "rate": 0}
+    options |= {"metrics_port": 8078, "metrics_clients": Path("scrapers.txt")}
+    Serving(Path("defense.yaml"), Path("m.onnx"), port=8081, **options)
+    with pytest.raises(InputError, match=r"Ports must differ; got \[8080, 8078, 8079, 8080\]"):
+        Serving(Path("defense.yaml"), Path("m.onnx"), port=8080, **options)
+    with pytest.raises(InputError, match="65536"):
+        Serving(Path("defense.yaml"), Path("m.onnx"), **{**options, "metrics_port": 65534})
 
 
 def test_nothing_is_written_and_nothing_reported(

@@ -205,8 +205,11 @@ class Serving:
                 "Metrics need a port and a file of clients that may read them.",
                 "Pass both --metrics-port and --metrics-clients, or neither.",
             )
-        ports = (self.port, self.grpc_port, self.metrics_port)
-        if any(port is not None and not 0 <= port < 1 << 16 for port in ports):
+        named = self.port, self.grpc_port, self.metrics_port
+        ports = [port for port in named if port is not None]
+        if self.metrics_port:  # one for each worker
+            ports += range(self.metrics_port + 1, self.metrics_port + self.workers)
+        if any(not 0 <= port < 1 << 16 for port in ports):
             raise InputError(f"A port of {ports} is out of range.", "Ports go from 0 to 65535.")
         fixed = [port for port in ports if port]
         if len(set(fixed)) < len(fixed):
