@@ -209,3 +209,7 @@ def test_missing_values_are_a_group_and_no_person() -> None:
     by = Columns(columns.by, np.arange(3.0)).check(3)
     assert by.by["age"].tolist() == ["30", "missing", "41"] and by.persons is not None
     assert by.persons.dtype == np.int64
+    numbers = np.array([1234567.0, 1234568.0, "unknown"], dtype=object)
+    long = Columns({"code": np.array([1234567.0, 1234568.0, np.nan])}, numbers).check(3)
+    assert long.by["code"].tolist() == ["1234567", "1234568", "missing"]
+    assert long.persons is not None and long.persons.tolist() == ["1234567", "1234568", "unknown"]

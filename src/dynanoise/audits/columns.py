@@ -153,7 +153,7 @@ def _of_one_kind(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return values
     return np.array(
         [
-            MISSING if lost else f"{value:g}" if isinstance(value, float) else str(value)
+            MISSING if lost else f"{value:.15g}" if isinstance(value, float) else str(value)
             for value, lost in zip(values.tolist(), missing.tolist(), strict=True)
         ]
     )
