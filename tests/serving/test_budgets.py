@@ -182,3 +182,52 @@ def test_a_password_is_passed_by_reference_alone(
     store = address.connect()
     assert store.connection_pool.connection_kwargs["password"] == "hunter2"
     assert "hunter2" not in repr(address) + repr(store)
+
+
+def test_while_a_store_is_silent_queries_are_counted_here_without_waiting_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("redis", reason="stores: pip install 'dynanoise[redis]'")
+    from dynanoise.serving import store
+
+    monkeypatch.setattr(store, "_SECONDS", 0.05)
+    monkeypatch.setattr(store, "_AWAY_SECONDS", 1e6)
+    connections: list[asyncio.StreamWriter] = []
+    attempts: list[Any] = []
+    inspect = store.StoredBudgets._inspect
+
+    async def counted(budgets: Any) -> None:
+        attempts.append(budgets)
+        await inspect(budgets)
+
+    monkeypatch.setattr(store.StoredBudgets, "_inspect", counted)
+
+    async def check() -> None:
+        server = await asyncio.start_server(
+            lambda _, writer: connections.append(writer), "127.0.0.1"
+        )
+        port = server.sockets[0].getsockname()[1]
+        address = store.StoreAddress(f"redis://127.0.0.1:{port}/0")
+        budgets = store.StoredBudgets(Budget(rate=0, total=3), address, "m", local=True)
+        period = await budgets.spend("alice", 2)
+        await budgets.give_back("alice", 1, period)
+        await budgets.spend("alice", 2)
+        with pytest.raises(Refused, match="budget is spent"):
+            await budgets.spend("alice", 1)
+        assert len(attempts) == 1
+        assert await budgets.ready() and len(attempts) == 2  # an operator's check always asks
+        monkeypatch.setattr(budgets, "_retry_at", 0.0)
+        await asyncio.gather(*(budgets.spend(name, 1) for name in ("bob", "carol", "dave")))
+        assert len(attempts) == 3  # one of them asks
+        closed = store.StoredBudgets(Budget(rate=0, total=3), address, "m")
+        for _ in range(2):
+            with pytest.raises(Refused, match="cannot count queries now"):
+                await closed.spend("alice", 1)
+        assert len(attempts) == 5 and not await closed.ready()
+        for made in (budgets, closed):
+            await made.close()
+        server.close()
+        for writer in connections:
+            writer.close()
+
+    asyncio.run(check())

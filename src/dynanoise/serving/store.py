@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,9 @@ REVOKED = "dynanoise:revoked"
 
 _SECONDS = 10.0
 """Longest time for a connection, for a reply, and for a free connection."""
+
+_AWAY_SECONDS = 5.0
+"""Time between attempts to reach a store that is away, where queries are counted here meanwhile."""
 
 _CONNECTIONS = 16
 """Connections of one process; a reply takes a fraction of a millisecond."""
@@ -168,8 +172,11 @@ class StoredBudgets(Budgets):
         self._giving_back = self._store.register_script(_GIVE_BACK)
         self._model, self._reached = model, False
         self._local = LocalBudgets(budget) if local else None
+        self._retry_at: float | None = None
 
     async def _spend(self, client: str, queries: int, cells: Mapping[bytes, int]) -> str:
+        if self._local is not None and self._is_away():
+            return _HERE + await self._local.spend(client, queries, cells)
         budget = self.budget
         limits = (budget.rate, budget.burst, budget.total, budget.period, budget.near)
         try:
@@ -183,6 +190,7 @@ class StoredBudgets(Budgets):
             if self._local is None:
                 raise unavailable("store", "The gateway cannot count queries now.") from None
             return _HERE + await self._local.spend(client, queries, cells)
+        self._retry_at = None
         if status == b"revoked":
             raise Refused(401, "revoked", "The API key is revoked.")
         if status != b"spent":
@@ -211,12 +219,26 @@ class StoredBudgets(Budgets):
         except _FAILURES as error:
             await self._note_failure(error)
             return self._local is not None
+        self._retry_at = None
         return True
 
     async def close(self) -> None:
         """Close the connections."""
         await self._store.aclose()
         await self._store.connection_pool.disconnect()
+
+    def _is_away(self) -> bool:
+        """Whether the store could not be reached a moment ago; now and then a request tries again.
+
+        Otherwise each request would wait for a store that does not reply, and hold its turn.
+        """
+        now = time.monotonic()
+        if self._retry_at is None:
+            return False
+        if now < self._retry_at:
+            return True
+        self._retry_at = now + _SECONDS + _AWAY_SECONDS  # this request tries, others do not
+        return False
 
     def _account(self, client: str) -> str:
         return f"dynanoise:account:{self._model}:{client}"
@@ -239,6 +261,7 @@ class StoredBudgets(Budgets):
     async def _note_failure(self, error: Exception) -> None:
         """Log a failure, and drop idle connections, which would fail when the store is back."""
         self._reached = False
+        self._retry_at = time.monotonic() + _AWAY_SECONDS
         await self._store.connection_pool.disconnect(inuse_connections=False)
         log("store_failed", logging.ERROR, exception=type(error).__name__)
 
