@@ -163,6 +163,22 @@ def test_a_charge_is_corrected_and_taken_back(accounts: Local) -> None:
     assert accounts.budgets(Budget(rate=0, total=0)).most is None
 
 
+def test_cells_of_what_failed_are_not_kept(accounts: Local) -> None:
+    run = accounts.run
+    budgets: Any = accounts.budgets(Budget(rate=0, total=20, period=1000, near=3))
+    run(budgets.spend("alice", 2, {b"a": 2}))
+    period = run(budgets.spend("alice", 3, {b"a": 1, b"b": 2}))
+    run(budgets.give_back("alice", 3, period, {b"a": 1, b"b": 2}))
+    if isinstance(accounts, Stored):
+        kept = set(accounts.store.account(budgets._model, "alice"))
+        assert kept - {b"tokens", b"filled", b"spent", b"begun"} == {b"a"}
+    else:
+        assert budgets._accounts["alice"].cells == {b"a": 2}
+    run(budgets.spend("alice", 1, {b"a": 1}))
+    with pytest.raises(Refused, match="close to these"):
+        run(budgets.spend("alice", 1, {b"a": 1}))
+
+
 def test_a_password_is_passed_by_reference_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

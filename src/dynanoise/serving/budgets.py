@@ -162,6 +162,9 @@ class LocalBudgets(Budgets):
         if repr(account.begun) == period:
             account.spent -= queries
             account.cells.subtract(cells)
+            for cell in cells:  # requests that fail in ever new cells may not fill the memory
+                if not account.cells[cell]:
+                    del account.cells[cell]
         account.tokens = min(float(self.budget.burst), account.tokens + queries)
 
 

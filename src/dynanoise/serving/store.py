@@ -80,7 +80,11 @@ local tokens = math.min(tonumber(ARGV[3]), account[1] + ARGV[2])
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.6f', tokens))
 if account[2] ~= ARGV[1] then return end
 redis.call('HINCRBY', KEYS[1], 'spent', -tonumber(ARGV[2]))
-for i = 4, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], -tonumber(ARGV[i + 1])) end
+-- Requests that fail in ever new cells may not fill the memory.
+for i = 4, #ARGV, 2 do
+  local left = redis.call('HINCRBY', KEYS[1], ARGV[i], -tonumber(ARGV[i + 1]))
+  if left <= 0 then redis.call('HDEL', KEYS[1], ARGV[i]) end
+end
 """
 
 _HERE = "here "
