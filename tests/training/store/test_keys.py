@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +22,7 @@ MODEL_NAMES = {
     "cnn": "dynanoise.training.models.cnn.Cnn",
     "hf": "dynanoise.training.models.hf.Hf",
     "mlp": "dynanoise.training.models.mlp.Mlp",
+    "scattering": "dynanoise.training.models.scattering.Scattering",
     "text": "dynanoise.training.models.text.Text",
 }
 RECIPE_NAMES = {
@@ -65,30 +66,34 @@ def test_a_component_of_another_package_is_named_by_its_module() -> None:
 
 
 @pytest.mark.parametrize(
-    ("near", "expected"),
+    ("recipe", "near", "expected"),
     [
-        (None, "0c7824889e558ad1d4f4a10dc5151b67959038356cec281d9d849a2aa92d0847"),
+        ("plain", None, "0c7824889e558ad1d4f4a10dc5151b67959038356cec281d9d849a2aa92d0847"),
         (
+            "plain",
             NearQueries(NearDuplicates(), np.arange(90)),
             "defebe8cb386963fa3bbc0a8a80216b7975b546766781b2e5da4c3f1750be663",
         ),
+        ("dpsgd", None, "9d89c6b598947f8d79ae5b87f9aba502ef7bbdbb48a9e7ee933fe02f0162a876"),
     ],
-    ids=["records", "near-duplicates"],
+    ids=["records", "near-duplicates", "dpsgd"],
 )
 def test_whole_keys_stay_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, near: NearQueries | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, recipe: str, near: NearQueries | None, expected: str
 ) -> None:
-    """Computed by the package before its modules moved into rooms."""
+    """Computed by the package before its modules moved, and components got further parameters."""
     monkeypatch.setattr(torch, "__version__", "2.6.0")
     data = DATASETS.get("digits")()
     assert data.digest == "8b16fb6a3b6772a8a774c59098c8087fb9ac686c408e7bc1d79b9c253a82cebd"
     job = Job(
         name="target",
         model=MODELS.get("mlp")((16,)),
-        recipe=RECIPES.get("plain")(Schedule(epochs=20, learning_rate=1e-2)),
+        recipe=RECIPES.get(recipe)(Schedule(epochs=20, learning_rate=1e-2)),
         members=np.arange(60),
         reference=np.arange(60, 90),
         seed=1,
         near=near,
     )
     assert key(job, data) == expected
+    if recipe == "dpsgd":
+        assert key(replace(job, recipe=replace(job.recipe, target_epsilon=3.0)), data) != expected

@@ -51,7 +51,7 @@ class DpSgd:
     schedule: Schedule = field(default_factory=Schedule)
     noise_multiplier: float = 0.2
     max_grad_norm: float = 1.0
-    target_epsilon: float | None = None
+    target_epsilon: float | None = field(default=None, metadata={"added": True})
     version: ClassVar[int] = 1
     stored_as: ClassVar[str] = "dynanoise.training.recipes.dpsgd.DpSgd"
 

@@ -13,7 +13,7 @@ import logging
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -43,10 +43,15 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
     """
 
     def component(value: Any) -> dict[str, Any]:
+        parameters = asdict(value)
+        for each in fields(value):
+            # A parameter that a component got later: models that were trained without it stay.
+            if each.metadata.get("added") and getattr(value, each.name) == each.default:
+                del parameters[each.name]
         return {
             "name": stored_name(type(value)),
             "version": getattr(value, "version", None),
-            "parameters": asdict(value),
+            "parameters": parameters,
         }
 
     def ids(values: Any) -> str:
