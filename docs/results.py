@@ -31,7 +31,10 @@ FOLDERS = {
 """Names of the data sets by their folder of results."""
 
 FURTHER = {
-    "digits": {"digits_mismatch": "Attackers whose models differ"},
+    "digits": {
+        "digits_chosen": "Success against the number of chosen queries",
+        "digits_mismatch": "Attackers whose models differ",
+    },
     "cifar10": {
         "cifar10_adaptive": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -181,3 +183,20 @@ def test_precision_follows_the_measurement(
     ]
     assert [output.bfloat16 for output in outputs] == [False, faster]
     assert np.array_equal(outputs[0].logits, outputs[1].logits) != faster
+
+
+def test_precision_is_measured_where_the_processor_is_unknown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In processor seconds of a convolution, and without a draw from the global generator."""
+    spent = iter([0.0, 3.0, 10.0, 11.0] * 4)  # bfloat16 takes 3 seconds, float32 one
+    monkeypatch.setattr(time, "process_time", lambda: next(spent))
+    before = torch.get_rng_state()
+    assert loop._measured_faster_in_bfloat16("cpu") is False
+    assert torch.equal(before, torch.get_rng_state())
+    for machine, amx, expected in (("x86_64", True, True), ("AMD64", False, False)):
+        loop._faster_in_bfloat16.cache_clear()
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda amx=amx: amx)
+        assert loop._faster_in_bfloat16("cpu") is expected
+    loop._faster_in_bfloat16.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -148,12 +149,20 @@ def in_bfloat16(device: torch.device, schedule: Schedule) -> bool:
 def _faster_in_bfloat16(device: str) -> bool:
     """Whether a convolution's training step takes less time in bfloat16 than in float32.
 
-    Processors with matrix units (AMX) take a third of the time; those that only have the
+    x86 processors with matrix units (AMX) take a third of the time; those that only have the
     instructions, or emulate them, up to six times as long. GPUs that have bfloat16 are faster.
-    It is measured once in a process, in processor seconds, so that other work does not decide.
+    On other processors it is measured, once in a process and in processor seconds, so that other
+    work does not decide.
     """
     if device != "cpu":
         return True
+    amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    if amx is not None and platform.machine().lower() in ("x86_64", "amd64"):
+        return bool(amx())
+    return _measured_faster_in_bfloat16(device)
+
+
+def _measured_faster_in_bfloat16(device: str) -> bool:
     # Constant weights: random ones would advance the global generator of the training.
     layer = nn.Conv2d(64, 64, 3, padding=1, bias=False, device="meta").to_empty(device=device)
     nn.init.ones_(layer.weight)
