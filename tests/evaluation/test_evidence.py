@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from dynanoise.benchmark.presets import controls
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import Result
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.evidence import (
     Gatherer,
     find_edges,
@@ -19,6 +22,7 @@ from dynanoise.evaluation.evidence import (
     thin_roc,
 )
 from dynanoise.evaluation.protocols import adaptive
+from dynanoise.evaluation.trial import AttackScores
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.roc import roc
 from dynanoise.metrics.utility import calibration_error
@@ -104,6 +108,32 @@ def test_models_that_a_pool_lacks_are_nan() -> None:
     np.testing.assert_array_equal(np.isnan(found.rows.logits["slow"]).any(axis=1), absent)
     assert np.isnan(found.attacks[-1].scores[absent]).all()
     assert np.isfinite(found.rows.logits["plain"]).all()
+
+
+@pytest.mark.parametrize("fewer_first", [False, True])
+def test_protocols_on_fewer_records_keep_the_rows_of_those(fewer_first: bool) -> None:
+    """As those with chosen inputs do: a row is found by its record's id, not by its place."""
+    kept = Gatherer(rows=200)
+    everything = made_up().records
+    probed = everything.select(records=np.arange(7, 400, 5))
+    method, protocol = controls(DynaNoise(4, 1, 10))[0], adaptive(1)
+    order = [probed, everything] if fewer_first else [everything, probed]
+    for records in order:
+        members = records.use == 1
+        scores = (1000 * np.arange(records.models)[:, None] + records.ids).astype(np.float64)
+        pairs = PoolScores(scores, members, members, np.ones_like(members))
+        design = cast("Design", SimpleNamespace(records=records, seed=0))
+        attack = AttackScores("loss", pairs, None)
+        kept.add_scores(method, protocol, design, attack)
+    found = kept.evidence(pool_records(1))
+    assert found.rows is not None
+    absent = ~np.isin(found.rows.ids, probed.ids)
+    assert absent.any() != fewer_first
+    expected = 1000 * found.rows.models + found.rows.ids
+    for records, sample in zip(order, found.attacks, strict=True):
+        there = ~absent if records is probed else np.ones_like(absent)
+        np.testing.assert_array_equal(sample.scores[there], expected[there])
+        assert np.isnan(sample.scores[~there]).all()
 
 
 def test_a_thinned_curve_keeps_its_values() -> None:

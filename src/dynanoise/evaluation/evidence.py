@@ -44,7 +44,6 @@ class Gatherer:
         self._edges: dict[str, Float64] = {}
         self._reliability: dict[str, Reliability] = {}
         self._predicted: set[tuple[str, int]] = set()
-        self._pairs: tuple[Int64, Int64] | None = None
         self._about: Rows | None = None
         self._logits: dict[str, Float32] = {}
 
@@ -60,12 +59,13 @@ class Gatherer:
             attack: scores [M, N].
         """
         records, scores = design.records, attack.scores
-        if self._pairs is None:
-            self._pairs, self._about = draw_pairs(scores, records, design.seed, self._count)
+        if self._about is None:
+            self._about = draw_pairs(scores, records, design.seed, self._count)
+        pairs = self._about.models, _positions(records.ids, self._about.ids)
         if method.recipe not in self._logits:
             logits = records.logits[:, :, 0]
             everywhere = np.ones(logits.shape[:2], dtype=bool)
-            self._logits[method.recipe] = _at(self._pairs, logits, everywhere)
+            self._logits[method.recipe] = _at(pairs, logits, everywhere)
         values, members = scores.scores[scores.scored], scores.members[scores.scored]
         strongest = attack.name == STRONGEST
         edges = self._edges.setdefault(attack.name, find_edges(values, ranks=strongest))
@@ -83,7 +83,7 @@ class Gatherer:
                 edges,
                 np.histogram(inside[members], edges)[0].astype(np.int64),
                 np.histogram(inside[~members], edges)[0].astype(np.int64),
-                _at(self._pairs, scores.scores, scores.scored),
+                _at(pairs, scores.scores, scores.scored),
             )
         )
         if strongest and records.models > 1:
@@ -136,9 +136,7 @@ class Gatherer:
         )
 
 
-def draw_pairs(
-    scores: PoolScores, records: Outputs, seed: int, count: int
-) -> tuple[tuple[Int64, Int64], Rows]:
+def draw_pairs(scores: PoolScores, records: Outputs, seed: int, count: int) -> Rows:
     """Draw scored pairs of model and record, as many members as non-members, over all models.
 
     Args:
@@ -148,8 +146,7 @@ def draw_pairs(
         count: how many pairs, where there are so many.
 
     Returns:
-        Positions of model and record, int64 [R] each, in ascending order; and the rows, without
-        logits.
+        The rows in ascending order of model and record, without logits.
     """
     generator = np.random.default_rng(derive(seed, "rows of the report"))
     drawn = []
@@ -158,16 +155,26 @@ def draw_pairs(
         size = min(count // 2, len(pairs))
         drawn.append(generator.choice(pairs, size, replace=False))
     models, where = np.divmod(np.sort(np.concatenate(drawn)), scores.scores.shape[1])
-    rows = Rows(
+    return Rows(
         models, records.ids[where], records.labels[where], scores.members[models, where], {}
     )
-    return (models, where), rows
+
+
+def _positions(ids: Int64, wanted: Int64) -> Int64:
+    """Positions of ids [R] among those of some records [N]; -1 where a protocol lacks the record.
+
+    >>> _positions(np.array([5, 2, 9]), np.array([9, 4, 5])).tolist()
+    [2, -1, 0]
+    """
+    order = np.argsort(ids)
+    nearest = order[np.minimum(np.searchsorted(ids, wanted, sorter=order), len(ids) - 1)]
+    return np.where(ids[nearest] == wanted, nearest, -1)
 
 
 def _at(rows: tuple[Int64, Int64], values: Floats, known: Bools) -> Float32:
-    """Values [M, N, ...] at pairs [R], NaN where there is no such model or value."""
+    """Values [M, N, ...] at pairs [R], NaN where there is no such model, record or value."""
     models, where = rows
-    there = models < len(values)
+    there = (models < len(values)) & (where >= 0)
     out = np.full((len(models), *values.shape[2:]), np.nan, dtype=np.float32)
     pairs = models[there], where[there]
     out[there] = np.where(
