@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from dynanoise.audits.columns import ColumnNames
 from dynanoise.core.options import Option
+
+if TYPE_CHECKING:
+    from dynanoise.audits.columns import ColumnNames
 
 _DEFENSE, _ATTACKER = "Defense", "Attacker"
 INTEGRATION = "Continuous integration"
@@ -191,6 +193,8 @@ class AuditOptions:
     @property
     def columns(self) -> ColumnNames:
         """``by`` and ``groups`` together."""
+        from dynanoise.audits.columns import ColumnNames  # help needs no NumPy
+
         return ColumnNames(self.by, self.groups)
 
     @property

@@ -81,7 +81,7 @@ class BenchOptions:
     model: Annotated[
         str | None,
         Option(
-            "Model to train: mlp, cnn, alexnet, text or hf:NAME_OR_FOLDER. Default: the preset's, "
+            "Model to train: mlp, cnn, alexnet, scattering, text or hf:NAME_OR_FOLDER. Default: the preset's, "
             "or the usual one for the data."
         ),
     ] = None
