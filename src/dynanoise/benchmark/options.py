@@ -81,8 +81,8 @@ class BenchOptions:
     model: Annotated[
         str | None,
         Option(
-            "Model to train: mlp, cnn, alexnet, scattering, text or hf:NAME_OR_FOLDER. Default: the preset's, "
-            "or the usual one for the data."
+            "Model to train: mlp, cnn, alexnet, scattering, text or hf:NAME_OR_FOLDER. Default: "
+            "the preset's, or the usual one for the data."
         ),
     ] = None
     label: Annotated[
