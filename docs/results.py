@@ -36,7 +36,8 @@ FURTHER = {
         "digits_mismatch": "Attackers whose models differ",
     },
     "cifar10": {
-        "cifar10_adaptive": "Attackers who know the defense",
+        "cifar10_pool": "Attackers who know the defense, with the present attacks",
+        "cifar10_adaptive": "Attackers who know the defense, with earlier attacks",
         "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_queries": "Attack strength against the number of queries",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
@@ -76,9 +77,9 @@ def overview() -> str:
 def _summaries(folder: str) -> dict[str, Summary]:
     """Summaries of a data set by protocol, with its runs under attackers who know the defense."""
     summaries = by_protocol(_read(folder))
-    for more in (f"{folder}_adaptive", f"{folder}_chosen"):
+    for more in (f"{folder}_adaptive", f"{folder}_pool", f"{folder}_chosen"):
         if (ROOT / "results" / more / "results.json").exists():
-            summaries = {**by_protocol(_read(more)), **summaries}
+            summaries |= by_protocol(_read(more))
     return summaries
 
 

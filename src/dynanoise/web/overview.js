@@ -100,7 +100,7 @@ export function start(data) {
 const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 function counters(data) {
-  const pair = (methods, ...rest) => methods.map((name) => data.find("cifar10_adaptive", "adaptive_16", name, ...rest));
+  const pair = (methods, ...rest) => methods.map((name) => data.find("cifar10_pool", "adaptive_16", name, ...rest));
   const [undefended] = pair(["none"], "strongest", "asr");
   const times = data.overhead ? [data.overhead.batches[0], data.overhead.batches.at(-1)].map((batch) => overheadAt(data, "dynanoise", `ratio_batch_${batch}`)) : [];
   const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((entry) => entry.attacks)));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dynanoise.report.charts.style import FAINT, INK, draw_headline, method_looks, strip_axes, svg
@@ -25,13 +25,16 @@ TITLES = {
 """Rows of the picture."""
 
 
-def privacy_utility_plot(unaware: Summary, adaptive: Summary, methods: Sequence[str]) -> bytes:
+def privacy_utility_plot(
+    unaware: Summary, adaptive: Sequence[Summary], methods: Sequence[str]
+) -> bytes:
     """Draw an arrow for each method, from success of one attacker to that of another.
 
     Args:
         unaware: results of an attacker who does not know of the defense.
-        adaptive: those of an attacker who knows it, on the same data.
-        methods: rows, of `TITLES`; those of both summaries are drawn.
+        adaptive: those of an attacker who knows it, on the same data; of several the first that
+            has a method is drawn.
+        methods: rows, of `TITLES`; those with results of both attackers are drawn.
 
     Returns:
         An SVG file.
@@ -39,17 +42,18 @@ def privacy_utility_plot(unaware: Summary, adaptive: Summary, methods: Sequence[
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    rows = [name for name in methods if name in unaware.methods and name in adaptive.methods]
+    aware = {name: summary for summary in reversed(adaptive) for name in summary.methods}
+    rows = {name: aware[name] for name in methods if name in unaware.methods and name in aware}
     size = (8.4, 1.5 + 0.36 * len(rows))
-    return svg(lambda figure: _draw(figure, unaware, adaptive, rows), size)
+    return svg(lambda figure: _draw(figure, unaware, rows), size)
 
 
-def _draw(figure: Any, unaware: Summary, adaptive: Summary, rows: Sequence[str]) -> None:
+def _draw(figure: Any, unaware: Summary, rows: Mapping[str, Summary]) -> None:
     axes = figure.subplots()
-    looks = method_looks(rows)
+    looks = method_looks(list(rows))
     axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
     largest = 0.5
-    for height, name in enumerate(rows):
+    for height, (name, adaptive) in enumerate(rows.items()):
         colour = looks[name][0]
         start, end = (summary.success(name)[1].value for summary in (unaware, adaptive))
         largest = max(largest, start, end)
@@ -59,13 +63,13 @@ def _draw(figure: Any, unaware: Summary, adaptive: Summary, rows: Sequence[str])
         if abs(end - start) > 0.012:
             axes.annotate("", (end, height), (start, height), arrowprops=style)
     right = largest + 0.07
-    for height, name in enumerate(rows):
+    for height, (name, adaptive) in enumerate(rows.items()):
         accuracy = adaptive.spread(name, None, "accuracy").mean
         axes.text(right, height, rate(accuracy), va="center", ha="right", color=INK)
     axes.text(right, -0.9, "test\naccuracy", va="center", ha="right", color=FAINT, fontsize=9)
     axes.text(0.5, -0.9, " guessing", va="center", color=FAINT, fontsize=9)
     axes.plot([], [], "o", color=INK, fillstyle="none", label="attacker of the paper, 1 query")
-    queries = adaptive.threat.repeats
+    queries = next(iter(rows.values())).threat.repeats
     axes.plot([], [], "o", color=INK, label=f"attacker who knows the defense, {queries} queries")
     axes.set_yticks(range(len(rows)), [TITLES[name] for name in rows])
     axes.set_ylim(len(rows) - 0.4, -1.3)
