@@ -62,9 +62,14 @@ def test_midput_is_put_over_the_best_peers() -> None:
     rows = [replace(row, preset="cifar10") for row in records()]
     for name, midput in (("selena", 0.05), ("hamp", 0.02)):
         for seed in (0, 1, 2):
-            rows.append(record(name, "confidence", seed, asr=0.5, auc=0.5))
-            rows.append(record(name, "loss", seed, asr=0.5, auc=0.5))
-            rows.append(utility(name, seed, 0.9, midput))
+            peer = [
+                record(name, "confidence", seed, asr=0.5, auc=0.5),
+                record(name, "loss", seed, asr=0.5, auc=0.5),
+                utility(name, seed, 0.9, midput),
+            ]
+            rows += [replace(row, recipe=name) for row in peer]
+    # Keyed noise and other settings of DynaNoise are none.
+    rows += [replace(row, method="keyed") for row in rows if row.method == "dynanoise"]
     rows = [replace(row, preset="cifar10") for row in rows]
     text = " ".join(findings(summarise(rows)))
     assert "MIDPUT is +0.100, 2 times that of the best peer, selena (+0.050)." in text

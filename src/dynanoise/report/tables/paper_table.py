@@ -39,8 +39,8 @@ _NAMES = {
     "dynanoise": "DynaNoise",
 }
 
-_CONTROLS = ("temperature", "static", "dynanoise")
-"""DynaNoise and its parts, which are not its peers."""
+_PARTS = ("Temperature", "Static", "DynaNoise")
+"""Classes of DynaNoise and of its parts, which are not its peers."""
 
 
 def paper_table(summary: Summary, beside: Published | None = None) -> Table:
@@ -222,7 +222,7 @@ def _accuracy(summary: Summary) -> str:
 
 def best_peer(summary: Summary) -> list[str]:
     """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
-    peers = [name for name in summary.methods[1:] if name not in _CONTROLS]
+    peers = [name for name in summary.methods[1:] if not _is_dynanoise(summary, name)]
     if not peers:
         return []
     ours = {name: summary.spread(name, None, "midput").mean for name in (*peers, "dynanoise")}
@@ -231,6 +231,13 @@ def best_peer(summary: Summary) -> list[str]:
     if theirs:
         text += f". Published: {_over_best(theirs, 'best peer')}"
     return [f"{text}."]
+
+
+def _is_dynanoise(summary: Summary, method: str) -> bool:
+    """True for DynaNoise with fresh or keyed noise, its settings and its parts."""
+    result = summary.select(method, None)[0]
+    baseline = summary.select(summary.methods[0], None)[0]
+    return result.recipe == baseline.recipe and result.defense["name"] in _PARTS
 
 
 def _over_best(midput: Mapping[str, float], peer: str) -> str:
