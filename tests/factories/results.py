@@ -76,7 +76,7 @@ def overhead_record(method: str, ratio: float, **changes: float) -> Result:
         metrics[f"extra_mib_batch_{batch}"] = Metric(0.005 * batch)
         if method == "none":
             metrics[f"repeat_ratio_batch_{batch}"] = Metric(1.0, 0.99, 1.02)
-    metrics["fitted_mib"] = Metric(0.0)
+    metrics["fitted_mib"], metrics["model_mib"] = Metric(0.0), Metric(2.0)
     metrics |= {name: Metric(value) for name, value in changes.items()}
     return replace(plain, protocol="overhead", metrics=metrics, seconds=1.0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,11 +48,19 @@ def test_a_store_that_cannot_be_written_costs_nothing_but_the_storing(tmp_path: 
 def test_initial_weights_are_the_seeds_and_the_global_generator_is_left_alone() -> None:
     data = tiny.data()
     before = torch.get_rng_state()
-    one, same, other = (replay.untrained(Mlp((16,)), data, seed) for seed in (1, 1, 2))
+    one, same, other = (replay.untrained(replace(job(), seed=seed), data) for seed in (1, 1, 2))
     assert torch.equal(before, torch.get_rng_state())
     assert tiny.same_weights(one.model, same.model)
     assert not tiny.same_weights(one.model, other.model)
     assert not one.model.training
+
+
+def test_an_out_of_fold_module_is_untrained_and_answers() -> None:
+    recipe = RECIPES.get("out_of_fold")(tiny.QUICK, models=3)
+    forward = replay.untrained(replace(job(), recipe=recipe), tiny.data())
+    single = replay.untrained(job(), tiny.data())
+    assert forward(forward.inputs(np.arange(10))).shape == (10, 3)
+    assert forward.nbytes - dict(forward.model.named_buffers())["partition"].nbytes == 3 * single.nbytes
 
 
 def test_threads_are_set_for_torch_and_blas_and_given_back() -> None:
@@ -77,6 +86,6 @@ def test_dropout_is_off() -> None:
         def build(self, shape: tuple[int, ...], classes: int) -> nn.Module:
             return tiny.unruly()
 
-    forward = replay.untrained(Unruly(), data, 0)
+    forward = replay.untrained(replace(job(), model=Unruly()), data)
     inputs = forward.inputs(np.arange(10))
     assert np.array_equal(forward(inputs), forward(inputs))

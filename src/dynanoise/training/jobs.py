@@ -35,8 +35,9 @@ _NEAR_AT_ONCE = 64
 class Recipe(Protocol):
     """A way to train a model: a frozen dataclass of parameters, registered in ``RECIPES``.
 
-    A recipe whose model is made of several of the architecture has a further method,
-    ``assemble(build)``: the module that stored weights are loaded into.
+    A recipe whose model is made of several of the architecture has two further methods:
+    ``assemble(build)``, the module that stored weights are loaded into, and
+    ``untrained(material)``, the module with initial weights that can be queried.
 
     Attributes:
         version: raised whenever the recipe's results change, so that stored models of an older

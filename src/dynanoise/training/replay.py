@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from dynanoise.core.numerics import Int64
 from dynanoise.data.dataset import Data
 from dynanoise.training.execution.outputs import built, rebuilt, train_and_store
-from dynanoise.training.jobs import Float32, Job, ModelOutputs
+from dynanoise.training.jobs import Float32, Job, ModelOutputs, isolated
 from dynanoise.training.store.store import Store, key
 
 
@@ -38,6 +37,11 @@ class Forward:
     model: nn.Module
     data: Data
     device: str
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the model's parameters and buffers."""
+        return sum(part.nbytes for part in (*self.model.parameters(), *self.model.buffers()))
 
     def inputs(self, ids: Int64) -> Tensor:
         """Raw inputs [len(ids), ...] in main memory, whatever the device."""
@@ -78,16 +82,19 @@ def trained(job: Job, data: Data, store: Store | None) -> tuple[Forward, ModelOu
     return Forward(model.eval().to(job.device), data, job.device), outputs
 
 
-def untrained(architecture: Any, data: Data, seed: int, device: str = "cpu") -> Forward:
-    """Build an architecture with its initial weights, which is as fast as a trained one.
+def untrained(job: Job, data: Data) -> Forward:
+    """Build a job's module with initial weights, which is as fast as a trained one.
 
     Args:
-        architecture: such as `models.mlp.Mlp`.
+        job: the model.
         data: the data set.
-        seed: decides the weights.
-        device: "cpu" or "cuda".
     """
-    return Forward(built(architecture, data, seed).eval().to(device), data, device)
+    if hasattr(job.recipe, "untrained"):
+        with isolated(job.seed, job.threads):
+            module: nn.Module = job.recipe.untrained(job.material(data))
+    else:
+        module = built(job.model, data, job.seed)
+    return Forward(module.eval().to(job.device), data, job.device)
 
 
 @contextmanager

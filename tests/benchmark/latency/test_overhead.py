@@ -68,10 +68,10 @@ DIGITS = replace(
     methods=(
         Method("none", undefended()),
         Method("slow", Slow(2.0)),
-        Method("hoarder", Hoarder(2.0), recipe="alike"),
-        Method("smaller", undefended(), recipe="smaller"),
+        Method("hoarder", Hoarder(2.0), recipe="relaxloss"),
+        Method("smaller", undefended(), recipe="dpsgd"),
     ),
-    variants={"smaller": {"hidden": (8,)}},
+    variants={"dpsgd": {"hidden": (8,)}},
 )
 
 
@@ -118,6 +118,9 @@ def test_memory_is_the_defenses_own(measured: tuple[dict[str, Result], list[str]
         assert 4.0 <= hoarder[f"extra_mib_batch_{batch}"].value < 4.1
         assert 0 < none[f"extra_mib_batch_{batch}"].value < 0.1
     assert (hoarder["fitted_mib"].value, none["fitted_mib"].value) == (2.0, 0.0)
+    weights = 64 * 256 + 256 + 256 * 10 + 10  # float32
+    assert none["model_mib"].value == pytest.approx(weights * 4 / 2**20)
+    assert rows["smaller"].metrics["model_mib"].value < none["model_mib"].value
 
 
 def test_results_name_the_model_the_defense_and_the_command(
@@ -156,7 +159,7 @@ def test_a_stored_model_is_not_trained_again(
     assert [row.method for row in rows] == ["none", "smaller"]
     assert rows[0].split == measured[0]["none"].split
     assert set(rows[1].metrics) == {
-        "ratio_batch_4", "ms_per_record_batch_4", "extra_mib_batch_4", "fitted_mib",
+        "ratio_batch_4", "ms_per_record_batch_4", "extra_mib_batch_4", "fitted_mib", "model_mib",
     }  # fmt: skip
 
 

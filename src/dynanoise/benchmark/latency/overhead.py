@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,11 +24,18 @@ from dynanoise.core.result import OVERHEAD, Metric, Result, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.data import catalog
 from dynanoise.data.splits import PaperSplit, split_of
+from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.defenses.kernel_outputs import kernel_entries
 from dynanoise.evaluation import provenance
 from dynanoise.evaluation.responses import make_noise
 from dynanoise.metrics import intervals
+from dynanoise.noise.fresh import SystemFresh
+from dynanoise.noise.keyed import Keyed
 from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
+
+if TYPE_CHECKING:
+    from dynanoise.training.replay import Forward
 
 NO_ATTACKER = ThreatModel(name="none", knows_defense=False)
 """The threat model in results of time and memory."""
@@ -99,13 +106,16 @@ def overhead(
     """Time each method's predictions for raw records beside the undefended model's.
 
     A prediction is the model's forward pass in evaluation mode, and the method's defense of its
-    logits with `Fresh` noise, already fitted to the model. Undefended, the defense is a softmax in
-    the same arithmetic. All of it runs on the preset's number of threads. Every round draws other
-    records, half of them members, so that a defense gains nothing by keeping predictions.
+    logits as the gateway applies it, already fitted to the model: with `SystemFresh` or `Keyed`
+    noise, by the compiled kernel where numba is installed. Methods that the kernel covers have a
+    second row, "NAME_numpy", without it. Undefended, the defense is a softmax in the same
+    arithmetic. All of it runs on the preset's number of threads. Every round draws other records,
+    half of them members, so that a defense gains nothing by keeping predictions.
 
     Only the baseline's target model is trained, because time does not depend on weights where the
     logits are alike: methods of other recipes with the same architecture are timed with it, and
-    an architecture of their own (DP-SGD has no batch normalisation) with its initial weights.
+    those that deploy another module (DP-SGD has no batch normalisation, out-of-fold answers have K
+    models) with its initial weights.
 
     Args:
         plan: the methods to time.
@@ -125,7 +135,8 @@ def overhead(
         - ``extra_mib_batch_256``: see `peak_mib`; of the defense alone, without the model, its
           logits and the fitted arrays; one call.
 
-        and ``fitted_mib``, the arrays that `fit` gave the defense.
+        and ``fitted_mib``, the arrays that `fit` gave the defense, and ``model_mib``, the model's
+        parameters and buffers.
 
     Raises:
         MissingExtraError: if torch, or what reads the data, is not installed.
@@ -167,13 +178,13 @@ class _Predictor:
 
     Attributes:
         method: the method.
-        forward: from raw inputs [b, ...] to logits [b, K].
+        forward: from raw inputs [b, ...] to logits [b, K], see `training.replay.Forward`.
         defense: the method's defense, fitted.
         noise: source of the defense's noise.
     """
 
     method: Method
-    forward: Callable[[Any], Floats]
+    forward: Forward
     defense: Defense
     noise: Noise
 
@@ -211,9 +222,9 @@ class _Setup:
 def _prepare(plan: OverheadPlan, folder: Path | None, store: Place | None) -> _Setup:
     """Train or find the baseline's target model, and put every method's defense behind it.
 
-    Methods of other recipes with the same architecture use the same model. Where a recipe needs
-    another architecture, that is built with its initial weights, behind it the defense fitted to
-    the baseline's outputs. So these predictors are as fast as the methods, and are good for
+    Methods of other recipes with the same architecture use the same model. Where a recipe deploys
+    another module, that is built with its initial weights, behind it the defense fitted to the
+    baseline's outputs. So these predictors are as fast as the methods, and are good for
     nothing else.
     """
     from dynanoise.training import replay
@@ -243,23 +254,42 @@ def _prepare(plan: OverheadPlan, folder: Path | None, store: Place | None) -> _S
     run = paper_run(data, split, [answers], seed=_SEED)
     forwards, recipes = {}, {}
     for name, architecture in architectures.items():
-        alike = architecture == architectures[base]
-        forwards[name] = (
-            model if alike else replay.untrained(architecture, data, job.seed, plan.device)
-        )
+        served = replace(job, model=architecture, recipe=size.recipe(name))
+        alike = architecture == architectures[base] and not hasattr(served.recipe, "untrained")
+        forwards[name] = model if alike else replay.untrained(served, data)
         recipes[name] = {"weights": f"those of {base}" if alike else "initial"}
     recipes[base] = asdict(recipe)
     view = run.view(0)
-    predictors = {
-        method.name: _Predictor(
-            method,
-            forwards[method.recipe],
-            method.defense.fit(view),
-            make_noise(method, _SEED)(method.name),
-        )
-        for method in preset.methods
-    }
+    predictors = {}
+    for method in preset.methods:
+        forward, defense = forwards[method.recipe], method.defense.fit(view)
+        noise, uncompiled = _served_noise(method)
+        predictors[method.name] = _Predictor(method, forward, defense, noise)
+        if kernel_entries() is not None and _is_random(defense):
+            name = f"{method.name}_numpy"
+            predictors[name] = _Predictor(method, forward, defense, uncompiled)
     return _Setup(split, run.target, model.inputs, predictors, architectures, recipes)
+
+
+class _FreshByNumpy(SystemFresh):
+    """The same noise for NumPy: the kernel covers `SystemFresh` and none of its subclasses."""
+
+
+class _KeyedByNumpy(Keyed):
+    """Likewise for `Keyed`."""
+
+
+def _served_noise(method: Method) -> tuple[Noise, Noise]:
+    """Noise of a method as it is served, and the same for NumPy."""
+    if method.cell_width is None:
+        return SystemFresh(), _FreshByNumpy()
+    keyed = make_noise(method, _SEED)(method.name)
+    assert isinstance(keyed, Keyed)
+    return keyed, _KeyedByNumpy(keyed.cell_width, keyed.model, keyed.weights, keyed.key)
+
+
+def _is_random(defense: Defense) -> bool:
+    return isinstance(defense, DynaNoise) and defense.base_variance > 0
 
 
 def _result(
@@ -288,6 +318,7 @@ def _result(
         counts[f"calls_batch_{batch}"] = timing.calls
         seconds += timing.total
     metrics["fitted_mib"] = Metric(_array_bytes(predictor.defense) / 2**20)
+    metrics["model_mib"] = Metric(predictor.forward.nbytes / 2**20)
     return Result(
         dataset=preset.dataset,
         model=preset.model,

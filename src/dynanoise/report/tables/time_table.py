@@ -71,7 +71,7 @@ def collect_times(results: Sequence[Result]) -> Times:
     for index, result in enumerate(results):
         needed = ["ratio", "ms_per_record", "extra_mib"] + ([] if index else ["repeat_ratio"])
         metrics = {f"{kind}_batch_{batch}" for kind in needed for batch in batches}
-        lacking = sorted({*metrics, "fitted_mib"} - set(result.metrics))
+        lacking = sorted({*metrics, "fitted_mib", "model_mib"} - set(result.metrics))
         if lacking or not batches:
             raise InputError(
                 f"The result of {result.method} lacks {', '.join(lacking) or 'every ratio'}.",
@@ -92,14 +92,16 @@ def time_table(times: Times) -> Table:
         "Time, paper",
         *(f"ms, batch {batch}" for batch in times.batches),
         *(f"MiB, batch {batch}" for batch in times.batches),
-        "MiB, fitted",
+        "MiB, kept",
     ]
     rows: list[Row] = []
     for name in times.methods:
         by_batch = [_cells(times, name, batch) for batch in times.batches]
         ratios, milliseconds, memory = zip(*by_batch, strict=True)
-        published, fitted = _published(name), _memory(times.metric(name, "fitted_mib"))
-        rows.append([name, *ratios, published, *milliseconds, *memory, fitted])
+        kept = [times.metric(name, part).value for part in ("model_mib", "fitted_mib")]
+        rows.append(
+            [name, *ratios, _published(name), *milliseconds, *memory, _memory(Metric(sum(kept)))]
+        )
     result = times.results[0]
     caption = f"{result.preset}: {result.model}, time and memory of an output"
     return make_table(caption, headings, rows)
@@ -131,7 +133,8 @@ def time_caption(times: Times) -> str:
         "defense, over that of the undefended model in the same round: the median over rounds "
         f"with its 95% interval, on {threads} thread{'' if threads == 1 else 's'}. ms is for one "
         "record. MiB is the most that Python and NumPy held while the defense handled one batch, "
-        "beyond the model, its logits and the arrays fitted before."
+        "beyond what it keeps between batches, which is the model and the arrays of the defense. "
+        "Rows that end in _numpy are without the compiled kernel."
     )
 
 

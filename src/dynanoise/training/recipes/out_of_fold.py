@@ -125,6 +125,15 @@ class OutOfFold:
         }
         return attach(StoredRouter(models).eval(), facts)
 
+    def untrained(self, material: Material) -> nn.Module:
+        """A `Router` with initial weights, to time it or to count its bytes.
+
+        Args:
+            material: as for `train`; the members are not used.
+        """
+        models = [material.build() for _ in range(self.models)]
+        return Router(models, self.cells(material)).eval()
+
     def assemble(self, build: Callable[[], nn.Module]) -> nn.Module:
         """The module that stored weights are loaded into.
 
