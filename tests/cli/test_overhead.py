@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.factories.commands import run, torch_missing
 from dynanoise.defenses.kernel_outputs import kernel_entries
+from tests.factories.commands import run, torch_missing
 from tests.factories.results import overhead_records
 
 

@@ -60,7 +60,10 @@ def test_an_out_of_fold_module_is_untrained_and_answers() -> None:
     forward = replay.untrained(replace(job(), recipe=recipe), tiny.data())
     single = replay.untrained(job(), tiny.data())
     assert forward(forward.inputs(np.arange(10))).shape == (10, 3)
-    assert forward.nbytes - dict(forward.model.named_buffers())["partition"].nbytes == 3 * single.nbytes
+    assert (
+        forward.nbytes - dict(forward.model.named_buffers())["partition"].nbytes
+        == 3 * single.nbytes
+    )
 
 
 def test_threads_are_set_for_torch_and_blas_and_given_back() -> None:
