@@ -129,7 +129,7 @@ class OutOfFold:
         """A `Router` with initial weights, to time it or to count its bytes.
 
         Args:
-            material: as for `train`; the members are not used.
+            material: material of the training, of which the members are not used.
         """
         models = [material.build() for _ in range(self.models)]
         return Router(models, self.cells(material)).eval()
