@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from copy import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -26,6 +25,7 @@ from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
+from dynanoise.integrations.estimator_tags import take_tags
 from dynanoise.integrations.holdout import Data, check_classes, split_records
 from dynanoise.integrations.key_reference import KeyReference
 from dynanoise.noise.cells import starting_width
@@ -279,14 +279,7 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         return True
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags
-
-        tags = super().__sklearn_tags__()
-        if hasattr(self.estimator, "__sklearn_tags__"):
-            inner = get_tags(self.estimator)
-            tags.input_tags = inner.input_tags
-            if inner.classifier_tags is not None:
-                tags.classifier_tags = replace(inner.classifier_tags, multi_label=False)
+        tags = take_tags(super().__sklearn_tags__(), self.estimator)
         if not getattr(self._defense(), "keeps_labels", True):
             tags.classifier_tags.poor_score = True
         tags.non_deterministic = self.noise != KEYED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +22,7 @@ from sklearn.utils.validation import (
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Floats
+from dynanoise.integrations.estimator_tags import take_tags
 from dynanoise.integrations.holdout import check_classes, select_rows, sliceable
 from dynanoise.integrations.key_reference import KeyReference
 from dynanoise.noise.keys import ExperimentKey, Secret
@@ -203,14 +203,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         self.exclusion_.verify(self.cells_, inputs, self._groups(groups, column))
 
     def __sklearn_tags__(self) -> Any:
-        from sklearn.utils import get_tags
-
-        tags = super().__sklearn_tags__()
-        if hasattr(self.estimator, "__sklearn_tags__"):
-            inner = get_tags(self.estimator)
-            tags.input_tags = inner.input_tags
-            if inner.classifier_tags is not None:
-                tags.classifier_tags = replace(inner.classifier_tags, multi_label=False)
+        tags = take_tags(super().__sklearn_tags__(), self.estimator)
         tags.classifier_tags.poor_score = True  # on the few records of a check
         return tags
 
