@@ -119,7 +119,7 @@ def _parameters(item: dict[str, Any], what: str) -> dict[str, Any]:
     if parameters is None:  # pydantic's servers and clients write null for missing values
         return {}
     if not isinstance(parameters, dict):
-        raise bad(f"{what} has parameters that are no JSON object.")
+        raise bad(f"{what} has parameters that are not a JSON object.")
     for name in _REFUSED:
         if name in parameters:
             raise bad(f"{what} asks for {name}, which is not served.")
@@ -129,7 +129,7 @@ def _parameters(item: dict[str, Any], what: str) -> dict[str, Any]:
 def _tensor(item: Any, rest: bytes, start: int, what: str) -> tuple[Tensor, int]:
     missing = what == "input"  # outputs have no missing values
     if not isinstance(item, dict):
-        raise bad(f"An {what} is no JSON object.")
+        raise bad(f"An {what} is not a JSON object.")
     name = check_name(item.get("name"), what)
     shape = check_shape(name, item.get("shape"))
     size = _parameters(item, f"{what.capitalize()} {name!r}").get("binary_data_size")

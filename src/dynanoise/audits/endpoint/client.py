@@ -259,7 +259,7 @@ class Endpoint:
             content = None
         if not isinstance(content, dict):
             raise InputError(
-                f"The response of {path} is no JSON object.",
+                f"The response of {path} is not a JSON object.",
                 "Name a server of the Open Inference Protocol, version 2.",
             )
         return content
