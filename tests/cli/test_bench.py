@@ -55,6 +55,7 @@ def test_without_torch_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     assert "'torch<3,>=" in found.stderr
 
 
+@pytest.mark.behaviour
 def test_an_earlier_run_is_replaced_and_said_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

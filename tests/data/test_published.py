@@ -18,6 +18,7 @@ from dynanoise.data.splits import split_of
 
 pytest.importorskip("pyarrow", reason="data need pyarrow: pip install 'dynanoise[data]'")
 pytest.importorskip("PIL", reason="data need pillow: pip install 'dynanoise[data]'")
+pytestmark = pytest.mark.behaviour
 
 
 def load(published: sources.Published) -> Data:

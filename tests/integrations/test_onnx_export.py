@@ -278,6 +278,7 @@ def test_a_perceptron_of_scikit_learn(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, answer, atol=2e-5)
 
 
+@pytest.mark.behaviour
 def test_a_module_that_torch_exports(tmp_path: Path) -> None:
     torch: Any = pytest.importorskip("torch", reason="pip install 'dynanoise[train]'")
     pytest.importorskip("onnxscript", reason="torch.onnx needs onnxscript")

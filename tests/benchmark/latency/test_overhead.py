@@ -23,6 +23,8 @@ from dynanoise.defenses.temperature import Temperature, undefended
 from dynanoise.report.io.results import from_json, to_json
 from tests.factories.outputs import make_outputs
 
+pytestmark = pytest.mark.behaviour
+
 FEW: Mapping[int, Effort] = {1: Effort(6, block=0.001), 16: Effort(6, block=0.001)}
 
 

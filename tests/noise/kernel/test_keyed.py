@@ -148,6 +148,7 @@ def test_the_usual_variable_limits_the_threads(
 # --- known answers -------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour
 def test_chacha20_has_the_known_answers() -> None:
     """And so has every lane, beside others."""
     vectors = load("chacha20.json")["blocks"]
@@ -163,6 +164,7 @@ def test_chacha20_has_the_known_answers() -> None:
     assert [row.tobytes().hex() for row in result] == [vector["block"] for vector in vectors]
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("classes", [2, 3, 10, 61, 62, 63, 126])
 def test_row_keys_are_siphashes_of_the_encoded_cells(classes: int) -> None:
     """Also where the message's length does not fit into its byte."""

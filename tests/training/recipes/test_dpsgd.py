@@ -201,6 +201,7 @@ def test_it_draws_from_the_materials_seed_alone() -> None:
     assert tiny.same_weights(first, second) and not tiny.same_weights(first, other)
 
 
+@pytest.mark.behaviour
 def test_noise_follows_a_target_epsilon() -> None:
     """The least noise that reaches it, to the accountant's precision."""
     facts = facts_of(DpSgd(tiny.QUICK, target_epsilon=3.0).train(tiny.material()))
