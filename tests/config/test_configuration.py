@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import dynanoise as dn
-from dynanoise.config.configuration import Configuration, Near
+from dynanoise.config.configuration import Configuration, Near, UpstreamTls
 from dynanoise.core.defense import Defense
 from dynanoise.core.errors import InputError, MissingExtraError, NotFittedError, SecretError
 from dynanoise.core.registry import DEFENSES
@@ -69,7 +69,11 @@ noises = st.just("fresh") | st.builds(
 )
 
 
-nears = st.builds(Near, st.integers(1, 10**9), st.sampled_from([Path("/a b/#: 'c"), Path("/c")]))
+paths = st.sampled_from([Path("/a b/#: 'c"), Path("/c")])
+certificates = st.builds(UpstreamTls, paths) | st.builds(
+    UpstreamTls, st.none() | paths, paths, paths
+)
+nears = st.builds(Near, st.integers(1, 10**9), paths)
 
 
 def test_every_registered_defense_is_drawn() -> None:
@@ -91,6 +95,7 @@ def test_what_is_written_is_read(name: str, data: Any, tmp_path: Path) -> None:
         input=data.draw(st.sampled_from(["logits", "probabilities"])),
         budget=data.draw(st.none() | st.integers(1, 10**12)),
         near=data.draw(st.none() | nears) if isinstance(noise, Keyed) else None,
+        upstream_tls=data.draw(st.none() | certificates),
     )
     path = tmp_path / "defense.yaml"
     one.write(path)
@@ -223,6 +228,14 @@ def test_files_are_beside_the_configuration_wherever_it_is_read_from(
         ("output: 1.10", "budget: 0", "line 6: budget is 0. Write a number of queries a day"),
         ("output: 1.10", "neighbourhood: {budget: 0, cells: a}", "neighbourhood.budget is 0"),
         ("output: 1.10", "neighbourhood: {budget: 9}", "neighbourhood.cells is missing"),
+        ("output: 1.10", "upstream_tls: {}", "upstream_tls.ca is missing"),
+        ("output: 1.10", "upstream_tls: {ca: a, key: b}", "upstream_tls.certificate is missing"),
+        ("output: 1.10", "upstream_tls: {certificate: b}", "upstream_tls.key is missing"),
+        (
+            "output: 1.10",
+            "upstream_tls: {cert: b}",
+            "line 6: .*'upstream_tls.cert'. Known: ca",
+        ),
         ("output: 1.10", "budget: many", "line 6: budget is 'many'"),
         ("output: 1.10", "output: {a: 1}", "line 6: output is a section of its own"),
         ("output: 1.10", "version: 1", "line 6: version is given twice, first in line 1"),

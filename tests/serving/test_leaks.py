@@ -81,6 +81,7 @@ def test_a_day_in_the_life_of_a_gateway(served: Served) -> None:
             "listening",
             "answered",
             "refused",
+            "upstream_failed",
         }
 
 

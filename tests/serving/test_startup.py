@@ -96,3 +96,12 @@ def test_the_budget_is_the_options_then_the_configurations_then_a_small_one(
     own.write_text(defense.read_text() + "budget: 2500\n")
     assert start(own) == (2_500, ["no_auth"])
     assert start(own, budget=3_000) == (3_000, ["no_auth"])
+
+
+def test_settings_of_tls_without_an_upstream_are_refused(tmp_path: Path) -> None:
+    defense = defense_file(tmp_path / "defense.yaml", upstream_tls={"ca": "ca.pem"})
+    model = tmp_path / "m.onnx"
+    with pytest.raises(InputError, match=r"^defense.yaml has upstream_tls, and there is no upstr"):
+        make_gateway(Serving(defense, model, no_auth=True))
+    with pytest.raises(InputError, match=r"^upstream_tls.ca cannot be read \(No such file"):
+        make_gateway(Serving(defense, upstream="https://a", model_name="m", no_auth=True))

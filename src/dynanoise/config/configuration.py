@@ -39,9 +39,11 @@ _KEYS = (
     "noise",
     "budget",
     "neighbourhood",
+    "upstream_tls",
     "fitted",
 )
 _KEYED = ("name", "cell_width", "model", "weights", "key")
+_TLS = ("ca", "certificate", "key")
 _HEAD = "# How answers are defended (dynanoise). Holds no secret: noise.key says where it is.\n"
 
 _Value = TypeVar("_Value")
@@ -70,6 +72,39 @@ class Near:
         )
 
 
+@dataclass(frozen=True)
+class UpstreamTls:
+    """Certificates of the gateway's connection to a model on another server, files in PEM.
+
+    Args:
+        ca: certificate authorities, one of which signed the server's certificate; None for the
+            system's.
+        certificate: certificate of the gateway, with its chain, for a server that demands one; None
+            for none.
+        key: its private key, without a passphrase.
+
+    Raises:
+        InputError: if certificate or key is alone, or nothing is named.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        pair = self.certificate, self.key
+        check(
+            None not in pair or pair == (None, None),
+            f"upstream_tls.{'certificate' if self.certificate is None else 'key'} is missing.",
+            "A client certificate needs both, certificate: FILE and key: FILE.",
+        )
+        check(
+            self.ca is not None or self.certificate is not None,
+            "upstream_tls.ca is missing.",
+            "Name ca: FILE, or certificate: FILE and key: FILE.",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Configuration(ByValue):
     """A defense, its noise, and the model output they apply to. Holds no secret.
@@ -86,6 +121,8 @@ class Configuration(ByValue):
             `dynanoise serve`.
         near: limit on queries that are close to each other; None for none. It takes keyed noise,
             whose key its digests of cells have.
+        upstream_tls: certificates of the gateway's connection to a model on another server; None
+            for those of the system.
 
     Raises:
         InputError: if a value is of the wrong type or out of range.
@@ -104,6 +141,7 @@ class Configuration(ByValue):
     input: str = "logits"
     budget: int | None = None
     near: Near | None = None
+    upstream_tls: UpstreamTls | None = None
 
     def __post_init__(self) -> None:
         response.check_defense(self.defense)
@@ -227,7 +265,7 @@ def _read(path: Path) -> Configuration:
     section = top.section("defense", "defense: {name: dynanoise}")
     defense = _read_defense(section, _read_arrays(top, folder))
     axis, budget = top.scalar("class_axis"), top.scalar("budget")
-    near = _read_near(top, folder)
+    near, tls = _read_near(top, folder), _read_tls(top, folder)
     kind = top.text("input")
     return _with_line(
         top,
@@ -239,6 +277,7 @@ def _read(path: Path) -> Configuration:
             input="logits" if kind is None else kind,
             budget=None if budget is None else budget.value,
             near=near,
+            upstream_tls=tls,
         ),
     )
 
@@ -251,6 +290,16 @@ def _read_near(top: Section, folder: Path) -> Near | None:
     section.required("budget", "budget: 16")
     cells = folder / section.required("cells", "cells: FILE, as Cells.write makes it")
     return _with_line(section, lambda: Near(section.plain()["budget"], cells))
+
+
+def _read_tls(top: Section, folder: Path) -> UpstreamTls | None:
+    if "upstream_tls" not in top.entries:
+        return None
+    section = top.section("upstream_tls", "upstream_tls: {ca: ca.pem}")
+    section.allow(_TLS)
+    files = {name: section.text(name) for name in _TLS}
+    paths = {name: folder / text for name, text in files.items() if text is not None}
+    return _with_line(section, lambda: UpstreamTls(**paths))
 
 
 def _folder(path: Path) -> Path:
@@ -349,6 +398,11 @@ def _write(configuration: Configuration, path: Path) -> None:
         near = configuration.near
         cells = _place(str(near.cells), folder)
         settings["neighbourhood"] = {"budget": near.budget, "cells": cells}
+    if configuration.upstream_tls is not None:
+        files = {name: getattr(configuration.upstream_tls, name) for name in _TLS}
+        settings["upstream_tls"] = {
+            name: _place(str(file), folder) for name, file in files.items() if file is not None
+        }
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         if parts.arrays:

@@ -33,7 +33,7 @@ _REPEATED = 20
 _KINDS = 4096
 """Kinds of lines that are counted at the same time."""
 
-_THINNED = ("refused", "failed", "cancelled", "store_failed", "library")
+_THINNED = ("refused", "failed", "cancelled", "store_failed", "upstream_failed", "library")
 
 
 class JsonLines(logging.Formatter):

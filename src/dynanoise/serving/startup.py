@@ -279,8 +279,10 @@ def _is_loopback(host: str) -> bool:
 def _model(options: Serving, configuration: Configuration) -> Any:
     if options.model is None:
         require("aiohttp", "Serving a model of an upstream")
+        from dynanoise.serving.backends.tls import tls_context
         from dynanoise.serving.backends.upstream import Upstream
 
+        tls = configuration.upstream_tls
         assert options.upstream is not None
         assert options.model_name is not None
         if options.weights is not None:
@@ -293,6 +295,12 @@ def _model(options: Serving, configuration: Configuration) -> Any:
             options.upstream_binary,
             connections=options.concurrency,
             limit=options.timeout,
+            tls=None if tls is None else tls_context(tls),
+        )
+    if configuration.upstream_tls is not None:
+        raise InputError(
+            f"{options.defense.name} has upstream_tls, and there is no upstream.",
+            "Remove it, or pass --upstream URL in place of --model.",
         )
     from dynanoise.serving.backends.onnx import OnnxModel
 

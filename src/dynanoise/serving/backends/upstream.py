@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import ssl
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +18,8 @@ from dynanoise.core.errors import InputError
 from dynanoise.oip import v2
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
+from dynanoise.serving.backends.tls import describe_failure
+from dynanoise.serving.logs import log
 from dynanoise.serving.tracing import current_trace
 
 _RESPONSE_BYTES = 64 << 20
@@ -40,9 +44,10 @@ class Upstream:
         binary: send tensors as bytes, even if the server does not list that extension.
         connections: number of connections held open.
         limit: seconds that a response may take.
+        tls: settings of TLS, for https; None for the system's certificate authorities.
 
     Raises:
-        InputError: if it is not a plain URL.
+        InputError: if it is not a plain URL, or one of http with settings of TLS.
     """
 
     def __init__(
@@ -54,9 +59,14 @@ class Upstream:
         binary: bool = False,
         connections: int = 64,
         limit: float = 30.0,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         self.name, self.version = name, version
-        self._server = _check_url(url)
+        self._server, self._tls = _check_url(url), tls
+        if tls is not None and not self._server.lower().startswith("https:"):
+            raise InputError(
+                "upstream_tls is set, and --upstream is not https.", "Pass https://HOST:PORT."
+            )
         path = f"/v2/models/{quote(name, safe='')}"
         self._path = path if version is None else f"{path}/versions/{quote(version, safe='')}"
         self._output, self._connections, self._limit = output, connections, limit
@@ -72,7 +82,7 @@ class Upstream:
         if self._client is None:
             self._client = aiohttp.ClientSession(
                 # And one connection for readiness, which must not wait for responses.
-                connector=aiohttp.TCPConnector(limit=self._connections + 1),
+                connector=aiohttp.TCPConnector(limit=self._connections + 1, ssl=self._tls or True),
                 timeout=aiohttp.ClientTimeout(total=self._limit, sock_connect=_READY_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
@@ -99,6 +109,7 @@ class Upstream:
     async def _get_json(self, path: str) -> dict[str, Any]:
         status, body, _ = await self._request("GET", path)
         if status != 200:
+            _log_status(status)
             raise unavailable("upstream", "The model is not ready.")
         try:
             content = orjson.loads(body)
@@ -137,6 +148,7 @@ class Upstream:
         for path in ("/v2/health/ready", f"{self._path}/ready"):
             status, _, _ = await self._request("GET", path)
             if status != 200:
+                _log_status(status)
                 return False
         await self.describe()
         return True
@@ -182,17 +194,19 @@ class Upstream:
         self, method: str, path: str, body: bytes | None = None, headers: Any = None
     ) -> tuple[int, bytes, str | None]:
         """Status, body and `v2.HEADER`; tries twice."""
-        for left in (1, 0):
+        failure: Exception | None = None
+        for _ in range(2):
             try:
                 return await self._request_once(method, path, body, headers)
-            except (aiohttp.ServerDisconnectedError, ConnectionResetError):
+            except (aiohttp.ServerDisconnectedError, ConnectionResetError) as error:
                 # A pooled connection that the server had closed; a second query does no harm.
-                if left == 0:
-                    break
+                failure = error
             except TimeoutError:
                 raise unavailable("slow", "The model did not answer in time.") from None
-            except (aiohttp.ClientError, OSError, ValueError):
+            except (aiohttp.ClientError, OSError, ValueError) as error:
+                failure = error
                 break
+        log("upstream_failed", logging.ERROR, **describe_failure(failure))
         self._description = None  # what comes back may be another model
         raise unavailable("upstream", "The model is not available.")
 
@@ -215,6 +229,11 @@ class Upstream:
         """Close the connections."""
         if self._client is not None:
             await self._client.close()
+
+
+def _log_status(status: int) -> None:
+    if status != 503:  # that of a model which is not ready yet
+        log("upstream_failed", logging.ERROR, problem="status", status=status)
 
 
 def _choose_output(outputs: Sequence[Tensor], spec: Spec | None, name: str | None) -> Tensor:
