@@ -74,7 +74,7 @@ LOCK := -m uv pip compile --quiet --universal --python-version 3.13 --generate-h
 	--constraint constraints.txt --no-emit-index-url --no-header --no-annotate
 lock: .venv/.dev
 	$(PIP) uv
-	$(BIN)/python $(LOCK) pyproject.toml --extra serve --extra redis --extra onnx --extra fast -o docker/requirements.txt
+	$(BIN)/python $(LOCK) pyproject.toml --extra serve --extra redis --extra otel --extra onnx --extra fast -o docker/requirements.txt
 	echo hatchling | $(BIN)/python $(LOCK) - -o docker/requirements-build.txt
 
 .venv/.base: pyproject.toml constraints.txt
@@ -91,5 +91,5 @@ lock: .venv/.dev
 
 .venv/.dev: .venv/.bench
 	@echo "Installing the development tools into .venv (once)"
-	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,redis,ray,remote,docs,dev]'
+	$(PIP) --editable '.[train,dp,plot,data,fast,tune,hf,onnx,serve,redis,otel,ray,remote,docs,dev]'
 	@touch $@

@@ -29,6 +29,7 @@ _EXTRAS = {
     **dict.fromkeys(("fsspec", "s3fs"), "remote"),
     **dict.fromkeys(_SERVE, "serve"),
     "redis": "redis",
+    "opentelemetry": "otel",
     "ray": "ray",
     "mlflow": "mlflow",
     "matplotlib": "plot",
@@ -40,6 +41,7 @@ _PACKAGES = {
     "grpc": "grpcio",
     "grpc_health": "grpcio-health-checking",
     "huggingface_hub": "datasets",
+    "opentelemetry": "opentelemetry-sdk",
     "prometheus_client": "prometheus-client",
 }
 

@@ -28,6 +28,7 @@ from dynanoise.serving.budgets import Budgets, Charge, too_many
 from dynanoise.serving.clients import ANYONE, Clients, key_in
 from dynanoise.serving.logs import log
 from dynanoise.serving.monitoring import Metrics, Windows
+from dynanoise.serving.tracing import Tracing
 from dynanoise.serving.turns import Turns
 
 _IN_LOOP = 4096
@@ -127,6 +128,7 @@ class Gateway:
         windows: collector of the noise's effects; None without a metrics listener.
         forward_authorization: whether the upstream gets the clients' Authorization.
         cells: cells of inputs, in which queries are counted; None to count none.
+        tracing: trace context and spans of requests.
 
     Attributes:
         draining: whether the gateway is about to end.
@@ -144,8 +146,10 @@ class Gateway:
         windows: Windows | None = None,
         forward_authorization: bool = False,
         cells: Cells | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.model, self.configuration, self.limits = model, configuration, limits
+        self.tracing = tracing or Tracing()
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward, self._cells = forward_authorization, cells
@@ -213,6 +217,7 @@ class Gateway:
         """Close connections and threads."""
         await self.model.close()
         await self._budgets.close()
+        self.tracing.close()
 
     def receive(self) -> Receipt:
         """Begin to receive a body."""

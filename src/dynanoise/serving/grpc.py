@@ -33,7 +33,7 @@ from dynanoise.oip.tensors import (
 from dynanoise.oip.v2 import Request
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.logs import log
-from dynanoise.serving.tracing import begin_trace
+from dynanoise.serving.tracing import RPC_STATUS, End
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -156,10 +156,14 @@ def _handler(
     gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
 ) -> Any:
     kind = getattr(messages, f"{name}Request", None)
+    span = "inference.GRPCInferenceService/ModelInfer" if name == "ModelInfer" else None
 
     async def respond(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
-        begin_trace(headers.get("traceparent"))
+        with gateway.tracing.request(span, headers.get("traceparent")) as end:
+            await handle(context, headers, end)
+
+    async def handle(context: Any, headers: dict[str, str], end: End) -> None:
         started, client = time.perf_counter(), None
         try:
             request: Any = None  # of public calls it says nothing, and is not waited for
@@ -185,6 +189,7 @@ def _handler(
             if name == "ModelInfer":
                 milliseconds = round(1000 * (time.perf_counter() - started), 2)
                 log("answered", route=name, client=client, milliseconds=milliseconds)
+            end(RPC_STATUS, 0, False)
             await context.write(response)
             return
         gateway.metrics.requests.labels(f"grpc_{name}", refused.status).inc()
@@ -194,7 +199,9 @@ def _handler(
         if refused.retry_after is not None:
             wait = str(max(1, round(1000 * refused.retry_after)))
             trailing = (("grpc-retry-pushback-ms", wait),)
-        await context.abort(_CODES[refused.status], str(refused), trailing)
+        code = _CODES[refused.status]
+        end(RPC_STATUS, code.value[0], refused.status >= 500)
+        await context.abort(code, str(refused), trailing)
 
     return respond
 

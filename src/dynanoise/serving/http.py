@@ -23,7 +23,7 @@ from dynanoise.oip.tensors import Description, Tensor, measure
 from dynanoise.serving.budgets import retry_after
 from dynanoise.serving.gateway import Gateway, Receipt, in_thread, too_large
 from dynanoise.serving.logs import log
-from dynanoise.serving.tracing import begin_trace
+from dynanoise.serving.tracing import HTTP_STATUS
 
 _Handler = Callable[[Request], Awaitable[Response]]
 
@@ -83,9 +83,17 @@ class OneLength:
 
 
 def _route(path: str, handler: _Handler, gateway: Gateway, name: str, method: str = "GET") -> Route:
+    query = name in ("infer", "predict")
+    span = f"{method} {path}" if query else None
+
     async def respond(request: Request) -> Response:
+        with gateway.tracing.request(span, request.headers.get("traceparent")) as end:
+            response = await handle(request)
+            end(HTTP_STATUS, response.status_code, response.status_code >= 500)
+            return response
+
+    async def handle(request: Request) -> Response:
         started = time.perf_counter()
-        begin_trace(request.headers.get("traceparent"))
         try:
             response = await handler(request)
         except Refused as refused:
@@ -97,7 +105,7 @@ def _route(path: str, handler: _Handler, gateway: Gateway, name: str, method: st
             failed = Refused(500, "internal", "The gateway failed.")
             return _refuse(gateway, failed, request, name)
         gateway.metrics.requests.labels(name, response.status_code).inc()
-        if name in ("infer", "predict"):
+        if query:
             milliseconds = round(1000 * (time.perf_counter() - started), 2)
             log("answered", route=name, client=_client(request), milliseconds=milliseconds)
         return _close_if_draining(gateway, response)

@@ -97,6 +97,7 @@ def serve(options: Serving) -> None:
     if options.workers == 1:
         run(gateway, listeners)
     else:
+        gateway.tracing.close()
         del gateway  # it has checked the options and compiled the defense; workers have models
         run_workers(make_gateway, options, replace(listeners, scrapers=None))
 
@@ -119,11 +120,13 @@ def make_gateway(options: Serving, logs: bool = False, announce: bool = True) ->
     from dynanoise.serving.gateway import Gateway, Limits
     from dynanoise.serving.logs import start_logging
     from dynanoise.serving.monitoring import Metrics, Windows
+    from dynanoise.serving.tracing import open_tracing
 
     configuration = read_configuration(options.defense, options.fresh)
     clients = None if options.clients is None else Clients.read(options.clients)
     scrapers = None if options.metrics_clients is None else Clients.read(options.metrics_clients)
-    model = _model(options, configuration)
+    tracing = open_tracing()
+    model = _model(options, configuration, tracing)
     noise = configuration.noise_source()
     kernel = compile_ahead(configuration.defense, noise, _dtypes(configuration, model))
     metrics = Metrics(_key_id(configuration))
@@ -158,6 +161,7 @@ def make_gateway(options: Serving, logs: bool = False, announce: bool = True) ->
         windows,
         options.forward_authorization,
         _cells(configuration),
+        tracing,
     )
     if announce:
         _log_start(gateway, options, kernel, total)
@@ -237,6 +241,8 @@ def _log_start(gateway: Any, options: Serving, kernel: bool, budget: int) -> Non
         log("weakness", logging.WARNING, weakness="weights_not_checked")
     if getattr(model, "batch_dependent", False):
         log("weakness", logging.WARNING, weakness="batch_dependent")
+    if gateway.tracing.problem is not None:
+        log("tracing_off", logging.WARNING, problem=gateway.tracing.problem)
     if options.no_auth:
         log("weakness", logging.WARNING, weakness="no_auth")
     if not _is_loopback(options.host):
@@ -276,7 +282,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _model(options: Serving, configuration: Configuration) -> Any:
+def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
     if options.model is None:
         require("aiohttp", "Serving a model of an upstream")
         from dynanoise.serving.backends.tls import tls_context
@@ -296,6 +302,7 @@ def _model(options: Serving, configuration: Configuration) -> Any:
             connections=options.concurrency,
             limit=options.timeout,
             tls=None if tls is None else tls_context(tls),
+            tracing=tracing,
         )
     if configuration.upstream_tls is not None:
         raise InputError(

@@ -20,7 +20,7 @@ from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
 from dynanoise.serving.backends.tls import describe_failure
 from dynanoise.serving.logs import log
-from dynanoise.serving.tracing import current_trace
+from dynanoise.serving.tracing import HTTP_STATUS, Tracing, current_trace
 
 _RESPONSE_BYTES = 64 << 20
 """Largest response of the upstream that is read."""
@@ -45,6 +45,7 @@ class Upstream:
         connections: number of connections held open.
         limit: seconds that a response may take.
         tls: settings of TLS, for https; None for the system's certificate authorities.
+        tracing: spans of the queries.
 
     Raises:
         InputError: if it is not a plain URL, or one of http with settings of TLS.
@@ -60,6 +61,7 @@ class Upstream:
         connections: int = 64,
         limit: float = 30.0,
         tls: ssl.SSLContext | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.name, self.version = name, version
         self._server, self._tls = _check_url(url), tls
@@ -69,6 +71,7 @@ class Upstream:
             )
         path = f"/v2/models/{quote(name, safe='')}"
         self._path = path if version is None else f"{path}/versions/{quote(version, safe='')}"
+        self._tracing = tracing or Tracing()
         self._output, self._connections, self._limit = output, connections, limit
         self._client: aiohttp.ClientSession | None = None
         self._description: Description | None = None
@@ -166,10 +169,13 @@ class Upstream:
         body, headers = v2.write(inputs, head, "inputs", self._binary)
         if authorization is not None:
             headers["Authorization"] = authorization
-        trace = current_trace()
-        if trace is not None:
-            headers["traceparent"] = trace
-        status, content, header = await self._request("POST", f"{self._path}/infer", body, headers)
+        with self._tracing.call("POST /v2/models/{model}/infer") as end:
+            trace = current_trace()
+            if trace is not None:
+                headers["traceparent"] = trace
+            reply = await self._request("POST", f"{self._path}/infer", body, headers)
+            status, content, header = reply
+            end(HTTP_STATUS, status, status >= 400)
         if status in (400, 413, 415, 422):
             raise bad("The model does not take these inputs.")
         if status != 200:
