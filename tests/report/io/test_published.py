@@ -68,8 +68,12 @@ def test_midput_is_put_over_the_best_peers() -> None:
                 utility(name, seed, 0.9, midput),
             ]
             rows += [replace(row, recipe=name) for row in peer]
-    # Keyed noise and other settings of DynaNoise are none.
-    rows += [replace(row, method="keyed") for row in rows if row.method == "dynanoise"]
+    # Keyed noise, other settings of DynaNoise and the project's other defenses are none.
+    keyed = [replace(row, method="keyed") for row in rows if row.method == "dynanoise"]
+    label = {"name": "CalibratedLabel"}
+    rows += keyed
+    rows += [replace(row, method="calibrated_label", defense=label) for row in keyed]
+    rows += [replace(row, method="out_of_fold", recipe="out_of_fold") for row in keyed]
     rows = [replace(row, preset="cifar10") for row in rows]
     text = " ".join(findings(summarise(rows)))
     assert "MIDPUT is +0.100, 2 times that of the best peer, selena (+0.050)." in text

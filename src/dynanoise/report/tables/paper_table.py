@@ -39,8 +39,8 @@ _NAMES = {
     "dynanoise": "DynaNoise",
 }
 
-_PARTS = ("Temperature", "Static", "DynaNoise")
-"""Classes of DynaNoise and of its parts, which are not its peers."""
+_OURS = ("Temperature", "Static", "DynaNoise", "CalibratedLabel")
+"""Classes of DynaNoise, its parts and its alternatives here, which are not its peers."""
 
 
 def paper_table(summary: Summary, beside: Published | None = None) -> Table:
@@ -222,7 +222,7 @@ def _accuracy(summary: Summary) -> str:
 
 def best_peer(summary: Summary) -> list[str]:
     """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
-    peers = [name for name in summary.methods[1:] if not _is_dynanoise(summary, name)]
+    peers = [name for name in summary.methods[1:] if _is_peer(summary, name)]
     if not peers:
         return []
     ours = {name: summary.spread(name, None, "midput").mean for name in (*peers, "dynanoise")}
@@ -233,11 +233,13 @@ def best_peer(summary: Summary) -> list[str]:
     return [f"{text}."]
 
 
-def _is_dynanoise(summary: Summary, method: str) -> bool:
-    """True for DynaNoise with fresh or keyed noise, its settings and its parts."""
+def _is_peer(summary: Summary, method: str) -> bool:
+    """False for DynaNoise with fresh or keyed noise, and for this project's other defenses."""
     result = summary.select(method, None)[0]
     baseline = summary.select(summary.methods[0], None)[0]
-    return result.recipe == baseline.recipe and result.defense["name"] in _PARTS
+    if result.recipe == baseline.recipe:
+        return result.defense["name"] not in _OURS
+    return result.recipe != "out_of_fold"
 
 
 def _over_best(midput: Mapping[str, float], peer: str) -> str:
