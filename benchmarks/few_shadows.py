@@ -1,17 +1,16 @@
 """Attacks with few or no shadow models: LiRA with three variances, BASE, RMIA and others on digits.
 
-    python benchmarks/few_shadows.py
+    python -m benchmarks.few_shadows
 
 64 MLPs are trained on random halves of 1,200 of scikit-learn's digits; each of some targets is
 attacked with k in- and k out-models of every record, drawn from the 63 others. The population of
-RMIA and of quantile regression are the other 597 digits. ``--alone`` measures the attacks without
-shadow models only, on the targets, and keeps the other rows of the file.
+RMIA and of quantile regression are the other 597 digits. The last two attacks learn nothing from
+shadow models: quantile regression reads inputs, Attack-P has one threshold for all records.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import warnings
 from collections.abc import Sequence
@@ -25,17 +24,15 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from dynanoise.attacks import statistics
 from dynanoise.core import numerics
 from dynanoise.core.files import write_json
 from dynanoise.core.membership import balance_shadows, has_shadows, shadows_per_record
-from dynanoise.core.numerics import Float64, Int8
-from dynanoise.core.observation import ShadowObservations
+from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import versions
-from dynanoise.evaluation.responses import observe_logits, observe_undefended
+from dynanoise.evaluation.responses import observe_undefended
 from dynanoise.metrics.intervals import mean
 from dynanoise.metrics.roc import roc
 
@@ -46,14 +43,14 @@ NAMES = (
     "tempered_ratio(temperature=1)",
     "tempered_ratio",
     "rmia",
+    "quantile_regression(least=500)",
+    "population",
 )
-ALONE = ("quantile_regression(least=500)", "threshold(statistic=scaled_logit)")
-"""Attacks without shadow models: on the inputs, and a threshold for all records."""
 
 POOL = 1_200
 
 
-def train(models: int, seed: int) -> tuple[Float64, Any, Int8]:
+def train(models: int, seed: int) -> tuple[tuple[Observation, ...], Outputs, float]:
     """Train MLPs on random halves of the first digits.
 
     Args:
@@ -61,7 +58,8 @@ def train(models: int, seed: int) -> tuple[Float64, Any, Int8]:
         seed: seed of the halves and of the models.
 
     Returns:
-        Logits [M, N, K] on all digits, labels [N], and membership [M, N] of the first 1,200.
+        Observations [M] of the first 1,200, with the others as population, and outputs on the
+        first 1,200 with their membership; and accuracy on the others.
     """
     inputs, labels = load_digits(return_X_y=True)
     order = np.random.default_rng(derive(seed, "order")).permutation(len(labels))
@@ -75,18 +73,30 @@ def train(models: int, seed: int) -> tuple[Float64, Any, Int8]:
             warnings.simplefilter("ignore", ConvergenceWarning)
             classifier.fit(inputs[rows], labels[rows])
         logits.append(numerics.log_probabilities(classifier.predict_proba(inputs)))
-    return np.stack(logits), labels, use
+    stacked, ids = np.stack(logits), np.arange(len(labels))
+    nowhere = np.zeros((models, len(labels) - POOL), dtype=np.int8)
+    seen = Outputs(stacked[:, :POOL, None], labels[:POOL], ids[:POOL], use)
+    beyond = Outputs(stacked[:, POOL:, None], labels[POOL:], ids[POOL:], nowhere)
+    observed = tuple(
+        replace(observation, inputs=inputs, population=replace(population, inputs=inputs))
+        for observation, population in zip(
+            observe_undefended(seen).observations,
+            observe_undefended(beyond).observations,
+            strict=True,
+        )
+    )
+    accuracy = float((stacked[:, POOL:].argmax(axis=2) == labels[POOL:]).mean())
+    return observed, seen, accuracy
 
 
 def measure(
-    logits: Float64, labels: Any, use: Int8, shadows: int, targets: int, seed: int
+    everyone: tuple[Observation, ...], seen: Outputs, shadows: int, targets: int, seed: int
 ) -> dict[str, Any]:
     """Attack the first models with few shadow models of each record.
 
     Args:
-        logits: [M, N, K].
-        labels: [N].
-        use: int8 [M, 1200].
+        everyone: observations of all models.
+        seen: their outputs, with membership.
         shadows: in- and out-models of each record together, half of either kind; all others for
             M - 1.
         targets: number of models that are attacked.
@@ -95,17 +105,7 @@ def measure(
     Returns:
         AUC and TPR at 1% FPR of each attack, means over the targets with their intervals.
     """
-    ids = np.arange(len(labels))
-    nowhere = np.zeros((len(use), len(labels) - POOL), dtype=np.int8)
-    seen = Outputs(logits[:, :POOL, None], labels[:POOL], ids[:POOL], use)
-    beyond = Outputs(logits[:, POOL:, None], labels[POOL:], ids[POOL:], nowhere)
-    populations = observe_undefended(beyond).observations
-    everyone = tuple(
-        replace(observation, population=population)
-        for observation, population in zip(
-            observe_undefended(seen).observations, populations, strict=True
-        )
-    )
+    use = seen.use
     aucs: dict[str, list[float]] = {name: [] for name in NAMES}
     tprs: dict[str, list[float]] = {name: [] for name in NAMES}
     for target in range(targets):
@@ -132,53 +132,6 @@ def measure(
     }
 
 
-def measure_alone(
-    logits: Float64, labels: Any, use: Int8, targets: int, seed: int
-) -> dict[str, Any]:
-    """Attack the first models without shadow models.
-
-    Args:
-        logits: [M, N, K].
-        labels: [N].
-        use: int8 [M, 1200].
-        targets: number of models that are attacked.
-        seed: seed of the order of the digits.
-
-    Returns:
-        AUC and TPR at 1% FPR of each attack, means over the targets with their intervals.
-    """
-    inputs = load_digits().data / 16
-    inputs = inputs[np.random.default_rng(derive(seed, "order")).permutation(len(labels))]
-    metrics: dict[str, dict[str, list[float]]] = {n: {"auc": [], "tpr@0.01": []} for n in ALONE}
-    for target in range(targets):
-        everything = replace(observe_logits(logits[target], labels), inputs=inputs)
-        seen, population = (
-            replace(
-                everything,
-                labels=everything.labels[rows],
-                ids=everything.ids[rows],
-                log_probs=everything.log_probs[rows],
-            )
-            for rows in (slice(POOL), slice(POOL, None))
-        )
-        for name in ALONE:
-            # A threshold for all records learns its place, and its scores are the statistic.
-            attack = ATTACKS.build(name)
-            scores = (
-                statistics.compute(seen, "scaled_logit")[:, 0]
-                if attack.needs_shadows
-                else attack.fit().score(replace(seen, population=population))
-            )
-            curve = roc(scores, use[target] == 1)
-            metrics[name]["auc"].append(curve.auc)
-            tpr = float(curve.tpr[curve.fpr <= 0.01 + 1e-12].max())
-            metrics[name]["tpr@0.01"].append(tpr)
-    return {
-        name: {metric: vars(mean(values)) for metric, values in of_name.items()}
-        for name, of_name in metrics.items()
-    }
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, attack and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -186,26 +139,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", type=int, default=64)
     parser.add_argument("--targets", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--alone", action="store_true", help="without shadow models only")
     chosen = parser.parse_args(arguments)
-    if chosen.alone:
-        logits, labels, use = train(chosen.targets, chosen.seed)
-        kept = json.loads(chosen.out.read_text())
-        kept["without_shadows"] = measure_alone(logits, labels, use, chosen.targets, chosen.seed)
-        sys.stdout.write(write_json(chosen.out, kept))
-        return
-    logits, labels, use = train(chosen.models, chosen.seed)
+    everyone, seen, accuracy = train(chosen.models, chosen.seed)
     rows = [
-        measure(logits, labels, use, shadows, chosen.targets, chosen.seed)
+        measure(everyone, seen, shadows, chosen.targets, chosen.seed)
         for shadows in (2, 4, 8, 16, chosen.models - 1)
     ]
     result = {
-        "command": f"python benchmarks/few_shadows.py --models {chosen.models} --targets "
+        "command": f"python -m benchmarks.few_shadows --models {chosen.models} --targets "
         f"{chosen.targets} --seed {chosen.seed}",
         "versions": versions(),
-        "accuracy": round(float((logits[:, POOL:].argmax(axis=2) == labels[POOL:]).mean()), 4),
+        "accuracy": round(accuracy, 4),
         "rows": rows,
-        "without_shadows": measure_alone(logits, labels, use, chosen.targets, chosen.seed),
     }
     sys.stdout.write(write_json(chosen.out, result))
 

@@ -1,6 +1,6 @@
 """Time and memory of `dynanoise audit FOLDER` on a folder of LiRA with a million records.
 
-    python benchmarks/folder.py --models 64 --records 1000000
+    python -m benchmarks.folder --models 64 --records 1000000
 
 Synthetic logits are written in float32, a file a model, as tensorflow/privacy's LiRA writes them.
 The command then audits the folder in a process of its own, whose greatest memory is what the
@@ -25,6 +25,8 @@ import numpy as np
 from dynanoise.core.files import write_json
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import hardware, versions
+
+METRICS = ("auc", "tpr@0.001", "tpr@0.01")
 
 
 def write_folder(folder: Path, models: int, records: int, classes: int, seed: int) -> None:
@@ -67,7 +69,14 @@ def measure(folder: Path, attacks: Sequence[str]) -> None:
     status = Path("/proc/self/status").read_text()
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     results = json.loads(printed.stdout)["results"]
-    metrics = {result["attack"]: result["metrics"] for result in results}
+    metrics = {
+        result["attack"]: {
+            name: [round(metric[end], 4) for end in ("value", "low", "high")]
+            for name, metric in result["metrics"].items()
+            if name in METRICS
+        }
+        for result in results
+    }
     measured = {
         "peak_memory_gib": round(int(peak.split()[1]) / 2**20, 2),
         "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
@@ -104,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sizes = {name: getattr(chosen, name) for name in ("models", "records", "classes", "seed")}
     result = {
         "command": " ".join(
-            ["python benchmarks/folder.py", *(f"--{k} {v}" for k, v in sizes.items()), *named]
+            ["python -m benchmarks.folder", *(f"--{k} {v}" for k, v in sizes.items()), *named]
         ),
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},

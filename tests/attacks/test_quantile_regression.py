@@ -87,25 +87,6 @@ def test_without_a_leak_it_is_at_chance_and_calls_a_share_of_alpha_members() -> 
     assert abs(fitted.decide(scores).mean() - 0.05) < 3.3 * 0.0093
 
 
-def test_scores_follow_the_records_and_one_output_has_one_score(
-    known: tuple[Observation, Any, Any],
-) -> None:
-    target = known[0]
-    fitted = QuantileRegression().fit()
-    scores = fitted.score(target)
-    order = np.random.default_rng(0).permutation(len(TRUTH))
-    np.testing.assert_array_equal(fitted.score(reorder(target, order)), scores[order])
-    assert fitted.score(reorder(target, order[:0])).shape == (0,)
-
-    def constant(observed: Observation) -> Observation:
-        inputs = np.zeros_like(target.inputs)
-        rows = np.broadcast_to(np.log([0.7, 0.3]), observed.log_probs.shape)
-        return replace(observed, log_probs=rows, inputs=inputs)
-
-    alike = replace(constant(target), population=constant(target.population))  # type: ignore[arg-type]
-    assert len(np.unique(fitted.score(alike))) == 1
-
-
 def test_it_names_what_it_lacks(known: tuple[Observation, Any, Any]) -> None:
     target = known[0]
     assert target.population is not None

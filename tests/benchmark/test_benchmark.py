@@ -13,7 +13,7 @@ from dynanoise.benchmark.preset import Size
 from dynanoise.benchmark.presets import PRESETS
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import DynaNoiseError, InputError, UnknownNameError
+from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.core.registry import PRESETS as REGISTRY
 from dynanoise.core.result import AttackProtocol
 from dynanoise.defenses.dynanoise import DynaNoise
@@ -96,6 +96,15 @@ def test_an_attack_of_no_protocol_is_run_wherever_it_can_be() -> None:
 def test_a_choice_of_which_nothing_is_left_is_refused() -> None:
     with pytest.raises(InputError, match="No protocol that was chosen runs lira"):
         Plan("digits", attacks=("lira",), protocols=("paper",))
+
+
+QUANTILES = "quantile_regression(least=100)"
+
+
+def test_an_attack_on_inputs_wants_a_reference_set_before_any_training() -> None:
+    assert attacks_by_protocol(QUANTILES) == {"adaptive": (QUANTILES,), "adaptive_16": (QUANTILES,)}
+    with pytest.raises(TooFewRecordsError, match=r"needs 1,000 known non-members.* there are 300"):
+        Plan("digits", attacks=("quantile_regression",))
 
 
 def test_any_registered_defense_or_recipe_is_a_method() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,17 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
 from dynanoise.benchmark.benchmark import Plan, bench
+from dynanoise.benchmark.layouts import make_layout
 from dynanoise.benchmark.options import BenchOptions
 from dynanoise.benchmark.own_data import own_preset, recipes_of
 from dynanoise.benchmark.plan import plan_of
-from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.preset import Kind, Size
 from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.errors import DataFileError, InputError, UnknownNameError
+from dynanoise.data.dataset import Data
+from dynanoise.evaluation.engine import open_measurement_cache
+from dynanoise.training.jobs import ModelOutputs
+from dynanoise.training.schedule import Schedule
 
 
 @pytest.fixture
@@ -44,6 +50,31 @@ def test_a_table_of_ones_own_is_benched(table: Path) -> None:
     assert (
         record.command == f"dynanoise bench {table} --seeds 1 --defense temperature --attack loss"
     )
+
+
+@pytest.mark.behaviour
+def test_an_attack_reads_the_inputs_of_a_preset() -> None:
+    """Outputs are made up: a record's ease is an input, and members are 3 logits surer."""
+    quantiles, anyone = "quantile_regression(least=100)", "threshold(statistic=scaled_logit)"
+    size = Size(200, 150, {"plain": {"schedule": Schedule(1)}}, {"plain": 8})
+    preset = replace(PRESETS["digits"], sizes={"tiny": size}, methods=PRESETS["digits"].methods[:1])
+    preset = preset.choose(attacks=(quantiles, anyone), protocols=("adaptive",))
+    generator = np.random.default_rng(0)
+    ease = generator.uniform(0, 15, 1_000)
+    data = Data("made up", ease[:, None].astype(np.float32), np.zeros(1_000, np.int64), 2)
+    layout = make_layout(Plan("made up", 1, custom=preset), data, None)
+    outputs = []
+    for job in layout.jobs:
+        lead = ease[job.queries] + 3 * np.isin(np.asarray(job.queries), job.members)
+        logits = np.stack([lead + generator.normal(0, 1, len(lead)), 0 * lead], axis=1)
+        outputs.append(
+            ModelOutputs(logits[:, None].astype(np.float32), np.zeros((8, 2), np.float32))
+        )
+    with open_measurement_cache(1) as measurements:
+        results = layout.pools.results(iter(outputs), measurements, lambda step: None)
+        auc = {result.attack: result.metrics["auc"] for result in results if result.attack}
+    # Phi((3 - 0) / sqrt(2)) = 0.983 if the ease were known; a uniform ease of 15 hides most of it.
+    assert auc[anyone].value < 0.75 < 0.85 < auc[quantiles].value
 
 
 def test_images_get_the_network_for_images(tmp_path: Path) -> None:

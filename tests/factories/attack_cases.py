@@ -99,7 +99,16 @@ def attack_case(
 ) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadows of the kind the attack needs."""
     make = pool_target_and_shadows if attack.aligned else target_and_shadows
-    return make(seed, leak, count)
+    target, truth, shadows = make(seed, leak, count)
+    return with_inputs(target), truth, shadows
+
+
+def with_inputs(target: Observation) -> Observation:
+    """A target and its population with two numbers a record that say nothing about membership."""
+    inputs = np.random.default_rng(0).normal(0, 1, (2_000, 2))
+    assert target.population is not None
+    population = replace(target.population, inputs=inputs)
+    return replace(target, inputs=inputs, population=population)
 
 
 def reorder(observed: Observation, order: npt.NDArray[Any]) -> Observation:

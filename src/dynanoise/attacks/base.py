@@ -11,7 +11,7 @@ from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
@@ -66,6 +66,28 @@ class Attack(ABC):
         super().__init_subclass__(**keywords)
         if "title" not in vars(cls):
             cls.title = cls.__name__
+
+    @property
+    def least_population(self) -> int:
+        """Smallest number of known non-members that the attack learns enough from."""
+        return 0
+
+    @final
+    def check_population(self, records: int) -> None:
+        """Check that there are enough known non-members.
+
+        Args:
+            records: number of known non-members.
+
+        Raises:
+            TooFewRecordsError: if there are fewer than ``least_population``.
+        """
+        if records < self.least_population:
+            raise TooFewRecordsError(
+                f"{self.title} needs {self.least_population:,} known non-members, and there are "
+                f"{records:,}.",
+                "Give more records that no model was trained on, or leave this attack out.",
+            )
 
     @abstractmethod
     def learn(self, shadows: ShadowObservations) -> Any:

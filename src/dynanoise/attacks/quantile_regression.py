@@ -10,7 +10,7 @@ import numpy as np
 from dynanoise.attacks import statistics
 from dynanoise.attacks.base import Attack
 from dynanoise.attacks.population import require_population
-from dynanoise.core.errors import InputError, TooFewRecordsError, check
+from dynanoise.core.errors import InputError, check
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import STATISTICS
@@ -114,18 +114,18 @@ class QuantileRegression(Attack):
         )
         STATISTICS.get(self.statistic)
 
+    @property
+    def least_population(self) -> int:
+        """See `Attack`."""
+        return self.least
+
     def learn(self, shadows: ShadowObservations) -> None:
         """Learn nothing from shadow models."""
 
     def formula(self, learned: None, target: Observation) -> Float64:
         """Compute the distance of each statistic from its quantile, in scales, [N]."""
         population = require_population(target, self.title)
-        count = len(population.labels)
-        if count < self.least:
-            raise TooFewRecordsError(
-                f"{self.title} needs {self.least:,} known non-members, and there are {count:,}.",
-                "Give more records that no model was trained on, or leave this attack out.",
-            )
+        self.check_population(len(population.labels))
         # All targets that a model's outputs are compared with share its population.
         name = repr(self)
         if name not in population.memo:

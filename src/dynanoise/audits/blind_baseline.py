@@ -11,22 +11,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import issparse
 from scipy.special import ndtri
 
 from dynanoise.core.numerics import Bools, Float64, Int8, Int64
 from dynanoise.core.result import Metric
 from dynanoise.core.seeding import derive
+from dynanoise.data.features import number_features
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import auc_error, roc
 
 MOST_RECORDS = 10_000
 """Records that the classifier learns from and is judged on, at most."""
-
-MOST_FEATURES = 100
-"""Features that it sees; of more, as many principal components."""
 
 
 def blind_auc(
@@ -111,53 +107,3 @@ def _boosted(learn: Float64, inside: Bools, judge: Float64, seed: int) -> Float6
     )
     with threadpool_limits(1):  # threads that wait for each other are slower on a busy machine
         return np.asarray(model.fit(learn, inside).predict_proba(judge)[:, 1])
-
-
-def number_features(inputs: Any, seed: int) -> Float64:
-    """Make at most 100 numbers a record: columns, codes of their texts, or principal components.
-
-    Args:
-        inputs: inputs of N records, in any form that rows can be taken from.
-        seed: seed of the principal components.
-
-    Returns:
-        float64 [N, F].
-
-    Raises:
-        TypeError: if the inputs are neither numbers nor texts, nor columns of them.
-        ValueError: likewise.
-    """
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import HashingVectorizer
-
-    state = derive(seed, "components") % 2**32
-    if not issparse(inputs):
-        names = getattr(inputs, "column_names", getattr(inputs, "columns", None))
-        if names is not None:
-            columns = [np.asarray(inputs[name]) for name in names]
-        else:
-            array = np.asarray(inputs)
-            if array.ndim == 1 and array.dtype.kind in "OU":
-                inputs = HashingVectorizer(n_features=2**12).transform([str(x) for x in array])
-            array = array.reshape(len(array), -1)
-            columns = list(array.T)
-        if not issparse(inputs):
-            wide = np.column_stack([_numbers(column) for column in columns])
-            # Boosting takes missing values, and infinite ones it does not.
-            wide[~np.isfinite(wide)] = np.nan
-            if wide.shape[1] <= MOST_FEATURES:
-                return wide
-            filled = np.nan_to_num(wide)
-            spread = filled.std(axis=0)
-            inputs = (filled - filled.mean(axis=0)) / np.where(spread > 0, spread, 1)
-    if inputs.shape[1] <= MOST_FEATURES:
-        return np.asarray(inputs.toarray(), dtype=np.float64)
-    return np.asarray(TruncatedSVD(MOST_FEATURES, random_state=state).fit_transform(inputs))
-
-
-def _numbers(column: npt.NDArray[Any]) -> Float64:
-    """A column as numbers; texts and other values by their place in sorted order."""
-    try:
-        return column.astype(np.float64)
-    except (TypeError, ValueError):
-        return np.unique([str(value) for value in column], return_inverse=True)[1].astype(float)

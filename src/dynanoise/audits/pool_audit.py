@@ -12,7 +12,6 @@ import numpy as np
 
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.blind_baseline import number_features
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
@@ -25,6 +24,7 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
 from dynanoise.core.seeding import derive
+from dynanoise.data.features import number_features
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.design import Design

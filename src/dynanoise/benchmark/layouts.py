@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,9 @@ from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.stored_functions import stored_functions
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.outputs import Pool
-from dynanoise.core.registry import PRESETS
+from dynanoise.core.registry import ATTACKS, PRESETS
 from dynanoise.core.result import AttackProtocol, Result
 from dynanoise.core.seeding import derive
 from dynanoise.data.canaries import Canaries, plant
@@ -270,6 +271,16 @@ class Pools:
             }
         self.jobs = [job for jobs in self.by_kind.values() for job in jobs]
 
+    @cached_property
+    def inputs(self) -> Float64 | None:
+        """Inputs as numbers, float64 [D, F], where an attack reads them; else None."""
+        names = {name for protocol in self.protocols for name in protocol.attacks}
+        if not any(ATTACKS.build(name).needs_inputs for name in names):
+            return None
+        from dynanoise.data.features import data_features
+
+        return data_features(self.data, self.split.attacked, self.SEED)
+
     def results(
         self,
         outputs: Iterator[ModelOutputs],
@@ -300,7 +311,8 @@ class Pools:
         training = {}
         for kind, jobs in self.by_kind.items():
             taken = _take(jobs, outputs, str(kind), "pool", progress)
-            pools[kind] = pool_of(self.data, self.split, taken, seed=self.SEED)
+            pool = pool_of(self.data, self.split, taken, seed=self.SEED)
+            pools[kind] = replace(pool, inputs=self.inputs)
             training[kind] = _effort(taken)
             for protocol in self.protocols:
                 methods, designs = self._ready(protocol, pools, store)

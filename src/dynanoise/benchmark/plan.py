@@ -12,7 +12,7 @@ from dynanoise.benchmark.options import BenchOptions
 from dynanoise.benchmark.preset import Kind, Preset
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import command_line
-from dynanoise.core.registry import PRESETS
+from dynanoise.core.registry import ATTACKS, PRESETS
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.evaluation.protocols import select_attacks
@@ -38,6 +38,7 @@ class Plan(BenchOptions):
     Raises:
         UnknownNameError: for a name that is not registered.
         InputError: for an impossible number of seeds or canaries, or a protocol that cannot be run.
+        TooFewRecordsError: if the reference set is too small for an attack.
 
     >>> Plan("digits", seeds=1, attacks=("loss",)).command
     'dynanoise bench digits --seeds 1 --attack loss'
@@ -75,7 +76,10 @@ class Plan(BenchOptions):
                     "this size.",
                     "Use another size or protocol.",
                 )
-        self.preset.size(self.size)
+        reference = self.preset.size(self.size).reference
+        for protocol in self.preset.protocols:
+            for attack in protocol.attacks:
+                ATTACKS.build(attack).check_population(reference)
         self._check_canaries()
 
     def _check_canaries(self) -> None:
