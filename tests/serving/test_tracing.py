@@ -199,6 +199,16 @@ def test_failures_are_marked_without_words(
         assert "8.76543" not in span.to_json()
 
 
+def test_an_exception_leaves_no_words(spans: Tracing, exporter: Any) -> None:
+    with pytest.raises(ValueError, match="8"), spans.request("a", HEADER), spans.call("b"):
+        raise ValueError("8.76543")
+    call, request = exporter.get_finished_spans()
+    assert call.status.status_code.name == "ERROR"
+    for span in (call, request):
+        assert span.events == () and span.status.description is None
+        assert "8.76543" not in span.to_json()
+
+
 def test_a_client_without_a_key_leaves_no_name(model: Model, exporter: Any) -> None:
     assert model.run(over_http(BODY, traceparent=HEADER, **{"X-API-Key": "alice.guess"})) == 401
     (request,) = exporter.get_finished_spans()
