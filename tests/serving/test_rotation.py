@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from dynanoise.config.configuration import Configuration
+from dynanoise.config.rotation import average_error
 from dynanoise.core.numerics import centred, log_probabilities
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keyed import Keyed
@@ -98,3 +101,26 @@ def test_n_keys_are_n_samples(width: float, variance: float) -> None:
     for count in (1, 4, 16):
         means = np.stack(errors).reshape(-1, count, *logits.shape).mean(axis=1)
         assert np.sqrt((means**2).mean() / one) == pytest.approx(1 / np.sqrt(count), rel=0.1)
+        printed = average_error(Configuration(defense, Keyed(width, "m", "ab" * 32)), count)
+        assert printed == pytest.approx(np.sqrt(one / (1 - 1 / classes) / count))
+
+
+def test_a_new_version_is_one_sample_under_the_old_key_and_under_a_new_one() -> None:
+    """And a new key for the same weights is one more."""
+    logits = np.random.default_rng(0).normal(0, 3, (500, 5))
+    defense = DynaNoise(2.0, 0.0, 10.0)
+
+    def error(key: str, weights: str) -> Any:
+        noise = [Keyed(4.0, "m", weights * 32, ExperimentKey(0, key, seed)) for seed in range(20)]
+        rows = [defense.undo(log_probabilities(defense(logits, source))) for source in noise]
+        return np.stack(rows) - centred(logits)
+
+    first, kept, rotated = error("old", "ab"), error("old", "cd"), error("new", "cd")
+    further = error("new", "ab")
+
+    def left(*errors: Any) -> float:
+        return float(np.sqrt((np.mean(errors, axis=0) ** 2).mean()))
+
+    assert left(first, kept) / left(first) == pytest.approx(1 / np.sqrt(2), rel=0.03)
+    assert left(first, rotated) / left(first, kept) == pytest.approx(1, rel=0.03)
+    assert left(first, further, rotated) / left(first) == pytest.approx(1 / np.sqrt(3), rel=0.03)

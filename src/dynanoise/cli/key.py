@@ -10,7 +10,7 @@ import typer
 from dynanoise.cli.options import command
 from dynanoise.core.options import Option
 
-app = typer.Typer(help="Make and name the secrets of keyed noise.", no_args_is_help=True)
+app = typer.Typer(help="Make, name and rotate the secrets of keyed noise.", no_args_is_help=True)
 
 
 @command(app)
@@ -53,6 +53,89 @@ def show_id(
     from dynanoise.noise.subkey import key_id
 
     typer.echo(f"Key id: {key_id(Secret(reference).root())}")
+
+
+@command(app)
+def rotate(
+    defense: Annotated[
+        Path, Option("Configuration with the present key.", metavar="FILE", argument=True)
+    ] = Path("defense.yaml"),
+    *,
+    out: Annotated[
+        Path, Option("File of the new key, which must not exist.", metavar="FILE")
+    ] = Path("new.key"),
+    weights: Annotated[
+        str | None,
+        Option(
+            "Weights of the new version of the model that the new key comes with, or their "
+            "SHA-256. Default: the weights stay as they are.",
+            metavar="FILE|SHA256",
+        ),
+    ] = None,
+    leaked: Annotated[
+        bool,
+        Option("The present key may be known, so that new noise for the same weights is due."),
+    ] = False,
+    history: Annotated[
+        Path | None,
+        Option(
+            "File of the keys so far, by their ids. Default: that of the configuration with the "
+            "ending .keys.",
+            metavar="FILE",
+        ),
+    ] = None,
+) -> None:
+    """Make the next key of a deployed defense, and print what attackers gain by it.
+
+    With every key a record that is queried again gets one more independent sample of noise, which
+    averages out. Only a new version of the model has new noise anyway, so that a new key costs
+    nothing then; for the same weights it is made with --leaked alone.
+    """
+    from dynanoise.config.configuration import Configuration
+    from dynanoise.config.rotation import average_error
+    from dynanoise.config.rotation import rotate as rotate_key
+
+    configuration = Configuration.read(defense)
+    digest = None if weights is None else _digest(weights)
+    rotation = rotate_key(
+        configuration, out, history or defense.with_suffix(".keys"), digest, leaked
+    )
+    before, now = len(rotation.before), len(rotation.before) + 1
+    typer.echo(f"Key id: {rotation.new.key_id}, in place of {rotation.present.key_id}")
+    typer.echo(f"Wrote {out}, which only you can read. Keys of this model: {rotation.keys}.")
+    typer.echo(
+        f"Samples of noise of a record that is queried under all of them: {before} so far, {now} "
+        f"with this key, worth {now} queries of fresh noise."
+    )
+    errors = [average_error(configuration, samples) for samples in sorted({1, before, now})]
+    if None not in errors:
+        listed = ", ".join(f"{error:.2f}" for error in errors)
+        counts = ", ".join(map(str, sorted({1, before, now})))
+        typer.echo(f"Error of their average for {counts}: {listed} logits.")
+    if rotation.is_free:
+        typer.echo("These weights have new noise under any key: the new key adds no sample.")
+        typer.echo(f"Write into {defense.name}: noise.weights: {rotation.new.weights}")
+    else:
+        typer.echo("An attacker with the old key has the cell of every output under it besides.")
+    typer.echo(f"Write into {defense.name}: noise.key: file:{out.absolute()}")
+
+
+def _digest(weights: str) -> str:
+    """SHA-256 of a file, or the text itself where it is one."""
+    import hashlib
+    import re
+
+    from dynanoise.core.errors import InputError
+
+    if re.fullmatch("[0-9a-fA-F]{64}", weights):
+        return weights.lower()
+    try:
+        with Path(weights).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(
+            f"{weights} cannot be read ({error.strerror}).", "Pass a file, or its SHA-256."
+        ) from None
 
 
 @command(app)
