@@ -36,10 +36,10 @@ FURTHER = {
         "digits_mismatch": "Attackers whose models differ",
     },
     "cifar10": {
-        "cifar10_pool": "Attackers who know the defense, with the present attacks",
-        "cifar10_adaptive": "Attackers who know the defense, with earlier attacks",
+        "cifar10_pool": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_queries": "Attack strength against the number of queries",
+        "cifar10_adaptive": "Attackers who know the defense, with earlier attacks",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
     "imagenet10": {"imagenet10_adaptive": "Attackers who know the defense"},

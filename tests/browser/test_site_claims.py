@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from scipy import stats
 
 from docs.generate import ROOT
+from dynanoise.report.io.results import read_results
 from dynanoise.report.io.samples import read_evidence
 from dynanoise.web.data import citation_of
 from tests.browser.site_page import Opened
 
 pytestmark = pytest.mark.process
+
+DATA = ROOT / "src" / "dynanoise" / "web" / "data.json"
 
 
 def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Opened) -> None:
@@ -43,7 +48,7 @@ def test_the_title_promises_nothing_that_the_records_deny(visit: Opened) -> None
 @pytest.mark.parametrize("method", ["none", "dynanoise_keyed", "calibrated_label"])
 def test_the_live_picture_says_what_it_shows(visit: Opened, method: str) -> None:
     """The upper half of the scores; a tie across the middle is called as a whole, or not at all."""
-    evidence = read_evidence(ROOT / "results" / "cifar10_adaptive")
+    evidence = read_evidence(ROOT / "results" / "cifar10_pool")
     assert evidence.rows is not None
     scores = next(
         one.scores for one in evidence.attacks_on("adaptive", method) if one.attack == "lira"
@@ -97,20 +102,21 @@ def test_the_risk_label_is_no_claim_about_an_attacker(visit: Opened) -> None:
 
 def test_a_mean_of_seeds_is_said_of_those_protocols_that_have_one(visit: Opened) -> None:
     compared = set()
-    for path in sorted((ROOT / "results").glob("*/results.json")):
-        records = [one for one in read_evidence(path.parent).results if one.method == "none"]
-        for protocol in {one.protocol for one in records if one.preset != "audit"} - {"overhead"}:
+    for run in json.loads(DATA.read_text())["runs"]:
+        records = read_results(ROOT / "results" / run["folder"] / "results.json")
+        for body in run["protocols"]:
+            protocol, method = body["name"], next(iter(body["rows"]))
             seeds = len({one.seed for one in records if one.protocol == protocol})
-            link = f"#record/{path.parent.name}/{protocol}/none/-/accuracy"
+            link = f"#record/{run['folder']}/{protocol}/{method}/-/accuracy"
             visit.page.evaluate("link => { location.hash = link; }", link)
             visit.page.wait_for_function(
                 "said => document.getElementById('source-body').textContent.includes(said)",
-                arg=f"{path.parent.name}/results.json · protocol {protocol}, method none",
+                arg=f"{run['folder']}/results.json · protocol {protocol}, method {method}",
             )
             said = visit.text("#source-body")
             assert ("mean of" in said) == (seeds > 1), link
             assert seeds == 1 or f"mean of {seeds} seeds" in said, link
-            compared.add((path.parent.name, seeds))
+            compared.add((run["folder"], seeds))
     assert {("digits", 20), ("digits", 1), ("cifar10", 3)} <= compared
     visit.page.keyboard.press("Escape")
 

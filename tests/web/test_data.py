@@ -28,48 +28,66 @@ def _data() -> Any:
     return json.loads((SITE / "data.json").read_text())
 
 
-def test_the_data_are_small_and_of_every_run() -> None:
+def _results(folder: str) -> list[Any]:
+    body = json.loads((ROOT / "results" / folder / "results.json").read_text())
+    return [{**body["shared"], **row} for row in body["results"]]
+
+
+def test_the_data_are_small_and_hold_every_method_once_by_the_present_attacks() -> None:
     assert (SITE / "data.json").stat().st_size < LARGEST
-    runs = {run["folder"]: run for run in _data()["runs"]}
+    shown: dict[tuple[str, str, str], Any] = {}
+    for run in _data()["runs"]:
+        for protocol in run["protocols"]:
+            for method in protocol["rows"]:
+                assert (run["preset"], protocol["name"], method) not in shown
+                shown[run["preset"], protocol["name"], method] = run
     for path in (ROOT / "results").glob("*/results.json"):
-        body = json.loads(path.read_text())
-        one = {**body["shared"], **body["results"][0]}
-        if one["preset"] == "audit":
+        folder, rows = path.parent.name, _results(path.parent.name)
+        first = rows[0]
+        if first["preset"] == "audit" or first["command"].startswith("dynanoise tune"):
             continue
-        run = _data()["overhead"] if one["protocol"] == "overhead" else runs[path.parent.name]
-        assert run["command"].startswith(f"{one['command']} --out results/")
-        assert run["versions"] == one["versions"] and run["file"].endswith("results.json")
+        for row in rows:
+            overhead = row["protocol"] == "overhead"
+            place = row["preset"], row["protocol"], row["method"]
+            run = _data()["overhead"] if overhead else shown[place]
+            if not overhead:
+                assert folder == "cifar10_adaptive" or not run["earlier"]
+            if run["folder"] == folder:
+                assert run["command"] == f"{first['command']} --out results/{folder}"
+                assert run["versions"] == first["versions"]
+    assert not shown["cifar10", "adaptive_16", "none"]["earlier"]
+    assert shown["cifar10", "adaptive_16", "hamp"]["earlier"]
 
 
 @pytest.mark.parametrize("folder", ["cifar10", "cifar10_adaptive", "digits"])
 def test_cells_are_those_of_records(folder: str) -> None:
-    body = json.loads((ROOT / "results" / folder / "results.json").read_text())
-    records = [{**body["shared"], **row} for row in body["results"]]
+    records = _results(folder)
     run = next(one for one in _data()["runs"] if one["folder"] == folder)
     compared = 0
     for protocol in run["protocols"]:
+        attacks = [(name, metric) for name in protocol["attacks"] for metric in _data()["attack"]]
+        columns = [(None, metric) for metric in _data()["utility"]] + attacks
         for method, place in protocol["rows"].items():
-            _, utility, attacks = _data()["rows"][place]
-            cells = [(None, utility, _data()["utility"])]
-            cells += [
-                (name, values, _data()["attack"])
-                for name, values in zip(protocol["attacks"], attacks, strict=True)
-            ]
-            for attack, values, names in cells:
+            _, text = _data()["rows"][place]
+            _, *cells = text.split(",")
+            for (attack, metric), cell in zip(columns, cells, strict=True):
                 mine = [
                     one["metrics"]
                     for one in records
                     if (one["protocol"], one["method"], one["attack"])
                     == (protocol["name"], method, attack)
                 ]
-                for metric, cell in zip(names, values, strict=True):
-                    if cell is None:
-                        assert not mine or any(metric not in one for one in mine)
-                        continue
-                    mean = np.mean([one[metric]["value"] for one in mine])
-                    value = cell[0] if isinstance(cell, list) else cell
-                    assert abs(value - 1000 * mean) <= 0.5 + 1e-9
-                    compared += 1
+                if not cell:
+                    assert not mine or any(metric not in one for one in mine)
+                    continue
+                value, *margins = map(int, cell.split())
+                mean = np.mean([one[metric]["value"] for one in mine])
+                assert abs(value - 1000 * mean) <= 0.5 + 1e-9
+                if len(mine) == 1 and margins:
+                    low, high = (1000 * mine[0][metric][end] for end in ("low", "high"))
+                    below, above = margins
+                    assert abs(value - below - low) <= 0.5 + 1e-9 >= abs(value + above - high)
+                compared += 1
     assert compared > 150
 
 
@@ -81,14 +99,11 @@ def test_ranks_say_what_scores_say() -> None:
     assert (members == evidence.rows.members).all() and 0 < members.sum() < len(members)
     seen = 0
     for one in samples["scores"]:
-        if one["folder"] != samples["folder"]:
-            continue
         ranks = np.frombuffer(base64.b64decode(samples["ranks"][one["ranks"]]), "<u2")
-        sample = next(
-            found
-            for found in evidence.attacks_on(one["protocol"], one["method"])
-            if found.attack == samples["attack"]
-        )
+        found = evidence.attacks_on(one["protocol"], one["method"])
+        if not found:
+            continue  # of another run on the same rows
+        sample = next(sample for sample in found if sample.attack == samples["attack"])
         there = ranks != MISSING
         assert (there == ~np.isnan(sample.scores)).all()
         packed = roc(ranks[there].astype(float), members[there]).auc
@@ -110,7 +125,7 @@ def test_samples_of_other_records_are_refused(tmp_path: Path) -> None:
 
 
 def test_runs_without_samples_do() -> None:
-    assert sampled_rows([]) is None
+    assert sampled_rows([], {}) is None
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

@@ -11,19 +11,19 @@ const CHOSEN = ["none", "dynanoise", "dynanoise_keyed", "cells", "calibrated_lab
 export function start(data) {
   repeated(data);
   const set = data.sets.get("digits");
-  const shown = ["adaptive", "adaptive_16", "adaptive_chosen"].map((name) => set?.protocols.find(({ protocol }) => protocol.name === name)).filter(Boolean);
+  const shown = ["adaptive", "adaptive_16", "adaptive_chosen"].map((name) => set?.protocols.find((protocol) => protocol.name === name)).filter(Boolean);
   const box = byId("adapt-chosen");
-  if (shown.length) new ResizeObserver(() => dots(box, shown, CHOSEN.filter((name) => name in shown[0].protocol.rows))).observe(box);
+  if (shown.length) new ResizeObserver(() => dots(box, shown, CHOSEN.filter((name) => name in shown[0].rows))).observe(box);
   else box.closest("figure").remove();
 }
 
 /** LiRA by the number of times that each query is repeated. */
 function repeated(data) {
-  const protocols = data.sets.get("cifar10")?.protocols.filter(({ protocol }) => /^adaptive(_\d+)?$/.test(protocol.name)) ?? [];
-  const budgets = protocols.map(({ protocol }) => protocol.repeats);
+  const protocols = data.sets.get("cifar10")?.protocols.filter(({ name }) => /^adaptive(_\d+)?$/.test(name)) ?? [];
+  const budgets = protocols.map(({ repeats }) => repeats);
   const series = Object.entries(STYLES).map(([name, style]) => ({
     name: methodTitle(name), style, dots: true,
-    points: protocols.filter(({ protocol }) => protocol.rows[name]).map(({ protocol }) => [protocol.repeats, protocol.rows[name].attacks.lira.auc.value]),
+    points: protocols.filter(({ rows }) => rows[name]).map(({ repeats, rows }) => [repeats, rows[name].attacks.lira.auc.value]),
   }));
   const say = ({ name, points }) => `${name} ${points.map(([count, auc]) => `${fixed(auc)} with ${count}`).join(", ")}`;
   chart(byId("adapt-repeated"), {

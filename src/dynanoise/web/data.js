@@ -39,6 +39,15 @@ export function protocolTitle(protocol) {
   return `Adaptive, ${about ? `${about}, ` : ""}${asks}`;
 }
 
+/** A sentence about rows from before some attacks became stronger, if there are any; it begins with a space. */
+export function earlier(protocols) {
+  const old = (protocol) => Object.keys(protocol.rows).filter((name) => protocol.rows[name].run.earlier);
+  const whole = protocols.filter((protocol) => old(protocol).length && old(protocol).length === size(protocol));
+  const methods = new Set(protocols.filter((protocol) => !whole.includes(protocol)).flatMap(old));
+  const parts = [[...methods].map(methodTitle).join(", "), ...whole.map((protocol) => `all defenses against “${protocolTitle(protocol)}”`)].filter(Boolean);
+  return parts.length ? ` Measured before three of the attacks became stronger: ${parts.join("; ")}.` : "";
+}
+
 /** Fetches and decodes; `body` is for tests. */
 export async function load() {
   const answer = await fetch("data.json");
@@ -49,52 +58,54 @@ export async function load() {
 export function decode(body) {
   const sets = new Map();
   for (const run of body.runs) {
+    const set = sets.get(run.preset) ?? { name: run.preset, protocols: [] };
+    sets.set(run.preset, set);
     for (const protocol of run.protocols) {
       protocol.attacker = body.attackers[protocol.attacker];
       protocol.who = `${protocol.attacker} ${protocol.intervals}`;
-      for (const [name, place] of Object.entries(protocol.rows)) {
-        const [strongest, utility, attacks] = body.rows[place];
-        protocol.rows[name] = {
-          strongest: strongest[0],
-          most: cell(strongest[1]),
-          utility: named(body.utility, utility),
-          attacks: Object.fromEntries(protocol.attacks.map((attack, i) => [attack, named(body.attack, attacks[i])])),
-        };
-      }
+      for (const [name, place] of Object.entries(protocol.rows)) protocol.rows[name] = { run, protocol, ...row(body, protocol, body.rows[place]) };
+      set.protocols.push(protocol);
     }
-    const set = sets.get(run.preset) ?? { name: run.preset, runs: [], protocols: [] };
-    set.runs.push(run);
-    for (const protocol of run.protocols) {
-      const present = set.protocols.find((entry) => entry.protocol.name === protocol.name);
-      // Two runs may share a protocol; the one with more methods is shown.
-      if (!present) set.protocols.push({ run, protocol });
-      else if (Object.keys(protocol.rows).length > Object.keys(present.protocol.rows).length) Object.assign(present, { run, protocol });
-    }
-    sets.set(run.preset, set);
   }
-  for (const set of sets.values()) {
-    const order = ({ protocol: p }) => (p.knows ? 1e6 : 0) + (p.name.match(/^adaptive(_\d+)?$/) ? 0 : 1e5) + p.repeats;
-    set.protocols.sort((a, b) => order(a) - order(b));
-  }
-  const model = { ...body, sets, samples: body.samples && rows(body.samples) };
+  for (const set of sets.values()) set.protocols = joined(set.protocols);
+  const model = { ...body, sets, samples: body.samples && sampled(body.samples) };
   return Object.assign(model, {
-    /** @returns {Cited | null} */
-    find(folder, protocolName, method, attack, metric) {
+    /** @returns {Cited | null} a number of one run */
+    find(folder, protocolName, ...rest) {
       const run = body.runs.find((entry) => entry.folder === folder);
       const protocol = run?.protocols.find((entry) => entry.name === protocolName);
-      return protocol ? at(run, protocol, method, attack, metric) : null;
+      return protocol ? at(protocol, ...rest) : null;
+    },
+    /** @returns {Cited | null} a number of a data set, of whichever run it is shown from */
+    shown(preset, protocolName, ...rest) {
+      const protocol = sets.get(preset)?.protocols.find((entry) => entry.name === protocolName);
+      return protocol ? at(protocol, ...rest) : null;
     },
   });
 }
+
+/** One entry a protocol, with the rows of all runs that have it; the run with most rows describes it. */
+function joined(protocols) {
+  const byName = new Map();
+  for (const protocol of [...protocols].sort((a, b) => size(b) - size(a))) {
+    const first = byName.get(protocol.name) ?? { ...protocol, rows: {} };
+    Object.assign(first.rows, protocol.rows);
+    byName.set(protocol.name, first);
+  }
+  const order = (p) => (p.knows ? 1e6 : 0) + (p.name.match(/^adaptive(_\d+)?$/) ? 0 : 1e5) + p.repeats;
+  return [...byName.values()].sort((a, b) => order(a) - order(b));
+}
+
+const size = ({ rows }) => Object.keys(rows).length;
 
 /**
  * A number of a result; attack "strongest" with "asr" is the strongest attack's success.
  * @returns {Cited | null}
  */
-export function at(run, protocol, method, attack, metric) {
+export function at(protocol, method, attack, metric) {
   const row = own(protocol.rows, method);
   if (!row) return null;
-  const cited = { run, protocol, method, attack, metric };
+  const cited = { run: row.run, protocol: row.protocol, method, attack, metric };
   if (attack === "strongest" && metric === "asr") return { ...cited, cell: row.most, title: row.strongest };
   const value = own(attack ? own(row.attacks, attack) : row.utility, metric);
   return value ? { ...cited, cell: value } : null;
@@ -111,16 +122,27 @@ export function overheadAt(data, method, metric) {
   return { run: data.overhead, protocol: { name: "overhead", who: "Time and memory of an output, without an attack." }, method, attack: null, metric, cell: { value, low, high } };
 }
 
-function named(names, cells) {
-  return Object.fromEntries(names.map((name, i) => [name, cells[i] === null ? null : cell(cells[i])]));
+/** A row of results: its strongest attack, and cells in the order of `_protocol` in data.py. */
+function row(body, protocol, [strongest, text]) {
+  const cells = text.split(",").map(cell);
+  const take = (names) => Object.fromEntries(names.map((name) => [name, cells.shift()]));
+  return {
+    strongest,
+    most: cells.shift(),
+    utility: take(body.utility),
+    attacks: Object.fromEntries(protocol.attacks.map((attack) => [attack, take(body.attack)])),
+  };
 }
 
-function cell(packed) {
-  const [value, low = null, high = null] = [packed].flat().map((number) => number / 1000);
-  return { value, low, high };
+/** "788 7 8" is 0.788 [0.781, 0.796]. */
+function cell(text) {
+  if (!text) return null;
+  const [value, below = NaN, above = NaN] = text.split(" ").map(Number);
+  const end = (number) => (Number.isNaN(number) ? null : number / 1000);
+  return { value: value / 1000, low: end(value - below), high: end(value + above) };
 }
 
-function rows(samples) {
+function sampled(samples) {
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
   const whole = new DataView(bytes(samples.logits));
   const count = samples.rows, classes = samples.classes;

@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from dynanoise.core.errors import InputError
+from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import OVERHEAD, Metric, Result
 from dynanoise.report.io.published import tables
 from dynanoise.report.io.samples import read_evidence
@@ -30,6 +31,15 @@ ATTACK = ("asr", "auc", "tpr@0.001", "tpr@0.01")
 DECIMALS = 3
 """Decimals of a number, the same in the tables of the documentation."""
 
+EARLIER = frozenset({"cifar10_adaptive"})
+"""Runs from before three attacks became stronger: shown only where no other run has a method."""
+
+TUNING = "dynanoise tune "
+"""Runs by this command compare settings, which the page does not show."""
+
+SAMPLED = "cifar10"
+"""The preset whose sampled rows the page draws and attacks."""
+
 
 def data_json(results: Path, citation: Path) -> str:
     """Write the page's data as JSON text; the same files give the same text.
@@ -42,25 +52,33 @@ def data_json(results: Path, citation: Path) -> str:
         InputError: if no folder holds results of a benchmark.
         ResultsFileError: if a file cannot be read, or samples are those of other results.
     """
-    runs, times, sampled = [], None, []
+    runs, times = dict[str, Evidence](), None
     for path in sorted(results.glob("*/results.json")):
         evidence = read_evidence(path.parent)
-        if audit_table.is_audit(evidence.results):
-            continue
-        if evidence.results[0].protocol == OVERHEAD:
+        first = evidence.results[0]
+        if first.protocol == OVERHEAD:
             times = {**_source(path, evidence.results), **_overhead(evidence.results)}
-            continue
-        runs.append({**_source(path, evidence.results), **_run(evidence.results)})
-        if evidence.rows is not None:
-            sampled.append((path.parent.name, evidence))
+        elif not audit_table.is_audit(evidence.results) and not first.command.startswith(TUNING):
+            runs[path.parent.name] = evidence
     if not runs:
         raise InputError(f"{results} holds no results of a benchmark.", "Run `make results`.")
+    folders = _folders(runs)
+    bodies = [
+        {**_source(results / folder / "results.json", evidence.results), **run}
+        for folder, evidence in runs.items()
+        if (run := _run(folder, evidence.results, folders))["protocols"]
+    ]
     # Attackers, and rows of methods that repeated queries do not change, are kept once.
-    protocols = [protocol for run in runs for protocol in run["protocols"]]
+    protocols = [protocol for run in bodies for protocol in run["protocols"]]
     attackers, rows = list[str](), list[Any]()
     for protocol in protocols:
         protocol["attacker"] = _place(protocol["attacker"], attackers)
         protocol["rows"] = {name: _place(row, rows) for name, row in protocol["rows"].items()}
+    sampled = [
+        (name, run)
+        for name, run in runs.items()
+        if run.results[0].preset == SAMPLED and run.rows is not None and name not in EARLIER
+    ]
     body = {
         "format": FORMAT,
         "attackers": attackers,
@@ -68,10 +86,10 @@ def data_json(results: Path, citation: Path) -> str:
         "utility": UTILITY,
         "attack": ATTACK,
         "titles": _titles(protocols),
-        "runs": runs,
+        "runs": bodies,
         "overhead": times,
         "published": tables(),
-        "samples": sampled_rows(sampled),
+        "samples": sampled_rows(sampled, folders),
         "citation": citation_of(citation),
     }
     return json.dumps(body, separators=(",", ":"), allow_nan=False) + "\n"
@@ -102,27 +120,48 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
-def _run(results: Sequence[Result]) -> dict[str, Any]:
-    return {
-        "defenses": {result.method: _defense(result) for result in reversed(results)},
-        "protocols": [_protocol(name, summary) for name, summary in by_protocol(results).items()],
-    }
+def _folders(runs: Mapping[str, Evidence]) -> dict[tuple[str, str, str], str]:
+    """The folder that a method is shown from, by preset, protocol and method.
+
+    Runs with the present attacks come first, of these the one with most methods.
+    """
+    candidates = [
+        (name in EARLIER, -len(summary.methods), name, protocol, summary)
+        for name, run in runs.items()
+        for protocol, summary in by_protocol(run.results).items()
+    ]
+    folders: dict[tuple[str, str, str], str] = {}
+    for _, _, name, protocol, summary in sorted(candidates, key=lambda each: each[:4]):
+        for method in summary.methods:
+            folders.setdefault((summary.results[0].preset, protocol, method), name)
+    return folders
 
 
-def _protocol(name: str, summary: Summary) -> dict[str, Any]:
+def _run(
+    folder: str, results: Sequence[Result], folders: Mapping[tuple[str, str, str], str]
+) -> dict[str, Any]:
+    """The methods of a run that are shown from it, by protocol."""
+    preset = results[0].preset
+    protocols, kept = [], set[str]()
+    for name, summary in by_protocol(results).items():
+        methods = [each for each in summary.methods if folders[preset, name, each] == folder]
+        if methods:
+            protocols.append(_protocol(name, summary, methods))
+            kept |= set(methods)
+    defenses = {each.method: _defense(each) for each in reversed(results) if each.method in kept}
+    return {"earlier": folder in EARLIER, "defenses": defenses, "protocols": protocols}
+
+
+def _protocol(name: str, summary: Summary, methods: Sequence[str]) -> dict[str, Any]:
     first = summary.results[0]
     attacks = (*summary.attacks, *summary.special)
     rows = {}
-    for method in summary.methods:
+    for method in methods:
         title, success = summary.success(method)
-        rows[method] = [
-            [title, _cell(success)],
-            [_cell(summary.metric(method, None, metric)) for metric in UTILITY],
-            [
-                [_cell(summary.metric(method, attack, metric)) for metric in ATTACK]
-                for attack in attacks
-            ],
-        ]
+        cells: list[Metric | None] = [success]
+        cells += [summary.metric(method, None, metric) for metric in UTILITY]
+        cells += [summary.metric(method, attack, metric) for attack in attacks for metric in ATTACK]
+        rows[method] = [title, ",".join(map(_cell, cells))]
     return {
         "name": name,
         "attacker": threats.threat_sentence(first.threat),
@@ -147,19 +186,22 @@ def _defense(result: Result) -> dict[str, Any]:
     return plain
 
 
-def _cell(metric: Metric | None) -> int | list[int] | None:
-    """Thousandths [value, low, high], or the value alone without an interval.
+def _cell(metric: Metric | None) -> str:
+    """Encode a number in thousandths: value, and how far its interval reaches below and above.
 
-    >>> _cell(Metric(0.78849, 0.7812, 0.7961)), _cell(Metric(-0.0001))
-    ([788, 781, 796], 0)
+    >>> _cell(Metric(0.78849, 0.7812, 0.7961)), _cell(Metric(-0.0001)), _cell(None)
+    ('788 7 8', '0', '')
     """
     if metric is None:
-        return None
-    numbers = [metric.value]
-    if metric.low is not None and metric.high is not None:
-        numbers += [metric.low, metric.high]
-    whole = [round(float(f"{number:.{DECIMALS}f}") * 10**DECIMALS) for number in numbers]
-    return whole if len(whole) > 1 else whole[0]
+        return ""
+    value = _thousandths(metric.value)
+    if metric.low is None or metric.high is None:
+        return str(value)
+    return f"{value} {value - _thousandths(metric.low)} {_thousandths(metric.high) - value}"
+
+
+def _thousandths(number: float) -> int:
+    return round(float(f"{number:.{DECIMALS}f}") * 1000)
 
 
 def _overhead(results: Sequence[Result]) -> dict[str, Any]:

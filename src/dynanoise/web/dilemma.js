@@ -1,6 +1,6 @@
 /** Section 2: what each defense costs and hides, before and after the attacker knows it. */
 
-import { methodTitle, protocolTitle } from "./data.js";
+import { earlier, methodTitle, protocolTitle } from "./data.js";
 import { byId, el, fixed, segments, svg } from "./dom.js";
 import { OURS, mark } from "./dots.js";
 
@@ -10,24 +10,27 @@ const LEFT_OUT = ["cells", "dynanoise_tuned", "static"]; // beside DynaNoise the
 
 export function start(data) {
   const set = data.sets.get("cifar10");
-  const shown = ["paper", "adaptive_16"].map((name) => set?.protocols.find(({ protocol }) => protocol.name === name));
+  const shown = ["paper", "adaptive_16"].map((name) => set?.protocols.find((protocol) => protocol.name === name));
   if (!shown.every(Boolean)) {
     byId("dilemma").remove();
     return;
   }
-  const rows = shown.map(({ protocol }) => protocol.rows);
+  const rows = shown.map((protocol) => protocol.rows);
   const names = Object.keys(rows[0]).filter((name) => name in rows[1] && !LEFT_OUT.includes(name));
   const box = byId("dilemma-chart");
   let place = 0;
-  const draw = () => picture(box, shown, names, place);
-  segments(byId("dilemma-attacker"), shown.map(({ protocol }, i) => ({ value: String(i), text: protocolTitle(protocol) })), "0", (value) => { place = Number(value); draw(); });
+  const draw = () => {
+    picture(box, shown, names, place);
+    byId("dilemma-note").textContent = earlier([shown[place]]);
+  };
+  segments(byId("dilemma-attacker"), shown.map((protocol, i) => ({ value: String(i), text: protocolTitle(protocol) })), "0", (value) => { place = Number(value); draw(); });
   new ResizeObserver(draw).observe(box);
 }
 
 function picture(box, shown, names, place) {
   const width = box.clientWidth;
   if (width < 80) return;
-  const points = (of) => names.map((name) => ({ name, x: of.protocol.rows[name].utility.accuracy.value, y: of.protocol.rows[name].most.value }));
+  const points = (of) => names.map((name) => ({ name, x: of.rows[name].utility.accuracy.value, y: of.rows[name].most.value }));
   const both = shown.flatMap(points), now = points(shown[place]);
   const low = Math.floor(20 * Math.min(...both.map((point) => point.x))) / 20, top = Math.ceil(20 * Math.max(...both.map((point) => point.x))) / 20;
   const most = Math.ceil(10 * Math.max(...both.map((point) => point.y))) / 10;
@@ -43,9 +46,9 @@ function picture(box, shown, names, place) {
   nodes.push(svg("text", { x: (LEFT + width - RIGHT) / 2, y: HEIGHT - 6, "text-anchor": "middle" }, "test accuracy"));
   const words = labels(now.map((point) => ({ ...point, text: methodTitle(point.name), at: x(point.x), up: y(point.y) })), width);
   nodes.push(...words.flatMap(({ line }) => (line ? [svg("line", { class: "grid", ...line })] : [])));
-  nodes.push(...now.map((point) => mark(shown[place].protocol, x(point.x), y(point.y))));
+  nodes.push(...now.map((point) => mark(shown[place], x(point.x), y(point.y))));
   nodes.push(...words.map(({ text, name, at, anchor, base }) => svg("text", { x: at, y: base, "text-anchor": anchor, class: OURS.test(name) ? "halo value" : "halo" }, text)));
-  const text = `${protocolTitle(shown[place].protocol)}, accuracy and attack success. ${now.map((point) => `${methodTitle(point.name)}: ${fixed(point.x)}, ${fixed(point.y)}`).join("; ")}.`;
+  const text = `${protocolTitle(shown[place])}, accuracy and attack success. ${now.map((point) => `${methodTitle(point.name)}: ${fixed(point.x)}, ${fixed(point.y)}`).join("; ")}.`;
   box.replaceChildren(el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${HEIGHT}`, height: HEIGHT, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)));
 }
 

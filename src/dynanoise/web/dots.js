@@ -25,7 +25,7 @@ export const mark = ({ name }, x, y) => MARKS.at(PROTOCOLS.indexOf(name))(x, y);
 
 /**
  * @param {HTMLElement} box
- * @param {{ protocol: object }[]} shown the attackers
+ * @param {object[]} shown the attackers
  * @param {string[]} names the defenses
  */
 export function dots(box, shown, names) {
@@ -34,7 +34,7 @@ export function dots(box, shown, names) {
   // Names stand beside their marks, or on a small screen above them.
   const narrow = width < 420, row = narrow ? 30 + 6 * shown.length : 34, left = narrow ? 26 : Math.min(150, width * 0.34), right = 16;
   const high = names.length * row + 40;
-  const cells = shown.flatMap(({ protocol }) => names.map((name) => protocol.rows[name]?.most).filter(Boolean));
+  const cells = shown.flatMap((protocol) => names.map((name) => protocol.rows[name]?.most).filter(Boolean));
   const most = Math.max(0.6, Math.ceil(Math.max(...cells.map(({ value, high: end }) => Math.max(value, end ?? 0))) * 20) / 20);
   const least = Math.min(0.5, ...cells.map(({ value, low }) => Math.floor((low ?? value) * 50) / 50));
   const x = (v) => left + ((v - least) / (most - least)) * (width - left - right);
@@ -48,7 +48,7 @@ export function dots(box, shown, names) {
     const y = i * row + row / 2;
     nodes.push(svg("text", { x: 0, y: narrow ? i * row + 15 : y + 4, class: OURS.test(name) ? "halo value" : "halo" }, methodTitle(name)));
     nodes.push(svg("line", { class: "grid", x1: left, x2: width - right, y1: y + row / 2, y2: y + row / 2 }));
-    shown.forEach(({ protocol }, k) => {
+    shown.forEach((protocol, k) => {
       const cited = protocol.rows[name]?.most;
       if (!cited) return;
       const offset = (k - (shown.length - 1) / 2) * 5 + (narrow ? 12 : 0);
@@ -56,10 +56,10 @@ export function dots(box, shown, names) {
       nodes.push(mark(protocol, x(cited.value), y + offset));
     });
   });
-  const values = (name) => shown.filter(({ protocol }) => protocol.rows[name]).map(({ protocol }) => `${protocolTitle(protocol)} ${fixed(protocol.rows[name].most.value)}`);
+  const values = (name) => shown.filter(({ rows }) => rows[name]).map((protocol) => `${protocolTitle(protocol)} ${fixed(protocol.rows[name].most.value)}`);
   const text = `Success of attacks by defense. ${names.map((name) => `${methodTitle(name)}: ${values(name).join(", ")}`).join(". ")}.`;
   box.replaceChildren(
-    el("ul", { class: "legend" }, ...shown.map(({ protocol }) => entry({ name: protocolTitle(protocol), mark: mark(protocol, 13, 6) }))),
+    el("ul", { class: "legend" }, ...shown.map((protocol) => entry({ name: protocolTitle(protocol), mark: mark(protocol, 13, 6) }))),
     el("div", { class: "chart" }, svg("svg", { viewBox: `0 0 ${width} ${high}`, height: high, role: "img", "aria-label": text }, svg("title", {}, text), ...nodes)),
   );
 }

@@ -71,7 +71,7 @@ export function start(data) {
     byId("game-score").replaceChildren(...(score.pairs
       ? [el("b", {}, `You ${score.yours} of ${score.pairs}`), `, ${attack} ${score.attack}, guessing ${score.pairs / 2}.`, ...(chosen === null ? [] : [pair[chosen].member ? " Right." : " Wrong."])]
       : ["Which record was this network trained on?"]));
-    const cited = data.find(entry.folder, entry.protocol, entry.method, samples.attack, "auc");
+    const cited = data.shown(samples.preset, entry.protocol, entry.method, samples.attack, "auc");
     byId("game-note").replaceChildren(`${attack} has ${cited.run.protocols[0].counts.models - 1} models of its own and queries each record once. Over all such pairs it is right in `, number(cited), ": the AUC. ", entry.method === "none" ? "" : "Outputs are shown with the temperature undone.");
   }
   begin();

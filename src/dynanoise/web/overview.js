@@ -63,7 +63,7 @@ export function start(data) {
     const view = { members: samples.members, order, called: found, noise: noisy ? 1.1 / Math.sqrt(entry.repeats) : 0 };
     particles.show(view, still() || particles.view === null);
     particles.draw();
-    const cited = (name, attack) => data.find(entry.folder, entry.protocol, name, attack, "asr");
+    const cited = (name, attack) => data.shown(data.samples.preset, entry.protocol, name, attack, "asr");
     const run = cited(method, samples.attack)?.run;
     const count = (member, says) => order.filter((place, i) => place >= 0 && (samples.members[i] === 1) === member && (!says || found[i])).length;
     const attack = data.titles[samples.attack];
@@ -100,7 +100,7 @@ export function start(data) {
 const rank = (name) => (ORDER.includes(name) ? ORDER.indexOf(name) : ORDER.length);
 
 function counters(data) {
-  const pair = (methods, ...rest) => methods.map((name) => data.find("cifar10_pool", "adaptive_16", name, ...rest));
+  const pair = (methods, ...rest) => methods.map((name) => data.shown("cifar10", "adaptive_16", name, ...rest));
   const [undefended] = pair(["none"], "strongest", "asr");
   const times = data.overhead ? [data.overhead.batches[0], data.overhead.batches.at(-1)].map((batch) => overheadAt(data, "dynanoise", `ratio_batch_${batch}`)) : [];
   const attacks = new Set(data.runs.flatMap((run) => run.protocols.flatMap((entry) => entry.attacks)));

@@ -1,7 +1,7 @@
 /** Section 7: tables and charts of every data set, by protocol. */
 
 import { bars } from "./bars.js";
-import { at, methodTitle, dataTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
+import { at, dataTitle, earlier, methodTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
 import { byId, digits, el, fixed, segments } from "./dom.js";
 import { OURS, dots } from "./dots.js";
 import { interval, number } from "./source.js";
@@ -25,12 +25,12 @@ export function start(data) {
   show();
 }
 
-/** The budgets between 1 and 16 and beyond are in the chart of budgets, and attack by attack. */
-const shownOf = (set) => set.protocols.filter(({ protocol }) => !/_(4|64|256)$/.test(protocol.name));
+/** Other budgets are in the chart of budgets, and attack by attack. */
+const shownOf = (set) => set.protocols.filter(({ name }) => !/_(4|64|256)$|chosen_\d+$/.test(name));
 
 /** Everybody who was judged in a data set, in the order of its results. */
 function everyone(set) {
-  return [...new Set(set.protocols.flatMap(({ protocol }) => Object.keys(protocol.rows)))];
+  return [...new Set(set.protocols.flatMap(({ rows }) => Object.keys(rows)))];
 }
 
 const absent = (text) => el("span", { class: "absent" }, text);
@@ -46,27 +46,27 @@ function bestSingle(data, protocol, method) {
 
 function measured(cited, theirs = null, more = null) {
   if (!cited) return { node: absent("not run"), value: null };
-  const small = [cited.title ?? null, interval(cited), theirs === null ? null : `published ${fixed(theirs, 3, cited.metric === "midput")}`, more];
+  const small = [cited.title ?? null, cited.title && cited.run.earlier ? "earlier attacks" : null, interval(cited), theirs === null ? null : `published ${fixed(theirs, 3, cited.metric === "midput")}`, more];
   return { node: number(cited), value: cited.cell.value, small };
 }
 
 function summary(data, set) {
-  const paper = set.protocols.filter(({ protocol }) => !protocol.knows);
-  const honest = shownOf(set).filter(({ protocol }) => protocol.knows);
+  const paper = set.protocols.filter(({ knows }) => !knows);
+  const honest = shownOf(set).filter(({ knows }) => knows);
   const theirs = published(data, set.name);
   const columns = [{ title: "Test accuracy", group: "", begin: false }];
-  for (const { protocol } of [...paper, ...honest]) {
+  for (const protocol of [...paper, ...honest]) {
     columns.push({ title: protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
   }
   // Attackers that a data set has no results of: nothing is claimed about them.
   const missing = honest.length ? [] : ["Adaptive"];
-  if (!honest.some(({ protocol }) => protocol.name === "adaptive_chosen")) missing.push("Adaptive, inputs of its choice");
+  if (!honest.some(({ name }) => name === "adaptive_chosen")) missing.push("Adaptive, inputs of its choice");
   for (const group of missing) columns.push({ title: "attacker’s choice", begin: true, group });
   const rows = everyone(set).map((name) => {
-    const first = set.protocols.find(({ protocol }) => protocol.rows[name]);
-    const cells = [measured(at(first.run, first.protocol, name, null, "accuracy"), theirs(name, null, "accuracy"))];
-    for (const { run, protocol } of [...paper, ...honest]) {
-      const get = (attack, metric) => at(run, protocol, name, attack, metric);
+    const first = set.protocols.find(({ rows }) => rows[name]);
+    const cells = [measured(at(first, name, null, "accuracy"), theirs(name, null, "accuracy"))];
+    for (const protocol of [...paper, ...honest]) {
+      const get = (attack, metric) => at(protocol, name, attack, metric);
       cells.push(measured(get("strongest", "asr"), null, bestSingle(data, protocol, name)));
       for (const metric of ["midput", "midput_worst_case"]) {
         if (name === "none") cells.push({ node: absent("–"), value: null });
@@ -81,7 +81,7 @@ function summary(data, set) {
   const gains = midput(set);
   const panel = el("div", { class: "panel" },
     el("h3", {}, `${dataTitle(set.name)}: how often an attack is right`),
-    el("p", { class: "fine" }, "Balanced accuracy: 0.5 is guessing. Lines: 95% intervals."),
+    el("p", { class: "fine" }, `Balanced accuracy: 0.5 is guessing. Lines: 95% intervals.${earlier(shownOf(set))}`),
     box,
     gains.node,
     table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),
@@ -94,21 +94,21 @@ function summary(data, set) {
 /** MIDPUT of every defense under one attacker at a time, on one scale for all of them. */
 function midput(set) {
   const shown = shownOf(set);
-  const cells = ({ protocol }) => Object.entries(protocol.rows).filter(([name]) => name !== "none").map(([name, row]) => [name, row.utility.midput]);
+  const cells = ({ rows }) => everyone(set).filter((name) => name in rows && name !== "none").map((name) => [name, rows[name].utility.midput]);
   const all = shown.flatMap((item) => cells(item).flatMap(([, { value, low, high }]) => [low ?? value, high ?? value]));
   const [least, most] = [Math.floor(20 * Math.min(0, ...all)) / 20, Math.ceil(20 * Math.max(...all)) / 20];
   const step = most - least > 0.25 ? 0.1 : 0.05;
   const ticks = [];
   for (let tick = Math.ceil(least / step - 1e-9); tick * step <= most + 1e-9; tick++) ticks.push(tick * step || 0);
-  let current = shown.find(({ protocol }) => protocol.name === "adaptive_16") ?? shown[0];
+  let current = shown.find(({ name }) => name === "adaptive_16") ?? shown[0];
   const box = el("div", { class: "res-chart", id: "res-midput" });
   const draw = () => bars(box, {
-    title: `MIDPUT on ${dataTitle(set.name)}, ${protocolTitle(current.protocol)}`, label: "MIDPUT", domain: [least, most], ticks, origin: 0,
+    title: `MIDPUT on ${dataTitle(set.name)}, ${protocolTitle(current)}`, label: "MIDPUT", domain: [least, most], ticks, origin: 0,
     text: (value) => fixed(value, 3, true), mark: (tick) => fixed(tick, 2),
   }, cells(current).map(([name, cell]) => ({ name: methodTitle(name), ours: OURS.test(name), cells: [cell] })), [{ name: "MIDPUT", style: "accent" }]);
   const choice = el("fieldset", { class: "segments", id: "res-attacker" }, el("legend", {}, "Attacker"));
-  segments(choice, shown.map(({ protocol }) => ({ value: protocol.name, text: protocolTitle(protocol) })), current.protocol.name, (value) => {
-    current = shown.find(({ protocol }) => protocol.name === value);
+  segments(choice, shown.map((protocol) => ({ value: protocol.name, text: protocolTitle(protocol) })), current.name, (value) => {
+    current = shown.find(({ name }) => name === value);
     draw();
   });
   const node = el("div", {},
@@ -119,8 +119,11 @@ function midput(set) {
 }
 
 function notes(set) {
-  const list = set.protocols.map(({ run, protocol }) => el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, el("code", {}, run.command)));
-  if (!set.protocols.some(({ protocol }) => protocol.knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about an attacker who knows of the defense."));
+  const list = set.protocols.map((protocol) => {
+    const commands = new Set(Object.values(protocol.rows).map(({ run }) => run.command));
+    return el("li", {}, el("b", {}, protocolTitle(protocol)), `: ${protocol.who} `, ...[...commands].flatMap((command) => [el("code", {}, command), " "]));
+  });
+  if (!set.protocols.some(({ knows }) => knows)) list.push(el("li", {}, el("b", {}, "Adaptive attackers were not run on this data set."), " The numbers say nothing about an attacker who knows of the defense."));
   if (everyone(set).includes("dynanoise_tuned")) list.push(el("li", {}, el("b", {}, methodTitle("dynanoise_tuned")), ": a setting that was tuned on records of these networks. What is best of many settings is also the luckiest of many."));
   return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
@@ -140,10 +143,10 @@ function attacks(data, set) {
   const theirs = published(data, set.name);
   const box = el("div");
   const protocols = el("select", { onchange: (event) => { place = Number(event.target.value); show(); } },
-    ...set.protocols.map(({ protocol }, i) => el("option", { value: i }, protocolTitle(protocol))));
+    ...set.protocols.map((protocol, i) => el("option", { value: i }, protocolTitle(protocol))));
   const metrics = el("select", { onchange: (event) => { metric = event.target.value; show(); } });
   function show() {
-    const { run, protocol } = set.protocols[place];
+    const protocol = set.protocols[place];
     const offered = data.attack.filter((name) => Object.values(protocol.rows).some((row) => Object.values(row.attacks).some((item) => item[name])));
     if (!offered.includes(metric)) metric = "asr";
     metrics.replaceChildren(...offered.map((name) => el("option", { value: name, selected: name === metric }, metricTitle(name))));
@@ -151,11 +154,9 @@ function attacks(data, set) {
     const rows = Object.keys(protocol.rows).map((name) => ({
       name: methodTitle(name), key: name, ours: OURS.test(name),
       cells: protocol.attacks.map((attack) => {
-        const value = protocol.rows[name].attacks[attack][metric];
-        if (!value) return { node: "–", value: null };
-        const cited = { run, protocol, method: name, attack, metric, cell: value };
         // `strongest` as an attack of its own is the attacker's choice; its success is that of the summary.
-        return measured(attack === "strongest" && metric === "asr" ? at(run, protocol, name, attack, metric) : cited, protocol.knows ? null : theirs(name, attack, metric));
+        const cited = at(protocol, name, attack, metric);
+        return cited ? measured(cited, protocol.knows ? null : theirs(name, attack, metric)) : { node: "–", value: null };
       }),
     }));
     box.replaceChildren(table(`${dataTitle(set.name)}, ${protocolTitle(protocol)}: ${metricTitle(metric)}`, columns, rows));

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,14 +22,18 @@ MISSING = 65535
 """In place of the rank of a row without a score."""
 
 
-def sampled_rows(runs: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
+def sampled_rows(
+    runs: Sequence[tuple[str, Evidence]], folders: Mapping[tuple[str, str, str], str]
+) -> dict[str, Any] | None:
     """Select the sampled rows that the page draws and attacks.
 
-    The run with most protocols decides on the rows; others add their scores if theirs are the
-    same pairs of model and record.
+    The run that most scores are shown from decides on the rows; others add their scores if theirs
+    are the same pairs of model and record.
 
     Args:
-        runs: evidence by folder, with samples.
+        runs: evidence by folder, with samples, of one data set.
+        folders: the folder that a method is shown from, by preset, protocol and method; scores of
+            other folders are left out.
 
     Returns:
         Rows as JSON values; None where no run has samples of an undefended model.
@@ -37,7 +41,7 @@ def sampled_rows(runs: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
     undefended = [(name, run) for name, run in runs if run.attacks_on(_first(run), "none")]
     if not undefended:
         return None
-    undefended.sort(key=lambda pair: -len({sample.protocol for sample in pair[1].attacks}))
+    undefended.sort(key=lambda pair: -list(folders.values()).count(pair[0]))
     folder, base = undefended[0]
     rows = base.rows
     assert rows is not None
@@ -45,27 +49,24 @@ def sampled_rows(runs: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
     logits = rows.logits[recipe]
     kept = np.isfinite(logits).all(axis=1)
     logits, scores, arrays = logits[kept], [], list[bytes]()
-    pairs: set[tuple[str, str]] = set()
     for name, run in undefended:
         assert run.rows is not None
         if not _same(rows, run.rows):
             continue
         for sample in run.attacks:
-            pair = sample.protocol, sample.method
-            if sample.attack != ATTACK or pair in pairs:
+            place = run.results[0].preset, sample.protocol, sample.method
+            if sample.attack != ATTACK or folders[place] != name:
                 continue
             if _recipe(run.results, sample.method) != recipe:
                 continue
             threat = next(r.threat for r in run.results if r.protocol == sample.protocol)
-            if threat.augmented or not threats.honest(threat):
+            if threat.augmented or threat.chosen or not threats.honest(threat):
                 continue  # the page queries the records themselves
-            pairs.add(pair)
             packed = ranks(sample.scores[kept])
             if packed not in arrays:
                 arrays.append(packed)
             scores.append(
                 {
-                    "folder": name,
                     "protocol": sample.protocol,
                     "method": sample.method,
                     "repeats": threat.repeats,
@@ -75,6 +76,7 @@ def sampled_rows(runs: Sequence[tuple[str, Evidence]]) -> dict[str, Any] | None:
     top = np.sort(logits, axis=1)
     return {
         "folder": folder,
+        "preset": base.results[0].preset,
         "attack": ATTACK,
         "rows": int(kept.sum()),
         "classes": logits.shape[1],

@@ -102,14 +102,14 @@ function plain(defense) {
 /** Fills placeholders of the text: `data-fact` with numbers, `data-queries` with the queries a record of a protocol. */
 export function facts(data) {
   for (const place of document.querySelectorAll("[data-fact]")) {
-    const [folder, protocol, method, attack, metric] = place.dataset.fact.split("/");
-    const cited = data.find(folder, protocol, method, attack === "-" ? null : attack, metric);
+    const [preset, protocol, method, attack, metric] = place.dataset.fact.split("/");
+    const cited = data.shown(preset, protocol, method, attack === "-" ? null : attack, metric);
     if (cited) place.replaceChildren(number(cited));
     else place.replaceChildren("(not measured)");
   }
   for (const place of document.querySelectorAll("[data-queries]")) {
-    const [folder, name] = place.dataset.queries.split("/");
-    const protocol = data.runs.find((run) => run.folder === folder)?.protocols.find((entry) => entry.name === name);
+    const [preset, name] = place.dataset.queries.split("/");
+    const protocol = data.sets.get(preset)?.protocols.find((entry) => entry.name === name);
     place.textContent = protocol ? protocol.repeats : "(not measured)";
   }
 }
