@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,15 @@ from dynanoise.audits.conditions import parse_condition
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS
-from dynanoise.report.tables.audit_table import audit_summaries
+from dynanoise.report.document import Bullets, Finding, Text
+from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS, build_report
+from dynanoise.report.render.markdown import render_markdown
+from dynanoise.report.tables.audit_table import (
+    audit_summaries,
+    audit_table,
+    audit_utilities,
+    audit_verdicts,
+)
 from dynanoise.sklearn import DefendedClassifier
 from tests.factories.audit_files import arrays, given
 from tests.report.render.test_html import Page
@@ -64,7 +72,7 @@ def test_everything_of_several_models_behind_a_defense() -> None:
     for chart in (
         "repeated queries",
         "attacker's choice, 16 queries",
-        "none: reliability",
+        "undefended: reliability",
         "by record",
     ):
         assert chart in captions
@@ -84,6 +92,29 @@ def test_charts_that_one_model_is_too_few_for_are_left_out(tests: int, charts: i
     assert (NO_RELIABILITY in page.said("p")) == (tests == 0)
     assert "ROC of the attacker's choice, 1 query a record" in page.said("figcaption")
     assert "LiRA needs shadow models" in page.said("li", "strong")
+
+
+def test_warnings_among_the_notes_stand_above_the_verdict() -> None:
+    found = result(AuditPlan(), models=1, records=400).evidence
+    document = build_report(replace(found, notes=("WARNING: inverted.", "A note.")))
+    sections = {section.key: section for section in document.sections}
+    warning, finding, *_ = sections["verdict"].blocks
+    assert warning == Text("WARNING: inverted.", "warning") and isinstance(finding, Finding)
+    assert sections["notes"].blocks == (Bullets((("A note.", ""),)),)
+    assert render_markdown(document).count("WARNING") == 1
+
+
+def test_query_budgets_with_equal_success_share_a_block() -> None:
+    """Labels repeat, so that 16 outputs say what one says; fresh noise is averaged."""
+    for defense, budgets in (("calibrated_label", {"1", "1, 16"}), (NOISE.defense, {"1", "16"})):
+        results = result(replace(NOISE, defense=defense), models=1, records=400).results
+        table, sentences = audit_table(results), audit_verdicts(results)
+        assert {row[1].text for row in table.rows} == budgets
+        shared = "1, 16" in budgets
+        assert len(sentences) == (2 if shared else 3)
+        assert ("1 or 16 queries a record: " in sentences[-1]) == shared
+        assert len(table.group_ends) == len(sentences)
+        assert audit_utilities(results)[-1].count("MIDPUT") == 1
 
 
 def test_undefended_answers_stand_beside_every_query_budget() -> None:

@@ -31,6 +31,7 @@ from dynanoise.report.tables import audit_table, canary_table, measures_table
 from dynanoise.report.tables.comparison import comparison_table
 from dynanoise.report.tables.paper_table import MIDPUT_NOTE
 from dynanoise.report.wording import standards
+from dynanoise.report.wording.outputs import method_title
 from dynanoise.report.wording.threats import budget, threat_sentence
 from dynanoise.report.wording.verdict import (
     NET_GAIN_NOTE,
@@ -39,6 +40,7 @@ from dynanoise.report.wording.verdict import (
     rank_protocols,
     verdict,
 )
+from dynanoise.report.wording.warnings import split_warnings
 
 NO_SCORES = (
     "No scores were kept beside these results, so ROC curves, histograms, reliability and records "
@@ -153,18 +155,18 @@ def _first_page(run: _Run) -> Iterator[Section]:
     summary = list((run.pools or run.summaries).values())[-1]
     best = words.best_defense, words.best
     attacker = threat_sentence(summary.threat)
-    yield first_page(
-        summary, best=best, warning=words.warning, attacker=attacker, scope=words.scope
-    )
+    warnings = [words.warning] if words.warning else []
+    yield first_page(summary, best=best, warnings=warnings, attacker=attacker, scope=words.scope)
 
 
 def _audit_first_page(run: _Run) -> Iterator[Section]:
     summary = list(run.summaries.values())[-1]
-    warning = measures_table.blind_warning(run.results)
+    blind = measures_table.blind_warning(run.results)
+    warnings, _ = split_warnings([*([blind] if blind else []), *run.evidence.notes])
     best, scope = audit_price(summary), audit_table.out_of_scope(run.results)
     # The last result is of a defended method where one was measured: its attacker knows the most.
     attacker = audit_table.audit_threat(run.results[-1])
-    yield first_page(summary, best=best, warning=warning, attacker=attacker, scope=scope)
+    yield first_page(summary, best=best, warnings=warnings, attacker=attacker, scope=scope)
 
 
 def _findings(run: _Run) -> Iterator[Section]:
@@ -186,9 +188,10 @@ def _audit_findings(run: _Run) -> Iterator[Section]:
 
 
 def _notes(run: _Run) -> Iterator[Section]:
-    if run.evidence.notes:
-        notes = Bullets(tuple((note, "") for note in run.evidence.notes))
-        yield Section("notes", "Conditions and notes", (notes,), brief=True)
+    _, notes = split_warnings(run.evidence.notes)
+    if notes:
+        bullets = Bullets(tuple((note, "") for note in notes))
+        yield Section("notes", "Conditions and notes", (bullets,), brief=True)
 
 
 def _leaks(sentences: Sequence[str]) -> list[Text]:
@@ -267,17 +270,18 @@ def _by_method(run: _Run) -> Iterator[Section]:
         )
     ]
     for method in run.methods:
-        blocks.append(Heading(method))
+        title = method_title(method)
+        blocks.append(Heading(title))
         samples = run.evidence.attacks_on(protocol, method)
         if not samples or before is None:
             blocks.append(Text("Not run on a pool of models, so there are no curves."))
             continue
-        panels = {"undefended" if run.baseline == "none" else run.baseline: before}
+        panels = {method_title(run.baseline): before}
         if method != run.baseline:
             for name, pool in run.sampled.items():
                 sample = run.sample(name, method, attack)
                 panels |= {} if sample is None else {f"{method}, {budget(pool.threat)}": sample}
-        charts = [attacks_roc_chart(samples, method), score_chart(panels, method)]
+        charts = [attacks_roc_chart(samples, title), score_chart(panels, title)]
         charts += [reliability_chart(calibrated[method])] if method in calibrated else []
         blocks.append(Figures(tuple(charts), small=True))
     yield Section("methods", "Method by method", tuple(blocks))
@@ -309,7 +313,7 @@ def _risks(run: _Run) -> Iterator[Section]:
             Figures((risk_chart(risks, about),)),
             make_table(
                 f"The records with the greatest success by method, {about}",
-                ["Rank", *(risk.method for risk in risks)],
+                ["Rank", *(method_title(risk.method) for risk in risks)],
                 rows,
             ),
         )

@@ -48,7 +48,7 @@ def first_page(
     summary: Summary,
     *,
     best: tuple[str, str],
-    warning: str,
+    warnings: Sequence[str],
     attacker: str,
     scope: str,
 ) -> Section:
@@ -57,13 +57,13 @@ def first_page(
     Args:
         summary: results of the attacker with the largest query budget.
         best: name of the best defense (empty if none was measured), and a sentence on its price.
-        warning: a sentence that makes every number doubtful; empty without one.
+        warnings: sentences that make every number doubtful.
         attacker: description of the attacker, in sentences.
         scope: attackers that were not tested.
     """
     baseline, (defense, price) = summary.methods[0], best
     leaks = {name: Leak(summary, name) for name in (baseline, defense) if name}
-    blocks: list[Block] = [Text(warning, "warning")] if warning else []
+    blocks: list[Block] = [Text(warning, "warning") for warning in warnings]
     blocks += [leaks[baseline].finding(), _table(summary, leaks), Text(price, "note")]
     blocks += [Heading("What to do next"), _steps(summary, leaks)]
     blocks += [Text(f"{attacker} {scope}", "faint", led=True)]

@@ -91,12 +91,14 @@ def test_every_part_is_there(both: str) -> None:
     for chart in (
         "Attack success by",
         "repeated queries",
-        "none: ROC by attack",
+        "undefended: ROC by attack",
         "noise: scores of",
     ):
         assert chart in captions
     assert "ROC of the attacker's choice, 16 queries a record" in captions
     assert "noise: reliability" in captions and "Success by record" in captions
+    assert "knows the defense, 16 queries" in page.said("desc")
+    assert "adaptive" not in page.said("desc") + captions
     assert "record 4711, class 1: 0.96" in page.said("td")
     assert "dynanoise bench digits --seeds 3" in page.said("td")
     assert "The honest protocol was not run" not in both

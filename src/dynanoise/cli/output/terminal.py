@@ -100,6 +100,7 @@ def print_results(
         stdout.print()
     if page.headline:
         stdout.print(page.headline, style="bold", highlight=False, markup=False)
+        stdout.print()
     print_tables(page.tables)
     caption = " ".join(filter(None, [page.brackets, page.caption]))
     stdout.print(caption, style="dim", highlight=False, markup=False)

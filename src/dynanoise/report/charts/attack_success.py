@@ -23,7 +23,8 @@ from dynanoise.report.charts.style import (
 from dynanoise.report.document import Chart
 from dynanoise.report.summary import Summary, attack_title
 from dynanoise.report.table import Column, Row, make_table, number_cell
-from dynanoise.report.wording.threats import budget
+from dynanoise.report.wording.outputs import method_title
+from dynanoise.report.wording.threats import attacker_title, budget
 
 
 def success_plot(summary: Summary) -> bytes:
@@ -106,13 +107,14 @@ def _padded(span: tuple[float, float], shortest: float, margin: float) -> tuple[
 
 def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> Chart:
     """Chart the deciding attack's success on every method, by protocol."""
+    attackers = {name: attacker_title(summary.threat) for name, summary in summaries.items()}
     rows = [
         (method, protocol, *summary.success(method))
         for method in methods
         for protocol, summary in summaries.items()
         if method in summary.methods
     ]
-    names = list(summaries)
+    names = list(attackers)
 
     def draw(figure: Any) -> None:
         axes = figure.subplots()
@@ -122,8 +124,9 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
             points = [(methods.index(row[0]), row[3]) for row in rows if row[1] == protocol]
             heights = [height + offsets[index] for height, _ in points]
             look = PALETTE[index % len(PALETTE)]
-            draw_points(axes, [metric for _, metric in points], heights, look, short(protocol), 5)
-        axes.set_yticks(range(len(methods)), [short(name) for name in methods])
+            values = [metric for _, metric in points]
+            draw_points(axes, values, heights, look, attackers[protocol], 5)
+        axes.set_yticks(range(len(methods)), [short(method_title(name)) for name in methods])
         axes.set_ylim(len(methods) - 0.5, -0.5)
         axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("balanced accuracy (0.5: guessing)")
@@ -131,20 +134,23 @@ def protocol_chart(summaries: Mapping[str, Summary], methods: Sequence[str]) -> 
         finish_chart(figure, axes)
 
     return Chart(
-        f"Dots with 95% intervals: balanced accuracy of the attacker's choice (or the best "
-        f"attack) on {len(methods)} methods under the protocols {', '.join(names)}; lower is "
-        "better, 0.5 is guessing.",
+        "Dots with 95% intervals: balanced accuracy of the attacker's choice (or the best attack) "
+        f"on {len(methods)} methods, by an attacker who {'; who '.join(attackers.values())}; lower "
+        "is better, 0.5 is guessing.",
         "Farther left is safer: at 0.5 the attacker guesses. Lines are 95% intervals.",
-        lambda: svg(draw, (WIDE[0], 1.5 + 0.42 * len(methods))),
+        lambda: svg(draw, (WIDE[0], 1.3 + 0.42 * len(methods) + 0.2 * len(names))),
         make_table(
             "Attack success by method",
             [
                 "method",
-                Column("protocol", "left"),
+                Column("attacker", "left"),
                 Column("attack", "left"),
                 "balanced accuracy",
             ],
-            [[*texts, number_cell(metric)] for *texts, metric in rows],
+            [
+                [method_title(method), attackers[protocol], attack, number_cell(metric)]
+                for method, protocol, attack, metric in rows
+            ],
         ),
     )
 
@@ -203,7 +209,7 @@ def budget_chart(
             queries = [repeats * aside for repeats, _ in line]
             values = [metric.value for _, metric in line]
             style = {"marker": marker, "color": colour, "linewidth": 1.4}
-            axes.plot(queries, values, label=short(method), **style)
+            axes.plot(queries, values, label=short(method_title(method)), **style)
             for x, (_, metric) in zip(queries, line, strict=True):
                 if metric.low is not None and metric.high is not None:
                     axes.plot([x, x], [metric.low, metric.high], color=colour, linewidth=1)
@@ -217,7 +223,8 @@ def budget_chart(
     rows: list[Row] = []
     for method, line in lines.items():
         by_budget = dict(line)
-        rows.append([method, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
+        name = method_title(method)
+        rows.append([name, *(number_cell(by_budget.get(repeats)) for repeats in budgets)])
     return Chart(
         "Lines with 95% intervals: balanced accuracy of the attacker's choice at "
         f"{', '.join(map(str, budgets))} queries a record, {inputs}, for {', '.join(lines)}.",

@@ -21,6 +21,7 @@ from dynanoise.report.charts.style import (
 )
 from dynanoise.report.document import Chart
 from dynanoise.report.table import make_table
+from dynanoise.report.wording.outputs import method_title
 
 _MEMBERS, _NON_MEMBERS, _BARS = "#D55E00", "#0072B2", "#56B4E9"
 
@@ -104,7 +105,7 @@ def reliability_chart(reliability: Reliability) -> Chart:
         "On the dotted line the model is as often right as it says; below it is overconfident.",
         lambda: svg(draw, SMALL),
         make_table(
-            f"{reliability.method}: reliability",
+            f"{method_title(reliability.method)}: reliability",
             ["confidence from", "to", "outputs", "mean confidence", "accuracy"],
             [
                 [f"{b / total:.2f}", f"{(b + 1) / total:.2f}", str(n), f"{c:.3f}", f"{a:.3f}"]
@@ -128,17 +129,18 @@ def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
             edges = np.linspace(0, 1, len(risk.counts) + 1)
             axes.stairs(risk.counts, edges, fill=True, color=_BARS, label="records")
             axes.stairs(risk.expected, edges, color=INK, linestyle="--", label="if all were alike")
-            axes.set_title(short(risk.method), fontsize=10, loc="left", color=INK)
+            title = short(method_title(risk.method))
+            axes.set_title(title, fontsize=10, loc="left", color=INK)
             axes.set_ylabel("records")
             strip_axes(axes)
         panels[-1].set_xlabel("success: how often the attack is right (0.5: guessing)")
         finish_chart(figure, *panels)
 
-    bins = len(risks[0].counts)
+    bins, names = len(risks[0].counts), [method_title(risk.method) for risk in risks]
     return Chart(
         "Histograms of records by how often the attacker's choice is right about them over the "
-        f"models, for {', '.join(risk.method for risk in risks)}; dashed: the histogram if it were "
-        "as good at every record.",
+        f"models, for {', '.join(names)}; dashed: the histogram if it were as good at every "
+        "record.",
         "Bars far on the right of the dashed line: records that are found nearly always.",
         lambda: svg(draw, (WIDE[0], 1.1 + 1.5 * len(risks))),
         make_table(
@@ -146,7 +148,7 @@ def risk_chart(risks: Sequence[Risk], about: str) -> Chart:
             [
                 "success from",
                 "to",
-                *(f"{risk.method}{end}" for risk in risks for end in ("", ", alike")),
+                *(f"{name}{end}" for name in names for end in ("", ", alike")),
             ],
             [
                 [

@@ -26,6 +26,7 @@ from dynanoise.report.charts.style import (
 from dynanoise.report.document import Chart
 from dynanoise.report.summary import attack_title
 from dynanoise.report.table import make_table
+from dynanoise.report.wording.outputs import method_title
 
 _DASHES = {marker: ("-", "--", "-.")[place % 3] for place, (_, marker) in enumerate(PALETTE)}
 """Curves differ without their colour, too."""
@@ -53,7 +54,9 @@ def methods_roc_chart(
         for sample in evidence.attacks
         if (sample.protocol, sample.attack) == (protocol, STRONGEST)
     }
-    lines = {name: (samples[name], looks[name]) for name in methods if name in samples}
+    lines = {
+        method_title(name): (samples[name], looks[name]) for name in methods if name in samples
+    }
     return _chart(lines, f"ROC of the attacker's choice, {about}", WIDE)
 
 
@@ -122,7 +125,8 @@ def plot_roc(evidence: Evidence, axes: Any = None) -> Any:
     if axes is None:
         axes = require("matplotlib.pyplot", "Drawing charts").subplots(layout="constrained")[1]
     looks = method_looks(list(samples))
-    _draw_curves(axes, {name: (sample, looks[name]) for name, sample in samples.items()})
+    lines = {method_title(name): (sample, looks[name]) for name, sample in samples.items()}
+    _draw_curves(axes, lines)
     axes.legend(frameon=False)
     return axes
 

@@ -80,12 +80,13 @@ def audit_table(results: Sequence[Result]) -> Table:
     Args:
         results: those of one audit.
     """
-    attacks = _of_attacks(results)
+    budgets = _budgets(results)
+    attacks = [row for row in _of_attacks(results) if (row.method, row.protocol) in budgets]
     tpr_names = _tpr_names(results)
     rows: list[Row] = [
         [
             NAMES.get(result.method, result.method),
-            str(result.threat.repeats),
+            ", ".join(map(str, budgets[result.method, result.protocol])),
             _title(result),
             *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *tpr_names)),
         ]
@@ -165,10 +166,11 @@ def _found(result: Result) -> str:
 
 def audit_verdicts(results: Sequence[Result]) -> list[str]:
     """Write a sentence on the attacker's choice for each kind of outputs and query budget."""
-    sentences = []
+    sentences, budgets = [], _budgets(results)
     for result in results:
-        if result.attack != STRONGEST:
+        if result.attack != STRONGEST or (result.method, result.protocol) not in budgets:
             continue
+        counts = budgets[result.method, result.protocol]
         metrics = result.metrics
         tprs = [
             f"{with_interval(metrics[name])} of the members at {_percent(name)} false positives"
@@ -176,9 +178,9 @@ def audit_verdicts(results: Sequence[Result]) -> list[str]:
         ]
         finds = f", and finds {' and '.join(tprs)}" if tprs else ""
         sentences.append(
-            f"{_outputs(result)}, {_queries(result)}: {_choice(result)}, the attacker's choice, "
-            f"has balanced accuracy {with_interval(metrics['asr'])} (0.5 is chance) and AUC "
-            f"{with_interval(metrics['auc'])}{finds}{_better(results, result)}. "
+            f"{_outputs(result)}, {_queries(result, counts)}: {_choice(result)}, the attacker's "
+            f"choice, has balanced accuracy {with_interval(metrics['asr'])} (0.5 is chance) and "
+            f"AUC {with_interval(metrics['auc'])}{finds}{_better(results, result)}. "
             f"{audit_threat(result)}"
         )
     return sentences
@@ -201,6 +203,26 @@ def audit_utilities(results: Sequence[Result]) -> list[str]:
             text += f"; {flips} of the labels are not the model's own{_trade(results, method)}"
         sentences.append(f"{text}.")
     return sentences
+
+
+def _budgets(results: Sequence[Result]) -> dict[tuple[str, str], list[int]]:
+    """Query budgets by method and protocol.
+
+    Budgets at which every attack has the same success stand with the first of them: outputs that
+    repeat are the same at every budget, and a reader should not have to compare two tables.
+    """
+    blocks: dict[tuple[str, str], list[object]] = {}
+    for row in _of_attacks(results):
+        block = blocks.setdefault((row.method, row.protocol), [row.threat.chosen])
+        block.append((row.attack, row.metrics))
+    threats = {(row.method, row.protocol): row.threat for row in results}
+    budgets: dict[tuple[str, str], list[int]] = {}
+    for place, block in blocks.items():
+        first = next(
+            each for each, other in blocks.items() if each[0] == place[0] and other == block
+        )
+        budgets.setdefault(first, []).append(threats[place].repeats)
+    return budgets
 
 
 def _of_attacks(results: Iterable[Result]) -> list[Result]:
@@ -255,11 +277,14 @@ def _outputs(result: Result) -> str:
     return f"Outputs behind {result.method}({', '.join(values)}){drawn}"
 
 
-def _queries(result: Result) -> str:
-    count = result.threat.repeats
+def _queries(result: Result, budgets: Sequence[int]) -> str:
+    """The query budget of a result, or those that have the same results."""
+    if list(budgets) == [1]:
+        return "1 query a record"
+    counts = f"{' or '.join(map(str, budgets))} queries a record"
     if result.threat.chosen:
-        return f"{count} queries a record, with inputs of the attacker's choice"
-    return "1 query a record" if count == 1 else f"{count} queries a record, averaged"
+        return f"{counts}, with inputs of the attacker's choice"
+    return counts if len(budgets) > 1 else f"{counts}, averaged"
 
 
 def audit_threat(result: Result) -> str:
@@ -291,10 +316,11 @@ def audit_threat(result: Result) -> str:
 
 
 def _trade(results: Sequence[Result], method: str) -> str:
-    rows = [result for result in results if result.attack is None and result.method == method]
+    budgets = _budgets(results)
     values = [
         f"{with_interval(row.metrics['midput'], change)} at "
-        f"{_queries(row).removesuffix(', averaged')}"
-        for row in rows
+        f"{_queries(row, budgets[method, row.protocol]).removesuffix(', averaged')}"
+        for row in results
+        if row.attack is None and row.method == method and (method, row.protocol) in budgets
     ]
     return f"; MIDPUT {', '.join(values)}"

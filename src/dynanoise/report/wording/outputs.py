@@ -11,6 +11,15 @@ NAMES = {"none": "undefended", SERVED: "the server's outputs"}
 """Outputs without a defense that is measured, by the name of their method."""
 
 
+def method_title(method: str) -> str:
+    """Name a method in headings and legends.
+
+    >>> method_title("none"), method_title("dynanoise_keyed")
+    ('undefended', 'dynanoise_keyed')
+    """
+    return NAMES.get(method, method)
+
+
 def outputs_title(result: Result) -> str:
     """Name the outputs that a result is about.
 

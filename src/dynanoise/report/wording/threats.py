@@ -13,6 +13,11 @@ _SHADOW_MODELS = {
     "recipe": "shadow models trained by another recipe, behind the same defense",
     "disjoint": "shadow models trained on other records only, like the target otherwise",
 }
+_UNLIKE = {
+    "architecture": "models of another architecture",
+    "recipe": "models trained otherwise",
+    "disjoint": "models of other records",
+}
 _LIKENESS = {
     "architecture": "shadow models of another architecture",
     "recipe": "shadow models trained by another recipe",
@@ -80,6 +85,23 @@ def attacker(threat: ThreatModel, defense: str = "the defense") -> str:
     key = " and the secret key of its noise" if threat.key_known else ""
     models = f" and has {_LIKENESS[threat.shadows]}" if threat.shadows in _LIKENESS else ""
     return f"an attacker who knows {defense}{key}{models}"
+
+
+def attacker_title(threat: ThreatModel) -> str:
+    """Name the attacker in a legend or a heading.
+
+    >>> attacker_title(ThreatModel("paper", False))
+    'does not know the defense, 1 query'
+    >>> attacker_title(ThreatModel("", True, 64, chosen=True))
+    'knows the defense, 64 queries, chooses inputs'
+    """
+    parts = [f"{'knows' if threat.knows_defense else 'does not know'} the defense"]
+    parts[0] += " and the key" if threat.key_known else ""
+    parts.append("1 query" if threat.repeats == 1 else f"{threat.repeats} queries")
+    parts[1] += " of each near-duplicate" if threat.augmented else ""
+    parts += ["chooses inputs"] if threat.chosen else []
+    parts += [_UNLIKE[threat.shadows]] if threat.shadows in _UNLIKE else []
+    return ", ".join(parts)
 
 
 def caution(threat: ThreatModel) -> str:
