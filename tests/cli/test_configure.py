@@ -1,9 +1,13 @@
-"""`dynanoise configure`: the defense.yaml that it writes is the model's."""
+"""`dynanoise configure`: the defense.yaml that it writes is the model's, and is served."""
 
 from __future__ import annotations
 
 import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +19,36 @@ from dynanoise.cli import app
 from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keyed import Keyed
+from dynanoise.partition.cells import Cells
 from tests.factories import onnx_models
-from tests.factories.onnx_models import linear, node, tensor
+from tests.factories.onnx_models import (
+    CLASSIFIED,
+    KINDS,
+    ML,
+    WEIGHTS,
+    constant,
+    linear,
+    node,
+    save,
+    tensor,
+    trees,
+)
 
 
 def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, ["configure", *map(str, arguments)])
 
 
-def held_out(path: Path) -> Path:
+def held_out(path: Path, change: Callable[[Any], Any] = lambda inputs: inputs) -> Path:
     inputs = np.random.default_rng(3).normal(size=(301, 4)).astype(np.float32)
-    np.savez(path, X=inputs, y=np.arange(301) % 3)
+    np.savez(path, X=change(inputs), y=np.arange(301) % 3)
     return path
+
+
+def with_gaps(inputs: Any) -> Any:
+    """Every record of the second half with a missing value."""
+    inputs[150:, 1] = np.nan
+    return inputs
 
 
 def test_the_file_is_the_published_setting_for_this_model(tmp_path: Path) -> None:
@@ -49,7 +71,9 @@ def test_the_file_is_the_published_setting_for_this_model(tmp_path: Path) -> Non
     assert secret.read_text().strip() not in done.output + out.read_text()
     assert found.defend(np.zeros((2, 3))).shape == (2, 3)  # with that secret
     kept = secret.read_bytes()
-    assert run(source, "-o", tmp_path / "again.yaml").exit_code == 0
+    again = run(source, "-o", tmp_path / "again.yaml")
+    assert again.exit_code == 0 and "not limited (not measured" in again.output
+    assert Configuration.read(tmp_path / "again.yaml").near is None
     assert secret.read_bytes() == kept  # another one would be another sample of noise
 
 
@@ -66,3 +90,89 @@ def test_probabilities_are_told_by_their_values_and_no_data_are_needed(tmp_path:
     wrong = run(source, "-o", tmp_path / "e.yaml", "--key", "ab" * 32)
     assert wrong.exit_code == 2 and not (tmp_path / "e.yaml").exists()
     assert "ab" * 32 not in wrong.output
+
+
+@pytest.mark.parametrize("copies", [1, 200])
+def test_the_limit_on_close_queries_spares_held_out_records(tmp_path: Path, copies: int) -> None:
+    """Of records that one client sends in a day it refuses at most 1%, and half of it more."""
+    pytest.importorskip("safetensors", reason="cells in files: pip install 'dynanoise[serve]'")
+
+    def repeat(inputs: Any) -> Any:
+        inputs[:copies] = 9.0
+        return inputs
+
+    source, data = linear(tmp_path / "m.onnx"), held_out(tmp_path / "h.npz", repeat)
+    done = run(source, "--data", data, "-o", tmp_path / "shop.yaml")
+    assert done.exit_code == 0, done.output
+    near = Configuration.read(tmp_path / "shop.yaml").near
+    assert near is not None and (near.budget > 128) == (copies == 200)
+    assert near.cells == tmp_path / "shop_cells.json"
+    records = np.load(data)["X"]
+    counts = Counter(Cells.read(near.cells).digests(records))
+    refused, more = (
+        sum(max(0, count - limit) for count in counts.values())
+        for limit in (near.budget, near.budget // 2)
+    )
+    assert refused <= 0.01 * 301 < more
+    assert f"{refused} of 301 records of h.npz" in " ".join(done.output.split())
+
+
+def images(path: Path) -> Path:
+    """x [batch, 1, 2, 2], and logits of it."""
+    nodes = [node("Flatten", ["x"], ["flat"]), node("MatMul", ["flat", "w"], ["logits"])]
+    inputs, outputs = [tensor("x", ["batch", 1, 2, 2])], [tensor("logits", ["batch", 3])]
+    return save(path, nodes, inputs, outputs, [constant("w", WEIGHTS)])
+
+
+def whole_numbers(path: Path) -> Path:
+    nodes = [node("Cast", ["x"], ["wide"], to=KINDS.FLOAT), node("MatMul", ["wide", "w"], ["z"])]
+    inputs, outputs = [tensor("x", ["batch", 4], KINDS.INT64)], [tensor("z", ["batch", 3])]
+    return save(path, nodes, inputs, outputs, [constant("w", WEIGHTS)])
+
+
+def tree(path: Path) -> Path:
+    return save(path, [trees()], [tensor("x", ["batch", 4])], CLASSIFIED, opsets=ML)
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "query"),
+    [
+        (linear, lambda inputs: inputs, [0.5, 1.0, -1.0, 0.0]),
+        (images, lambda inputs: inputs.reshape(-1, 1, 2, 2), [[[0.5, 1.0], [-1.0, 0.0]]]),
+        (whole_numbers, lambda inputs: (9 * inputs).astype(int), [1, 2, 3, 4]),
+        (tree, with_gaps, [0.5, None, None, 0.0]),
+    ],
+)
+def test_what_it_writes_is_served(
+    tmp_path: Path, model: Callable[[Path], Path], change: Callable[[Any], Any], query: Any
+) -> None:
+    """The limit holds for queries of the model's own type and shape, missing values among them."""
+    for package in ("starlette", "orjson", "prometheus_client", "uvicorn", "safetensors"):
+        pytest.importorskip(package, reason="the gateway: pip install 'dynanoise[serve]'")
+    from dynanoise.serving.options import Serving
+    from dynanoise.serving.startup import application
+    from tests.serving.test_leaks import asgi
+
+    source, defense = model(tmp_path / "m.onnx"), tmp_path / "defense.yaml"
+    done = run(source, "--data", held_out(tmp_path / "h.npz", change), "-o", defense)
+    assert done.exit_code == 0, done.output
+    near = Configuration.read(defense).near
+    assert near is not None
+    app = application(Serving(defense, model=source, no_auth=True))
+    body = json.dumps({"instances": [query] * near.budget}).encode()
+    assert [asgi(app, "/v1/models/m:predict", body)[0] for _ in range(2)] == [200, 429]
+
+
+def test_models_that_take_no_missing_values_name_the_place(tmp_path: Path) -> None:
+    data = held_out(tmp_path / "h.npz", with_gaps)
+    done = run(linear(tmp_path / "m.onnx"), "--data", data, "-o", tmp_path / "d.yaml")
+    assert done.exit_code == 2 and not (tmp_path / "d.yaml").exists()
+    assert "row 150, column 1 of h.npz" in " ".join(done.output.split())
+
+
+def test_records_that_do_not_vary_leave_the_limit_out(tmp_path: Path) -> None:
+    data, out = held_out(tmp_path / "h.npz", lambda inputs: 0 * inputs + 1), tmp_path / "d.yaml"
+    done = run(linear(tmp_path / "m.onnx"), "--data", data, "-o", out)
+    assert done.exit_code == 0, done.output
+    assert Configuration.read(out).near is None
+    assert "# neighbourhood: not limited (No column of numbers varies" in out.read_text()

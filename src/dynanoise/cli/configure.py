@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dynanoise.core.errors import InputError, check
+from dynanoise.core.errors import InputError, MissingExtraError, check
 from dynanoise.core.options import Option
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from dynanoise.integrations.onnx_model import Classifier
+    from dynanoise.partition.cells import Cells
 
 USUAL_WIDTH = 16.0
 """Width of cells without held-out records, in logits: that of small networks on images."""
+
+CELL_WIDTH, COMPONENTS = 2.0, 8
+"""Cells of inputs in which queries are counted: those that docs/gateway.md measures."""
+
+NEAR = 16
+"""Least limit of queries in one of these cells."""
+
+REFUSED = 0.01
+"""Largest share of the held-out records that the limit refuses, as queries of one day."""
 
 
 def configure(
@@ -33,7 +45,8 @@ def configure(
         Path | None,
         Option(
             "Table of held-out records (csv, npz, parquet), none of which the model was trained "
-            "on; the width of the cells is measured on them.",
+            "on; the width of the cells and a limit on queries close to each other are measured "
+            "on them.",
             metavar="FILE",
         ),
     ] = None,
@@ -98,12 +111,17 @@ def configure(
 
     check(not out.exists(), f"{out} exists.", "Name another file with --out, or remove it.")
     classifier = open_onnx(model, output, class_axis, kind)
-    outputs = _query(classifier, data, label)
+    inputs, outputs = _query(classifier, data, label)
     value_kind = classifier.kind or _kind(outputs, classifier.output.name, model)
+    if classifier.kind is None:
+        open_onnx(model, output, class_axis, value_kind)  # as it will be served
     width, source = USUAL_WIDTH, "not measured: pass --data FILE"
+    near = Neighbourhood(None, 0, source)
     if data is not None:
         width = _width(outputs, value_kind)
         source = f"{GAPS:g} median gaps between the two largest logits of {data.name}"
+        near = _measure_near(inputs, data.name)
+    cells = out.with_name(f"{out.stem}_cells.json")
     text = _TEXT.format(
         model=json.dumps(name or model.stem),
         file=model.name,
@@ -116,15 +134,19 @@ def configure(
         source=source,
         key=json.dumps(key),
         budget=f"budget: {budget}" if budget is not None else "# budget: 10000",
+        near=near.lines(cells.name),
     )
     with writing(out):
         write_atomically(out, _aligned(text).encode())
     try:
         Configuration.read(out)
+        if near.cells is not None:
+            near.cells.write(cells)
     except InputError:
         out.unlink()
         raise
     typer.echo(f"Wrote {out}: keyed noise, cells {width:g} logits wide ({source}).")
+    typer.echo(f"Queries close to each other: {near.summary}.")
     if classifier.external:
         typer.echo("Weights are in files beside the model: serve with --weights FILE.")
     _make_secret(key, out.parent)
@@ -153,7 +175,63 @@ noise:
   weights: {digest}  # SHA-256 of {digested}: another file is refused
   key: {key}  # where the secret is; dynanoise key new makes one
 {budget}  # queries of one client a day
-"""
+{near}"""
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """A limit on queries close to each other, as it is written.
+
+    Args:
+        cells: cells of inputs; None for no limit.
+        budget: queries of one client a day in one cell.
+        source: origin of the limit, or the reason why there is none.
+    """
+
+    cells: Cells | None
+    budget: int
+    source: str
+
+    @property
+    def summary(self) -> str:
+        """The limit in one line."""
+        if self.cells is None:
+            return f"not limited ({self.source})"
+        return f"at most {self.budget} a day of one client in a cell of inputs ({self.source})"
+
+    def lines(self, file: str) -> str:
+        """Its lines in a defense.yaml; a comment without a limit."""
+        if self.cells is None:
+            return f"# neighbourhood: {self.summary}"
+        return (
+            "neighbourhood:  # queries close to each other\n"
+            f"  budget: {self.budget}  # of one client a day in one cell: {self.source}\n"
+            f"  cells: {json.dumps(file)}  # cells of the inputs, {self.cells.width:g} standard "
+            f"deviations wide on {self.cells.embedding.components} components"
+        )
+
+
+def _measure_near(inputs: npt.NDArray[Any], name: str) -> Neighbourhood:
+    """Fit cells to held-out inputs, and find a limit that refuses few of them."""
+    from dynanoise.core.extras import require
+    from dynanoise.partition.cells import Cells
+
+    try:
+        # Inputs of several axes have one unit, columns of a table each their own.
+        own_units = inputs.ndim == 2
+        cells = Cells.fit(inputs, width=CELL_WIDTH, components=COMPONENTS, standardise=own_units)
+        require("safetensors.numpy", "Writing cells")
+    except (InputError, MissingExtraError) as error:
+        return Neighbourhood(None, 0, f"{error.problem.rstrip('.')}")
+    counts, limit = Counter(cells.digests(inputs)).values(), NEAR
+
+    def refused() -> int:
+        return sum(max(0, count - limit) for count in counts)
+
+    while refused() > REFUSED * len(inputs):
+        limit *= 2
+    source = f"{refused()} of {len(inputs)} records of {name} would be refused in a day"
+    return Neighbourhood(cells, limit, source)
 
 
 def _aligned(text: str) -> str:
@@ -175,8 +253,10 @@ def _make_secret(key: str, folder: Path) -> None:
         typer.echo(f"Made {folder / place}, a secret that only you can read; key id {identity}.")
 
 
-def _query(classifier: Classifier, data: Path | None, label: str | None) -> Any:
-    """Outputs [n, K] on held-out records, or on random ones."""
+def _query(
+    classifier: Classifier, data: Path | None, label: str | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Held-out records as the model takes them, or random ones, and outputs [n, K] on them."""
     import numpy as np
 
     from dynanoise.audits.model_file import Records, query_onnx
@@ -187,15 +267,18 @@ def _query(classifier: Classifier, data: Path | None, label: str | None) -> Any:
     if data is not None:
         table = read_table(data, label)
         members = np.zeros(len(table.labels), dtype=bool)
-        return query_onnx(classifier, Records(table.inputs, table.labels, members, (table, table)))
+        records = Records(table.inputs, table.labels, members, (table, table))
+        outputs = query_onnx(classifier, records)
+        return records.convert(classifier.inputs[0].dtype), outputs
+    feed = random_feed(classifier.inputs, np.random.default_rng(0))
     try:
-        outputs = classifier.run(random_feed(classifier.inputs, np.random.default_rng(0)))
+        outputs = classifier.run(feed)
     except Exception as error:  # ONNX Runtime's errors have no base class of their own
         raise InputError(
             f"{classifier.path} does not take random records ({first_line(error)}).",
             "Pass held-out records with --data FILE.",
         ) from error
-    return np.moveaxis(outputs, classifier.output.axis, -1)
+    return feed[classifier.inputs[0].name], np.moveaxis(outputs, classifier.output.axis, -1)
 
 
 def _kind(outputs: npt.NDArray[Any], name: str, model: Path) -> str:

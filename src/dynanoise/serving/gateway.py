@@ -327,8 +327,6 @@ class Gateway:
             raise Refused(500, "cells", "The gateway cannot compare inputs of this kind.")
         values = inputs[0].values
         rows = values if len(values) == queries else values[None]
-        if rows.dtype.kind == "f":
-            rows = np.nan_to_num(rows)  # missing values
         try:
             digests = await in_thread(rows.size, cells.digests, rows)
         except SecretError:
