@@ -52,8 +52,8 @@ docs-site: .venv/.dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Speed beside others', written to results/benchmarks. Run it when nothing else runs. Left out are those
-# that need trained models or clones of other tools (--store, --peers).
-STORED := chosen_gateway neighbourhood other_tools out_of_fold
+# that need trained models, or clones of other tools or of an earlier commit (--store, --peers, --before).
+STORED := capacity chosen_gateway neighbourhood other_tools out_of_fold
 MEASURED := $(filter-out $(STORED),$(patsubst benchmarks/%.py,%,$(wildcard benchmarks/[a-z]*.py)))
 benchmarks: .venv/.dev
 	@set -e; for name in $(MEASURED); do $(BIN)/python -m "benchmarks.$$name"; done

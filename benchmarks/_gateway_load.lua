@@ -1,11 +1,15 @@
 -- Load on one gateway, for wrk: one record after the other, each of 64 in turn.
 --
---   wrk -t1 -c32 -d10s -s _gateway_load.lua http://127.0.0.1:8080 -- MODEL FEATURES
+--   wrk -t1 -c32 -d10s -s _gateway_load.lua http://127.0.0.1:8080 -- MODEL FEATURES [statuses]
 --
--- Prints a line of JSON: requests, microseconds, errors by kind, and all latencies that occurred in
--- microseconds with their counts.
+-- Prints a line of JSON: requests, microseconds, errors by kind, all latencies that occurred in
+-- microseconds with their counts, and with a third argument responses by status.
 
-local requests, turn = {}, 0
+local requests, turn, only = {}, 0, nil
+
+function setup(thread)
+  only = thread
+end
 
 function init(args)
   local model, features = args[1], tonumber(args[2])
@@ -19,6 +23,12 @@ function init(args)
       '],"data":[' .. table.concat(data, ",") .. "]}]}"
     local headers = {["Content-Type"] = "application/json"}
     requests[number] = wrk.format("POST", "/v2/models/" .. model .. "/infer", headers, body)
+  end
+  if args[3] then
+    function response(status)
+      local name = "status" .. status
+      _G[name] = (_G[name] or 0) + 1
+    end
   end
 end
 
@@ -37,7 +47,15 @@ function done(summary, latency)
   for kind, count in pairs(summary.errors) do
     errors[#errors + 1] = '"' .. kind .. '":' .. count
   end
-  io.write("\n{\"requests\":" .. summary.requests .. ",\"microseconds\":" .. summary.duration ..
+  local statuses = {}
+  for status = 200, 599 do
+    local count = only:get("status" .. status)
+    if count then
+      statuses[#statuses + 1] = '"' .. status .. '":' .. count
+    end
+  end
+  io.write("\n{\"statuses\":{" .. table.concat(statuses, ",") .. "},\"requests\":" ..
+    summary.requests .. ",\"microseconds\":" .. summary.duration ..
     ",\"errors\":{" .. table.concat(errors, ",") .. "},\"latencies\":[" ..
     table.concat(found, ",") .. "]}\n")
 end

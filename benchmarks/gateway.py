@@ -93,15 +93,29 @@ class Running(NamedTuple):
 
 
 @contextlib.contextmanager
-def gateway(folder: Path, *arguments: object) -> Iterator[Running]:
-    """Run a gateway in a process of its own, which logs into a file."""
+def gateway(
+    folder: Path,
+    *arguments: object,
+    source: Path | None = None,
+    concurrency: int | None = 256,
+) -> Iterator[Running]:
+    """Run a gateway in a process of its own, which logs into a file.
+
+    Args:
+        folder: where the log goes.
+        arguments: further arguments of `dynanoise serve`.
+        source: checkout whose package is run; None for the installed one.
+        concurrency: value of that option; None for its default.
+    """
     command = [sys.executable, "-m", "dynanoise", "serve", "--port", "0"]
     command += [] if "--clients" in arguments else ["--no-auth"]
-    command += ["--rate", "0", "--budget", "0", "--concurrency", "256", *map(str, arguments)]
+    command += [] if concurrency is None else ["--concurrency", str(concurrency)]
+    command += ["--rate", "0", "--budget", "0", *map(str, arguments)]
+    environment = {**os.environ, "DYNANOISE_KEY": SECRET}
+    if source is not None:
+        environment["PYTHONPATH"] = str((source / "src").resolve())
     with tempfile.NamedTemporaryFile("w+", dir=folder, suffix=".log") as log:
-        process = subprocess.Popen(  # noqa: S603
-            command, stderr=log, env={**os.environ, "DYNANOISE_KEY": SECRET}
-        )
+        process = subprocess.Popen(command, stderr=log, env=environment)  # noqa: S603
         try:
             while True:
                 lines = Path(log.name).read_text().splitlines()
@@ -124,12 +138,19 @@ class Load:
     Attributes:
         seconds: duration of the load.
         errors: number of requests without a response, or with another status than 200.
-        counts: number of responses by latency in microseconds.
+        requests: number of requests with a response.
+        counts: number of responses by latency in microseconds; wrk adds those that would have been
+            sent while one was late.
+        statuses: whether responses are counted by their status.
+        by_status: number of responses by status.
     """
 
     seconds: float = 0.0
     errors: int = 0
+    requests: int = 0
     counts: Counter[int] = field(default_factory=Counter)
+    statuses: bool = False
+    by_status: Counter[str] = field(default_factory=Counter)
 
     def add(self, port: int, model: str, seconds: int, clients: int) -> float:
         """Send queries for some seconds.
@@ -146,24 +167,27 @@ class Load:
         script = Path(__file__).with_name("_gateway_load.lua")
         command = ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s"]
         command += ["-s", str(script), f"http://127.0.0.1:{port}", "--", model, str(FEATURES)]
+        command += ["statuses"] if self.statuses else []
         wrk = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603
         turn = json.loads(wrk.stdout.splitlines()[-1])
         self.seconds += turn["microseconds"] / 1e6
         self.errors += sum(turn["errors"].values())
+        self.requests += turn["requests"]
+        self.by_status += Counter(turn["statuses"])
         latencies = Counter(dict(turn["latencies"]))
         self.counts += latencies
         return percentile(latencies, 50)
 
     def summary(self) -> dict[str, Any]:
         """Requests a second, milliseconds at the median and the 99th percentile, failures."""
-        total = self.counts.total()
-        return {
-            "requests_per_second": round(total / self.seconds, 1),
+        summary = {
+            "requests_per_second": round(self.requests / self.seconds, 1),
             "p50_ms": round(percentile(self.counts, 50), 3),
             "p99_ms": round(percentile(self.counts, 99), 3),
-            "requests": total,
+            "requests": self.requests,
             "errors": self.errors,
         }
+        return summary | ({"statuses": dict(self.by_status)} if self.statuses else {})
 
 
 def percentile(counts: Mapping[int, int], percent: float) -> float:
@@ -235,6 +259,12 @@ def measure(
     return rows
 
 
+def require_wrk(parser: argparse.ArgumentParser) -> None:
+    """End the program with a remedy where wrk is missing."""
+    if shutil.which("wrk") is None:
+        parser.error("wrk is not installed: apt-get install wrk")
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0] if __doc__ else None)
@@ -245,8 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--turns", type=int, default=6, help="parts that the load comes in")
     parser.add_argument("--modes", nargs="+", default=list(MODES), choices=MODES)
     options = parser.parse_args(arguments)
-    if shutil.which("wrk") is None:
-        parser.error("wrk is not installed: apt-get install wrk")
+    require_wrk(parser)
     before = round(os.getloadavg()[0], 1)
     with tempfile.TemporaryDirectory() as folder:
         rows = [
