@@ -14,7 +14,9 @@ from tests.factories.gateways import LAST_RESORT, free_ports, wait_until
 class Store:
     """A server that writes each command to its file before it replies, and can be started again."""
 
-    def __init__(self, folder: Path, password: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, password: str | None = None, options: tuple[str, ...] = ()
+    ) -> None:
         program = shutil.which("redis-server") or shutil.which("valkey-server")
         if program is None:
             pytest.skip("needs redis-server or valkey-server")
@@ -24,7 +26,7 @@ class Store:
         self.client = self._redis.Redis(port=self.port, password=password)
         self._command = [program, "--port", str(self.port), "--bind", "127.0.0.1"]
         self._command += ["--dir", str(folder), "--appendonly", "yes", "--save", ""]
-        self._command += ["--requirepass", password] if password else []
+        self._command += [*options, *(["--requirepass", password] if password else [])]
         self.start()
 
     def start(self, *options: str) -> None:
@@ -44,11 +46,11 @@ class Store:
         self.process.wait()
 
     def account(self, model: str, client: str) -> dict[bytes, bytes]:
-        return dict(self.client.hgetall(f"dynanoise:account:{model}:{client}"))
+        return dict(self.client.hgetall(f"dynanoise:{{{client}}}:account:{model}"))
 
     def pass_time(self, seconds: float) -> None:
         """Make all accounts older, as if that time had passed."""
-        for name in self.client.scan_iter("dynanoise:account:*"):
+        for name in self.client.scan_iter("dynanoise:{*}:account:*"):
             for field in ("begun", "filled"):
                 before = float(self.client.hget(name, field) or 0)
                 self.client.hset(name, field, f"{before - seconds:.6f}")

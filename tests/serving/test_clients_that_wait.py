@@ -176,6 +176,47 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
     assert len(found) == 3 and all(found)
 
 
+@pytest.mark.parametrize("seconds", [LAST_RESORT, 0.0])
+def test_probes_do_not_wait_for_those_that_send_no_message(
+    seconds: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With all places taken, or after its time, a probe counts as one of the whole server."""
+    health = pytest.importorskip("grpc_health.v1.health_pb2")
+    monkeypatch.setattr(rpc, "_HEALTH_SECONDS", seconds)
+    path = "/grpc.health.v1.Health/Check"
+    unknown = health.HealthCheckRequest(service="unknown").SerializeToString()
+    defense = defense_file(tmp_path / "defense.yaml")
+    gateway, _ = startup.make_gateway(
+        Serving(defense, upstream="http://127.0.0.1:9", model_name="m", fresh=True, no_auth=True)
+    )
+
+    async def check() -> None:
+        server = rpc.server(gateway)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to:
+            silent = [to.stream_stream(path)() for _ in range(rpc._HEALTH)]
+            if seconds:
+                probe = to.unary_unary(path)
+                while True:  # until the silent ones have arrived
+                    try:
+                        replies = [await probe(unknown, timeout=LAST_RESORT)]
+                        break
+                    except grpc.aio.AioRpcError as error:
+                        if error.code() is not grpc.StatusCode.NOT_FOUND:
+                            raise
+            else:
+                replies = [await call.read() for call in silent]
+            for call in silent:
+                call.cancel()
+        not_ready = health.HealthCheckResponse(status="NOT_SERVING").SerializeToString()
+        assert set(replies) == {not_ready}
+        await server.stop(None)
+        await gateway.close()
+
+    asyncio.run(check())
+
+
 def test_who_goes_away_has_paid(tmp_path: Path) -> None:
     """Else the model would work for nothing, as long as nobody waits for the end of it."""
     key = (("x-api-key", clients.add_client(tmp_path / "clients.txt", "alice")),)

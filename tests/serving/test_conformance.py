@@ -92,8 +92,12 @@ def test_health_by_the_health_protocol(served: Served) -> None:
     grpc = pytest.importorskip("grpc")
     stub = pytest.importorskip("grpc_health.v1.health_pb2_grpc").HealthStub
     with grpc.insecure_channel(f"127.0.0.1:{served.running.ports['grpc_port']}") as channel:
-        told = stub(channel).Check(health.HealthCheckRequest())
-        assert told.status == health.HealthCheckResponse.SERVING
+        for service in ("", "inference.GRPCInferenceService"):
+            told = stub(channel).Check(health.HealthCheckRequest(service=service))
+            assert told.status == health.HealthCheckResponse.SERVING
+        with pytest.raises(grpc.RpcError) as caught:
+            stub(channel).Check(health.HealthCheckRequest(service="inference.Other"))
+        assert caught.value.code() == grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError) as caught:
             next(stub(channel).Watch(health.HealthCheckRequest()))
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED

@@ -151,7 +151,8 @@ def test_workers_share_ports_and_are_replaced(options: tuple[object, ...]) -> No
         assert {first[name] == second[name] for name in ("port", "grpc_port")} == {True}
         os.kill(first["process"], signal.SIGKILL)
         assert wait_until(lambda: len(one.events("listening")) == 3)
-        assert one.events("worker_died")[0]["exit_code"] == -signal.SIGKILL
+        (died,) = one.events("worker_died")
+        assert (died["exit_code"], died["replaced_in"]) == (-signal.SIGKILL, 1.0)
         assert ask(url, infer_body(queries(1))).status == 200
         one.process.kill()
         assert wait_until(lambda: len(one.events("ended")) == 2)

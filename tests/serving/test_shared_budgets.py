@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dynanoise.core.errors import InputError
 from dynanoise.serving import clients
 from dynanoise.serving.store import StoreAddress, revoke
 from tests.factories.gateways import (
@@ -141,7 +142,9 @@ def test_no_budget_returns_when_store_and_gateway_are_killed(replicas: Replicas)
 def test_a_revoked_client_gets_no_more_answers(replicas: Replicas) -> None:
     address = StoreAddress(replicas.store.url, f"file:{replicas.password}")
     assert replicas.query(0, "carol") == 200
-    asyncio.run(revoke(address, "carol"))
+    with pytest.raises(InputError, match=r"no client 'carrol'.*Did you mean 'carol'\?"):
+        asyncio.run(revoke(address, "carrol", list(replicas.keys)))
+    asyncio.run(revoke(address, "carol", list(replicas.keys)))
     assert [replicas.query(number, "carol") for number in (0, 1)] == [401, 401]
     assert replicas.query(0, "dave") == 200
 

@@ -163,6 +163,9 @@ def revoke(
     budget_store: Annotated[
         str, Option("Store that the gateways share, redis://HOST:PORT/0.", metavar="URL")
     ],
+    file: Annotated[
+        Path, Option("File of clients, in which the name is looked up.", metavar="FILE")
+    ] = Path("clients.txt"),
     store_password: Annotated[
         str | None,
         Option("Place of the store's password: env:NAME or file:PATH.", metavar="REFERENCE"),
@@ -170,16 +173,18 @@ def revoke(
 ) -> None:
     """Revoke a client of all gateways that share a store, from its next request on.
 
-    The name stays revoked, for a new API key as well; remove it from the set dynanoise:revoked to
-    admit it again.
+    A name that is neither in the file of clients nor has an account in the store is refused. It
+    stays revoked, for a new API key as well; delete dynanoise:{NAME}:revoked to admit it again.
     """
     import asyncio
 
     from dynanoise.core.extras import require
 
     require("redis", "Revoking a client")
+    from dynanoise.serving.clients import client_names
     from dynanoise.serving.store import StoreAddress
     from dynanoise.serving.store import revoke as revoke_client
 
-    asyncio.run(revoke_client(StoreAddress(budget_store, store_password), name))
+    address = StoreAddress(budget_store, store_password)
+    asyncio.run(revoke_client(address, name, client_names(file)))
     typer.echo(f"Revoked {name}. Delete its line from the file of clients as well.")

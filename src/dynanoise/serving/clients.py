@@ -131,6 +131,15 @@ def key_in(authorization: str | None, api_key: str | None) -> str | None:
     return key.strip() if scheme.lower() == "bearer" and key.strip() else None
 
 
+def client_names(path: Path) -> tuple[str, ...]:
+    """Names of the clients in a file; none if there is no file.
+
+    Raises:
+        InputError: if it cannot be read, or holds anything else.
+    """
+    return tuple(_read_digests(path)) if path.exists() else ()
+
+
 def add_client(path: Path, name: str) -> str:
     """Add a client to a file, which is made if it does not exist.
 

@@ -71,6 +71,14 @@ _ARRIVING = 128 << 20
 _ROOM_SECONDS = 1.0
 """Time for which a call waits for the end of others that arrive."""
 
+_HEALTH = 4
+"""Messages to Check that may arrive at the same time, of clients without a key."""
+
+_HEALTH_SECONDS = 1.0
+"""Time for such a message to arrive."""
+
+_SERVICE = "inference.GRPCInferenceService"
+
 _HANDSHAKE = 5.0
 """Seconds in which a connection must begin to speak gRPC."""
 
@@ -99,6 +107,7 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
         share: whether other processes listen at the same port.
     """
     calls, room = _Calls(gateway), asyncio.Semaphore(max_messages(gateway.limits))
+    checking = asyncio.Semaphore(_HEALTH)
     handlers = {
         # To clients one message each way. A server of such calls would run only when the message
         # is complete, and so could neither authenticate before nor limit the time.
@@ -130,10 +139,10 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
         ),
         # No limit for all calls together: a client without a key could use it up.
     )
-    service = grpc.method_handlers_generic_handler("inference.GRPCInferenceService", handlers)
+    service = grpc.method_handlers_generic_handler(_SERVICE, handlers)
     # Its Watch is left out: a stream that a client without a key could hold for ever.
     check = grpc.stream_stream_rpc_method_handler(
-        _handler(gateway, "Check", calls.check, True, room),
+        _handler(gateway, "Check", calls.check, True, checking),
         response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
     )
     health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
@@ -156,7 +165,7 @@ def _handler(
     gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
 ) -> Any:
     kind = getattr(messages, f"{name}Request", None)
-    span = "inference.GRPCInferenceService/ModelInfer" if name == "ModelInfer" else None
+    span = f"{_SERVICE}/ModelInfer" if name == "ModelInfer" else None
 
     async def respond(stream: Any, context: Any) -> None:
         headers = dict(context.invocation_metadata() or ())
@@ -166,7 +175,7 @@ def _handler(
     async def handle(context: Any, headers: dict[str, str], end: End) -> None:
         started, client = time.perf_counter(), None
         try:
-            request: Any = None  # of public calls it says nothing, and is not waited for
+            request: Any = None  # of other public calls it says nothing, and is not waited for
             if not public:
                 client = gateway.authenticate(
                     headers.get("authorization"), headers.get("x-api-key")
@@ -174,6 +183,8 @@ def _handler(
                 body = await _receive(context, gateway.limits.seconds, room)
                 # A query is charged before it is parsed.
                 request = body if name == "ModelInfer" else _parse(kind, body)
+            elif name == "Check":
+                request = await _receive_check(context, room)
             response = await call(request, client or "", headers)
         except Refused as error:
             refused = error
@@ -223,6 +234,24 @@ async def _receive(context: Any, seconds: float, room: asyncio.Semaphore) -> byt
     return body
 
 
+async def _receive_check(context: Any, room: asyncio.Semaphore) -> Any:
+    """Receive the message of a probe; one that does not come counts as one for the whole server.
+
+    Without a key a client may send as much as a query, and hold what arrives: so few at once, and
+    others are responded to without their message, so that no probe ever waits for a place.
+    """
+    if room.locked():
+        return health_pb2.HealthCheckRequest()
+    async with room:
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                body = await context.read()
+        except TimeoutError:
+            return health_pb2.HealthCheckRequest()
+    kind = health_pb2.HealthCheckRequest
+    return _parse(kind, body) if isinstance(body, bytes) else kind()
+
+
 def _parse(kind: Any, body: bytes) -> Any:
     # Here and not by grpc, whose text about an unreadable message may quote it.
     try:
@@ -244,6 +273,8 @@ class _Calls:
         return messages.ServerReadyResponse(ready=await self._gateway.ready())
 
     async def check(self, request: Any, client: str, headers: dict[str, str]) -> Any:
+        if request.service not in ("", _SERVICE):
+            raise Refused(404, "unknown", "There is no such service.")
         status = "SERVING" if await self._gateway.ready() else "NOT_SERVING"
         return health_pb2.HealthCheckResponse(status=status)
 

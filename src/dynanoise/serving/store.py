@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,13 +16,18 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from dynanoise.core.errors import InputError
+from dynanoise.core.registry import meant
 from dynanoise.noise.keys import Secret
 from dynanoise.oip.faults import Refused, unavailable
 from dynanoise.serving.budgets import NO_CELLS, Budget, Budgets, LocalBudgets, refusal
 from dynanoise.serving.logs import log
+from dynanoise.serving.readiness import Readiness
 
-REVOKED = "dynanoise:revoked"
-"""Set of the names of clients that get no more responses."""
+_CLIENT = "dynanoise:{%s}:"
+"""Beginning of a client's keys. A cluster keeps those with the same part in braces on one server,
+and a script may use only those."""
+
+_ACCOUNT = re.compile(rb"dynanoise:\{(.+)\}:account:")
 
 _SECONDS = 10.0
 """Longest time for a connection, for a reply, and for a free connection."""
@@ -35,11 +41,11 @@ _CONNECTIONS = 16
 _FAILURES = (RedisError, OSError, TimeoutError)
 
 _SPEND = """
--- KEYS: account, revoked clients. ARGV: client, rate, burst, total, period, near, queries, and
+-- KEYS: account, mark of a revoked client. ARGV: rate, burst, total, period, near, queries, and
 -- digest and count of each cell. All or nothing, on the store's own clock.
-if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then return {'revoked', '0'} end
-local rate, burst, total = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local period, near, queries = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
+if redis.call('EXISTS', KEYS[2]) == 1 then return {'revoked', '0'} end
+local rate, burst, total = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local period, near, queries = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 local account = redis.call('HMGET', KEYS[1], 'tokens', 'filled', 'spent', 'begun')
@@ -50,7 +56,7 @@ if new then spent, begun = 0, string.format('%.6f', now) end
 local left = string.format('%.6f', begun + period - now)
 if total > 0 and spent + queries > total then return {'budget', left} end
 local cells = {}
-for i = 8, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local count = ARGV[i + 1] + (not new and tonumber(redis.call('HGET', KEYS[1], ARGV[i])) or 0)
   if near > 0 and count > near then return {'near', left} end
   cells[ARGV[i]] = count
@@ -177,6 +183,7 @@ class StoredBudgets(Budgets):
         self._model, self._reached = model, False
         self._local = LocalBudgets(budget) if local else None
         self._retry_at: float | None = None
+        self._readiness = Readiness(self._is_ready)
 
     async def _spend(self, client: str, queries: int, cells: Mapping[bytes, int]) -> str:
         if self._local is not None and self._is_away():
@@ -187,7 +194,7 @@ class StoredBudgets(Budgets):
             if not self._reached:
                 await self._inspect()
             status, value = await self._spending(
-                [self._account(client), REVOKED], [client, *limits, queries, *_pairs(cells)]
+                [self._account(client), _revoked(client)], [*limits, queries, *_pairs(cells)]
             )
         except _FAILURES as error:
             await self._note_failure(error)
@@ -195,6 +202,7 @@ class StoredBudgets(Budgets):
                 raise unavailable("store", "The gateway cannot count queries now.") from None
             return _HERE + await self._local.spend(client, queries, cells)
         self._retry_at = None
+        self._readiness.note(True)
         if status == b"revoked":
             raise Refused(401, "revoked", "The API key is revoked.")
         if status != b"spent":
@@ -218,6 +226,9 @@ class StoredBudgets(Budgets):
 
     async def ready(self) -> bool:
         """Whether the store can be reached, or queries are counted here meanwhile."""
+        return await self._readiness.get()
+
+    async def _is_ready(self) -> bool:
         try:
             await self._inspect() if not self._reached else await self._store.ping()
         except _FAILURES as error:
@@ -245,7 +256,7 @@ class StoredBudgets(Budgets):
         return False
 
     def _account(self, client: str) -> str:
-        return f"dynanoise:account:{self._model}:{client}"
+        return f"{_CLIENT % client}account:{self._model}"
 
     async def _inspect(self) -> None:
         """Log that the store was reached, and settings with which it forgets accounts."""
@@ -265,6 +276,7 @@ class StoredBudgets(Budgets):
     async def _note_failure(self, error: Exception) -> None:
         """Log a failure, and drop idle connections, which would fail when the store is back."""
         self._reached = False
+        self._readiness.note(False)
         self._retry_at = time.monotonic() + _AWAY_SECONDS
         await self._store.connection_pool.disconnect(inuse_connections=False)
         log("store_failed", logging.ERROR, exception=type(error).__name__)
@@ -274,16 +286,35 @@ def _pairs(cells: Mapping[bytes, int]) -> list[bytes | int]:
     return [part for pair in cells.items() for part in pair]
 
 
-async def revoke(address: StoreAddress, client: str) -> None:
+def _revoked(client: str) -> str:
+    return f"{_CLIENT % client}revoked"
+
+
+async def revoke(address: StoreAddress, client: str, known: Collection[str]) -> None:
     """Revoke a client at every gateway that uses a store, from its next request on.
 
+    Args:
+        address: the store.
+        client: name of the client.
+        known: names in the file of clients; those with an account in the store count as well.
+
     Raises:
-        InputError: if the store cannot be reached.
+        InputError: if there is no such client, or the store cannot be reached.
         SecretError: if the password cannot be read.
     """
     store = address.connect()
     try:
-        await store.sadd(REVOKED, client)
+        if client not in known:
+            accounts = [name async for name in store.scan_iter("dynanoise:{*}:account:*")]
+            matches = filter(None, map(_ACCOUNT.match, accounts))
+            names = sorted({*known, *(match[1].decode() for match in matches)})
+            if client not in names:
+                raise InputError(
+                    f"There is no client {client!r}, neither in the file of clients nor with an "
+                    "account in the store.",
+                    f"{meant(client, names)}Known: {', '.join(names) or 'none'}.",
+                )
+        await store.set(_revoked(client), 1)
     except _FAILURES as error:
         raise InputError(
             f"The store cannot be reached ({type(error).__name__}).",

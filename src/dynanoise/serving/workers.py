@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import wait
@@ -17,6 +18,12 @@ from dynanoise.serving.logs import flush_logs, log
 from dynanoise.serving.options import Serving
 
 Make = Callable[..., tuple[Any, Any]]
+
+_SOON_SECONDS = 60.0
+"""Time from the start of a worker in which its death counts as one of its start."""
+
+_LONGEST_SECONDS = 30.0
+"""Longest pause before a worker is replaced."""
 
 _CONTEXT = multiprocessing.get_context("spawn")
 
@@ -34,16 +41,48 @@ class Worker:
     def __init__(self, make: Make, options: Serving, listeners: Listeners, number: int) -> None:
         if listeners.metrics_port:
             listeners = replace(listeners, metrics_port=listeners.metrics_port + number)
-        self.started, self.number = _CONTEXT.Event(), number
+        self.started, self.begun = _CONTEXT.Event(), time.monotonic()
         arguments = make, options, listeners, self.started
         self.process = _CONTEXT.Process(target=_work, args=arguments, daemon=True)
         self.process.start()
+
+    def serves(self) -> bool:
+        """Whether it listens."""
+        return self.started.is_set() and self.process.is_alive()
+
+
+class Pauses:
+    """Pauses before a worker is replaced: doubled while it dies soon after its start.
+
+    >>> pauses = Pauses()
+    >>> [pauses.next(lived) for lived in (1e6, 2.0, 2.0, 2.0)]
+    [0.0, 1.0, 2.0, 4.0]
+    >>> [pauses.next(lived) for lived in (2.0, 2.0, 2.0, 1e6, 2.0)]
+    [8.0, 16.0, 30.0, 0.0, 1.0]
+    """
+
+    def __init__(self) -> None:
+        self._pause = 0.0
+
+    def next(self, lived: float) -> float:
+        """Compute the next pause.
+
+        Args:
+            lived: seconds for which the worker lived.
+
+        Returns:
+            Seconds.
+        """
+        soon = lived < _SOON_SECONDS
+        self._pause = min(_LONGEST_SECONDS, max(1.0, 2 * self._pause)) if soon else 0.0
+        return self._pause
 
 
 def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
     """Serve with `options.workers` processes until this one gets SIGTERM, SIGINT or SIGHUP.
 
-    A worker that dies is replaced. All end, as `run` does, when this process ends, however it does.
+    A worker that dies is replaced, after a pause if it did not live long. All end, as `run` does,
+    when this process ends, however it does.
 
     Args:
         make: makes the gateway of a worker, and the clients that may read its metrics; a function
@@ -53,7 +92,7 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
 
     Raises:
         InputError: if the address cannot be bound.
-        SystemExit: with 1, if a worker does not start.
+        SystemExit: with 1, if a worker does not start and no other serves.
     """
     ending, wake = [], os.pipe()
     for name in ("SIGTERM", "SIGINT", "SIGHUP"):
@@ -70,20 +109,31 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
         # Bound here too, so that a port of 0 is one port for all.
         held.append(bind(listeners.host, listeners.grpc_port, share=True))
         shared = replace(shared, grpc_port=held[1].getsockname()[1], share=True)
-    workers = [Worker(make, options, shared, number) for number in range(options.workers)]
+    workers = {number: Worker(make, options, shared, number) for number in range(options.workers)}
+    pauses = {number: Pauses() for number in workers}
+    due: dict[int, float] = {}
     failed = False
     while not ending and not failed:
-        wait([wake[0], *(worker.process.sentinel for worker in workers)])
-        for worker in list(workers):
+        left = max(0.0, min(due.values()) - time.monotonic()) if due else None
+        wait([wake[0], *(worker.process.sentinel for worker in workers.values())], left)
+        for number, worker in list(workers.items()):
             if worker.process.is_alive() or ending:
                 continue
-            failed = failed or not worker.started.is_set()
-            log("worker_died", logging.ERROR, exit_code=worker.process.exitcode)
-            if not failed:
-                workers[workers.index(worker)] = Worker(make, options, shared, worker.number)
-    for worker in workers:
+            del workers[number]
+            # One that never starts is tried again while others serve.
+            alone = not any(map(Worker.serves, workers.values()))
+            failed = failed or (alone and not worker.started.is_set())
+            pause = pauses[number].next(time.monotonic() - worker.begun)
+            due[number] = time.monotonic() + pause
+            exit_code = worker.process.exitcode
+            log("worker_died", logging.ERROR, exit_code=exit_code, replaced_in=pause)
+        for number in [number for number, when in due.items() if when <= time.monotonic()]:
+            if not ending and not failed:
+                del due[number]
+                workers[number] = Worker(make, options, shared, number)
+    for worker in workers.values():
         worker.process.terminate()
-    for worker in workers:
+    for worker in workers.values():
         worker.process.join()
     for listener in held:
         listener.close()

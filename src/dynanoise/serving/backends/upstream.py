@@ -6,7 +6,6 @@ import asyncio
 import logging
 import secrets
 import ssl
-import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -20,13 +19,11 @@ from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
 from dynanoise.serving.backends.tls import describe_failure
 from dynanoise.serving.logs import log
+from dynanoise.serving.readiness import Readiness
 from dynanoise.serving.tracing import HTTP_STATUS, Tracing, current_trace
 
 _RESPONSE_BYTES = 64 << 20
 """Largest response of the upstream that is read."""
-
-_READY_KEPT = 1.0
-"""Seconds for which the readiness is kept, so that probes cost the upstream little."""
 
 _READY_SECONDS = 2.0
 """Seconds in which the upstream must report that it is ready."""
@@ -77,8 +74,7 @@ class Upstream:
         self._description: Description | None = None
         self._binary = self._force_binary = binary
         self._first_version: str | None = version
-        self._ready: tuple[float, bool] = (-1e9, False)
-        self._describing, self._probing = asyncio.Lock(), asyncio.Lock()
+        self._readiness, self._describing = Readiness(self._is_ready), asyncio.Lock()
 
     @property
     def _session(self) -> aiohttp.ClientSession:
@@ -136,16 +132,14 @@ class Upstream:
 
     async def ready(self) -> bool:
         """Whether server and model report ready, with usable metadata; kept for a second."""
-        async with self._probing:
-            when, ready = self._ready
-            if time.monotonic() - when > _READY_KEPT:
-                try:
-                    async with asyncio.timeout(_READY_SECONDS):
-                        ready = await self._probe()
-                except (Refused, TimeoutError):
-                    ready = False
-                self._ready = (time.monotonic(), ready)
-        return ready
+        return await self._readiness.get()
+
+    async def _is_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(_READY_SECONDS):
+                return await self._probe()
+        except (Refused, TimeoutError):
+            return False
 
     async def _probe(self) -> bool:
         for path in ("/v2/health/ready", f"{self._path}/ready"):
