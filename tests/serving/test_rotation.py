@@ -105,6 +105,7 @@ def test_n_keys_are_n_samples(width: float, variance: float) -> None:
         assert printed == pytest.approx(np.sqrt(one / (1 - 1 / classes) / count))
 
 
+@pytest.mark.behaviour
 def test_a_new_version_is_one_sample_under_the_old_key_and_under_a_new_one() -> None:
     """And a new key for the same weights is one more."""
     logits = np.random.default_rng(0).normal(0, 3, (500, 5))

@@ -39,6 +39,8 @@ from dynanoise.serving.http import application
 from dynanoise.serving.monitoring import Metrics
 from dynanoise.serving.tracing import Tracing, open_tracing, trace_id
 
+pytestmark = pytest.mark.process
+
 TRACE = "4b" * 16
 HEADER = f"00-{TRACE}-{'5c' * 8}-01"
 
@@ -294,7 +296,6 @@ class Collector(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-@pytest.mark.process
 def test_the_variables_of_the_environment_send_spans_to_a_collector(
     tmp_path: Path, plain: Plain, exporter: Any
 ) -> None:

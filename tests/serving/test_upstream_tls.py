@@ -19,6 +19,8 @@ pytest.importorskip("aiohttp", reason="the gateway: pip install 'dynanoise[serve
 from dynanoise.serving.backends.tls import tls_context
 from dynanoise.serving.backends.upstream import Upstream
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
