@@ -8,7 +8,7 @@ ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: bench quickstart test test-fast check format docs docs-site results benchmarks wheel site lock clean
+.PHONY: bench quickstart test test-fast check format docs docs-site results benchmarks wheel site lock sbom clean
 .DEFAULT_GOAL := bench
 
 bench: .venv/.bench
@@ -76,6 +76,13 @@ lock: .venv/.dev
 	$(PIP) uv
 	$(BIN)/python $(LOCK) pyproject.toml --extra serve --extra redis --extra otel --extra onnx --extra fast -o docker/requirements.txt
 	echo hatchling | $(BIN)/python $(LOCK) - -o docker/requirements-build.txt
+
+# The software bill of materials of the gateway's image, with SHA-256 digests: out/sbom.cdx.json (CycloneDX), which
+# the tool validates against its schema.
+sbom: .venv/.dev
+	@mkdir -p out
+	$(BIN)/cyclonedx-py requirements docker/requirements.txt --pyproject pyproject.toml --validate \
+		--output-reproducible --output-file out/sbom.cdx.json
 
 .venv/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14) and "dynanoise needs Python 3.11 to 3.13, this is %d.%d; try: make PYTHON=python3.12" % v)'

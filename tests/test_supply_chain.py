@@ -105,6 +105,15 @@ def test_the_image_is_built_from_digests_alone() -> None:
         assert "--require-hashes -r requirements" in command or "--no-index" in command
 
 
+def test_every_change_makes_the_bill_of_materials_of_the_image() -> None:
+    """By a tool that validates what it writes, from the list that the image installs."""
+    recipe = (ROOT / "Makefile").read_text().partition("\nsbom:")[2].partition("\n\n")[0]
+    assert f"cyclonedx-py requirements docker/{LOCKS[0]}" in recipe and "--validate" in recipe
+    (path,) = re.findall(r"--output-file (\S+)", recipe)
+    assert "make sbom" in (ROOT / ".ci" / "run").read_text().splitlines()
+    assert f"path: {path}" in (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+
+
 def test_no_page_installs_a_package_of_this_name_from_an_index() -> None:
     """Nothing is published under the name, so that anybody could publish something."""
     pages = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").glob("*.py")]
