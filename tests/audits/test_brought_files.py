@@ -346,11 +346,11 @@ def test_logits_that_lie_between_0_and_1_by_their_remedy() -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda probs: probs[:, :1], r"probs have shape (200, 1): one column. For the probability"),
+        (lambda probs: probs[:, :1], "shape (200, 1): one number a record. Give a column for each"),
         (lambda probs: 100 * probs, "Every row of probs sums to 100. Divide percentages by 100."),
         (lambda probs: probs[:, :2], "is a column missing or exchanged?"),
         (np.log, "which is not a probability"),
-        (lambda probs: probs[:, 0], "probs have shape (200,). Give [N, K], or [M, N, K]"),
+        (lambda probs: probs[:, 0], "probs have shape (200,): one number a record."),
     ],
 )
 def test_one_sigmoid_column_and_others_that_are_not_probabilities(change: Any, says: str) -> None:

@@ -423,7 +423,10 @@ BAD_OUTPUTS: dict[str, tuple[Any, str]] = {
     "independent sigmoids": (SIGMOIDS, INDEPENDENT),
     "sigmoids of float32": (SIGMOIDS.astype(np.float32), INDEPENDENT),
     "sigmoids near 0 and 1": (1 / (1 + np.exp(-9 * LOGITS)), INDEPENDENT),
-    "one column of sigmoids": (SIGMOIDS[:, :1], "OUTPUTS have shape (150, 1): one column."),
+    "one column of sigmoids": (
+        SIGMOIDS[:, :1],
+        "OUTPUTS have shape (150, 1): one number a record.",
+    ),
     "NaN": (
         np.where(np.arange(RECORDS)[:, None] == 7, np.nan, LOGITS),
         "OUTPUTS hold nan for model 0, record 7, class 0.",
@@ -448,7 +451,7 @@ def test_outputs_that_every_door_refuses(tmp_path: Path, door: str, name: str, k
     text = re.sub(r"^(logits|probs|The outputs of m.onnx) ", "OUTPUTS ", error.value.problem)
     assert text == says
     if kind.startswith("one column"):
-        assert "[1 - p, p]" in error.value.remedy and "[0, z]" in error.value.remedy
+        assert "[1 - p, p]" in error.value.remedy and "[0 * z, z]" in error.value.remedy
     if says is INDEPENDENT:
         assert "one label at a time, as [1 - p, p]" in error.value.remedy
 

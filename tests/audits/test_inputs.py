@@ -100,8 +100,11 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     "NaN labels": (change(labels=np.where(LABELS == 1, np.nan, 0.0)), "labels hold nan in row 1."),
     "other member": (change(member=2 * MEMBER), "member holds 2 in row 0. Use 1 for trained on"),
     "integers": (change(logits=np.ones((200, 3), int)), "logits have dtype int64."),
-    "one axis": (change(logits=np.ones(200)), "logits have shape (200,). Give [N, K], or"),
-    "one class": (change(logits=np.ones((200, 1))), "logits have shape (200, 1): one column. For"),
+    "one axis": (change(logits=np.ones(200)), "logits have shape (200,): one number a record."),
+    "one class": (
+        change(logits=np.ones((200, 1))),
+        "logits have shape (200, 1): one number a record.",
+    ),
     "other N": (change(labels=LABELS[:150]), "labels have shape (150,) for 200 records."),
     "member of other models": (
         {**arrays(4), "member": arrays(5)["member"]},

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from dynanoise.core.extras import require
 
 
 class Steps:
@@ -50,6 +54,11 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
         TimeRemainingColumn,
     )
 
+    stderr = Console(stderr=True)
+    if stderr.is_jupyter:
+        with _notebook_bar(total) as steps:
+            yield steps
+        return
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
@@ -57,8 +66,7 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
         TextColumn("left,"),
         TextColumn("{task.description}"),
     )
-    stderr = Console(stderr=True)
-    visible = stderr.is_jupyter or (stderr.is_terminal and not stderr.is_dumb_terminal)
+    visible = stderr.is_terminal and not stderr.is_dumb_terminal
     if announced and not visible:
         print(f"Running {title}: {total} steps.", file=sys.stderr)
     with Progress(*columns, console=stderr, transient=True, disable=not visible) as bars:
@@ -69,6 +77,34 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
             bars.update(bar, total=None if total is None else total + more)
 
         yield Steps(lambda step: bars.update(bar, advance=1, description=f"done: {step}"), expect)
+
+
+@contextmanager
+def _notebook_bar(total: int) -> Iterator[Steps]:
+    """Show a bar in the output of a notebook's cell, removed at the end.
+
+    Rich would need ipywidgets there, and prints a warning at every step without them.
+    """
+    display = require("IPython.display", "Showing progress in a notebook")
+    count, expected, begun = 0, total, time.monotonic()
+    handle = display.display(display.HTML(""), display_id=True)
+
+    def advance(step: str) -> None:
+        nonlocal count
+        count += 1
+        left = (time.monotonic() - begun) / count * max(0, expected - count)
+        text = f"{count}/{expected}, {left:.0f} s left, done: {html.escape(step)}"
+        bar = f'<progress value="{count}" max="{expected}"></progress> {text}'
+        handle.update(display.HTML(bar))
+
+    def expect(more: int) -> None:
+        nonlocal expected
+        expected += more
+
+    try:
+        yield Steps(advance, expect)
+    finally:
+        handle.update(display.HTML(""))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def check_outputs(values: Any, name: str) -> Floats:
 
     >>> check_outputs(np.ones((4, 1)), "probs")
     Traceback (most recent call last):
-    dynanoise.core.errors.InputError: probs have shape (4, 1): one column. For the probability p ...
+    dynanoise.core.errors.InputError: probs have shape (4, 1): one number a record. Give ...
     """
     rows = as_array(values, name)
     if rows.dtype.kind != "f" or rows.dtype.itemsize > 8:
@@ -44,18 +44,18 @@ def check_outputs(values: Any, name: str) -> Floats:
             f"{name} {has(name)} dtype {rows.dtype}.", "Give float16, float32 or float64."
         )
     shape, rows = rows.shape, rows[None] if rows.ndim == 2 else rows
-    if shape and shape[-1] == 1:
+    if len(shape) == 1 or shape[-1:] == (1,):
         raise InputError(
-            f"{name} {has(name)} shape {shape}: one column.",
-            "For the probability p of a sigmoid give the probabilities [1 - p, p], for its logit z "
-            "the logits [0, z].",
+            f"{name} {has(name)} shape {shape}: one number a record.",
+            "Give a column for each class, [N, K]. For the probability p of a sigmoid that is "
+            "np.stack([1 - p, p], axis=-1), for its logit z np.stack([0 * z, z], axis=-1), p and z "
+            "of shape [N].",
         )
     if rows.ndim != 3 or rows.shape[2] < 2:
         inputs = " Of several inputs a record, such as augmentations, give one."
         raise InputError(
             f"{name} {has(name)} shape {shape}.",
-            f"Give [N, K], or [M, N, K] for M models, with K >= 2 classes. {AXES}"
-            f"{inputs if rows.ndim > 3 else ''}",
+            f"{AXES}{inputs if rows.ndim > 3 else ' Give two classes or more.'}",
         )
     rows = rows.astype(rows.dtype.newbyteorder("="), copy=False)
     _check_finite(rows, name)
