@@ -1,11 +1,13 @@
-"""How long LiRA and RMIA take, beside tensorflow/privacy and ML Privacy Meter on the same numbers.
+"""How long LiRA and RMIA take, beside tensorflow/privacy, ML Privacy Meter and LeakPro.
 
     git clone https://github.com/tensorflow/privacy PEERS/privacy
     git clone https://github.com/privacytrustlab/ml_privacy_meter PEERS/ml_privacy_meter
-    python benchmarks/attacks.py --peers PEERS
+    git clone https://github.com/aidotse/LeakPro PEERS/LeakPro
+    python -m benchmarks.attacks --peers PEERS
 
-Without --peers only this package is timed. Both sides start from the stored signal of every model
-about every record, as an audit has it, and end with the scores of one target. What only this
+Without --peers only this package is timed. All sides have the same numbers. They start from the
+stored signal of every model about every record, as an audit has it, LeakPro from logits and ratios
+of the population, and end with the scores of one target. What only this
 package does, once for all attacks on a target, is drawing equal numbers of in- and out-models at
 random; that has a time of its own. The best of --repeats runs counts, in CPU seconds, one after the
 other in turn, so that what else the machine does meets both. Nothing of the peers is kept here: the
@@ -17,16 +19,19 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import logging
 import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import scipy
+import scipy.special
 import scipy.stats
 
 from dynanoise.attacks import statistics
@@ -44,6 +49,7 @@ from dynanoise.metrics.roc import roc
 
 PLOT = Path("privacy/research/mi_lira_2021/plot.py")
 METER = Path("ml_privacy_meter/attacks.py")
+LEAKPRO = Path("LeakPro/leakpro/attacks/mia_attacks/rmia.py")
 
 LIRA: tuple[tuple[str, dict[str, bool], Attack], ...] = (
     ("generate_ours", {}, Lira("online", "median", "example")),
@@ -55,10 +61,13 @@ LIRA: tuple[tuple[str, dict[str, bool], Attack], ...] = (
 
 
 class Peer:
-    """Functions of a file in a clone, compiled without the rest of the file."""
+    """Functions and methods of a file in a clone, compiled without the rest of the file.
 
-    def __init__(self, folder: Path | None, path: Path, names: Sequence[str]) -> None:
-        self.path = path
+    ``given`` are values that they use of what the file imports.
+    """
+
+    def __init__(self, folder: Path | None, path: Path, names: Sequence[str], **given: Any) -> None:
+        self.path, self.given = path, given
         self.functions: dict[str, Callable[..., Any]] = {}
         self.missing: str | None = None
         if folder is None:
@@ -72,10 +81,10 @@ class Peer:
         self.sha256 = hashlib.sha256(source).hexdigest()
         kept: list[ast.stmt] = [
             node
-            for node in ast.parse(source).body
+            for node in ast.walk(ast.parse(source))
             if isinstance(node, ast.FunctionDef) and node.name in names
         ]
-        found: dict[str, Any] = {"np": np, "scipy": scipy}
+        found: dict[str, Any] = {"np": np, "scipy": scipy, "Self": Any, **self.given}
         code = compile(ast.Module(kept, type_ignores=[]), str(self.path), "exec")
         exec(code, found)  # noqa: S102 - the user's own clone, named on the command line
         absent = [name for name in names if name not in found]
@@ -113,10 +122,8 @@ def observed(own: Float64, population: Observation | None = None) -> Observation
 
 def shadows_of(seen: tuple[Observation, ...], use: Int8) -> ShadowObservations:
     """Shadow models' answers with who was trained on what."""
-    # No attack here reads the undefended logits; they would only fill memory.
-    one = np.zeros(1, np.int64)
-    clean = Outputs(np.zeros((len(use), 1, 1, 2)), one, one, np.zeros((len(use), 1), np.int8))
-    return ShadowObservations(seen, use, clean)
+    logits = np.stack([model.log_probs for model in seen])
+    return ShadowObservations(seen, use, Outputs(logits, seen[0].labels, seen[0].ids, use))
 
 
 def score(attack: Attack, target: Observation, shadows: ShadowObservations) -> Float64:
@@ -160,14 +167,55 @@ def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> d
     return {**sizes, "drawing_seconds": drawing["drawing"], "peer": peer.about(), "rows": rows}
 
 
+def leakpro_run(
+    peer: Peer, log_odds: Float64, known: Float64, keep: Bools, a: float
+) -> Callable[[], Float64]:
+    """LeakPro's offline RMIA with gamma = 1 on the records, its own state around it.
+
+    Args:
+        peer: its method ``_run_attack``.
+        log_odds: float64 [1 + S, N], the target's first.
+        known: float64 [1 + S, P], on the population.
+        keep: bool [1 + S, N], membership.
+        a: its ``offline_a``.
+
+    Returns:
+        A function without arguments that returns the scores [N].
+    """
+    target, *shadows = np.stack([log_odds, np.zeros_like(log_odds)], axis=-1)
+    of_target, *of_shadows = scipy.special.expit(known)
+    outside = 0.5 * ((a + 1) * np.mean(of_shadows, axis=0) + (1 - a))
+    count = log_odds.shape[1]
+    state = SimpleNamespace(
+        online=False,
+        offline_a=a,
+        gamma=1.0,
+        temperature=1.0,
+        epsilon=1e-6,
+        logits_theta=target,
+        logits_shadow_models=shadows,
+        ground_truth_indices=np.zeros(count, np.int64),
+        out_indices=~keep[1:],
+        ratio_z=(of_target / (outside + 1e-6))[None],
+        audit_dataset={"in_members": np.arange(count), "out_members": np.arange(0)},
+    )
+
+    def run() -> Float64:
+        peer.functions["_run_attack"](state)
+        scores: Float64 = state.in_member_signals[:, 0]
+        return scores
+
+    return run
+
+
 def time_rmia(
-    peer: Peer, k: int, count: int, population: int, repeats: int, seed: int
+    meter: Peer, leakpro: Peer, k: int, count: int, population: int, repeats: int, seed: int
 ) -> dict[str, Any]:
     """Offline scores of one target beside k in- and k out-models, a = 0.3 and gamma = 1.
 
     Models come in complementary pairs, as Privacy Meter expects. For the population it averages the
-    k largest of 2 k probabilities, where all 2 k are averaged here, so scores are not the same, but
-    their order is.
+    k largest of 2 k probabilities, where LeakPro and this package average all 2 k, so scores are
+    not the same, but their order is.
     """
     generator = np.random.default_rng(derive(seed, "rmia"))
     first = generator.random((1 + k, count)) < 0.5
@@ -186,18 +234,21 @@ def time_rmia(
     runs: dict[str, Callable[[], Any]] = {
         "dynanoise": partial(score, attack, target, shadows_of(seen, use))
     }
-    if peer.missing is None:
-        theirs = peer.functions["run_rmia"]
-        runs["peer"] = partial(theirs, 0, signals, known_signals, keep.T, k, 0.3)
+    if meter.missing is None:
+        theirs = meter.functions["run_rmia"]
+        runs["privacy_meter"] = partial(theirs, 0, signals, known_signals, keep.T, k, 0.3)
+    if leakpro.missing is None:
+        rows = np.array([0, *range(2, len(keep))])
+        runs["leakpro"] = leakpro_run(leakpro, log_odds[rows], known[rows], keep[rows], 0.3)
     drawing, _ = best({"drawing": partial(membership.balance_shadows, use, k, 0)}, repeats)
     seconds, results = best(runs, repeats)
     row: dict[str, Any] = {"attack": repr(attack), "auc": roc(results["dynanoise"], keep[0]).auc}
     row |= {f"{side}_seconds": value for side, value in seconds.items()}
-    if "peer" in results:
-        row["peer_auc"] = roc(results["peer"], keep[0]).auc
-        row["times_faster"] = round(seconds["peer"] / seconds["dynanoise"], 2)
-        ranks = scipy.stats.spearmanr(results["peer"], results["dynanoise"])
-        row["rank_correlation"] = float(ranks.statistic)
+    for side in [side for side in results if side != "dynanoise"]:
+        row[f"auc_of_{side}"] = roc(results[side], keep[0]).auc
+        row[f"times_faster_than_{side}"] = round(seconds[side] / seconds["dynanoise"], 2)
+        ranks = scipy.stats.spearmanr(results[side], results["dynanoise"])
+        row[f"rank_correlation_with_{side}"] = float(ranks.statistic)
     sizes = {"in_models": k, "out_models": k, "records": count, "population": population}
     return {**sizes, "drawing_seconds": drawing["drawing"], **row}
 
@@ -218,6 +269,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     plot = Peer(chosen.peers, PLOT, ("generate_ours", "generate_ours_offline"))
     meter = Peer(chosen.peers, METER, ("run_rmia", "get_rmia_out_signals"))
+    leakpro = Peer(
+        chosen.peers,
+        LEAKPRO,
+        ("_run_attack",),
+        logger=logging.getLogger("leakpro"),
+        softmax_logits=lambda logits, temperature: scipy.special.softmax(logits / temperature, -1),
+    )
     sizes = ["models", "examples", "records", "population", "repeats", "seed"]
     given = [f"--{name} {vars(chosen)[name]}" for name in sizes]
     given.append(f"--k {' '.join(map(str, chosen.k))}")
@@ -226,13 +284,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     repeats, seed = chosen.repeats, chosen.seed
     counts = chosen.records, chosen.population
     found = {
-        "command": " ".join(["python benchmarks/attacks.py", *peers, *given]),
+        "command": " ".join(["python -m benchmarks.attacks", *peers, *given]),
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "lira": time_lira(plot, chosen.models, chosen.examples, repeats, seed),
         "rmia": {
-            "peer": meter.about(),
-            "rows": [time_rmia(meter, k, *counts, repeats, seed) for k in chosen.k],
+            "privacy_meter": meter.about(),
+            "leakpro": leakpro.about(),
+            "rows": [time_rmia(meter, leakpro, k, *counts, repeats, seed) for k in chosen.k],
         },
         "peak_memory_gib": peak_gib(),
     }
