@@ -10,8 +10,9 @@ stored signal of every model about every record, as an audit has it, LeakPro fro
 of the population, and end with the scores of one target. What only this
 package does, once for all attacks on a target, is drawing equal numbers of in- and out-models at
 random; that has a time of its own. The best of --repeats runs counts, in CPU seconds, one after the
-other in turn, so that what else the machine does meets both. Nothing of the peers is kept here: the
-functions that are timed are read from your clone, without what they import for plots and training.
+other in turn, so that what else the machine does meets both; the first run computes the signals, so
+that there are at least two. Nothing of the peers is kept here: the functions that are timed are
+read from your clone, without what they import for plots and training.
 """
 
 from __future__ import annotations
@@ -127,7 +128,8 @@ def shadows_of(seen: tuple[Observation, ...], use: Int8) -> ShadowObservations:
 
 
 def score(attack: Attack, target: Observation, shadows: ShadowObservations) -> Float64:
-    """What is timed: fitting and scoring."""
+    """What is timed: fitting and scoring; from the second run on statistics are stored."""
+    shadows.drawn.clear()  # else the second run would find the in- and out-models of each record
     return attack.fit(shadows).score(target)
 
 

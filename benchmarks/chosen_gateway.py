@@ -23,8 +23,8 @@ import yaml
 
 from benchmarks.gateway import gateway
 from dynanoise.attacks.thresholds import auc
+from dynanoise.audits.chosen.one_target import OneTarget
 from dynanoise.audits.endpoint.client import Endpoint
-from dynanoise.audits.endpoint.one_target import OneTarget
 from dynanoise.audits.endpoint.served_target import ServedTarget
 from dynanoise.benchmark.stored_pool import stored_pool
 from dynanoise.config.configuration import Configuration

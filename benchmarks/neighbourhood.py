@@ -27,7 +27,7 @@ import yaml
 from benchmarks.chosen_gateway import WIDTH, defense_file, model_file
 from benchmarks.gateway import gateway
 from dynanoise.attacks.thresholds import auc
-from dynanoise.audits.endpoint.one_target import OneTarget
+from dynanoise.audits.chosen.one_target import OneTarget
 from dynanoise.audits.endpoint.served_target import ServedTarget
 from dynanoise.benchmark.stored_pool import stored_pool
 from dynanoise.config.configuration import Configuration

@@ -6,8 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.neural_network import MLPClassifier
 
 import dynanoise
+from dynanoise.audits.chosen import own_model
+from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.core.errors import InputError
 from dynanoise.core.outputs import Outputs, Pool
@@ -57,6 +60,36 @@ def test_labels_alone_regain_what_a_defense_hides() -> None:
     # Without a query of a chosen input, shadow models alone tell nothing.
     control = audit(1)["adaptive_chosen_1", "none", "boundary_distance"]["auc"]
     assert control.low < 0.5 < control.high
+
+
+@pytest.mark.behaviour
+def test_one_model_is_probed_within_its_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The attacker of a model in a file trains shadow models of its own; every query counts."""
+    asked: list[int] = []
+    trained = train(X[:130], Y[:130], 0)
+
+    def model(inputs: Any) -> Any:
+        asked.append(len(inputs))
+        return trained(inputs)
+
+    small = MLPClassifier((50,), max_iter=60, learning_rate_init=0.02)
+    monkeypatch.setattr(own_model, "default_classifier", lambda: small)
+    member = np.arange(260) < 130
+    outputs = check_inputs("one", logits=trained(X), labels=Y, member=member)
+    report = audit_pool(
+        outputs.pool(),
+        AuditPlan("calibrated_label", queries=(1,), attacks=("gap", "lira"), chosen=16),
+        Provenance("", "", ""),
+        target=own_model.target_of(model, X, 16),
+    )
+    metrics = {(r.protocol, r.method, r.attack): r.metrics for r in report.results}
+    # Label and probability alone: direct queries tell no more than the gap in accuracy.
+    probed = metrics["adaptive_chosen_16", "calibrated_label", "boundary_probing"]
+    for auc in (probed["auc"], metrics["adaptive_chosen_16", "none", "lira"]["auc"]):
+        assert auc.low is not None and auc.low > 0.5
+    # One direct query of a record, from the outputs, and five for each of three paths.
+    assert probed["queries"].value == 16 and sum(asked) == 2 * 260 * 15
+    assert not any("need shadow models" in text for text in report.sentences)
 
 
 def test_what_cannot_be_chosen_between() -> None:

@@ -89,6 +89,8 @@ def test_onnx_answers_are_logits_or_probabilities(
     np.testing.assert_allclose(
         softmax(outputs.logits[0].astype(float)), softmax(expected), rtol=1e-4
     )
+    assert outputs.query is not None
+    np.testing.assert_allclose(outputs.query(inputs), outputs.logits[0], rtol=1e-6)
     np.testing.assert_array_equal(outputs.member[0], np.arange(100) < 50)
     np.testing.assert_array_equal(outputs.labels[:50], np.arange(50) % 3)
 
@@ -101,6 +103,8 @@ def test_torch_says_what_onnx_says(tmp_path: Path) -> None:
     outputs = query_model(tmp_path / "m.safetensors", FACTORY, inside, outside)
     same = query_model(write_onnx(tmp_path / "m.onnx"), None, inside, outside)
     np.testing.assert_allclose(outputs.logits, same.logits, atol=1e-5)
+    assert outputs.query is not None
+    np.testing.assert_allclose(outputs.query(np.eye(4)), WEIGHTS.T, atol=1e-6)
     wrong = tmp_path / "wrong.safetensors"
     files.save_file({"bias": torch.zeros(3)}, wrong)
     with pytest.raises(DataFileError, match=r"does not hold the weights of what tests.audit"):

@@ -17,6 +17,7 @@ from dynanoise.core.errors import InputError, TooFewRecordsError, check
 from dynanoise.core.membership import shadows_per_target
 from dynanoise.core.numerics import Floats, Int8, Int64, log_softmax
 from dynanoise.core.outputs import Outputs, Pool
+from dynanoise.core.queries import QueryFunction
 from dynanoise.core.result import Metric
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.feasibility import LEAST_POPULATION
@@ -46,6 +47,7 @@ class AuditInputs:
         kind: kind of the outputs as passed, "logits" or "probabilities".
         columns: further values of the records.
         class_names: names of the classes in their order; empty where labels are numbers.
+        query: the model, from inputs [n, ...] to logits [n, K]; None for outputs alone.
     """
 
     name: str
@@ -58,6 +60,7 @@ class AuditInputs:
     kind: str = "logits"
     columns: Columns = field(default_factory=Columns)
     class_names: tuple[str, ...] = ()
+    query: QueryFunction | None = None
 
     def __repr__(self) -> str:
         """Name the shape of the outputs; the fields hold them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -13,7 +13,10 @@ from dynanoise.audits.columns import CLASS, Columns
 from dynanoise.core.numerics import Bools, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import STRONGEST, Metric, Result
+from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.engine import Task
+from dynanoise.evaluation.shadow_pool import ShadowPool
+from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.evaluation.trial import AttackScores
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.metrics.bootstrap import PoolScores
@@ -206,3 +209,33 @@ def epsilon_bounds(scores: PoolScores) -> dict[str, Metric]:
     medians = [sorted(column)[models // 2] for column in zip(*bounds, strict=True)]
     names = ("epsilon", "epsilon_delta", "epsilon_f_dp")
     return {name: Metric(bound) for name, bound in zip(names, medians, strict=True)}
+
+
+class Counted(Design, Protocol):
+    """A design that counts its records."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of models and records, see `evaluation.provenance.count_records`."""
+
+
+def count_persons(design: Counted, persons: Int64 | None) -> dict[str, int]:
+    """Count models and records, and the scored pairs by person where persons are known.
+
+    Args:
+        design: models and records.
+        persons: int64 [N], position of the person of each record of the pool; None without.
+
+    Returns:
+        As of `evaluation.provenance.count_records`, and ``persons``.
+    """
+    if persons is None:
+        return design.counts
+    scored = persons[design.halves.scored] if isinstance(design, SingleModel) else persons
+    pairs = [0, 0]
+    for row in design.scored_use if isinstance(design, ShadowPool) else design.records.use:
+        inside = np.unique(scored[row == 1])
+        pairs[1] += len(inside)
+        pairs[0] += len(np.setdiff1d(scored[row == 0], inside))
+    named = {"scored_members": pairs[1], "scored_non_members": pairs[0]}
+    return {**design.counts, **named, "persons": len(np.unique(persons))}

@@ -147,9 +147,9 @@ class AuditOptions:
     chosen: Annotated[
         int | None,
         Option(
-            "With --url: also an attacker who chooses each input by earlier outputs, with so many "
-            "queries a record (1 to 256) and shadow models that are trained here on the records of "
-            "both tables.",
+            "With --model or --url: also an attacker who chooses each input by earlier outputs, "
+            "with so many queries a record (1 to 256) and shadow models that are trained here on "
+            "the records of both tables.",
             panel=_ATTACKER,
         ),
     ] = None

@@ -6,20 +6,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
-from dynanoise.audits.measures import Measures
+from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
-from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol
@@ -27,7 +26,6 @@ from dynanoise.core.seeding import derive
 from dynanoise.data.features import number_features
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
-from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.engine import evaluate, list_tasks, open_measurement_cache
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
@@ -48,6 +46,9 @@ from dynanoise.noise.cells import GAPS, starting_width
 
 QUERIES = (1, 16)
 """Query budgets against a defense, unless others are given."""
+
+Progress = Callable[[str], None]
+"""Called with a few words after each step."""
 
 PROBED = 1_000
 """Records that are queried with chosen inputs, at most; drawn at random."""
@@ -137,7 +138,10 @@ def count_steps(pool: Pool, plan: AuditPlan) -> int:
         return steps
     protocol = chosen(plan.chosen)
     more = (select_attacks(method, replace(protocol, attacks=BOUNDARY)) for method in plan.methods)
-    return steps + sum(rows + len(names) for names in more)
+    steps += sum(rows + len(names) for names in more)
+    if pool.models == 1:  # its shadow models are trained for this attacker
+        steps += MODELS + len(plan.methods) * len(protocol.attacks)
+    return steps
 
 
 def with_inputs(pool: Pool, plan: AuditPlan, columns: Columns) -> Pool:
@@ -164,12 +168,13 @@ def audit_pool(
     pool: Pool,
     plan: AuditPlan,
     provenance: Provenance,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step: None,
     gatherer: Gatherer | None = None,
     notes: tuple[str, ...] = (),
     workers: int = 1,
     columns: Columns | None = None,
     functions: ModelFunctions | None = None,
+    target: Callable[[SingleModel, Progress], Callable[[Method], OneTarget]] | None = None,
 ) -> AuditReport:
     """Run every attack for which there are enough models.
 
@@ -187,7 +192,9 @@ def audit_pool(
         workers: processes that measure; 1 measures in this one. Undefended outputs, and the defense
             at each query budget, are measured by one process each; the numbers are the same.
         columns: values of the records beside their outputs, by their ids.
-        functions: the models as functions of inputs, for ``plan.chosen``.
+        functions: several models as functions of inputs, for ``plan.chosen``.
+        target: makes one model behind a method's defense the target of chosen inputs, for
+            ``plan.chosen``; from its design and a progress, see `chosen.own_model`.
 
     Returns:
         Results with their evidence, outcomes of the conditions, and notes on what could not be
@@ -220,7 +227,12 @@ def audit_pool(
     gatherer = gatherer or Gatherer()
     fprs, skips = plan.fprs, not alone
     protocols = list(_protocols(plan, possible.attacks, alone, near))
-    if plan.chosen is not None and isinstance(design, ShadowPool):
+    if plan.chosen is not None:
+        if (target if alone else functions) is None:
+            raise InputError(
+                "There are outputs of these models only, which answer no further inputs.",
+                "Leave chosen inputs out, or audit a model, an estimator or a way of training.",
+            )
         needs = {
             name: need
             for name, need in needs.items()
@@ -259,6 +271,14 @@ def audit_pool(
                 repeated = threat.repeats > plan.budgets[0] and not threat.chosen
                 if not (repeated and result.method == plan.methods[0].name):
                     results.append(result)
+    if plan.chosen is not None and target is not None and isinstance(design, SingleModel):
+        attacks = tuple(name for name in plan.attacks if name not in BOUNDARY)
+        make_target = target(design, progress)
+        for method in plan.methods:
+            further = plan.chosen, attacks, provenance, measures, gatherer, progress
+            results += evaluate_chosen(make_target(method), method, *further)
+        run = {result.attack for result in results}
+        needs = {name: need for name, need in needs.items() if name not in run}
     results = measures.complete(results)
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     if plan.defense is not None and not len(pool.test.labels):  # else utility states it
@@ -283,36 +303,6 @@ BY_PERSON = (
 )
 
 
-class Counted(Design, Protocol):
-    """A design that counts its records."""
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Numbers of models and records, see `evaluation.provenance.count_records`."""
-
-
-def count_persons(design: Counted, persons: Int64 | None) -> dict[str, int]:
-    """Count models and records, and the scored pairs by person where persons are known.
-
-    Args:
-        design: models and records.
-        persons: int64 [N], position of the person of each record of the pool; None without.
-
-    Returns:
-        As of `evaluation.provenance.count_records`, and ``persons``.
-    """
-    if persons is None:
-        return design.counts
-    scored = persons[design.halves.scored] if isinstance(design, SingleModel) else persons
-    pairs = [0, 0]
-    for row in design.scored_use if isinstance(design, ShadowPool) else design.records.use:
-        inside = np.unique(scored[row == 1])
-        pairs[1] += len(inside)
-        pairs[0] += len(np.setdiff1d(scored[row == 0], inside))
-    named = {"scored_members": pairs[1], "scored_non_members": pairs[0]}
-    return {**design.counts, **named, "persons": len(np.unique(persons))}
-
-
 def _protocols(
     plan: AuditPlan, attacks: tuple[str, ...], alone: bool, near: bool
 ) -> Iterator[AttackProtocol]:
@@ -322,12 +312,7 @@ def _protocols(
             yield single_model(queries, attacks)
         else:
             yield replace(adaptive(queries, near=near), attacks=attacks)
-    if plan.chosen is not None:
-        if alone:
-            raise InputError(
-                "Chosen inputs need shadow models, and there is one model.",
-                "Give several models, each trained on its own random half of the records.",
-            )
+    if plan.chosen is not None and not alone:
         yield replace(chosen(plan.chosen), attacks=(*attacks, *BOUNDARY))
 
 
@@ -352,11 +337,7 @@ def _arrange(
     """The models and records of a protocol."""
     if not protocol.threat.chosen:
         return design
-    if probed is None:
-        raise InputError(
-            "There are outputs of these models only, which answer no further inputs.",
-            "Leave chosen inputs out, or audit the estimator or the way of training.",
-        )
+    assert probed is not None
     return probed
 
 

@@ -112,10 +112,11 @@ def _check_queries(options: AuditOptions, workers: int) -> None:
     """Check that options of a served model are given with one, and --workers without."""
     if options.url is None and (options.api_key is not None or options.budget is not None):
         raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
-    if options.url is None and options.chosen is not None:
+    if options.url is None and options.model is None and options.chosen is not None:
         raise InputError(
-            "--chosen belongs to --url: outputs in files answer no further inputs.",
-            "Leave it out, or audit the way of training: dynanoise.audit(..., chosen=64).",
+            "--chosen belongs to --model or --url: outputs in files answer no further inputs.",
+            "Leave it out, name the model, or audit the way of training: "
+            "dynanoise.audit(..., chosen=64).",
         )
     if workers < 1 or (workers > 1 and options.url is not None):
         raise InputError(
@@ -147,6 +148,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
             "--queries was given without --defense.",
             "Outputs without noise are the same every time: leave it out, or name a defense.",
         )
+    from dynanoise.audits.chosen.own_model import target_of
     from dynanoise.audits.conditions import parse_condition
     from dynanoise.audits.pool_audit import (
         QUERIES,
@@ -155,10 +157,12 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
         count_steps,
         with_inputs,
     )
+    from dynanoise.audits.random_halves import check_numbers
     from dynanoise.evaluation.provenance import Provenance
 
     conditions = tuple(map(parse_condition, options.fail_if))
-    plan = AuditPlan(options.defense, options.queries or QUERIES, conditions, options.attacks)
+    queries = options.queries or QUERIES
+    plan = AuditPlan(options.defense, queries, conditions, options.attacks, options.chosen)
     folder = _read_folder(options)
     inputs, kind = (None, "") if folder else _read_inputs(options)
     if out is not None:
@@ -179,10 +183,19 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
     assert inputs is not None
     provenance = Provenance(inputs.name, kind, command)
     pool = with_inputs(inputs.pool(options.seed), plan, inputs.columns)
+    target = None
+    if options.chosen is not None and inputs.query is not None:
+        target = target_of(inputs.query, check_numbers(inputs.columns.inputs), options.chosen)
     with progress_bar(f"audit of {inputs.name}", count_steps(pool, plan)) as advance:
-        notes, columns = inputs.notes, inputs.columns
         report = audit_pool(
-            pool, plan, provenance, advance, notes=notes, workers=workers, columns=columns
+            pool,
+            plan,
+            provenance,
+            advance,
+            notes=inputs.notes,
+            workers=workers,
+            columns=inputs.columns,
+            target=target,
         )
     return report.named(inputs.class_names)
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from dynanoise.audits.audit_report import AuditReport
+from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
+from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadows
 from dynanoise.audits.columns import UNNAMED, ColumnNames
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
@@ -20,8 +22,6 @@ from dynanoise.audits.endpoint.configuration_check import (
     describe_outputs,
     find_differences,
 )
-from dynanoise.audits.endpoint.one_target import OneTarget
-from dynanoise.audits.endpoint.own_shadows import MODELS, default_classifier, train_shadows
 from dynanoise.audits.endpoint.served_target import ServedTarget
 from dynanoise.audits.inputs import (
     LEAST,
@@ -31,13 +31,12 @@ from dynanoise.audits.inputs import (
     headline,
     membership_warnings,
 )
-from dynanoise.audits.measures import Measures
+from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.audits.model_file import Records, query_model, read_records
 from dynanoise.audits.pool_audit import (
     BY_PERSON,
     AuditPlan,
     audit_pool,
-    count_persons,
     count_steps,
     with_inputs,
 )
@@ -58,12 +57,7 @@ from dynanoise.evaluation.chosen_inputs import direct_queries, prepare_paths
 from dynanoise.evaluation.engine import evaluate
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
-from dynanoise.evaluation.protocols import (
-    BOUNDARY_OF_CELLS,
-    chosen,
-    gives_cells_away,
-    single_model,
-)
+from dynanoise.evaluation.protocols import chosen, gives_cells_away, single_model
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.probing.paths import input_space
@@ -234,9 +228,17 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
             ):
                 results.append(result if configured else replace(result, defense=UNKNOWN))
         if plan.chosen is not None:
-            target = _one_target(served, server, pool.records, plan, bars, persons)
-            further = provenance, measures, gatherer
-            results += _choose_inputs(target, method, plan, configured is not None, *further)
+            for result in evaluate_chosen(
+                _one_target(served, server, pool.records, plan, bars, persons),
+                method,
+                plan.chosen,
+                plan.attacks,
+                provenance,
+                measures,
+                gatherer,
+                knows_defense=configured is not None,
+            ):
+                results.append(result if configured else replace(result, defense=UNKNOWN))
         results[first:] = measures.complete(results[first:])
     outcomes = tuple(check_condition(condition, results[first:]) for condition in plan.fail_if)
     logits = None if local is None else local.logits[0]
@@ -301,36 +303,6 @@ def _plan(records: int, budget: int, plan: EndpointPlan) -> query_plan.Plan:
     most = max(averaged + plan.chosen // 2, plan.chosen + 1)
     affordable = query_plan.plan_queries(records, budget, most)
     return replace(affordable, queries=averaged)
-
-
-def _choose_inputs(
-    one: OneTarget,
-    method: Method,
-    plan: EndpointPlan,
-    knows_defense: bool,
-    provenance: Provenance,
-    measures: Measures,
-    gatherer: Gatherer,
-) -> list[Result]:
-    """Results of an attacker who chooses inputs."""
-    assert plan.chosen is not None
-    protocol = chosen(plan.chosen)
-    usual = find_feasible(one.shadows, plan.attacks).attacks
-    protocol = replace(
-        protocol,
-        threat=replace(protocol.threat, knows_defense=knows_defense),
-        attacks=(*usual, *BOUNDARY_OF_CELLS),
-    )
-    results = evaluate(
-        {"plain": one},
-        [method],
-        protocol,
-        {"plain": replace(provenance, counts=count_persons(one, one.persons))},
-        fprs=measures.fprs,
-        gatherer=gatherer,
-        measures=measures,
-    )
-    return [result if knows_defense else replace(result, defense=UNKNOWN) for result in results]
 
 
 def _one_target(

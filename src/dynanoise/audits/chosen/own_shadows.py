@@ -1,4 +1,4 @@
-"""Shadow models that an auditor of a server trains on the records of the audit."""
+"""Shadow models that an auditor of one model trains on the records of the audit."""
 
 from __future__ import annotations
 
@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.audits.chosen.one_target import MODELS
 from dynanoise.audits.estimator import Clone, train_clones
 from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.random_halves import Halves, Records, draw_membership
 from dynanoise.audits.undefended_estimator import UndefendedEstimator
 from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Pool
-
-MODELS = 16
-"""Number of shadow models."""
 
 HIDDEN = 256
 """Hidden units of the network that shadow models are by default."""

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
 
 from dynanoise.attacks.pseudo_targets import leave_one_out
+from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.core import membership
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.numerics import Int8, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.outputs import Outputs, Pool, View
-from dynanoise.core.result import ThreatModel
+from dynanoise.core.result import Result, ThreatModel
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.chosen_inputs import PreparedPaths, Target, direct_queries, probe
 from dynanoise.evaluation.design import ModelNoise
-from dynanoise.evaluation.provenance import count_records
+from dynanoise.evaluation.engine import evaluate
+from dynanoise.evaluation.evidence import Gatherer
+from dynanoise.evaluation.feasibility import find_feasible
+from dynanoise.evaluation.protocols import BOUNDARY_OF_CELLS, chosen
+from dynanoise.evaluation.provenance import Provenance, count_records
 from dynanoise.evaluation.responses import make_noise, recover
 from dynanoise.evaluation.shadow_pool import CALIBRATION, observe_all, person_success
 from dynanoise.evaluation.trial import Trial
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.metrics.success import Success
 from dynanoise.probing.keyed_outputs import without_noise
+
+MODELS = 16
+"""Number of shadow models that an auditor trains."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,3 +160,50 @@ class OneTarget:
         if self.persons is not None:
             return Success(person_success(scores, self.persons, seed, fprs).metrics)
         return Success(bootstrap(scores, seed, fprs=fprs).metrics)
+
+
+def evaluate_chosen(
+    one: OneTarget,
+    method: Method,
+    queries: int,
+    attacks: Sequence[str],
+    provenance: Provenance,
+    measures: Measures,
+    gatherer: Gatherer,
+    progress: Callable[[str], None] = lambda step: None,
+    *,
+    knows_defense: bool = True,
+) -> Iterator[Result]:
+    """Measure the success of an attacker who chooses its inputs.
+
+    Args:
+        one: the target with the attacker's shadow models.
+        method: the target's defense, for results.
+        queries: query budget, 1 to 256 a record.
+        attacks: specifications of attacks beside the probing; all that the shadow models allow if
+            empty.
+        provenance: fields of the results that are not measured.
+        measures: further measures of the audit.
+        gatherer: collects the evidence.
+        progress: called after each attack.
+        knows_defense: False for an attacker to whom the defense is unknown.
+
+    Yields:
+        Results of each attack and of the attacker's choice.
+    """
+    protocol = chosen(queries)
+    usual = find_feasible(one.shadows, attacks).attacks
+    return evaluate(
+        {"plain": one},
+        [method],
+        replace(
+            protocol,
+            threat=replace(protocol.threat, knows_defense=knows_defense),
+            attacks=(*usual, *BOUNDARY_OF_CELLS),
+        ),
+        {"plain": replace(provenance, counts=count_persons(one, one.persons))},
+        fprs=measures.fprs,
+        gatherer=gatherer,
+        measures=measures,
+        progress=progress,
+    )
