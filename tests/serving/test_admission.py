@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from dynanoise.cli import app
 from dynanoise.oip.faults import Refused
-from dynanoise.serving import clients
+from dynanoise.serving import clients, followed
 from tests.factories.gateways import (
     LAST_RESORT,
     SECRET,
@@ -412,7 +412,7 @@ def test_client_files(tmp_path: Path) -> None:
 def test_gateways_follow_the_file_of_clients(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(clients, "_FOLLOWED_SECONDS", 0.0)
+    monkeypatch.setattr(followed, "_SECONDS", 0.0)
     path = tmp_path / "clients.txt"
     alice = clients.add_client(path, "alice")
     held = clients.Clients.read(path)
@@ -441,7 +441,7 @@ def test_a_file_of_clients_that_vanishes_while_it_is_read_changes_nothing(
         path.unlink()
         return digests
 
-    monkeypatch.setattr(clients, "_FOLLOWED_SECONDS", 0.0)
+    monkeypatch.setattr(followed, "_SECONDS", 0.0)
     monkeypatch.setattr(clients, "_read_digests", replace_file)
     path.write_text(path.read_text() + "# changed\n")
     assert held.authenticate(alice) == "alice" and not path.exists()

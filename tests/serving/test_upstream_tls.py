@@ -16,7 +16,8 @@ from tests.factories.certificates import Authority
 
 pytest.importorskip("aiohttp", reason="the gateway: pip install 'dynanoise[serve]'")
 
-from dynanoise.serving.backends.tls import tls_context
+from dynanoise.serving import followed
+from dynanoise.serving.backends.tls import FollowedTls, tls_context
 from dynanoise.serving.backends.upstream import Upstream
 
 pytestmark = pytest.mark.process
@@ -56,7 +57,7 @@ def connect(
         server = TestServer(app, scheme="https")
         await server.start_server(ssl=context)
         upstream = Upstream(
-            f"https://127.0.0.1:{server.port}", "m", tls=None if tls is None else tls_context(tls)
+            f"https://127.0.0.1:{server.port}", "m", tls=None if tls is None else FollowedTls(tls)
         )
         try:
             ready = await upstream.ready()
@@ -147,7 +148,24 @@ def test_files_that_cannot_be_used_are_named_by_their_settings(
         )
 
 
+def test_certificates_are_followed(
+    tmp_path: Path, models: Authority, gateways: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(followed, "_SECONDS", 0.0)
+    ca = tmp_path / "ca.pem"
+    ca.write_bytes(models.ca.read_bytes())
+    tls = FollowedTls(UpstreamTls(ca, *gateways.sign()))
+    first = tls.current()
+    assert tls.current() is first
+    ca.write_text("half of a certificate")
+    assert tls.current() is first
+    ca.write_bytes(gateways.ca.read_bytes())
+    assert "gateways" in str(tls.current().get_ca_certs())
+    ca.unlink()
+    assert "gateways" in str(tls.current().get_ca_certs())
+
+
 def test_settings_of_tls_need_an_upstream_of_https(models: Authority) -> None:
-    context = tls_context(UpstreamTls(models.ca))
+    context = FollowedTls(UpstreamTls(models.ca))
     with pytest.raises(InputError, match=r"^upstream_tls is set, and --upstream is not https"):
         Upstream("http://127.0.0.1:9000", "m", tls=context)

@@ -8,12 +8,12 @@ import logging
 import os
 import re
 import secrets
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from dynanoise.core.errors import InputError
 from dynanoise.oip.faults import Refused
+from dynanoise.serving.followed import Followed
 from dynanoise.serving.logs import log
 
 ANYONE = "anyone"
@@ -22,9 +22,6 @@ ANYONE = "anyone"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LINE = re.compile(r"(\S+) sha256:([0-9a-f]{64})")
 _NO_DIGEST = bytes(32)
-
-_FOLLOWED_SECONDS = 1.0
-"""Time after which a change of the file counts, at most."""
 
 
 class Clients:
@@ -42,9 +39,7 @@ class Clients:
 
     def __init__(self, digests: Mapping[str, bytes]) -> None:
         self._digests = dict(digests)
-        self._path: Path | None = None
-        self._version: tuple[int, ...] | None = None
-        self._checked = 0.0
+        self._file: tuple[Path, Followed] | None = None
 
     @classmethod
     def read(cls, path: Path) -> Clients:
@@ -54,23 +49,17 @@ class Clients:
             InputError: if it cannot be read, all users may write it, it has no client, or holds
                 anything else.
         """
-        version = _version(path)
+        followed = Followed(path)
         clients = cls(_read_clients(path))
-        clients._path, clients._version = path, version
+        clients._file = path, followed
         return clients
 
     def _follow(self) -> None:
         """Read the file again if it has changed; one that cannot be read changes nothing."""
-        now = time.monotonic()
-        if self._path is None or now - self._checked < _FOLLOWED_SECONDS:
+        if self._file is None or not self._file[1].changed():
             return
-        self._checked = now
-        version = _version(self._path)
-        if version == self._version:
-            return
-        self._version = version
         try:
-            self._digests = _read_clients(self._path)
+            self._digests = _read_clients(self._file[0])
         except (InputError, OSError):  # the latter where it is just being replaced
             log("clients_not_read", logging.ERROR, clients=len(self._digests))
         else:
@@ -95,15 +84,6 @@ class Clients:
         if not hmac.compare_digest(self._digests.get(name, _NO_DIGEST), digest):
             raise Refused(401, "wrong_key", "The API key is not known.")
         return name
-
-
-def _version(path: Path) -> tuple[int, ...] | None:
-    """Times, size and number of a file: others where it was changed, or a link leads elsewhere."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 def _read_clients(path: Path) -> dict[str, bytes]:

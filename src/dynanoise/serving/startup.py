@@ -285,7 +285,7 @@ def _is_loopback(host: str) -> bool:
 def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
     if options.model is None:
         require("aiohttp", "Serving a model of an upstream")
-        from dynanoise.serving.backends.tls import tls_context
+        from dynanoise.serving.backends.tls import FollowedTls
         from dynanoise.serving.backends.upstream import Upstream
 
         tls = configuration.upstream_tls
@@ -301,7 +301,7 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
             options.upstream_binary,
             connections=options.concurrency,
             limit=options.timeout,
-            tls=None if tls is None else tls_context(tls),
+            tls=None if tls is None else FollowedTls(tls),
             tracing=tracing,
         )
     if configuration.upstream_tls is not None:

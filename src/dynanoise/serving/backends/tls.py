@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from pathlib import Path
 from typing import Any, NoReturn
 
 from dynanoise.config.configuration import UpstreamTls
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.noise.keys import Secret
+from dynanoise.serving.followed import Followed
+from dynanoise.serving.logs import log
 
 
 def tls_context(tls: UpstreamTls) -> ssl.SSLContext:
@@ -47,6 +50,36 @@ def tls_context(tls: UpstreamTls) -> ssl.SSLContext:
                 "certificate or key is not one in PEM", "Name files in PEM, the right way round"
             )
     return context
+
+
+class FollowedTls:
+    """Settings of connections to the upstream that follow their files.
+
+    New files count for new connections; files that cannot be used change nothing.
+
+    Args:
+        tls: files of certificates and of the private key.
+
+    Raises:
+        InputError: if a file cannot be read or used.
+        SecretError: if others may read the private key.
+    """
+
+    def __init__(self, tls: UpstreamTls) -> None:
+        paths = (tls.ca, tls.certificate, tls.key)
+        self._tls, self._files = tls, Followed(*(path for path in paths if path is not None))
+        self._context = tls_context(tls)
+
+    def current(self) -> ssl.SSLContext:
+        """Return the settings for the next connection."""
+        if self._files.changed():
+            try:
+                self._context = tls_context(self._tls)
+            except (DynaNoiseError, OSError):  # also where files are just being replaced
+                log("upstream_tls_not_read", logging.ERROR)
+            else:
+                log("upstream_tls_read")
+        return self._context
 
 
 def describe_failure(error: BaseException | None) -> dict[str, str]:

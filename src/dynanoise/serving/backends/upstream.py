@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import ssl
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -17,7 +16,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.oip import v2
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
-from dynanoise.serving.backends.tls import describe_failure
+from dynanoise.serving.backends.tls import FollowedTls, describe_failure
 from dynanoise.serving.logs import log
 from dynanoise.serving.readiness import Readiness
 from dynanoise.serving.tracing import HTTP_STATUS, Tracing, current_trace
@@ -57,7 +56,7 @@ class Upstream:
         binary: bool = False,
         connections: int = 64,
         limit: float = 30.0,
-        tls: ssl.SSLContext | None = None,
+        tls: FollowedTls | None = None,
         tracing: Tracing | None = None,
     ) -> None:
         self.name, self.version = name, version
@@ -81,7 +80,7 @@ class Upstream:
         if self._client is None:
             self._client = aiohttp.ClientSession(
                 # And one connection for readiness, which must not wait for responses.
-                connector=aiohttp.TCPConnector(limit=self._connections + 1, ssl=self._tls or True),
+                connector=aiohttp.TCPConnector(limit=self._connections + 1),
                 timeout=aiohttp.ClientTimeout(total=self._limit, sock_connect=_READY_SECONDS),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"Accept-Encoding": "identity"},
@@ -214,7 +213,12 @@ class Upstream:
         self, method: str, path: str, body: bytes | None, headers: Any
     ) -> tuple[int, bytes, str | None]:
         async with self._session.request(
-            method, self._server + path, data=body, headers=headers, allow_redirects=False
+            method,
+            self._server + path,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=True if self._tls is None else self._tls.current(),
         ) as response:
             parts, size = [], 0
             async for part in response.content.iter_any():
