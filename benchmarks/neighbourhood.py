@@ -1,192 +1,182 @@
 """A limit on queries close to each other, against chosen inputs through the gateway.
 
     dynanoise bench --preset digits --protocol adaptive_chosen --store STORE
-    python -m benchmarks.neighbourhood --store STORE
+    OMP_NUM_THREADS=1 python -m benchmarks.neighbourhood --store STORE
 
 Some MLPs of the stored pool are served by `dynanoise serve`; the other 15 are the attacker's shadow
-models. The attacker probes as many records as a budget of 10,000 queries allows, by labels alone,
-from one or more clients: a query that is refused is sent by the next client, and replaced by the
-label that most shadow models give where all clients are refused.
+models. The attacker probes about as many records as a budget of 10,000 queries allows, by labels
+alone, from one or more clients: a query that is refused is sent by the next client, and replaced by
+the label that most shadow models give where all clients are refused.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
 
-from benchmarks.chosen_gateway import WIDTH, defense_file, model_file
+from benchmarks.chosen_gateway import Attacker, begin
 from benchmarks.gateway import gateway
-from dynanoise.attacks.thresholds import auc
-from dynanoise.audits.chosen.one_target import OneTarget
-from dynanoise.audits.endpoint.served_target import ServedTarget
-from dynanoise.benchmark.stored_pool import stored_pool
-from dynanoise.config.configuration import Configuration
 from dynanoise.core import numerics
-from dynanoise.core.defense import Method
 from dynanoise.core.files import write_json
-from dynanoise.core.observation import Observation
-from dynanoise.evaluation.chosen_inputs import prepare_paths
-from dynanoise.evaluation.protocols import chosen
+from dynanoise.core.numerics import Float64, Floats, Int64
+from dynanoise.core.queries import Inputs, QueryFunction
+from dynanoise.core.result import Metric
+from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.evaluation.trial import attack_trials
+from dynanoise.metrics.bootstrap import PoolScores, bootstrap
 from dynanoise.partition.cells import Cells
 from dynanoise.serving.clients import add_client
 
 BATCH = 64
-SETTINGS = ((0, 1), (16, 1), (16, 2), (16, 4), (4, 1), (4, 2), (4, 4))
-"""Queries in one cell a day (0: no limit), and colluding clients."""
 
 
-class Attacker:
+class Setting(NamedTuple):
+    """Queries in one cell a day (0: no limit), colluding clients, and queries a record."""
+
+    near: int
+    clients: int
+    queries: int
+
+
+SETTINGS = (
+    *(Setting(near, 1, queries) for near in (0, 16) for queries in (8, 16, 32, 64)),
+    *(Setting(16, clients, 64) for clients in (2, 4, 8)),
+    *(Setting(4, clients, 64) for clients in (1, 2, 4, 8)),
+)
+
+
+class Clients:
     """Clients that share what they are refused.
 
     Args:
         port: of the gateway.
         keys: API keys.
         shadows: the attacker's own models.
+
+    Attributes:
+        answered: number of queries that got a response.
+        refused: number of queries that all clients were refused.
     """
 
-    def __init__(self, port: int, keys: list[str], shadows: list[Any]) -> None:
-        self.connection = HTTPConnection("127.0.0.1", port)
-        self.keys, self.shadows, self.answered, self.refused = keys, shadows, 0, 0
+    def __init__(self, port: int, keys: Sequence[str], shadows: Sequence[QueryFunction]) -> None:
+        self._connection = HTTPConnection("127.0.0.1", port)
+        self._keys, self._shadows, self.answered, self.refused = keys, shadows, 0, 0
 
-    def __call__(self, rows: Any) -> Any:
-        """Query; rows that all clients are refused get the shadow models' mean probabilities."""
-        return np.concatenate(
-            [self._send(rows[i : i + BATCH], 0) for i in range(0, len(rows), BATCH)]
-        )
+    def __call__(self, inputs: Inputs) -> Float64:
+        """Query; inputs that all clients are refused get the shadow models' mean probabilities."""
+        logits = [np.asarray(model(inputs), np.float64) for model in self._shadows]
+        probs = np.exp(np.mean([numerics.log_softmax(part) for part in logits], axis=0))
+        left = np.arange(len(inputs))
+        for key in self._keys:
+            parts = [left[start : start + BATCH] for start in range(0, len(left), BATCH)]
+            left = np.array([row for part in parts for row in self._send(key, inputs, part, probs)])
+        self.answered += len(inputs) - len(left)
+        self.refused += len(left)
+        return np.asarray(probs)
 
-    def _send(self, rows: Any, client: int) -> Any:
-        if client == len(self.keys):
-            self.refused += len(rows)
-            logits = [np.asarray(model(rows), np.float64) for model in self.shadows]
-            return np.exp(np.mean([numerics.log_softmax(part) for part in logits], axis=0))
-        tensor = {"name": "x", "datatype": "FP32", "shape": list(rows.shape)}
-        body = json.dumps({"inputs": [{**tensor, "data": rows.ravel().tolist()}]})
-        headers = {"X-API-Key": self.keys[client], "Content-Type": "application/json"}
-        self.connection.request("POST", "/v2/models/m/infer", body, headers)
-        response = self.connection.getresponse()
-        content = json.loads(response.read())
+    def _send(self, key: str, inputs: Inputs, rows: Int64, probs: Float64) -> list[int]:
+        """Send some rows; write responses into ``probs``, and return the rows that are refused."""
+        part = inputs[rows]
+        tensor = {
+            "name": "x",
+            "datatype": "FP32",
+            "shape": part.shape,
+            "data": part.ravel().tolist(),
+        }
+        body = json.dumps({"inputs": [tensor]})
+        headers = {"X-API-Key": key, "Content-Type": "application/json"}
+        self._connection.close()  # one that was idle may be closed by the gateway at any time
+        self._connection.request("POST", "/v2/models/m/infer", body, headers)
+        with self._connection.getresponse() as response:
+            content = json.loads(response.read())
         if response.status == 200:
-            self.answered += len(rows)
             (output,) = content["outputs"]
-            return np.array(output["data"]).reshape(output["shape"])
+            probs[rows] = np.reshape(output["data"], output["shape"])
+            return []
         if response.status not in (413, 429) or "close" not in content["error"]:
             raise RuntimeError(content)
-        if len(rows) > 1:
-            half = len(rows) // 2
-            return np.concatenate([self._send(part, client) for part in (rows[:half], rows[half:])])
-        return self._send(rows, client + 1)
+        if len(rows) == 1:
+            return [int(row) for row in rows]
+        half = len(rows) // 2
+        halves = rows[:half], rows[half:]
+        return [row for part in halves for row in self._send(key, inputs, part, probs)]
 
 
-def attack(
-    target: int, options: argparse.Namespace, pool: Any, functions: Any, folder: Path, cells: Path
-) -> Iterator[list[dict[str, Any]]]:
-    """Serve one model and attack it with the others; yield the figures of each setting."""
-    state = functions.models[target]._module().state_dict()
-    model = model_file(folder / f"mlp{target}.onnx", state)
-    path = defense_file(folder / f"defense{target}.yaml", model)
-    plain = path.read_text()
-    others = [other for other in range(pool.models) if other != target]
-    attacked = np.arange(options.records)
-    shadows = pool.originals()
-    member = shadows.records.use[target][attacked]
-    shadows = replace(
-        shadows,
-        records=shadows.records.select(models=others, records=attacked),
-        test=shadows.test.select(models=others),
-        reference=shadows.reference.select(models=others, records=np.arange(0)),
-        random=None,
-    )
-    inputs = functions.inputs[shadows.records.ids]
-    models = [functions.models[other] for other in others]
-    prepared = prepare_paths(models, shadows.records, inputs, functions.space, functions.seed)
-    names = {"lira": "lira, direct query", "boundary_probing": "boundary_distance"}
-    for near, clients in SETTINGS:
-        settings = yaml.safe_load(plain)
-        if near:
-            settings["neighbourhood"] = {"budget": near, "cells": str(cells)}
+class Outcome(NamedTuple):
+    """What one setting let through to the attacker of one target, and its scores by attack."""
+
+    answered: float
+    refused: float
+    scores: Mapping[str, PoolScores]
+
+
+def attack(attacker: Attacker, setting: Setting, folder: Path, cells: Path) -> Outcome:
+    """Serve the attacker's target under a limit, and attack it."""
+    settings = yaml.safe_load(attacker.path.read_text())
+    if setting.near:
+        settings["neighbourhood"] = {"budget": setting.near, "cells": str(cells)}
+    with tempfile.TemporaryDirectory(dir=folder) as name:
+        path, file = Path(name) / "defense.yaml", Path(name) / "clients.txt"
         path.write_text(yaml.safe_dump(settings))
-        file = folder / f"clients{target}-{near}-{clients}.txt"
-        keys = [add_client(file, f"client-{number}") for number in range(clients)]
-        arguments = ("--model", model, "--defense", path, "--model-name", "m", "--clients", file)
-        with gateway(folder, *arguments, "--budget", 10**6) as served:
-            attacker = Attacker(served.port, keys, models)
-            defense = Configuration.read(path).defense
-            direct = numerics.log_probabilities(attacker(inputs))
-            records = shadows.records
-            responses = Observation(
-                records.labels, records.ids, direct[:, None], undo=defense.undo, constant=True
-            )
-            served_target = ServedTarget(attacker, True, defense, None)
-            one = OneTarget(shadows, member, responses, served_target, prepared, defense)
-            method = Method("served", defense, cell_width=WIDTH)
-            threat = chosen(options.queries).threat
-            trials = list(one.trials([], threat, one.noise(method)))
-        rows = []
-        for scores in attack_trials(trials, ["lira", "boundary_probing"]):
-            if scores.name == "strongest":
-                continue
-            part, kept = scores.scores, scores.scores.scored[0]
-            rows.append(
-                {
-                    "target": target,
-                    "attack": names[scores.name],
-                    "near": near,
-                    "clients": clients,
-                    "answered_a_record": round(attacker.answered / len(attacked), 2),
-                    "refused_by_all_a_record": round(attacker.refused / len(attacked), 2),
-                    "auc": float(auc(part.scores[0][kept], part.members[0][kept])),
-                }
-            )
-            print(rows[-1], flush=True)
-        yield rows
+        keys = [add_client(file, f"client-{number}") for number in range(setting.clients)]
+        arguments = ("--model", attacker.model, "--model-name", "m", "--defense", path)
+        with gateway(folder, *arguments, "--clients", file, "--budget", 10**6) as served:
+            clients = Clients(served.port, keys, attacker.models)
+            _, scores = attacker.attack(clients, setting.queries, None)
+    records = len(attacker.inputs)
+    print(setting, clients.answered / records, clients.refused / records, flush=True)
+    return Outcome(clients.answered / records, clients.refused / records, scores)
 
 
-def average(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Means over the targets of each setting, and the names of settings without figures."""
-    means, missing = {}, []
-    for near, clients in SETTINGS:
-        name = f"{near} in a cell, {clients} clients"
-        part = [row for row in rows if (row["near"], row["clients"]) == (near, clients)]
-        if not part:
-            missing.append(name)
-            continue
-        means[name] = {
-            "answered_a_record": float(np.mean([row["answered_a_record"] for row in part])),
-            **{
-                attack: float(np.mean([row["auc"] for row in part if row["attack"] == attack]))
-                for attack in ("lira, direct query", "boundary_distance")
-            },
-        }
-    return {"mean": means, "not_measured": missing}
+def summary(setting: Setting, outcomes: Sequence[Outcome], seed: int) -> dict[str, Any]:
+    """Means over the targets, with bootstrap intervals over targets and records."""
+
+    def auc_of(attack: str) -> dict[str, Any]:
+        parts = [outcome.scores[attack] for outcome in outcomes]
+        fields = ("scores", "decisions", "members", "scored")
+        pool = PoolScores(*(np.concatenate([getattr(p, name) for p in parts]) for name in fields))
+        metric: Metric = bootstrap(pool, seed).metrics["auc"]
+        return asdict(metric)
+
+    return {
+        **setting._asdict(),
+        "answered_a_record": float(np.mean([outcome.answered for outcome in outcomes])),
+        "refused_by_all_a_record": float(np.mean([outcome.refused for outcome in outcomes])),
+        "auc_direct_query": auc_of("lira"),
+        "auc": auc_of("boundary_probing"),
+        "auc_of_each_target": [
+            float(bootstrap(outcome.scores["boundary_probing"], seed, 1).point["auc"])
+            for outcome in outcomes
+        ],
+    }
+
+
+def honest_refusals(cells: Cells, records: Floats) -> dict[str, Any]:
+    """How many held-out records a limit refuses, if one client sends all of them in a day."""
+    counts = Counter(cells.digests(records)).values()
+    limits = sorted({setting.near for setting in SETTINGS} - {0})
+    return {
+        "held_out_queries": len(records),
+        "most_in_one_cell": max(counts),
+        "held_out_refused": {
+            near: sum(max(0, count - near) for count in counts) / len(records) for near in limits
+        },
+    }
 
 
 def main() -> None:
-    """Attack gateways and write the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--targets", type=int, default=2)
-    parser.add_argument("--records", type=int, default=100)
-    parser.add_argument("--queries", type=int, default=64)
-    parser.add_argument("--components", type=int, default=8)
-    parser.add_argument("--width", type=float, default=2.0)
-    parser.add_argument("--out", type=Path, default=Path("results/benchmarks/neighbourhood.json"))
-    options = parser.parse_args()
-    pool, _, load = stored_pool("digits", options.store)
-    functions = load()
+    """Attack gateways and write the figures, after each target."""
+    numbers = {"records": 150, "components": 8, "width": 2.0}
+    options, pool, functions = begin(__doc__, "neighbourhood", 2, **numbers)
     originals = pool.originals()
     cells = Cells.fit(
         functions.inputs[originals.reference.ids],
@@ -194,31 +184,34 @@ def main() -> None:
         components=options.components,
         standardise=False,
     )
-    held_out = functions.inputs[originals.test.ids]
-    counts = Counter(cells.digests(held_out)).values()
-    about = {
-        "command": f"python -m benchmarks.neighbourhood --store STORE --targets {options.targets}",
+    content = {
+        "command": "",
         "cells": f"{options.components} principal components, width {options.width:g}",
-        "held_out_queries": len(held_out),
-        "most_in_one_cell": max(counts),
-        "held_out_refused": {
-            near: sum(max(0, count - near) for count in counts) / len(held_out) for near in (16, 4)
-        },
+        **honest_refusals(cells, functions.inputs[originals.test.ids]),
         "records": options.records,
         "shadow_models": pool.models - 1,
+        "hardware": hardware(),
+        "versions": versions(),
     }
-    rows: list[dict[str, Any]] = []
+    outcomes: dict[Setting, list[Outcome]] = {setting: [] for setting in SETTINGS}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         cells.write(folder / "cells.json")
         for target in range(options.targets):
-            for part in attack(target, options, pool, functions, folder, folder / "cells.json"):
-                # After each setting, because one takes minutes and a run may be cut short.
-                rows += part
-                content = {**about, **average(rows), "rows": rows}
-                content |= {"hardware": hardware(), "versions": versions()}
-                write_json(options.out, content)
-    print(average(rows))
+            attacker = Attacker(pool, functions, target, folder, options.records)
+            for setting in SETTINGS:
+                outcome = attack(attacker, setting, folder, folder / "cells.json")
+                outcomes[setting].append(outcome)
+            count = target + 1  # which that many targets alone repeat
+            content["command"] = (
+                f"python -m benchmarks.neighbourhood --store STORE --targets {count}"
+            )
+            content["targets"] = count
+            content["rows"] = [
+                summary(setting, parts, derive(pool.seed, "bootstrap"))
+                for setting, parts in outcomes.items()
+            ]
+            write_json(options.out, content)
 
 
 if __name__ == "__main__":

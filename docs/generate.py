@@ -212,7 +212,39 @@ def gateway_page() -> str:
         parts.append(
             f"Queried directly, and through an undefended proxy, p50: {'; '.join(direct)}."
         )
-    return _between(_overload(text), "load", parts)
+    return _between(_neighbourhood(_overload(text)), "load", parts)
+
+
+def _neighbourhood(text: str) -> str:
+    """docs/gateway.md with the attacks under a limit on queries close to each other."""
+    path = ROOT / "results" / "benchmarks" / "neighbourhood.json"
+    measured = json.loads(path.read_text())
+    headings = ["queries in a cell", "colluding clients", "queries a record"]
+    rows = [
+        [
+            str(row["near"]) if row["near"] else "no limit",
+            str(row["clients"]),
+            str(row["queries"]),
+            f"{row['answered_a_record']:.1f}",
+            with_interval(Metric(**row["auc"])),
+        ]
+        for row in measured["rows"]
+    ]
+    refused = " and ".join(
+        f"{share:.0%} under a limit of {limit}"
+        for limit, share in measured["held_out_refused"].items()
+    )
+    direct = Metric(**measured["rows"][0]["auc_direct_query"])
+    words = (
+        f"Digits, {measured['targets']} target, {measured['records']} records, an attacker with "
+        f"{measured['shadow_models']} shadow models who probes by labels alone, knows the limit, "
+        "and takes the shadow models' label where all clients are refused; AUC with its 95% "
+        "interval over records. A direct query alone (LiRA) has AUC "
+        f"{with_interval(direct)}. Cells: {measured['cells']}. Of {measured['held_out_queries']} "
+        f"held-out records that one client sends in a day, {refused} are refused."
+    )
+    table = _markdown([*headings, "answered", "AUC"], rows)
+    return _between(text, "neighbourhood", [f"`{measured['command']}`", table, words])
 
 
 def _overload(text: str) -> str:
