@@ -19,9 +19,9 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.registry import meant
 from dynanoise.noise.keys import Secret
 from dynanoise.oip.faults import Refused, unavailable
+from dynanoise.serving.backends.readiness import Readiness
 from dynanoise.serving.budgets import NO_CELLS, Budget, Budgets, LocalBudgets, refusal
 from dynanoise.serving.logs import log
-from dynanoise.serving.readiness import Readiness
 
 _CLIENT = "dynanoise:{%s}:"
 """Beginning of a client's keys. A cluster keeps those with the same part in braces on one server,

@@ -16,9 +16,9 @@ from dynanoise.core.errors import InputError
 from dynanoise.oip import v2
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import DTYPES, Description, Spec, Tensor
+from dynanoise.serving.backends.readiness import Readiness
 from dynanoise.serving.backends.tls import FollowedTls, describe_failure
 from dynanoise.serving.logs import log
-from dynanoise.serving.readiness import Readiness
 from dynanoise.serving.tracing import HTTP_STATUS, Tracing, current_trace
 
 _RESPONSE_BYTES = 64 << 20
