@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 bench: .venv/.bench
 	$(BIN)/dynanoise bench digits --out "$(OUT)" --seeds $(SEEDS) $(ROWS)
 
-# Needs only the package's own dependencies, a download of 65 MB: no torch.
+# Needs only the package's own dependencies, a download of 68 MB: no torch.
 quickstart: .venv/.base
 	$(BIN)/dynanoise quickstart
 

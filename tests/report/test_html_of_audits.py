@@ -22,6 +22,7 @@ from dynanoise.evaluation.provenance import Provenance
 from dynanoise.report.document import Bullets, Finding, Text
 from dynanoise.report.evidence_report import NO_RELIABILITY, NO_RISKS, build_report
 from dynanoise.report.render.markdown import render_markdown
+from dynanoise.report.table import Table
 from dynanoise.report.tables.audit_table import (
     audit_summaries,
     audit_table,
@@ -101,6 +102,11 @@ def test_warnings_among_the_notes_stand_above_the_verdict() -> None:
     warning, finding, *_ = sections["verdict"].blocks
     assert warning == Text("WARNING: inverted.", "warning") and isinstance(finding, Finding)
     assert sections["notes"].blocks == (Bullets((("A note.", ""),)),)
+    # Few records: no column of TPR, and the sentence below the table says why.
+    table, caption = sections["attacks"].blocks
+    assert isinstance(table, Table) and isinstance(caption, Text)
+    assert "TPR" not in " ".join(column.heading for column in table.columns)
+    assert "records are too few" in caption.text
     assert render_markdown(document).count("WARNING") == 1
 
 

@@ -73,7 +73,7 @@ class AuditOptions:
     kind: Annotated[
         str | None,
         Option(
-            "With --model m.onnx: values of its output, logits or probabilities. Default: that of "
+            "With --model m.onnx: what its output holds, logits or probabilities. Default: as in "
             "--defense FILE.yaml, else told by its operators and values.",
             flag="--input",
         ),

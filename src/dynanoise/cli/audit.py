@@ -45,8 +45,8 @@ def audit(
     workers: Annotated[
         int,
         Option(
-            "Number of processes. One measures OUTPUTS, others --defense at each query budget; of "
-            "a large folder each scores parts."
+            "Number of processes, which measure the outputs and --defense at each query budget at "
+            "the same time, or parts of a large folder."
         ),
     ] = 1,
     auditor: Annotated[

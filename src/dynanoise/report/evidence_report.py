@@ -341,7 +341,7 @@ def _audit_attacks(run: _Run) -> Iterator[Section]:
     table = replace(
         audit_table.audit_table(run.results), caption="Attacks by outputs and query budget"
     )
-    blocks = (table, Text(audit_table.AUDIT_CAPTION, "faint"))
+    blocks = (table, Text(audit_table.audit_caption(run.results), "faint"))
     yield Section("attacks", "Every attack", blocks)
 
 

@@ -73,7 +73,7 @@ def build_page(results: Sequence[Result]) -> Page:
         return Page(
             tables=(table,),
             markdown=table_markdown(table),
-            caption=audit_table.AUDIT_CAPTION,
+            caption=audit_table.audit_caption(results),
             sentences=audit_table.audit_sentences(results),
             headline=audit_table.audit_headline(results),
             warning=blind_warning(results),

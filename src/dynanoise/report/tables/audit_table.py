@@ -20,11 +20,21 @@ from dynanoise.report.wording.level import NO_LEAK, Level, level
 from dynanoise.report.wording.outputs import NAMES, noise_name, outputs_title
 from dynanoise.report.wording.threats import untested
 
-AUDIT_CAPTION = (
-    "Balanced accuracy is that of the attack's decisions, 0.5 is chance; TPR is the share of "
-    "members found at a false positive rate. In brackets 95% intervals. The attacker's choice is "
-    "made on records of known membership, before it scores the target's."
-)
+
+def audit_caption(results: Sequence[Result]) -> str:
+    """Explain the columns of the table of attacks.
+
+    Args:
+        results: those of one audit.
+    """
+    tpr = "TPR is the share of members found at a false positive rate."
+    if not _tpr_names(results):
+        tpr = "The records are too few for the share of members found at few false positives."
+    return (
+        f"Balanced accuracy is that of the attack's decisions, 0.5 is chance. {tpr} In brackets "
+        "95% intervals. The attacker's choice is made on records of known membership, before it "
+        "scores the target's."
+    )
 
 
 def out_of_scope(results: Sequence[Result]) -> str:
