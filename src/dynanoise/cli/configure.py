@@ -87,7 +87,7 @@ def configure(
     kind: Annotated[
         str | None,
         Option(
-            "What that output holds: logits or probabilities. Default: by operators and values.",
+            "Kind of that output: logits or probabilities. Default: by operators and values.",
             flag="--input",
         ),
     ] = None,

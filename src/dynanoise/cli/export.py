@@ -55,7 +55,7 @@ def export(
     ] = None,
     kind: Annotated[
         str | None,
-        Option("What that output holds: logits or probabilities. Default: logits.", flag="--input"),
+        Option("Kind of that output: logits or probabilities. Default: logits.", flag="--input"),
     ] = None,
     store: Annotated[
         str | None,
