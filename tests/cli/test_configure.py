@@ -22,16 +22,14 @@ from dynanoise.noise.keyed import Keyed
 from dynanoise.partition.cells import Cells
 from tests.factories import onnx_models
 from tests.factories.onnx_models import (
-    CLASSIFIED,
     KINDS,
-    ML,
     WEIGHTS,
     constant,
     linear,
     node,
     save,
     tensor,
-    trees,
+    tree_model,
 )
 
 
@@ -130,17 +128,13 @@ def whole_numbers(path: Path) -> Path:
     return save(path, nodes, inputs, outputs, [constant("w", WEIGHTS)])
 
 
-def tree(path: Path) -> Path:
-    return save(path, [trees()], [tensor("x", ["batch", 4])], CLASSIFIED, opsets=ML)
-
-
 @pytest.mark.parametrize(
     ("model", "change", "query"),
     [
         (linear, lambda inputs: inputs, [0.5, 1.0, -1.0, 0.0]),
         (images, lambda inputs: inputs.reshape(-1, 1, 2, 2), [[[0.5, 1.0], [-1.0, 0.0]]]),
         (whole_numbers, lambda inputs: (9 * inputs).astype(int), [1, 2, 3, 4]),
-        (tree, with_gaps, [0.5, None, None, 0.0]),
+        (tree_model, with_gaps, [0.5, None, None, 0.0]),
     ],
 )
 def test_what_it_writes_is_served(

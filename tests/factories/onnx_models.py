@@ -162,6 +162,11 @@ def trees(
     )
 
 
+def tree_model(path: Path) -> Path:
+    """x [batch, 4], and the probabilities of `trees`."""
+    return save(path, [trees()], [tensor("x", ["batch", 4])], CLASSIFIED, opsets=ML)
+
+
 def coefficients(classes: int = 3) -> Any:
     """Weights [4, K] and biases [K] of `linear_classifier`."""
     return np.linspace(-1, 1, 4 * classes).reshape(classes, 4).T, np.linspace(-1, 0.5, classes)

@@ -22,6 +22,7 @@ from tests.factories.onnx_models import (
     onnx,
     save,
     tensor,
+    tree_model,
     trees,
     zipmap,
 )
@@ -153,7 +154,7 @@ RAISED = (2.0, -1.0, 0.5, -3.0, 0.0, 1.0)
         (lambda path: linear_classifier(path, "NONE"), "logits"),
         (lambda path: linear_classifier(path, "LOGISTIC"), "independent sigmoids"),
         (lambda path: linear_classifier(path, "LOGISTIC", 2), "independent sigmoids"),
-        (lambda path: save(path, [trees()], X, CLASSIFIED, opsets=ML), "probabilities"),
+        (tree_model, "probabilities"),
         (
             lambda path: save(path, [trees("SOFTMAX", RAISED)], X, CLASSIFIED, opsets=ML),
             "probabilities",
@@ -343,7 +344,7 @@ def moved(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("write", "takes"),
     [
-        (lambda path: save(path, [trees()], X, CLASSIFIED, opsets=ML), True),
+        (tree_model, True),
         (lambda path: zipmap(path, trees(output="table"), opsets=ML), True),
         (moved, True),
         (lambda path: filled(path, NAN), True),

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 from tests.factories.gateways import SECRET, defense_file, digest, gateway
-from tests.factories.onnx_models import CLASSIFIED, KINDS, ML, linear, node, save, tensor, trees
+from tests.factories.onnx_models import (
+    CLASSIFIED,
+    KINDS,
+    ML,
+    linear,
+    node,
+    save,
+    tensor,
+    tree_model,
+    trees,
+)
 
 pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
@@ -27,11 +37,6 @@ from tests.serving.test_leaks import Broken, asgi, made
 ROW = [1.0, 0.5, -0.5, 2.0]
 NAN = float("nan")
 INFER = "/v2/models/m/infer"
-
-
-def tree_model(path: Path) -> Path:
-    inputs = [tensor("x", ["batch", 4])]
-    return save(path, [trees()], inputs, CLASSIFIED, opsets=ML)
 
 
 def app_of(path: Path, folder: Path, kind: str = "probabilities") -> Any:
