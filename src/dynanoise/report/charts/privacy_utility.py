@@ -26,15 +26,20 @@ TITLES = {
 
 
 def privacy_utility_plot(
-    unaware: Summary, adaptive: Sequence[Summary], methods: Sequence[str]
+    unaware: Summary,
+    adaptive: Sequence[Summary],
+    methods: Sequence[str],
+    chosen: Summary | None = None,
 ) -> bytes:
-    """Draw an arrow for each method, from success of one attacker to that of another.
+    """Draw an arrow for each method, from success of one attacker to that of the strongest.
 
     Args:
         unaware: results of an attacker who does not know of the defense.
         adaptive: those of an attacker who knows it, on the same data; of several the first that
             has a method is drawn.
         methods: rows, of `TITLES`; those with results of both attackers are drawn.
+        chosen: results of an attacker who chooses inputs as well, of some of the methods; None for
+            none.
 
     Returns:
         An SVG file.
@@ -45,10 +50,12 @@ def privacy_utility_plot(
     aware = {name: summary for summary in reversed(adaptive) for name in summary.methods}
     rows = {name: aware[name] for name in methods if name in unaware.methods and name in aware}
     size = (8.4, 1.5 + 0.36 * len(rows))
-    return svg(lambda figure: _draw(figure, unaware, rows), size)
+    return svg(lambda figure: _draw(figure, unaware, rows, chosen), size)
 
 
-def _draw(figure: Any, unaware: Summary, rows: Mapping[str, Summary]) -> None:
+def _draw(
+    figure: Any, unaware: Summary, rows: Mapping[str, Summary], chosen: Summary | None
+) -> None:
     axes = figure.subplots()
     looks = method_looks(list(rows))
     axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
@@ -56,9 +63,13 @@ def _draw(figure: Any, unaware: Summary, rows: Mapping[str, Summary]) -> None:
     for height, (name, adaptive) in enumerate(rows.items()):
         colour = looks[name][0]
         start, end = (summary.success(name)[1].value for summary in (unaware, adaptive))
-        largest = max(largest, start, end)
         axes.plot(start, height, "o", color=colour, fillstyle="none", markersize=7)
         axes.plot(end, height, "o", color=colour, markersize=7)
+        if chosen is not None and name in chosen.methods:
+            by_choice = chosen.success(name)[1].value
+            axes.plot(by_choice, height, "D", color=colour, markersize=6)
+            end = max(end, by_choice)
+        largest = max(largest, start, end)
         style = {"arrowstyle": "->", "color": colour, "linewidth": 1.6, "shrinkA": 5, "shrinkB": 5}
         if abs(end - start) > 0.012:
             axes.annotate("", (end, height), (start, height), arrowprops=style)
@@ -71,6 +82,9 @@ def _draw(figure: Any, unaware: Summary, rows: Mapping[str, Summary]) -> None:
     axes.plot([], [], "o", color=INK, fillstyle="none", label="attacker of the paper, 1 query")
     queries = next(iter(rows.values())).threat.repeats
     axes.plot([], [], "o", color=INK, label=f"attacker who knows the defense, {queries} queries")
+    if chosen is not None:
+        label = f"and chooses inputs, {chosen.threat.repeats} queries"
+        axes.plot([], [], "D", color=INK, label=label)
     axes.set_yticks(range(len(rows)), [TITLES[name] for name in rows])
     axes.set_ylim(len(rows) - 0.4, -1.3)
     axes.set_xlim(0.49, right + 0.005)
@@ -80,4 +94,5 @@ def _draw(figure: Any, unaware: Summary, rows: Mapping[str, Summary]) -> None:
     strip_axes(axes)
     preset = unaware.results[0].preset
     draw_headline(figure, f"{DATA.get(preset, preset)}: the strongest attack on each defense")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    columns = 2 if chosen is None else 3
+    figure.legend(loc="outside lower center", ncols=columns, frameon=False, fontsize=9)
