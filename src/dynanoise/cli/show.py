@@ -114,7 +114,7 @@ def budget(
     --protocol adaptive_chosen_Q of `dynanoise bench` measures it.
 
     Examples:
-        dynanoise budget results/digits_queries --defense dynanoise_keyed --level 0.6
+        dynanoise budget results/cifar10_chosen --defense calibrated_label --level 0.7
     """
     from dynanoise.report.io.results import read_results
     from dynanoise.report.query_budget import advise, curve_table, query_curves

@@ -155,7 +155,7 @@ def advise(curve: QueryCurve, level: float, records: int) -> str:
         queries, success = curve.points[0]
         return (
             f"No budget keeps {curve.method} below a {name} of {rate(level)}: {queries} "
-            f"{'query' if queries == 1 else 'queries'} a record reach "
+            f"{'query a record reaches' if queries == 1 else 'queries a record reach'} "
             f"{with_interval(success)} already."
         )
     if not curve.is_exceeded(level):
@@ -166,9 +166,10 @@ def advise(curve: QueryCurve, level: float, records: int) -> str:
         )
     following = next(queries for queries, _ in curve.points if queries > held)
     budget = curve.daily_budget(level, records)
+    keeps = "query a record keeps" if held == 1 else "queries a record keep"
     return (
-        f"{held} {'query' if held == 1 else 'queries'} a record keep {curve.method} below a {name} "
-        f"of {rate(level)}, {with_interval(measured[held])}; {following} do not, "
+        f"{held} {keeps} {curve.method} below a {name} of {rate(level)}, "
+        f"{with_interval(measured[held])}; {following} do not, "
         f"{with_interval(measured[following])}. With --budget {budget} a client can spend more "
         f"than {held} on at most {records} records a day. Budgets of further days and of other "
         "clients add up."
