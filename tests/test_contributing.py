@@ -71,7 +71,7 @@ def test_the_copy_really_has_the_new_defense(copy: Path) -> None:
 def test_the_workflow_runs_what_a_contributor_runs_and_the_version_is_one() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
     steps = workflow["jobs"]["all"]["steps"]
-    assert steps[-1] == {"run": ".ci/run"}
+    assert [step for step in steps if "run" in step] == [{"run": ".ci/run"}]
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make ([\w-]+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target

@@ -144,8 +144,14 @@ def test_the_example_of_the_docs_is_one(tmp_path: Path) -> None:
     weights = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
     noise = Keyed(12.0, "shop-recommender", weights)
     near = Near(16, tmp_path / "cells.json")
+    files = (tmp_path / name for name in ("models-ca.pem", "client.pem", "client-key.pem"))
     expected = Configuration(
-        dn.DynaNoise(keep_label=True), noise, output="logits", budget=5000, near=near
+        dn.DynaNoise(keep_label=True),
+        noise,
+        output="logits",
+        budget=5000,
+        near=near,
+        upstream_tls=UpstreamTls(*files),
     )
     assert Configuration.read(file(tmp_path, text)) == expected
     shorter = "".join(line for line in text.splitlines(True) if "if left out" not in line)

@@ -175,7 +175,7 @@ def test_what_is_said_of_a_server_that_is_as_configured(
     assert "Answers are probabilities." in text
     assert "The server offers logits; it names the key " in text
     assert "Nothing was seen that is not as configured." in text
-    assert "Outputs of the server, 4 queries a record, averaged: " in text
+    assert "Outputs of the server, 1 or 4 queries a record: " in text
     records = read_results(out / "results.json")
     assert {one.method for one in records} == {"served"}
     assert {one.threat.repeats for one in records} == {1, 4}
