@@ -219,7 +219,35 @@ def gateway_page() -> str:
         parts.append(
             f"Queried directly, and through an undefended proxy, p50: {'; '.join(direct)}."
         )
-    return _between(_neighbourhood(_overload(text)), "load", parts)
+    return _between(_capacity(_neighbourhood(_overload(text))), "load", parts)
+
+
+def _capacity(text: str) -> str:
+    """docs/gateway.md with what many clients at once get, beside an earlier gateway."""
+    load = json.loads((ROOT / "results" / "benchmarks" / "capacity.json").read_text())
+    rows = []
+    for row in load["rows"]:
+        for way in ("before", "one worker", "two workers"):
+            summary = row[way]
+            answered = summary["statuses"]["200"] / summary["requests"]
+            rows.append(
+                [
+                    str(row["clients"]),
+                    way,
+                    f"{answered * summary['requests_per_second']:,.0f}",
+                    f"{summary['p50_ms']:,.1f}, {summary['p99_ms']:,.1f}",
+                    f"{1 - answered:.0%}",
+                ]
+            )
+    words = (
+        "In turns, with keyed noise; before: the gateway without a queue, which refused with 503. "
+        "Milliseconds are of all responses. wrk has the same "
+        f"{load['hardware']['cores']} cores. Model: {load['model_ms']:.3f} ms an output; load "
+        f"before the run {load['hardware']['load_before']}."
+    )
+    headings: list[str | Column] = ["clients", Column("gateway", "left"), "answers a second"]
+    headings += ["p50, p99, ms", "refused"]
+    return _between(text, "capacity", [f"`{load['command']}`", _markdown(headings, rows), words])
 
 
 def _neighbourhood(text: str) -> str:
