@@ -7,7 +7,7 @@ SEEDS ?= 3
 ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
 # Of the tests, one more than there are cores, because some wait for servers; at most four.
-WORKERS := $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
+WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
 .PHONY: bench quickstart test test-fast check format docs docs-site results benchmarks wheel site lock sbom clean

@@ -141,12 +141,8 @@ def query_model(
         run = partial(run_torch, built, factory)
         outputs = run(records.convert(np.float32))
     _check_finite(model, records, outputs)
-    logits = log_outputs(
-        outputs,
-        f"The outputs of {model.name}",
-        probabilities=None if kind is None else kind == "probabilities",
-    )
     probabilities = is_distribution(outputs) if kind is None else kind == "probabilities"
+    logits = log_outputs(outputs, f"The outputs of {model.name}", probabilities=probabilities)
     names = classifier.class_names(logits.shape[2]) if factory is None else ()
     inputs = check_inputs(
         model.stem,

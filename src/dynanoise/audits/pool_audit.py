@@ -324,9 +324,7 @@ def _probed(design: SingleModel | ShadowPool, functions: ModelFunctions) -> Shad
     generator = np.random.default_rng(derive(pool.seed, "probed records"))
     rows = np.sort(generator.permutation(count)[:PROBED])
     records = pool.records.select(records=rows)
-    persons = design.persons
-    if persons is not None:
-        persons = np.unique(persons[rows], return_inverse=True)[1].astype(np.int64)
+    persons = Columns(persons=design.persons).person_numbers(rows)
     prepared = functions.prepare(records)
     return ShadowPool(replace(pool, records=records), chosen=prepared, persons=persons)
 

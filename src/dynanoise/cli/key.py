@@ -122,20 +122,13 @@ def rotate(
 
 def _digest(weights: str) -> str:
     """SHA-256 of a file, or the text itself where it is one."""
-    import hashlib
     import re
 
-    from dynanoise.core.errors import InputError
+    from dynanoise.core.files import file_sha256
 
     if re.fullmatch("[0-9a-fA-F]{64}", weights):
         return weights.lower()
-    try:
-        with Path(weights).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{weights} cannot be read ({error.strerror}).", "Pass a file, or its SHA-256."
-        ) from None
+    return file_sha256(Path(weights), "Pass a file, or its SHA-256.")
 
 
 @command(app)

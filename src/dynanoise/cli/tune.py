@@ -14,6 +14,7 @@ from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.output import terminal
 from dynanoise.cli.output.folder import check_writable, read_folder, write_files, write_results
 from dynanoise.core.errors import InputError
+from dynanoise.core.files import file_sha256
 from dynanoise.core.options import Option, command_line
 from dynanoise.report.progress import progress_bar
 from dynanoise.tuning.options import SourceOptions, TuneOptions
@@ -140,13 +141,7 @@ def _digest(weights: Path | None, pool: Pool) -> str:
     """64 hexadecimal digits that tell these models from others."""
     if weights is None:
         return hashlib.sha256(pool.records.logits.tobytes()).hexdigest()
-    try:
-        with weights.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{weights} cannot be read ({error.strerror}).", "Correct --weights."
-        ) from error
+    return file_sha256(weights, "Correct --weights.")
 
 
 def _print(tuned: Tuned) -> None:

@@ -127,15 +127,16 @@ def rotate(
     setting = _setting(configuration, noise.cell_width)
     present = Sample(key_id(noise.key.root()), noise.weights, setting)
     before = tuple(dict.fromkeys([*read_history(history), present]))
-    rotation = Rotation(present, before, Sample("", weights or noise.weights, setting))
-    if not (leaked or rotation.is_free):
+    weights = weights or noise.weights
+    if not leaked and weights in {sample.weights for sample in before}:
+        keys = len({sample.key_id for sample in before})
         raise InputError(
-            f"Outputs for these weights exist under {rotation.keys - 1} key(s): a new one would "
+            f"Outputs for these weights exist under {keys} key(s): a new one would "
             "give attackers a further sample of noise for every record.",
             "Wait for the next version of the model, which has new noise anyway, and pass its file "
             "as --weights; or pass --leaked if the key may be known.",
         )
-    new = Sample(write_secret(out), rotation.new.weights, setting)
+    new = Sample(write_secret(out), weights, setting)
     lines = [f"{sample.key_id} {sample.weights} {sample.setting}\n" for sample in (*before, new)]
     try:
         with writing(history):

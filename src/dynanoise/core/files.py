@@ -1,7 +1,8 @@
-"""Writing files atomically: a file appears whole or not at all."""
+"""Writing files atomically: a file appears whole or not at all; and their digests."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -28,6 +29,26 @@ def writing(path: Path, remedy: str = "Name another file.") -> Iterator[None]:
         yield
     except OSError as error:
         raise InputError(f"{path} cannot be written ({error.strerror}).", remedy) from error
+
+
+def file_sha256(path: Path, remedy: str) -> str:
+    """Compute the SHA-256 of a file.
+
+    Args:
+        path: the file.
+        remedy: the sentence that says what to do if it cannot be read.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}).", remedy) from error
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:

@@ -12,7 +12,7 @@ from dynanoise.report.summary import Summary
 from dynanoise.report.table import Cell, Column, Row, Table, make_table, number_cell
 from dynanoise.report.wording import threats
 from dynanoise.report.wording.level import LEVELS_NOTE, Level, level
-from dynanoise.report.wording.outputs import NAMES
+from dynanoise.report.wording.outputs import method_title
 
 
 def facts(results: Sequence[Result], origin: Origin) -> tuple[tuple[str, str], ...]:
@@ -146,7 +146,7 @@ def _table(summary: Summary, leaks: Mapping[str, Leak]) -> Table:
     rows: list[Row] = []
     for name, leak in leaks.items():
         accuracy = [number_cell(measured[name])] if any(measured.values()) else []
-        title, area = NAMES.get(name, name), number_cell(leak.auc)
+        title, area = method_title(name), number_cell(leak.auc)
         rows.append([title, Cell(leak.level, emphasis="strong"), leak.found, area, *accuracy])
     headings: list[str | Column] = [
         "Outputs",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import logging
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core.errors import InputError
 from dynanoise.core.extras import require
+from dynanoise.core.files import file_sha256
 from dynanoise.defenses.dynanoise import compile_ahead
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
@@ -292,7 +292,7 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
         assert options.upstream is not None
         assert options.model_name is not None
         if options.weights is not None:
-            _check_weights(_sha256(options.weights), options.weights, options, configuration)
+            _check_weights(_digest(options.weights), options.weights, options, configuration)
         return Upstream(
             options.upstream,
             options.model_name,
@@ -324,7 +324,7 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
     if not model.external:
         _check_weights(model.digest, options.model, options, configuration)
     elif options.weights is not None:
-        _check_weights(_sha256(options.weights), options.weights, options, configuration)
+        _check_weights(_digest(options.weights), options.weights, options, configuration)
     return model
 
 
@@ -339,11 +339,5 @@ def _check_weights(digest: str, path: Path, options: Serving, configuration: Con
         )
 
 
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(
-            f"{path} cannot be read ({error.strerror}).", "Pass the file of weights to --weights."
-        ) from None
+def _digest(weights: Path) -> str:
+    return file_sha256(weights, "Pass the file of weights to --weights.")

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
-
 from dynanoise.audits.chosen.one_target import OneTarget
 from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadows
+from dynanoise.audits.columns import Columns
 from dynanoise.audits.endpoint.query_plan import choose_records
-from dynanoise.audits.pool_audit import Progress
+from dynanoise.audits.pool_audit import PROBED, Progress
 from dynanoise.core.defense import Method
 from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Pool
@@ -21,9 +20,6 @@ from dynanoise.evaluation.protocols import adaptive, gives_cells_away
 from dynanoise.evaluation.responses import observe
 from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.probing.paths import input_space
-
-PROBED = 1_000
-"""Records that are queried with chosen inputs, at most."""
 
 TRAINED = 4_000
 """Records on whose halves shadow models are trained, at most; the probed ones are among them."""
@@ -69,11 +65,7 @@ class OwnModel:
         return replace(trained_here.pool, records=records), paths
 
     def _persons(self, rows: Int64) -> Int64 | None:
-        """Positions of the persons of some records among these persons."""
-        persons = self.design.persons
-        if persons is None:
-            return None
-        return np.unique(persons[rows], return_inverse=True)[1].astype(np.int64)
+        return Columns(persons=self.design.persons).person_numbers(rows)
 
     def target(self, method: Method) -> OneTarget:
         """Make the model behind a defense the target.

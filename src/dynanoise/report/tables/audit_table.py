@@ -17,7 +17,7 @@ from dynanoise.report.tables.measures_table import (
     measure_sentences,
 )
 from dynanoise.report.wording.level import NO_LEAK, Level, level
-from dynanoise.report.wording.outputs import NAMES, noise_name, outputs_title
+from dynanoise.report.wording.outputs import method_title, noise_name, outputs_title
 from dynanoise.report.wording.threats import untested
 
 
@@ -95,7 +95,7 @@ def audit_table(results: Sequence[Result]) -> Table:
     tpr_names = _tpr_names(results)
     rows: list[Row] = [
         [
-            NAMES.get(result.method, result.method),
+            method_title(result.method),
             ", ".join(map(str, budgets[result.method, result.protocol])),
             _title(result),
             *(number_cell(result.metrics.get(name)) for name in ("asr", "auc", *tpr_names)),

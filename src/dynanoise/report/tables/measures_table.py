@@ -9,7 +9,7 @@ from dynanoise.metrics.groups import GroupMetric
 from dynanoise.report.numbers import rate, with_interval
 from dynanoise.report.summary import attack_title
 from dynanoise.report.table import Column, Row, Table, make_table, number_cell
-from dynanoise.report.wording.outputs import NAMES, outputs_title
+from dynanoise.report.wording.outputs import method_title, outputs_title
 from dynanoise.report.wording.warnings import WARNING
 
 MOST_GROUPS = 20
@@ -142,8 +142,11 @@ _HEADINGS: list[str | Column] = [
 
 
 def _names(result: Result) -> list[str]:
-    name = NAMES.get(result.method, result.method)
-    return [name, str(result.threat.repeats), attack_title(str(result.attack))]
+    return [
+        method_title(result.method),
+        str(result.threat.repeats),
+        attack_title(str(result.attack)),
+    ]
 
 
 def _groups(result: Result) -> dict[str, dict[str, Metric]]:
