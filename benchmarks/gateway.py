@@ -71,14 +71,25 @@ def model_file(path: Path, width: int) -> Path:
     return path
 
 
-def defense_file(path: Path, model: Path, defended: bool) -> Path:
-    """Write a defense.yaml: DynaNoise with keyed noise, or no defense."""
+def defense_file(path: Path, model: Path, defended: bool, kind: str = "logits") -> Path:
+    """Write a defense.yaml: DynaNoise with keyed noise, or no defense.
+
+    Args:
+        path: file to write.
+        model: file whose digest the noise depends on.
+        defended: whether there is a defense.
+        kind: what the model, or the upstream, returns: "logits" or "probabilities".
+
+    Returns:
+        The file's path.
+    """
     digest = hashlib.sha256(model.read_bytes()).hexdigest()
     keyed = {"name": "keyed", "cell_width": 4.0, "model": "benchmark", "weights": digest}
     settings = {
         "version": 1,
         "defense": {"name": "dynanoise" if defended else "none"},
         "noise": keyed if defended else {"name": "fresh"},
+        "input": kind,
     }
     path.write_text(yaml.safe_dump(settings))
     return path
@@ -228,13 +239,17 @@ def measure(
     with contextlib.ExitStack() as stack:
         source: tuple[object, ...] = ("--model", model)
         plain = defense_file(folder / f"plain{width}.yaml", model, False)
-        keyed = defense_file(folder / f"keyed{width}.yaml", model, True)
         undefended = ("--defense", plain, "--noise", "fresh")
         ports = {}
+        kind = "logits"
         if upstream:
             ports["direct"] = stack.enter_context(gateway(folder, *source, *undefended)).port
             url = f"http://127.0.0.1:{ports['direct']}"
             source = ("--upstream", url, "--model-name", model.stem)
+            kind = "probabilities"  # as every gateway returns
+            plain = defense_file(folder / f"proxy{width}.yaml", model, False, kind)
+            undefended = ("--defense", plain, "--noise", "fresh")
+        keyed = defense_file(folder / f"keyed{width}.yaml", model, True, kind)
         ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended)).port
         ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed)).port
         for clients in options.clients:
@@ -249,6 +264,9 @@ def measure(
                     way: loads[way].add(ports[way], model.stem, each, clients) for way in order
                 }
                 ratios.append(round(medians["defended"] / medians["undefended"], 4))
+            failed = {way: load.errors for way, load in loads.items() if load.errors}
+            if failed:
+                raise RuntimeError(f"Requests failed, so their latencies measure nothing: {failed}.")
             row: dict[str, Any] = {"mode": "upstream" if upstream else "onnx", "width": width}
             row |= {"model_ms": alone, "clients": clients}
             row |= {way: load.summary() for way, load in loads.items()}
