@@ -6,7 +6,7 @@ SEEDS ?= 3
 # The peer defenses take minutes; `make bench ROWS=` runs them too.
 ROWS ?= --defense temperature --defense static --defense dynanoise
 BIN := .venv/bin
-# Of the tests, one more than there are cores, because some wait for servers; at most four.
+# Processes of tests: one more than there are cores, because some wait for servers; at most four.
 WORKERS = $(shell $(PYTHON) -c "import os; print(min(4, (os.cpu_count() or 1) + 1))")
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
@@ -22,7 +22,7 @@ quickstart: .venv/.base
 
 # One thread for each worker: with more, threads of NumPy's BLAS wait for each other and take several times as long.
 test: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0 --dist loadfile
 
 # Tests of single functions, within a minute: no process, no server, no command from end to end.
 test-fast: .venv/.dev

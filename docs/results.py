@@ -77,9 +77,9 @@ def overview() -> str:
 def _summaries(folder: str) -> dict[str, Summary]:
     """Summaries of a data set by protocol, with its runs under attackers who know the defense."""
     summaries = by_protocol(_read(folder))
-    for more in (f"{folder}_adaptive", f"{folder}_chosen", f"{folder}_pool"):
+    for more in (f"{folder}_pool", f"{folder}_chosen", f"{folder}_adaptive"):
         if (ROOT / "results" / more / "results.json").exists():
-            summaries |= by_protocol(_read(more))
+            summaries = by_protocol(_read(more)) | summaries
     return summaries
 
 

@@ -61,6 +61,19 @@ def test_the_table_has_both_and_what_was_not_run() -> None:
     )
 
 
+def test_markdown_has_a_table_for_each_of_several_protocols() -> None:
+    further = [
+        replace(row, protocol=f"adaptive_{queries}") for queries in (4, 16) for row in pool_records()
+    ]
+    parts = table_markdown(comparison_table(by_protocol([*pool_records(), *further]))).split("\n\n")
+    headings = [part.splitlines()[0] for part in parts]
+    assert headings == [
+        f"| Method | Test acc. | {name}: attacker's choice | MIDPUT | worst |"
+        for name in ("adaptive", "adaptive_4", "adaptive_16")
+    ]
+    assert all(part.count("| dynanoise |") == 1 for part in parts)
+
+
 def test_every_protocol_comes_with_its_threat_model() -> None:
     page = build_page([*records(), *pool_records()])
     text = " ".join(page.sentences)

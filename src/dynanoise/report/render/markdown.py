@@ -17,11 +17,14 @@ from dynanoise.report.document import (
 )
 from dynanoise.report.table import Cell, Table
 
+_SIDE_BY_SIDE = 2
+"""Groups of columns in one table: a page shows no more without scrolling sideways."""
+
 _EMPHASIS = {"": "{}", "strong": "**{}**", "code": "`{}`"}
 
 
 def table_markdown(table: Table) -> str:
-    r"""Write a table as Markdown, without its caption.
+    r"""Write a table as Markdown, without its caption; over two groups of columns as one each.
 
     >>> from dynanoise.report.table import make_table
     >>> print(table_markdown(make_table("", ["Method", "AUC"], [["a|b", "0.6"]])))
@@ -29,6 +32,11 @@ def table_markdown(table: Table) -> str:
     | :-- | --: |
     | a\|b | 0.6 |
     """
+    groups: dict[str, list[int]] = {}
+    for place, column in enumerate(table.columns[table.names :], table.names):
+        groups.setdefault(column.group, []).append(place)
+    if len(groups) > _SIDE_BY_SIDE:
+        return "\n\n".join(table_markdown(table.select(places)) for places in groups.values())
     lines = [
         [escape(column.heading) for column in table.columns],
         [":--" if column.align == "left" else "--:" for column in table.columns],
