@@ -12,6 +12,7 @@ pytest.importorskip("resource", reason="the circumstances are read from the reso
 from benchmarks import gateway
 
 
+@pytest.mark.process
 def test_both_gateways_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in ("starlette", "uvicorn", "aiohttp", "orjson", "prometheus_client"):
         pytest.importorskip(package, reason="the gateway: pip install 'dynanoise[serve]'")

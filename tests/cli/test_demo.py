@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from docs.generate import ROOT
 from dynanoise.cli import app
 from dynanoise.web.server import read_page
+from tests.factories.gateways import LAST_RESORT
 
 
 def test_the_files_can_be_written(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_it_serves_until_it_is_interrupted() -> None:
         assert running.stdout is not None
         line = running.stdout.readline()
         address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
-        with urllib.request.urlopen(address) as answer:
+        with urllib.request.urlopen(address, timeout=LAST_RESORT) as answer:
             assert b"DynaNoise" in answer.read()
         running.send_signal(signal.SIGINT)
-        assert running.wait() == 0
+        assert running.wait(LAST_RESORT) == 0

@@ -66,6 +66,7 @@ def test_everything_judged_is_kept(gathered: tuple[list[Result], Evidence]) -> N
     assert all(one.edges.tobytes() == edges[one.attack] for one in kept.attacks)
 
 
+@pytest.mark.behaviour
 def test_the_calibration_error_is_that_of_the_records(
     gathered: tuple[list[Result], Evidence],
 ) -> None:

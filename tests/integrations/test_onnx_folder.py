@@ -61,6 +61,7 @@ def logits(rows: Any, cells: Cells = CELLS) -> Any:
     return rows @ WEIGHTS * (cells.fold(rows) + 1)[:, None].astype(np.float32)
 
 
+@pytest.mark.behaviour
 def test_no_model_that_saw_a_record_answers_any_point_near_it(tmp_path: Path) -> None:
     """The router of the folder is that of the training: 1,000 points near each record."""
     model: Any = open_model(folder_of(tmp_path / "models"))

@@ -79,6 +79,7 @@ def test_whole_answers_are_the_committed_ones(known: dict[str, Any]) -> None:
     np.testing.assert_allclose(defense(logits, noise)[0], known["probs"], atol=1e-6)
 
 
+@pytest.mark.behaviour
 @given(
     logit_arrays(largest=1e3, rows=3),
     st.builds(

@@ -59,6 +59,7 @@ def test_the_data_are_small_and_hold_every_method_once_by_the_present_attacks() 
     assert shown["cifar10", "adaptive_16", "hamp"]["earlier"]
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("folder", ["cifar10", "cifar10_adaptive", "digits"])
 def test_cells_are_those_of_records(folder: str) -> None:
     records = _results(folder)

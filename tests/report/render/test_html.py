@@ -75,6 +75,7 @@ def both() -> str:
     return report_html(evidence())
 
 
+@pytest.mark.behaviour
 def test_every_part_is_there(both: str) -> None:
     page = Page(both)
     assert page.said("h2").split("\n") == [
