@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import logging
 import os
-import queue
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -23,6 +24,12 @@ _LOGGER = "dynanoise.gateway"
 
 _LINES = 10_000
 """Lines that wait for a slow reader; further ones are dropped."""
+
+_AT_ONCE = 256
+"""Lines that are written by one call."""
+
+_PAUSE_SECONDS = 0.01
+"""Time in which lines gather before they are written."""
 
 _FLUSH_SECONDS = 1.0
 """Longest wait for a reader at the end."""
@@ -104,39 +111,50 @@ class BackgroundLines(logging.Handler):
     def __init__(self, file: int) -> None:
         super().__init__()
         self._file = file
-        self._lines: queue.Queue[bytes] = queue.Queue(_LINES)
+        self._lines: deque[bytes] = deque()
         self._dropped = 0
+        self._waiting = threading.Event()
+        self._writing = False
         threading.Thread(target=self._write, name="logs", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line, or count it as dropped."""
-        try:
-            self._lines.put_nowait(self.format(record).encode() + b"\n")
-        except queue.Full:
+        if len(self._lines) >= _LINES:
             self._dropped += 1
+            return
+        self._lines.append(self.format(record).encode() + b"\n")
+        if not self._waiting.is_set():
+            self._waiting.set()
 
     def _write(self) -> None:
-        # By the descriptor: a stream's lock would be held where the process ends.
         while True:
-            line = self._lines.get()
-            self.acquire()  # `emit` holds it, too
-            dropped, self._dropped = self._dropped, 0
-            self.release()
-            if dropped:
-                event = logging.LogRecord(_LOGGER, logging.WARNING, "", 0, "dropped", None, None)
-                event.fields = {"lines": dropped}
-                line = self.format(event).encode() + b"\n" + line
-            try:
-                while line:
-                    line = line[os.write(self._file, line) :]
-            except OSError:  # the reader has gone
-                pass
-            self._lines.task_done()
+            self._waiting.wait()
+            # To wake this thread for each line would take longer than to write it.
+            time.sleep(_PAUSE_SECONDS)
+            self._writing = True
+            self._waiting.clear()
+            while self._lines:
+                self.acquire()  # `emit` holds it, too
+                dropped, self._dropped = self._dropped, 0
+                self.release()
+                if dropped:
+                    event = logging.LogRecord(_LOGGER, logging.WARNING, "", 0, "dropped", None, None)
+                    event.fields = {"lines": dropped}
+                    self._put(self.format(event).encode() + b"\n")
+                count = min(len(self._lines), _AT_ONCE)
+                self._put(b"".join(self._lines.popleft() for _ in range(count)))
+            self._writing = False
+
+    def _put(self, text: bytes) -> None:
+        # By the descriptor: a stream's lock would be held where the process ends.
+        with suppress(OSError):  # the reader has gone
+            while text:
+                text = text[os.write(self._file, text) :]
 
     def flush(self) -> None:
         """Wait until the lines are written, at most a second."""
         end = time.monotonic() + _FLUSH_SECONDS
-        while self._lines.unfinished_tasks and time.monotonic() < end:
+        while (self._waiting.is_set() or self._writing) and time.monotonic() < end:
             time.sleep(0.001)
 
 
