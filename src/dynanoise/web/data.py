@@ -37,6 +37,10 @@ EARLIER = frozenset({"cifar10_adaptive"})
 TUNING = "dynanoise tune "
 """Runs by this command compare settings, which the page does not show."""
 
+CURVE = "adaptive_chosen_"
+"""Begin of the names of protocols that belong to a curve over the number of chosen queries, of
+which the page shows the default number alone."""
+
 SAMPLED = "cifar10"
 """The preset whose sampled rows the page draws and attacks."""
 
@@ -144,6 +148,8 @@ def _run(
     preset = results[0].preset
     protocols, kept = [], set[str]()
     for name, summary in by_protocol(results).items():
+        if name.startswith(CURVE):
+            continue
         methods = [each for each in summary.methods if folders[preset, name, each] == folder]
         if methods:
             protocols.append(_protocol(name, summary, methods))

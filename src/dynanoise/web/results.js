@@ -26,7 +26,7 @@ export function start(data) {
 }
 
 /** Other budgets are in the chart of budgets, and attack by attack. */
-const shownOf = (set) => set.protocols.filter(({ name }) => !/_(4|64|256)$|chosen_\d+$/.test(name));
+const shownOf = (set) => set.protocols.filter(({ name }) => !/_(4|64|256)$/.test(name));
 
 /** Everybody who was judged in a data set, in the order of its results. */
 function everyone(set) {
