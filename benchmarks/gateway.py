@@ -266,7 +266,9 @@ def measure(
                 ratios.append(round(medians["defended"] / medians["undefended"], 4))
             failed = {way: load.errors for way, load in loads.items() if load.errors}
             if failed:
-                raise RuntimeError(f"Requests failed, so their latencies measure nothing: {failed}.")
+                raise RuntimeError(
+                    f"Requests failed, so their latencies measure nothing: {failed}."
+                )
             row: dict[str, Any] = {"mode": "upstream" if upstream else "onnx", "width": width}
             row |= {"model_ms": alone, "clients": clients}
             row |= {way: load.summary() for way, load in loads.items()}

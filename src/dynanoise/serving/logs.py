@@ -138,7 +138,9 @@ class BackgroundLines(logging.Handler):
                 dropped, self._dropped = self._dropped, 0
                 self.release()
                 if dropped:
-                    event = logging.LogRecord(_LOGGER, logging.WARNING, "", 0, "dropped", None, None)
+                    event = logging.LogRecord(
+                        _LOGGER, logging.WARNING, "", 0, "dropped", None, None
+                    )
                     event.fields = {"lines": dropped}
                     self._put(self.format(event).encode() + b"\n")
                 count = min(len(self._lines), _AT_ONCE)
