@@ -1,4 +1,4 @@
-"""A run whose worker is interrupted while it starts; `test_workers` runs this as a program."""
+"""Runs whose workers fail, or are interrupted; `test_workers` runs this as a program."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import os
 import signal
 import sys
 import time
-from typing import NoReturn
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn
 
 from dynanoise.cli.exit_codes import exit_codes
 from dynanoise.core.workers import begin, worker_processes
@@ -26,8 +27,19 @@ class Unreadable(Exception):
         super().__init__(f"{first} {second}")
 
 
-def fail(kind: str) -> NoReturn:
+def send_half(connection: Any, content: bytes) -> NoReturn:
+    """Send the beginning of a result, and interrupt the driver, which then waits for the rest."""
+    os.write(connection.fileno(), content[: len(content) // 2])
+    os.kill(os.getppid(), signal.SIGINT)
+    while True:
+        time.sleep(1)
+
+
+def fail(kind: str) -> None:
     """Fail in a worker."""
+    if kind == "half":
+        Connection._send = send_half  # type: ignore[attr-defined]
+        return
     if kind == "memory":
         raise MemoryError("Unable to allocate 9 TiB")
     if kind == "disk":
@@ -48,6 +60,7 @@ def main(kind: str) -> None:
 if __name__ == "__main__":
     import typer
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
     try:
         main(sys.argv[1])
     except typer.Exit as end:

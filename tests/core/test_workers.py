@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from tests.factories.gateways import LAST_RESORT
+
 pytestmark = pytest.mark.process
 
 
@@ -18,12 +20,19 @@ def run(kind: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
         start_new_session=True,
+        timeout=LAST_RESORT,
     )
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_ctrl_c_while_workers_start_is_one_line() -> None:
     done = run("interrupt")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_while_a_worker_sends_its_result_ends_the_run() -> None:
+    done = run("half")
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "Interrupted.\n")
 
 

@@ -43,6 +43,7 @@ def worker_processes(
     except BaseException as error:
         for worker in multiprocessing.active_children():
             worker.terminate()
+        _end_results(pool)
         # With a cause it did not die: its result could not be read.
         if isinstance(error, BrokenProcessPool) and error.__cause__ is None:
             raise WorkerError(
@@ -52,6 +53,17 @@ def worker_processes(
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _end_results(pool: ProcessPoolExecutor) -> None:
+    """Let the pool see the end of results of which a terminated worker sent a part.
+
+    This process holds an end of the pipe for writing, too, so that the pool would wait for the rest
+    for ever.
+    """
+    results: Any = getattr(pool, "_result_queue", None)
+    if results is not None:
+        results._writer.close()
 
 
 class _Process(SpawnProcess):
