@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.training.waiting import LONG
+
 ROOT = Path(__file__).parent.parent
 
 pytestmark = pytest.mark.process
@@ -52,6 +54,7 @@ def test_the_example_passes_every_check_as_it_stands(copy: Path, check: list[str
         capture_output=True,
         text=True,
         check=False,
+        timeout=LONG,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -64,6 +67,7 @@ def test_the_copy_really_has_the_new_defense(copy: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
+        timeout=LONG,
     )
     assert "rounding" in done.stdout
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dynanoise
+from tests.training import waiting
 
 SOURCE = Path(dynanoise.__file__).parent
 
@@ -54,13 +55,13 @@ def test_the_defense_and_the_attacks_work_without_extras() -> None:
             except (MissingDataError, MissingExtraError):
                 pass
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=waiting.LONG)
 
 
 @pytest.mark.process
 def test_importing_the_package_imports_no_dependency() -> None:
     code = "import dynanoise, sys; assert not {'numpy', 'torch'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=waiting.LONG)
 
 
 def test_public_names_are_there_and_others_are_not() -> None:

@@ -20,7 +20,8 @@ from dynanoise.benchmark.options import BenchOptions
 from dynanoise.core import registry
 from dynanoise.core.options import option_fields
 from dynanoise.evaluation.protocols import NAMES
-from tests.factories.commands import FEW, made_up_run, run, torch_missing
+from tests.factories.commands import FEW, interruptible, made_up_run, run, torch_missing
+from tests.training.waiting import limited
 
 
 def test_the_presets_are_listed() -> None:
@@ -144,20 +145,18 @@ def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -> None:
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "dynanoise", "bench", "digits", "--seeds", "500"]
     process = subprocess.Popen(
-        [*command, "--out", str(out)],
+        interruptible("bench", "digits", "--seeds", "500", "--out", str(out)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # A shell's background jobs, and so tests among them, ignore the signal.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
-    # The first stored model shows that it is at work; without a limit, however busy the machine.
-    while not list(empty_cache.glob("models/*/*/entry.json")) and process.poll() is None:
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate()
+    with limited(process):
+        # The first stored model shows that it is at work.
+        while not list(empty_cache.glob("models/*/*/entry.json")) and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     # A shell reports 130 for both: interrupted inside an exec(), CPython ends itself by the signal.
     assert process.returncode in (130, -signal.SIGINT)
     assert stderr.endswith("No result was written.\nInterrupted.\n")

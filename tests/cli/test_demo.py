@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import urllib.request
 from pathlib import Path
 
@@ -15,7 +14,9 @@ from typer.testing import CliRunner
 from docs.generate import ROOT
 from dynanoise.cli import app
 from dynanoise.web.server import read_page
+from tests.factories.commands import interruptible
 from tests.factories.gateways import LAST_RESORT
+from tests.training.waiting import limited
 
 
 def test_the_files_can_be_written(tmp_path: Path) -> None:
@@ -38,14 +39,17 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
 @pytest.mark.process
 def test_it_serves_until_it_is_interrupted() -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
-    with subprocess.Popen(
-        [sys.executable, "-m", "dynanoise", "demo", "--no-browser", "--port", "0"],
-        stdout=subprocess.PIPE, text=True, env=environment,
-    ) as running:  # fmt: skip
+    command = interruptible("demo", "--no-browser", "--port", "0")
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    try:
         assert running.stdout is not None
-        line = running.stdout.readline()
+        with limited(running):
+            line = running.stdout.readline()
         address = next(word for word in line.split() if word.startswith("http://127.0.0.1:"))
         with urllib.request.urlopen(address, timeout=LAST_RESORT) as answer:
             assert b"DynaNoise" in answer.read()
         running.send_signal(signal.SIGINT)
         assert running.wait(LAST_RESORT) == 0
+    finally:
+        running.kill()
+        running.communicate()

@@ -17,6 +17,7 @@ from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.options import command
 from dynanoise.core.errors import InputError
 from tests.factories.commands import run
+from tests.training.waiting import limited
 
 
 def fail(error: BaseException) -> Result:
@@ -136,5 +137,6 @@ def test_a_reader_that_is_gone_is_no_error() -> None:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
-    assert process.stderr.read() == "" and process.wait() == 141
+    with limited(process):
+        assert process.stderr.read() == "" and process.wait() == 141
     process.stderr.close()

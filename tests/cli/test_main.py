@@ -13,6 +13,7 @@ import pytest
 from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.options import Command
 from tests.factories.commands import run
+from tests.training.waiting import LONG
 
 
 @pytest.mark.process
@@ -32,10 +33,16 @@ def test_help_and_version_import_nothing_heavy(way: list[str]) -> None:
     """)
     for option in ("--help", "--version"):
         done = subprocess.run(
-            [sys.executable, "-c", code, option], capture_output=True, text=True, check=False
+            [sys.executable, "-c", code, option],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=LONG,
         )
         assert done.returncode == 0, done.stderr
-        direct = subprocess.run([sys.executable, *way, option], capture_output=True, check=False)
+        direct = subprocess.run(
+            [sys.executable, *way, option], capture_output=True, check=False, timeout=LONG
+        )
         assert direct.returncode == 0
 
 

@@ -13,6 +13,7 @@ import pytest
 from dynanoise.core import registry
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.registry import Registry
+from tests.training.waiting import LONG
 
 ALL = [
     registry.DEFENSES,
@@ -49,7 +50,7 @@ def test_listing_names_imports_no_component() -> None:
                  "dynanoise.defenses.dynanoise"}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=LONG)
 
 
 def test_an_unknown_name_suggests_the_closest() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -16,6 +18,16 @@ torch_missing = pytest.mark.skipif(
     __import__("importlib.util").util.find_spec("torch") is None,
     reason="training needs torch: pip install 'dynanoise[train]'",
 )
+
+
+def interruptible(*arguments: str) -> list[str]:
+    """A command line of dynanoise that Ctrl-C ends also where a shell's background jobs ignore it.
+
+    Set by the process itself: a function between fork and exec could wait for locks of threads.
+    """
+    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+    code += "from dynanoise.cli import app; app(prog_name='dynanoise')"
+    return [sys.executable, "-c", code, *arguments]
 
 
 def run(*arguments: str) -> Result:

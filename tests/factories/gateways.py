@@ -167,7 +167,9 @@ def gateway(
         # Not told to end, which takes a second: the tests of that do so themselves.
         process.kill()
         process.wait()
-        reader.join(5)
+        reader.join(LAST_RESORT)
+        # To close what a thread reads would wait for that thread.
+        assert not reader.is_alive(), "A worker of the gateway has not ended."
         assert process.stderr is not None
         process.stderr.close()
 

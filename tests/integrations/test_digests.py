@@ -26,6 +26,7 @@ from sklearn.svm import SVC
 
 from dynanoise.core.errors import InputError
 from dynanoise.integrations.digests import fitted_digest
+from tests.training.waiting import LONG
 
 X, Y = make_classification(60, n_classes=2, random_state=0)
 
@@ -126,6 +127,7 @@ print(fitted_digest(set({names!r})))
             check=True,
             capture_output=True,
             env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            timeout=LONG,
         ).stdout
         for seed in (1, 2)
     ]

@@ -34,6 +34,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.sklearn import DefendedClassifier
+from tests.training.waiting import LONG
 
 N = 120
 X, Y = make_classification(N, 8, random_state=0)
@@ -122,6 +123,7 @@ def digests_in_processes(folder: Path, models: dict[str, tuple[Any, Any]]) -> li
             capture_output=True,
             text=True,
             env={**os.environ, "PYTHONHASHSEED": str(seed), "OMP_NUM_THREADS": "1"},
+            timeout=LONG,
         )
         for seed in (1, 2, 3)
     ]

@@ -44,6 +44,7 @@ from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.sklearn import DefendedClassifier
+from tests.training.waiting import LONG
 
 SECRET = "5f" * 32
 KEEP, MOVE = dn.DynaNoise(keep_label=True), dn.DynaNoise()
@@ -443,6 +444,10 @@ def test_it_works_without_torch_and_across_processes(tmp_path: Path) -> None:
         np.save("answers.npy", model.predict_proba(np.load("data.npy")))
     """
     subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], check=True, cwd=tmp_path, env=os.environ
+        [sys.executable, "-c", textwrap.dedent(code)],
+        check=True,
+        cwd=tmp_path,
+        env=os.environ,
+        timeout=LONG,
     )
     np.testing.assert_array_equal(np.load(tmp_path / "answers.npy"), model.predict_proba(data))

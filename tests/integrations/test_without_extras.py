@@ -10,6 +10,8 @@ import textwrap
 
 import pytest
 
+from tests.training.waiting import LONG
+
 BLOCKED = """
     import sys
     class Missing:
@@ -41,7 +43,9 @@ BLOCKED = """
 )
 def test_the_packages_are_named(call: str, packages: list[str]) -> None:
     code = textwrap.dedent(BLOCKED).format(call=call)
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=LONG
+    )
     command = done.stdout.strip().partition("Install it with: pip install ")[2]
     assert [re.split("[<>=]", name)[0] for name in shlex.split(command)] == packages
 
@@ -61,4 +65,4 @@ def test_naming_the_wrappers_imports_nothing_heavy() -> None:
         import dynanoise.onnx, dynanoise.torch, dynanoise.transformers, sys
         assert not {"torch", "transformers", "onnx", "onnxruntime"} & set(sys.modules)
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True, timeout=LONG)

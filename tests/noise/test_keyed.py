@@ -28,6 +28,7 @@ from tests.factories.keyed_noise import Raw, keyed, normals_of, rows
 from tests.factories.outputs import logit_arrays, read_only_copy
 from tests.noise import reference
 from tests.noise.test_primitives import load
+from tests.training.waiting import LONG
 
 DEFENSES = [
     DynaNoise(),
@@ -151,7 +152,12 @@ def test_two_processes_agree_bit_for_bit(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("DYNANOISE_KEY", "5a" * 31 + "01")
     here = DynaNoise(samples=2)(rows(50), Keyed(4.0, "tests", "ab" * 32))
     there = subprocess.run(
-        [sys.executable, "-c", ANSWER], capture_output=True, text=True, check=True, env=os.environ
+        [sys.executable, "-c", ANSWER],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ,
+        timeout=LONG,
     )
     assert there.stdout.strip() == hashlib.sha256(here.tobytes()).hexdigest()
 

@@ -15,6 +15,7 @@ from scipy import stats
 
 from dynanoise.core.registry import NOISES
 from dynanoise.noise.fresh import SystemFresh
+from tests.training.waiting import LONG
 
 
 def test_draws_are_normal_and_as_many_as_asked_for() -> None:
@@ -73,6 +74,10 @@ def test_after_a_fork_parent_and_child_have_other_noise() -> None:
         print("other")
     """
     process = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", textwrap.dedent(code)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
     )
     assert process.stdout == "other\n"

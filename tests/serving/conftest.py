@@ -22,6 +22,7 @@ from tests.factories.gateways import (
     gateway,
     onnx_file,
 )
+from tests.training.waiting import limited
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,7 +54,9 @@ def plain_server(port: int = 0) -> Iterator[Plain]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
-        yield Plain(process, int(process.stdout.readline()))
+        with limited(process):
+            port = int(process.stdout.readline())
+        yield Plain(process, port)
     finally:
         process.kill()
         process.wait()

@@ -142,12 +142,16 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
             found.append(hostile.recv(65536))
             with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
                 query = channel.unary_unary(SERVICE + call)
-                while len(found) < 2:  # a gateway that is busy with the others refuses at first
+
+                def answered() -> bool:  # a gateway that is busy with the others refuses at first
                     try:
                         found.append(query(asked(), timeout=LAST_RESORT))
                     except grpc.RpcError as error:
                         if error.code() is not grpc.StatusCode.UNAVAILABLE:
                             raise
+                    return len(found) == 2
+
+                assert wait_until(answered)
             hostile.settimeout(LAST_RESORT)
             while hostile.recv(65536):
                 pass
@@ -195,16 +199,17 @@ def test_probes_do_not_wait_for_those_that_send_no_message(
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to:
-            silent = [to.stream_stream(path)() for _ in range(rpc._HEALTH)]
+            silent = [to.stream_stream(path)(timeout=LAST_RESORT) for _ in range(rpc._HEALTH)]
             if seconds:
                 probe = to.unary_unary(path)
-                while True:  # until the silent ones have arrived
-                    try:
-                        replies = [await probe(unknown, timeout=LAST_RESORT)]
-                        break
-                    except grpc.aio.AioRpcError as error:
-                        if error.code() is not grpc.StatusCode.NOT_FOUND:
-                            raise
+                replies: list[bytes] = []
+                async with asyncio.timeout(LAST_RESORT):
+                    while not replies:  # until the silent ones have arrived
+                        try:
+                            replies = [await probe(unknown)]
+                        except grpc.aio.AioRpcError as error:
+                            if error.code() is not grpc.StatusCode.NOT_FOUND:
+                                raise
             else:
                 replies = [await call.read() for call in silent]
             for call in silent:
@@ -263,8 +268,7 @@ def test_a_model_does_not_work_for_who_went_away(tmp_path: Path) -> None:
 
     async def leave() -> None:
         asking = [asyncio.create_task(model.infer([rows])) for _ in range(3)]
-        while len(begun) < 2:
-            await asyncio.sleep(0.01)
+        assert await asyncio.to_thread(wait_until, lambda: len(begun) == 2)
         for one in asking:
             one.cancel()
         assert await asyncio.to_thread(told.wait, LAST_RESORT)

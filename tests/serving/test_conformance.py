@@ -10,6 +10,7 @@ import pytest
 from tests.factories.gateways import (
     CLASSES,
     FEATURES,
+    LAST_RESORT,
     ask,
     expected,
     infer_body,
@@ -93,13 +94,17 @@ def test_health_by_the_health_protocol(served: Served) -> None:
     stub = pytest.importorskip("grpc_health.v1.health_pb2_grpc").HealthStub
     with grpc.insecure_channel(f"127.0.0.1:{served.running.ports['grpc_port']}") as channel:
         for service in ("", "inference.GRPCInferenceService"):
-            told = stub(channel).Check(health.HealthCheckRequest(service=service))
+            told = stub(channel).Check(
+                health.HealthCheckRequest(service=service), timeout=LAST_RESORT
+            )
             assert told.status == health.HealthCheckResponse.SERVING
         with pytest.raises(grpc.RpcError) as caught:
-            stub(channel).Check(health.HealthCheckRequest(service="inference.Other"))
+            stub(channel).Check(
+                health.HealthCheckRequest(service="inference.Other"), timeout=LAST_RESORT
+            )
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
         with pytest.raises(grpc.RpcError) as caught:
-            next(stub(channel).Watch(health.HealthCheckRequest()))
+            next(stub(channel).Watch(health.HealthCheckRequest(), timeout=LAST_RESORT))
     assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import selectors
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ pytest.importorskip("uvicorn", reason="the gateway: pip install 'dynanoise[serve
 pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("orjson", reason="the gateway: pip install 'dynanoise[serve]'")
 from dynanoise.serving import listeners
+from tests.factories.gateways import LAST_RESORT
 
 pytestmark = pytest.mark.process
 
@@ -30,10 +32,12 @@ class Waiting(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self._end = time.monotonic() + LAST_RESORT  # of real time, if it is never idle
 
     def select(self, timeout: float | None = None) -> Any:
         # Bytes on their way through the system arrive in real time.
         events = super().select(0.005)
+        assert time.monotonic() < self._end, "The loop has not ended."
         if not events and timeout is not None:
             self.now += max(0.0, timeout)
         return events

@@ -7,6 +7,7 @@ import logging
 import os
 from http.client import HTTPConnection
 from pathlib import Path
+from select import select
 from typing import Any
 
 import pytest
@@ -41,6 +42,7 @@ def test_a_reader_that_stalls_delays_nothing_and_is_told_what_it_missed() -> Non
     received: list[dict[str, Any]] = []
     text = b""
     while sum(one.get("lines", 1) for one in received) < count:
+        assert select([reader], [], [], LAST_RESORT)[0], "Lines are missing."
         text += os.read(reader, 1 << 16)
         *lines, text = text.split(b"\n")
         received += map(json.loads, lines)

@@ -26,6 +26,7 @@ from tests.factories.gateways import (
     upstream,
     values_of,
 )
+from tests.training.waiting import LONG
 
 PYTHON = os.environ.get("DYNANOISE_MLSERVER_PYTHON")
 pytestmark = pytest.mark.skipif(
@@ -39,7 +40,7 @@ def test_a_trained_model_behind_mlserver(tmp_path: Path, monkeypatch: pytest.Mon
     assert PYTHON is not None
     ports = free_ports(3)
     script = ROOT / "tests" / "serving" / "mlserver_model.py"
-    subprocess.run([PYTHON, str(script), str(tmp_path), *map(str, ports)], check=True)
+    subprocess.run([PYTHON, str(script), str(tmp_path), *map(str, ports)], check=True, timeout=LONG)
     with np.load(tmp_path / "known.npz") as known:
         images, labels, probs = known["images"], known["labels"], known["probs"]
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)

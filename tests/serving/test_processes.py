@@ -38,6 +38,7 @@ from tests.factories.gateways import (
     wait_until,
 )
 from tests.serving.conftest import plain_server
+from tests.training.waiting import LONG, limited
 
 pytestmark = pytest.mark.process
 
@@ -252,7 +253,9 @@ def test_as_nobody_on_a_file_system_that_is_read_only(options: tuple[object, ...
         pytest.skip("needs root, and unshare to give it up")
     inside = 'mount --make-rprivate / && mount -o remount,bind,ro / && exec unshare -U -- "$@"'
     wrapped = ["unshare", "-m", "sh", "-c", inside, "sh"]
-    if subprocess.run([*wrapped, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run(
+        [*wrapped, "true"], capture_output=True, check=False, timeout=LONG
+    ).returncode:
         pytest.skip("namespaces are not allowed here")
     where = os.path.dirname(str(options[1]))
     # Of a kind that the kernel does not answer: compiled code could not be kept here.
@@ -275,12 +278,13 @@ def test_as_nobody_on_a_file_system_that_is_read_only(options: tuple[object, ...
     )
     assert process.stderr is not None
     try:
-        assert process.stderr.readline() == "65534\n"
-        events = []
-        for line in process.stderr:
-            events.append(json.loads(line))
-            if events[-1]["event"] == "listening":
-                break
+        with limited(process):
+            assert process.stderr.readline() == "65534\n"
+            events = []
+            for line in process.stderr:
+                events.append(json.loads(line))
+                if events[-1]["event"] == "listening":
+                    break
         url = f"http://127.0.0.1:{events[-1]['port']}"
         assert ask(f"{url}/v2/models/linear/infer", infer_body(queries(1))).status == 200
     finally:

@@ -31,6 +31,7 @@ from tests.factories.gateways import (
     values_of,
     wait_until,
 )
+from tests.training.waiting import LONG
 
 pytestmark = pytest.mark.process
 
@@ -56,7 +57,9 @@ ray.shutdown()
 
 
 def has_serve(python: str) -> bool:
-    found = subprocess.run([python, "-c", "import ray.serve"], capture_output=True, check=False)
+    found = subprocess.run(
+        [python, "-c", "import ray.serve"], capture_output=True, check=False, timeout=LONG
+    )
     return found.returncode == 0
 
 

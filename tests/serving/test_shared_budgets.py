@@ -83,7 +83,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
 
 
 def in_threads(count: int, work: Callable[[int], None]) -> list[threading.Thread]:
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    threads = [
+        threading.Thread(target=work, args=(number,), daemon=True) for number in range(count)
+    ]
     for thread in threads:
         thread.start()
     return threads
@@ -98,7 +100,7 @@ def test_three_gateways_answer_one_budget_exactly(replicas: Replicas) -> None:
         statuses.append(replicas.query(number % 3, "alice"))
 
     for thread in in_threads(300, work):
-        thread.join()
+        thread.join(LAST_RESORT)
     assert Counter(statuses) == {200: BUDGET, 429: 200}
     assert replicas.spent("alice") == BUDGET
 
@@ -128,7 +130,7 @@ def test_no_budget_returns_when_store_and_gateway_are_killed(replicas: Replicas)
     assert wait_until(lambda: statuses.count(200) > before)
     dead.process.kill()
     for thread in threads:
-        thread.join()
+        thread.join(LAST_RESORT)
     answered = statuses.count(200)
     assert set(statuses) == {200, 429, 503} and set(lost) <= {2} and len(lost) <= 2
     # Of each thread one charge may have had no reply when the store was killed, or its gateway.

@@ -142,11 +142,15 @@ def test_grpc_through_the_same_port(proxied: Proxied) -> None:
     trusted = grpc.ssl_channel_credentials(proxied.clients.ca.read_bytes())
     rows = queries(3)
     with grpc.secure_channel(f"127.0.0.1:{proxied.port}", trusted) as channel:
-        status = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest())
+        status = health_pb2_grpc.HealthStub(channel).Check(
+            health_pb2.HealthCheckRequest(), timeout=LAST_RESORT
+        )
         assert status.status == health_pb2.HealthCheckResponse.SERVING
         request = service_pb2.ModelInferRequest(model_name="linear")
         request.inputs.add(name="x", datatype="FP32", shape=rows.shape)
         request.raw_input_contents.append(rows.tobytes())
-        response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(request)
+        response = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelInfer(
+            request, timeout=LAST_RESORT
+        )
     values = np.frombuffer(response.raw_output_contents[0], np.float32).reshape(3, -1)
     np.testing.assert_array_equal(values, expected(proxied.defense, rows))

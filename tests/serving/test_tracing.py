@@ -16,6 +16,7 @@ import pytest
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import InputError
 from tests.factories.gateways import (
+    LAST_RESORT,
     SECRET,
     WEIGHTS,
     ask,
@@ -236,10 +237,16 @@ def test_grpc_has_the_same_spans(model: Model, exporter: Any) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
             trace = ("traceparent", HEADER)
-            await stub.ModelInfer(message, metadata=(trace, ("x-api-key", model.key)))
+            await stub.ModelInfer(
+                message, metadata=(trace, ("x-api-key", model.key)), timeout=LAST_RESORT
+            )
             with pytest.raises(grpc.aio.AioRpcError):
-                await stub.ModelInfer(message, metadata=(trace, ("x-api-key", "alice.no")))
-            await stub.ServerLive(service_pb2.ServerLiveRequest(), metadata=(trace,))
+                await stub.ModelInfer(
+                    message, metadata=(trace, ("x-api-key", "alice.no")), timeout=LAST_RESORT
+                )
+            await stub.ServerLive(
+                service_pb2.ServerLiveRequest(), metadata=(trace,), timeout=LAST_RESORT
+            )
         await rpc.stop(None)
 
     model.run(use)

@@ -36,7 +36,7 @@ def s3() -> Iterator[str]:
             patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
             yield address
     finally:
-        server.terminate()
+        server.kill()  # its handler of SIGTERM raises an exception, which may be lost
         server.wait()
 
 

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from tests.training.waiting import ROOT
+from tests.training.waiting import ROOT, limited
 
 PATIENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),
@@ -85,7 +85,8 @@ class Nodes:
         self._answer()
 
     def _answer(self) -> Any:
-        line = self._pipe(self.process.stdout).readline()
+        with limited(self.process):
+            line = self._pipe(self.process.stdout).readline()
         assert line, f"the cluster ended: {self.log.read_text()}"
         return json.loads(line)
 

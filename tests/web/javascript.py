@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.training.waiting import limited
+
 HERE = Path(__file__).parent
 LIB = HERE.parent.parent / "src" / "dynanoise" / "web" / "lib"
 
@@ -54,9 +56,10 @@ class JavaScript:
     def answers(self, calls: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         """What the functions said, {"value": ...} or {"refused": ...} each."""
         assert self._node.stdin and self._node.stdout and self._node.stderr
-        self._node.stdin.write(json.dumps(list(calls)) + "\n")
-        self._node.stdin.flush()
-        line = self._node.stdout.readline()
+        with limited(self._node):
+            self._node.stdin.write(json.dumps(list(calls)) + "\n")
+            self._node.stdin.flush()
+            line = self._node.stdout.readline()
         assert line, self._node.stderr.read()
         found: list[dict[str, Any]] = json.loads(line, object_hook=_number)
         return found

@@ -24,6 +24,7 @@ from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.roc import roc
 from tests.factories.audit_files import arrays
 from tests.factories.results import record
+from tests.training.waiting import LONG
 
 ACTION = Path(__file__).parents[3] / ".github" / "actions" / "audit" / "action.yml"
 
@@ -106,6 +107,7 @@ def test_the_action_audits_fails_and_writes_its_summary(
         check=False,
         capture_output=True,
         text=True,
+        timeout=LONG,
     )
     assert done.returncode == code, done.stderr
     assert (tmp_path / "output").read_text() == f"exit-code={code}\n"

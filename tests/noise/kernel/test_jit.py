@@ -25,6 +25,7 @@ from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.kernel import entries, jit
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
+from tests.training.waiting import LONG
 
 
 def test_without_a_folder_to_write_in_it_is_compiled_all_the_same() -> None:
@@ -98,7 +99,7 @@ for noise in (dn.SystemFresh(), dn.Keyed(4.0, "m", "ab" * 32, ExperimentKey(0)))
     assert dn.DynaNoise()(rows, noise).shape == (1, 3)
 """
     env = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
-    subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, check=True)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], env=env, check=True, timeout=LONG)
 
 
 def test_entries_close_over_nothing_that_is_another_in_every_process() -> None:

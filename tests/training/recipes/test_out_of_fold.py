@@ -33,6 +33,7 @@ from dynanoise.training.recipes.out_of_fold import OutOfFold, cells_of, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store, key
 from tests.factories import tiny
+from tests.training.waiting import LONG
 
 ONE = Schedule(epochs=1, batch=32, learning_rate=1e-2)
 SMALL = OutOfFold(tiny.QUICK, models=4, width=1.5, components=2, noise=0.05)
@@ -301,6 +302,7 @@ from dynanoise.training import loop
 from dynanoise.training.execution.outputs import outputs_of
 from dynanoise.training.store.store import Store
 from tests.factories import tiny
+from tests.training.waiting import LONG
 from tests.training.recipes.test_out_of_fold import JOB
 
 fit, models = loop.fit, []
@@ -323,7 +325,9 @@ JOB = Job("target", MODELS.get("mlp")((8,)), SMALL, np.arange(90), np.arange(90,
 def test_a_run_that_is_killed_between_two_models_leaves_nothing_and_is_resumed(
     tmp_path: Path,
 ) -> None:
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=LONG
+    )
     assert killed.returncode == -signal.SIGKILL
     store, data = Store(tmp_path), tiny.data()
     assert list(store.entries()) == []

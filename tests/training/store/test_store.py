@@ -29,7 +29,7 @@ from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Job, ModelOutputs, Trained, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.training.waiting import LONG, ROOT, until  # noqa: E402
+from tests.training.waiting import LONG, ROOT, limited, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -285,7 +285,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
 
     killed = start()
     assert killed.stderr is not None
-    finished = [killed.stderr.readline() for _ in range(2)]
+    with limited(killed):
+        finished = [killed.stderr.readline() for _ in range(2)]
     assert finished == ["seed 0: target\n", "seed 0: shadow 0\n"]
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
