@@ -78,7 +78,7 @@ def defense_file(path: Path, model: Path, defended: bool, kind: str = "logits") 
         path: file to write.
         model: file whose digest the noise depends on.
         defended: whether there is a defense.
-        kind: what the model, or the upstream, returns: "logits" or "probabilities".
+        kind: outputs of the model, or of the upstream: "logits" or "probabilities".
 
     Returns:
         The file's path.
