@@ -132,12 +132,10 @@ def _out_of_fold() -> tuple[str, str]:
 
 
 def picture() -> str:
-    """The README's picture: privacy against utility on CIFAR-10, the present attacks first."""
+    """The README's picture: privacy against utility on CIFAR-10."""
     paper, adaptive = _paper_and_adaptive()
-    earlier = by_protocol(read_results(ROOT / "results" / "cifar10_adaptive" / "results.json"))
-    summaries = [adaptive["adaptive_16"], earlier["adaptive_16"]]
-    chosen = adaptive["adaptive_chosen"]
-    return privacy_utility_plot(paper, summaries, list(TITLES), chosen).decode()
+    repeated, chosen = adaptive["adaptive_16"], adaptive["adaptive_chosen"]
+    return privacy_utility_plot(paper, repeated, list(TITLES), chosen).decode()
 
 
 def overhead_page() -> str:

@@ -39,7 +39,6 @@ FURTHER = {
         "cifar10_pool": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_queries": "Attack strength against the number of queries",
-        "cifar10_adaptive": "Attackers who know the defense, with earlier attacks",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
     "imagenet10": {"imagenet10_adaptive": "Attackers who know the defense"},
@@ -170,9 +169,7 @@ def _further(base: Sequence[Result], folder: str) -> list[str]:
         parts += [
             "",
             f"{search['settings']:,} settings (cells without noise among them) were tried on "
-            f"{search['models']} models and {search['records']:,} records in "
-            f"{search['seconds']:.0f} s by {search['workers']} processes on "
-            f"{search['hardware']['cores']} cores.",
+            f"{search['models']} models and {search['records']:,} records.",
         ]
         parts += ["", f"![All settings](../../results/{folder}/tuned.svg)"]
     return [*parts, "", _words(folder)]

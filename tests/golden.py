@@ -57,7 +57,7 @@ KEEPERS = "dynanoise_keyed cells calibrated_label"
 FRESH = "--defense dynanoise(base_variance=0.3,lambda_scale=2,temperature=10)"
 SAMPLES = FRESH.replace(")", ",samples=3,keep_label=True)")
 TABLES = "--members in.npz --nonmembers out.npz"
-KEPT = "breast_cancer cifar10 cifar10_adaptive cifar10_queries digits digits_mismatch imagenet10"
+KEPT = "breast_cancer cifar10 cifar10_queries digits digits_mismatch imagenet10"
 
 SWEEP = "sweep temperature digits --values 1,2,10 --seeds 3 --store STORE --out OUT"
 COMMANDS = {

@@ -20,7 +20,7 @@ DATA = ROOT / "src" / "dynanoise" / "web" / "data.json"
 
 
 def test_an_attacker_who_asks_near_duplicates_is_not_said_to_ask_once(visit: Opened) -> None:
-    visit.choose("#res-data", "cifar10")
+    visit.choose("#res-data", "breast_cancer")
     visit.choose("#res-view", "summary")
     said = visit.text("#res-out")
     assert (

@@ -63,7 +63,9 @@ def test_the_table_has_both_and_what_was_not_run() -> None:
 
 def test_markdown_has_a_table_for_each_of_several_protocols() -> None:
     further = [
-        replace(row, protocol=f"adaptive_{queries}") for queries in (4, 16) for row in pool_records()
+        replace(row, protocol=f"adaptive_{queries}")
+        for queries in (4, 16)
+        for row in pool_records()
     ]
     parts = table_markdown(comparison_table(by_protocol([*pool_records(), *further]))).split("\n\n")
     headings = [part.splitlines()[0] for part in parts]

@@ -51,7 +51,7 @@ ARTIFACT_2025 = DynaNoise(0.25, 2.0, 6.0)
 """SST-2's setting in the 2025 artifact."""
 
 TUNED = DynaNoise(0.0954, 0.127, 2.35, samples=1, keep_label=True)
-"""Recommendation of `dynanoise tune STORE --preset cifar10`, with cells of 10.3 logits."""
+"""A setting that `dynanoise tune STORE --preset cifar10` recommended, with cells of 10.3 logits."""
 
 _WEAK = DynaNoise(0.1, 2.0, 6.0)
 """ImageNet-10's setting in the 2025 artifact."""

@@ -39,15 +39,6 @@ export function protocolTitle(protocol) {
   return `Adaptive, ${about ? `${about}, ` : ""}${asks}`;
 }
 
-/** A sentence about rows from before some attacks became stronger, if there are any; it begins with a space. */
-export function earlier(protocols) {
-  const old = (protocol) => Object.keys(protocol.rows).filter((name) => protocol.rows[name].run.earlier);
-  const whole = protocols.filter((protocol) => old(protocol).length && old(protocol).length === size(protocol));
-  const methods = new Set(protocols.filter((protocol) => !whole.includes(protocol)).flatMap(old));
-  const parts = [[...methods].map(methodTitle).join(", "), ...whole.map((protocol) => `all defenses against “${protocolTitle(protocol)}”`)].filter(Boolean);
-  return parts.length ? ` Measured before three of the attacks became stronger: ${parts.join("; ")}.` : "";
-}
-
 /** Fetches and decodes; `body` is for tests. */
 export async function load() {
   const answer = await fetch("data.json");

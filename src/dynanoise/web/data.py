@@ -31,9 +31,6 @@ ATTACK = ("asr", "auc", "tpr@0.001", "tpr@0.01")
 DECIMALS = 3
 """Decimals of a number, the same in the tables of the documentation."""
 
-EARLIER = frozenset({"cifar10_adaptive"})
-"""Runs from before three attacks became stronger: shown only where no other run has a method."""
-
 TUNING = "dynanoise tune "
 """Runs by this command compare settings, which the page does not show."""
 
@@ -81,7 +78,7 @@ def data_json(results: Path, citation: Path) -> str:
     sampled = [
         (name, run)
         for name, run in runs.items()
-        if run.results[0].preset == SAMPLED and run.rows is not None and name not in EARLIER
+        if run.results[0].preset == SAMPLED and run.rows is not None
     ]
     body = {
         "format": FORMAT,
@@ -127,15 +124,15 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
 def _folders(runs: Mapping[str, Evidence]) -> dict[tuple[str, str, str], str]:
     """The folder that a method is shown from, by preset, protocol and method.
 
-    Runs with the present attacks come first, of these the one with most methods.
+    Of several runs it is the one with most methods.
     """
     candidates = [
-        (name in EARLIER, -len(summary.methods), name, protocol, summary)
+        (-len(summary.methods), name, protocol, summary)
         for name, run in runs.items()
         for protocol, summary in by_protocol(run.results).items()
     ]
     folders: dict[tuple[str, str, str], str] = {}
-    for _, _, name, protocol, summary in sorted(candidates, key=lambda each: each[:4]):
+    for _, name, protocol, summary in sorted(candidates, key=lambda each: each[:3]):
         for method in summary.methods:
             folders.setdefault((summary.results[0].preset, protocol, method), name)
     return folders
@@ -155,7 +152,7 @@ def _run(
             protocols.append(_protocol(name, summary, methods))
             kept |= set(methods)
     defenses = {each.method: _defense(each) for each in reversed(results) if each.method in kept}
-    return {"earlier": folder in EARLIER, "defenses": defenses, "protocols": protocols}
+    return {"defenses": defenses, "protocols": protocols}
 
 
 def _protocol(name: str, summary: Summary, methods: Sequence[str]) -> dict[str, Any]:

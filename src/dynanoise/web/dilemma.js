@@ -1,6 +1,6 @@
 /** Section 2: what each defense costs and hides, before and after the attacker knows it. */
 
-import { earlier, methodTitle, protocolTitle } from "./data.js";
+import { methodTitle, protocolTitle } from "./data.js";
 import { byId, el, fixed, segments, svg } from "./dom.js";
 import { OURS, mark } from "./dots.js";
 
@@ -21,7 +21,6 @@ export function start(data) {
   let place = 0;
   const draw = () => {
     picture(box, shown, names, place);
-    byId("dilemma-note").textContent = earlier([shown[place]]);
   };
   segments(byId("dilemma-attacker"), shown.map((protocol, i) => ({ value: String(i), text: protocolTitle(protocol) })), "0", (value) => { place = Number(value); draw(); });
   new ResizeObserver(draw).observe(box);

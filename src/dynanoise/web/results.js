@@ -1,7 +1,7 @@
 /** Section 7: tables and charts of every data set, by protocol. */
 
 import { bars } from "./bars.js";
-import { at, dataTitle, earlier, methodTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
+import { at, dataTitle, methodTitle, metricTitle, overheadAt, protocolTitle } from "./data.js";
 import { byId, digits, el, fixed, segments } from "./dom.js";
 import { OURS, dots } from "./dots.js";
 import { interval, number } from "./source.js";
@@ -46,7 +46,7 @@ function bestSingle(data, protocol, method) {
 
 function measured(cited, theirs = null, more = null) {
   if (!cited) return { node: absent("not run"), value: null };
-  const small = [cited.title ?? null, cited.title && cited.run.earlier ? "earlier attacks" : null, interval(cited), theirs === null ? null : `published ${fixed(theirs, 3, cited.metric === "midput")}`, more];
+  const small = [cited.title ?? null, interval(cited), theirs === null ? null : `published ${fixed(theirs, 3, cited.metric === "midput")}`, more];
   return { node: number(cited), value: cited.cell.value, small };
 }
 
@@ -81,7 +81,7 @@ function summary(data, set) {
   const gains = midput(set);
   const panel = el("div", { class: "panel" },
     el("h3", {}, `${dataTitle(set.name)}: how often an attack is right`),
-    el("p", { class: "fine" }, `Balanced accuracy: 0.5 is guessing. Lines: 95% intervals.${earlier(shownOf(set))}`),
+    el("p", { class: "fine" }, `Balanced accuracy: 0.5 is guessing. Lines: 95% intervals.`),
     box,
     gains.node,
     table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),

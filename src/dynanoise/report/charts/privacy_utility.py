@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from dynanoise.report.charts.style import FAINT, INK, draw_headline, method_looks, strip_axes, svg
@@ -27,7 +27,7 @@ TITLES = {
 
 def privacy_utility_plot(
     unaware: Summary,
-    adaptive: Sequence[Summary],
+    adaptive: Summary,
     methods: Sequence[str],
     chosen: Summary | None = None,
 ) -> bytes:
@@ -35,8 +35,7 @@ def privacy_utility_plot(
 
     Args:
         unaware: results of an attacker who does not know of the defense.
-        adaptive: those of an attacker who knows it, on the same data; of several the first that
-            has a method is drawn.
+        adaptive: those of an attacker who knows it, on the same data.
         methods: rows, of `TITLES`; those with results of both attackers are drawn.
         chosen: results of an attacker who chooses inputs as well, of some of the methods; None for
             none.
@@ -47,20 +46,19 @@ def privacy_utility_plot(
     Raises:
         MissingExtraError: if matplotlib is not installed.
     """
-    aware = {name: summary for summary in reversed(adaptive) for name in summary.methods}
-    rows = {name: aware[name] for name in methods if name in unaware.methods and name in aware}
+    rows = [name for name in methods if name in unaware.methods and name in adaptive.methods]
     size = (8.4, 1.5 + 0.36 * len(rows))
-    return svg(lambda figure: _draw(figure, unaware, rows, chosen), size)
+    return svg(lambda figure: _draw(figure, rows, unaware, adaptive, chosen), size)
 
 
 def _draw(
-    figure: Any, unaware: Summary, rows: Mapping[str, Summary], chosen: Summary | None
+    figure: Any, rows: list[str], unaware: Summary, adaptive: Summary, chosen: Summary | None
 ) -> None:
     axes = figure.subplots()
-    looks = method_looks(list(rows))
+    looks = method_looks(rows)
     axes.axvline(0.5, color="#999999", linewidth=1, zorder=0)
     largest = 0.5
-    for height, (name, adaptive) in enumerate(rows.items()):
+    for height, name in enumerate(rows):
         colour = looks[name][0]
         start, end = (summary.success(name)[1].value for summary in (unaware, adaptive))
         axes.plot(start, height, "o", color=colour, fillstyle="none", markersize=7)
@@ -74,14 +72,14 @@ def _draw(
         if abs(end - start) > 0.012:
             axes.annotate("", (end, height), (start, height), arrowprops=style)
     right = largest + 0.07
-    for height, (name, adaptive) in enumerate(rows.items()):
+    for height, name in enumerate(rows):
         accuracy = adaptive.spread(name, None, "accuracy").mean
         axes.text(right, height, rate(accuracy), va="center", ha="right", color=INK)
     axes.text(right, -0.9, "test\naccuracy", va="center", ha="right", color=FAINT, fontsize=9)
     axes.text(0.5, -0.9, " guessing", va="center", color=FAINT, fontsize=9)
     axes.plot([], [], "o", color=INK, fillstyle="none", label="attacker of the paper, 1 query")
-    queries = next(iter(rows.values())).threat.repeats
-    axes.plot([], [], "o", color=INK, label=f"attacker who knows the defense, {queries} queries")
+    label = f"attacker who knows the defense, {adaptive.threat.repeats} queries"
+    axes.plot([], [], "o", color=INK, label=label)
     if chosen is not None:
         label = f"and chooses inputs, {chosen.threat.repeats} queries"
         axes.plot([], [], "D", color=INK, label=label)
