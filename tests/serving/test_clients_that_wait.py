@@ -194,30 +194,39 @@ def test_probes_do_not_wait_for_those_that_send_no_message(
         Serving(defense, upstream="http://127.0.0.1:9", model_name="m", fresh=True, no_auth=True)
     )
 
+    receive, arrived = rpc._receive_check, 0
+
+    async def counted(context: Any, room: asyncio.Semaphore) -> Any:
+        nonlocal arrived
+        arrived += 1
+        return await receive(context, room)
+
+    monkeypatch.setattr(rpc, "_receive_check", counted)
+
     async def check() -> None:
         server = rpc.server(gateway)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to:
-            silent = [to.stream_stream(path)(timeout=LAST_RESORT) for _ in range(rpc._HEALTH)]
-            if seconds:
-                probe = to.unary_unary(path)
-                replies: list[bytes] = []
-                async with asyncio.timeout(LAST_RESORT):
-                    while not replies:  # until the silent ones have arrived
-                        try:
-                            replies = [await probe(unknown)]
-                        except grpc.aio.AioRpcError as error:
-                            if error.code() is not grpc.StatusCode.NOT_FOUND:
-                                raise
-            else:
-                replies = [await call.read() for call in silent]
-            for call in silent:
-                call.cancel()
-        not_ready = health.HealthCheckResponse(status="NOT_SERVING").SerializeToString()
-        assert set(replies) == {not_ready}
-        await server.stop(None)
-        await gateway.close()
+        try:
+            async with (
+                asyncio.timeout(LAST_RESORT),
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to,
+            ):
+                silent = [to.stream_stream(path)() for _ in range(rpc._HEALTH)]
+                if seconds:
+                    # A probe before would take the place of one that is then responded to at once.
+                    while arrived < rpc._HEALTH:
+                        await asyncio.sleep(0.01)
+                    replies = [await to.unary_unary(path)(unknown)]
+                else:
+                    replies = [await call.read() for call in silent]
+                for call in silent:
+                    call.cancel()
+            not_ready = health.HealthCheckResponse(status="NOT_SERVING").SerializeToString()
+            assert set(replies) == {not_ready}
+        finally:
+            await server.stop(None)
+            await gateway.close()
 
     asyncio.run(check())
 
