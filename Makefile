@@ -24,9 +24,11 @@ quickstart: .venv/.base
 test: .venv/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --max-worker-restart 0 --dist loadfile
 
-# Tests of single functions, within a minute: no process, no server, no command from end to end.
+# Tests of single functions, within a minute: no process, no server, no command from end to end, and
+# not Ray, which takes seconds to import.
 test-fast: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour" --hypothesis-profile fast
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 2 --dist loadfile -m "not process and not behaviour" \
+		--ignore tests/training/execution/test_ray_cluster.py --hypothesis-profile fast
 
 check: .venv/.dev
 	$(BIN)/ruff check .

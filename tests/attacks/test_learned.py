@@ -219,6 +219,7 @@ def test_near_duplicates_that_say_nothing_do_not_drown_the_record() -> None:
     assert aucs[1] > aucs[0] - 0.02
 
 
+@pytest.mark.behaviour
 def test_what_is_held_out_is_not_learned_from() -> None:
     """Shadow models of random membership: an estimate on what was learned would be above 0.5."""
     excess, variance = 0.0, 0.0

@@ -87,6 +87,7 @@ def test_one_class_without_inputs_says_nothing() -> None:
     assert blind_auc(None, np.zeros(100, dtype=np.int64), member, 0) is None
 
 
+@pytest.mark.behaviour
 def test_the_warning_comes_first(tmp_path: Path) -> None:
     files = arrays(1, records=800, tests=0)
     # Members of class 0 are gathered: the labels alone tell them.

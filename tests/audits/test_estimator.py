@@ -51,6 +51,7 @@ def test_attacks_can_be_chosen() -> None:
     assert report.results[0].command.endswith("models=8, seed=0, attacks=('gap',))")
 
 
+@pytest.mark.behaviour
 def test_the_estimator_itself_is_neither_fitted_nor_changed() -> None:
     tree = DecisionTreeClassifier()
     first = dynanoise.audit(tree, X, Y, models=8, defense="temperature", queries=(1,))

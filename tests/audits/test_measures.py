@@ -44,6 +44,7 @@ def audited(path: Path, plan: AuditPlan, *by: str, groups: str | None = None) ->
     return audit_pool(inputs.pool(), plan, provenance, columns=inputs.columns)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(("models", "plan"), [(8, PLAN), (1, ALONE)])
 def test_the_ward_that_leaks_alone_is_named(tmp_path: Path, models: int, plan: AuditPlan) -> None:
     np.savez(tmp_path / "outputs.npz", **planted(models))

@@ -151,6 +151,7 @@ def test_one_model_alone(calls: list[Any]) -> None:
     assert len({used.key.root() for used in calls}) == 1
 
 
+@pytest.mark.behaviour
 def test_who_has_the_key_sees_the_cell_and_the_label(calls: list[Any]) -> None:
     """One root for all, no noise, and its grid is everybody's; attacks do better than without."""
     pools = {"plain": made_up(leak=4.0)}

@@ -42,6 +42,7 @@ def test_scikit_learns_own_checks(estimator: Any, check: Any) -> None:
     check(estimator)
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize(
     "estimator", [DecisionTreeClassifier(), GaussianNB(), RandomForestClassifier(5)]
 )

@@ -336,6 +336,7 @@ def test_eight_threads_at_once() -> None:
     assert threading.active_count() < 8
 
 
+@pytest.mark.behaviour
 def test_the_noise_is_not_traced() -> None:
     defended = Defended(network(), DynaNoise(), Fresh(0))
     for record in (

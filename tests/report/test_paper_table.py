@@ -195,6 +195,7 @@ def test_records_that_lack_a_metric_are_named(attack: str | None, name: str) -> 
         summarise(rows)
 
 
+@pytest.mark.behaviour
 def test_the_picture_is_svg_and_repeats_itself(summary: Summary) -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
     from dynanoise.report.charts.attack_success import success_plot

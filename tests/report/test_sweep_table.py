@@ -36,6 +36,7 @@ def test_every_value_and_seed_is_a_line() -> None:
     assert all(float(row["auc_loss"]) and float(row["accuracy"]) == 0.9 for row in read)
 
 
+@pytest.mark.behaviour
 def test_the_picture_is_an_svg_and_always_the_same() -> None:
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
     first = sweep_plot(rows())

@@ -55,6 +55,7 @@ GATEWAYS = {
 }
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("manifest", [KSERVE, KUBERNETES, STORE])
 def test_manifests_fit_their_schemas(manifest: list[Any]) -> None:
     """Those of Kubernetes, unknown fields refused; of a predictor of KServe that of its pod."""

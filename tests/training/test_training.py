@@ -75,6 +75,7 @@ def test_the_seed_decides_the_order_of_the_records_too(data: Data) -> None:
     assert not np.array_equal(first, second)
 
 
+@pytest.mark.behaviour
 def test_torchs_global_state_is_left_as_it_was(data: Data) -> None:
     torch.manual_seed(3)
     before = torch.random.get_rng_state()

@@ -66,6 +66,7 @@ def test_what_changes_nothing_gains_nothing() -> None:
     assert cooled.utility.nll != pytest.approx(objective.plain.nll, abs=0.01)
 
 
+@pytest.mark.behaviour
 def test_averaged_answers_are_answers_with_less_noise() -> None:
     """Against asking as often as the budget says, by the harness."""
     noisy = setting(9.0, 1.0, 2.0)
@@ -209,6 +210,7 @@ def test_nothing_is_recommended_that_costs_too_much() -> None:
     assert "calibrated_label, which needs no search" in compare_references(found)[-1]
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("sharpness", [0.25, 2.0, 4.0, 10.0])
 def test_the_limit_on_likelihood_is_never_worse_than_the_label(sharpness: float) -> None:
     objective = Objective(pool(sharpness), 4, seed=0)

@@ -25,6 +25,7 @@ def test_every_defense_and_recipe_of_the_package_has_a_fixed_look() -> None:
     assert set(METHODS.values()) <= set(PALETTE)  # whose markers have a dash pattern in ROC curves
 
 
+@pytest.mark.behaviour
 @pytest.mark.parametrize("path", RUNS, ids=lambda path: path.parent.name)
 def test_a_method_looks_the_same_in_every_committed_run(path: Path) -> None:
     methods = list(dict.fromkeys(result.method for result in read_results(path)))

@@ -33,6 +33,7 @@ def test_scattering_features_of_a_shifted_image_change_little() -> None:
     assert (shifted - features[4]).norm() < 0.7 * (unrelated - features[4]).norm()
 
 
+@pytest.mark.behaviour
 def test_a_head_on_fixed_features_is_trained_as_the_whole_module_is() -> None:
     model = MODELS.get("scattering")().build((32, 32, 3), 3)
     inputs, labels = pixels(24, 32), torch.arange(24) % 3
