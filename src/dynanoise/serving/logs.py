@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import os
+import queue
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -111,52 +111,43 @@ class BackgroundLines(logging.Handler):
     def __init__(self, file: int) -> None:
         super().__init__()
         self._file = file
-        self._lines: deque[bytes] = deque()
+        self._lines: queue.Queue[bytes] = queue.Queue(_LINES)
         self._dropped = 0
-        self._waiting = threading.Event()
-        self._writing = False
         threading.Thread(target=self._write, name="logs", daemon=True).start()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a line, or count it as dropped."""
-        if len(self._lines) >= _LINES:
+        try:
+            self._lines.put_nowait(self.format(record).encode() + b"\n")
+        except queue.Full:
             self._dropped += 1
-            return
-        self._lines.append(self.format(record).encode() + b"\n")
-        if not self._waiting.is_set():
-            self._waiting.set()
 
     def _write(self) -> None:
+        # By the descriptor: a stream's lock would be held where the process ends.
         while True:
-            self._waiting.wait()
+            lines = [self._lines.get()]
             # To wake this thread for each line would take longer than to write it.
             time.sleep(_PAUSE_SECONDS)
-            self._writing = True
-            self._waiting.clear()
-            while self._lines:
-                self.acquire()  # `emit` holds it, too
-                dropped, self._dropped = self._dropped, 0
-                self.release()
-                if dropped:
-                    event = logging.LogRecord(
-                        _LOGGER, logging.WARNING, "", 0, "dropped", None, None
-                    )
-                    event.fields = {"lines": dropped}
-                    self._put(self.format(event).encode() + b"\n")
-                count = min(len(self._lines), _AT_ONCE)
-                self._put(b"".join(self._lines.popleft() for _ in range(count)))
-            self._writing = False
-
-    def _put(self, text: bytes) -> None:
-        # By the descriptor: a stream's lock would be held where the process ends.
-        with suppress(OSError):  # the reader has gone
-            while text:
-                text = text[os.write(self._file, text) :]
+            while len(lines) < _AT_ONCE and not self._lines.empty():
+                lines.append(self._lines.get())
+            self.acquire()  # `emit` holds it, too
+            dropped, self._dropped = self._dropped, 0
+            self.release()
+            text = b"".join(lines)
+            if dropped:
+                event = logging.LogRecord(_LOGGER, logging.WARNING, "", 0, "dropped", None, None)
+                event.fields = {"lines": dropped}
+                text = self.format(event).encode() + b"\n" + text
+            with suppress(OSError):  # the reader has gone
+                while text:
+                    text = text[os.write(self._file, text) :]
+            for _ in lines:
+                self._lines.task_done()
 
     def flush(self) -> None:
         """Wait until the lines are written, at most a second."""
         end = time.monotonic() + _FLUSH_SECONDS
-        while (self._waiting.is_set() or self._writing) and time.monotonic() < end:
+        while self._lines.unfinished_tasks and time.monotonic() < end:
             time.sleep(0.001)
 
 
