@@ -237,21 +237,24 @@ def measure(
     model = model_file(folder / f"m{width}.onnx", width)
     alone, rows = model_ms(model), []
     with contextlib.ExitStack() as stack:
-        source: tuple[object, ...] = ("--model", model)
-        plain = defense_file(folder / f"plain{width}.yaml", model, False)
-        undefended = ("--defense", plain, "--noise", "fresh")
         ports = {}
+
+        def start(way: str, kind: str, *source: object) -> None:
+            defended = way == "defended"
+            defense = defense_file(folder / f"{way}{width}.yaml", model, defended, kind)
+            options = (*source, "--defense", defense, *(() if defended else ("--noise", "fresh")))
+            ports[way] = stack.enter_context(gateway(folder, *options)).port
+
         kind = "logits"
+        source: tuple[object, ...] = ("--model", model)
         if upstream:
-            ports["direct"] = stack.enter_context(gateway(folder, *source, *undefended)).port
+            start("direct", kind, *source)
+            # Every gateway returns probabilities.
+            kind = "probabilities"
             url = f"http://127.0.0.1:{ports['direct']}"
             source = ("--upstream", url, "--model-name", model.stem)
-            kind = "probabilities"  # as every gateway returns
-            plain = defense_file(folder / f"proxy{width}.yaml", model, False, kind)
-            undefended = ("--defense", plain, "--noise", "fresh")
-        keyed = defense_file(folder / f"keyed{width}.yaml", model, True, kind)
-        ports["undefended"] = stack.enter_context(gateway(folder, *source, *undefended)).port
-        ports["defended"] = stack.enter_context(gateway(folder, *source, "--defense", keyed)).port
+        start("undefended", kind, *source)
+        start("defended", kind, *source)
         for clients in options.clients:
             loads = {way: Load() for way in ports}
             ratios = []
