@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 ROOT = Path(__file__).parent.parent
 

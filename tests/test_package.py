@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import dynanoise
-from tests.training import waiting
+from tests.factories import waiting
 
 SOURCE = Path(dynanoise.__file__).parent
 

@@ -21,7 +21,7 @@ from dynanoise.core import registry
 from dynanoise.core.options import option_fields
 from dynanoise.evaluation.protocols import NAMES
 from tests.factories.commands import FEW, interruptible, made_up_run, run, torch_missing
-from tests.training.waiting import limited
+from tests.factories.waiting import limited
 
 
 def test_the_presets_are_listed() -> None:

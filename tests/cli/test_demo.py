@@ -16,7 +16,7 @@ from dynanoise.cli import app
 from dynanoise.web.server import read_page
 from tests.factories.commands import interruptible
 from tests.factories.gateways import LAST_RESORT
-from tests.training.waiting import limited
+from tests.factories.waiting import limited
 
 
 def test_the_files_can_be_written(tmp_path: Path) -> None:

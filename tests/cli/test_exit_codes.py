@@ -17,7 +17,7 @@ from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.options import command
 from dynanoise.core.errors import InputError
 from tests.factories.commands import run
-from tests.training.waiting import limited
+from tests.factories.waiting import limited
 
 
 def fail(error: BaseException) -> Result:

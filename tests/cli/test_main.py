@@ -13,7 +13,7 @@ import pytest
 from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.options import Command
 from tests.factories.commands import run
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 
 @pytest.mark.process

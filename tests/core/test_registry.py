@@ -13,7 +13,7 @@ import pytest
 from dynanoise.core import registry
 from dynanoise.core.errors import UnknownNameError
 from dynanoise.core.registry import Registry
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 ALL = [
     registry.DEFENSES,

@@ -26,7 +26,7 @@ from sklearn.svm import SVC
 
 from dynanoise.core.errors import InputError
 from dynanoise.integrations.digests import fitted_digest
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 X, Y = make_classification(60, n_classes=2, random_state=0)
 

@@ -34,7 +34,7 @@ from dynanoise.core.errors import InputError
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.sklearn import DefendedClassifier
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 N = 120
 X, Y = make_classification(N, 8, random_state=0)

@@ -44,7 +44,7 @@ from dynanoise.defenses.memguard import MemGuard
 from dynanoise.defenses.static import Static
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.sklearn import DefendedClassifier
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 SECRET = "5f" * 32
 KEEP, MOVE = dn.DynaNoise(keep_label=True), dn.DynaNoise()

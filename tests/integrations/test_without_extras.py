@@ -10,7 +10,7 @@ import textwrap
 
 import pytest
 
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 BLOCKED = """
     import sys

@@ -26,9 +26,9 @@ from dynanoise.noise.keyed import Keyed, canonical_setting, row_keys
 from dynanoise.noise.keys import ExperimentKey
 from tests.factories.keyed_noise import Raw, keyed, normals_of, rows
 from tests.factories.outputs import logit_arrays, read_only_copy
+from tests.factories.waiting import LONG
 from tests.noise import reference
 from tests.noise.test_primitives import load
-from tests.training.waiting import LONG
 
 DEFENSES = [
     DynaNoise(),

@@ -15,7 +15,7 @@ from scipy import stats
 
 from dynanoise.core.registry import NOISES
 from dynanoise.noise.fresh import SystemFresh
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 
 def test_draws_are_normal_and_as_many_as_asked_for() -> None:

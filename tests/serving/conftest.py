@@ -22,7 +22,7 @@ from tests.factories.gateways import (
     gateway,
     onnx_file,
 )
-from tests.training.waiting import limited
+from tests.factories.waiting import limited
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,7 +26,7 @@ from tests.factories.gateways import (
     upstream,
     values_of,
 )
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 PYTHON = os.environ.get("DYNANOISE_MLSERVER_PYTHON")
 pytestmark = pytest.mark.skipif(

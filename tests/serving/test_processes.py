@@ -37,8 +37,8 @@ from tests.factories.gateways import (
     values_of,
     wait_until,
 )
+from tests.factories.waiting import LONG, limited
 from tests.serving.conftest import plain_server
-from tests.training.waiting import LONG, limited
 
 pytestmark = pytest.mark.process
 

@@ -31,7 +31,7 @@ from tests.factories.gateways import (
     values_of,
     wait_until,
 )
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 pytestmark = pytest.mark.process
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.training.waiting import until
+from tests.factories.waiting import until
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from tests.training.waiting import ROOT, limited
+from tests.factories.waiting import ROOT, limited
 
 PATIENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)]),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.training.waiting import limited
+from tests.factories.waiting import limited
 
 HERE = Path(__file__).parent
 LIB = HERE.parent.parent / "src" / "dynanoise" / "web" / "lib"

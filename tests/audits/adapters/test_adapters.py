@@ -24,7 +24,7 @@ from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.roc import roc
 from tests.factories.audit_files import arrays
 from tests.factories.results import record
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 ACTION = Path(__file__).parents[3] / ".github" / "actions" / "audit" / "action.yml"
 

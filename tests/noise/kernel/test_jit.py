@@ -25,7 +25,7 @@ from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.kernel import entries, jit
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import ExperimentKey
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 
 def test_without_a_folder_to_write_in_it_is_compiled_all_the_same() -> None:

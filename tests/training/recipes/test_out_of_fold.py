@@ -33,7 +33,7 @@ from dynanoise.training.recipes.out_of_fold import OutOfFold, cells_of, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store, key
 from tests.factories import tiny
-from tests.training.waiting import LONG
+from tests.factories.waiting import LONG
 
 ONE = Schedule(epochs=1, batch=32, learning_rate=1e-2)
 SMALL = OutOfFold(tiny.QUICK, models=4, width=1.5, components=2, noise=0.05)
@@ -302,7 +302,6 @@ from dynanoise.training import loop
 from dynanoise.training.execution.outputs import outputs_of
 from dynanoise.training.store.store import Store
 from tests.factories import tiny
-from tests.training.waiting import LONG
 from tests.training.recipes.test_out_of_fold import JOB
 
 fit, models = loop.fit, []

@@ -30,8 +30,8 @@ from dynanoise.training.store.buckets import Bucket  # noqa: E402
 from dynanoise.training.store.storage import place  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.factories import recordings  # noqa: E402
+from tests.factories.waiting import until  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
-from tests.training.waiting import until  # noqa: E402
 
 JOB, DATA = recordings.job(Path("/nowhere"), 1), recordings.data()
 

@@ -29,8 +29,8 @@ from dynanoise.training.execution.outputs import outputs_unless_claimed  # noqa:
 from dynanoise.training.store import storage  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
 from tests.factories import recordings  # noqa: E402
+from tests.factories.waiting import LONG, ROOT, until  # noqa: E402
 from tests.training.store.test_store import same  # noqa: E402
-from tests.training.waiting import LONG, ROOT, until  # noqa: E402
 
 DATA = recordings.data()
 

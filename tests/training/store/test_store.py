@@ -29,7 +29,7 @@ from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Job, ModelOutputs, Trained, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
-from tests.training.waiting import LONG, ROOT, limited, until  # noqa: E402
+from tests.factories.waiting import LONG, ROOT, limited, until  # noqa: E402
 
 
 @pytest.fixture(scope="module")
