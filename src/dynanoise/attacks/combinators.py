@@ -35,7 +35,7 @@ class ScaleAligned(Attack):
             "threshold(statistic=hinge)".
 
     Raises:
-        UnknownNameError: if there is no such attack.
+        UnknownNameError: for an unknown attack.
         InputError: if the text cannot be read, or the attack has no such parameter.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
@@ -120,7 +120,7 @@ class CellMates(Attack):
         attack: an attack's name, with its parameters where they are not the usual ones.
 
     Raises:
-        UnknownNameError: if there is no such attack.
+        UnknownNameError: for an unknown attack.
         InputError: if the text cannot be read, or the attack has no such parameter.
 
     >>> from dynanoise.evaluation.responses import observe_logits

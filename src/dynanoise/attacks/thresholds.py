@@ -311,7 +311,7 @@ class Threshold(Attack):
         statistic: registered name of the statistic.
 
     Raises:
-        UnknownNameError: if there is no such statistic.
+        UnknownNameError: for an unknown statistic.
 
     >>> from dynanoise.evaluation.responses import observe_logits, observe_shadow_logits
     >>> probs = [[[0.9, 0.1], [0.6, 0.4]], [[0.5, 0.5], [0.8, 0.2]]]

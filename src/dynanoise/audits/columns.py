@@ -134,7 +134,7 @@ class Columns:
 
 
 def _missing(values: npt.NDArray[Any]) -> Bools:
-    """True where there is no value: NaN, None, or pandas' NA."""
+    """True where a value is missing: NaN, None, or pandas' NA."""
     if values.dtype.kind == "O":
         return np.array([str(value) in _NULLS for value in values], dtype=bool)
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)

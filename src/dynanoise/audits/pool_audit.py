@@ -73,7 +73,7 @@ class AuditPlan:
 
     Raises:
         InputError: for an impossible budget, or a specification that cannot be read.
-        UnknownNameError: if there is no such defense or attack.
+        UnknownNameError: for an unknown defense or attack.
 
     >>> AuditPlan("temperature(temperature=4)").methods[1].defense
     Temperature(temperature=4.0)

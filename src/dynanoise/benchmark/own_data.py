@@ -144,7 +144,7 @@ def recipes_of(model: str, models: int = 5, left_out: int = 2) -> Mapping[str, M
         By the recipe's name, its parameters by name.
 
     Raises:
-        UnknownNameError: if there is no such model.
+        UnknownNameError: for an unknown model.
         InputError: if a model of another package names no schedule and no kind of data.
 
     >>> recipes_of("mlp")["plain"]["schedule"].epochs

@@ -44,7 +44,7 @@ class Size:
                 recipe that the size does not mention is given the schedule of "plain".
 
         Raises:
-            UnknownNameError: if there is no such recipe.
+            UnknownNameError: for an unknown recipe.
             InputError: if it has no such parameter, or does not take a value.
         """
         name, parameters = parse(text, "recipe")

@@ -43,7 +43,7 @@ def stored_pool(
 
     Raises:
         MissingModelError: if a model is not stored.
-        UnknownNameError: if there is no such preset or size.
+        UnknownNameError: for an unknown preset or size.
     """
     require_torch()
     from dynanoise.data import catalog

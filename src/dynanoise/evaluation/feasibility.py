@@ -41,7 +41,7 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
 
     Raises:
         InputError: if a specification cannot be read.
-        UnknownNameError: if there is no such attack.
+        UnknownNameError: for an unknown attack.
 
     >>> import numpy as np
     >>> from dynanoise.audits.inputs import check_inputs

@@ -41,7 +41,7 @@ def defended(defense: str | Defense | Configuration) -> Method:
         A method with the defense's registered name, and the recipe "plain".
 
     Raises:
-        UnknownNameError: if there is no such defense.
+        UnknownNameError: for an unknown defense.
         InputError: if the text cannot be read, or names "none".
 
     >>> defended("temperature(temperature=4)").defense
@@ -100,7 +100,7 @@ def method_of(text: str, known: Sequence[str] = ()) -> Method:
         The method, called by the text; by the file's name where it is a path.
 
     Raises:
-        UnknownNameError: if there is no such defense or recipe, with the closest name.
+        UnknownNameError: for an unknown defense or recipe, with the closest name.
         InputError: if the text cannot be read, or a parameter does not fit.
 
     >>> method_of("relaxloss+temperature(temperature=4)").recipe

@@ -23,7 +23,7 @@ def make_model(text: str, **parameters: Any) -> Any:
         parameters: further ones, which replace the text's.
 
     Raises:
-        UnknownNameError: if there is no such model.
+        UnknownNameError: for an unknown model.
         InputError: for a parameter that the model does not have, or an hf without a name.
         DynaNoiseError: if a pretrained model is not found or cannot be read.
 

@@ -45,7 +45,7 @@ class TunePlan(TuneOptions):
 
     Raises:
         InputError: for numbers outside their ranges, or a specification that cannot be read.
-        UnknownNameError: if there is no such attack.
+        UnknownNameError: for an unknown attack.
     """
 
     workers: int | None = 1

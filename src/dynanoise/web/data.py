@@ -35,8 +35,8 @@ TUNING = "dynanoise tune "
 """Runs by this command compare settings, which the page does not show."""
 
 CURVE = "adaptive_chosen_"
-"""Begin of the names of protocols that belong to a curve over the number of chosen queries, of
-which the page shows the default number alone."""
+"""Prefix of the protocols of a curve over the number of chosen queries, of which the page shows the
+default number alone."""
 
 SAMPLED = "cifar10"
 """The preset whose sampled rows the page draws and attacks."""

@@ -19,9 +19,7 @@ export function start(data) {
   const names = Object.keys(rows[0]).filter((name) => name in rows[1] && !LEFT_OUT.includes(name));
   const box = byId("dilemma-chart");
   let place = 0;
-  const draw = () => {
-    picture(box, shown, names, place);
-  };
+  const draw = () => picture(box, shown, names, place);
   segments(byId("dilemma-attacker"), shown.map((protocol, i) => ({ value: String(i), text: protocolTitle(protocol) })), "0", (value) => { place = Number(value); draw(); });
   new ResizeObserver(draw).observe(box);
 }

@@ -81,7 +81,7 @@ function summary(data, set) {
   const gains = midput(set);
   const panel = el("div", { class: "panel" },
     el("h3", {}, `${dataTitle(set.name)}: how often an attack is right`),
-    el("p", { class: "fine" }, `Balanced accuracy: 0.5 is guessing. Lines: 95% intervals.`),
+    el("p", { class: "fine" }, "Balanced accuracy: 0.5 is guessing. Lines: 95% intervals."),
     box,
     gains.node,
     table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),

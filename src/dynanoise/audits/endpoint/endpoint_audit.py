@@ -95,7 +95,7 @@ class EndpointPlan:
     Raises:
         InputError: for a query budget below 1, a model without a configuration, or a specification
             that cannot be read.
-        UnknownNameError: if there is no such attack.
+        UnknownNameError: for an unknown attack.
     """
 
     members: Path
