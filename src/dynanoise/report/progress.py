@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with the time that remains, in terminals and notebooks."""
+"""Progress of long work: a bar in terminals and notebooks, lines in log files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from dynanoise.core.extras import require
+
+LINE_SECONDS = 60
+"""Seconds between two lines of a log file, at least."""
 
 
 class Steps:
@@ -36,6 +41,32 @@ class Steps:
         self._advance(step)
 
 
+@dataclass
+class _Count:
+    """Steps done and expected, and the time that is left by the mean of a step.
+
+    Attributes:
+        expected: number of steps.
+        begun: when the first step began, in seconds of `time.monotonic`.
+        finished: number of steps done.
+    """
+
+    expected: int
+    begun: float
+    finished: int = 0
+
+    def expect(self, more: int) -> None:
+        """Expect further steps."""
+        self.expected += more
+
+    def advance(self, step: str) -> str:
+        """Count a step; return such as "3/12, 0:01:30 left, done: lira"."""
+        self.finished += 1
+        mean = (time.monotonic() - self.begun) / self.finished
+        left = timedelta(seconds=round(mean * max(0, self.expected - self.finished)))
+        return f"{self.finished}/{self.expected}, {left} left, done: {step}"
+
+
 @contextmanager
 def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[Steps]:
     """Show a bar on standard error, in terminals and notebooks.
@@ -43,7 +74,8 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
     Args:
         title: the work.
         total: expected number of steps.
-        announced: write one line where no bar can be shown, as in a log file.
+        announced: write lines where no bar can be shown, as in a log file: one at the beginning and
+            one a minute.
     """
     from rich.console import Console
     from rich.progress import (
@@ -68,7 +100,8 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
     )
     visible = stderr.is_terminal and not stderr.is_dumb_terminal
     if announced and not visible:
-        print(f"Running {title}: {total} steps.", file=sys.stderr)
+        yield _lines(title, total)
+        return
     with Progress(*columns, console=stderr, transient=True, disable=not visible) as bars:
         bar = bars.add_task(title, total=total)
 
@@ -79,6 +112,22 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
         yield Steps(lambda step: bars.update(bar, advance=1, description=f"done: {step}"), expect)
 
 
+def _lines(title: str, total: int) -> Steps:
+    """Write a line now, and after a step if the last one is a minute old."""
+    print(f"Running {title}: {total} steps.", file=sys.stderr, flush=True)
+    count = _Count(total, time.monotonic())
+    latest = count.begun
+
+    def advance(step: str) -> None:
+        nonlocal latest
+        text = count.advance(step)
+        if time.monotonic() - latest >= LINE_SECONDS:
+            latest = time.monotonic()
+            print(f"Running {title}: {text}", file=sys.stderr, flush=True)
+
+    return Steps(advance, count.expect)
+
+
 @contextmanager
 def _notebook_bar(total: int) -> Iterator[Steps]:
     """Show a bar in the output of a notebook's cell, removed at the end.
@@ -86,23 +135,16 @@ def _notebook_bar(total: int) -> Iterator[Steps]:
     Rich would need ipywidgets there, and prints a warning at every step without them.
     """
     display = require("IPython.display", "Showing progress in a notebook")
-    count, expected, begun = 0, total, time.monotonic()
+    count = _Count(total, time.monotonic())
     handle = display.display(display.HTML(""), display_id=True)
 
     def advance(step: str) -> None:
-        nonlocal count
-        count += 1
-        left = (time.monotonic() - begun) / count * max(0, expected - count)
-        text = f"{count}/{expected}, {left:.0f} s left, done: {html.escape(step)}"
-        bar = f'<progress value="{count}" max="{expected}"></progress> {text}'
+        text = html.escape(count.advance(step))
+        bar = f'<progress value="{count.finished}" max="{count.expected}"></progress> {text}'
         handle.update(display.HTML(bar))
 
-    def expect(more: int) -> None:
-        nonlocal expected
-        expected += more
-
     try:
-        yield Steps(advance, expect)
+        yield Steps(advance, count.expect)
     finally:
         handle.update(display.HTML(""))
 
