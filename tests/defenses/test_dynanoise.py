@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
+from dynanoise.core.defense import make_responder
 from dynanoise.core.errors import InputError, NotFittedError, UnknownNameError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.registry import SENSITIVITIES
@@ -255,6 +256,16 @@ def test_everything_after_the_draw_is_computed_from_its_base(rows: Float64) -> N
     sigma = np.sqrt(published_variance(defense, base))[:, None]
     expected = special.softmax((base + sigma * Coarse().draw(rows, 1, "")[1][0]) / 10, axis=-1)
     np.testing.assert_allclose(defense(rows, Coarse()), expected, atol=1e-12)
+
+
+@given(SETTINGS, logit_arrays(largest=10))
+def test_outputs_for_fixed_logits_are_those_of_separate_calls(
+    defense: DynaNoise, rows: Float64
+) -> None:
+    """Variances are computed once, but for noise with a base of its own."""
+    respond = make_responder(defense, rows)
+    for fixed, separate in ((Fresh(1), Fresh(1)), (Coarse(), Coarse()), (Fresh(2), Fresh(2))):
+        np.testing.assert_array_equal(respond(fixed), defense(rows, separate))
 
 
 @pytest.mark.parametrize("bad", [None, 0, np.random.default_rng(0), Fresh])

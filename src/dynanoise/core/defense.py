@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy.typing as npt
@@ -82,6 +84,27 @@ class Defense(Protocol):
         Returns:
             float64 [..., K], rows of mean 0.
         """
+
+
+def make_responder(defense: Defense, logits: npt.ArrayLike) -> Callable[[Noise], Floats]:
+    """Fix the logits of repeated calls.
+
+    A defense may have a method ``responder`` that computes once what does not depend on the noise,
+    such as variances.
+
+    Args:
+        defense: a defense, fitted if it must be.
+        logits: float32 or float64 [..., K], finite, K >= 2.
+
+    Returns:
+        The defense's outputs [..., K] as a function of the noise.
+
+    Raises:
+        InputError: for other logits, at the latest when the function is called.
+    """
+    responder: Callable[[npt.ArrayLike], Callable[[Noise], Floats]] | None
+    responder = getattr(defense, "responder", None)
+    return partial(defense, logits) if responder is None else responder(logits)
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -166,24 +166,46 @@ class DynaNoise:
 
     def by_numpy(self, logits: npt.ArrayLike, noise: Noise) -> Floats:
         """Compute the same by NumPy alone; with `Keyed` noise to the same bits."""
+        return self._by_numpy(logits)(noise)
+
+    def responder(self, logits: npt.ArrayLike) -> Callable[[Noise], Floats]:
+        """Fix the logits of repeated calls; see `core.defense.make_responder`."""
+        by_numpy = self._by_numpy(logits)
+
+        def respond(noise: Noise) -> Floats:
+            outputs = self.by_kernel(logits, noise)
+            return by_numpy(noise) if outputs is None else outputs
+
+        return respond
+
+    def _by_numpy(self, logits: npt.ArrayLike) -> Callable[[Noise], Floats]:
+        """The call by NumPy alone as a function of the noise; variances are computed once."""
         clean, dtype = numerics.as_logits(logits)
         setting = self.kernel_setting
-        base, normals = parameters.noise_source(noise).draw(clean, setting.draws, self.purpose)
-        if type(noise) is Keyed and self.sensitivity == "entropy":
-            total, noisy = _portable_outputs(setting, base, normals)
+
+        def scaled(base: Float64) -> tuple[Float64, Float64]:
+            # After the shift, noise is not lost beside logits of 1e30: rows that differ by a
+            # constant get the same output.
+            return numerics.shift(base), np.sqrt(self._variance(base))[..., None]
+
+        of_clean = cache(lambda: scaled(clean))
+
+        def respond(noise: Noise) -> Floats:
+            base, normals = parameters.noise_source(noise).draw(clean, setting.draws, self.purpose)
+            if type(noise) is Keyed and self.sensitivity == "entropy":
+                total, noisy = _portable_outputs(setting, base, normals)
+                return self._with_label(clean, total, noisy, dtype)
+            shifted, sigma = of_clean() if base is clean else scaled(base)
+            total = np.zeros_like(shifted)
+            for noisy in (
+                (shifted + sigma * normal for normal in normals) if setting.draws else (shifted,)
+            ):
+                total += numerics.softmax(noisy, self.temperature)
+            with np.errstate(under="ignore"):
+                total /= max(1, setting.draws)
             return self._with_label(clean, total, noisy, dtype)
-        # After the shift, noise is not lost beside logits of 1e30: rows that differ by a constant
-        # get the same output.
-        shifted = numerics.shift(base)
-        sigma = np.sqrt(self._variance(base))[..., None]
-        total = np.zeros_like(shifted)
-        for noisy in (
-            (shifted + sigma * normal for normal in normals) if setting.draws else (shifted,)
-        ):
-            total += numerics.softmax(noisy, self.temperature)
-        with np.errstate(under="ignore"):
-            total /= max(1, setting.draws)
-        return self._with_label(clean, total, noisy, dtype)
+
+        return respond
 
     def _with_label(
         self, clean: Float64, total: Float64, noisy: Float64, dtype: np.dtype[Any]

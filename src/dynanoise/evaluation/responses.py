@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core import numerics
-from dynanoise.core.defense import Defense, Method, Noise
+from dynanoise.core.defense import Defense, Method, Noise, make_responder
 from dynanoise.core.errors import QueryBudgetError
 from dynanoise.core.numerics import Float64
 from dynanoise.core.observation import Observation, ShadowObservations
@@ -101,8 +101,9 @@ def observe(
             if constant:
                 yield np.broadcast_to(first[start : start + rows], (count, *part.shape))
                 continue
+            respond = make_responder(defense, part)
             predictions = [
-                defense(part, noise(f"further {repeat} block {block}")) for repeat in range(count)
+                respond(noise(f"further {repeat} block {block}")) for repeat in range(count)
             ]
             yield numerics.log_probabilities(np.stack(predictions))
 
