@@ -34,7 +34,7 @@ def fit(members: Float64, others: Float64, **parameters: Any) -> MemGuard:
 
 
 FITTED = fit(logits(7, 300, 0), logits(3, 300, 1), epochs=60)
-ROWS = np.concatenate([logits(7, 60, 2), logits(3, 60, 3), logits(0, 30, 4)])
+ROWS = np.concatenate([logits(7, 24, 2), logits(3, 24, 3), logits(0, 12, 4)])
 
 
 def layers(defense: MemGuard) -> Layers:

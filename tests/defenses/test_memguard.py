@@ -84,7 +84,7 @@ def test_an_empty_side_is_refused(sides: tuple[int, int]) -> None:
 def test_the_gradient_equals_finite_differences(strength: float) -> None:
     """Away from where it began, with rows that have lost their label among them."""
     generator = np.random.default_rng(11)
-    start = ROWS[::5]
+    start = ROWS[::2]
     labels, clean = start.argmax(axis=-1), special.softmax(start, axis=-1)
     moved = start + generator.normal(0, 1.5, start.shape)
     assert (moved.argmax(axis=-1) != labels).sum() > 3
@@ -105,7 +105,7 @@ def test_the_gradient_equals_finite_differences(strength: float) -> None:
 
 
 @pytest.mark.behaviour
-@pytest.mark.parametrize(("defense", "rows"), [(FITTED, ROWS[::4]), wild()], ids=["fitted", "wild"])
+@pytest.mark.parametrize(("defense", "rows"), [(FITTED, ROWS[::2]), wild()], ids=["fitted", "wild"])
 def test_the_proposals_equal_a_row_by_row_reference(defense: MemGuard, rows: Float64) -> None:
     proposed, _ = defense.propose(rows)
     network = layers(defense)
@@ -141,7 +141,7 @@ def test_a_row_is_left_alone_where_g_is_undecided_or_has_no_slope() -> None:
 
 
 @pytest.mark.behaviour
-@settings(max_examples=30)
+@settings(max_examples=8)
 @given(logit_arrays(largest=20, classes=CLASSES, dtype=np.float32), st.floats(0, 3))
 def test_labels_are_kept_and_rows_are_probabilities(
     rows: npt.NDArray[np.float32], epsilon: float
@@ -161,7 +161,7 @@ def test_no_budget_is_no_change() -> None:
 
 
 @pytest.mark.behaviour
-@pytest.mark.parametrize("epsilon", [0.01, 0.1, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("epsilon", [0.01, 0.5, 2.0])
 def test_the_expected_distortion_of_every_row_is_within_the_budget(epsilon: float) -> None:
     defense = replace(FITTED, epsilon=epsilon)
     proposed, chances = defense.propose(ROWS)
@@ -199,13 +199,13 @@ def test_the_same_query_gets_the_same_answer_in_any_batch_and_under_any_noise() 
     answers = defense(ROWS, Fresh(0))
     np.testing.assert_array_equal(defense(ROWS, Fresh(1)), answers)
     np.testing.assert_array_equal(defense(ROWS), answers)
-    for i in range(0, len(ROWS), 7):
+    for i in range(0, len(ROWS), 15):
         np.testing.assert_array_equal(defense(ROWS[i]), answers[i])
-    for size in (2, 7, 8, 9, 33, 149):
+    for size in (2, 7, 8, 9, 33, 59):
         some = np.random.default_rng(size).permutation(len(ROWS))[:size]
         np.testing.assert_array_equal(defense(ROWS[some]), answers[some])
     np.testing.assert_array_equal(
-        defense(ROWS.reshape(2, 3, 25, CLASSES)), answers.reshape(2, 3, 25, -1)
+        defense(ROWS.reshape(2, 3, 10, CLASSES)), answers.reshape(2, 3, 10, -1)
     )
     np.testing.assert_array_equal(defense(np.asfortranarray(ROWS)), answers)
     assert defense(np.zeros((2, 0, CLASSES))).shape == (2, 0, CLASSES)
@@ -213,9 +213,10 @@ def test_the_same_query_gets_the_same_answer_in_any_batch_and_under_any_noise() 
 
 @pytest.mark.behaviour
 def test_more_rows_than_are_searched_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = FITTED(ROWS)
+    rows = ROWS[::2]
+    whole = FITTED(rows)
     monkeypatch.setattr(memguard, "_ROWS", 11)
-    np.testing.assert_array_equal(FITTED(ROWS), whole)
+    np.testing.assert_array_equal(FITTED(rows), whole)
 
 
 def test_the_choices_are_uniform_and_depend_on_seed_weights_and_query() -> None:

@@ -18,6 +18,9 @@ SHIFTS = 100
 ROWS = 1_000
 """Outputs that the shared offset is chosen on, at most."""
 
+ENTRIES = 20_000
+"""Entries of outputs, times candidates, that are decoded together: what a processor's cache holds."""
+
 
 def recover_grid(logits: Float64, predicted: Int64, expected: Float64, width: float) -> Grid:
     """Recover the offsets of a grid from outputs behind keyed noise that keeps labels.
@@ -51,14 +54,16 @@ def recover_grid(logits: Float64, predicted: Int64, expected: Float64, width: fl
     if classes == 2:  # no row leaves two classes that were not predicted
         offsets = _two_classes(logits, predicted, width)
     rows = np.arange(count)[:ROWS]
-    errors = []
-    for shift in np.arange(SHIFTS) / SHIFTS:
-        grid = Grid(width, np.mod(offsets + shift, 1.0))
-        cells = decode_cells(logits[rows], predicted[rows], grid)
-        guess = np.floor(expected[rows] / width + grid.offsets)
-        errors.append(float(np.abs(cells - guess).mean()))
+    shifted = np.mod(offsets + np.arange(SHIFTS)[:, None] / SHIFTS, 1.0)
+    together = max(1, ENTRIES // logits[rows].size)
+    errors = np.concatenate(
+        [
+            _mean_errors(logits[rows], predicted[rows], expected[rows], width, some)
+            for some in np.split(shifted, range(together, SHIFTS, together))
+        ]
+    )
     # Of neighbouring shifts that are equally good, the middle one.
-    smallest = np.flatnonzero(np.asarray(errors) <= min(errors) + 1e-12)
+    smallest = np.flatnonzero(errors <= errors.min() + 1e-12)
     turn = np.angle(np.exp(2j * np.pi * smallest / SHIFTS).mean()) / (2 * np.pi)
     return Grid(width, np.mod(offsets + turn, 1.0))
 
@@ -69,6 +74,17 @@ def _two_classes(logits: Float64, predicted: Int64, width: float) -> Float64:
     gap = (logits[rows, other] - logits[rows, predicted]) * np.where(predicted == 0, 1, -1)
     phase = np.exp(2j * np.pi * gap / width).mean()
     return np.array([0.0, np.angle(phase) / (2 * np.pi)])
+
+
+def _mean_errors(
+    logits: Float64, predicted: Int64, expected: Float64, width: float, offsets: Float64
+) -> Float64:
+    """Mean distance [S] of the cells under offsets [S, K] from those of the expected gaps."""
+    count = len(offsets)
+    repeated = np.tile(logits, (count, 1)), np.tile(predicted, count)
+    cells = _decode(*repeated, width, offsets.repeat(len(logits), axis=0))
+    guesses = np.floor(expected / width + offsets[:, None])
+    return np.asarray(np.abs(cells.reshape(guesses.shape) - guesses).reshape(count, -1).mean(axis=1))
 
 
 def decode_cells(logits: Float64, predicted: Int64, grid: Grid) -> Int64:
@@ -91,21 +107,33 @@ def decode_cells(logits: Float64, predicted: Int64, grid: Grid) -> Int64:
     >>> decode_cells(grid.representatives(cells), labels, grid).tolist() == cells.tolist()
     True
     """
+    return _decode(logits, predicted, grid.width, np.broadcast_to(grid.offsets, logits.shape))
+
+
+def _decode(logits: Float64, predicted: Int64, width: float, offsets: Float64) -> Int64:
+    """`decode_cells` under offsets [n, K] of each row's own."""
     count, classes = logits.shape
     rows = np.arange(count)
     best = np.full(count, np.inf)
     cells = np.zeros((count, classes), dtype=np.int64)
+    # An exchange is tried where what it costs the other class alone is not more than no exchange.
+    gaps = (logits[rows, predicted][:, None] - logits) / width
+    turns = offsets - offsets[rows, predicted][:, None]
+    unchanged = np.square(gaps + turns - np.maximum(np.rint(gaps + turns), 0)).sum(axis=1)
+    likely = np.square(np.minimum(turns - gaps, 0)) <= unchanged[:, None] + 1e-6
     for other in range(classes):
-        swapped = logits.copy()
-        swapped[rows, predicted], swapped[:, other] = logits[:, other], logits[rows, predicted]
-        base = swapped[rows, predicted] - (grid.offsets[predicted] - 0.5) * grid.width
-        exact = (base[:, None] - swapped) / grid.width + grid.offsets - 0.5
+        some = np.flatnonzero(likely[:, other])
+        tops = predicted[some]
+        rows, swapped, turned = np.arange(len(some)), logits[some], offsets[some]
+        swapped[rows, tops], swapped[:, other] = logits[some, other], logits[some, tops]
+        base = swapped[rows, tops] - (turned[rows, tops] - 0.5) * width
+        exact = (base[:, None] - swapped) / width + turned - 0.5
         rounded = np.maximum(np.rint(exact), 0)
-        rounded[rows, predicted] = 0
+        rounded[rows, tops] = 0
         cost = np.square(exact - rounded).sum(axis=1)
         # Without an exchange for the predicted class itself; others must share its cell.
-        allowed = (predicted == other) | (rounded[:, other] == 0)
-        better = allowed & (cost < best - 1e-12)
-        best = np.where(better, cost, best)
-        cells[better] = rounded[better].astype(np.int64)
+        allowed = (tops == other) | (rounded[:, other] == 0)
+        better = allowed & (cost < best[some] - 1e-12)
+        best[some[better]] = cost[better]
+        cells[some[better]] = rounded[better].astype(np.int64)
     return cells
