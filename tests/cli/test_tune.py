@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,17 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.noise.keys import write_secret
 from dynanoise.report.io.results import read_results
+from dynanoise.tuning.search import list_quantisations
 from tests.factories.audit_files import arrays, probabilities
 
 
 @pytest.fixture(autouse=True)
-def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few attacks, and some of the cells without noise."""
     monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "gap", "population"))
+    monkeypatch.setattr(
+        "dynanoise.tuning.tuning.list_quantisations", lambda gap: list_quantisations(gap)[::3]
+    )
 
 
 @pytest.fixture
@@ -34,8 +40,23 @@ def run(*arguments: str) -> Result:
     return CliRunner().invoke(app, ["tune", *arguments])
 
 
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Run what belongs to worker processes in threads, and note how many are asked for."""
+    asked: list[int] = []
+
+    def worker_threads(workers: int, *_: object) -> ThreadPoolExecutor:
+        asked.append(workers)
+        return ThreadPoolExecutor(workers)
+
+    for module in ("core.workers", "evaluation.engine"):
+        monkeypatch.setattr(f"dynanoise.{module}.worker_processes", worker_threads)
+    return asked
+
+
 @pytest.mark.behaviour
-def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
+def test_it_writes_what_deployments_read(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "out"
     found = run(file, "--trials", "6", "--workers", "1", "--out", str(out))
     assert found.exit_code == 0, found.output
@@ -58,13 +79,15 @@ def test_it_writes_what_deployments_read(file: str, tmp_path: Path) -> None:
     )
     assert found.stderr.startswith("Running tuning on outputs: ")
     settings = json.loads((out / "settings.json").read_text())
-    assert len(settings) == 6 + 40
+    assert len(settings) == 6 + 14
     how = json.loads((out / "search.json").read_text())
     assert how["settings"] == len(settings) and how["seconds"] > 0 and how["records"] > 0
     assert b"recommended, measured anew" in (out / "tuned.svg").read_bytes()
     # The same again.
     again = tmp_path / "again"
+    asked = in_threads(monkeypatch)
     run(file, "--trials", "6", "--workers", "2", "--out", str(again))
+    assert set(asked) == {2}
     assert (again / "defense.yaml").read_bytes() == (out / "defense.yaml").read_bytes()
     assert (again / "settings.json").read_bytes() == (out / "settings.json").read_bytes()
 

@@ -16,7 +16,6 @@ from dynanoise.core.registry import DEFENSES
 from dynanoise.noise.fresh import Fresh
 from tests.factories.outputs import logit_arrays, make_view, read_only_copy
 
-
 SEARCHES = {"memguard": {"epochs": 20}}
 """Defenses whose training and search take seconds, with parameters that shorten the training."""
 
@@ -89,7 +88,9 @@ def test_the_same_noise_gives_the_same_answer(name: str) -> None:
     np.testing.assert_array_equal(defense(rows, Fresh(1)), defense(rows, Fresh(1)))
 
 
-@pytest.mark.parametrize("name", [name for name in DEFENSES.names() if DEFENSES.get(name)().invertible])
+@pytest.mark.parametrize(
+    "name", [name for name in DEFENSES.names() if DEFENSES.get(name)().invertible]
+)
 def test_undone_answers_estimate_the_centred_logits(name: str) -> None:
     """On average over many draws, an informed attacker gets the logits back."""
     defense = fitted(name)

@@ -33,8 +33,12 @@ PROVENANCE = Provenance("made up", "made up", "dynanoise tune")
 
 
 @pytest.fixture(autouse=True)
-def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few attacks, and every third of the cells without noise: each width, several temperatures."""
     monkeypatch.setattr("dynanoise.evaluation.feasibility.STRONG", ("lira", "gap", "population"))
+    monkeypatch.setattr(
+        "dynanoise.tuning.tuning.list_quantisations", lambda gap: list_quantisations(gap)[::3]
+    )
 
 
 def pool(sharpness: float = 1.0, **shape: int) -> Pool:
@@ -135,7 +139,7 @@ def test_the_same_settings_with_any_number_of_processes() -> None:
     for workers, seed in ((1, 0), (2, 0), (1, 1)):
         objective = Objective(pool(), 4, seed)
         with open_evaluation(objective, workers) as evaluate_all:
-            tried.append(list(search(objective, Limits(nll=2.0), 7, evaluate_all)))
+            tried.append(list(search(objective, Limits(nll=2.0), 5, evaluate_all)))
     assert tried[0] == tried[1] != tried[2]
 
 
@@ -162,7 +166,7 @@ def test_later_generations_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.behaviour
 def test_proposals_keep_to_their_ranges_and_three_digits() -> None:
     objective = Objective(pool(), 1, seed=3)
-    for one in search(objective, Limits(), 30, objective.evaluate_all):
+    for one in search(objective, Limits(), 16, objective.evaluate_all):
         defense = one.method.defense
         assert isinstance(defense, DynaNoise)
         for value in (defense.base_variance, defense.temperature, one.method.cell_width or 1.0):
@@ -204,7 +208,7 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
 
 @pytest.mark.behaviour
 def test_nothing_is_recommended_that_costs_too_much() -> None:
-    _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0))
+    _, found, _ = tuned(lambda plan: replace(plan, max_nll=0.0, trials=3))
     assert found.chosen is None and not found.finalists
     assert {one.method for one in found.results} == {NONE, LABEL, SCALED}
     assert "calibrated_label, which needs no search" in compare_references(found)[-1]

@@ -19,7 +19,7 @@ ROWS = 1_000
 """Outputs that the shared offset is chosen on, at most."""
 
 ENTRIES = 20_000
-"""Entries of outputs, times candidates, that are decoded together: what a processor's cache holds."""
+"""Entries of outputs, times candidates, that are decoded together, so that a cache holds them."""
 
 
 def recover_grid(logits: Float64, predicted: Int64, expected: Float64, width: float) -> Grid:
@@ -84,7 +84,9 @@ def _mean_errors(
     repeated = np.tile(logits, (count, 1)), np.tile(predicted, count)
     cells = _decode(*repeated, width, offsets.repeat(len(logits), axis=0))
     guesses = np.floor(expected / width + offsets[:, None])
-    return np.asarray(np.abs(cells.reshape(guesses.shape) - guesses).reshape(count, -1).mean(axis=1))
+    return np.asarray(
+        np.abs(cells.reshape(guesses.shape) - guesses).reshape(count, -1).mean(axis=1)
+    )
 
 
 def decode_cells(logits: Float64, predicted: Int64, grid: Grid) -> Int64:
