@@ -87,12 +87,17 @@ def _read(folder: str) -> list[Result]:
 
 
 def _overview_table(summaries: Mapping[str, Summary], protocols: Sequence[str]) -> str:
-    """Success of the deciding attack under a few protocols, and MIDPUT under the last."""
-    paper, last = summaries["paper"], summaries[protocols[-1]]
+    """Success of the deciding attack under a few protocols, and MIDPUT under the last.
+
+    The accuracy of a row is that of the models that the last protocol attacks, where it was run.
+    """
+    last = summaries[protocols[-1]]
     headings = ["Method", "Test acc.", *(ATTACKERS[name] for name in protocols)]
     rows: list[Row] = []
-    for method in paper.methods:
-        row: Row = [method, rate(paper.spread(method, None, "accuracy").mean)]
+    shown = [summaries[protocol] for protocol in dict.fromkeys(("paper", *protocols))]
+    for method in dict.fromkeys(method for summary in shown for method in summary.methods):
+        measured = [summary for summary in reversed(shown) if method in summary.methods]
+        row: Row = [method, rate(measured[0].spread(method, None, "accuracy").mean)]
         for protocol in protocols:
             summary = summaries[protocol]
             row.append(
