@@ -13,11 +13,12 @@ from dynanoise.report.io.results import read_results
 from dynanoise.report.numbers import change, rate
 from dynanoise.report.pages import build_page
 from dynanoise.report.render.markdown import captioned_markdown, table_markdown
-from dynanoise.report.summary import Summary, by_protocol
+from dynanoise.report.summary import Summary, by_protocol, largest_runs
 from dynanoise.report.table import MISSING, Cell, Emphasis, Row, make_table, number_cell
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.comparison import comparison_notes, comparison_table
 from dynanoise.report.tables.paper_table import best_peer
+from dynanoise.web.data import TUNING
 
 ROOT = Path(__file__).parent.parent
 
@@ -68,17 +69,24 @@ def overview() -> str:
         summaries = _summaries(folder)
         attackers = [protocol for protocol in ATTACKERS if protocol in summaries]
         parts += [f"## {name}", "", _overview_table(summaries, attackers[-3:]), ""]
-        parts += [_overview_words(summaries["paper"], attackers[-1]), ""]
+        paper = by_protocol(_read(folder))["paper"]
+        parts += [_overview_words(paper, attackers[-1]), ""]
         parts += [f"[Every table of {name}](results/{folder}.md)", ""]
     return "\n".join(parts)
 
 
-def _summaries(folder: str) -> dict[str, Summary]:
-    """Summaries of a data set by protocol, with its runs under attackers who know the defense."""
-    summaries = by_protocol(_read(folder))
-    for more in (f"{folder}_pool", f"{folder}_chosen", f"{folder}_adaptive"):
+def _summaries(folder: str) -> dict[str, dict[str, Summary]]:
+    """Summaries of a data set's runs by protocol and method; see `largest_runs`."""
+    runs = {folder: _read(folder)}
+    for more in FURTHER.get(folder, {}):
         if (ROOT / "results" / more / "results.json").exists():
-            summaries = by_protocol(_read(more)) | summaries
+            results = _read(more)
+            if not results[0].command.startswith(TUNING):
+                runs[more] = results
+    by_run = {name: by_protocol(results) for name, results in runs.items()}
+    summaries: dict[str, dict[str, Summary]] = {}
+    for (_, protocol, method), name in largest_runs(runs).items():
+        summaries.setdefault(protocol, {})[method] = by_run[name][protocol]
     return summaries
 
 
@@ -86,28 +94,27 @@ def _read(folder: str) -> list[Result]:
     return read_results(ROOT / "results" / folder / "results.json")
 
 
-def _overview_table(summaries: Mapping[str, Summary], protocols: Sequence[str]) -> str:
+def _overview_table(
+    summaries: Mapping[str, Mapping[str, Summary]], protocols: Sequence[str]
+) -> str:
     """Success of the deciding attack under a few protocols, and MIDPUT under the last.
 
     The accuracy of a row is that of the models that the last protocol attacks, where it was run.
     """
-    last = summaries[protocols[-1]]
     headings = ["Method", "Test acc.", *(ATTACKERS[name] for name in protocols)]
-    rows: list[Row] = []
     shown = [summaries[protocol] for protocol in dict.fromkeys(("paper", *protocols))]
-    for method in dict.fromkeys(method for summary in shown for method in summary.methods):
-        measured = [summary for summary in reversed(shown) if method in summary.methods]
+    last = shown[-1]
+    rows: list[Row] = []
+    for method in dict.fromkeys(method for by_method in shown for method in by_method):
+        measured = [by_method[method] for by_method in reversed(shown) if method in by_method]
         row: Row = [method, rate(measured[0].spread(method, None, "accuracy").mean)]
         for protocol in protocols:
-            summary = summaries[protocol]
-            row.append(
-                number_cell(summary.success(method)[1])
-                if method in summary.methods
-                else Cell("not run")
-            )
+            summary = summaries[protocol].get(method)
+            row.append("not run" if summary is None else number_cell(summary.success(method)[1]))
         midput: Cell | str = MISSING
-        if method in last.methods[1:]:
-            midput = number_cell(last.spread(method, None, "midput_worst_case").interval, change)
+        if method in last and method != last[method].methods[0]:
+            interval = last[method].spread(method, None, "midput_worst_case").interval
+            midput = number_cell(interval, change)
         rows.append([*row, midput])
     return table_markdown(make_table("", [*headings, "Worst-case MIDPUT"], rows))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -234,3 +234,25 @@ def by_protocol(results: Sequence[Result]) -> dict[str, Summary]:
     return {
         name: summarise([result for result in results if result.protocol == name]) for name in names
     }
+
+
+def largest_runs(runs: Mapping[str, Sequence[Result]]) -> dict[tuple[str, str, str], str]:
+    """Choose the run that a method is shown from, where several have measured it.
+
+    Args:
+        runs: results by the name of their run.
+
+    Returns:
+        The name of the run by preset, protocol and method. The run with most methods under that
+        protocol is chosen, the first by name among equals.
+    """
+    candidates = [
+        (-len(summary.methods), name, protocol, summary)
+        for name, results in runs.items()
+        for protocol, summary in by_protocol(results).items()
+    ]
+    chosen: dict[tuple[str, str, str], str] = {}
+    for _, name, protocol, summary in sorted(candidates, key=lambda each: each[:3]):
+        for method in summary.methods:
+            chosen.setdefault((summary.results[0].preset, protocol, method), name)
+    return chosen

@@ -18,7 +18,7 @@ from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import OVERHEAD, Metric, Result
 from dynanoise.report.io.published import tables
 from dynanoise.report.io.samples import read_evidence
-from dynanoise.report.summary import Summary, attack_title, by_protocol
+from dynanoise.report.summary import Summary, attack_title, by_protocol, largest_runs
 from dynanoise.report.tables import audit_table, time_table
 from dynanoise.report.wording import threats
 from dynanoise.web.sampled_rows import sampled_rows
@@ -63,7 +63,7 @@ def data_json(results: Path, citation: Path) -> str:
             runs[path.parent.name] = evidence
     if not runs:
         raise InputError(f"{results} holds no results of a benchmark.", "Run `make results`.")
-    folders = _folders(runs)
+    folders = largest_runs({name: run.results for name, run in runs.items()})
     bodies = [
         {**_source(results / folder / "results.json", evidence.results), **run}
         for folder, evidence in runs.items()
@@ -119,23 +119,6 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
         "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores, "
         f"{machine.get('device')}",
     }
-
-
-def _folders(runs: Mapping[str, Evidence]) -> dict[tuple[str, str, str], str]:
-    """The folder that a method is shown from, by preset, protocol and method.
-
-    Of several runs it is the one with most methods.
-    """
-    candidates = [
-        (-len(summary.methods), name, protocol, summary)
-        for name, run in runs.items()
-        for protocol, summary in by_protocol(run.results).items()
-    ]
-    folders: dict[tuple[str, str, str], str] = {}
-    for _, name, protocol, summary in sorted(candidates, key=lambda each: each[:3]):
-        for method in summary.methods:
-            folders.setdefault((summary.results[0].preset, protocol, method), name)
-    return folders
 
 
 def _run(
