@@ -17,6 +17,7 @@ from dynanoise.cli import app
 from dynanoise.core import registry
 from dynanoise.core.registry import Registry
 from dynanoise.report.io.results import read_results
+from dynanoise.tuning.search import list_quantisations
 from tests.factories import gateways
 from tests.factories.audit_files import arrays
 
@@ -175,7 +176,7 @@ def rows_of(found: Result) -> set[tuple[Any, Any]]:
 @pytest.mark.usefixtures("package")
 def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path: Path) -> None:
     """Of both protocols; and an attack's parameters make a column of their own."""
-    words = ["bench", "blobs(records=240)", "--seeds", "1", "--model", "narrow"]
+    words = ["bench", "blobs(records=150)", "--seeds", "1", "--model", "narrow"]
     defenses = ("rounding(decimals=1)", "calm", "calm+rounding")
     words += [word for defense in defenses for word in ("--defense", defense)]
     words += ["--attack", "lead", "--attack", "lira(variance=example)", "--protocol", "paper"]
@@ -197,7 +198,7 @@ def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path:
     assert by_method["calm"].recipe_parameters["schedule"]["epochs"] == 100  # as for the mlp
     assert (results[0].dataset, results[0].model) == ("blobs", "narrow")
     assert results[0].command == (
-        "dynanoise bench 'blobs(records=240)' --seeds 1 --model narrow "
+        "dynanoise bench 'blobs(records=150)' --seeds 1 --model narrow "
         "--defense 'rounding(decimals=1)' --defense calm --defense calm+rounding "
         "--attack lead --attack 'lira(variance=example)' --protocol paper --protocol adaptive"
     )
@@ -233,7 +234,10 @@ def test_bench_runs_its_preset_and_lists_it_with_its_data_set() -> None:
 
 @pytest.mark.behaviour
 @pytest.mark.usefixtures("package")
-def test_audit_and_tune_take_them(tmp_path: Path) -> None:
+def test_audit_and_tune_take_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "dynanoise.tuning.tuning.list_quantisations", lambda gap: list_quantisations(gap)[::10]
+    )
     path = str(tmp_path / "outputs.npz")
     np.savez(path, **arrays(8, records=300))
     audited = run("audit", path, "--defense", "rounding(decimals=1)", "--attack", "lead", "--json")

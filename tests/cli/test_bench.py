@@ -116,12 +116,8 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
         "attack_success.svg",
         "results.json",
     ]
-
-
-@pytest.mark.behaviour
-@torch_missing
-def test_records_hold_what_a_reader_needs(tmp_path: Path) -> None:
-    found = json.loads(run("bench", "digits", "--seeds", "1", *FEW, "--json").stdout)
+    # And what a reader needs.
+    found = json.loads(first.stdout)
     shared, rows = found["shared"], found["results"]
     assert shared["command"] == " ".join(["dynanoise bench digits --seeds 1", *FEW])
     assert shared["threat"] == {
@@ -179,7 +175,9 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
 @pytest.mark.behaviour
 @torch_missing
 def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
-    arguments = ("--defense", "dynanoise", "--attack", "loss", "--attack", "population")
+    """`show` prints the same again, and `report` makes the reports of the pool again."""
+    arguments = ["--defense", "temperature", "--defense", "dynanoise"]
+    arguments += ["--attack", "loss", "--attack", "population"]
     found = run("bench", "digits", "--quick", *arguments, "--out", str(tmp_path))
     assert found.exit_code == 0, found.stderr
     shown = " ".join(found.stdout.split())
@@ -189,5 +187,16 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
     assert "averages repeated queries" in shown and "over 16 models and 600 records" in shown
     again = run("show", str(tmp_path / "results.json"))
     assert again.stdout == found.stdout
+    assert sorted(path.name for path in tmp_path.glob("*.*")) == [
+        "attack_success.svg",
+        "report.html",
+        "report.md",
+        "results.json",
+        "samples.npz",
+    ]
+    before = (tmp_path / "report.html").read_text()
+    assert "temperature changes nothing for this attacker" in before
+    assert run("report", str(tmp_path)).exit_code == 0
+    assert (tmp_path / "report.html").read_text() == before
     only = run("bench", "digits", "--quick", *arguments, "--protocol", "adaptive")
     assert only.exit_code == 0 and "does not know of the defense" not in only.stdout

@@ -1,4 +1,4 @@
-"""`dynanoise show` and `dynanoise report`, and the reports of `bench --out`."""
+"""`dynanoise show` and `dynanoise report`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from dynanoise.cli.output.folder import write_results
 from dynanoise.report.io.results import to_json
 from dynanoise.report.io.samples import encode_run
-from tests.factories.commands import made_up_run, run, torch_missing
+from tests.factories.commands import made_up_run, run
 from tests.factories.evidence import evidence
 from tests.factories.results import records
 
@@ -71,27 +71,6 @@ def test_the_report_of_an_earlier_run_is_replaced_without_matplotlib(
     assert page.count("<details open>") == page.count("<figure>") > 3 and "<svg" not in page
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["report.html", "report.md", "results.json", "samples.npz"]
-
-
-@pytest.mark.behaviour
-@torch_missing
-def test_bench_writes_samples_and_reports_of_a_pool(tmp_path: Path) -> None:
-    """And `report` makes the same report of the same files."""
-    out = tmp_path / "out"
-    rows = ["--defense", "temperature", "--attack", "lira", "--protocol", "adaptive"]
-    found = run("bench", "digits", "--seeds", "1", *rows, "--out", str(out))
-    assert found.exit_code == 0, found.stderr
-    assert sorted(path.name for path in out.iterdir()) == [
-        "attack_success.svg",
-        "report.html",
-        "report.md",
-        "results.json",
-        "samples.npz",
-    ]
-    before = (out / "report.html").read_text()
-    assert "temperature changes nothing for this attacker" in before
-    assert run("report", str(out)).exit_code == 0
-    assert (out / "report.html").read_text() == before
 
 
 def test_show_prints_tables_json_and_markdown(tmp_path: Path) -> None:
