@@ -91,7 +91,10 @@ class ReturnsNothing(LogisticRegression):  # type: ignore[misc]
 WORKING: dict[str, tuple[Any, Any]] = {
     "weights of classes": (LogisticRegression(class_weight={"a": 5, "b": 1, "c": 1}), NAMES),
     "weights of whole floats": (LogisticRegression(class_weight={1: 1, 2: 5, 3: 1}), Y + 1.0),
-    "a tuned threshold": (TunedThresholdClassifierCV(GaussianNB(), scoring=scored_by("yes")), TWO),
+    "a tuned threshold": (
+        TunedThresholdClassifierCV(GaussianNB(), scoring=scored_by("yes"), thresholds=9),
+        TWO,
+    ),
     "a search": (search(scored_by("yes")), TWO),
     "a search with two scores": (search(["accuracy", "f1_macro"], refit="accuracy"), NAMES),
     "stacked": (StackingClassifier([("a", LogisticRegression()), ("b", GaussianNB())]), NAMES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,7 @@ def attack(request: pytest.FixtureRequest) -> Attack:
     return component
 
 
+@cache
 def pool_with_population(seed: int) -> Case:
     """A target that leaks 3 and shadow models on the same easy and hard records, 10 models."""
     target, truth, shadows = pool_case(seed)

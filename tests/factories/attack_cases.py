@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,14 @@ def attack_case(
     attack: Attack, seed: int, leak: float, count: int = 600
 ) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
     """A target with its truth, and shadows of the kind the attack needs."""
-    make = pool_target_and_shadows if attack.aligned else target_and_shadows
+    return _case_of_kind(attack.aligned, seed, leak, count)
+
+
+@cache  # the same for all attacks of a kind
+def _case_of_kind(
+    aligned: bool, seed: int, leak: float, count: int
+) -> tuple[Observation, npt.NDArray[np.bool_], ShadowObservations]:
+    make = pool_target_and_shadows if aligned else target_and_shadows
     target, truth, shadows = make(seed, leak, count)
     return with_inputs(target), truth, shadows
 

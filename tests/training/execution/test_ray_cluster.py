@@ -10,6 +10,7 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,8 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # as `extras.require` does
 fsspec = pytest.importorskip("fsspec", reason="S3 needs: pip install 'dynanoise[remote]'")
-ray = pytest.importorskip("ray", reason="a cluster needs ray: pip install 'dynanoise[ray]'")
+if find_spec("ray") is None:  # imported by tests, and not by each worker that collects them
+    pytest.skip("a cluster needs ray: pip install 'dynanoise[ray]'", allow_module_level=True)
 
 from dynanoise.benchmark.benchmark import bench  # noqa: E402
 from dynanoise.core.errors import ClusterError, InputError  # noqa: E402
@@ -41,7 +43,7 @@ def _no_driver_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any, **settings: Any) -> None:
         raise AssertionError("a driver belongs into a process of its own: see ray_nodes")
 
-    monkeypatch.setattr(ray, "init", refuse)
+    monkeypatch.setattr("ray.init", refuse)
 
 
 @pytest.fixture(scope="module")
