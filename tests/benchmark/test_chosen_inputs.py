@@ -18,13 +18,13 @@ from dynanoise.training.schedule import Schedule
 
 
 def plan() -> Plan:
-    """Eight models of 150 digits, of which 120 are probed with 16 queries each."""
+    """Eight models of 150 digits, of which 60 are probed with 16 queries each."""
     size = Size(
         pool=150,
         reference=60,
         recipes={"plain": {"schedule": Schedule(epochs=25, learning_rate=1e-2)}},
         models={"plain": 8},
-        probed=120,
+        probed=60,
     )
     preset = replace(
         PRESETS["digits"],
@@ -49,7 +49,7 @@ def test_chosen_inputs_undo_keyed_noise_with_any_number_of_workers(tmp_path: Pat
     assert keyed["boundary_distance"]["auc"] == plain["auc"]
     assert keyed["boundary_distance"]["auc"].value > keyed["lira"]["auc"].value
     assert all(r.metrics["queries"].value == 16 for (_, attack), r in results.items() if attack)
-    assert {r.counts["pool"] for r in one} == {120}
+    assert {r.counts["pool"] for r in one} == {60}
     assert {r.threat.chosen for r in one} == {True}
     # Cells are probed where there are cells, and a summary takes that for complete.
     assert set(by_protocol(one)) == {"adaptive_chosen_16"}
