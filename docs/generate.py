@@ -408,9 +408,9 @@ def cli_page() -> str:
     commands = [[], *([function.__name__] for function in COMMANDS)]
     for name, group in groups.items():
         commands += [[name, str(command.name)] for command in group.registered_commands]
-    for command in commands:
+    for command, text in zip(commands, _help(commands), strict=True):
         name = " ".join(["dynanoise", *command])
-        parts += [f"## `{name}`", "", "```text", _help(command), "```", ""]
+        parts += [f"## `{name}`", "", "```text", text, "```", ""]
     parts += ["## Exit codes", "", "| exit code | meaning |", "| --: | :-- |"]
     parts += [f"| {code} | {code.description} |" for code in ExitCode]
     parts += ["", f"`{TRACEBACK}=1` in the environment shows the traceback of an unexpected error,"]
@@ -418,9 +418,22 @@ def cli_page() -> str:
     return "\n".join(parts)
 
 
-def _help(command: list[str]) -> str:
+_PRINT_HELP = """
+import json, sys
+from dynanoise.cli import app
+for command in json.loads(sys.argv[1]):
+    try:
+        app([*command, "--help"], prog_name="dynanoise")
+    except SystemExit:
+        print(end=chr(0))
+"""
+"""A process of its own, because a terminal's width and colours are read on import."""
+
+
+def _help(commands: list[list[str]]) -> list[str]:
+    """The help of each command."""
     process = subprocess.run(  # noqa: S603
-        [sys.executable, "-m", "dynanoise", *command, "--help"],
+        [sys.executable, "-c", _PRINT_HELP, json.dumps(commands)],
         capture_output=True,
         text=True,
         check=True,
@@ -432,7 +445,8 @@ def _help(command: list[str]) -> str:
             "PYTHONPATH": str(ROOT / "src"),  # of this checkout, whatever is installed
         },
     )
-    return "\n".join(line.rstrip() for line in process.stdout.strip("\n").splitlines())
+    texts = process.stdout.split(chr(0))[:-1]
+    return ["\n".join(line.rstrip() for line in text.strip("\n").splitlines()) for text in texts]
 
 
 PAGES: dict[Path, Callable[[], str]] = {
