@@ -1,9 +1,9 @@
 """Whether a model that was trained on a record answers any of many points near it.
 
-    python -m benchmarks.exclusion --store STORE --points 1000 --out FILE
+    python -m benchmarks.exclusion --store STORE [STORE ...] --points 1000 --out FILE
     python -m benchmarks.exclusion --preset cifar10 --data FOLDER --points 1000
 
-With --store: for every stored model of the recipe `out_of_fold`, on the training sets stored with
+With --store: for the stored models of the recipe `out_of_fold`, on the training sets stored with
 it. With --preset: for the training sets of the first model of the preset's pool, which are computed
 and not trained. Points are drawn from the neighbourhood that the cells name; without one, the
 record itself is the only point. "broken" counts the points under a router that takes the next
@@ -17,7 +17,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +83,8 @@ def stored(store: Store, data: Path | None) -> Iterator[tuple[str, Cells, Any, B
             continue
         inputs = DATASETS.get(entry.description["data set"])(data).inputs
         facts = outputs.facts
-        yield entry.key[:12], cells_of(facts), inputs[facts["members"]], facts["left_out"] == 1
+        name = f"{entry.description['data set']} {entry.key[:12]}"
+        yield name, cells_of(facts), inputs[facts["members"]], facts["left_out"] == 1
 
 
 def planned(name: str, data: Path | None) -> tuple[str, Cells, Any, Bools]:
@@ -107,7 +108,8 @@ def planned(name: str, data: Path | None) -> tuple[str, Cells, Any, Bools]:
 def main() -> None:
     """Count for every model and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", type=Path, help="folder of trained models")
+    parser.add_argument("--store", type=Path, nargs="*", default=(), help="trained models")
+    parser.add_argument("--models", type=int, help="models of each store, at most")
     parser.add_argument("--preset", nargs="*", default=(), help="presets that are not trained")
     parser.add_argument("--data", type=Path, help="folder of data sets")
     parser.add_argument("--points", type=int, default=1000, help="points of each record")
@@ -117,7 +119,7 @@ def main() -> None:
     torch.set_num_threads(1)
     cases = chain(
         (planned(name, options.data) for name in options.preset),
-        stored(Store(options.store), options.data) if options.store else (),
+        *(islice(stored(Store(at), options.data), options.models) for at in options.store),
     )
     rows: list[dict[str, Any]] = []
     for name, cells, inputs, left_out in cases:

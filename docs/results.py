@@ -39,6 +39,7 @@ FURTHER = {
     "cifar10": {
         "cifar10_pool": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",
+        "cifar10_out_of_fold": "Out-of-fold answers",
         "cifar10_queries": "Attack strength against the number of queries",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },

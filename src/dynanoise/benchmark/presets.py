@@ -282,7 +282,9 @@ _CIFAR10 = Preset(
                 paths=IMAGE_PATHS,
                 recipes=image_recipes(_RESIDUAL, 5, 2),
                 # SELENA and DP-SGD would take hours.
-                models=MappingProxyType({"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8}),
+                models=MappingProxyType(
+                    {"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8, "out_of_fold": 8}
+                ),
             ),
             "paper": Size(
                 pool=50_000,
