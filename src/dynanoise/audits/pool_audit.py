@@ -26,7 +26,12 @@ from dynanoise.core.seeding import derive
 from dynanoise.data.features import number_features
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
-from dynanoise.evaluation.engine import evaluate, list_tasks, open_measurement_cache
+from dynanoise.evaluation.engine import (
+    MeasurementCache,
+    evaluate,
+    list_tasks,
+    open_measurement_cache,
+)
 from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.methods import defended, is_file
@@ -238,10 +243,10 @@ def audit_pool(
             for name, need in needs.items()
             if name not in (*BOUNDARY, *BOUNDARY_OF_CELLS)
         }
-    probed = None if functions is None else _probed(design, functions)
     measures = Measures(columns, fprs, pool)
     results = []
     with open_measurement_cache(workers) as measurements:
+        probed = None if functions is None else _probed(design, functions, measurements)
         for protocol in protocols:  # all at once, so that no worker waits
             measurements.begin(
                 list_tasks(
@@ -316,7 +321,9 @@ def _protocols(
         yield replace(chosen(plan.chosen), attacks=(*attacks, *BOUNDARY))
 
 
-def _probed(design: SingleModel | ShadowPool, functions: ModelFunctions) -> ShadowPool:
+def _probed(
+    design: SingleModel | ShadowPool, functions: ModelFunctions, measurements: MeasurementCache
+) -> ShadowPool:
     """Some of the records, and the models as functions of their inputs."""
     assert isinstance(design, ShadowPool)
     pool = design.pool.originals()
@@ -325,7 +332,7 @@ def _probed(design: SingleModel | ShadowPool, functions: ModelFunctions) -> Shad
     rows = np.sort(generator.permutation(count)[:PROBED])
     records = pool.records.select(records=rows)
     persons = Columns(persons=design.persons).person_numbers(rows)
-    prepared = functions.prepare(records)
+    prepared = functions.prepare(records, run=measurements.map)
     return ShadowPool(replace(pool, records=records), chosen=prepared, persons=persons)
 
 

@@ -315,7 +315,7 @@ class Pools:
             pools[kind] = replace(pool, inputs=self.inputs)
             training[kind] = _effort(taken)
             for protocol in self.protocols:
-                methods, designs = self._ready(protocol, pools, store)
+                methods, designs = self._ready(protocol, pools, measurements, store)
                 if methods[:1] == list(self.plan.preset.methods[:1]):
                     predictions = gatherer is not None
                     measurements.begin(
@@ -323,7 +323,7 @@ class Pools:
                     )
         planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
-            methods, designs = self._ready(protocol, pools, store)
+            methods, designs = self._ready(protocol, pools, measurements, store)
 
             def advance(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
@@ -352,7 +352,11 @@ class Pools:
             )
 
     def _ready(
-        self, protocol: AttackProtocol, pools: Mapping[Kind, Pool], store: Place | None
+        self,
+        protocol: AttackProtocol,
+        pools: Mapping[Kind, Pool],
+        measurements: MeasurementCache,
+        store: Place | None,
     ) -> tuple[list[Method], dict[str, ShadowPool]]:
         """Methods of which the target's and the attacker's models are trained, and the models."""
         preset = self.plan.preset
@@ -373,7 +377,10 @@ class Pools:
             }
             for part in (targets, attackers)
         )
-        chosen = {recipe: self._chosen_inputs(recipe, targets[recipe], store) for recipe in targets}
+        chosen = {
+            recipe: self._chosen_inputs(recipe, pool, measurements, store)
+            for recipe, pool in targets.items()
+        }
         return methods, shadow_pools(targets, protocol, None, self.canaries, chosen)
 
     def _probed_rows(self) -> Int64:
@@ -382,7 +389,9 @@ class Pools:
         generator = np.random.default_rng(derive(self.SEED, "probed records"))
         return np.sort(generator.permutation(count)[: self.plan.preset.size(self.plan.size).probed])
 
-    def _chosen_inputs(self, recipe: str, pool: Pool, store: Place | None) -> ChosenInputs:
+    def _chosen_inputs(
+        self, recipe: str, pool: Pool, measurements: MeasurementCache, store: Place | None
+    ) -> ChosenInputs:
         """The models of a pool as functions of inputs; prepared once for all protocols."""
         if recipe not in self._prepared:
             from dynanoise.training.store.store import Store
@@ -395,7 +404,6 @@ class Pools:
                 )
             jobs, attacked = self.by_kind[Kind(recipe)], self.split.attacked
             functions = stored_functions(jobs, self.data, attacked, Store(store), self.SEED)
-            self._prepared[recipe] = functions.prepare(
-                pool.records, self.plan.preset.size(self.plan.size).paths
-            )
+            paths = self.plan.preset.size(self.plan.size).paths
+            self._prepared[recipe] = functions.prepare(pool.records, paths, measurements.map)
         return self._prepared[recipe]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -145,10 +146,12 @@ class ModelFunctions:
     space: InputRange | Words
     seed: int
 
-    def prepare(self, records: Outputs, paths: int = PATHS) -> ChosenInputs:
+    def prepare(
+        self, records: Outputs, paths: int = PATHS, run: Callable[..., Iterable[Any]] = map
+    ) -> ChosenInputs:
         """Prepare paths for some of the pool's records; see `prepare_pool`."""
         inputs = self.inputs[records.ids]
-        return prepare_pool(self.models, records, inputs, self.space, self.seed, paths)
+        return prepare_pool(self.models, records, inputs, self.space, self.seed, paths, run)
 
 
 def prepare_pool(
@@ -158,6 +161,7 @@ def prepare_pool(
     space: InputRange | Words,
     seed: int,
     paths: int = PATHS,
+    run: Callable[..., Iterable[Any]] = map,
 ) -> ChosenInputs:
     """Prepare paths for every model of a pool as the target.
 
@@ -168,19 +172,18 @@ def prepare_pool(
         space: inputs that can be sent, see `paths.input_space`.
         seed: decides what is left to chance.
         paths: R, paths of a record, >= 1.
+        run: the built-in `map`, or that of worker processes.
 
     Returns:
         The models with their paths.
     """
-    groups = min(GROUPS, len(models))
-    prepared = []
-    for group in range(groups):
-        sources = [model for model in range(len(models)) if model % groups != group]
-        of_group = derive(seed, "paths", group)
-        prepared.append(
-            prepare_paths(models, records, inputs, space, of_group, sources, count=paths)
-        )
-    return ChosenInputs(tuple(models), tuple(prepared))
+    groups = range(min(GROUPS, len(models)))
+    seeds = [derive(seed, "paths", group) for group in groups]
+    sources = [
+        [model for model in range(len(models)) if model % len(groups) != group] for group in groups
+    ]
+    prepare = partial(prepare_paths, models, records, inputs, space, count=paths)
+    return ChosenInputs(tuple(models), tuple(run(prepare, seeds, sources)))
 
 
 def prepare_paths(

@@ -7,7 +7,7 @@ undefended baseline; see `metrics.midput`.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -251,6 +251,11 @@ class MeasurementCache:
         self._processes = processes
         self._finished: dict[Hashable, Measurement] = {}
         self._running: dict[Hashable, Future[Measurement]] = {}
+
+    @property
+    def map(self) -> Callable[..., Iterable[Any]]:
+        """The built-in `map`, or that of the worker processes."""
+        return map if self._processes is None else self._processes.map
 
     def begin(self, tasks: Sequence[Task]) -> None:
         """Submit tasks to the workers; `get` returns their measurements.

@@ -319,7 +319,9 @@ def _evaluate_finalists(
             rest = replace(pool, records=pool.records.select(records=rows))
             prepared = {}
             if functions is not None and protocol.threat.chosen:
-                prepared["plain"] = functions.prepare(rest.originals().records)
+                prepared["plain"] = functions.prepare(
+                    rest.originals().records, run=measurements.map
+                )
             designs = shadow_pools({"plain": rest}, protocol, chosen=prepared)
             counted = replace(provenance, counts=designs["plain"].counts)
             yield from evaluate(
