@@ -13,12 +13,14 @@ from typer.testing import CliRunner
 
 import dynanoise
 from dynanoise.audits.columns import ColumnNames, Columns
+from dynanoise.audits.measures import epsilon_bounds
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import Provenance
+from dynanoise.metrics.bootstrap import PoolScores
 from tests.factories.audit_files import Arrays, arrays
 
 PLAN = AuditPlan(attacks=("lira", "threshold"))
@@ -96,6 +98,23 @@ def test_epsilon_is_reported_with_its_condition_and_zero_without_a_leak(tmp_path
     assert metrics["epsilon_f_dp"].value > metrics["epsilon_delta"].value
     assert any("if a fair coin of its own decided" in text for text in leak.sentences)
     assert choice(none)["epsilon"].value == 0.0
+
+
+def test_equal_scores_bound_epsilon_by_zero_however_rows_are_ordered() -> None:
+    """Saturated outputs, members first: guesses among equal scores are no better than chance."""
+    scores, members = np.ones((1, 2000)), np.arange(2000)[None] < 1000
+    scores[0, [5, 1500]] = 2.0  # one member and one non-member stand out
+
+    def bounds(order: slice, seed: int) -> list[float]:
+        truth = members[:, order]
+        saturated = PoolScores(scores[:, order], truth, truth, truth | True)
+        return [metric.value for metric in epsilon_bounds(saturated, seed).values()]
+
+    # Members first or last; at 95% a seed or two in twenty may guess well by chance.
+    for order in (slice(None), slice(None, None, -1)):
+        assert np.mean([bounds(order, seed) == [0.0] * 3 for seed in range(20)]) >= 0.9
+    assert bounds(slice(None), 0) == [0.0] * 3
+    assert bounds(slice(None), 3) == bounds(slice(None), 3)
 
 
 def forest_data() -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ from dynanoise.audits.columns import CLASS, Columns
 from dynanoise.core.numerics import Bools, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.result import STRONGEST, Metric, Result
+from dynanoise.core.seeding import derive
 from dynanoise.evaluation.design import Design
 from dynanoise.evaluation.engine import Task
 from dynanoise.evaluation.shadow_pool import ShadowPool
@@ -56,6 +57,7 @@ class Measures:
         if inputs is not None:
             inputs = select_rows(inputs, records.ids.copy())  # torch takes no read-only positions
         persons = columns.person_numbers(records.ids)
+        self._seed = derive(pool.seed, "guesses of members")
         self._blind = _blind(inputs, records, pool.seed, persons)
         self._found: dict[tuple[str, str], dict[str, Bools]] = {}
 
@@ -108,7 +110,7 @@ class Measures:
         metrics["tpr"], metrics["fpr"] = tpr[1], fpr[1]
         if attack == STRONGEST:
             metrics |= group_metrics(scores, by, self.fprs)
-            metrics |= epsilon_bounds(scores) | self._blind
+            metrics |= epsilon_bounds(scores, self._seed) | self._blind
         else:
             members = members_found(scores)
             if members is not None:
@@ -178,16 +180,18 @@ def members_found(scores: PoolScores, fpr: float = AT_FPR) -> Bools | None:
     return np.asarray((scores.scores > threshold)[scores.scored & scores.members])
 
 
-def epsilon_bounds(scores: PoolScores) -> dict[str, Metric]:
+def epsilon_bounds(scores: PoolScores, seed: int) -> dict[str, Metric]:
     """Bound epsilon from below from the guesses about one model at a time.
 
     The attacker guesses "member" for the records with the largest scores of each model, 1% or 10%
-    of them and at most 2,000. They hold where a fair coin of its own put each record into the
-    training data: the larger of both bounds, at half of the error each, and over several models
-    the median at half of the error again (see `metrics.epsilon.epsilon_of_models`).
+    of them and at most 2,000; among equal scores the seed decides. They hold where a fair coin of
+    its own put each record into the training data: the larger of both bounds, at half of the error
+    each, and over several models the median at half of the error again (see
+    `metrics.epsilon.epsilon_of_models`).
 
     Args:
         scores: scores [M, N] of one attack.
+        seed: seed of the order of equal scores.
 
     Returns:
         ``epsilon`` for delta = 0 and ``epsilon_delta`` for `DELTA` (Steinke et al.), and
@@ -195,9 +199,12 @@ def epsilon_bounds(scores: PoolScores) -> dict[str, Metric]:
     """
     models = len(scores.scores)
     level = 1 - (1 - LEVEL) / len(GUESSED) / (1 if models == 1 else 2)
+    generator = np.random.default_rng(seed)
     bounds = []
     for values, members, scored in zip(scores.scores, scores.members, scores.scored, strict=True):
-        ranked = members[scored][np.argsort(-values[scored], kind="stable")]
+        # Files often hold members first, so the order of the rows must not break ties.
+        ties = generator.permutation(int(scored.sum()))
+        ranked = members[scored][np.lexsort((ties, -values[scored]))]
         numbers = (min(int(share * len(ranked)), MOST_GUESSES) for share in GUESSED)
         guesses = [(int(ranked[:count].sum()), count) for count in numbers]
         coins: dict[str, Any] = {"delta": DELTA, "records": len(ranked)}
