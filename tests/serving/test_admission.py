@@ -419,13 +419,39 @@ def test_gateways_follow_the_file_of_clients(
     bob = clients.add_client(path, "bob")
     assert held.authenticate(bob) == "bob"
     whole = path.read_text()
-    for text in ("", "damaged", None):  # nothing changes
+    for text in ("damaged", None):  # nothing changes
         path.write_text(text) if text is not None else path.unlink()
         assert held.authenticate(alice) == "alice"
     path.write_text(whole.splitlines()[1])
     with pytest.raises(Refused, match="not known"):
         held.authenticate(alice)
     assert held.authenticate(bob) == "bob"
+
+
+@pytest.mark.parametrize("text", ["", "# nobody is left\n\n"])
+def test_removing_the_last_client_revokes_its_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """But not while the file is written anew, which empties it for a moment."""
+    clock = [1e12]  # later than the file
+    monkeypatch.setattr("time.time", lambda: clock[0])
+    monkeypatch.setattr(followed, "_SECONDS", 0.0)
+    path = tmp_path / "clients.txt"
+    alice = clients.add_client(path, "alice")
+    held, whole = clients.Clients.read(path), path.read_text()
+    path.write_text(text)
+    clock[0] = path.stat().st_ctime + 0.5
+    assert held.authenticate(alice) == "alice"
+    path.write_text(whole)
+    assert held.authenticate(alice) == "alice"
+    path.write_text(text)
+    clock[0] = path.stat().st_ctime + 0.5
+    assert held.authenticate(alice) == "alice"
+    clock[0] += 1.0
+    with pytest.raises(Refused, match="not known"):
+        held.authenticate(alice)
+    path.write_text(whole)
+    assert held.authenticate(alice) == "alice"
 
 
 def test_a_file_of_clients_that_vanishes_while_it_is_read_changes_nothing(

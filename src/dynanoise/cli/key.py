@@ -140,7 +140,8 @@ def client(
 ) -> None:
     """Make an API key for a client of `dynanoise serve`; the file gets its digest alone.
 
-    The key is printed, once. To revoke it, delete its line. Gateways follow the file.
+    The key is printed, once. To revoke it, delete its line, the last one as well. Gateways
+    follow the file.
     """
     from dynanoise.serving.clients import add_client
 

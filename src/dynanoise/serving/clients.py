@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +23,9 @@ ANYONE = "anyone"
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _LINE = re.compile(r"(\S+) sha256:([0-9a-f]{64})")
 _NO_DIGEST = bytes(32)
+
+_WRITING_SECONDS = 1.0
+"""Age from which a file without clients counts: one that is being written has none at first."""
 
 
 class Clients:
@@ -51,6 +55,8 @@ class Clients:
         """
         followed = Followed(path)
         clients = cls(_read_clients(path))
+        if not clients._digests:
+            raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
         clients._file = path, followed
         return clients
 
@@ -58,12 +64,18 @@ class Clients:
         """Read the file again if it has changed; one that cannot be read changes nothing."""
         if self._file is None or not self._file[1].changed():
             return
+        path, followed = self._file
         try:
-            self._digests = _read_clients(self._file[0])
+            digests = _read_clients(path)
+            age = time.time() - path.stat().st_ctime
         except (InputError, OSError):  # the latter where it is just being replaced
             log("clients_not_read", logging.ERROR, clients=len(self._digests))
-        else:
-            log("clients_read", clients=len(self._digests))
+            return
+        if not digests and 0 <= age < _WRITING_SECONDS:
+            followed.look_again()
+            return
+        self._digests = digests
+        log("clients_read", logging.INFO if digests else logging.WARNING, clients=len(digests))
 
     def authenticate(self, key: str | None) -> str:
         """Find the client of an API key.
@@ -87,15 +99,13 @@ class Clients:
 
 
 def _read_clients(path: Path) -> dict[str, bytes]:
-    """The digests of one client or more; errors as of `Clients.read`."""
+    """The digests in a file that others cannot write; errors as of `Clients.read`."""
     digests = _read_digests(path)
     if os.name == "posix" and path.stat().st_mode & 0o002:
         raise InputError(
             f"{path} can be written by all users, who could add clients.",
             f"Run `chmod o-w {path}`.",
         )
-    if not digests:
-        raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
     return digests
 
 

@@ -33,6 +33,10 @@ class Followed:
         before, self._versions = self._versions, self._read()
         return self._versions != before
 
+    def look_again(self) -> None:
+        """Let the next look find a change, for content that did not count yet."""
+        self._versions = []
+
     def _read(self) -> list[_Version]:
         return [_version(path) for path in self._paths]
 
