@@ -174,6 +174,27 @@ def test_every_record_is_a_cell_of_its_own_at_width_0() -> None:
     assert 0.3 < (cells.fold(near) != cells.fold(inputs)).mean() < 0.7
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_an_image_is_the_same_record_in_every_dtype(dtype: Any) -> None:
+    """A gateway or an exported model may take pixels as floats that were trained on as bytes."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    cells = Cells.fit(images, width=0)
+    assert cells.fold(images.astype(dtype)).tolist() == cells.fold(images).tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "near", "says"),
+    [
+        ("records", NumberNoise(0.02), "NumberNoise has noise of 0.02, which cells of record"),
+        ("images", NumberNoise(0.02), "cells of thumbnails do not cover"),
+        ("table", ImageChanges(0, 0, 8), "cells of table do not cover"),
+    ],
+)
+def test_noise_that_the_cells_do_not_cover_is_refused(kind: str, near: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        replace(cells_of(kind)[0], neighbourhood=near)
+
+
 @pytest.mark.parametrize("folds", [1, 0, True, 2.0])
 def test_one_model_is_refused(folds: Any) -> None:
     with pytest.raises(InputError, match="folds is"):

@@ -65,11 +65,12 @@ class Cells:
         width: width of a cell, in standard deviations of each coordinate on the reference; 0 for
             cells of one record, whose ``embedding`` is `Record`.
         neighbourhood: inputs that count as close to a record; None for the record's own cell.
-            Noise is covered up to `MARGIN` standard deviations of each coordinate.
+            Noise is covered up to `MARGIN` standard deviations of each coordinate; it needs an
+            embedding of numbers for `NumberNoise`, of images for `ImageChanges`.
         key: a reference to a secret, or a key that is not secret.
 
     Raises:
-        InputError: for K below 2, or a width that does not fit.
+        InputError: for K below 2, or a width or noise that does not suit the embedding.
 
     >>> cells = Cells.fit(np.arange(12.0).reshape(6, 2), folds=3, width=0)
     >>> cells.fold(np.array([[0.0, 1.0], [0.0, 1.0], [2.0, 3.0]])).tolist()
@@ -93,6 +94,13 @@ class Cells:
             raise InputError(
                 f"width is {self.width} for cells of {self.embedding.name}.",
                 "Use width 0 for cells of one record, and no other width for them.",
+            )
+        noise = getattr(self.neighbourhood, "noise", 0)
+        if noise and not _covers_noise(self.neighbourhood, self.embedding):
+            raise InputError(
+                f"{type(self.neighbourhood).__name__} has noise of {noise}, which cells of "
+                f"{self.embedding.name} do not cover: models trained on a record would answer it.",
+                "Use a width above 0 and the noise of the inputs' kind, or noise 0.",
             )
         if not isinstance(self.key, Secret | ExperimentKey):
             raise InputError(
@@ -366,6 +374,13 @@ def checked_width(width: Any) -> float:
     if isinstance(width, bool) or not isinstance(width, int | float) or not 0 <= width < np.inf:
         raise InputError(f"width is {width!r}.", "Use a finite number, 0 for single records.")
     return float(width)
+
+
+def _covers_noise(near: Neighbourhood | None, embedding: Embedding) -> bool:
+    """True if `_margin` knows how far the noise moves coordinates."""
+    return (isinstance(near, NumberNoise) and isinstance(embedding, Table)) or (
+        isinstance(near, ImageChanges) and isinstance(embedding, Thumbnails)
+    )
 
 
 def _margin(cells: Cells, inputs: Any) -> Float64:

@@ -18,7 +18,6 @@ from dynanoise.core.numerics import Float64, Int64
 from dynanoise.partition.rows import (
     Bytes,
     blocks,
-    bytes_of,
     column,
     columns,
     count,
@@ -80,8 +79,6 @@ class Record:
 
     def exact(self, inputs: Any) -> Bytes:
         """The whole record as bytes."""
-        if isinstance(inputs, np.ndarray) and inputs.dtype == np.uint8 and inputs.ndim > 2:
-            return bytes_of(inputs)
         if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "buif" and len(inputs):
             return exact_bytes(inputs.reshape(-1)).reshape(len(inputs), -1)
         parts = [exact_bytes(column(inputs, position)) for position in range(columns(inputs))]

@@ -73,10 +73,12 @@ class NumberNoise:
 class ImageChanges:
     """Shifted, mirrored, brighter and darker images, each with noise.
 
+    Of other brightness there are four: changed by all and by half of ``brightness``, up and down.
+
     Args:
         shift: pixels by which an image is moved at most in both directions, >= 0. Missing rows and
             columns are reflected.
-        brightness: greatest change of all pixels, in 1/255, up and down, >= 0.
+        brightness: the greater of the two changes of all pixels, in 1/255, >= 0.
         noise: the largest change of a single pixel, in 1/255, drawn uniformly, >= 0.
 
     Raises:

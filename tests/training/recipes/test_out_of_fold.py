@@ -292,6 +292,8 @@ def test_neighbourhoods_of_other_data_and_empty_models_are_refused() -> None:
         replace(SMALL, shift=1).train(tiny.material())
     with pytest.raises(InputError, match="deletion=True does not suit numbers"):
         replace(SMALL, deletion=True).train(tiny.material())
+    with pytest.raises(InputError, match=r"NumberNoise has noise of 0\.05, which cells of record"):
+        replace(SMALL, width=0.0).train(tiny.material())
     with pytest.raises(InputError, match="Model 0 of 4 has none of 90 members"):
         replace(SMALL, noise=5.0).train(tiny.material())
 

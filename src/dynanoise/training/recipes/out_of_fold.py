@@ -183,6 +183,10 @@ class OutOfFold:
             )
         if self.deletion:
             return WordDeletions()
+        if kind == "images" and self.noise != int(self.noise):
+            raise InputError(
+                f"The noise of images is {self.noise}.", "Use a whole number, in 1/255 of a pixel."
+            )
         if kind == "images" and (noisy or shifted):
             return ImageChanges(self.shift, self.brightness, int(self.noise))
         return NumberNoise(self.noise) if noisy else None
