@@ -74,7 +74,7 @@ class OutOfFold:
             the target's cells; None for one that follows the seed of the job.
 
     Raises:
-        InputError: for fewer than two models, or a negative size.
+        InputError: for fewer than two models, a negative size, or noise with width 0.
     """
 
     schedule: Schedule = field(default_factory=Schedule)
@@ -98,6 +98,11 @@ class OutOfFold:
         for name in ("width", "noise", "shift", "brightness"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise InputError(f"{name} is {getattr(self, name)!r}.", "Use a number from 0 on.")
+        if self.noise and not self.width:
+            raise InputError(
+                f"noise is {self.noise} and width 0, and cells of single records cover no noise.",
+                "Use noise=0, or a width above 0.",
+            )
 
     def train(self, material: Material) -> nn.Module:
         """Train the models.
