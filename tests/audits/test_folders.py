@@ -173,6 +173,22 @@ def test_a_folder_by_parts_has_the_numbers_of_one_in_memory(
     assert "AUC" in parts.table()
 
 
+def test_the_choice_by_parts_is_that_in_memory_for_each_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One attack for all targets, or the most accurate for each, would be another choice here."""
+    files = arrays(8, records=330, tests=0, leak=1.0, seed=24)
+    brought = read_folder(written(tmp_path / "lira", files))
+    attacks = "lira", "lira(statistic=hinge)", "lira(centre=median)"
+    memory = by_attack(run(brought, *attacks))[STRONGEST]
+    monkeypatch.setattr("dynanoise.audits.layouts.folder_audit.IN_MEMORY", 1)
+    parts = by_attack(run(replace(brought, pool=replace(brought.pool, size=70)), *attacks))  # type: ignore[type-var]
+    assert list(parts) == [*attacks, STRONGEST]
+    assert memory["chosen lira"].value == 7 and set(parts[STRONGEST]) == set(memory)
+    for name, metric in memory.items():
+        assert parts[STRONGEST][name].value == pytest.approx(metric.value, abs=1e-12), name
+
+
 def test_all_inputs_of_a_record_are_used(tmp_path: Path) -> None:
     brought = read_folder(written(tmp_path / "lira", arrays(8, tests=0), augmented=True))
     assert any("all 2 inputs" in note for note in brought.notes)

@@ -15,7 +15,7 @@ from dynanoise.audits.layouts import folder_audit
 from dynanoise.cli import app
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import softmax
-from dynanoise.core.result import STRONGEST, Result
+from dynanoise.core.result import Result
 from dynanoise.report.io.results import from_json
 from tests.audits.test_doors import arrow_file, csv, identity
 from tests.audits.test_folders import written
@@ -166,12 +166,10 @@ def test_groups_and_persons_are_those_of_a_file_of_outputs(
     for result, reference in zip(results, expected[attack], strict=True):
         assert result.counts["persons"] == RECORDS // EACH
         assert [result.counts[kind] for kind in kinds] == [reference.counts[kind] for kind in kinds]
-        # By parts the attacker's choice is not brought to a scale that attacks share.
-        tolerance = 0.02 if "parts" in door and result.attack == STRONGEST else 1e-6
         for name, metric in reference.metrics.items():
             one_class = door == "Privacy Meter folder" and name.startswith("class=")
             if not one_class and name.endswith(("auc", "auc_largest")) and "blind" not in name:
-                assert result.metrics[name].value == pytest.approx(metric.value, abs=tolerance)
+                assert result.metrics[name].value == pytest.approx(metric.value, abs=1e-6)
     metrics = results[1].metrics
     assert (metrics["ward=ICU auc"].low or 0) > max(0.6, metrics["ward=north auc"].value)
 

@@ -13,7 +13,7 @@ from dynanoise.attacks.base import Attack, FittedAttack, HeldOut
 from dynanoise.attacks.pseudo_targets import PseudoTarget
 from dynanoise.attacks.thresholds import auc, best_threshold
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
-from dynanoise.core.numerics import Bools, Float64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST
@@ -195,10 +195,22 @@ def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
     return threshold, float(accuracy)
 
 
+def choose_attacks(attacks: Sequence[AttackScores]) -> Int64:
+    """Choose for each trial the attack of the greatest merit on its pseudo-targets.
+
+    Args:
+        attacks: scores of at least one attack on M trials, with a calibration.
+
+    Returns:
+        int64 [M], the position of the attack of each trial, the first of equals.
+    """
+    return np.asarray(np.argmax([attack.merit for attack in attacks], axis=0))
+
+
 def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     """For each trial the attack that did best on its pseudo-targets."""
     expected = np.array([attack.expected for attack in attacks])
-    best = np.argmax([attack.merit for attack in attacks], axis=0)
+    best = choose_attacks(attacks)
     rows = np.arange(len(best))
     chosen = [attacks[attack] for attack in best]
     scores = [

@@ -23,7 +23,7 @@ from dynanoise.audits.layouts.privacy_meter import (
 from dynanoise.audits.measures import Measures
 from dynanoise.audits.pool_audit import BY_PERSON, AuditPlan, audit_pool, count_steps
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
-from dynanoise.core.numerics import Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST, AttackProtocol, Metric, Result
@@ -36,7 +36,12 @@ from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.provenance import Provenance, describe
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.shards import score_by_shards
-from dynanoise.evaluation.trial import AttackScores, attack_trials
+from dynanoise.evaluation.trial import (
+    AttackScores,
+    attack_trials,
+    choose_attacks,
+    to_common_scale,
+)
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.groups import by_person
 from dynanoise.metrics.two_way import two_way_metrics
@@ -261,22 +266,22 @@ class FolderAudit:
         workers: int,
         measures: Measures,
     ) -> list[Result]:
-        """Results of attacks on all records, and of the one that did best on the sample."""
-        expected = {
-            name: float(np.mean(scores.expected))
-            for name, scores in calibrated.items()
-            if scores.expected is not None
-        }
-        best = max(expected, key=expected.__getitem__)
-        results, choices = [], []
-        for name, sampled in calibrated.items():
+        """Results of attacks on all records, and of the attacker's choice for each target."""
+        names = list(calibrated)
+        best = choose_attacks(list(calibrated.values()))
+        chosen = {name: np.flatnonzero(best == place).tolist() for place, name in enumerate(names)}
+        expected = {name: np.asarray(scores.expected) for name, scores in calibrated.items()}
+        results: dict[str, Result] = {}
+        choice: dict[int, tuple[Float64, Bools]] = {}
+        # Scores fill most of the memory. Those of the targets whose attacker chooses an attack are
+        # kept, and the attack of most targets comes last: the others' are then put among its own.
+        for name in sorted(names, key=lambda name: len(chosen[name])):
             started = time.perf_counter()
-            # Scores fill most of the memory, and those of the attack before are gone here.
-            scores = self._score_all(name, sampled, reference, workers)
+            scores = self._score_all(name, calibrated[name], reference, workers)
             metrics, counts = self._success(scores)
-            metrics["expected"] = Metric(expected[name])
+            metrics["expected"] = Metric(float(expected[name].mean()))
             counts["reference"] = len(reference.ids)
-            result = Result(
+            results[name] = Result(
                 method=self.plan.methods[0].name,
                 defense=describe(undefended()),
                 attack=name,
@@ -288,14 +293,27 @@ class FolderAudit:
                 split=f"{self.brought.name} {self.seed}",
                 **vars(replace(provenance, counts=counts)),
             )
-            results.append(result)
-            if name == best:
-                metrics[f"chosen {name}"] = Metric(float(counts["models"]))
-                metrics |= self._further(measures, protocol, STRONGEST, scores)
-                choices.append(replace(result, attack=STRONGEST, seconds=0.0, metrics=metrics))
-            del scores
+            last = len(results) == len(names)
+            for target in chosen[name]:
+                calibration = calibrated[name].calibration[target]
+                ranked = to_common_scale(scores.scores[target], calibration)
+                if last:
+                    scores.scores[target] = ranked
+                else:
+                    choice[target] = ranked, scores.decisions[target].copy()
             progress(f"{name}, all records")
-        return measures.complete([*results, *choices])
+            if not last:
+                del scores
+        for target, (ranked, decisions) in choice.items():
+            scores.scores[target], scores.decisions[target] = ranked, decisions
+        metrics, _ = self._success(scores)
+        of_best = [expected[names[place]][target] for target, place in enumerate(best)]
+        metrics["expected"] = Metric(float(np.mean(of_best)))
+        counted = {name: len(targets) for name, targets in chosen.items() if len(targets)}
+        metrics |= {f"chosen {name}": Metric(float(count)) for name, count in counted.items()}
+        metrics |= self._further(measures, protocol, STRONGEST, scores)
+        strongest = replace(results[names[0]], attack=STRONGEST, seconds=0.0, metrics=metrics)
+        return measures.complete([*(results[name] for name in names), strongest])
 
     def _score_all(
         self, name: str, sampled: AttackScores, reference: Outputs, workers: int
