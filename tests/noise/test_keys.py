@@ -232,3 +232,20 @@ def test_a_pinned_secret_stays_and_is_in_nothing_that_is_kept(
 def test_the_text_of_a_secret_is_not_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNANOISE_API_KEY", " alice.key\n")
     assert Secret("env:DYNANOISE_API_KEY").text() == "alice.key"
+
+
+def test_the_text_of_a_file_is_whole_or_refused(file: Path) -> None:
+    """As of a password, which would be another if a part of it were replaced or cut off."""
+    secret = Secret(f"file:{file}")
+    for text in ("pässwörd-密码", "x" * 65_536):
+        file.write_text(text, encoding="utf-8")
+        assert secret.text() == text
+    for raw, says in (
+        ("pässwörd".encode("latin-1"), r"is not text in UTF-8\. Write it as plain text"),
+        (b"pass" * 16_384 + b"w", r"has more than 65,536 bytes\. Name the file"),
+    ):
+        file.write_bytes(raw)
+        with pytest.raises(SecretError, match=says) as caught:
+            secret.text()
+        assert "ssw" not in str(caught.value) and str(file) in str(caught.value)
+        assert caught.value.__context__ is None

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -19,8 +20,8 @@ DEFAULT = "env:DYNANOISE_KEY"
 
 BYTES = 32
 
-_LONGEST = 1024
-"""Bytes read from a file at most; a valid secret is shorter."""
+_LONGEST = 1 << 16
+"""Bytes of a file at most: secrets, passwords and private keys in PEM are shorter."""
 
 _NEW = "Make one with `dynanoise key new --out FILE`"
 
@@ -78,7 +79,8 @@ class Secret:
         """Read the text of the secret, without white space around it and unchecked.
 
         Raises:
-            SecretError: if it is missing, or in a file that others may read.
+            SecretError: if it is missing, or in a file that others may read, that is not text in
+                UTF-8, or that has more than 65,536 bytes.
         """
         kind, _, place = self.reference.partition(":")
         text = self._from_file(place) if kind == "file" else self._from_environment(place)
@@ -119,10 +121,17 @@ class Secret:
                     f"is open to other users (mode {mode:o})",
                     f"Run `chmod 600 {path}`, and make a new one if others may have read it.",
                 )
-            raw = os.read(handle, _LONGEST)
+            raw = os.read(handle, _LONGEST + 1)
         finally:
             os.close(handle)
-        return raw.decode("ascii", errors="replace")
+        if len(raw) > _LONGEST:
+            self._refuse(f"has more than {_LONGEST:,} bytes", "Name the file of the secret.")
+        text = None
+        with suppress(UnicodeDecodeError):  # which holds the content, and would be the context
+            text = raw.decode("utf-8")
+        if text is None:
+            self._refuse("is not text in UTF-8", "Write it as plain text.")
+        return text
 
     def _refuse(self, problem: str, remedy: str) -> NoReturn:
         raise SecretError(f"The secret {self.reference} {problem}.", remedy)
