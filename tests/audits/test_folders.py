@@ -22,7 +22,8 @@ from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.audits.pool_audit import AuditPlan
 from dynanoise.cli import app
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
-from dynanoise.core.numerics import Float64
+from dynanoise.core.membership import shadows_per_target
+from dynanoise.core.numerics import Float64, Int8
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import Provenance
@@ -187,6 +188,25 @@ def test_the_choice_by_parts_is_that_in_memory_for_each_target(
     assert memory["chosen lira"].value == 7 and set(parts[STRONGEST]) == set(memory)
     for name, metric in memory.items():
         assert parts[STRONGEST][name].value == pytest.approx(metric.value, abs=1e-12), name
+
+
+@pytest.mark.parametrize("unused", [15, 50])
+def test_thresholds_by_parts_have_the_shadow_models_of_the_scores(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused: int
+) -> None:
+    """Records of no model, a reference set or too few for one, change no number of models."""
+    files = arrays(16, records=110 + unused, tests=0, leak=4.0)
+    files["member"][:, 110:] = 0
+    numbers = []
+
+    def count(use: Int8) -> int:
+        numbers.append(shadows_per_target(use))
+        return numbers[-1]
+
+    monkeypatch.setattr("dynanoise.audits.layouts.folder_audit.IN_MEMORY", 1)
+    monkeypatch.setattr("dynanoise.core.membership.shadows_per_target", count)
+    run(read_folder(written(tmp_path / "lira", files)), "lira")
+    assert len(numbers) > 1 and set(numbers) == {shadows_per_target(files["member"][:, :110])}
 
 
 def test_all_inputs_of_a_record_are_used(tmp_path: Path) -> None:

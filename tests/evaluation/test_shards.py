@@ -208,6 +208,28 @@ def test_a_pool_that_cannot_be_read_or_written_is_refused(
         PoolFiles(folder, 0).slices  # noqa: B018
 
 
+@pytest.mark.parametrize("share", [0.2, 0.4])
+def test_records_of_no_model_do_not_lower_the_number_of_shadow_models(
+    tmp_path: Path, share: float
+) -> None:
+    outputs = pool_outputs(3, count=200, models=16)
+    use = outputs.use.copy()
+    unused = np.random.default_rng(0).random(200) < share
+    use[:, unused] = 0
+    files = PoolFiles(written(replace(outputs, use=use), tmp_path), 70)
+    found = score_by_shards(files, ATTACKS.build("lira"), seed=0)
+    k = shadows_per_target(use[:, ~unused])
+    for target, scored in enumerate(found.scored):
+        others = np.delete(use, target, axis=0)
+        np.testing.assert_array_equal(scored, (membership_counts(others) >= k).all(axis=0))
+    assert found.scored[:, ~unused].mean() > 0.6
+
+
+def membership_counts(use: Any) -> np.ndarray[Any, Any]:
+    """Numbers of in-models and of out-models of each record, [2, N]."""
+    return np.stack([(use == 1).sum(axis=0), (use == 0).sum(axis=0)])
+
+
 def test_a_part_without_shadows_scores_nothing(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     use = np.zeros((6, 40), dtype=np.int8)

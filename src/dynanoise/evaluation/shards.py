@@ -1,8 +1,8 @@
 """Attacks on a pool of many records, some of them at a time, from files mapped into memory.
 
-Scores are those of `ShadowPool` on undefended predictions: each model is the target once, with the
-same shadow models for every example. Thresholds and the strongest attack, which are chosen on
-pseudo-targets, are left out.
+Scores are those of `ShadowPool` on undefended predictions, of a pool without the records that are
+in no model: each model is the target once, with the same shadow models for every example.
+Thresholds and the strongest attack, which are chosen on pseudo-targets, are left out.
 """
 
 from __future__ import annotations
@@ -249,8 +249,9 @@ def score_by_shards(
 ) -> ShardScores:
     """Score every example with an attack, one part of the records after the other.
 
-    Beside the scores, 9 bytes for each target and example, memory holds one part a worker: about
-    25 bytes for each of its logits.
+    Records that are in no model have no in-models. They are not scored, and do not lower the
+    number k of shadow models for the others. Beside the scores, 9 bytes for each target and
+    example, memory holds one part a worker: about 25 bytes for each of its logits.
 
     Args:
         files: the pool.
@@ -269,14 +270,14 @@ def score_by_shards(
             ``targets``.
         TooFewRecordsError: if too few records have shadow models of both kinds.
     """
-    use = files.use
+    use = np.asarray(files.use)
     chosen = tuple(range(len(use)) if targets is None else targets)
     if not chosen or min(chosen) < 0 or max(chosen) >= len(use):
         raise InputError(
             f"The targets {list(chosen)} are none of the pool.",
             f"Choose at least one, from 0 to {len(use) - 1}.",
         )
-    k = membership.shadows_per_target(np.asarray(use))
+    k = membership.shadows_per_target(np.where((use == 1).any(axis=0), use, np.int8(-1)))
     plan = _Plan(files, attack, chosen, k, seed, use.shape[1], population)
     scores = np.zeros((len(chosen), use.shape[1]))
     scored = np.zeros(scores.shape, dtype=np.bool_)
@@ -291,7 +292,7 @@ def score_by_shards(
                 ]
         for records, (part, kept) in zip(slices, each(_score, slices, gathered), strict=True):
             scores[:, records], scored[:, records] = part, kept
-    rows = np.asarray(use)[list(chosen)]
+    rows = use[list(chosen)]
     return ShardScores(np.array(chosen), scores, rows == 1, scored & (rows >= 0))
 
 

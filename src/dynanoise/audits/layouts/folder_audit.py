@@ -119,11 +119,15 @@ class FolderAudit:
         return int(records * first.size)
 
     def _pool(self, rows: Int64) -> Pool:
-        """Some records, with the reference set: the population, else records of no model."""
+        """Some records, with the reference set: the population, else records of no model.
+
+        Records of no model are scored neither where they are the reference set nor by parts.
+        """
         files, beyond = self.brought.pool, self.brought.reference
         outside = np.flatnonzero((files.use == 0).all(axis=0))
         apart = beyond is None and len(files.use) > 1 and len(outside) >= LEAST_POPULATION
-        records = files.select(np.setdiff1d(rows, outside) if apart else rows)
+        scored = np.setdiff1d(rows, outside) if apart or not self.fits else rows
+        records = files.select(scored)
         nothing = records.select(records=slice(0))
         reference = nothing
         if beyond is not None:
