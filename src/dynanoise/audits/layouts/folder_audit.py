@@ -121,13 +121,15 @@ class FolderAudit:
     def _pool(self, rows: Int64) -> Pool:
         """Some records, with the reference set: the population, else records of no model.
 
-        Records of no model are scored neither where they are the reference set nor by parts.
+        Of several models, records of no model are left out or hidden, as in `score_by_shards`.
         """
         files, beyond = self.brought.pool, self.brought.reference
         outside = np.flatnonzero((files.use == 0).all(axis=0))
         apart = beyond is None and len(files.use) > 1 and len(outside) >= LEAST_POPULATION
-        scored = np.setdiff1d(rows, outside) if apart or not self.fits else rows
-        records = files.select(scored)
+        records = files.select(np.setdiff1d(rows, outside) if apart else rows)
+        if len(files.use) > 1 and not apart:
+            use = np.where(np.isin(rows, outside), np.int8(-1), records.use)
+            records = replace(records, use=use)
         nothing = records.select(records=slice(0))
         reference = nothing
         if beyond is not None:
