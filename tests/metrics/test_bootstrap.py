@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pytest
+from scipy.stats import binomtest
 from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 
 from dynanoise.core.errors import InputError
 from dynanoise.metrics.bootstrap import PoolScores, _WeightedMetrics, bootstrap, percentile_interval
+from dynanoise.metrics.two_way import two_way_metrics
 
 
 def made_up(
@@ -108,6 +114,53 @@ def test_records_that_models_share_widen_the_interval() -> None:
     assert narrow.low is not None and narrow.high is not None
     assert wide.low is not None and wide.high is not None
     assert wide.high - wide.low > 1.5 * (narrow.high - narrow.low)
+
+
+@pytest.mark.parametrize("closed_form", [False, True])
+@pytest.mark.parametrize("models", [1, 4])
+def test_few_records_that_agree_do_not_make_a_rate_certain(models: int, closed_form: bool) -> None:
+    """Intervals are those of SciPy for the distinct records, where no replicate differs."""
+
+    def measure(
+        scores: npt.NDArray[np.float64], decisions: npt.NDArray[np.bool_]
+    ) -> dict[str, Any]:
+        pool = PoolScores(scores, decisions, members, members | True)
+        fprs = (0.1, 1.0)
+        metrics = (
+            two_way_metrics(pool, fprs)
+            if closed_form
+            else bootstrap(pool, 0, 50, fprs=fprs).metrics
+        )
+        return {name: astuple(metric) for name, metric in metrics.items()}
+
+    members = np.arange(130)[None] < 30
+    if models > 1:  # 60 records are members in one model or another
+        members = np.concatenate([members, np.roll(members, 30, axis=1)] * 2)
+
+    def bounds(hits: int, trials: int) -> tuple[float, float]:
+        interval = binomtest(hits, trials).proportion_ci()
+        return float(interval.low), float(interval.high)
+
+    inside, outside = (30, 100) if models == 1 else (60, 130)
+    pairs = min(inside, outside, 65)
+    # Constant scores: no member is ahead of all non-members, and none is called a member.
+    tied = measure(np.zeros(members.shape), members & False)
+    low, high = bounds(0, inside)
+    assert tied["tpr@0.1"] == pytest.approx((0.0, low, high))
+    assert tied["tpr@1"] == pytest.approx((1.0, 1 - high, 1.0))
+    untied = bounds(0, pairs)[1] / 2
+    assert tied["auc"] == pytest.approx((0.5, 0.5 - untied, 0.5 + untied))
+    below, above = bounds(0, outside)[1] / 2, high / 2
+    assert tied["asr"] == pytest.approx((0.5, 0.5 - below, 0.5 + above))
+    # All right, and all wrong.
+    right = measure(members.astype(np.float64), members)
+    assert right["auc"] == pytest.approx((1.0, bounds(pairs, pairs)[0], 1.0))
+    wrong = measure((~members).astype(np.float64), ~members)
+    assert wrong["auc"] == pytest.approx((0.0, 0.0, bounds(0, pairs)[1]))
+    error = np.hypot(2 * below, 2 * above) / 2  # Newcombe's square-and-add
+    assert right["asr"] == pytest.approx((1.0, 1 - error, 1.0))
+    assert wrong["asr"] == pytest.approx((0.0, 0.0, error))
+    assert wrong["tpr@0.1"] == tied["tpr@0.1"]
 
 
 def test_wrong_parts_are_refused() -> None:

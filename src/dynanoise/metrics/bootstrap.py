@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Bools, Float64, Floats, Int64
 from dynanoise.core.result import Metric
-from dynanoise.metrics.intervals import LEVEL
+from dynanoise.metrics.intervals import LEVEL, balanced_accuracy, proportion
 from dynanoise.metrics.roc import Roc, resolves, roc
 
 FPRS = (0.001, 0.01)
@@ -82,22 +82,25 @@ class Bootstrap:
     """Metrics of a pool and of resampled pools.
 
     Attributes:
+        scores: scores and decisions of the pool.
         point: the metrics of the pool, by name.
         replicates: those of the resampled pools, by name, float64 [R]. With one seed and one shape
             of the pool replicate i draws the same models and records, so values of two attacks or
             methods are paired.
     """
 
+    scores: PoolScores
     point: Mapping[str, float]
     replicates: Mapping[str, Float64]
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        """The metrics with 95% percentile intervals."""
-        return {
+        """The metrics with 95% percentile intervals, see also `widen_unanimous`."""
+        intervals = {
             name: percentile_interval(value, self.replicates[name])
             for name, value in self.point.items()
         }
+        return widen_unanimous(intervals, self.scores)
 
 
 def percentile_interval(point: float, replicates: Float64) -> Metric:
@@ -117,6 +120,56 @@ def percentile_interval(point: float, replicates: Float64) -> Metric:
     tail = 100 * (1 - LEVEL) / 2
     low, high = np.nanpercentile(replicates, [tail, 100 - tail])
     return Metric(point, float(low), float(high))
+
+
+def widen_unanimous(
+    metrics: Mapping[str, Metric], scores: PoolScores, level: float = LEVEL
+) -> dict[str, Metric]:
+    """Widen intervals without width, which say nothing about how few the records are.
+
+    Where no member is found, or every one, all resampled pools agree. The interval is then that of
+    independent trials, as many as there are distinct records in all models. That of a TPR is
+    Clopper and Pearson's, that of balanced accuracy follows from both rates, and that of an AUC is
+    Clopper and Pearson's for disjoint pairs of a member and a non-member, all in order or all tied.
+
+    Args:
+        metrics: ``asr``, ``auc``, ``tpr@0.01`` and so on with their intervals.
+        scores: scores and decisions [M, N] behind them.
+        level: confidence level, in (0, 1).
+
+    Returns:
+        The metrics by the same names; those whose intervals have a width are unchanged.
+
+    >>> members = np.arange(40).reshape(1, 40) % 2 == 0
+    >>> silent = PoolScores(np.zeros((1, 40)), members & False, members, members | True)
+    >>> widen_unanimous({"tpr@0.5": Metric(0.0, 0.0, 0.0)}, silent)["tpr@0.5"].high.__round__(3)
+    0.168
+    """
+    unanimous = [name for name, metric in metrics.items() if metric.low == metric.high]
+    if not unanimous:
+        return dict(metrics)
+    kinds = scores.members & scores.scored, ~scores.members & scores.scored
+    counts = [int(kind.any(axis=0).sum()) for kind in kinds]
+
+    def of_records(rate: float, records: int) -> Metric:
+        return proportion(round(rate * records), records, level)
+
+    def widen(name: str, value: float) -> Metric:
+        if name == "asr":
+            right = scores.decisions == scores.members
+            rates = [float(right[kind].mean()) for kind in kinds]
+            wide = balanced_accuracy(*map(of_records, rates, counts))
+        elif name == "auc":
+            # Of ordered pairs some may be reversed, which costs 1; of tied ones ordered, 1/2.
+            pairs = min(*counts, int(scores.scored.any(axis=0).sum()) // 2)
+            others = of_records(0.0, pairs).high or 0.0
+            others /= 2 if 0 < value < 1 else 1
+            wide = Metric(value, max(value - others, 0.0), min(value + others, 1.0))
+        else:
+            wide = of_records(value, counts[0])
+        return Metric(value, wide.low, wide.high)
+
+    return {**metrics, **{name: widen(name, metrics[name].value) for name in unanimous}}
 
 
 def resample(
@@ -180,6 +233,7 @@ def bootstrap(
     while part := list(islice(draws, max(_AT_ONCE, _CACHED // records))):
         parts.append(measure(*map(np.array, zip(*part, strict=True))))
     return Bootstrap(
+        pool_scores,
         {name: float(value[0]) for name, value in point.items()},
         {name: np.concatenate([part[name] for part in parts]) for name in point},
     )

@@ -20,7 +20,7 @@ from scipy.stats import rankdata
 
 from dynanoise.core.numerics import Bools, Float64
 from dynanoise.core.result import Metric
-from dynanoise.metrics.bootstrap import FPRS, PoolScores
+from dynanoise.metrics.bootstrap import FPRS, PoolScores, widen_unanimous
 from dynanoise.metrics.intervals import LEVEL, proportion
 from dynanoise.metrics.roc import resolves
 
@@ -74,7 +74,8 @@ def two_way_metrics(
         level: confidence level, in (0, 1).
 
     Returns:
-        The metrics of `bootstrap.bootstrap`, whose values are the same.
+        The metrics of `bootstrap.bootstrap`, whose values are the same; for intervals of which no
+        record has an influence see `bootstrap.widen_unanimous`.
 
     >>> members = np.arange(8).reshape(1, 8) % 2 == 0
     >>> values = np.array([[4.0, 0.0, 3.0, 1.0, 5.0, 2.0, 1.5, 0.5]])
@@ -85,7 +86,8 @@ def two_way_metrics(
     non_members = int((scores.scored & ~scores.members).sum())
     metrics = {"asr": _accuracy(scores, level), "auc": _auc(scores, level)}
     resolved = [fpr for fpr in fprs if resolves(fpr, non_members)]
-    return metrics | {f"tpr@{fpr:g}": _tpr_at(scores, fpr, level) for fpr in resolved}
+    metrics |= {f"tpr@{fpr:g}": _tpr_at(scores, fpr, level) for fpr in resolved}
+    return widen_unanimous(metrics, scores, level)
 
 
 def rates(
