@@ -236,7 +236,7 @@ def test_who_goes_away_has_paid(tmp_path: Path) -> None:
     key = (("x-api-key", clients.add_client(tmp_path / "clients.txt", "alice")),)
     with plain_server() as plain:
         given = ("--upstream", plain.url, "--model-name", "linear", "--grpc-port", 0)
-        access = ("--clients", tmp_path / "clients.txt", "--rate", 0, "--budget", 5)
+        access = ("--clients", tmp_path / "clients.txt", "--rate", 0, "--budget", 6)
         defense = defense_file(tmp_path / "defense.yaml")
         with gateway(*given, *access, "--defense", defense) as running, channel(running) as to:
             call = to.unary_unary(SERVICE + "ModelInfer")
@@ -250,8 +250,9 @@ def test_who_goes_away_has_paid(tmp_path: Path) -> None:
             assert (event["route"], event["client"]) == ("ModelInfer", "alice")
             plain.behave("well")
             with pytest.raises(grpc.RpcError) as caught:
-                call(asked(2), metadata=key, timeout=LAST_RESORT)
+                call(asked(3), metadata=key, timeout=LAST_RESORT)
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+            # One of two that were left: the refused request is charged by its size.
             assert call(asked(1), metadata=key, timeout=LAST_RESORT)
 
 

@@ -31,7 +31,7 @@ DTYPES: dict[str, npt.DTypeLike] = {
     "BYTES": np.object_,
 }
 
-_MOST = 64
+MOST = 64
 """Most tensors in one request."""
 
 _LONGEST = 256
@@ -96,10 +96,10 @@ class Spec:
 
 def check_counts(inputs: int, outputs: int) -> None:
     """Refuse a request without an input, or with more than 64 inputs or outputs."""
-    if not 0 < inputs <= _MOST:
-        raise bad(f"The request needs a list of inputs, at most {_MOST}.")
-    if outputs > _MOST:
-        raise bad(f"outputs must be a list of at most {_MOST}.")
+    if not 0 < inputs <= MOST:
+        raise bad(f"The request needs a list of inputs, at most {MOST}.")
+    if outputs > MOST:
+        raise bad(f"outputs must be a list of at most {MOST}.")
 
 
 def check_name(name: Any, what: str = "input") -> str:

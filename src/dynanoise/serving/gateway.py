@@ -234,8 +234,9 @@ class Gateway:
         """Parse a request, run the model and defend its output.
 
         The client is charged by the size of the request before it is parsed, and by its records
-        after that. A request that is refused for its content stays charged; other failures are not,
-        unless the client went away while the model worked.
+        after that. What a refused request was charged so far stays charged, for its parsing has
+        cost as much as another's. Failures of the model and the gateway (500, 503) after that are
+        not charged, unless the client went away while the model worked.
 
         Args:
             client: name of the client whose budget is charged.
@@ -253,11 +254,11 @@ class Gateway:
         async with self._turns.take(client):
             description = await self.model.describe()
             charge = await self._budgets.charge(client, self._estimate(size, description))
+            request = await self._parse(receipt, parse, description)
             try:
-                request = await self._parse(receipt, parse, description)
                 return request, await self._infer(request, charge, description, authorization)
             except Refused as refused:
-                if refused.status not in (400, 413) and refused.reason != "near":
+                if refused.status >= 500:
                     await charge.give_back()
                 raise
             except Exception:  # not where the client went away, for the model has worked

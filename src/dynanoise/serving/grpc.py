@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -20,6 +21,7 @@ from tritonclient.grpc import service_pb2 as messages
 
 from dynanoise.oip.faults import Refused, bad, unavailable
 from dynanoise.oip.tensors import (
+    MOST,
     Size,
     Tensor,
     check_counts,
@@ -64,6 +66,12 @@ _CONTENTS = {
 }
 
 _REFUSED = ("classification", "shared_memory_region", "sequence_id")
+
+_MODEL_NAME, _MODEL_VERSION, _INPUTS, _OUTPUTS, _RAW = 1, 2, 5, 6, 7
+"""Numbers of fields of ModelInferRequest."""
+
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
+"""Kinds of fields in Protocol Buffers; the lengths of those that are fixed."""
 
 _ARRIVING = 128 << 20
 """Bytes of messages that may arrive at the same time."""
@@ -187,7 +195,8 @@ def _handler(
                 request = await _receive_check(context, room)
             response = await call(request, client or "", headers)
         except Refused as error:
-            refused = error
+            # A traceback holds this frame, and so the message until a garbage collection.
+            refused = error.with_traceback(None)
         except asyncio.CancelledError:
             gateway.metrics.requests.labels(f"grpc_{name}", _CLIENT_LEFT).inc()
             log("cancelled", route=name, client=client)
@@ -257,7 +266,53 @@ def _parse(kind: Any, body: bytes) -> Any:
     try:
         return kind.FromString(body)
     except DecodeError:
-        raise bad("The message is not of its kind.") from None
+        raise _unreadable() from None
+
+
+def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """Find the outer fields of a message.
+
+    Returns:
+        The number of each field and its bytes, none for a field of numbers.
+
+    Raises:
+        Refused: with 400, if it is not a message of the protocol, which has no groups.
+
+    >>> message = memoryview(bytes([10, 1, 109, 16, 7]))
+    >>> [(number, bytes(content)) for number, content in _fields(message)]
+    [(1, b'm'), (2, b'')]
+    """
+    place = 0
+    while place < len(message):
+        tag, place = _varint(message, place)
+        start, kind = place, tag & 7
+        if kind == _VARINT:
+            _, place = _varint(message, place)
+            start = place
+        elif kind == _BYTES:
+            length, start = _varint(message, place)
+            place = start + length
+        elif kind in _FIXED:
+            start = place = place + _FIXED[kind]
+        else:
+            raise _unreadable()
+        if place > len(message):
+            raise _unreadable()
+        yield tag >> 3, message[start:place]
+
+
+def _varint(message: memoryview, place: int) -> tuple[int, int]:
+    """A number of at most 10 bytes, and the place behind it."""
+    number = 0
+    for index, byte in enumerate(message[place : place + 10]):
+        number |= (byte & 127) << 7 * index
+        if byte < 128:
+            return number, place + index + 1
+    raise _unreadable()
+
+
+def _unreadable() -> Refused:
+    return bad("The message is not of its kind.")
 
 
 class _Calls:
@@ -302,6 +357,7 @@ class _Calls:
         receipt = self._gateway.receive()
         try:
             receipt.add(len(request))
+            self._check(request)
             query, output = await self._gateway.infer(
                 client,
                 receipt,
@@ -320,6 +376,24 @@ class _Calls:
         )
         response.raw_output_contents.append(to_bytes(output.values))
         return response
+
+    def _check(self, body: bytes) -> None:
+        """Refuse many tensors, and other models, before the message is parsed.
+
+        16 MiB of empty inputs would take 700 MiB then.
+        """
+        names, counts = {_MODEL_NAME: "", _MODEL_VERSION: ""}, Counter[int]()
+        for number, content in _fields(memoryview(body)):
+            counts[number if number in (_INPUTS, _OUTPUTS, _RAW) else 0] += 1
+            if max(counts.values()) > MOST:
+                check_counts(max(1, counts[_INPUTS]), counts[_OUTPUTS])
+                raise bad(f"The request has more than {MOST} raw contents or parameters.")
+            if number in names:  # the last one counts
+                try:
+                    names[number] = str(content, "utf-8")
+                except UnicodeDecodeError:
+                    raise _unreadable() from None
+        self._gateway.check_model(*names.values())
 
     def _read(self, body: bytes) -> Request:
         message = _parse(messages.ModelInferRequest, body)
