@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from dynanoise.core.errors import InputError
-from dynanoise.serving import clients, listeners, startup
+from dynanoise.serving import clients, listeners, startup, workers
 from dynanoise.serving.options import Serving
 from tests.factories.gateways import (
     LAST_RESORT,
@@ -144,7 +144,11 @@ def test_signals_to_end_drain(options: tuple[object, ...], name: str) -> None:
 
 
 def test_workers_share_ports_and_are_replaced(options: tuple[object, ...]) -> None:
-    """They end with the process that started them, even where that is killed."""
+    """They end with the process that started them, even where that is killed.
+
+    One under other settings than the gateway started with is not replaced.
+    """
+    defense = Path(str(options[3]))
     with gateway(*options, "--workers", 2, "--grpc-port", 0) as one:
         url = f"{one.url}/v2/models/linear/infer"
         assert wait_until(lambda: len(one.events("listening")) == 2)
@@ -154,9 +158,21 @@ def test_workers_share_ports_and_are_replaced(options: tuple[object, ...]) -> No
         assert wait_until(lambda: len(one.events("listening")) == 3)
         (died,) = one.events("worker_died")
         assert (died["exit_code"], died["replaced_in"]) == (-signal.SIGKILL, 1.0)
-        assert ask(url, infer_body(queries(1))).status == 200
+        before = ask(url, infer_body(queries(1))).body
+        text = defense.read_text()
+        defense.write_text(text.replace("temperature: 4.0", "temperature: 5.0"))
+        try:
+            os.kill(second["process"], signal.SIGKILL)
+            assert wait_until(lambda: len(one.events("worker_died")) == 3)
+        finally:
+            defense.write_text(text)
+        differs = one.events("worker_died")[2]
+        assert (differs["exit_code"], differs["replaced_in"]) == (workers.DIFFERS, None)
+        (reason,) = one.events("worker_not_started")
+        assert "start: defense.yaml. Start it" in reason["problem"]
+        assert ask(url, infer_body(queries(1))).body == before
         one.process.kill()
-        assert wait_until(lambda: len(one.events("ended")) == 2)
+        assert wait_until(lambda: len(one.events("ended")) == 1)
         with pytest.raises(OSError, match="refused"):
             socket.create_connection(("127.0.0.1", one.ports["port"]), 1)
 

@@ -6,16 +6,20 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from tests.factories.gateways import SECRET, defense_file, digest, onnx_file
+from tests.factories.gateways import OTHER_SECRET, SECRET, defense_file, digest, onnx_file
 
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("aiohttp", reason="the gateway: pip install 'dynanoise[serve]'")
 pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynanoise[serve]'")
 from dynanoise.core.errors import InputError
+from dynanoise.partition.cells import Cells
+from dynanoise.serving import startup
 from dynanoise.serving.options import Serving
 from dynanoise.serving.startup import make_gateway
+from dynanoise.serving.workers import DIFFERS
 
 
 @pytest.fixture(autouse=True)
@@ -105,3 +109,53 @@ def test_settings_of_tls_without_an_upstream_are_refused(tmp_path: Path) -> None
         make_gateway(Serving(defense, model, no_auth=True))
     with pytest.raises(InputError, match=r"^upstream_tls.ca cannot be read \(No such file"):
         make_gateway(Serving(defense, upstream="https://a", model_name="m", no_auth=True))
+
+
+@pytest.mark.parametrize("changed", ["key", "defense.yaml", "model", "weights", "cells", None])
+def test_a_worker_has_the_key_and_settings_of_the_gateways_start(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    changed: str | None,
+) -> None:
+    """Two of them behind one port would give two samples of noise for one record."""
+    pytest.importorskip("onnxruntime", reason="ONNX models: pip install 'dynanoise[onnx]'")
+    pytest.importorskip("safetensors", reason="cells in files: pip install 'dynanoise[serve]'")
+
+    def write_cells(seed: int) -> None:
+        reference = np.random.default_rng(seed).normal(size=(20, 8))
+        Cells.fit(reference, width=2.0, components=2).write(tmp_path / "cells.json")
+
+    write_cells(0)
+    model = onnx_file(tmp_path / "m.onnx")
+    near = {"budget": 3, "cells": "cells.json"}
+    defense = defense_file(tmp_path / "defense.yaml", digest(model), neighbourhood=near)
+    options = Serving(defense, model, no_auth=True)
+    *_, origin = startup._make(options)
+    if changed == "key":
+        monkeypatch.setenv("DYNANOISE_KEY", OTHER_SECRET)
+    elif changed == "defense.yaml":
+        text = defense.read_text()
+        defense.write_text(text.replace("temperature: 4.0", "temperature: 4.1"))
+    elif changed in ("model", "weights"):  # another one, also under its old configuration
+        model.write_bytes(model.read_bytes() + b"\x32\x00")
+        if changed == "model":
+            defense_file(defense, digest(model), neighbourhood=near)
+    elif changed == "cells":
+        write_cells(1)
+    if changed is None:
+        gateway, _ = startup.make_worker(origin, options)
+        assert gateway.metrics.key_id == origin["key"]
+        return
+    with pytest.raises(SystemExit) as ended:
+        startup.make_worker(origin, options)
+    assert ended.value.code == (1 if changed == "weights" else DIFFERS)
+    (event,) = [row for row in caplog.records if row.msg == "worker_not_started"]
+    problem = event.fields["problem"]  # type: ignore[attr-defined]
+    what = {
+        "key": "start: key, cells.",  # which are keyed, too
+        "model": "start: defense.yaml, model.",
+        "weights": "defense.yaml was written for other weights than",
+    }
+    assert what.get(changed, f"start: {changed}. Start it anew.") in problem
+    assert SECRET not in problem and OTHER_SECRET not in problem

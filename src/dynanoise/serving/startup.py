@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dynanoise.config.configuration import FRESH, Configuration
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.extras import require
 from dynanoise.core.files import file_sha256
 from dynanoise.defenses.dynanoise import compile_ahead
+from dynanoise.defenses.parameters import canonical, to_parts
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 from dynanoise.oip.tensors import Description
@@ -82,7 +87,7 @@ def serve(options: Serving) -> None:
     if options.grpc_port is not None:
         require("tritonclient.grpc", "Serving over gRPC")
         require("grpc_health.v1", "Serving over gRPC")
-    gateway, scrapers = make_gateway(options, logs=True)
+    gateway, scrapers, origin = _make(options, logs=True)
     from dynanoise.serving.listeners import Listeners, run
     from dynanoise.serving.workers import run_workers
 
@@ -99,19 +104,62 @@ def serve(options: Serving) -> None:
     else:
         gateway.tracing.close()
         del gateway  # it has checked the options and compiled the defense; workers have models
-        run_workers(make_gateway, options, replace(listeners, scrapers=None))
+        run_workers(partial(make_worker, origin), options, replace(listeners, scrapers=None))
 
 
-def make_gateway(options: Serving, logs: bool = False, announce: bool = True) -> tuple[Any, Any]:
-    """Make the gateway.
+def make_gateway(options: Serving) -> tuple[Any, Any]:
+    """Make the gateway, and log its settings and their weaknesses.
+
+    Args:
+        options: options of `dynanoise serve`.
+
+    Returns:
+        The `Gateway`, and the `Clients` that may read its metrics or None.
+    """
+    return _make(options)[:2]
+
+
+def make_worker(origin: Mapping[str, str], options: Serving) -> tuple[Any, Any]:
+    """Make the gateway of a worker, whose responses must be those of the other workers.
+
+    Under another key or setting every record would have a second sample of noise behind one port.
+
+    Args:
+        origin: digests of what decides the responses, as they were when the gateway started.
+        options: options of `dynanoise serve`.
+
+    Returns:
+        As `make_gateway`.
+
+    Raises:
+        SystemExit: if the files cannot be used, or with `workers.DIFFERS` if they have changed;
+            the reason is logged.
+    """
+    from dynanoise.serving.logs import log
+    from dynanoise.serving.workers import DIFFERS
+
+    try:
+        gateway, scrapers, present = _make(options, announce=False)
+    except DynaNoiseError as error:
+        log("worker_not_started", logging.ERROR, problem=str(error))
+        raise SystemExit(1) from None
+    changed = [name for name in origin if origin[name] != present[name]]
+    if changed:
+        problem = f"Changed since the gateway's start: {', '.join(changed)}. Start it anew."
+        log("worker_not_started", logging.ERROR, problem=problem)
+        raise SystemExit(DIFFERS)
+    return gateway, scrapers
+
+
+def _make(
+    options: Serving, logs: bool = False, announce: bool = True
+) -> tuple[Any, Any, Mapping[str, str]]:
+    """Make the gateway, its scrapers, and the digests of what decides its responses.
 
     Args:
         options: options of `dynanoise serve`.
         logs: whether to send all logs of the process to standard error.
         announce: whether to log the settings and their weaknesses.
-
-    Returns:
-        The `Gateway`, and the `Clients` that may read its metrics or None.
     """
     for package in ("orjson", "starlette", "uvicorn", "prometheus_client"):
         require(package, "Serving")
@@ -141,6 +189,7 @@ def make_gateway(options: Serving, logs: bool = False, announce: bool = True) ->
         options.rate, options.burst, total, options.period, 0 if near is None else near.budget
     )
     budgets = _budgets(budget, options, model)
+    cells = _cells(configuration)
     body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
@@ -160,12 +209,31 @@ def make_gateway(options: Serving, logs: bool = False, announce: bool = True) ->
         metrics,
         windows,
         options.forward_authorization,
-        _cells(configuration),
+        cells,
         tracing,
     )
     if announce:
         _log_start(gateway, options, kernel, total)
-    return gateway, scrapers
+    digests = {
+        "key": metrics.key_id,
+        "defense.yaml": _digest_setting(configuration),
+        "model": getattr(model, "digest", ""),  # "" on another server
+        "cells": "" if cells is None else cells.digest,
+    }
+    return gateway, scrapers, digests
+
+
+def _digest_setting(configuration: Configuration) -> str:
+    """SHA-256 of everything in a configuration that decides responses, without the key."""
+    noise, near = configuration.keyed_noise, configuration.near
+    parts = to_parts(configuration.defense)
+    settings = {
+        "defense": canonical(parts.name, **parts.parameters, **parts.arrays),
+        "noise": None if noise is None else [noise.cell_width, noise.model, noise.weights],
+        "placement": configuration.placement,
+        "budgets": [configuration.budget, None if near is None else near.budget],
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 def _cells(configuration: Configuration) -> Any:

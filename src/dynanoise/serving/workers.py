@@ -14,10 +14,13 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from dynanoise.serving.listeners import Listeners, bind, run
-from dynanoise.serving.logs import flush_logs, log
+from dynanoise.serving.logs import flush_logs, log, start_logging
 from dynanoise.serving.options import Serving
 
-Make = Callable[..., tuple[Any, Any]]
+Make = Callable[[Serving], tuple[Any, Any]]
+
+DIFFERS = 78
+"""Exit code of a worker whose files are not those of the gateway's start."""
 
 _SOON_SECONDS = 60.0
 """Time from the start of a worker in which its death counts as one of its start."""
@@ -81,12 +84,12 @@ class Pauses:
 def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
     """Serve with `options.workers` processes until this one gets SIGTERM, SIGINT or SIGHUP.
 
-    A worker that dies is replaced, after a pause if it did not live long. All end, as `run` does,
-    when this process ends, however it does.
+    A worker that dies is replaced, after a pause if it did not live long; one that ends with
+    `DIFFERS` is not. All end, as `run` does, when this process ends, however it does.
 
     Args:
-        make: makes the gateway of a worker, and the clients that may read its metrics; a function
-            of a module.
+        make: makes the gateway of a worker, and the clients that may read its metrics; it can be
+            pickled.
         options: options of `dynanoise serve`.
         listeners: addresses.
 
@@ -94,15 +97,7 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
         InputError: if the address cannot be bound.
         SystemExit: with 1, if a worker does not start and no other serves.
     """
-    ending, wake = [], os.pipe()
-    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
-        if hasattr(signal, name):
-
-            def end(number: int, frame: Any) -> None:
-                ending.append(number)
-                os.write(wake[1], b"\0")
-
-            signal.signal(getattr(signal, name), end)
+    ending, wake = _notice_signals()
     held = [bind(listeners.host, listeners.port)]
     shared = replace(listeners, socket=held[0])
     if listeners.grpc_port is not None:
@@ -115,7 +110,7 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
     failed = False
     while not ending and not failed:
         left = max(0.0, min(due.values()) - time.monotonic()) if due else None
-        wait([wake[0], *(worker.process.sentinel for worker in workers.values())], left)
+        wait([wake, *(worker.process.sentinel for worker in workers.values())], left)
         for number, worker in list(workers.items()):
             if worker.process.is_alive() or ending:
                 continue
@@ -123,9 +118,10 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
             # One that never starts is tried again while others serve.
             alone = not any(map(Worker.serves, workers.values()))
             failed = failed or (alone and not worker.started.is_set())
-            pause = pauses[number].next(time.monotonic() - worker.begun)
-            due[number] = time.monotonic() + pause
-            exit_code = worker.process.exitcode
+            exit_code, pause = worker.process.exitcode, None
+            if exit_code != DIFFERS:  # its files would have to change back
+                pause = pauses[number].next(time.monotonic() - worker.begun)
+                due[number] = time.monotonic() + pause
             log("worker_died", logging.ERROR, exit_code=exit_code, replaced_in=pause)
         for number in [number for number, when in due.items() if when <= time.monotonic()]:
             if not ending and not failed:
@@ -142,9 +138,29 @@ def run_workers(make: Make, options: Serving, listeners: Listeners) -> None:
         raise SystemExit(1)
 
 
+def _notice_signals() -> tuple[list[int], int]:
+    """Signals to end so far, and a file descriptor that can be read when there is one."""
+    ending: list[int] = []
+    wake = os.pipe()
+    for name in ("SIGTERM", "SIGINT", "SIGHUP"):
+        if hasattr(signal, name):
+
+            def end(number: int, frame: Any) -> None:
+                ending.append(number)
+                os.write(wake[1], b"\0")
+
+            signal.signal(getattr(signal, name), end)
+    return ending, wake[0]
+
+
 def _work(make: Make, options: Serving, listeners: Listeners, started: Any) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    gateway, scrapers = make(options, logs=True, announce=False)
+    start_logging()
+    try:
+        gateway, scrapers = make(options)
+    except SystemExit:
+        flush_logs()
+        raise
     run(gateway, replace(listeners, scrapers=scrapers), started.set)
 
 
