@@ -17,6 +17,7 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError, UnknownNameError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import DEFENSES
+from dynanoise.core.result import Metric
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.feasibility import find_feasible
@@ -33,6 +34,7 @@ from dynanoise.noise.keys import ExperimentKey
 from dynanoise.report.pages import build_page
 from dynanoise.report.tables.audit_table import out_of_scope
 from tests.factories.audit_files import given
+from tests.factories.results import record
 
 PROVENANCE = Provenance("made up", "outputs as given", "dynanoise audit made_up.npz")
 
@@ -232,6 +234,21 @@ def test_conditions_compare_the_upper_bound_at_any_budget() -> None:
     assert not check_condition(Condition("auc", upper), records).holds
     said = check_condition(between, records).sentence
     assert "behind temperature" in said and "upper bound" in said and "a record" in said
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_condition_holds_where_another_protocol_cannot_resolve_it(reverse: bool) -> None:
+    base = record("none", "strongest", 0, auc=0.6)
+    fine = replace(base, metrics={"tpr@0.01": Metric(0.2, 0.1, 0.3)})
+    coarse = replace(base, counts={"scored_non_members": 50})
+    results = [fine, coarse][:: -1 if reverse else 1]
+    assert check_condition(parse_condition("tpr@0.01>0.25"), results).holds is True
+    # Not above the limit where it is known: the other may be.
+    untold = check_condition(parse_condition("tpr@0.01>0.35"), results)
+    assert untold.holds is None and "not resolved by 50" in untold.sentence
+    assert check_condition(parse_condition("tpr@0.01>0.35"), [fine]).holds is False
+    nothing = check_condition(parse_condition("tpr@0.01>0.35"), [coarse])
+    assert nothing.holds is None and "not resolved by 50" in nothing.sentence
 
 
 @pytest.mark.behaviour

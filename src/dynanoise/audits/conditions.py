@@ -132,27 +132,33 @@ def check_condition(condition: Condition, results: Sequence[Result]) -> Outcome:
         results: all results of one audit.
 
     Returns:
-        The outcome, by the query budget with the largest upper end.
+        The outcome, by the result with the largest upper end. It cannot be told if no upper end is
+        above the limit and the records of some result are too few.
     """
     last = results[-1].method
     worst: tuple[float, Metric, Result] | None = None
+    untold: str | None = None
     for result in results:
         if (result.method, result.attack) != (last, STRONGEST):
             continue
         metric = result.metrics.get(condition.metric)
         if metric is None:
             sentence = condition.unresolved(result.counts["scored_non_members"])
-            return Outcome(condition, None, sentence or f"{condition} cannot be told.")
+            untold = untold or sentence or f"{condition} cannot be told."
+            continue
         upper = metric.value if metric.high is None else metric.high
         if worst is None or upper > worst[0]:
             worst = upper, metric, result
     if worst is None:
-        sentence = (
+        untold = untold or (
             f"{condition} cannot be told: no attack could be run. Give more models or records."
         )
-        return Outcome(condition, None, sentence)
+        return Outcome(condition, None, untold)
     upper, metric, result = worst
     holds = upper > condition.limit
+    # One result above the limit decides; to pass, all results must be known.
+    if untold is not None and not holds:
+        return Outcome(condition, None, untold)
     repeats = result.threat.repeats
     queries = "1 query" if repeats == 1 else f"{repeats} queries"
     sentence = (
