@@ -190,6 +190,19 @@ def test_the_choice_by_parts_is_that_in_memory_for_each_target(
         assert parts[STRONGEST][name].value == pytest.approx(metric.value, abs=1e-12), name
 
 
+def test_attacks_on_all_records_at_once_are_left_out_by_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dynanoise.audits.layouts.folder_audit.IN_MEMORY", 1)
+    brought = read_folder(written(tmp_path / "lira", arrays(8, tests=0)))
+    ranked = "lira(statistic=normal_score)"
+    report = run(brought, "lira(variance=example)", ranked)
+    assert set(by_attack(report)) == {"lira(variance=example)", STRONGEST}
+    assert any("'normal_score' ranks all records of a model" in note for note in report.notes)
+    with pytest.raises(InputError, match=r"'normal_score' ranks all records.* other attacks"):
+        run(brought, ranked)
+
+
 @pytest.mark.parametrize("unused", [15, 50])
 def test_thresholds_by_parts_have_the_shadow_models_of_the_scores(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unused: int

@@ -176,7 +176,15 @@ def test_moments_of_parts_are_those_of_the_whole() -> None:
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("learned", "learns from all records"), ("rmia(offline=True)", "chosen on all records")],
+    [
+        ("learned", "learns from all records"),
+        ("rmia(offline=True)", "chosen on all records"),
+        (
+            "lira(statistic=normal_score)",
+            r"'normal_score' ranks all .*lira\(statistic=scaled_logit\)",
+        ),
+        ("lira(variance=example, statistic=normal_score)", "'normal_score' ranks all records"),
+    ],
 )
 def test_attacks_that_learn_from_all_records_are_refused(
     pool: Pool, folder: Path, name: str, says: str

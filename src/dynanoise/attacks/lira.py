@@ -152,7 +152,16 @@ class Lira(Attack):
         )
 
     def gather(self, shadows: ShadowObservations) -> SharedMoments[Any] | None:
-        """Compute the moments of some records for the shared sd; None for "example"."""
+        """Compute the moments of some records for the shared sd; None for "example".
+
+        Raises:
+            InputError: for a statistic that ranks a record among all records of the model.
+        """
+        check(
+            self.statistic not in statistics.RANKED,
+            f"LiRA's statistic {self.statistic!r} ranks all records of a model at once.",
+            "In parts of the records use another, such as lira(statistic=scaled_logit).",
+        )
         slots = shadows.slots
         variance = self._variance(slots)
         if variance == "example":

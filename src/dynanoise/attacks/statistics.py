@@ -164,6 +164,8 @@ STATISTICS = {
     "normal_score": normal_score,
 }
 
+RANKED = frozenset({"normal_score"})
+"""Statistics that rank a record among all records of the model, so that they need all at once."""
 
 CLEAN = (
     "scaled_logit",

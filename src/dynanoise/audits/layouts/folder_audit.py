@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dynanoise.attacks.base import Attack, title_of
+from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.columns import UNNAMED, ColumnNames
 from dynanoise.audits.conditions import check_condition, warn_unresolved
@@ -180,7 +180,8 @@ class FolderAudit:
             As of `pool_audit.audit_pool`.
 
         Raises:
-            InputError: for a defense or an attack that these outputs do not allow.
+            InputError: for a defense or an attack that these outputs do not allow, or if no attack
+                can score a large folder by parts.
             TooFewRecordsError: if there are too few models or records for any attack.
         """
         records = self.brought.pool.use.shape[1]
@@ -218,12 +219,6 @@ class FolderAudit:
         sample = self._pool(np.sort(generator.permutation(records)[:count]))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
         needs = dict(feasible.needs)
-        names = []
-        for name in feasible.attacks:
-            if type(ATTACKS.build(name)).gather is Attack.gather:
-                needs[name] = f"{title_of(name)} learns from all records at once: too many here."
-            else:
-                names.append(name)
         if plan.fail_if:
             check_conditions(sample.records)
 
@@ -232,10 +227,19 @@ class FolderAudit:
 
         persons = self.brought.columns.person_numbers(sample.records.ids)
         design, gatherer = ShadowPool(sample, persons=persons), Gatherer()
-        protocol = replace(adaptive(near=sample.records.inputs > 1), attacks=tuple(names))
+        protocol = adaptive(near=sample.records.inputs > 1)
         method = plan.methods[0]
         defenses = [method.defense.fit(view) for view in design.views(protocol.threat)]
         trials = list(design.trials(defenses, protocol.threat, design.noise(method)))
+        names = []
+        for name in feasible.attacks:
+            try:
+                ATTACKS.build(name).gather(trials[0].shadows)
+            except InputError as error:  # it takes all records at once, which are too many
+                needs[name] = str(error)
+            else:
+                names.append(name)
+        protocol = replace(protocol, attacks=tuple(names))
         calibrated = {}
         for scores in attack_trials(trials, names, note_refusal):
             gatherer.add_scores(method, protocol, design, scores)
@@ -243,6 +247,8 @@ class FolderAudit:
             progress(f"{scores.name}, thresholds")
         del trials, defenses
         calibrated.pop(STRONGEST, None)
+        if not calibrated:
+            raise InputError(" ".join(needs.values()), "Name other attacks, or none.")
         measures = Measures(self.brought.columns, plan.fprs, sample)
         results = self._score(
             calibrated, sample.reference, protocol, provenance, progress, workers, measures
