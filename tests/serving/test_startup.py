@@ -102,6 +102,19 @@ def test_the_budget_is_the_options_then_the_configurations_then_a_small_one(
     assert start(own, budget=3_000) == (3_000, ["no_auth"])
 
 
+def test_budgets_for_a_day_are_refused_with_another_period(tmp_path: Path) -> None:
+    """Unscaled, a client would have 24 of them a day."""
+    given: Any = {"upstream": "http://127.0.0.1:9", "model_name": "m", "no_auth": True}
+    near = {"budget": 16, "cells": "cells.json"}
+    path = defense_file(tmp_path / "defense.yaml", budget=2500)
+    with pytest.raises(InputError, match=r"^--period is 3600 .* defense.yaml.* Pass --budget"):
+        make_gateway(Serving(path, period=3600.0, **given))
+    make_gateway(Serving(path, period=3600.0, budget=100, **given))
+    defense_file(path, neighbourhood=near)
+    with pytest.raises(InputError, match=r"^neighbourhood.budget in defense.yaml .* 3600 seconds"):
+        make_gateway(Serving(path, period=3600.0, budget=100, **given))
+
+
 def test_settings_of_tls_without_an_upstream_are_refused(tmp_path: Path) -> None:
     defense = defense_file(tmp_path / "defense.yaml", upstream_tls={"ca": "ca.pem"})
     model = tmp_path / "m.onnx"

@@ -10,8 +10,11 @@ from typing import Annotated, ClassVar
 from dynanoise.core.errors import InputError
 from dynanoise.core.options import Option
 
+DAY = 86_400.0
+"""Seconds of the period that budgets in defense.yaml and the default are for."""
+
 BUDGET = 10_000
-"""Queries of one client in one period where none is configured. An attacker who spends 56 on each
+"""Queries of one client in a day where none is configured. An attacker who spends 56 on each
 record, enough to undo keyed noise, attacks fewer than 180 records with them."""
 
 
@@ -83,11 +86,18 @@ class Serving:
         int | None,
         Option(
             "Queries of one client in one period; 0 sets no limit. Default: that of defense.yaml, "
-            f"else {BUDGET}.",
+            f"else {BUDGET}, both for a day.",
             panel=_CLIENTS,
         ),
     ] = None
-    period: Annotated[float, Option("Length of a period, in seconds.", panel=_CLIENTS)] = 86_400.0
+    period: Annotated[
+        float,
+        Option(
+            "Length of a period, in seconds. Another than a day needs --budget, and a defense.yaml "
+            "without neighbourhood, whose budget is for a day.",
+            panel=_CLIENTS,
+        ),
+    ] = DAY
     budget_store: Annotated[
         str | None,
         Option(
@@ -263,6 +273,12 @@ class Serving:
                 "A limit is out of range.",
                 "burst is at least 1, rate, budget, drain and queue at least 0, the others above "
                 "0, and none is infinite.",
+            )
+        if self.period != DAY and self.budget is None:
+            raise InputError(
+                f"--period is {self.period:g} seconds, and the budget of defense.yaml, or the "
+                "default, is for a day.",
+                "Pass --budget with the queries of such a period, or leave out --period.",
             )
         body = 1 if self.max_body is None else self.max_body
         each = 1 if self.client_concurrency is None else self.client_concurrency

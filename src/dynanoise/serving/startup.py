@@ -21,7 +21,7 @@ from dynanoise.defenses.parameters import canonical, to_parts
 from dynanoise.noise.keys import Pinned, Secret
 from dynanoise.noise.subkey import key_id
 from dynanoise.oip.tensors import Description
-from dynanoise.serving.options import BUDGET, Serving
+from dynanoise.serving.options import BUDGET, DAY, Serving
 
 THREAT_MODEL = (
     "Fresh noise: an attacker who may repeat a query averages the noise away, at a rate of one "
@@ -184,6 +184,12 @@ def _make(
     if near is not None and total == 0:
         raise InputError(
             "neighbourhood needs a budget, which bounds what is counted.", "Pass --budget above 0."
+        )
+    if near is not None and options.period != DAY:
+        raise InputError(
+            f"neighbourhood.budget in {options.defense.name} is for a day, and --period is "
+            f"{options.period:g} seconds.",
+            "Leave out --period, or remove neighbourhood.",
         )
     budget = Budget(
         options.rate, options.burst, total, options.period, 0 if near is None else near.budget
