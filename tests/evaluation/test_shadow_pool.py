@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from dynanoise.attacks.base import HeldOut
 from dynanoise.attacks.thresholds import auc
 from dynanoise.benchmark.presets import controls
 from dynanoise.core.defense import Defense, Method, Noise
-from dynanoise.core.numerics import Float64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.outputs import Pool
 from dynanoise.core.result import ThreatModel
 from dynanoise.core.seeding import derive
@@ -25,7 +25,9 @@ from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.trial import AttackScores, Trial, attack_trials, to_common_scale
-from dynanoise.metrics.bootstrap import bootstrap
+from dynanoise.metrics.bootstrap import PoolScores, bootstrap, resample
+from dynanoise.metrics.midput import trade_off
+from dynanoise.metrics.success import Success
 from dynanoise.noise.fresh import Fresh
 from tests.factories.evaluations import ATTACKS, by_name, evaluate_pools, made_up
 
@@ -155,6 +157,30 @@ def test_repeatable_predictions_are_measured_once_for_all_budgets() -> None:
     other = evaluate_pools(pools, rows[:2], replaced, **shared)
     unaware = evaluate_pools(pools, rows[:2], replaced)
     assert [r.metrics for r in other] == [r.metrics for r in unaware]
+
+
+@pytest.mark.parametrize("persons", [None, np.arange(400) // 2])
+def test_midput_draws_the_same_models_for_attacks_and_accuracy(persons: Int64 | None) -> None:
+    """Each model's gain in privacy is its loss of accuracy, so MIDPUT is 0 in every replicate."""
+    members = np.random.default_rng(0).random((8, 200))[:, np.arange(400) // 2] < 0.5
+    found = np.arange(8) < 3  # the attack is right about these models, wrong about the others
+    design = ShadowPool(made_up(), persons=persons)
+
+    def success(right: Bools) -> dict[str, Success]:
+        decisions = members == right[:, None]
+        scores = PoolScores(decisions.astype(np.float64), decisions, members, members | True)
+        return dict.fromkeys(("loss", "strongest"), design.metrics(scores, ()))
+
+    before, after = success(found), success(found & False)
+    metrics = trade_off(before, after, found.astype(np.float64), np.zeros(8))
+    for name in ("midput", "midput_oracle", "midput_worst_case"):
+        assert astuple(metrics[name]) == pytest.approx((0.0, 0.0, 0.0), abs=1e-12)
+    asr = before["loss"].metrics["asr"]
+    assert asr.low is not None and asr.low < asr.value == 3 / 8
+    # The draws are those of as many models and records, or persons, by the design's seed.
+    seed = derive(0, "bootstrap")
+    expected = [of_models for of_models, _ in resample(8, 400 if persons is None else 200, seed)]
+    np.testing.assert_array_equal(before["loss"].draws, expected)
 
 
 def test_the_attacker_chooses_what_works_on_its_own_models() -> None:

@@ -21,7 +21,6 @@ from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.numerics import Float64, Floats, Int64
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.result import AttackProtocol, Metric, Result
-from dynanoise.core.seeding import derive
 from dynanoise.core.workers import begin, worker_processes
 from dynanoise.defenses.dynanoise import DynaNoise
 from dynanoise.evaluation.design import Design
@@ -31,7 +30,7 @@ from dynanoise.evaluation.provenance import Provenance, describe
 from dynanoise.evaluation.responses import make_noise
 from dynanoise.evaluation.trial import AttackScores, OnRefusal, attack_trials
 from dynanoise.metrics import intervals
-from dynanoise.metrics.bootstrap import FPRS, resample
+from dynanoise.metrics.bootstrap import FPRS
 from dynanoise.metrics.midput import trade_off
 from dynanoise.metrics.success import Success
 from dynanoise.metrics.utility import utility_metrics
@@ -440,7 +439,9 @@ def evaluate(
             assert gatherer is not None
             gatherer.add_predictions(task.method, model, probs, labels)
         if measurement.utility:
-            metrics = _average(measurement.utility) | _compare(baseline, measurement, task.design)
+            metrics = _average(measurement.utility) | trade_off(
+                baseline.success, measurement.success, baseline.accuracy, measurement.accuracy
+            )
             yield result(None, metrics, measurement.seconds)
 
 
@@ -472,13 +473,3 @@ def _average(by_model: Sequence[Mapping[str, Metric]]) -> dict[str, Metric]:
         return dict(by_model[0])
     names = by_model[0]
     return {name: intervals.mean([metrics[name].value for metrics in by_model]) for name in names}
-
-
-def _compare(before: Measurement, after: Measurement, design: Design) -> dict[str, Metric]:
-    """MIDPUT, and its leakage and worst-case forms, with intervals if models were resampled."""
-    weights = None
-    if any(success.replicates for success in after.success.values()):
-        models, records = design.records.use.shape
-        resamples = resample(models, records, derive(design.seed, "bootstrap"))
-        weights = np.array([of_models for of_models, _ in resamples])
-    return trade_off(before.success, after.success, before.accuracy, after.accuracy, weights)

@@ -248,7 +248,7 @@ class ShadowPool:
         if self.canaries is not None:
             ids = self.records.ids
             metrics |= canary_metrics(scores, ids, self.canaries, seed, fprs=fprs)
-        return Success(metrics, resampled.replicates)
+        return Success(metrics, resampled.replicates, resampled.draws)
 
 
 def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence[float]) -> Success:
@@ -266,7 +266,7 @@ def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence
     resampled = bootstrap(by_person(scores, persons), seed, fprs=fprs)
     largest = bootstrap(by_person(scores, persons, largest=True), seed, fprs=())
     metrics = {**resampled.metrics, "auc_largest": largest.metrics["auc"]}
-    return Success(metrics, resampled.replicates)
+    return Success(metrics, resampled.replicates, resampled.draws)
 
 
 def _readable_width(defense: Defense, source: NoiseSource) -> float | None:

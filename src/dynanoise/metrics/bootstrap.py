@@ -87,11 +87,13 @@ class Bootstrap:
         replicates: those of the resampled pools, by name, float64 [R]. With one seed and one shape
             of the pool replicate i draws the same models and records, so values of two attacks or
             methods are paired.
+        draws: float64 [R, M], how often each model is drawn.
     """
 
     scores: PoolScores
     point: Mapping[str, float]
     replicates: Mapping[str, Float64]
+    draws: Float64
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -229,13 +231,16 @@ def bootstrap(
     measure = _WeightedMetrics(pool_scores, fprs)
     models, records = pool_scores.scores.shape
     point = measure(np.ones((1, models)), np.ones((1, records)))
-    draws, parts = resample(models, records, seed, replicates), []
-    while part := list(islice(draws, max(_AT_ONCE, _CACHED // records))):
-        parts.append(measure(*map(np.array, zip(*part, strict=True))))
+    resamples, parts, draws = resample(models, records, seed, replicates), [], []
+    while part := list(islice(resamples, max(_AT_ONCE, _CACHED // records))):
+        of_models, of_records = map(np.array, zip(*part, strict=True))
+        draws.append(of_models)
+        parts.append(measure(of_models, of_records))
     return Bootstrap(
         pool_scores,
         {name: float(value[0]) for name, value in point.items()},
         {name: np.concatenate([part[name] for part in parts]) for name in point},
+        np.concatenate(draws),
     )
 
 

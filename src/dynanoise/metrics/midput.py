@@ -129,17 +129,14 @@ def trade_off(
     after: Mapping[str, Success],
     accuracy_before: Float64,
     accuracy_after: Float64,
-    weights: Float64 | None,
 ) -> dict[str, Metric]:
     """Compute MIDPUT of a method and its stricter forms, as metrics of a result.
 
     Args:
-        before: success of each attack on the baseline, by name.
+        before: success of each attack on the baseline, by name, of the same resampled pools.
         after: likewise on the method; "strongest" is the attacker's own choice among the others.
         accuracy_before: float64 [M], accuracy of each model on test data without the defense.
         accuracy_after: float64 [M], likewise with it.
-        weights: how often each model is drawn in each replicate of ``before`` and ``after``,
-            [replicates, M]; None for one model, of which there are no replicates.
 
     Returns:
         ``midput`` and ``midput_leakage``, see `Midput`, over the attacks that both have. Of one
@@ -152,7 +149,9 @@ def trade_off(
         InputError: for one model, as of `midput`.
     """
     attacks = [[name for name in level if name != STRONGEST] for level in (before, after)]
-    if weights is None:
+    # Those of all attacks are equal; of one model there are none.
+    draws = next((success.draws for success in after.values()), None)
+    if draws is None:
         old, new = (
             {name: level[name].metrics["asr"].value for name in names}
             for level, names in zip((before, after), attacks, strict=True)
@@ -183,9 +182,9 @@ def trade_off(
 
     point = at(
         lambda success, rate: np.array([success.metrics[rate].value]),
-        np.ones((1, weights.shape[1])),
+        np.ones((1, draws.shape[1])),
     )
-    spread = at(lambda success, rate: success.replicates[rate], weights)
+    spread = at(lambda success, rate: success.replicates[rate], draws)
     return {
         name: percentile_interval(float(value[0]), spread[name]) for name, value in point.items()
     }

@@ -22,10 +22,13 @@ class Success:
         metrics: by name, such as "auc", with 95% intervals where there are any.
         replicates: by name, float64 [replicates], the same metrics in resampled pools of models;
             empty where there is one model.
+        draws: float64 [replicates, M], how often each model is drawn in them; None where there is
+            one model.
     """
 
     metrics: Mapping[str, Metric]
     replicates: Mapping[str, Float64] = field(default_factory=dict)
+    draws: Float64 | None = None
 
 
 def attack_metrics(scores: npt.ArrayLike, decisions: Bools, members: Bools) -> dict[str, Metric]:
