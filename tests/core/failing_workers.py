@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import sys
@@ -51,10 +52,27 @@ def fail(kind: str) -> None:
     raise KeyError(kind)
 
 
+def answer(connection: Any) -> None:
+    """Send back what is received, in a process of the caller's that is not a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    connection.send("ready")
+    connection.send(connection.recv())
+
+
 def main(kind: str) -> None:
-    """Run one task in a worker, as a command does."""
-    with exit_codes(), worker_processes(1, interrupt if kind == "interrupt" else begin) as pool:
-        pool.submit(fail, kind).result()
+    """Run one task in a worker, as a command does, beside another process."""
+    here, there = multiprocessing.Pipe()
+    other = multiprocessing.Process(target=answer, args=(there,))
+    other.start()
+    there.close()
+    here.recv()
+    try:
+        with exit_codes(), worker_processes(1, interrupt if kind == "interrupt" else begin) as pool:
+            pool.submit(fail, kind).result()
+    finally:
+        here.send("still there")
+        sys.stdout.write(f"{here.recv()}\n")
+        other.join()
 
 
 if __name__ == "__main__":

@@ -35,14 +35,16 @@ def worker_processes(
     Raises:
         WorkerError: if one of them died.
     """
+    context = _Context()
     pool = ProcessPoolExecutor(
-        count, _Context(), initializer=initializer, initargs=(*initial, os.getpid())
+        count, context, initializer=initializer, initargs=(*initial, os.getpid())
     )
     try:
         yield pool
     except BaseException as error:
-        for worker in multiprocessing.active_children():
-            worker.terminate()
+        for child in multiprocessing.active_children():
+            if child in context.processes:  # the caller may have others
+                child.terminate()
         _end_results(pool)
         # With a cause it did not die: its result could not be read.
         if isinstance(error, BrokenProcessPool) and error.__cause__ is None:
@@ -82,9 +84,19 @@ class _Process(SpawnProcess):
 
 
 class _Context(SpawnContext):
-    """Spawns, because a forked child of a process with torch's threads can deadlock."""
+    """Spawns, because a forked child of a process with torch's threads can deadlock.
 
-    Process = _Process
+    Attributes:
+        processes: the processes that it has made.
+    """
+
+    def __init__(self) -> None:
+        self.processes: list[_Process] = []
+
+    def Process(self, *arguments: Any, **options: Any) -> _Process:  # type: ignore[override]
+        """Make a process, which is not started yet."""
+        self.processes.append(_Process(*arguments, **options))
+        return self.processes[-1]
 
 
 def begin(parent: int) -> None:
