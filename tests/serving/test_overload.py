@@ -113,17 +113,17 @@ def test_a_large_body_is_parsed_beside_other_responses(
         return v2.parse_request(json.dumps(infer_body(np.ones((1, 2)))).encode(), None)
 
     async def large() -> Any:
-        receipt = gateway.receive()
+        receipt = gateway.receive("anyone")
         receipt.add(100_000)
         return await gateway.infer("anyone", receipt, measure(b"{}"), parse)
 
     async def test() -> None:
         tasks = [asyncio.create_task(large()) for _ in range(3)]
         assert await asyncio.to_thread(begun.wait, LAST_RESORT)
-        assert await gateway.ready() and gateway.arriving == 300_000
+        assert await gateway.ready() and gateway.arriving.total() == 300_000
         go_on.set()
         await asyncio.gather(*tasks)
-        assert gateway.arriving == 0
+        assert gateway.arriving.total() == 0
 
     asyncio.run(test())
     assert parsing == [1, -1] * 3  # one after the other

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.factories.gateways import SECRET
+from tests.factories.gateways import LAST_RESORT, SECRET
 
 pytest.importorskip("tritonclient.grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
+import grpc
 from tritonclient.grpc import service_pb2 as messages
 
 from dynanoise.oip.faults import Refused
 from dynanoise.oip.tensors import Size, Tensor
 from dynanoise.serving import grpc as serving
-from dynanoise.serving.gateway import Gateway
+from dynanoise.serving.clients import Clients, add_client
+from dynanoise.serving.gateway import Gateway, Limits
+from dynanoise.serving.turns import Turns
 from tests.serving.test_leaks import Broken, made
 
 
@@ -64,7 +68,7 @@ def test_a_request_that_is_refused_after_parsing_stays_charged(tmp_path: Path) -
     gateway = made(Broken(None), tmp_path)
     for total in (1, 2):
         with pytest.raises(Refused):
-            asyncio.run(gateway.infer("alice", gateway.receive(), Size(), other_model))
+            asyncio.run(gateway.infer("alice", gateway.receive("alice"), Size(), other_model))
         assert spent(gateway) == total
 
 
@@ -79,6 +83,7 @@ def test_a_model_that_has_answered_with_more_rows_than_are_left_was_queried(tmp_
     assert spent(gateway) == 10
 
 
+MODEL_INFER = "/inference.GRPCInferenceService/ModelInfer"
 GOOD = message().SerializeToString()
 UNPARSED = {
     "another model": (message(model="other").SerializeToString(), 404),
@@ -168,7 +173,7 @@ def test_a_refused_message_is_not_kept_until_a_garbage_collection(
 
     async def respond(context: Context) -> bool:
         calls = serving._Calls(gateway)
-        handler = serving._handler(gateway, "ModelInfer", calls.infer, False, asyncio.Semaphore(1))
+        handler = serving._handler(gateway, "ModelInfer", calls.infer, Turns(1, 1, LAST_RESORT))
         await asyncio.create_task(handler(None, context))
         return bool(freed)
 
@@ -178,3 +183,59 @@ def test_a_refused_message_is_not_kept_until_a_garbage_collection(
         assert asyncio.run(respond(context)) and context.code == code
     finally:
         gc.enable()
+
+
+def keyed(tmp_path: Path, **limits: Any) -> tuple[Gateway, dict[str, str]]:
+    """A gateway with two clients, and their keys."""
+    tmp_path.mkdir(exist_ok=True)
+    file = tmp_path / "clients.txt"
+    keys = {name: add_client(file, name) for name in ("alice", "bob")}
+    gateway = made(Broken(None, [[1.0, 2.0]]), tmp_path)
+    gateway._clients = Clients.read(file)
+    gateway.limits = Limits(**limits)
+    return gateway, keys
+
+
+def test_a_client_without_messages_leaves_places_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway, keys = keyed(tmp_path, at_once=1)  # 4 messages at a time
+    monkeypatch.setattr(serving, "_ROOM_SECONDS", 0.0)
+    alice, bob = ((("x-api-key", keys[name]),) for name in ("alice", "bob"))
+
+    async def check() -> None:
+        server = serving.server(gateway)
+        port = server.add_insecure_port("127.0.0.1:0")
+        await server.start()
+        try:
+            async with (
+                asyncio.timeout(LAST_RESORT),
+                grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+            ):
+                silent = channel.stream_unary(MODEL_INFER)
+                ends = [asyncio.ensure_future(silent(metadata=alice).code()) for _ in range(8)]
+                refused = [await end for end in itertools.islice(asyncio.as_completed(ends), 6)]
+                assert set(refused) == {grpc.StatusCode.UNAVAILABLE}
+                assert await channel.unary_unary(MODEL_INFER)(GOOD, metadata=bob)
+                assert sum(end.done() for end in ends) == 6
+        finally:
+            await server.stop(None)
+            await asyncio.gather(*ends)
+
+    asyncio.run(check())
+
+
+def test_a_client_s_bodies_leave_room_for_those_of_others(tmp_path: Path) -> None:
+    gateway, _ = keyed(tmp_path, at_once=32, body=100_000)  # 400,000 bytes
+    first, second, third = (gateway.receive("alice") for _ in range(3))
+    assert first.add(100_000) + second.add(100_000) == 200_000
+    with pytest.raises(Refused) as caught:
+        third.add(10)
+    assert caught.value.status == 503
+    bob = gateway.receive("bob")
+    assert bob.add(100_000) == 100_000
+    for receipt in (first, second, third, bob):
+        receipt.release()
+    assert not gateway.arriving
+    gateway, _ = keyed(tmp_path / "one", at_once=1, body=100_000)  # room for one body, whole
+    assert gateway.receive("alice").add(100_000) == 100_000

@@ -168,7 +168,7 @@ def test_large_bodies_share_a_limit() -> None:
     """Whoever sends them; small ones come through all the same."""
     limits = Limits(body=1 << 20, at_once=8)
     gateway: Any = Gateway(None, None, None, None, limits, None)  # type: ignore[arg-type]
-    receipts = first, second, third = [gateway.receive() for _ in range(3)]
+    receipts = first, second, third = [gateway.receive("anyone") for _ in range(3)]
     assert first.add(600_000) == 600_000 and second.add(400_000) == 400_000
     assert third.add(60_000) == 60_000
     with pytest.raises(Refused) as caught:
@@ -176,4 +176,4 @@ def test_large_bodies_share_a_limit() -> None:
     assert caught.value.status == 503 and caught.value.retry_after == 1
     for receipt in receipts:
         receipt.release()
-    assert gateway.receive().add(1_000_000) == 1_000_000
+    assert gateway.receive("anyone").add(1_000_000) == 1_000_000

@@ -84,13 +84,14 @@ class Receipt:
 
     Args:
         gateway: the gateway that receives it.
+        client: name of the client that sends it.
 
     Attributes:
         received: bytes so far.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
-        self._gateway = gateway
+    def __init__(self, gateway: Gateway, client: str) -> None:
+        self._gateway, self._client = gateway, client
         self.received = 0
 
     def add(self, size: int) -> int:
@@ -100,18 +101,26 @@ class Receipt:
             The bytes so far.
 
         Raises:
-            Refused: with 503, above 64 KiB, if all bodies together take too much memory.
+            Refused: with 503, if all bodies together take too much memory, and this one above 64
+                KiB of it; or if those of its client take more than half.
         """
-        gateway = self._gateway
+        gateway, arriving = self._gateway, self._gateway.arriving
         self.received += size
-        gateway.arriving += size
-        if self.received > _SMALL and gateway.arriving > gateway.limits.arriving:
+        arriving[self._client] += size
+        most = gateway.limits.arriving
+        share = gateway.share(most)
+        if (self.received > _SMALL and arriving.total() > most) or (
+            share is not None and arriving[self._client] > max(share, gateway.limits.body)
+        ):
             raise unavailable("busy", "The gateway is busy.")
         return self.received
 
     def release(self) -> None:
         """Count the body no longer."""
-        self._gateway.arriving -= self.received
+        arriving = self._gateway.arriving
+        arriving[self._client] -= self.received
+        if not arriving[self._client]:
+            del arriving[self._client]
         self.received = 0
 
 
@@ -132,7 +141,7 @@ class Gateway:
 
     Attributes:
         draining: whether the gateway is about to end.
-        arriving: bytes of bodies that are not parsed yet.
+        arriving: bytes of bodies that are not parsed yet, by client.
     """
 
     def __init__(
@@ -153,7 +162,7 @@ class Gateway:
         self.metrics, self.draining = metrics, False
         self._clients, self._budgets, self._windows = clients, budgets, windows
         self._forward, self._cells = forward_authorization, cells
-        self.arriving = self._distributions = 0
+        self.arriving, self._distributions = Counter[str](), 0
         self._turns = Turns(limits.at_once, limits.waiting, limits.wait, limits.each)
         self._parsing = asyncio.Semaphore(1)
 
@@ -219,9 +228,17 @@ class Gateway:
         await self._budgets.close()
         self.tracing.close()
 
-    def receive(self) -> Receipt:
-        """Begin to receive a body."""
-        return Receipt(self)
+    def receive(self, client: str) -> Receipt:
+        """Begin to receive a body of a client."""
+        return Receipt(self, client)
+
+    def share(self, room: int) -> int | None:
+        """Part of a room that one client may take: half of it, at least 1.
+
+        Returns:
+            The part; None without API keys, where all clients count as one.
+        """
+        return None if self._clients is None else max(1, room // 2)
 
     async def infer(
         self,

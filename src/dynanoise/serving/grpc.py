@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2
 from tritonclient.grpc import service_pb2 as messages
 
-from dynanoise.oip.faults import Refused, bad, unavailable
+from dynanoise.oip.faults import Refused, bad
 from dynanoise.oip.tensors import (
     MOST,
     Size,
@@ -36,6 +36,7 @@ from dynanoise.oip.v2 import Request
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.logs import log
 from dynanoise.serving.tracing import RPC_STATUS, End
+from dynanoise.serving.turns import Turns
 
 _CODES = {
     400: grpc.StatusCode.INVALID_ARGUMENT,
@@ -114,13 +115,14 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
         connections: largest number of connections; further ones are closed.
         share: whether other processes listen at the same port.
     """
-    calls, room = _Calls(gateway), asyncio.Semaphore(max_messages(gateway.limits))
+    calls, most = _Calls(gateway), max_messages(gateway.limits)
+    room = Turns(most, connections, _ROOM_SECONDS, gateway.share(most))
     checking = asyncio.Semaphore(_HEALTH)
     handlers = {
         # To clients one message each way. A server of such calls would run only when the message
         # is complete, and so could neither authenticate before nor limit the time.
         name: grpc.stream_stream_rpc_method_handler(
-            _handler(gateway, name, call, public, room),
+            _handler(gateway, name, call, None if public else room),
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
         for name, call, public in (
@@ -150,7 +152,7 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
     service = grpc.method_handlers_generic_handler(_SERVICE, handlers)
     # Its Watch is left out: a stream that a client without a key could hold for ever.
     check = grpc.stream_stream_rpc_method_handler(
-        _handler(gateway, "Check", calls.check, True, checking),
+        _handler(gateway, "Check", calls.check, checking),
         response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
     )
     health = grpc.method_handlers_generic_handler("grpc.health.v1.Health", {"Check": check})
@@ -159,7 +161,7 @@ def server(gateway: Gateway, connections: int = 1 << 14, share: bool = False) ->
 
 
 def max_messages(limits: Limits) -> int:
-    """Messages that may arrive at the same time: 128 MiB of the largest, at least 8.
+    """Messages of clients that may arrive at the same time: 128 MiB of the largest, at least 8.
 
     gRPC does not announce the size of a message, and holds the part of it that has arrived.
 
@@ -170,8 +172,9 @@ def max_messages(limits: Limits) -> int:
 
 
 def _handler(
-    gateway: Gateway, name: str, call: _Call, public: bool, room: asyncio.Semaphore
+    gateway: Gateway, name: str, call: _Call, room: Turns | asyncio.Semaphore | None
 ) -> Any:
+    """Handle a call: of clients by turns, of probes with a place for their message, or without."""
     kind = getattr(messages, f"{name}Request", None)
     span = f"{_SERVICE}/ModelInfer" if name == "ModelInfer" else None
 
@@ -184,14 +187,15 @@ def _handler(
         started, client = time.perf_counter(), None
         try:
             request: Any = None  # of other public calls it says nothing, and is not waited for
-            if not public:
+            if isinstance(room, Turns):
                 client = gateway.authenticate(
                     headers.get("authorization"), headers.get("x-api-key")
                 )
-                body = await _receive(context, gateway.limits.seconds, room)
+                async with room.take(client):
+                    body = await _receive(context, gateway.limits.seconds)
                 # A query is charged before it is parsed.
                 request = body if name == "ModelInfer" else _parse(kind, body)
-            elif name == "Check":
+            elif room is not None:
                 request = await _receive_check(context, room)
             response = await call(request, client or "", headers)
         except Refused as error:
@@ -226,18 +230,12 @@ def _handler(
     return respond
 
 
-async def _receive(context: Any, seconds: float, room: asyncio.Semaphore) -> bytes:
-    try:
-        await asyncio.wait_for(room.acquire(), _ROOM_SECONDS)
-    except TimeoutError:
-        raise unavailable("busy", "The gateway is busy.") from None
+async def _receive(context: Any, seconds: float) -> bytes:
     try:
         async with asyncio.timeout(seconds):
             body = await context.read()
     except TimeoutError:
         raise bad("The request did not arrive in time.") from None
-    finally:
-        room.release()
     if not isinstance(body, bytes):  # the end of an empty stream
         raise bad("The request was cut short.")
     return body
@@ -354,7 +352,7 @@ class _Calls:
         )
 
     async def infer(self, request: bytes, client: str, headers: dict[str, str]) -> Any:
-        receipt = self._gateway.receive()
+        receipt = self._gateway.receive(client)
         try:
             receipt.add(len(request))
             self._check(request)

@@ -168,7 +168,7 @@ class _Handlers:
         """Receive a body, and respond to the request that ``read`` makes of it."""
         client = self._authenticate(request)
         self._check_model(request)
-        receipt = self._gateway.receive()
+        receipt = self._gateway.receive(client)
         try:
             body = await self._body(request, receipt)
             return await self._gateway.infer(
