@@ -299,3 +299,30 @@ def test_half_sent_grpc_messages_have_a_common_limit(options: tuple[object, ...]
         finally:
             for one in halves:
                 one.socket.close()
+
+
+@pytest.mark.parametrize(
+    ("defense", "beside"),
+    [
+        ({"name": "dynanoise"}, False),
+        ({"name": "dynanoise", "samples": 5000}, True),
+        ({"name": "temperature"}, False),
+        ({"name": "calibrated_label"}, False),
+        ({"name": "hamp"}, True),
+        ({"name": "memguard"}, True),
+    ],
+)
+def test_a_costly_defense_delays_no_other_response(
+    defense: dict[str, Any], beside: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MemGuard searches 60 ms for the output of one record."""
+    gateway = made(Broken(None, [[1.0, 2.0]]), tmp_path, defense=defense)
+    threads = []
+
+    def call(self: Any, logits: Any, noise: Any) -> Any:
+        threads.append(threading.current_thread())
+        return np.full(logits.shape, 0.5, np.float32)
+
+    monkeypatch.setattr(type(gateway.configuration.defense), "__call__", call)
+    assert asgi(application(gateway), PREDICT, instances(1))[0] == 200
+    assert [thread is not threading.main_thread() for thread in threads] == [beside]

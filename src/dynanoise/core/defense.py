@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -105,6 +106,18 @@ def make_responder(defense: Defense, logits: npt.ArrayLike) -> Callable[[Noise],
     responder: Callable[[npt.ArrayLike], Callable[[Noise], Floats]] | None
     responder = getattr(defense, "responder", None)
     return partial(defense, logits) if responder is None else responder(logits)
+
+
+def count_passes(defense: Defense) -> float:
+    """Count the passes over the logits that a call takes, which tell what it costs.
+
+    A defense may have an attribute ``passes``, if a call's time grows with its logits alone: the
+    number of draws, or 1 without noise.
+
+    Returns:
+        The number; infinity for other defenses, such as those that search for each row's output.
+    """
+    return float(getattr(defense, "passes", math.inf))
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class CalibratedLabel(parameters.ByValue):
     keeps_labels = True
     invertible = False
     repeatable = True
+    passes = 1
 
     def __post_init__(self) -> None:
         if self.confidences is None:

@@ -158,6 +158,11 @@ class DynaNoise:
         outputs = self.by_kernel(logits, noise)
         return self.by_numpy(logits, noise) if outputs is None else outputs
 
+    @property
+    def passes(self) -> int:
+        """Passes over the logits, one a draw; see `core.defense.count_passes`."""
+        return max(1, self.kernel_setting.draws)
+
     def by_kernel(self, logits: npt.ArrayLike, noise: Noise) -> Floats | None:
         """Compute the same by the compiled kernel; None where it does not cover the call."""
         if self.sensitivity != "entropy":

@@ -38,6 +38,7 @@ class Temperature:
     keeps_labels = True
     invertible = True
     repeatable = True
+    passes = 1
 
     def __post_init__(self) -> None:
         checked = parameters.number("temperature", self.temperature, above=0)

@@ -18,6 +18,7 @@ import numpy as np
 
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.arrays.predictions import EXACT, is_distribution
+from dynanoise.core.defense import count_passes
 from dynanoise.core.errors import DynaNoiseError, SecretError
 from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
@@ -32,7 +33,7 @@ from dynanoise.serving.tracing import Tracing
 from dynanoise.serving.turns import Turns
 
 _IN_LOOP = 4096
-"""Largest number of values that are defended and written in the event loop."""
+"""Largest number of values that are defended, each draw counted, or written in the event loop."""
 
 _Value = TypeVar("_Value")
 
@@ -46,7 +47,7 @@ _SLACK = 2000
 """Commas and brackets of a request beside those of its values: names, shapes, parameters."""
 
 
-async def in_thread(size: int, function: Callable[..., _Value], *arguments: Any) -> _Value:
+async def in_thread(size: float, function: Callable[..., _Value], *arguments: Any) -> _Value:
     """Call a function, in a thread if it handles many values, where it delays no other response."""
     if size <= _IN_LOOP:
         return function(*arguments)
@@ -377,7 +378,8 @@ class Gateway:
     async def _defend(self, logits: Array) -> Array:
         started = time.perf_counter()
         try:
-            probs = await in_thread(logits.size, self.configuration.defend, logits)
+            passes = count_passes(self.configuration.defense)
+            probs = await in_thread(passes * logits.size, self.configuration.defend, logits)
         except SecretError:
             log("no_secret", logging.ERROR)
             raise unavailable("no_secret", "The gateway is not ready.") from None
