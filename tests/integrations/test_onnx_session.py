@@ -17,6 +17,7 @@ from dynanoise.defenses.temperature import Temperature
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
 from tests.factories import onnx_models
+from tests.factories.gateways import digest
 from tests.factories.onnx_models import KINDS, floats, linear, node, onnx, save, tensor
 from tests.factories.outputs import logit_arrays
 from tests.factories.wrapper_noise import (
@@ -119,12 +120,26 @@ def test_keyed_noise_answers_outside_the_graph(
 def test_a_configuration_says_it_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DYNANOISE_KEY", SECRET)
     path = linear(tmp_path / "m.onnx")
-    noise = Keyed(2.0, "m", DIGEST)
+    noise = Keyed(2.0, "m", digest(path))
     Configuration(DEFENSE, noise, output="logits").write(tmp_path / "defense.yaml")
     session = DefendedSession.configured(path, tmp_path / "defense.yaml")
     np.testing.assert_array_equal(session(ROWS), DEFENSE(onnx_models.run(path, x=ROWS), noise))
     fresh = DefendedSession.configured(path, Configuration(DEFENSE, "fresh"))
     assert not np.array_equal(fresh(ROWS), fresh(ROWS))
+
+
+def test_another_model_does_not_get_the_noise_of_a_configuration(tmp_path: Path) -> None:
+    path, file = linear(tmp_path / "m.onnx"), tmp_path / "defense.yaml"
+    config = Configuration(DEFENSE, Keyed(2.0, "m", DIGEST), output="logits")
+    config.write(file)
+    says = f"was written for other weights than .*m.onnx .* noise.weights: {digest(path)}"
+    with pytest.raises(InputError, match=f"^defense.yaml {says}"):
+        DefendedSession.configured(path, file)
+    with pytest.raises(InputError, match=f"^The configuration {says}"):
+        DefendedSession.configured(path, config)
+    outside = tmp_path / "outside.onnx"  # its digest does not cover the weights
+    onnx.save(onnx.load(path), outside, save_as_external_data=True, size_threshold=0)
+    DefendedSession.configured(outside, config)
 
 
 def test_any_defense_answers_outside_the_graph(tmp_path: Path) -> None:

@@ -214,6 +214,25 @@ class Configuration(ByValue):
         """The keyed noise; None for fresh noise."""
         return self.noise if isinstance(self.noise, Keyed) else None
 
+    def check_weights(self, digest: str, model: Path, name: str) -> None:
+        """Refuse a model that the keyed noise was not configured for.
+
+        Args:
+            digest: SHA-256 of the model's weights, 64 hexadecimal digits.
+            model: the file of the weights, for the message.
+            name: name of the configuration's file, or other words for it.
+
+        Raises:
+            InputError: if ``noise.weights`` is another digest.
+        """
+        noise = self.keyed_noise
+        if noise is not None and noise.weights != digest:
+            raise InputError(
+                f"{name} was written for other weights than {model} holds: two models must not "
+                "share a key's noise.",
+                f"If this is the model, write noise.weights: {digest}",
+            )
+
     def noise_source(self) -> Noise:
         """Noise for one response: the keyed noise itself, or a new source of fresh noise."""
         return self.keyed_noise or response.system_noise()

@@ -77,6 +77,7 @@ class DefendedSession:
         self.defense = None if defense is None else response.check_defense(defense)
         self._axis, self._kind = response.check_axis(class_axis), response.check_kind(input)
         self._noise_dims: tuple[Any, ...] | None = None
+        self._digest: str | None = None  # of a model whose weights it covers
         folder = path.is_dir()
         if folder and self.defense is None:
             self.defense = undefended()
@@ -98,6 +99,7 @@ class DefendedSession:
             )
             self._inputs = {each.name: each for each in classifier.inputs}
             self._run: Callable[[dict[str, npt.NDArray[Any]]], npt.NDArray[Any]] = classifier.run
+            self._digest = None if classifier.external else classifier.digest
             return
         self._check_exported(path, output)
         onnx_graph.refuse_randomness(proto, path)
@@ -121,9 +123,19 @@ class DefendedSession:
             path: the ONNX file.
             configuration: a `Configuration`, or the path of a `defense.yaml`.
             options: ``providers`` and ``options``.
+
+        Raises:
+            InputError: if keyed noise was configured for other weights. Weights in files beside
+                the model are not compared.
         """
         config = Configuration.of(configuration)
-        return cls(path, config.keyed_noise, defense=config.defense, **config.placement, **options)
+        noise, defense = config.keyed_noise, config.defense
+        session = cls(path, noise, defense=defense, **config.placement, **options)
+        if session._digest is not None:
+            file = None if isinstance(configuration, Configuration) else Path(configuration)
+            name = "The configuration" if file is None else file.name
+            config.check_weights(session._digest, Path(path), name)
+        return session
 
     def _check_exported(self, path: Path, output: str | None) -> None:
         if self.defense is not None or output is not None:

@@ -357,6 +357,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
+    name = options.defense.name
     if options.model is None:
         require("aiohttp", "Serving a model of an upstream")
         from dynanoise.serving.backends.tls import FollowedTls
@@ -366,7 +367,7 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
         assert options.upstream is not None
         assert options.model_name is not None
         if options.weights is not None:
-            _check_weights(_digest(options.weights), options.weights, options, configuration)
+            configuration.check_weights(_digest(options.weights), options.weights, name)
         return Upstream(
             options.upstream,
             options.model_name,
@@ -380,7 +381,7 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
         )
     if configuration.upstream_tls is not None:
         raise InputError(
-            f"{options.defense.name} has upstream_tls, and there is no upstream.",
+            f"{name} has upstream_tls, and there is no upstream.",
             "Remove it, or pass --upstream URL in place of --model.",
         )
     from dynanoise.serving.backends.onnx import OnnxModel
@@ -396,21 +397,10 @@ def _model(options: Serving, configuration: Configuration, tracing: Any) -> Any:
         configuration.input,
     )
     if not model.external:
-        _check_weights(model.digest, options.model, options, configuration)
+        configuration.check_weights(model.digest, options.model, name)
     elif options.weights is not None:
-        _check_weights(_digest(options.weights), options.weights, options, configuration)
+        configuration.check_weights(_digest(options.weights), options.weights, name)
     return model
-
-
-def _check_weights(digest: str, path: Path, options: Serving, configuration: Configuration) -> None:
-    """Refuse weights that the keyed noise was not configured for."""
-    noise = configuration.keyed_noise
-    if noise is not None and noise.weights != digest:
-        raise InputError(
-            f"{options.defense.name} was written for other weights than {path} holds: two models "
-            "must not share a key's noise.",
-            f"If this is the model, write noise.weights: {digest}",
-        )
 
 
 def _digest(weights: Path) -> str:
