@@ -43,7 +43,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pool(sharpness: float = 1.0, **shape: int) -> Pool:
     """Models whose logits are all multiplied, so that large ones are overconfident."""
-    made: dict[str, Any] = {"models": 8, "records": 400, **shape}
+    made: dict[str, Any] = {"models": 8, "records": 400, "tests": 200, **shape}
     files = arrays(**made)
     for name in ("logits", "test_logits"):
         if name in files:
@@ -99,6 +99,9 @@ def test_the_search_sees_some_records_and_the_judgement_the_others() -> None:
     rest = set(given.records.ids[objective.rest])
     assert not seen & rest and len(seen | rest) == len(given.records.ids)
     assert seen != set(Objective(given, 1, seed=1).pool.records.ids)
+    tests = set(objective.pool.test.ids)
+    others = set(given.test.ids[objective.rest_of_test])
+    assert not tests & others and len(tests | others) == len(given.test.ids)
 
 
 @pytest.mark.parametrize("parameters", [{"drop": -0.1}, {"nll": float("nan")}, {"ece": -1.0}])
@@ -204,6 +207,7 @@ def test_the_recommended_setting_keeps_to_the_limits_and_gains() -> None:
     assert budgets == {("adaptive", 1), ("adaptive_4", 4)}
     # Counts say which records: those that the search did not use.
     assert {one.counts["pool"] for one in found.results} == {200}
+    assert {2 * one.counts["test"] for one in found.results} == {len(given.test.ids)}
 
 
 @pytest.mark.behaviour

@@ -11,6 +11,7 @@ from scipy.optimize import minimize_scalar
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, TooFewRecordsError
+from dynanoise.core.numerics import Int64
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.seeding import derive
 from dynanoise.defenses.calibrated_label import CalibratedLabel
@@ -94,12 +95,20 @@ def scale_temperature(outputs: Outputs) -> Temperature:
     return Temperature(float(f"{np.exp(best.x):.3g}"))
 
 
+def _split(count: int, most: int, seed: int, purpose: str) -> tuple[Int64, Int64]:
+    """Positions for the search, and the others: of few half, of many the search needs only some."""
+    order = np.random.default_rng(derive(seed, purpose)).permutation(count)
+    drawn = np.sort(order[: min(most, count // 2)])
+    return drawn, np.setdiff1d(order, drawn)
+
+
 class Objective:
     """Worst-case MIDPUT of settings against an attacker with a query budget, and their utility.
 
     All settings are evaluated on the same records, drawn from the pool's, and with the same noise
     up to scale, so that they do not differ by chance. `rest` are the positions of the other
-    records, on which the best settings are evaluated anew.
+    records, and `rest_of_test` those of the other test data, on which the best settings are
+    evaluated anew.
 
     For `Fresh` noise the mean of Q predictions is one prediction with a Qth of the variance:
     exactly so for one sample whose entries are not exchanged (the attacker undoes the temperature,
@@ -126,16 +135,13 @@ class Objective:
         attacks: Sequence[str] = (),
         functions: ModelFunctions | None = None,
     ) -> None:
-        generator = np.random.default_rng(derive(seed, "records of the search"))
-        order = generator.permutation(len(pool.records.labels))
-        # Of few records half are for the best settings; of many the search needs only some.
-        drawn = np.sort(order[: min(RECORDS, len(order) // 2)])
         originals = pool.originals()
-        self.rest = np.setdiff1d(order, drawn)
+        drawn, self.rest = _split(len(pool.records.labels), RECORDS, seed, "records of the search")
+        tests, self.rest_of_test = _split(len(pool.test.labels), TESTS, seed, "test of the search")
         self.pool = replace(
             originals,
             records=originals.records.select(records=drawn),
-            test=originals.test.select(records=slice(TESTS)),
+            test=originals.test.select(records=tests),
             reference=originals.reference.select(records=slice(OUTSIDERS)),
         )
         self.queries, self.seed = queries, seed

@@ -109,7 +109,8 @@ class Tuned:
         scaled: temperature scaling, likewise.
         tried: settings in the order of their proposal.
         cells: cells without noise, evaluated like the settings.
-        finalists: by name, the best settings; their results are of other records than the search's.
+        finalists: by name, the best settings; their results are of other records and test data than
+            the search's, and the recommended one is chosen by them.
         results: results of the finalists and the references.
         beaten: by finalist, the references that are at least as good in every column, and better
             in one.
@@ -237,16 +238,17 @@ def check_pool(pool: Pool) -> None:
 
     Raises:
         InputError: for a pool of one model.
-        TooFewRecordsError: if there is no test data.
+        TooFewRecordsError: if there are fewer than two records of test data.
     """
     if pool.models < 2:
         raise InputError(
             "There is one model, and its attacker needs others to learn from.",
             "Give outputs of several models, each trained on its own random half of the records.",
         )
-    if not len(pool.test.labels) or not len(pool.reference.labels):
+    if len(pool.test.labels) < 2 or not len(pool.reference.labels):
         raise TooFewRecordsError(
-            "There are no outputs about test data to measure accuracy and likelihood on.",
+            "There are too few outputs about test data to measure accuracy and likelihood on some "
+            "in the search, and on others after it.",
             "Give test_logits or test_probs with test_labels, of records that no model was "
             "trained on.",
         )
@@ -298,7 +300,7 @@ def _evaluate_finalists(
     progress: Callable[[str], None],
     functions: ModelFunctions | None,
 ) -> Iterator[Result]:
-    """Results of the finalists and the references on records that the search did not use."""
+    """Results of the finalists and the references on records and test data of their own."""
     methods = [
         Method(NONE, undefended()),
         Method(LABEL, CalibratedLabel()),
@@ -316,7 +318,11 @@ def _evaluate_finalists(
             rows = objective.rest[:NEAR_RECORDS] if near else objective.rest
             if protocol.threat.chosen:
                 rows = objective.rest[:PROBED_RECORDS]
-            rest = replace(pool, records=pool.records.select(records=rows))
+            rest = replace(
+                pool,
+                records=pool.records.select(records=rows),
+                test=pool.test.select(records=objective.rest_of_test),
+            )
             prepared = {}
             if functions is not None and protocol.threat.chosen:
                 prepared["plain"] = functions.prepare(
