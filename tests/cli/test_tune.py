@@ -120,7 +120,7 @@ def test_too_little_is_refused_before_the_work(kind: str, tmp_path: Path) -> Non
         np.savez(path, **files)
     found = run(str(path), "--out", str(tmp_path / "out"))
     assert found.exit_code == 2
-    problem = "no outputs about test data" if "without" in kind else "There is one model"
+    problem = "outputs about 0 records of test data" if "without" in kind else "There is one model"
     assert found.stderr.startswith("Error: ") and problem in found.stderr  # no "Running ..."
 
 

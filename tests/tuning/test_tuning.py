@@ -282,8 +282,9 @@ def as_good(first: list[Any], second: list[Any]) -> bool:
 def test_one_model_and_missing_test_data_are_refused() -> None:
     with pytest.raises(InputError, match="one model"):
         tuned(models=1)
-    with pytest.raises(TooFewRecordsError, match="test data"):
-        tuned(tests=0)
+    for tests in (0, 2):  # of two one is the reference
+        with pytest.raises(TooFewRecordsError, match=f"outputs about {tests // 2} records of test"):
+            tuned(tests=tests)
 
 
 @pytest.mark.parametrize("name", ["trials", "queries", "workers"])

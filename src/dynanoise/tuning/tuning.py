@@ -247,8 +247,8 @@ def check_pool(pool: Pool) -> None:
         )
     if len(pool.test.labels) < 2 or not len(pool.reference.labels):
         raise TooFewRecordsError(
-            "There are too few outputs about test data to measure accuracy and likelihood on some "
-            "in the search, and on others after it.",
+            f"There are outputs about {len(pool.test.labels)} records of test data, too few to "
+            "measure accuracy and likelihood on some in the search and on others after it.",
             "Give test_logits or test_probs with test_labels, of records that no model was "
             "trained on.",
         )
