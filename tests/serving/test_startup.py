@@ -17,6 +17,7 @@ pytest.importorskip("prometheus_client", reason="the gateway: pip install 'dynan
 from dynanoise.core.errors import InputError
 from dynanoise.partition.cells import Cells
 from dynanoise.serving import startup
+from dynanoise.serving.clients import add_client
 from dynanoise.serving.options import Serving
 from dynanoise.serving.startup import make_gateway
 from dynanoise.serving.workers import DIFFERS
@@ -143,7 +144,9 @@ def test_a_worker_has_the_key_and_settings_of_the_gateways_start(
     model = onnx_file(tmp_path / "m.onnx")
     near = {"budget": 3, "cells": "cells.json"}
     defense = defense_file(tmp_path / "defense.yaml", digest(model), neighbourhood=near)
-    options = Serving(defense, model, no_auth=True)
+    clients = tmp_path / "clients.txt"
+    add_client(clients, "alice")
+    options = Serving(defense, model, clients=clients)
     *_, origin = startup._make(options)
     if changed == "key":
         monkeypatch.setenv("DYNANOISE_KEY", OTHER_SECRET)
@@ -157,8 +160,11 @@ def test_a_worker_has_the_key_and_settings_of_the_gateways_start(
     elif changed == "cells":
         write_cells(1)
     if changed is None:
+        clients.write_text("")  # which revokes the last key, and ends no worker
         gateway, _ = startup.make_worker(origin, options)
         assert gateway.metrics.key_id == origin["key"]
+        with pytest.raises(InputError, match="names no client"):
+            make_gateway(options)
         return
     with pytest.raises(SystemExit) as ended:
         startup.make_worker(origin, options)

@@ -46,8 +46,12 @@ class Clients:
         self._file: tuple[Path, Followed] | None = None
 
     @classmethod
-    def read(cls, path: Path) -> Clients:
+    def read(cls, path: Path, empty: bool = False) -> Clients:
         """Read a file of clients: a line "NAME sha256:DIGEST" each; # begins a comment.
+
+        Args:
+            path: the file.
+            empty: whether it may have no client, as where the last one was removed.
 
         Raises:
             InputError: if it cannot be read, all users may write it, it has no client, or holds
@@ -55,7 +59,7 @@ class Clients:
         """
         followed = Followed(path)
         clients = cls(_read_clients(path))
-        if not clients._digests:
+        if not (clients._digests or empty):
             raise InputError(f"{path} names no client.", "Add one: `dynanoise key client NAME`.")
         clients._file = path, followed
         return clients

@@ -139,7 +139,7 @@ def make_worker(origin: Mapping[str, str], options: Serving) -> tuple[Any, Any]:
     from dynanoise.serving.workers import DIFFERS
 
     try:
-        gateway, scrapers, present = _make(options, announce=False)
+        gateway, scrapers, present = _make(options, worker=True)
     except DynaNoiseError as error:
         log("worker_not_started", logging.ERROR, problem=str(error))
         raise SystemExit(1) from None
@@ -152,14 +152,15 @@ def make_worker(origin: Mapping[str, str], options: Serving) -> tuple[Any, Any]:
 
 
 def _make(
-    options: Serving, logs: bool = False, announce: bool = True
+    options: Serving, logs: bool = False, worker: bool = False
 ) -> tuple[Any, Any, Mapping[str, str]]:
     """Make the gateway, its scrapers, and the digests of what decides its responses.
 
     Args:
         options: options of `dynanoise serve`.
         logs: whether to send all logs of the process to standard error.
-        announce: whether to log the settings and their weaknesses.
+        worker: whether another process has logged the settings and their weaknesses; all clients
+            may have been removed since.
     """
     for package in ("orjson", "starlette", "uvicorn", "prometheus_client"):
         require(package, "Serving")
@@ -171,8 +172,10 @@ def _make(
     from dynanoise.serving.tracing import open_tracing
 
     configuration = read_configuration(options.defense, options.fresh)
-    clients = None if options.clients is None else Clients.read(options.clients)
-    scrapers = None if options.metrics_clients is None else Clients.read(options.metrics_clients)
+    clients, scrapers = (
+        None if path is None else Clients.read(path, empty=worker)
+        for path in (options.clients, options.metrics_clients)
+    )
     tracing = open_tracing()
     model = _model(options, configuration, tracing)
     noise = configuration.noise_source()
@@ -218,7 +221,7 @@ def _make(
         cells,
         tracing,
     )
-    if announce:
+    if not worker:
         _log_start(gateway, options, kernel, total)
     digests = {
         "key": metrics.key_id,
