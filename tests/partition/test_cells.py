@@ -286,6 +286,14 @@ def test_groups_are_left_out_together() -> None:
     for record in range(len(inputs)):
         expected = alone[:, groups == groups[record]].any(axis=1)
         assert (together[:, record] == expected).all()
+    mixed = np.array(
+        [[group, float(group), str(group)][row % 3] for row, group in enumerate(groups)],
+        dtype=object,
+    )
+    np.testing.assert_array_equal(Exclusion.of(cells, inputs, mixed).left_out, together)
+    for missing in (None, np.nan):
+        with pytest.raises(InputError, match="groups holds no person in row 4"):
+            Exclusion.of(cells, inputs, ["a"] * 4 + [missing] + ["b"] * 55)
     with pytest.raises(InputError, match=r"groups has shape \(3,\) for 60 records"):
         Exclusion.of(cells, inputs, [1, 2, 3])
 

@@ -9,17 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.errors import InputError, check
-from dynanoise.core.numerics import Bools, Int64
+from dynanoise.core.arrays.groups import check_groups, check_length, of_one_kind
+from dynanoise.core.errors import InputError
+from dynanoise.core.numerics import Int64
 from dynanoise.integrations.holdout import select_rows
 
 CLASS = "class"
 """Column of the true classes."""
-
-MISSING = "missing"
-"""The group of records without a value in a column."""
-
-_NULLS = frozenset(["None", "nan", "<NA>", "NaT"])
 
 
 @dataclass(frozen=True)
@@ -81,7 +77,7 @@ class Columns:
             records: N.
 
         Returns:
-            The same columns with values of one kind, in which a missing one is `MISSING`.
+            The same columns with values as of `of_one_kind`.
 
         Raises:
             InputError: naming the column and its length, or the row without a person.
@@ -90,29 +86,17 @@ class Columns:
         >>> {name: values.tolist() for name, values in columns.check(2).by.items()}
         {'sex': ['1', 'missing'], 'ward': ['a', 'missing']}
         """
-        persons = {} if self.persons is None else {"groups": self.persons}
-        for name, values in {**self.by, **persons}.items():
-            check(
-                np.shape(values) == (records,),
-                f"{name} has shape {np.shape(values)} for {records:,} records.",
-                "Give one value for each record.",
-            )
+        for name, values in self.by.items():
+            check_length(name, values, records)
+        persons = None if self.persons is None else check_groups(self.persons, records)
         odd = [name for name in self.by if "=" in name or name == CLASS]
         if odd:
             raise InputError(
                 f"A column is called {odd[0]!r}.",
                 "Choose another name, without '='; 'class' stands for the true classes.",
             )
-        missing = np.zeros(0) if self.persons is None else _missing(self.persons)
-        if missing.any():
-            raise InputError(
-                f"groups holds no person in row {int(np.argmax(missing))}.",
-                "Name the person of every record; an unknown one is another person each.",
-            )
-        by = {name: _of_one_kind(values) for name, values in self.by.items()}
-        return replace(
-            self, by=by, persons=None if self.persons is None else _of_one_kind(self.persons)
-        )
+        by = {name: of_one_kind(values) for name, values in self.by.items()}
+        return replace(self, by=by, persons=persons)
 
     def select(self, rows: Int64) -> Columns:
         """The values of some records.
@@ -131,29 +115,3 @@ class Columns:
         if self.persons is None:
             return None
         return np.unique(self.persons[rows], return_inverse=True)[1].astype(np.int64)
-
-
-def _missing(values: npt.NDArray[Any]) -> Bools:
-    """True where a value is missing: NaN, None, or pandas' NA."""
-    if values.dtype.kind == "O":
-        return np.array([str(value) in _NULLS for value in values], dtype=bool)
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-
-
-def _of_one_kind(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Whole numbers as integers, and objects and columns with missing values as texts."""
-    missing = _missing(values)
-    if values.dtype.kind == "S":
-        return values.astype(np.str_)
-    if values.dtype.kind == "f":
-        whole = values[~missing] == np.round(values[~missing])
-        if whole.all() and not missing.any():
-            return values.astype(np.int64)
-    if values.dtype.kind != "O" and not missing.any():
-        return values
-    return np.array(
-        [
-            MISSING if lost else f"{value:.15g}" if isinstance(value, float) else str(value)
-            for value, lost in zip(values.tolist(), missing.tolist(), strict=True)
-        ]
-    )

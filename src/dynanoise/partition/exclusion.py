@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from dynanoise.core.arrays.groups import check_groups
 from dynanoise.core.errors import InputError
 from dynanoise.core.files import write_json, writing
 from dynanoise.core.numerics import Bools, Int64
@@ -45,7 +45,7 @@ class Exclusion:
     grouped: bool = False
 
     @classmethod
-    def of(cls, cells: Cells, inputs: Any, groups: npt.ArrayLike | None = None) -> Self:
+    def of(cls, cells: Cells, inputs: Any, groups: Any = None) -> Self:
         """Leave each record out of the models whose folds its neighbourhood touches.
 
         Args:
@@ -55,11 +55,12 @@ class Exclusion:
                 of every model that one of them is left out of.
 
         Raises:
-            InputError: if there is no group for some record.
+            InputError: if there is no group for some record, or it is missing.
         """
         left_out = cells.touched(inputs)
         if groups is not None:
-            codes = _codes(groups, left_out.shape[1])
+            names = check_groups(groups, left_out.shape[1])
+            codes = np.unique(names, return_inverse=True)[1]
             together = np.zeros((len(left_out), codes.max(initial=-1) + 1), dtype=bool)
             for row, out in zip(together, left_out, strict=True):
                 row[codes[out]] = True
@@ -75,7 +76,7 @@ class Exclusion:
         """Positions of the records that a model is trained on."""
         return np.flatnonzero(~self.left_out[model])
 
-    def verify(self, cells: Cells, inputs: Any, groups: npt.ArrayLike | None = None) -> None:
+    def verify(self, cells: Cells, inputs: Any, groups: Any = None) -> None:
         """Compute the exclusion again from cells and records, and compare.
 
         Args:
@@ -171,17 +172,6 @@ def records_digest(inputs: Any) -> str:
     digest = hashlib.sha256(f"{count(inputs)} ".encode())
     digest.update(np.ascontiguousarray(Record().exact(inputs)).data)
     return digest.hexdigest()
-
-
-def _codes(groups: npt.ArrayLike, records: int) -> Int64:
-    """The number of each record's group, [N]."""
-    names = np.asarray(groups)
-    if names.shape != (records,):
-        raise InputError(
-            f"groups has shape {names.shape} for {records} records.", "Give a group a record."
-        )
-    texts = names.astype(str) if names.dtype.kind == "O" else names
-    return np.unique(texts, return_inverse=True)[1].astype(np.int64)
 
 
 def _digest(content: Any) -> str:
