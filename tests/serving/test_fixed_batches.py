@@ -44,7 +44,7 @@ def test_every_record_gets_its_output_and_is_a_query(app: Any, tmp_path: Path) -
     assert status == 200
     expected = Configuration.read(defense_file(tmp_path / "defense.yaml")).defend(rows @ WEIGHTS)
     np.testing.assert_allclose(json.loads(content)["predictions"], expected, atol=1e-5)
-    # Of the 10 queries that a client may send at once 3 are left.
+    # Of the 10 queries that a client may send at once 3 are left, and 2 after a request for 7.
     assert asgi(app, "/v1/models/m:predict", body)[0] == 429
-    few = json.dumps({"instances": rows[:3].tolist()}).encode()
+    few = json.dumps({"instances": rows[:2].tolist()}).encode()
     assert asgi(app, "/v1/models/m:predict", few)[0] == 200

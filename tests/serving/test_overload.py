@@ -38,7 +38,7 @@ from dynanoise.serving.startup import make_gateway
 from tests.serving.test_clients_that_wait import SERVICE, asked, channel, closed, frame
 from tests.serving.test_leaks import Broken, asgi, made
 
-PREDICT = "/v1/models/m:predict"
+PREDICT, INFER = "/v1/models/m:predict", "/v2/models/m/infer"
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +96,55 @@ def test_a_request_that_is_refused_for_its_content_is_charged(tmp_path: Path) ->
     app = application(made(Broken(None, [[1.0, 2.0]]), tmp_path))
     bad = instances(1008, '["a",2]')  # 8 records more than the slack
     assert [asgi(app, PREDICT, bad)[0] for _ in range(2)] == [400, 429]
+
+
+TOKENS = Description((Spec("x", "INT64", (-1, -1)),), Spec("logits", "FP32", (-1, 2)), "test")
+TEXTS = Description((Spec("x", "BYTES", (-1, 1)),), None, "test")
+UNKNOWN = Description((), None, "test")
+
+
+class Unsized(Broken):
+    """A model whose records have no fixed size."""
+
+    def __init__(self, description: Description) -> None:
+        super().__init__(None, [[1.0, 2.0]])
+        self.description = description
+
+    async def describe(self) -> Description:
+        return self.description
+
+
+@pytest.mark.parametrize("description", [TOKENS, TEXTS, UNKNOWN])
+@pytest.mark.parametrize("record", ["{}", "[1,2]", '{"":1}'])
+def test_lists_are_limited_where_records_have_no_size(
+    description: Description, record: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import orjson
+
+    parsed: list[int] = []
+    monkeypatch.setattr(orjson, "loads", lambda body: parsed.append(len(body)))
+    app = application(made(Unsized(description), tmp_path, rate=0))
+    assert asgi(app, INFER, instances(10_000, record))[0] == 400 and not parsed
+    for fitting in (instances(1500, record), instances(10_000, f"[{'1,' * 10}1]")):
+        asgi(app, INFER, fitting)
+        assert parsed.pop() == len(fitting)
+
+
+def test_records_without_a_size_are_charged_by_their_bytes_until_they_are_parsed(
+    tmp_path: Path,
+) -> None:
+    plain = {"name": "temperature"}
+    gateway = made(Unsized(TEXTS), tmp_path, defense=plain)
+    app, budgets = application(gateway), gateway._budgets
+    one = instances(1, json.dumps(["a" * (1 << 20)]))  # 1 MiB, 4 queries at first
+    for total in (1, 2):
+        assert asgi(app, PREDICT, one)[0] == 200
+        assert budgets._accounts["anyone"].spent == total  # type: ignore[attr-defined]
+    assert [asgi(app, PREDICT, one + b"]")[0] for _ in range(3)] == [400, 400, 429]
+    assert budgets._accounts["anyone"].spent == 10  # type: ignore[attr-defined]
+    # As large as any number of bodies: no more queries than a request may hold.
+    app = application(made(Unsized(TEXTS), tmp_path, defense=plain))
+    assert asgi(app, PREDICT, one.ljust(11 << 20))[0] == 200
 
 
 def test_a_large_body_is_parsed_beside_other_responses(

@@ -43,6 +43,12 @@ _KIND_ROWS = 16
 _SMALL = 64 << 10
 """Bytes of a body that are accepted however many others arrive, and parsed in the event loop."""
 
+_QUERY = 256 << 10
+"""Bytes for each query of a request before it is parsed, where the size of a record is unknown."""
+
+_LIST = 16
+"""Bytes for each list of such a request."""
+
 _SLACK = 2000
 """Commas and brackets of a request beside those of its values: names, shapes, parameters."""
 
@@ -271,7 +277,9 @@ class Gateway:
         """
         async with self._turns.take(client):
             description = await self.model.describe()
-            charge = await self._budgets.charge(client, self._estimate(size, description))
+            charge = await self._budgets.charge(
+                client, self._estimate(size, receipt.received, description)
+            )
             request = await self._parse(receipt, parse, description)
             try:
                 return request, await self._infer(request, charge, description, authorization)
@@ -283,14 +291,19 @@ class Gateway:
                 await charge.give_back()
                 raise
 
-    def _estimate(self, size: Size, description: Description) -> int:
+    def _estimate(self, size: Size, received: int, description: Description) -> int:
         """Number of records that a request of a size holds, about; refuses one of far too many."""
         record, most = description.record, self._budgets.most
         if record is None:
-            return 1
-        values = max(0, size.values - _SLACK)
-        if size.lists > _SLACK + record.lists * (size.values // record.values + 1):
+            lists = received // _LIST
+        else:
+            lists = record.lists * (size.values // record.values + 1)
+        if size.lists > _SLACK + lists:
             raise bad("The request has more lists than its inputs need.")
+        if record is None:
+            records = max(1, received // _QUERY)
+            return records if most is None else min(most, records)
+        values = max(0, size.values - _SLACK)
         records = max(1, values // record.values, max(0, size.raw - _SMALL) // record.raw)
         if most is not None and records > most:
             raise too_many(most)
