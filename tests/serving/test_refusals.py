@@ -23,6 +23,7 @@ from tritonclient.grpc import service_pb2 as messages
 from dynanoise.oip.faults import Refused
 from dynanoise.oip.tensors import Size, Tensor
 from dynanoise.serving import grpc as serving
+from dynanoise.serving.budgets import Budget, LocalBudgets
 from dynanoise.serving.clients import Clients, add_client
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.turns import Turns
@@ -70,6 +71,23 @@ def test_a_request_that_is_refused_after_parsing_stays_charged(tmp_path: Path) -
         with pytest.raises(Refused):
             asyncio.run(gateway.infer("alice", gateway.receive("alice"), Size(), other_model))
         assert spent(gateway) == total
+
+
+def test_who_waits_as_long_as_a_refusal_says_gets_a_response() -> None:
+    """Though the first try stays charged by its size."""
+    now = 0.0
+    budgets = LocalBudgets(Budget(rate=1, burst=10, total=0), lambda: now)
+
+    async def query() -> None:
+        charge = await budgets.charge("alice", 4)
+        await charge.correct(8)
+
+    asyncio.run(budgets.spend("alice", 5))
+    with pytest.raises(Refused) as caught:
+        asyncio.run(query())
+    assert caught.value.status == 429 and caught.value.retry_after == 7
+    now = 7.0
+    asyncio.run(query())
 
 
 def test_a_model_that_has_answered_with_more_rows_than_are_left_was_queried(tmp_path: Path) -> None:

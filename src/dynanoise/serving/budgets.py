@@ -187,7 +187,14 @@ class Charge:
             raise too_many(self._budgets.most)
         if queries > total or cells or not self._parts:
             more = max(0, queries - total)
-            self._parts.append((more, await self._budgets.spend(self._client, more, cells), cells))
+            try:
+                period = await self._budgets.spend(self._client, more, cells)
+            except Refused as refused:
+                if refused.reason == "rate" and refused.retry_after is not None:
+                    # What is charged so far stays charged, and is charged again with the next try.
+                    refused.retry_after += total / self._budgets.budget.rate
+                raise
+            self._parts.append((more, period, cells))
         for index in reversed(range(len(self._parts))):
             count, period, before = self._parts[index]
             less = min(count, total - queries)
