@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.layouts import folder_audit
+from dynanoise.audits.random_halves import check_records
 from dynanoise.cli import app
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import softmax
@@ -204,6 +205,9 @@ def test_missing_values_are_a_group_and_no_person() -> None:
     columns = Columns({"age": np.array([30.0, np.nan, 41.0])}, np.array(["a", None, "b"]))
     with pytest.raises(InputError, match="groups holds no person in row 1"):
         columns.check(3)
+    several = np.arange(4000.0).reshape(2000, 2), np.arange(2000) % 2
+    with pytest.raises(InputError, match="groups holds no person in row 1"):
+        check_records(*several, groups=["a", np.nan, *["b"] * 1998])
     by = Columns(columns.by, np.arange(3.0)).check(3)
     assert by.by["age"].tolist() == ["30", "missing", "41"] and by.persons is not None
     assert by.persons.dtype == np.int64

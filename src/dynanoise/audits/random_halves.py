@@ -16,6 +16,7 @@ from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.columns import Columns
 from dynanoise.audits.inputs import LEAST, check_inputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool, count_steps, with_inputs
+from dynanoise.core.arrays.groups import as_column
 from dynanoise.core.arrays.labels import check_labels
 from dynanoise.core.errors import InputError, TooFewRecordsError
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -142,8 +143,8 @@ def check_records(
         raise TooFewRecordsError(
             f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
         )
-    persons = None if groups is None else np.asarray(groups)
-    columns = Columns({name: np.asarray(values) for name, values in (by or {}).items()}, persons)
+    persons = None if groups is None else as_column(groups)
+    columns = Columns({name: as_column(values) for name, values in (by or {}).items()}, persons)
     columns = columns.check(len(labels))
     return Records(inputs, as_passed, numbers.astype(np.int64), classes, columns)
 

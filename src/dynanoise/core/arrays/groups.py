@@ -16,6 +16,24 @@ MISSING = "missing"
 _NULLS = frozenset(["None", "nan", "<NA>", "NaT"])
 
 
+def as_column(values: Any) -> npt.NDArray[Any]:
+    """Make an array of a column, in which missing values among texts stay missing.
+
+    Args:
+        values: [N], an array, a list, or a series of pandas.
+
+    Returns:
+        The array, of objects where it was a list of texts.
+
+    >>> as_column(["a", np.nan]).tolist(), np.asarray(["a", np.nan]).tolist()
+    (['a', nan], ['a', 'nan'])
+    """
+    array = np.asarray(values)
+    if array.dtype.kind == "U" and isinstance(values, list | tuple):
+        return np.asarray(values, dtype=object)
+    return array
+
+
 def check_groups(groups: Any, records: int) -> npt.NDArray[Any]:
     """Check that each record has a group, such as its patient or user.
 
@@ -29,12 +47,10 @@ def check_groups(groups: Any, records: int) -> npt.NDArray[Any]:
     Raises:
         InputError: for another shape, or naming the first row without a value.
 
-    >>> check_groups([7, 7.0, "a"], 3).tolist()
+    >>> check_groups(np.array([7, 7.0, "a"], dtype=object), 3).tolist()
     ['7', '7', 'a']
     """
-    # NumPy makes text of None and NaN that stand among texts.
-    kind = object if isinstance(groups, list | tuple) else None
-    values = np.asarray(groups, dtype=kind)
+    values = as_column(groups)
     check_length("groups", values, records)
     missing = _find_missing(values)
     if missing.any():
