@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from docs import results, rooms, trade
+from docs.privacy_utility import privacy_utility_plot
+from docs.results import ATTACKERS, ByMethod
 from dynanoise.cli import key, store
 from dynanoise.cli.exit_codes import TRACEBACK, ExitCode
 from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.quickstart import quickstart_text
 from dynanoise.core.result import Metric
-from dynanoise.report.charts.privacy_utility import TITLES, privacy_utility_plot
 from dynanoise.report.io.results import read_results
 from dynanoise.report.numbers import change, rate, with_interval
 from dynanoise.report.pages import build_page
 from dynanoise.report.render.markdown import table_markdown
-from dynanoise.report.summary import Summary, by_protocol
 from dynanoise.report.table import MISSING, Cell, Column, Row, make_table, number_cell
 from dynanoise.web.data import data_json
 
@@ -44,33 +44,27 @@ def readme() -> str:
     return _between(text, "choose", list(_recommendations()))
 
 
-def _paper_and_adaptive() -> tuple[Summary, dict[str, Summary]]:
-    """CIFAR-10 under the paper's protocol, and under attackers who know the defense."""
-    folder = ROOT / "results"
-    paper = by_protocol(read_results(folder / "cifar10" / "results.json"))["paper"]
-    chosen = by_protocol(read_results(folder / "cifar10_chosen" / "results.json"))
-    return paper, chosen | by_protocol(read_results(folder / "cifar10_pool" / "results.json"))
-
-
 def _recommendations() -> tuple[str, str]:
     """A table of needs and defenses with their numbers, and how to read it."""
-    paper, adaptive = _paper_and_adaptive()
-    once, repeated = adaptive["adaptive"], adaptive["adaptive_16"]
-    chosen = adaptive["adaptive_chosen"]
-    before = rate(repeated.success("none")[1].value)
+    summaries = results.by_method("cifar10")
+    paper, once, repeated, chosen = (summaries[name] for name in ATTACKERS)
+    before = rate(repeated["none"].success("none")[1].value)
 
-    def falls(summary: Summary, method: str) -> str:
-        return f"{before} to {rate(summary.success(method)[1].value)}"
+    def after(summary: ByMethod, method: str) -> str:
+        return rate(summary[method].success(method)[1].value)
 
-    def cost(summary: Summary, method: str) -> str:
-        change_of = summary.change(method, None, "accuracy").mean
+    def falls(summary: ByMethod, method: str) -> str:
+        return f"{before} to {after(summary, method)}"
+
+    def cost(summary: ByMethod, method: str) -> str:
+        change_of = summary[method].change(method, None, "accuracy").mean
         return f"accuracy {change(change_of)}" if change_of else "no accuracy"
 
-    def by_choice(method: str) -> str:
-        return f"{chosen.threat.repeats} chosen inputs: {rate(chosen.success(method)[1].value)}"
+    queries = chosen["none"].threat.repeats
 
-    paid, fall = _out_of_fold()
-    after_many = rate(repeated.success("dynanoise")[1].value)
+    def by_choice(method: str) -> str:
+        return f"{queries} chosen inputs: {after(chosen, method)}"
+
     headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
     rows = [
         [
@@ -92,14 +86,14 @@ def _recommendations() -> tuple[str, str]:
             "[`DynaNoise()`, fresh noise](docs/protocol.md)",
             cost(once, "dynanoise"),
             f"one query: {falls(once, 'dynanoise')}",
-            f"16 queries: {after_many}",
+            f"16 queries: {after(repeated, 'dynanoise')}",
         ],
         [
             "answers about a record from models not trained on it; you can retrain",
             "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
-            f"{paid}; five models",
-            f"repeated queries of a record itself: AUC {fall} (forests, breast cancer)",
-            "versions of a record with noise, white-box access",
+            f"{cost(repeated, 'out_of_fold')}; five models",
+            f"repeated queries of a record itself: {falls(repeated, 'out_of_fold')}",
+            f"{by_choice('out_of_fold')}; white-box access",
         ],
         [
             "a guarantee",
@@ -112,30 +106,18 @@ def _recommendations() -> tuple[str, str]:
     words = (
         f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
         "undefended, 0.5 is guessing), by an attacker who knows the defense; "
-        f"inputs were chosen for {chosen.results[0].counts['pool']} of its records "
+        f"inputs were chosen for {chosen['none'].results[0].counts['pool']} of its records "
         "([all results](docs/results.md))."
     )
     columns = [Column(heading, "left") for heading in headings]
     return _markdown(columns, rows), words
 
 
-def _out_of_fold() -> tuple[str, str]:
-    """Accuracy and AUC of forests on breast cancer with out-of-fold answers."""
-    measured = json.loads((ROOT / "results" / "benchmarks" / "remedies.json").read_text())["rows"]
-    before, after = (
-        next(row for row in measured if (row["data"], row["remedy"]) == ("breast_cancer", remedy))
-        for remedy in ("none", "out-of-fold answers")
-    )
-    paid = change(after["accuracy"]["value"] - before["accuracy"]["value"])
-    fall = f"{rate(before['auc']['value'])} to {rate(after['auc']['value'])}"
-    return f"accuracy {paid}", fall
-
-
 def picture() -> str:
     """The README's picture: privacy against utility on CIFAR-10."""
-    paper, adaptive = _paper_and_adaptive()
-    repeated, chosen = adaptive["adaptive_16"], adaptive["adaptive_chosen"]
-    return privacy_utility_plot(paper, repeated, list(TITLES), chosen).decode()
+    summaries = results.by_method("cifar10")
+    paper, _, repeated, chosen = (summaries[name] for name in ATTACKERS)
+    return privacy_utility_plot(paper, repeated, chosen).decode()
 
 
 def overhead_page() -> str:

@@ -48,6 +48,9 @@ FURTHER = {
 }
 """Runs of the same data set with other protocols, by folder."""
 
+ByMethod = Mapping[str, Summary]
+"""The summary that each method is shown from."""
+
 ATTACKERS = {
     "paper": "Published attacks",
     "adaptive": "Knows the defense, one query",
@@ -67,7 +70,7 @@ def overview() -> str:
     parts = ["# Results", "", (ROOT / "docs" / "results_intro.md").read_text().strip(), ""]
     parts += ["![Privacy against utility on CIFAR-10](privacy_utility.svg)", ""]
     for folder, name in FOLDERS.items():
-        summaries = _summaries(folder)
+        summaries = by_method(folder)
         attackers = [protocol for protocol in ATTACKERS if protocol in summaries]
         parts += [f"## {name}", "", _overview_table(summaries, attackers[-3:]), ""]
         paper = by_protocol(_read(folder))["paper"]
@@ -76,8 +79,16 @@ def overview() -> str:
     return "\n".join(parts)
 
 
-def _summaries(folder: str) -> dict[str, dict[str, Summary]]:
-    """Summaries of a data set's runs by protocol and method; see `largest_runs`."""
+def by_method(folder: str) -> Mapping[str, ByMethod]:
+    """Summarise a data set's runs.
+
+    Args:
+        folder: a key of `FOLDERS`.
+
+    Returns:
+        By protocol and method, the summary of the run that the method is shown from; see
+        `largest_runs`.
+    """
     runs = {folder: _read(folder)}
     for more in FURTHER.get(folder, {}):
         if (ROOT / "results" / more / "results.json").exists():
@@ -95,9 +106,7 @@ def _read(folder: str) -> list[Result]:
     return read_results(ROOT / "results" / folder / "results.json")
 
 
-def _overview_table(
-    summaries: Mapping[str, Mapping[str, Summary]], protocols: Sequence[str]
-) -> str:
+def _overview_table(summaries: Mapping[str, ByMethod], protocols: Sequence[str]) -> str:
     """Success of the deciding attack under a few protocols, and MIDPUT under the last.
 
     The accuracy of a row is that of the models that the last protocol attacks, where it was run.
