@@ -92,8 +92,8 @@ def _recommendations() -> tuple[str, str]:
             "answers about a record from models not trained on it; you can retrain",
             "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
             f"{cost(repeated, 'out_of_fold')}; five models",
-            f"repeated queries of a record itself: {falls(repeated, 'out_of_fold')}",
-            f"{by_choice('out_of_fold')}; white-box access",
+            f"repeated queries: {falls(repeated, 'out_of_fold')}; {by_choice('out_of_fold')}",
+            "inputs outside the neighbourhood where data are few; white-box access",
         ],
         [
             "a guarantee",
