@@ -87,22 +87,24 @@ def stored(store: Store, data: Path | None) -> Iterator[tuple[str, Cells, Any, B
         yield name, cells_of(facts), inputs[facts["members"]], facts["left_out"] == 1
 
 
-def planned(name: str, data: Path | None) -> tuple[str, Cells, Any, Bools]:
+def planned(name: str, text: str, data: Path | None) -> tuple[str, Cells, Any, Bools]:
     """The name, cells, members and exclusion of the first model of a preset's pool.
 
     Args:
         name: the preset.
+        text: the recipe, with parameters that replace the preset's.
         data: folder of data sets.
     """
     preset = PRESETS.get(name)
     spec, size = parse(preset.dataset, "data set"), preset.size(None)
     content: Data = DATASETS.make(spec.name, {**spec.parameters, "folder": data})
     split = pool_split(content, size.pool, 2, size.reference, 0)
-    recipe = size.recipe("out_of_fold")
+    recipe = size.recipe(text)
     job = Job("", MODELS.get("mlp")(), recipe, split.pool[split.use[0] == 1], split.reference, 0)
     cells = recipe.cells(job.material(content))
     members = content.inputs[job.members]
-    return name, cells, members, Exclusion.of(cells, members).left_out
+    title = name if text == "out_of_fold" else f"{name} {text}"
+    return title, cells, members, Exclusion.of(cells, members).left_out
 
 
 def main() -> None:
@@ -111,6 +113,7 @@ def main() -> None:
     parser.add_argument("--store", type=Path, nargs="*", default=(), help="trained models")
     parser.add_argument("--models", type=int, help="models of each store, at most")
     parser.add_argument("--preset", nargs="*", default=(), help="presets that are not trained")
+    parser.add_argument("--recipe", nargs="*", default=["out_of_fold"], help="of the presets")
     parser.add_argument("--data", type=Path, help="folder of data sets")
     parser.add_argument("--points", type=int, default=1000, help="points of each record")
     parser.add_argument("--most", type=int, default=10**6, help="records of each model at most")
@@ -118,7 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     cases = chain(
-        (planned(name, options.data) for name in options.preset),
+        (planned(name, text, options.data) for name in options.preset for text in options.recipe),
         *(islice(stored(Store(at), options.data), options.models) for at in options.store),
     )
     rows: list[dict[str, Any]] = []
@@ -127,7 +130,9 @@ def main() -> None:
         rows.append({"name": name, **count(cells, inputs[part], left_out[:, part], options.points)})
         print({key: value for key, value in rows[-1].items() if key != "cells"}, flush=True)
         if options.out:
-            command = "python -m benchmarks.exclusion " + shlex.join(sys.argv[1:])
+            # Where the files are is not part of a result.
+            given = [Path(each).name if "/" in each else each for each in sys.argv[1:]]
+            command = "python -m benchmarks.exclusion " + shlex.join(given)
             about = {"command": command, "hardware": hardware(), "versions": versions(())}
             write_json(options.out, {**about, "rows": rows})
 
