@@ -73,8 +73,7 @@ def overview() -> str:
         summaries = by_method(folder)
         attackers = [protocol for protocol in ATTACKERS if protocol in summaries]
         parts += [f"## {name}", "", _overview_table(summaries, attackers[-3:]), ""]
-        paper = by_protocol(_read(folder))["paper"]
-        parts += [_overview_words(paper, attackers[-1]), ""]
+        parts += [_overview_words(summaries["paper"]["none"], attackers[-1]), ""]
         parts += [f"[Every table of {name}](results/{folder}.md)", ""]
     return "\n".join(parts)
 
@@ -89,17 +88,22 @@ def by_method(folder: str) -> Mapping[str, ByMethod]:
         By protocol and method, the summary of the run that the method is shown from; see
         `largest_runs`.
     """
-    runs = {folder: _read(folder)}
-    for more in FURTHER.get(folder, {}):
-        if (ROOT / "results" / more / "results.json").exists():
-            results = _read(more)
-            if not results[0].command.startswith(TUNING):
-                runs[more] = results
+    runs = {name: _read(name) for name in (folder, *_further_runs(folder))}
+    runs = {
+        name: results for name, results in runs.items() if not results[0].command.startswith(TUNING)
+    }
     by_run = {name: by_protocol(results) for name, results in runs.items()}
     summaries: dict[str, dict[str, Summary]] = {}
     for (_, protocol, method), name in largest_runs(runs).items():
         summaries.setdefault(protocol, {})[method] = by_run[name][protocol]
     return summaries
+
+
+def _further_runs(folder: str) -> dict[str, str]:
+    """Titles of the further runs of a data set that have results, by their folder."""
+    further = FURTHER.get(folder, {})
+    path = ROOT / "results"
+    return {name: further[name] for name in further if (path / name / "results.json").exists()}
 
 
 def _read(folder: str) -> list[Result]:
@@ -153,9 +157,8 @@ def page(folder: str) -> str:
     parts += ["", f"![Attack success on {name}](../../results/{folder}/attack_success.svg)", ""]
     if {result.protocol for result in results} - {"paper"}:
         parts += ["## Attack by attack", "", _attacks(results), "", _words(f"{folder}_attacks"), ""]
-    for more, title in FURTHER.get(folder, {}).items():
-        if (ROOT / "results" / more / "results.json").exists():
-            parts += [f"## {title}", "", *_further(results, more), ""]
+    for more, title in _further_runs(folder).items():
+        parts += [f"## {title}", "", *_further(results, more), ""]
     if published(folder).rows:
         paper = by_protocol(results)["paper"]
         parts += ["## Beside the published values", "", _beside(paper, folder), ""]

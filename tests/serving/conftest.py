@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -24,11 +25,28 @@ from tests.factories.gateways import (
 )
 from tests.factories.waiting import limited
 
+if TYPE_CHECKING:
+    from dynanoise.serving.gateway import Gateway
+
 
 @pytest.fixture(scope="session", autouse=True)
 def installed() -> None:
     for package in ("starlette", "uvicorn", "aiohttp", "orjson", "prometheus_client", "grpc"):
         pytest.importorskip(package, reason="the gateway: pip install 'dynanoise[serve]'")
+
+
+@asynccontextmanager
+async def grpc_port(gateway: Gateway) -> AsyncIterator[int]:
+    """Serve gRPC in this process; yields the port."""
+    from dynanoise.serving import grpc
+
+    server = grpc.server(gateway)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield port
+    finally:
+        await server.stop(None)
 
 
 @dataclass

@@ -27,7 +27,7 @@ from tests.factories.gateways import (
     queries,
     wait_until,
 )
-from tests.serving.conftest import plain_server
+from tests.serving.conftest import grpc_port, plain_server
 
 grpc = pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 messages = pytest.importorskip("tritonclient.grpc.service_pb2")
@@ -169,11 +169,8 @@ def test_who_takes_no_answer_keeps_nobody_from_theirs(
                 concurrency=2,
             )
         )
-        server = rpc.server(gateway)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        await asyncio.to_thread(attack, port)
-        await server.stop(None)
+        async with grpc_port(gateway) as port:
+            await asyncio.to_thread(attack, port)
 
     model = onnx_file(tmp_path / "linear.onnx")
     asyncio.run(serve())
@@ -204,11 +201,9 @@ def test_probes_do_not_wait_for_those_that_send_no_message(
     monkeypatch.setattr(rpc, "_receive_check", counted)
 
     async def check() -> None:
-        server = rpc.server(gateway)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
         try:
             async with (
+                grpc_port(gateway) as port,
                 asyncio.timeout(LAST_RESORT),
                 grpc.aio.insecure_channel(f"127.0.0.1:{port}") as to,
             ):
@@ -225,7 +220,6 @@ def test_probes_do_not_wait_for_those_that_send_no_message(
             not_ready = health.HealthCheckResponse(status="NOT_SERVING").SerializeToString()
             assert set(replies) == {not_ready}
         finally:
-            await server.stop(None)
             await gateway.close()
 
     asyncio.run(check())

@@ -27,6 +27,7 @@ from dynanoise.serving.budgets import Budget, LocalBudgets
 from dynanoise.serving.clients import Clients, add_client
 from dynanoise.serving.gateway import Gateway, Limits
 from dynanoise.serving.turns import Turns
+from tests.serving.conftest import grpc_port
 from tests.serving.test_leaks import Broken, made
 
 
@@ -222,23 +223,18 @@ def test_a_client_without_messages_leaves_places_for_those_of_others(
     alice, bob = ((("x-api-key", keys[name]),) for name in ("alice", "bob"))
 
     async def check() -> None:
-        server = serving.server(gateway)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        try:
-            async with (
-                asyncio.timeout(LAST_RESORT),
-                grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
-            ):
-                silent = channel.stream_unary(MODEL_INFER)
-                ends = [asyncio.ensure_future(silent(metadata=alice).code()) for _ in range(8)]
-                refused = [await end for end in itertools.islice(asyncio.as_completed(ends), 6)]
-                assert set(refused) == {grpc.StatusCode.UNAVAILABLE}
-                assert await channel.unary_unary(MODEL_INFER)(GOOD, metadata=bob)
-                assert sum(end.done() for end in ends) == 6
-        finally:
-            await server.stop(None)
-            await asyncio.gather(*ends)
+        async with (
+            grpc_port(gateway) as port,
+            asyncio.timeout(LAST_RESORT),
+            grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel,
+        ):
+            silent = channel.stream_unary(MODEL_INFER)
+            ends = [asyncio.ensure_future(silent(metadata=alice).code()) for _ in range(8)]
+            refused = [await end for end in itertools.islice(asyncio.as_completed(ends), 6)]
+            assert set(refused) == {grpc.StatusCode.UNAVAILABLE}
+            assert await channel.unary_unary(MODEL_INFER)(GOOD, metadata=bob)
+            assert sum(end.done() for end in ends) == 6
+        await asyncio.gather(*ends)
 
     asyncio.run(check())
 

@@ -37,7 +37,7 @@ def load_torch(weights: Path, factory: str) -> tuple[nn.Module, tuple[str, ...]]
         The model in evaluation mode; and notes on names of weights that were changed.
 
     Raises:
-        InputError: if there is no such function, or it does not return a torch module.
+        InputError: if the function is not found, or does not return a torch module.
         DataFileError: if the weights do not fit the model.
         MissingExtraError: if torch or safetensors is not installed.
     """
@@ -170,7 +170,7 @@ def build_model(factory: str) -> nn.Module:
         The model.
 
     Raises:
-        InputError: if there is no such function, or it does not return a torch module.
+        InputError: if the function is not found, or does not return a torch module.
 
     >>> build_model("torch.nn:Identity")
     Identity()

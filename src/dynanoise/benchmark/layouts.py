@@ -302,7 +302,7 @@ class Pools:
             Results as they are measured.
 
         Raises:
-            InputError: if a protocol has chosen inputs and there is no store, or the data are of a
+            InputError: if a protocol has chosen inputs and ``store`` is None, or the data are of a
                 kind without paths.
         """
         from dynanoise.training.designs import pool_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,7 +96,7 @@ class Cells:
                 "Use width 0 for cells of one record, and no other width for them.",
             )
         noise = getattr(self.neighbourhood, "noise", 0)
-        if noise and not _covers_noise(self.neighbourhood, self.embedding):
+        if noise and _displacement(self.neighbourhood, self.embedding) is None:
             raise InputError(
                 f"{type(self.neighbourhood).__name__} has noise of {noise}, which cells of "
                 f"{self.embedding.name} do not cover: models trained on a record would answer it.",
@@ -376,21 +376,23 @@ def checked_width(width: Any) -> float:
     return float(width)
 
 
-def _covers_noise(near: Neighbourhood | None, embedding: Embedding) -> bool:
-    """True if `_margin` knows how far the noise moves coordinates."""
-    return (isinstance(near, NumberNoise) and isinstance(embedding, Table)) or (
-        isinstance(near, ImageChanges) and isinstance(embedding, Thumbnails)
-    )
+def _displacement(
+    near: Neighbourhood | None, embedding: Embedding
+) -> Callable[[Any], Float64] | None:
+    """Standard deviations by which noise moves coordinates, from inputs; None if not known."""
+    if isinstance(near, NumberNoise) and isinstance(embedding, Table):
+        return lambda inputs: embedding.displacement(near.noise, relative=near.relative)
+    if isinstance(near, ImageChanges) and isinstance(embedding, Thumbnails):
+        return lambda inputs: embedding.displacement(inputs, near.noise)
+    return None
 
 
 def _margin(cells: Cells, inputs: Any) -> Float64:
     """Changes of the coordinates by noise that the neighbourhood covers, [n, C] or [C]."""
-    near, embedding = cells.neighbourhood, cells.embedding
-    if isinstance(near, NumberNoise) and isinstance(embedding, Table):
-        return MARGIN * embedding.displacement(near.noise, relative=near.relative)
-    if isinstance(near, ImageChanges) and isinstance(embedding, Thumbnails):
-        return MARGIN * embedding.displacement(inputs, near.noise)
-    return np.zeros(embedding.components)
+    displacement = _displacement(cells.neighbourhood, cells.embedding)
+    if displacement is None:
+        return np.zeros(cells.embedding.components)
+    return MARGIN * displacement(inputs)
 
 
 _NEIGHBOURHOODS: Mapping[str, Any] = {

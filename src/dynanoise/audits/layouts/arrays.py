@@ -52,7 +52,7 @@ def open_array(path: Path, *, texts: bool = False) -> npt.NDArray[Any]:
         A read-only array.
 
     Raises:
-        DataFileError: if there is no such file, or it holds pickled objects, texts or no array.
+        DataFileError: if the file is not found, or holds pickled objects, texts or no array.
     """
     try:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
