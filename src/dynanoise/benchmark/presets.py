@@ -283,7 +283,7 @@ _CIFAR10 = Preset(
                 recipes=image_recipes(_RESIDUAL, 5, 2),
                 # SELENA and DP-SGD would take hours.
                 models=MappingProxyType(
-                    {"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8, "out_of_fold": 8}
+                    {"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8, "out_of_fold": 16}
                 ),
             ),
             "paper": Size(
@@ -330,7 +330,7 @@ _IMAGENET10 = Preset(
                 probed=PROBED_IMAGES,
                 paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=20), 5, 2),
-                models=MappingProxyType({"plain": 16}),
+                models=MappingProxyType({"plain": 16, "relaxloss": 8, "hamp": 8, "out_of_fold": 8}),
             ),
             "paper": Size(
                 pool=4_500,
