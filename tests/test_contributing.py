@@ -41,9 +41,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/defenses"],
         ["ruff", "check", "--no-cache", "src/dynanoise/defenses"],
         ["ruff", "format", "--no-cache", "--check", "src/dynanoise/defenses"],
-        ["mypy", "--cache-dir", "/dev/null", "src/dynanoise/defenses/rounding.py"],
+        # What `make check` found out about the other files takes it twelve seconds without.
+        ["mypy", "--cache-dir", str(ROOT / ".mypy_cache"), "src/dynanoise/defenses/rounding.py"],
     ],
-    ids=lambda check: " ".join(word for word in check if not word.startswith("-")),
+    ids=lambda check: " ".join(word for word in check if not word.startswith(("-", "/"))),
 )
 def test_the_example_passes_every_check_as_it_stands(copy: Path, check: list[str]) -> None:
     pytest.importorskip(check[0], reason=f"{check[0]} comes with: pip install 'dynanoise[dev]'")

@@ -2,36 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dynanoise.benchmark.benchmark import Plan, bench
-from dynanoise.benchmark.preset import Size
-from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Result
 from dynanoise.evaluation.protocols import chosen, parse_protocol
 from dynanoise.report.summary import by_protocol
-from dynanoise.training.schedule import Schedule
+from tests.factories.presets import small_digits
 
 
 def plan() -> Plan:
     """Eight models of 150 digits, of which 60 are probed with 16 queries each."""
-    size = Size(
-        pool=150,
-        reference=60,
-        recipes={"plain": {"schedule": Schedule(epochs=25, learning_rate=1e-2)}},
-        models={"plain": 8},
-        probed=60,
-    )
-    preset = replace(
-        PRESETS["digits"],
-        sizes={"cpu": size},
-        protocols=(chosen(16),),
-        model_parameters={"hidden": (16,)},
-    )
+    preset = small_digits(probed=60, protocols=(chosen(16),))
     attacks = ("lira", "boundary_distance")
     return Plan("digits", methods=("dynanoise_keyed",), attacks=attacks, custom=preset)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from dynanoise.training.execution.outputs import outputs_of
 from dynanoise.training.jobs import Job
 from dynanoise.training.store.store import Store
 from tests.factories import tiny
+from tests.factories.presets import small_digits
 
-PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
+PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",), custom=small_digits())
 
 
 @pytest.mark.behaviour
@@ -33,7 +35,7 @@ def test_models_are_counted_by_kind_and_stored_ones_are_found(tmp_path: Path) ->
     (before,) = dry_run(PLAN, store=tmp_path / "store")
     assert (before.kind, before.models, before.stored) == ("paper, plain", 8, 0)
     assert before.size > 0 and not (tmp_path / "store").exists()
-    one = Plan("digits", 1, methods=("dynanoise",), protocols=("paper",))
+    one = replace(PLAN, seeds=1)
     list(bench(one, store=tmp_path / "store"))
     sizes = [entry.size for entry in Store(tmp_path / "store").entries()]
     (after,) = dry_run(PLAN, store=tmp_path / "store")

@@ -17,10 +17,12 @@ from typer.testing import Result
 
 from docs.generate import ROOT
 from dynanoise.benchmark.options import BenchOptions
+from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core import registry
 from dynanoise.core.options import option_fields
 from dynanoise.evaluation.protocols import NAMES
 from tests.factories.commands import FEW, interruptible, made_up_run, run, torch_missing
+from tests.factories.presets import small_digits
 from tests.factories.waiting import limited
 
 
@@ -142,7 +144,7 @@ def test_bench_writes_what_it_prints_and_repeats_itself(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_no_half_written_file(tmp_path: Path, empty_cache: Path) -> None:
     out = tmp_path / "out"
     process = subprocess.Popen(
-        interruptible("bench", "digits", "--seeds", "500", "--out", str(out)),
+        interruptible("bench", "digits", "--seeds", "20", "--out", str(out)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -174,8 +176,11 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.behaviour
 @torch_missing
-def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
+def test_both_protocols_are_printed_side_by_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`show` prints the same again, and `report` makes the reports of the pool again."""
+    monkeypatch.setitem(PRESETS, "digits", small_digits(models=16))
     arguments = ["--defense", "temperature", "--defense", "dynanoise"]
     arguments += ["--attack", "loss", "--attack", "population"]
     found = run("bench", "digits", "--quick", *arguments, "--out", str(tmp_path))
@@ -184,7 +189,7 @@ def test_both_protocols_are_printed_side_by_side(tmp_path: Path) -> None:
     for name in ("paper", "adaptive", "adaptive_16"):
         assert f"{name}:" in shown and f"Threat model '{name}'" in shown
     assert "'adaptive_16', 16 queries a record: an attacker with black-box access" in shown
-    assert "averages repeated queries" in shown and "over 16 models and 600 records" in shown
+    assert "averages repeated queries" in shown and "over 16 models and 150 records" in shown
     again = run("show", str(tmp_path / "results.json"))
     assert again.stdout == found.stdout
     assert sorted(path.name for path in tmp_path.glob("*.*")) == [

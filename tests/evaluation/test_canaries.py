@@ -12,8 +12,6 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score, roc_curve
 from dynanoise.benchmark import benchmark as module
 from dynanoise.benchmark.benchmark import bench
 from dynanoise.benchmark.plan import Plan
-from dynanoise.benchmark.preset import Size
-from dynanoise.benchmark.presets import PRESETS
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError
 from dynanoise.core.outputs import Outputs, Pool
@@ -25,8 +23,8 @@ from dynanoise.evaluation.canaries import canary_metrics
 from dynanoise.evaluation.protocols import ADAPTIVE, PAPER
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_one_run
-from dynanoise.training.schedule import Schedule
 from tests.factories.evaluations import evaluate_pools
+from tests.factories.presets import small_digits
 
 IDS = np.arange(1000, 1600)
 
@@ -144,15 +142,7 @@ def test_attacks_find_what_canaries_leak(leak: float) -> None:
 
 
 def small() -> Plan:
-    size = Size(
-        pool=150,
-        reference=60,
-        recipes={"plain": {"schedule": Schedule(epochs=25, learning_rate=1e-2)}},
-        models={"plain": 10},
-    )
-    preset = replace(
-        PRESETS["digits"], sizes={"cpu": size}, protocols=(PAPER, ADAPTIVE), model_parameters={}
-    )
+    preset = small_digits(models=10, protocols=(PAPER, ADAPTIVE), model_parameters={})
     return Plan(
         "digits", methods=("dynanoise",), attacks=("lira", "loss"), custom=preset, canaries=40
     )

@@ -32,11 +32,12 @@ from dynanoise.training.recipes.out_of_fold import OutOfFold, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store
 from tests.factories import recordings, tiny
+from tests.factories.presets import small_digits
 from tests.factories.waiting import LONG, ROOT, until
 from tests.training.ray_nodes import PATIENT
 
 DATA = recordings.data()
-PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",))
+PLAN = Plan("digits", 2, methods=("dynanoise",), protocols=("paper",), custom=small_digits())
 
 
 class Driver:

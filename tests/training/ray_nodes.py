@@ -34,18 +34,17 @@ PATIENT = {
 
 
 class Nodes:
-    """A cluster whose head trains nothing, and whose other nodes come and go.
+    """A cluster whose head trains nothing, and whose other nodes, of one core each, come and go.
 
     Args:
         log: where the cluster's process writes what it has to say.
-        workers: how many other nodes, of one core each; where there are none the head trains.
     """
 
-    def __init__(self, log: Path, workers: int = 2) -> None:
+    def __init__(self, log: Path) -> None:
         self.log = log
         with log.open("w") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tests.training.ray_nodes", str(workers)],
+                [sys.executable, "-m", "tests.training.ray_nodes"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -96,16 +95,16 @@ class Nodes:
         return pipe
 
 
-def serve(workers: int) -> None:
+def serve() -> None:
     """The cluster: its address, then an answer to each line of standard input."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # Ray's own lines do not come between them
 
     from ray.cluster_utils import Cluster
 
-    head = {"num_cpus": 0 if workers else 1, "include_dashboard": False}
+    head = {"num_cpus": 0, "include_dashboard": False}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    running = [cluster.add_node(num_cpus=1) for _ in range(workers)]
+    running = [cluster.add_node(num_cpus=1) for _ in range(2)]
     print(json.dumps(cluster.address), file=answers, flush=True)
     for line in sys.stdin:
         what, *about = json.loads(line)
@@ -123,4 +122,4 @@ def serve(workers: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    serve()

@@ -195,17 +195,14 @@ def test_a_share_of_a_gpu_is_requested(tmp_path: Path) -> None:
 
 @pytest.mark.process
 def test_a_head_that_is_gone_is_an_error_before_ray_ends_the_driver(
-    tmp_path: Path, folder: Path
+    nodes: Nodes, tmp_path: Path, folder: Path
 ) -> None:
+    """The last of the tests on these nodes, which have no head afterwards."""
     usual = {ray_cluster._EXIT: "60"}
-    nodes = Nodes(tmp_path / "cluster.err", workers=0)
-    try:
-        driver = Driver(tmp_path, "waiting", settings=usual, address=nodes.address, folder=folder)
-        driver.until(lambda: recordings.notes(folder, "began"))
-        nodes.signal_head(signal.SIGKILL)
-        error, says = driver.result()
-    finally:
-        nodes.close()
+    driver = Driver(tmp_path, "waiting", settings=usual, address=nodes.address, folder=folder)
+    driver.until(lambda: recordings.notes(folder, "began"))
+    nodes.signal_head(signal.SIGKILL)
+    error, says = driver.result()
     assert error == "ClusterError" and f"The cluster's head at {nodes.address} has not " in says
 
 

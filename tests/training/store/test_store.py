@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -29,6 +30,7 @@ from dynanoise.training.execution.outputs import outputs_of  # noqa: E402
 from dynanoise.training.jobs import Job, ModelOutputs, Trained, train_and_query  # noqa: E402
 from dynanoise.training.schedule import Schedule  # noqa: E402
 from dynanoise.training.store.store import Store, key  # noqa: E402
+from tests.factories.presets import small_digits  # noqa: E402
 from tests.factories.waiting import LONG, ROOT, limited, until  # noqa: E402
 
 
@@ -244,6 +246,19 @@ def test_processes_give_the_numbers_of_one_process(tmp_path: Path, data: Data) -
 
 
 @pytest.mark.process
+def test_processes_are_started_for_models_that_are_not_stored(tmp_path: Path, data: Data) -> None:
+    """Each takes seconds to start."""
+    jobs = [job(seed=seed) for seed in range(3)]
+    store = Store(tmp_path)
+    alone = list(InProcess(store).run(jobs[:2], data))
+    for outputs, before in zip(Processes(2, store).run(jobs[:2], data), alone, strict=True):
+        assert multiprocessing.active_children() == [] and same(outputs, before)
+    for _ in Processes(2, store).run(jobs, data):
+        assert len(multiprocessing.active_children()) == 1
+    assert len(list(store.entries())) == 3
+
+
+@pytest.mark.process
 def test_an_error_in_a_worker_reaches_the_driver(data: Data) -> None:
     with pytest.raises(IndexError):
         list(Processes(2).run([job(), job(members=np.array([10**6]))], data))
@@ -261,11 +276,15 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
         from dynanoise.report.io.results import to_json
         from dynanoise.training.execution.executors import Processes
         from dynanoise.training.store.store import Store
+        from tests.factories.presets import small_digits
         from tests.factories.recordings import Holding
         if __name__ == "__main__":
             done = lambda step: print(step, file=sys.stderr, flush=True)
-            plan = Plan("digits", 1, methods=("dynanoise",), protocols=("paper",))
-            executor = Holding(Processes(2, Store(Path({str(tmp_path / "store")!r}))), {{notes}}, 2)
+            plan = Plan(
+                "digits", 1, methods=("dynanoise",), protocols=("paper",), custom=small_digits()
+            )
+            store = Store(Path({str(tmp_path / "store")!r}))
+            executor = Holding(Processes(int(sys.argv[1]), store), {{notes}}, 2)
             run = bench(plan, done, executor=executor)
             sys.stdout.write(to_json(list(run)))
     """).replace("{notes}", f"Path({str(tmp_path)!r})")
@@ -273,9 +292,9 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     script.write_text(code)
     store = Store(tmp_path / "store")
 
-    def start() -> subprocess.Popen[str]:
+    def start(workers: int) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, str(script)],
+            [sys.executable, str(script), str(workers)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -283,7 +302,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
             env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
         )
 
-    killed = start()
+    killed = start(2)
     assert killed.stderr is not None
     with limited(killed):
         finished = [killed.stderr.readline() for _ in range(2)]
@@ -294,7 +313,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(list(store.entries())) == 2  # the others are held back until now
 
     (tmp_path / "go").touch()
-    resumed = start()
+    resumed = start(1)
     out, _ = resumed.communicate(timeout=LONG)
     assert resumed.returncode == 0
     assert len(list(store.entries())) == 4
@@ -303,7 +322,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path: Path) -> None:
     from dynanoise.benchmark.benchmark import Plan, bench
     from dynanoise.report.io.results import from_json
 
-    rows = list(bench(Plan("digits", 1, methods=("dynanoise",), protocols=("paper",))))
+    plan = Plan("digits", 1, methods=("dynanoise",), protocols=("paper",), custom=small_digits())
+    rows = list(bench(plan))
     fresh = [(row.method, row.attack, row.seed, row.metrics) for row in rows]
     assert [(r.method, r.attack, r.seed, r.metrics) for r in from_json(out)] == fresh
     json.loads(out)

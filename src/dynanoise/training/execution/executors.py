@@ -18,6 +18,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.training.execution.outputs import (
     outputs_of,
     outputs_unless_claimed,
+    seems_stored,
     stored_outputs,
 )
 from dynanoise.training.jobs import Job, ModelOutputs
@@ -84,12 +85,12 @@ class FromStore:
 
 @dataclass(frozen=True)
 class Processes:
-    """Trains each job in one of several worker processes.
+    """Trains each job in a worker process; those that are stored already are read in this one.
 
     The numbers are those of `InProcess`: a job's result depends on its own thread count alone.
 
     Args:
-        workers: number of processes, >= 1; with one thread a job, as many as there are cores.
+        workers: largest number of processes, >= 1; with one thread a job, that of the cores.
         store: see `InProcess`. A worker stores its model itself, so that no finished model is lost
             when the driver dies.
     """
@@ -105,11 +106,14 @@ class Processes:
             DivergedError: if training failed.
             StoreError: if a store at an address cannot be reached.
         """
-        with worker_processes(self.workers, _begin, data) as pool:
+        tasks = tasks_of(jobs, self.store)
+        stored = {task.owner for task in tasks if seems_stored(task.job, data, self.store)}
+        workers = min(self.workers, max(1, len(tasks) - len(stored)))
+        with worker_processes(workers, _begin, data) as pool:
             yield from in_order(
-                tasks_of(jobs, self.store),
-                lambda task: pool.submit(_perform, task),
-                lambda future, task: future.result(),
+                tasks,
+                lambda task: None if task.owner in stored else pool.submit(_perform, task),
+                lambda future, task: perform(task, data) if future is None else future.result(),
             )
 
 

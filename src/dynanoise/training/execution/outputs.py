@@ -90,6 +90,19 @@ def stored_outputs(job: Job, data: Data, store: Store) -> ModelOutputs | None:
     return None if near is None else _joined(outputs, near)
 
 
+def seems_stored(job: Job, data: Data, store: Store | None) -> bool:
+    """Whether a store has entries for all outputs of a job's model, which are not read.
+
+    Args:
+        job: the model.
+        data: the data set.
+        store: where trained models are kept; None for none.
+    """
+    if store is None:
+        return False
+    return all(key(part, data) in store for part in (replace(job, near=None), job))
+
+
 def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
     alone = replace(job, near=None)
     # Once more: the run that held the claim before may have finished.
