@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import issparse
 
 from dynanoise.core.numerics import Float64
 
@@ -36,20 +35,25 @@ def column(inputs: Any, position: int) -> npt.NDArray[Any]:
         if getattr(series.dtype, "kind", "O") in "buif":
             return np.asarray(series.to_numpy(dtype=np.float64, na_value=np.nan))
         return np.asarray(series.to_numpy(dtype=object))
-    if issparse(inputs):
+    if is_sparse(inputs):
         return np.asarray(inputs[:, [position]].toarray().ravel())
     return np.asarray(inputs).reshape(len(inputs), -1)[:, position]
+
+
+def is_sparse(inputs: Any) -> bool:
+    """True for a sparse matrix or array of SciPy, which takes long to import for a gateway."""
+    return hasattr(inputs, "tocsr")
 
 
 def blocks(inputs: Any, size: int) -> Iterator[Any]:
     """Blocks of rows with at most so many numbers, those of sparse ones dense."""
     step = max(1, _AT_ONCE // max(size, 1))
-    rows = inputs.tocsr() if issparse(inputs) else inputs
+    rows = inputs.tocsr() if is_sparse(inputs) else inputs
     for start in range(0, count(inputs), step):
         block = (
             rows.iloc[start : start + step] if hasattr(rows, "iloc") else rows[start : start + step]
         )
-        yield block.toarray() if issparse(block) else block
+        yield block.toarray() if is_sparse(block) else block
 
 
 def numbers(values: Any) -> Float64:
