@@ -61,6 +61,8 @@ def _recommendations() -> tuple[str, str]:
         return f"accuracy {change(change_of)}" if change_of else "no accuracy"
 
     queries = chosen["none"].threat.repeats
+    training = next(each for each in paper["dpsgd"].results if each.method == "dpsgd")
+    noise = training.recipe_parameters["noise_multiplier"]
 
     def by_choice(method: str) -> str:
         return f"{queries} chosen inputs: {after(chosen, method)}"
@@ -68,45 +70,46 @@ def _recommendations() -> tuple[str, str]:
     headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
     rows = [
         [
-            "only labels, with the accuracy as confidence",
-            "[`CalibratedLabel`](docs/keyed.md)",
+            "labels, with the accuracy of each class as confidence",
+            "[`CalibratedLabel`](docs/deploy.md)",
             f"{cost(repeated, 'calibrated_label')}; probabilities become one number for each class",
-            f"any number of queries: {falls(repeated, 'calibrated_label')}",
-            f"{by_choice('calibrated_label')}; attacks on labels alone",
+            f"repeated queries: {falls(repeated, 'calibrated_label')}",
+            f"{by_choice('calibrated_label')}, from labels alone",
         ],
         [
             "probabilities, from clients who may repeat queries",
-            "[`DynaNoise(keep_label=True)`, keyed noise](docs/keyed.md)",
+            "[`DynaNoise(keep_label=True)` with keyed noise](docs/keyed.md)",
             f"{cost(repeated, 'dynanoise_keyed')}; a secret key to keep",
             f"repeated queries: {falls(repeated, 'dynanoise_keyed')}",
             f"{by_choice('dynanoise_keyed')}; a leaked key",
         ],
         [
             "probabilities, each record queried once",
-            "[`DynaNoise()`, fresh noise](docs/protocol.md)",
+            "[`DynaNoise()` with fresh noise](docs/deploy.md)",
             cost(once, "dynanoise"),
             f"one query: {falls(once, 'dynanoise')}",
             f"16 queries: {after(repeated, 'dynanoise')}",
         ],
         [
-            "answers about a record from models not trained on it; you can retrain",
-            "[`OutOfFoldClassifier`](docs/out_of_fold.md)",
+            "the least leak, and you can train again",
+            "[`OutOfFoldClassifier`](docs/out_of_fold.md), its cells with a neighbourhood",
             f"{cost(repeated, 'out_of_fold')}; five models",
             f"repeated queries: {falls(repeated, 'out_of_fold')}; {by_choice('out_of_fold')}",
-            "inputs outside the neighbourhood where data are few; white-box access",
+            "inputs outside the neighbourhood, where data are few; white-box access",
         ],
         [
-            "a guarantee",
+            "a bound for every attacker (differential privacy)",
             "DP-SGD (`bench --defense dpsgd`)",
-            f"{cost(paper, 'dpsgd')} at noise 0.2, which guarantees next to nothing",
+            f"{cost(paper, 'dpsgd')} at noise {noise:g}, where epsilon bounds next to nothing",
             "every attacker, as far as epsilon says",
-            "a large epsilon guarantees nothing",
+            "a large epsilon bounds nothing",
         ],
     ]
     words = (
         f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
-        "undefended, 0.5 is guessing), by an attacker who knows the defense; "
-        f"inputs were chosen for {chosen['none'].results[0].counts['pool']} of its records "
+        "undefended, 0.5 is guessing), by an attacker who knows the defense and has shadow models; "
+        f"repeated queries are {repeated['none'].threat.repeats} of each record, and inputs were "
+        f"chosen for {chosen['none'].results[0].counts['pool']} of the records "
         "([all results](docs/results.md))."
     )
     columns = [Column(heading, "left") for heading in headings]

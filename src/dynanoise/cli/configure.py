@@ -100,7 +100,6 @@ def configure(
 
     Examples:
         dynanoise configure m.onnx --data held_out.parquet
-
         dynanoise configure m.onnx --out shop/defense.yaml --key env:SHOP_KEY
     """
     from dynanoise.audits.model_file import open_onnx

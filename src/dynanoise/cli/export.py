@@ -75,7 +75,6 @@ def export(
 
     Examples:
         dynanoise export m.onnx --defense temperature --out defended.onnx
-
         dynanoise export 3fa9c1 --out folder
     """
     if model.is_dir():

@@ -35,7 +35,6 @@ def quickstart(
 
     Examples:
         dynanoise quickstart
-
         dynanoise audit quickstart/outputs.npz
     """
     check_writable(out)

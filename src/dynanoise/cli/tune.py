@@ -57,7 +57,7 @@ def tune(
 
     Examples:
         dynanoise tune outputs.npz
-        dynanoise tune --preset cifar10 --trials 200 --out tuned
+        dynanoise tune ~/.cache/dynanoise/models --preset cifar10 --trials 200
     """
     from dynanoise.tuning.tuning import TunePlan, check_pool, count_steps
     from dynanoise.tuning.tuning import tune as run
