@@ -116,11 +116,11 @@ def _overview_table(summaries: Mapping[str, ByMethod], protocols: Sequence[str])
     The accuracy of a row is that of the models that the last protocol attacks, where it was run.
     """
     headings = ["Method", "Test acc.", *(ATTACKERS[name] for name in protocols)]
-    shown = [summaries[protocol] for protocol in dict.fromkeys(("paper", *protocols))]
-    last = shown[-1]
+    columns = [summaries[protocol] for protocol in dict.fromkeys(("paper", *protocols))]
+    last = columns[-1]
     rows: list[Row] = []
-    for method in dict.fromkeys(method for by_method in shown for method in by_method):
-        measured = [by_method[method] for by_method in reversed(shown) if method in by_method]
+    for method in dict.fromkeys(method for by_method in columns for method in by_method):
+        measured = [by_method[method] for by_method in reversed(columns) if method in by_method]
         row: Row = [method, rate(measured[0].spread(method, None, "accuracy").mean)]
         for protocol in protocols:
             summary = summaries[protocol].get(method)
@@ -171,7 +171,7 @@ def _attacks(results: Sequence[Result]) -> str:
 
 
 def _words(name: str) -> str:
-    """What was written by hand about a run, with links as from docs/results/; "" if nothing."""
+    """The sentences written by hand about a run, with links as from docs/results/, or ""."""
     path = ROOT / "docs" / f"results_{name}.md"
     if not path.exists():
         return ""
