@@ -228,7 +228,7 @@ def _capacity(text: str) -> str:
         f"{load['hardware']['cores']} cores. Model: {load['model_ms']:.3f} ms an output; load "
         f"before the run {load['hardware']['load_before']}."
     )
-    headings: list[str | Column] = ["clients", Column("gateway", "left"), "answers a second"]
+    headings: list[str | Column] = ["clients", Column("gateway", "left"), "responses a second"]
     headings += ["p50, p99, ms", "refused"]
     return _between(text, "capacity", [f"`{load['command']}`", _markdown(headings, rows), words])
 

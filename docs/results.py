@@ -73,7 +73,7 @@ def overview() -> str:
         summaries = by_method(folder)
         attackers = [protocol for protocol in ATTACKERS if protocol in summaries]
         parts += [f"## {name}", "", _overview_table(summaries, attackers[-3:]), ""]
-        parts += [_overview_words(summaries["paper"]["none"], attackers[-1]), ""]
+        parts += [_overview_words(summaries, attackers[-3:]), ""]
         parts += [f"[Every table of {name}](results/{folder}.md)", ""]
     return "\n".join(parts)
 
@@ -114,12 +114,13 @@ def _overview_table(summaries: Mapping[str, ByMethod], protocols: Sequence[str])
     """Success of the deciding attack under a few protocols, and MIDPUT under the last.
 
     The accuracy of a row is that of the models that the last protocol attacks, where it was run.
+    Methods of none of the protocols are left out: their models are of another size.
     """
     headings = ["Method", "Test acc.", *(ATTACKERS[name] for name in protocols)]
-    columns = [summaries[protocol] for protocol in dict.fromkeys(("paper", *protocols))]
+    columns = [summaries[protocol] for protocol in protocols]
     last = columns[-1]
     rows: list[Row] = []
-    for method in dict.fromkeys(method for by_method in columns for method in by_method):
+    for method in _methods(summaries, protocols):
         measured = [by_method[method] for by_method in reversed(columns) if method in by_method]
         row: Row = [method, rate(measured[0].spread(method, None, "accuracy").mean)]
         for protocol in protocols:
@@ -133,11 +134,22 @@ def _overview_table(summaries: Mapping[str, ByMethod], protocols: Sequence[str])
     return table_markdown(make_table("", [*headings, "Worst-case MIDPUT"], rows))
 
 
-def _overview_words(paper: Summary, strongest: str) -> str:
-    """The protocol of MIDPUT, and DynaNoise's beside the best peer's."""
-    sentences = [f"Worst-case MIDPUT is under the protocol `{strongest}`."]
-    sentences += [f"In the paper's protocol, {sentence}" for sentence in best_peer(paper)]
-    if strongest == "paper":
+def _methods(summaries: Mapping[str, ByMethod], protocols: Sequence[str]) -> list[str]:
+    """Methods that a protocol was run for, in the order of the paper's protocol."""
+    measured = {method for protocol in protocols for method in summaries[protocol]}
+    everything = (method for by_method in summaries.values() for method in by_method)
+    return [method for method in dict.fromkeys(everything) if method in measured]
+
+
+def _overview_words(summaries: Mapping[str, ByMethod], protocols: Sequence[str]) -> str:
+    """The protocol of MIDPUT, DynaNoise's beside the best peer's, and methods without a row."""
+    paper = summaries["paper"]
+    sentences = [f"Worst-case MIDPUT is under the protocol `{protocols[-1]}`."]
+    sentences += [f"In the paper's protocol, {sentence}" for sentence in best_peer(paper["none"])]
+    if missing := paper.keys() - set(_methods(summaries, protocols)):
+        names = ", ".join(f"`{method}`" for method in paper if method in missing)
+        sentences.append(f"Attacked in the paper's protocol alone: {names}.")
+    if protocols[-1] == "paper":
         sentences.append("Attackers who know the defense have not been measured on this data set.")
     return " ".join(sentences)
 
