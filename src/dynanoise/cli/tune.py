@@ -56,7 +56,7 @@ def tune(
     use.
 
     Examples:
-        dynanoise tune outputs.npz
+        dynanoise tune outputs.npz --weights m.onnx
         dynanoise tune ~/.cache/dynanoise/models --preset cifar10 --trials 200
     """
     from dynanoise.tuning.tuning import TunePlan, check_pool, count_steps
