@@ -6,6 +6,7 @@ import json
 import re
 import sys
 import types
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,38 @@ def test_links_between_files_lead_somewhere(page: Path) -> None:
         generated = {"project/contributing.md": "CONTRIBUTING.md"}
         place = next((root for end, root in generated.items() if target.endswith(end)), None)
         assert (ROOT / place if place else page.parent / target).exists(), target
+
+
+def _intervals(value: Any) -> Iterator[tuple[float, float, float]]:
+    """Numbers with their intervals anywhere in a file of results."""
+    if isinstance(value, dict):
+        if value.get("low") is not None:
+            yield value["value"], value["low"], value["high"]
+        value = list(value.values())
+    if isinstance(value, list):
+        if len(value) == 3 and all(isinstance(each, float) for each in value):
+            yield value[0], value[1], value[2]
+        for each in value:
+            yield from _intervals(each)
+
+
+@pytest.mark.behaviour
+def test_intervals_in_prose_are_those_of_committed_results() -> None:
+    committed = {
+        tuple(f"{number:+.3f}" for number in interval)
+        for file in (ROOT / "results").rglob("*.json")
+        for interval in _intervals(json.loads(file.read_text()))
+    }
+    number = r"([+-]?0?\.\d{3})"
+    quoted = 0
+    for page in PAGES:
+        if page.parent.name == "results" or page.name == "results.md":
+            continue  # made from results as a whole; intervals over seeds are not in the files
+        text = re.sub(r"<!-- (\S+) -->.*?<!-- end of \1 -->", "", page.read_text(), flags=re.DOTALL)
+        for interval in re.findall(rf"{number}\s\[{number},\s{number}\]", text):
+            assert tuple(f"{float(part):+.3f}" for part in interval) in committed, (page, interval)
+            quoted += 1
+    assert quoted > 50
 
 
 @pytest.mark.behaviour
