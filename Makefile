@@ -42,7 +42,8 @@ format: .venv/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Results that the README and docs quote, and the pages made from them and from --help.
+# The results of digits, and the pages made from all results and from --help. Other folders of results are made by the
+# commands at the top of their tables in docs/results/, which take hours.
 results: .venv/.dev
 	$(BIN)/dynanoise bench digits --seeds 20 --protocol paper --protocol adaptive --protocol adaptive_16 \
 		--protocol adaptive_chosen --workers 2 --out results/digits
