@@ -401,7 +401,10 @@ def _slots_by_id(shadows: ShadowObservations) -> Slots:
 
 
 def _select_slots(slots: Slots, chosen: Int64) -> Slots:
-    return Slots(slots.rows[chosen], slots.inside[:, chosen], slots.outside[:, chosen])
+    # Unlike an index, `take` keeps the rows of memory that are summed over models several times as
+    # fast.
+    inside, outside = (side.take(chosen, axis=1) for side in (slots.inside, slots.outside))
+    return Slots(slots.rows[chosen], inside, outside)
 
 
 def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:

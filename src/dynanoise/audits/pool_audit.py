@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +21,14 @@ from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
-from dynanoise.core.result import AttackProtocol
+from dynanoise.core.result import AttackProtocol, Metric
 from dynanoise.core.seeding import derive
 from dynanoise.data.features import number_features
 from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.engine import (
     MeasurementCache,
+    Task,
     evaluate,
     list_tasks,
     open_measurement_cache,
@@ -46,6 +47,7 @@ from dynanoise.evaluation.protocols import (
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.shadow_pool import ShadowPool
 from dynanoise.evaluation.single_model import SingleModel
+from dynanoise.evaluation.trial import AttackScores
 from dynanoise.metrics.bootstrap import FPRS
 from dynanoise.noise.cells import GAPS, starting_width
 
@@ -260,6 +262,10 @@ def audit_pool(
             )
         for protocol in protocols:
             arranged = _arrange(protocol, design, probed)
+            threat = protocol.threat
+            repeated = threat.repeats > plan.budgets[0] and not threat.chosen
+            # Of repeated queries the undefended outputs are the baseline of MIDPUT alone.
+            reported = {method.name for method in plan.methods[repeated:]}
             for result in evaluate(
                 {"plain": arranged},
                 plan.methods,
@@ -269,12 +275,10 @@ def audit_pool(
                 gatherer=gatherer,
                 on_refusal=None if alone else note_refusal,
                 measurements=measurements,
-                measures=measures,
+                measures=partial(_measure_reported, reported, measures),
                 progress=progress,
             ):
-                threat = protocol.threat
-                repeated = threat.repeats > plan.budgets[0] and not threat.chosen
-                if not (repeated and result.method == plan.methods[0].name):
+                if result.method in reported:
                     results.append(result)
     if plan.chosen is not None and target is not None and isinstance(design, SingleModel):
         attacks = tuple(name for name in plan.attacks if name not in BOUNDARY)
@@ -334,6 +338,13 @@ def _probed(
     persons = Columns(persons=design.persons).person_numbers(rows)
     prepared = functions.prepare(records, run=measurements.map)
     return ShadowPool(replace(pool, records=records), chosen=prepared, persons=persons)
+
+
+def _measure_reported(
+    methods: Collection[str], measures: Measures, task: Task, attack: AttackScores
+) -> Mapping[str, Metric]:
+    """Further metrics of an attack on one of the reported methods; none for another."""
+    return measures(task, attack) if task.method.name in methods else {}
 
 
 def _arrange(

@@ -158,6 +158,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
         with_inputs,
     )
     from dynanoise.audits.random_halves import check_numbers
+    from dynanoise.evaluation.evidence import Gatherer
     from dynanoise.evaluation.provenance import Provenance
 
     conditions = tuple(map(parse_condition, options.fail_if))
@@ -192,6 +193,7 @@ def _audit_outputs(options: AuditOptions, out: Path | None, workers: int) -> Aud
             plan,
             provenance,
             advance,
+            Gatherer(curves=out is not None),
             notes=inputs.notes,
             workers=workers,
             columns=inputs.columns,

@@ -35,10 +35,11 @@ class Gatherer:
 
     Args:
         rows: how many pairs of model and record to keep.
+        curves: False where no report is wanted: the evidence is results and notes alone.
     """
 
-    def __init__(self, rows: int = ROWS) -> None:
-        self._count = rows
+    def __init__(self, rows: int = ROWS, *, curves: bool = True) -> None:
+        self._count, self._curves = rows, curves
         self._attacks: list[AttackSample] = []
         self._risks: list[Risk] = []
         self._edges: dict[str, Float64] = {}
@@ -58,6 +59,8 @@ class Gatherer:
             design: the models and records that the scores are about.
             attack: scores [M, N].
         """
+        if not self._curves:
+            return
         records, scores = design.records, attack.scores
         if self._about is None:
             self._about = draw_pairs(scores, records, design.seed, self._count)
@@ -99,7 +102,7 @@ class Gatherer:
             probs: probabilities [N, K].
             labels: int64 [N].
         """
-        if (method.name, model) in self._predicted:
+        if not self._curves or (method.name, model) in self._predicted:
             return
         self._predicted.add((method.name, model))
         added = measure_reliability(method.name, probs, labels)
