@@ -117,7 +117,7 @@ def test_features_against_their_definition() -> None:
     """The first signal's columns, record by record; every number finite."""
     target, _, shadows = pool_case(0, count=80)
     slots = membership.find_slots(shadows.use)
-    rows = comparison_features(target, shadows, slots)
+    rows = comparison_features([(target, slots)], shadows)
     assert rows.shape[0] == len(slots.rows)
     assert np.isfinite(rows).all()
     inside, outside = [], []
@@ -146,7 +146,7 @@ def test_tempered_ratios_are_features() -> None:
     """A column equals the attack of that name, at each of the features' temperatures."""
     target, _, shadows = pool_case(0, count=80)
     slots = membership.find_slots(shadows.use)
-    rows = comparison_features(target, shadows, slots)
+    rows = comparison_features([(target, slots)], shadows)
     for multiple in MULTIPLES:
         scores = TemperedRatio(multiple=multiple).fit(shadows).score(target)[slots.rows]
         assert (np.abs(rows - scores[:, None]).max(axis=0) < 1e-9).sum() == 1

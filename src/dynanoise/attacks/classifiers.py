@@ -216,13 +216,16 @@ class MultiShadow(Attack):
 
 
 class _Combination(NamedTuple):
-    """Two classifiers whose log-odds are averaged: lines for few records, trees for many."""
+    """Two classifiers whose log-odds are averaged: lines for few records, trees for many.
+
+    Rows are in Fortran order, in which trees read a feature of many rows.
+    """
 
     lines: Any
     trees: Any
 
     def score(self, rows: Float64) -> Float64:
-        lines: Float64 = self.lines.decision_function(rows)
+        lines: Float64 = self.lines.decision_function(np.ascontiguousarray(rows))
         trees: Float64 = self.trees.decision_function(rows)
         return (lines + trees) / 2
 
@@ -320,20 +323,17 @@ class Learned(Attack):
                 f"None of {len(examples)} pseudo-targets has both members and non-members.",
                 "Use more records or more models.",
             )
-        rows = np.concatenate(
-            [
-                comparison_features(shadows.observations[case.target], shadows, case.slots)
-                for case in examples
-            ]
-        )
+        pairs = [(shadows.observations[case.target], case.slots) for case in examples]
+        rows = comparison_features(pairs, shadows)
+        first, other = (rows.T.compress(part, axis=1).T for part in (~second, second))
+        scores = np.empty(len(rows))
         with _one_thread():
-            halves = tuple(
-                _fit_combination(rows[part], members[part], self.seed) for part in (~second, second)
+            halves = (
+                _fit_combination(first, members[~second], self.seed),
+                _fit_combination(other, members[second], self.seed),
             )
             # Each classifier scores the records that the other has learned from.
-            scores = np.empty(len(rows))
-            for half, part in zip(halves, (second, ~second), strict=True):
-                scores[part] = half.score(rows[part])
+            scores[second], scores[~second] = halves[0].score(other), halves[1].score(first)
         sizes = tuple(len(case.members) for case in examples)
         return _LearnedCombination(halves, shadows, draws, HeldOut(scores, members, sizes))
 
@@ -341,7 +341,7 @@ class Learned(Attack):
         """Average the log-odds over the draws, [N]."""
         scores = []
         for slots in learned.draws:
-            rows = comparison_features(target, learned.shadows, slots)
+            rows = comparison_features([(target, slots)], learned.shadows)
             with _one_thread():
                 log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
             scores.append(slots.spread(log_odds, len(target.labels)))
@@ -427,7 +427,7 @@ def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:
         early_stopping=False,
         random_state=derive(seed, "learned trees") % 2**32,
     )
-    return _Combination(lines.fit(rows, members), trees.fit(rows, members))
+    return _Combination(lines.fit(np.ascontiguousarray(rows), members), trees.fit(rows, members))
 
 
 ATTACKS = {"shadow": Shadow, "multi_shadow": MultiShadow, "learned": Learned}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +56,10 @@ def output_features(log_probs: Float64, labels: Int64) -> Float64:
     )
 
 
-def comparison_features(target: Observation, shadows: ShadowObservations, slots: Slots) -> Float64:
-    """Compare the target's outputs with those of shadow models on the same records.
+def comparison_features(
+    targets: Sequence[tuple[Observation, Slots]], shadows: ShadowObservations
+) -> Float64:
+    """Compare outputs of targets with those of shadow models on the same records.
 
     For every statistic of `COMPARED` of the original input: its value, its differences from the
     record's in- and out-mean, and the log-likelihood ratio of two Gaussians around these with the
@@ -70,19 +74,25 @@ def comparison_features(target: Observation, shadows: ShadowObservations, slots:
     membership, and nothing on the number of classes.
 
     Args:
-        target: outputs of the target model, [N, A, K].
+        targets: outputs [N, A, K] of each target model, with the records to compare and their k in-
+            and k out-models. Each target is compared for itself; several at once are faster.
         shadows: outputs of shadow models on the same records.
-        slots: the E records to compare, and their k in- and k out-models.
 
     Returns:
-        float64 [E, F], finite.
+        float64 [E, F], finite, in Fortran order; E records of all targets, one after the other.
     """
-    sides = tuple(shadows.locate(side, slots.rows) for side in (slots.inside, slots.outside))
-    compared = _Compared(target, shadows, slots.rows, sides, _original)
-    columns = _columns(compared, (*COMPARED, *tuple(target.columns)[:1]))
-    if target.log_probs.shape[1] > 1:
+    sides = [
+        np.concatenate([shadows.locate(side(slots), slots.rows) for _, slots in targets], axis=1)
+        for side in (attrgetter("inside"), attrgetter("outside"))
+    ]
+    sizes = np.array([len(slots.rows) for _, slots in targets])
+    labels = [target.labels[slots.rows] for target, slots in targets]
+    compared = _Compared(targets, shadows, sizes, np.concatenate(labels), sides, _original)
+    first = targets[0][0]
+    columns = _columns(compared, (*COMPARED, *tuple(first.columns)[:1]))
+    if first.log_probs.shape[1] > 1:
         columns += _columns(compared._replace(reduce=_near_duplicates), COMPARED)
-    return np.column_stack(columns)
+    return np.array(columns).T
 
 
 _Reduction = Callable[[Float64], Float64]
@@ -98,59 +108,90 @@ def _near_duplicates(values: Float64) -> Float64:
 
 
 class _Compared(NamedTuple):
-    """Some records of the target, and the same records of shadow models.
+    """Some records of each target, and the same records of shadow models.
 
     Attributes:
-        target: outputs of the target.
+        targets: outputs of the targets, and the records to compare.
         shadows: outputs of the shadow models.
-        rows: int64 [E], positions of the records.
+        sizes: int64 [T], how many records of each target there are.
+        labels: int64 [E], the true classes of these records.
         sides: int64 [k, E] each, their in- and out-models, see `ShadowObservations.locate`.
         reduce: from the inputs of a record to one number.
     """
 
-    target: Observation
+    targets: Sequence[tuple[Observation, Slots]]
     shadows: ShadowObservations
-    rows: Int64
-    sides: tuple[Int64, ...]
+    sizes: Int64
+    labels: Int64
+    sides: Sequence[Int64]
     reduce: _Reduction
 
-    def of_target(self, values: Float64) -> Float64:
-        """The target's values [E], from values [N, A]."""
-        return self.reduce(values[self.rows])
+    def of_targets(self, formula: Callable[[Observation], Float64]) -> Float64:
+        """The targets' values [E], from values [N, A] of each."""
+        values = [self.reduce(formula(target)[slots.rows]) for target, slots in self.targets]
+        return np.concatenate(values)
 
     def of_shadows(self, stacked: Float64) -> tuple[Float64, Float64]:
         """The values of in- and out-models, [k, E] each, from values [M, N, A]."""
         inside, outside = (self.reduce(statistics.take(stacked, side)) for side in self.sides)
         return inside, outside
 
+    def means(self, values: Float64) -> Float64:
+        """The mean of each target's values [..., E], for every record of it, [E]."""
+        parts = np.split(values, np.cumsum(self.sizes)[:-1], axis=-1)
+        return np.repeat([part.mean() for part in parts], self.sizes)
+
+    def compare(self, value: Float64, sides: tuple[Float64, Float64]) -> list[Float64]:
+        """Differences from the record's in- and out-mean, and the ratio of Gaussians around them.
+
+        Args:
+            value: the targets', [E].
+            sides: those of in- and out-models, [k, E] each.
+        """
+        means, variances = [], []
+        for part in sides:
+            mean = part.mean(axis=0)
+            # One model has no residual: then the variance between records.
+            around = mean if len(part) > 1 else self.means(mean)
+            means.append(mean)
+            variances.append(self.means(np.square(part - around)))
+        return [value - means[0], value - means[1], _ratio(value, means, variances)]
+
+    def compare_by_class(self, value: Float64, sides: tuple[Float64, Float64]) -> list[Float64]:
+        """The ratio under one pair of Gaussians a class, and how far apart these are."""
+        target = np.repeat(np.arange(len(self.sizes)), self.sizes)
+        groups = self.labels + target * self.shadows.classes
+        counts = np.maximum(np.bincount(groups), 1)
+        means, variances = [], []
+        for part in sides:
+            mean = (np.bincount(groups, part.mean(axis=0)) / counts)[groups]
+            around = np.square(part - mean).mean(axis=0)
+            means.append(mean)
+            variances.append((np.bincount(groups, around) / counts)[groups])
+        return [_ratio(value, means, variances), means[0] - means[1]]
+
 
 def _columns(compared: _Compared, names: Sequence[str]) -> list[Float64]:
     columns: list[Float64] = []
-    target, shadows = compared.target, compared.shadows
+    shadows = compared.shadows
     for name in names:
-        value = compared.of_target(statistics.compute(target, name))
+        value = compared.of_targets(partial(statistics.compute, name=name))
         columns.append(value)
-        inside, outside = compared.of_shadows(statistics.stack_models(shadows, name))
-        columns += _compare(value, inside, outside)
+        sides = compared.of_shadows(statistics.stack_models(shadows, name))
+        columns += compared.compare(value, sides)
         if name == "scaled_logit":
-            columns += [inside.std(axis=0), outside.std(axis=0)]
-            columns += _by_class(value, inside, outside, target.labels[compared.rows])
+            columns += [side.std(axis=0) for side in sides]
+            columns += compared.compare_by_class(value, sides)
         if name in COMPARED:
-            clean = statistics.stack_clean(shadows, name)
-            columns += _compare(value, *compared.of_shadows(clean))
+            clean = compared.of_shadows(statistics.stack_clean(shadows, name))
+            columns += compared.compare(value, clean)
     return columns + _tempered_columns(compared) + _label_columns(compared)
-
-
-def _compare(value: Float64, inside: Float64, outside: Float64) -> list[Float64]:
-    """Differences from the record's in- and out-mean, and the ratio of Gaussians around them."""
-    means, variances = _residual(inside, outside)
-    return [value - means[0], value - means[1], _ratio(value, means, variances)]
 
 
 def _tempered_columns(compared: _Compared) -> list[Float64]:
     columns = []
     for multiple in MULTIPLES:
-        value = compared.of_target(scaled_log_probs(compared.target, multiple))
+        value = compared.of_targets(partial(scaled_log_probs, multiple=multiple))
         stacked = stack_scaled(compared.shadows, multiple)
         inside, outside = map(log_mean, compared.of_shadows(stacked))
         both = np.logaddexp(inside, outside) - np.log(2)
@@ -158,46 +199,17 @@ def _tempered_columns(compared: _Compared) -> list[Float64]:
     return columns
 
 
-def _residual(
-    inside: Float64, outside: Float64
-) -> tuple[tuple[Float64, Float64], tuple[float, float]]:
-    """Means of each record [E], and the variances around them over all records."""
-    means = inside.mean(axis=0), outside.mean(axis=0)
-    variances = []
-    for part, mean in zip((inside, outside), means, strict=True):
-        # One model has no residual: then the variance between records.
-        around = mean if len(part) > 1 else mean.mean()
-        variances.append(max(float(np.mean((part - around) ** 2)), _SMALLEST_VARIANCE))
-    return means, (variances[0], variances[1])
-
-
-def _ratio(
-    value: Float64, means: tuple[Float64, Float64], variances: tuple[Float64 | float, ...]
-) -> Float64:
+def _ratio(value: Float64, means: Sequence[Float64], variances: Sequence[Float64]) -> Float64:
     """ln N(value; in) - ln N(value; out), bounded so that no single output decides a fit."""
-    terms = [
-        -0.5 * ((value - mean) ** 2 / variance + np.log(variance))
-        for mean, variance in zip(means, variances, strict=True)
-    ]
+    terms = []
+    for mean, spread in zip(means, variances, strict=True):
+        variance = np.maximum(spread, _SMALLEST_VARIANCE)
+        terms.append(-0.5 * ((value - mean) ** 2 / variance + np.log(variance)))
     return np.asarray(np.clip(terms[0] - terms[1], -_FARTHEST, _FARTHEST))
 
 
-def _by_class(value: Float64, inside: Float64, outside: Float64, labels: Int64) -> list[Float64]:
-    """The ratio under one pair of Gaussians a class, and how far apart these are."""
-    means, variances = [], []
-    counts = np.maximum(np.bincount(labels), 1)
-    for part in (inside, outside):
-        mean = np.bincount(labels, part.mean(axis=0)) / counts
-        around = ((part - mean[labels]) ** 2).mean(axis=0)
-        variance = np.maximum(np.bincount(labels, around) / counts, _SMALLEST_VARIANCE)
-        means.append(mean[labels])
-        variances.append(variance[labels])
-    ratio = _ratio(value, (means[0], means[1]), (variances[0], variances[1]))
-    return [ratio, means[0] - means[1]]
-
-
 def _label_columns(compared: _Compared) -> list[Float64]:
-    correct = compared.of_target(statistics.compute(compared.target, "correctness"))
+    correct = compared.of_targets(partial(statistics.compute, name="correctness"))
     columns = [correct]
     k = len(compared.sides[0])
     for stack in (statistics.stack_models, statistics.stack_clean):
