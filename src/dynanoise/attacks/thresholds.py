@@ -56,7 +56,7 @@ def best_threshold(scores: Float64, members: Bools, *, balanced: bool = False) -
     >>> best_threshold(scores, members), best_threshold(scores, members, balanced=True)
     (4.0, 4.0)
     """
-    thresholds = _best(scores, members, np.zeros(len(scores), dtype=np.int64), 1, balanced)
+    thresholds, _ = _best(scores, members, np.zeros(len(scores), dtype=np.int64), 1, balanced)
     return float(thresholds[0])
 
 
@@ -80,29 +80,31 @@ def class_thresholds(
     >>> class_thresholds(scores, members, np.array([0, 0, 2, 2]), 3, balanced=True).tolist()
     [2.0, 2.0, 6.0]
     """
-    thresholds = _best(scores, members, labels, classes, balanced)
-    inside = np.bincount(labels[members], minlength=classes)
-    outside = np.bincount(labels[~members], minlength=classes)
-    too_few = (np.minimum(inside, outside) if balanced else inside + outside) == 0
+    thresholds, counts = _best(scores, members, labels, classes, balanced)
+    too_few = (counts.min(axis=1) if balanced else counts.sum(axis=1)) == 0
     if too_few.any():
         thresholds[too_few] = best_threshold(scores, members, balanced=balanced)
     return thresholds
 
 
-def _best(scores: Float64, members: Bools, labels: Int64, classes: int, balanced: bool) -> Float64:
-    """Thresholds [K] of all classes in one pass; NaN for a class without scores."""
+def _best(
+    scores: Float64, members: Bools, labels: Int64, classes: int, balanced: bool
+) -> tuple[Float64, Int64]:
+    """Thresholds [K] of all classes in one pass, and their non-members and members, int64 [K, 2].
+
+    The threshold of a class without scores is NaN.
+    """
     order = np.argsort(-scores)
     if classes > 1:
         # Few classes: sorting by a short integer is a radix sort, many times faster than `lexsort`.
         short = labels[order].astype(np.uint16 if classes <= 1 << 16 else np.int64)
         order = order[np.argsort(short, kind="stable")]
-    ranked, truth, groups = scores[order], members[order], labels[order]
+    ranked, groups = scores[order], labels[order]
+    kinds = 2 * labels + members
+    counts: Int64 = np.bincount(kinds, minlength=2 * classes).reshape(classes, 2)
     # The gain of calling one more score a member, in integers so that ties stay ties.
-    hit, alarm = np.ones(classes, dtype=np.int64), np.ones(classes, dtype=np.int64)
-    if balanced:
-        hit = np.bincount(labels[~members], minlength=classes)
-        alarm = np.bincount(labels[members], minlength=classes)
-    gained: Int64 = np.cumsum(np.where(truth, hit[groups], -alarm[groups]))
+    gains = (counts[:, ::-1] if balanced else np.ones_like(counts)) * np.array([-1, 1])
+    gained: Int64 = np.cumsum(gains.ravel()[kinds][order])
     starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
     gained -= np.repeat(np.append(0, gained[starts[1:] - 1]), np.diff(starts, append=len(order)))
     gained[:-1][(ranked[1:] == ranked[:-1]) & (groups[1:] == groups[:-1])] = _NEVER
@@ -110,7 +112,7 @@ def _best(scores: Float64, members: Bools, labels: Int64, classes: int, balanced
     thresholds = np.full(classes, np.nan)
     winners = np.flatnonzero(gained == best)[::-1]
     thresholds[groups[winners]] = ranked[winners]  # the last assignment, the largest, stays
-    return thresholds
+    return thresholds, counts
 
 
 @final

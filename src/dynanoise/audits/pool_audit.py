@@ -21,7 +21,7 @@ from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS
-from dynanoise.core.result import AttackProtocol, Metric
+from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.core.seeding import derive
 from dynanoise.data.features import number_features
 from dynanoise.defenses.temperature import undefended
@@ -246,7 +246,7 @@ def audit_pool(
             if name not in (*BOUNDARY, *BOUNDARY_OF_CELLS)
         }
     measures = Measures(columns, fprs, pool)
-    results = []
+    results: list[Result] = []
     with open_measurement_cache(workers) as measurements:
         probed = None if functions is None else _probed(design, functions, measurements)
         for protocol in protocols:  # all at once, so that no worker waits
@@ -266,7 +266,7 @@ def audit_pool(
             repeated = threat.repeats > plan.budgets[0] and not threat.chosen
             # Of repeated queries the undefended outputs are the baseline of MIDPUT alone.
             reported = {method.name for method in plan.methods[repeated:]}
-            for result in evaluate(
+            evaluated = evaluate(
                 {"plain": arranged},
                 plan.methods,
                 protocol,
@@ -277,9 +277,8 @@ def audit_pool(
                 measurements=measurements,
                 measures=partial(_measure_reported, reported, measures),
                 progress=progress,
-            ):
-                if result.method in reported:
-                    results.append(result)
+            )
+            results += [result for result in evaluated if result.method in reported]
     if plan.chosen is not None and target is not None and isinstance(design, SingleModel):
         attacks = tuple(name for name in plan.attacks if name not in BOUNDARY)
         make_target = target(design, progress)

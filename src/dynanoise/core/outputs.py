@@ -89,13 +89,14 @@ class Outputs:
             f"A label is {outside[0] if outside.size else None} with {classes} classes.",
             f"Labels count from 0 to {classes - 1}.",
         )
+        ordered = np.sort(ids)  # many times as fast as `np.unique` of integers
         check(
-            len(np.unique(ids)) == records,
+            bool((ordered[1:] != ordered[:-1]).all()),
             "Outputs.ids name a record twice.",
             "Give every record its own id.",
         )
         check(
-            bool(np.isin(use, (-1, 0, 1)).all()),
+            bool(((use >= -1) & (use <= 1)).all()),
             f"Outputs.use holds {np.setdiff1d(use, (-1, 0, 1))}.",
             "Use 1 for trained on, 0 for not trained on, -1 for hidden.",
         )

@@ -191,8 +191,9 @@ def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
     """
     threshold = best_threshold(scores, members, balanced=True)
     decisions = scores >= threshold
-    accuracy = (decisions[members].mean() + (~decisions[~members]).mean()) / 2
-    return threshold, float(accuracy)
+    hits = np.count_nonzero(decisions & members) / np.count_nonzero(members)
+    rejections = np.count_nonzero(~decisions & ~members) / np.count_nonzero(~members)
+    return threshold, (hits + rejections) / 2
 
 
 def choose_attacks(attacks: Sequence[AttackScores]) -> Int64:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -27,6 +28,9 @@ _AT_ONCE = 8
 
 _CACHED = 1 << 18
 """Weights of records that fit a processor's cache."""
+
+_KEPT = 1 << 22
+"""Weights of records that are kept for the next attack, at most: 16 MiB."""
 
 _PAIRS = 1 << 21
 """Weights of pairs of model and record that are held at once."""
@@ -231,9 +235,9 @@ def bootstrap(
     measure = _WeightedMetrics(pool_scores, fprs)
     models, records = pool_scores.scores.shape
     point = measure(np.ones((1, models)), np.ones((1, records)))
-    resamples, parts, draws = resample(models, records, seed, replicates), [], []
-    while part := list(islice(resamples, max(_AT_ONCE, _CACHED // records))):
-        of_models, of_records = map(np.array, zip(*part, strict=True))
+    draw = _draw_once if replicates * records <= _KEPT else _draw
+    parts, draws = [], []
+    for of_models, of_records in draw(models, records, seed, replicates):
         draws.append(of_models)
         parts.append(measure(of_models, of_records))
     return Bootstrap(
@@ -242,6 +246,22 @@ def bootstrap(
         {name: np.concatenate([part[name] for part in parts]) for name in point},
         np.concatenate(draws),
     )
+
+
+def _draw(
+    models: int, records: int, seed: int, replicates: int
+) -> Iterator[tuple[Float64, Floats]]:
+    """Draws of `resample`, as many at once as are measured at once: [R, M], and float32 [R, N]."""
+    resamples = resample(models, records, seed, replicates)
+    while part := list(islice(resamples, max(_AT_ONCE, _CACHED // records))):
+        of_models, of_records = zip(*part, strict=True)
+        yield np.array(of_models), np.asfortranarray(of_records, dtype=np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _draw_once(*arguments: int) -> tuple[tuple[Float64, Floats], ...]:
+    """The same, kept for the next attack on the same pool."""
+    return tuple(_draw(*arguments))
 
 
 class _WeightedMetrics:
@@ -263,9 +283,9 @@ class _WeightedMetrics:
         self.fprs = [fpr for fpr in fprs if resolves(fpr, non_members)]
         self.hits = _WeightedHits(pool_scores, self.fprs) if self.fprs else None
 
-    def __call__(self, models: Float64, records: Float64) -> dict[str, Float64]:
+    def __call__(self, models: Float64, records: Floats) -> dict[str, Float64]:
         """Values [R] by name, for weights [R, M] and [R, N]."""
-        columns = records.T.astype(self.dtype, order="C")
+        columns = records.T.astype(self.dtype, order="C", copy=False)
         totals, right = np.empty((2, 2, *models.shape))
         aucs = np.empty(models.shape)
         for m, model in enumerate(self.per_model):
@@ -347,21 +367,21 @@ class _WeightedModel:
         )
         self.adder = _adder(rows, ends, len(scored))
 
-    def __call__(self, records: Floats) -> tuple[Float64, Float64, Float64]:
+    def __call__(self, records: Floats) -> tuple[Float64, Floats, Float64]:
         """Floats of members and non-members [2, R], those with the right decision, and areas [R].
 
         Args:
             records: weights [N, R]. Without members or non-members an area is 0.
         """
-        sums = (self.adder @ records).T.astype(np.float64, order="C")
-        members, non_members = sums[:, :-2:2], sums[:, 1:-2:2]
-        ahead = np.cumsum(members, axis=1)
+        sums = self.adder @ records
+        members, non_members = sums[:-2:2], sums[1:-2:2]
+        ahead = np.cumsum(members, axis=0)
+        totals = np.stack([ahead[-1], non_members.sum(axis=0)]).astype(np.float64)
         # Each non-member counts the members ahead of it, and half of those of its score.
-        pairs = np.einsum("rg,rg->r", ahead, non_members)
-        tied = members[:, self.tied] * non_members[:, self.tied]
-        pairs -= tied.sum(axis=1) / 2
-        totals = np.stack([ahead[:, -1], non_members.sum(axis=1)])
-        return totals, sums[:, -2:].T, pairs / np.maximum(totals.prod(axis=0), 1)
+        pairs = np.einsum("gr,gr->r", ahead, non_members, dtype=np.float64)
+        tied = members[self.tied], non_members[self.tied]
+        pairs -= np.einsum("gr,gr->r", *tied, dtype=np.float64) / 2
+        return totals, sums[-2:], pairs / np.maximum(totals.prod(axis=0), 1)
 
 
 class _WeightedHits:
