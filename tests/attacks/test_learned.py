@@ -142,6 +142,18 @@ def test_features_against_their_definition() -> None:
     np.testing.assert_allclose(rows[:, 5], b.std(axis=1))
 
 
+def test_features_of_several_targets_are_those_of_each() -> None:
+    """Also by class; one target's residuals say nothing about another's."""
+    target, _, shadows = pool_case(0, count=80)
+    slots = membership.find_slots(shadows.use)
+    part = replace(
+        slots, rows=slots.rows[:30], inside=slots.inside[:, :30], outside=slots.outside[:, :30]
+    )
+    cases = [(shadows.observations[0], part), (target, slots)]
+    each = [comparison_features([case], shadows) for case in cases]
+    np.testing.assert_allclose(comparison_features(cases, shadows), np.concatenate(each), rtol=1e-9)
+
+
 def test_tempered_ratios_are_features() -> None:
     """A column equals the attack of that name, at each of the features' temperatures."""
     target, _, shadows = pool_case(0, count=80)

@@ -45,7 +45,11 @@ def gathered() -> tuple[list[Result], Evidence]:
 @pytest.mark.behaviour
 def test_keeping_changes_no_number(gathered: tuple[list[Result], Evidence]) -> None:
     protocol = replace(adaptive(1), attacks=ATTACKS)
-    without = evaluate_pools({"plain": made_up()}, controls(DynaNoise(4, 1, 10)), protocol)
+    empty = Gatherer(curves=False)
+    rows = controls(DynaNoise(4, 1, 10))
+    without = evaluate_pools({"plain": made_up()}, rows, protocol, gatherer=empty)
+    kept = empty.evidence(without)
+    assert (kept.attacks, kept.reliability, kept.risks, kept.rows) == ((), (), (), None)
     for one, other in zip(without, gathered[0], strict=False):
         assert (one.method, one.attack, one.metrics) == (
             other.method, other.attack, other.metrics,
