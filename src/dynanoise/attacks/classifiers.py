@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple, final
 
@@ -36,9 +38,16 @@ _APART = 5
 """Shadow models from which on `MultiShadow` holds records out; few are quickly fitted again."""
 
 
-def _one_thread() -> Any:
-    """Threads that wait for each other on a busy machine take a hundred times as long as one."""
-    return _thread_pools().limit(limits=1)
+@contextmanager
+def _settings() -> Iterator[None]:
+    """One thread, and no search for infinite numbers, of which features have none.
+
+    Threads that wait for each other on a busy machine take a hundred times as long as one.
+    """
+    import sklearn
+
+    with _thread_pools().limit(limits=1), sklearn.config_context(assume_finite=True):
+        yield
 
 
 @functools.cache
@@ -95,7 +104,8 @@ class _Regression(NamedTuple):
         """Standardised statistics and the class as one-hot, [R, 7 + K], sparse in the classes."""
         standardised = (values - self.mean) / self.sd
         if self.classes <= _DENSE:
-            return np.concatenate([standardised, np.eye(self.classes)[labels]], axis=1)
+            one_hot = labels[:, None] == np.arange(self.classes)
+            return np.concatenate([standardised, one_hot], axis=1)
         from scipy.sparse import csr_array, hstack
 
         rows = np.arange(len(labels) + 1)
@@ -199,7 +209,7 @@ class MultiShadow(Attack):
             np.where(sd > 0, sd, 1.0),
             classes,
         )
-        with _one_thread():
+        with _settings():
             learned.classifier.fit(learned.design(values, labels), members)
         return learned
 
@@ -327,7 +337,7 @@ class Learned(Attack):
         rows = comparison_features(pairs, shadows)
         first, other = (rows.T.compress(part, axis=1).T for part in (~second, second))
         scores = np.empty(len(rows))
-        with _one_thread():
+        with _settings():
             halves = (
                 _fit_combination(first, members[~second], self.seed),
                 _fit_combination(other, members[second], self.seed),
@@ -342,7 +352,7 @@ class Learned(Attack):
         scores = []
         for slots in learned.draws:
             rows = comparison_features([(target, slots)], learned.shadows)
-            with _one_thread():
+            with _settings():
                 log_odds = np.mean([half.score(rows) for half in learned.halves], axis=0)
             scores.append(slots.spread(log_odds, len(target.labels)))
         return np.asarray(np.mean(scores, axis=0))

@@ -339,7 +339,12 @@ def pool_shadows(shadows: ShadowObservations, name: str) -> tuple[Float64, Int64
     >>> values.round(6).tolist(), labels.tolist(), members.tolist()
     ([0.7], [1], [True])
     """
+    stacked, labels = stack_models(shadows, name), shadows.observations[0].labels
+    if "slots" in shadows.drawn:  # then no pair has to be looked for
+        slots = shadows.slots
+        values = np.concatenate(take_sides(shadows, stacked))
+        members = np.repeat([True, False], slots.inside.size)
+        return average_inputs(values).ravel(), np.tile(labels[slots.rows], 2 * slots.k), members
     models, records = np.nonzero(shadows.use >= 0)
-    values = take(stack_models(shadows, name), shadows.locate(models, records))
-    labels = shadows.observations[0].labels[records]
-    return average_inputs(values), labels, shadows.use[models, records] == 1
+    values = take(stacked, shadows.locate(models, records))
+    return average_inputs(values), labels[records], shadows.use[models, records] == 1

@@ -123,8 +123,8 @@ class ShadowObservations:
         Returns:
             int64 [...], positions in values [M, N] of the pool's models, one row after the other.
         """
-        places = models if self.source is None else self.source[1][models]
-        return np.asarray(places * np.int64(len(self.ids)) + records)
+        places = np.arange(len(self.use)) if self.source is None else self.source[1]
+        return np.asarray((places * len(self.ids))[models] + records)
 
     def select(
         self, models: Sequence[int], use: Int8, drawn: dict[Hashable, Any] | None = None

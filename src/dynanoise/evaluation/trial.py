@@ -149,8 +149,9 @@ def _calibrate(
     attack = attack.settle(fitted.learned)
     scores, members = [], []
     for pseudo in calibration:  # each is made when it is taken
-        scores.append(attack.fit(pseudo.shadows).score(pseudo.target)[pseudo.scored])
-        members.append(pseudo.members[pseudo.scored])
+        records = np.flatnonzero(pseudo.scored)
+        scores.append(attack.fit(pseudo.shadows).score(pseudo.target)[records])
+        members.append(pseudo.members[records])
     sizes = tuple(map(len, members))
     return HeldOut(np.concatenate(scores), np.concatenate(members), sizes)
 
