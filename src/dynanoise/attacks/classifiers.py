@@ -235,7 +235,7 @@ class _Combination(NamedTuple):
     trees: Any
 
     def score(self, rows: Float64) -> Float64:
-        lines: Float64 = self.lines.decision_function(np.ascontiguousarray(rows))
+        lines: Float64 = self.lines.decision_function(np.array(rows, order="C"))
         trees: Float64 = self.trees.decision_function(rows)
         return (lines + trees) / 2
 
@@ -424,7 +424,7 @@ def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:
     from sklearn.preprocessing import StandardScaler
 
     lines = make_pipeline(
-        StandardScaler(),
+        StandardScaler(copy=False),
         LogisticRegression(C=0.1, max_iter=1000),
     )
     trees = HistGradientBoostingClassifier(
@@ -437,7 +437,7 @@ def _fit_combination(rows: Float64, members: Bools, seed: int) -> _Combination:
         early_stopping=False,
         random_state=derive(seed, "learned trees") % 2**32,
     )
-    return _Combination(lines.fit(np.ascontiguousarray(rows), members), trees.fit(rows, members))
+    return _Combination(lines.fit(np.array(rows, order="C"), members), trees.fit(rows, members))
 
 
 ATTACKS = {"shadow": Shadow, "multi_shadow": MultiShadow, "learned": Learned}

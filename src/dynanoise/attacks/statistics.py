@@ -30,7 +30,7 @@ def confidence(log_probs: Float64, labels: Int64) -> Float64:
     >>> confidence(np.log([[0.7, 0.3]]), np.array([1])).round(6).tolist()
     [0.7]
     """
-    return np.asarray(np.exp(log_probs.max(axis=-1)))
+    return np.asarray(np.exp(numerics.row_max(log_probs)))
 
 
 def loss(log_probs: Float64, labels: Int64) -> Float64:
@@ -285,11 +285,11 @@ def take(stacked: Float64, places: Int64) -> Float64:
         places: int64 [...], see `ShadowObservations.locate`.
 
     Returns:
-        float64 [..., A], in memory laid out as ``places``.
+        float64 [..., A].
     """
     inputs = stacked.shape[2]
     if inputs == 1:  # indices of single numbers are several times as fast
-        return np.asarray(stacked.reshape(-1)[places][..., None])
+        return np.asarray(stacked.take(places)[..., None])
     return np.asarray(stacked.reshape(-1, inputs)[places])
 
 
