@@ -376,9 +376,34 @@ def remedies_page() -> str:
 
 
 def out_of_fold_page() -> str:
-    """docs/out_of_fold.md with the table of its picture made anew."""
+    """docs/out_of_fold.md with the tables of its picture and of distances made anew."""
     text = (ROOT / "docs" / "out_of_fold.md").read_text()
+    for name in ("out_of_fold", "out_of_fold_cifar10"):
+        text = _between(text, name, [_distances(ROOT / "results" / "benchmarks" / f"{name}.json")])
     return _between(text, "trade", [trade.table()])
+
+
+def _distances(path: Path) -> str:
+    """AUC of attacks on changed records: a row for each setting and attack, seed 0."""
+    measured = [row for row in json.loads(path.read_text())["rows"] if row["seed"] == 0]
+    changed = [query for query in measured[0]["attacks"] if query not in ("direct", "near")]
+    queries = ("direct", *changed, "near")
+    # Of numbers, "distance 0.1" is written 0.1.
+    headings = [query.removeprefix("distance ") for query in ("direct", *changed, "all")]
+    rows = [
+        [
+            setting["setting"].replace(",", ", ") or "the preset's",
+            attack,
+            *(
+                rate(auc[attack]["auc"][0]) if attack in auc else ""
+                for auc in (setting["attacks"][query] for query in queries)
+            ),
+        ]
+        for setting in measured
+        for attack in ("lira", "learned", "label_only")
+    ]
+    left = [Column(heading, "left") for heading in ("setting", "attack")]
+    return _markdown([*left, *headings], rows)
 
 
 def site_data() -> str:
