@@ -7,7 +7,8 @@ kernel is timed at its entry (in threads where the batch is large enough for the
 and through the public call, which checks its input and reads the secret. The floor is the least
 work of any such defense: drawing that many normals, and one softmax, in float32, by the faster of
 NumPy and torch. All methods take part in every round, in another order each time, and are compared
-within the round.
+within the round. "parts" are steps of noise for rows of 10 classes on one thread, in nanoseconds a
+row; normals are made of the stream, and their time includes it.
 
 A processor with AVX-512 stands for one without under ``NUMBA_CPU_NAME=haswell``,
 ``NUMBA_CPU_FEATURES=+avx2,+fma,+bmi,+bmi2,+lzcnt,+popcnt,+f16c`` (without them numba takes the
@@ -180,6 +181,50 @@ def summary(seconds: Mapping[str, list[float]]) -> dict[str, Any]:
     }
 
 
+def parts(rounds: int, rows: int = 1024, classes: int = 10) -> dict[str, float]:
+    """Measure the steps of keyed and of fresh noise on one thread, in nanoseconds a row.
+
+    Args:
+        rounds: the median over so many is taken.
+        rows: rows of a call.
+        classes: K.
+    """
+    from dynanoise.noise.kernel import normals, stream
+
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 4, (rows, classes)).astype(np.float32)
+    out, entries = np.empty_like(logits), kernel_outputs.kernel_entries()
+    assert entries is not None, "the kernel needs numba"
+    keyed = Keyed(12.0, "benchmark", "ab" * 32, ExperimentKey(0))
+    numbers, words = kernel_outputs.keyed_arguments(DEFENSE.kernel_setting, keyed, classes)
+    message = np.zeros((2 * (classes // 2 + 2), rows), np.uint32)
+    keys, state = np.zeros((8, rows), np.uint32), np.zeros((8, rows), np.uint64)
+    streams = np.zeros((2, 16 * stream.LANES), np.uint32)
+    blocks = -(-classes // 8)
+    doubles = np.empty((8, blocks * rows))
+    singles = np.empty(rows * classes + 16 * stream.LANES, np.float32)
+    key, secret, nonce = np.zeros(8, np.uint32), os.urandom(32), np.uint32(0)
+
+    def chacha(steps: int, count: int) -> None:
+        for _ in range(0, count, stream.LANES):
+            stream.chacha(streams[0], streams[1], steps, stream.LANES)
+
+    fresh = DEFENSE.kernel_setting.fresh_numbers
+    calls: dict[str, Call] = {
+        "keyed, whole": lambda: entries["keyed"](logits, out, numbers, words, 0, rows),
+        "keyed, SipHash": lambda: stream.row_keys(words[0], words[1], message, state, keys),
+        "keyed, ChaCha20": lambda: chacha(20, blocks * rows),
+        "keyed, normals": lambda: normals.keyed_normals(keys, nonce, streams, classes, doubles),
+        "fresh, whole": lambda: entries["fresh_32"](logits, out, fresh, secret, 0, rows),
+        "fresh, ChaCha8": lambda: chacha(8, -(-classes * rows // 16)),
+        "fresh, normals": lambda: normals.fresh_normals_32(
+            key, np.uint64(0), nonce, streams, singles
+        ),
+    }
+    seconds = measure(calls, rounds, seed=0)
+    return {name: round(1e9 * float(np.median(each)) / rows, 1) for name, each in seconds.items()}
+
+
 def numba_processor() -> str:
     """Name the processor that numba compiles for, with its features where they are limited."""
     host = importlib.import_module("llvmlite.binding").get_host_cpu_name()
@@ -192,6 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), help="ROWSxCLASSES")
     parser.add_argument("--rounds", type=int, default=21, help="6 or more give intervals")
+    parser.add_argument("--parts", action="store_true", help="measure the steps as well")
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args(arguments)
     load = os.getloadavg()[0]
@@ -218,6 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "kernel_processor": numba_processor(),
         },
         "by_shape": by_shape,
+        "parts": parts(options.rounds) if options.parts else {},
     }
     write_json(options.out, body)
 

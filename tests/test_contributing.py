@@ -37,8 +37,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     "check",
     [
         ["pytest", "-p", "no:cacheprovider", "-k", "rounding", "tests/contract/test_defenses.py"],
-        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/core/registry.py"],
-        ["pytest", "-p", "no:cacheprovider", "--doctest-modules", "src/dynanoise/defenses"],
+        [
+            *("pytest", "-p", "no:cacheprovider", "--doctest-modules"),
+            *("src/dynanoise/core/registry.py", "src/dynanoise/defenses"),
+        ],
         ["ruff", "check", "--no-cache", "src/dynanoise/defenses"],
         ["ruff", "format", "--no-cache", "--check", "src/dynanoise/defenses"],
         # What `make check` found out about the other files takes it twelve seconds without.

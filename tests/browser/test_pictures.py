@@ -13,7 +13,7 @@ from docs.generate import ROOT
 from dynanoise.core.result import Metric, Result
 from dynanoise.report.charts.parameter_lines import sweep_plot
 from dynanoise.report.charts.search_front import SearchPoints, search_plot
-from dynanoise.report.document import Document, Figures
+from dynanoise.report.document import Chart, Document, Figures
 from dynanoise.report.evidence_report import build_report
 from dynanoise.report.io.results import read_results
 from dynanoise.report.io.samples import read_evidence
@@ -58,11 +58,17 @@ class Pictures:
         return outside
 
     def clipped_of(self, document: Document) -> list[str]:
-        """Those of every chart of a report."""
+        """Those of a report's first and last chart of each kind, of which it may have dozens."""
         blocks = [block for section in document.sections for block in section.blocks]
         charts = [c for block in blocks if isinstance(block, Figures) for c in block.charts]
         assert charts
-        return [text for chart in charts for text in self.clipped(chart.picture())]
+        kinds: dict[str, list[Chart]] = {}
+        for chart in charts:
+            kinds.setdefault(chart.picture.__module__ + chart.picture.__qualname__, []).append(
+                chart
+            )
+        drawn = [chart for kind in kinds.values() for chart in (kind[0], *kind[1:][-1:])]
+        return [text for chart in drawn for text in self.clipped(chart.picture())]
 
     def clipped_of_page(self, results: Sequence[Result]) -> list[str]:
         """Those of the picture of a run."""

@@ -174,8 +174,11 @@ def rows_of(found: Result) -> set[tuple[Any, Any]]:
 @pytest.mark.behaviour
 @needs_torch
 @pytest.mark.usefixtures("package")
-def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(tmp_path: Path) -> None:
+def test_bench_trains_on_its_data_and_judges_its_defense_by_its_attack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of both protocols; and an attack's parameters make a column of their own."""
+    monkeypatch.setattr("dynanoise.benchmark.own_data.POOL_MODELS", 8)
     words = ["bench", "blobs(records=150)", "--seeds", "1", "--model", "narrow"]
     defenses = ("rounding(decimals=1)", "calm", "calm+rounding")
     words += [word for defense in defenses for word in ("--defense", defense)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def few_attacks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dynanoise.evaluation.feasibility.SINGLE", ("population", "loss"))
 
 
+@cache
 def result(plan: AuditPlan = NOISE, **choices: Any) -> AuditReport:
+    """An audit, for all tests that ask for the same."""
     provenance = Provenance("made up", "three numbers", "by hand")
     return audit_pool(given(**choices).pool(), plan, provenance)
 

@@ -36,6 +36,9 @@ USUAL = MappingProxyType({"numbers": "mlp", "images": "cnn", "texts": "text"})
 LEAST = 60
 """Fewest records of a benchmark."""
 
+POOL_MODELS = 16
+"""Models of a pool."""
+
 _BRIEF = 5_000
 """Most rows of numbers on which a model trains in a second or so."""
 
@@ -92,7 +95,7 @@ def own_preset(
     training = len(data) if data.test_from is None else data.test_from
     shares = (0.6, 0.15) if data.test_from is None else (0.9, 0.1)
     pool, reference = (int(share * training) for share in shares)
-    size = Size(pool, reference, recipes_of(model), MappingProxyType({"plain": 16}))
+    size = Size(pool, reference, recipes_of(model), MappingProxyType({"plain": POOL_MODELS}))
     preset = Preset(
         description=f"{what}, {pool} records in the attack",
         dataset=what,
