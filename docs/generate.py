@@ -138,9 +138,16 @@ def overhead_page() -> str:
 
 
 def kernel_page() -> str:
-    """docs/kernel.md with its table made anew from the benchmark's result."""
+    """docs/kernel.md with its tables made anew from the benchmark's results."""
     text = (ROOT / "docs" / "kernel.md").read_text()
-    speed = json.loads((ROOT / "results" / "benchmarks" / "kernel.json").read_text())
+    for name in ("kernel", "kernel_avx2"):
+        speed = json.loads((ROOT / "results" / "benchmarks" / f"{name}.json").read_text())
+        text = _between(text, name, _kernel(speed))
+    return text
+
+
+def _kernel(speed: dict[str, Any]) -> list[str]:
+    """Command, table, words, and the steps of a row."""
     hardware, settings = speed["hardware"], speed["settings"]
     ours = ("kernel, fresh", "call, fresh", "kernel, keyed", "call, keyed")
     headings = ["rows x classes", "torch, us", *ours, "keyed / fresh", "fresh / floor"]
@@ -161,7 +168,9 @@ def kernel_page() -> str:
         f"torch. {hardware['processor']}, {hardware['cores']} cores; load before the run "
         f"{hardware['load_before']}."
     )
-    return _between(text, "kernel", [f"`{speed['command']}`", _markdown(headings, rows), words])
+    steps = [[name, f"{time:,.0f}"] for name, time in speed["parts"].items()]
+    parts = _markdown([Column("step", "left"), "nanoseconds a row"], steps)
+    return [f"`{speed['command']}`", _markdown(headings, rows), words, parts]
 
 
 def gateway_page() -> str:

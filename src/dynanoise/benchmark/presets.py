@@ -330,7 +330,7 @@ _IMAGENET10 = Preset(
                 probed=PROBED_IMAGES,
                 paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=20), 5, 2),
-                models=MappingProxyType({"plain": 16, "out_of_fold": 6}),
+                models=MappingProxyType({"plain": 16}),
             ),
             "paper": Size(
                 pool=4_500,
