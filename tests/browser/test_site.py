@@ -223,7 +223,7 @@ def test_a_single_attack_that_beats_the_choice_is_named(visit: Opened) -> None:
     there = visit.text("#res-there")
     assert there == f"Breast cancer has results of {len(summaries)} attackers."
     visit.choose("#res-data", "imagenet10")
-    assert visit.text("#res-there") == "ImageNet-10 has results of the paper’s attacker only."
+    assert visit.text("#res-there") == "ImageNet-10 has results of 3 attackers."
     assert "best attack" in visit.text("#res-out thead")
     visit.choose("#res-data", "cifar10")
     assert "attacker’s choice" in visit.text("#res-out thead")
