@@ -194,7 +194,7 @@ def tune_threshold(scores: Float64, members: Bools) -> tuple[float, float]:
     decisions = scores >= threshold
     hits = np.count_nonzero(decisions & members) / np.count_nonzero(members)
     rejections = np.count_nonzero(~decisions & ~members) / np.count_nonzero(~members)
-    return threshold, (hits + rejections) / 2
+    return threshold, float(hits + rejections) / 2
 
 
 def choose_attacks(attacks: Sequence[AttackScores]) -> Int64:
