@@ -125,26 +125,34 @@ def test_a_driver_that_is_killed_and_an_entry_that_is_damaged(
     assert sorted(trained.values()) == [1] * 7 + [2]  # twice: the one that was damaged
 
 
-@pytest.fixture(scope="module")
-def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """By a driver that does several things one after the other, on a connection that stays.
-
-    Of `ray_drivers.wrong_among_others` two later models need both nodes at once.
-    """
-    folder = tmp_path_factory.mktemp("several")
-    driver = Driver(folder, "several", address=nodes.address, folder=folder)
+def ends_the_others(driver: Driver, folder: Path) -> Any:
+    """Goes with `ray_drivers.wrong_among_others`: two later models need both nodes at once."""
     wrong, others, later = (folder / part for part in ray_drivers.PARTS)
     driver.until(lambda: recordings.notes(wrong, "began") and recordings.notes(others, "began"))
     (wrong / "go").touch()
     driver.until(lambda: len(recordings.notes(later, "began")) == 2)
     (later / "go").touch()
-    told = driver.result()
+    found = driver.result()
     assert recordings.notes(others, "ended") == []
-    return told
+    return found
+
+
+@pytest.fixture(scope="module")
+def told(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """By a driver that does several things one after the other, on a connection that stays."""
+    room = tmp_path_factory.mktemp("several")
+    return ends_the_others(Driver(room, "several", address=nodes.address, folder=room), room)
 
 
 @pytest.mark.process
-def test_an_error_ends_what_else_is_at_work(told: Any) -> None:
+def test_an_error_ends_what_else_is_at_work(nodes: Nodes, tmp_path: Path, folder: Path) -> None:
+    driver = Driver(tmp_path, "wrong_among_others", address=nodes.address, folder=folder)
+    error, says = ends_the_others(driver, folder)
+    assert error == "DivergedError" and "model 1" in says
+
+
+@pytest.mark.process
+def test_an_error_ends_what_else_is_at_work_where_the_connection_stays(told: Any) -> None:
     error, says = told["hopeless"]
     assert error == "DivergedError" and "model 1" in says
 

@@ -252,7 +252,7 @@ def test_processes_give_the_numbers_of_one_process(tmp_path: Path, data: Data) -
 @pytest.mark.process
 def test_an_error_in_a_worker_reaches_the_driver(data: Data) -> None:
     with pytest.raises(IndexError):
-        list(Processes(1).run([job(), job(members=np.array([10**6]))], data))
+        list(Processes(2).run([job(), job(members=np.array([10**6]))], data))
 
 
 @pytest.mark.process
