@@ -291,7 +291,7 @@ _CIFAR10 = Preset(
                 reference=2_000,
                 probed=PROBED_IMAGES,
                 paths=IMAGE_PATHS,
-                recipes=image_recipes(replace(_RESIDUAL, epochs=30), 25, 10),
+                recipes=image_recipes(_RESIDUAL, 10, 4),
                 models=_SIXTEEN,
             ),
             "quick": Size(
