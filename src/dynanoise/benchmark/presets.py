@@ -38,7 +38,7 @@ SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
         "alexnet": Schedule(epochs=30, batch=64, learning_rate=0.01, optimizer="sgd"),
         "text": Schedule(epochs=12, batch=64, learning_rate=2e-3),
         # Among those that Devlin et al. 2019 (appendix A.3) recommend for fine-tuning.
-        "hf": Schedule(epochs=3, batch=32, learning_rate=5e-5),
+        "hf": Schedule(epochs=3, batch=32, learning_rate=5e-5, bfloat16=True),
     }
 )
 """Training schedules by the registered names of models."""
