@@ -26,7 +26,6 @@ from dynanoise.core.files import write_json
 from dynanoise.core.registry import DATASETS, RECIPES
 from dynanoise.core.seeding import derive
 from dynanoise.evaluation.provenance import hardware, versions
-from dynanoise.training.architecture import make_model
 from dynanoise.training.jobs import Job, train_and_query
 
 IMAGES = 28_000
@@ -43,7 +42,7 @@ def accuracy(name: str, count: int | None, epochs: int | None, seed: int) -> dic
     started = time.perf_counter()
     job = Job(
         name=name,
-        model=make_model(preset.model, **preset.parameters(Kind("plain"))),
+        model=preset.architecture(Kind("plain")),
         recipe=recipe,
         members=np.sort(rows),
         reference=rows[:0],

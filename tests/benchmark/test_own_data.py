@@ -82,7 +82,7 @@ def test_images_get_the_network_for_images(tmp_path: Path) -> None:
     images = generator.integers(0, 256, (90, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "scans.npz", X=images, y=np.arange(90) % 3)
     preset, data = own_preset(str(tmp_path / "scans.npz"))
-    assert preset.model == "cnn" and preset.parameters(Kind("dpsgd"))["norm"] == "group"
+    assert preset.model == "cnn" and preset.architecture(Kind("dpsgd")).norm == "group"
     np.testing.assert_array_equal(data.inputs, images)  # not standardised
 
 

@@ -18,4 +18,4 @@ def test_presets_use_them() -> None:
 
 
 def test_transformers_are_tuned_gently() -> None:
-    assert SCHEDULES["hf"] == Schedule(epochs=3, batch=32, learning_rate=5e-5, optimizer="adam")
+    assert SCHEDULES["hf"] == Schedule(epochs=3, batch=32, learning_rate=5e-5, bfloat16=True)

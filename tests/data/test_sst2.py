@@ -13,7 +13,7 @@ pytest.importorskip("PIL", reason="data need pillow: pip install 'dynanoise[data
 
 from dynanoise.benchmark.preset import Kind
 from dynanoise.benchmark.presets import PRESETS
-from dynanoise.core.registry import DATASETS, MODELS, RECIPES
+from dynanoise.core.registry import DATASETS, RECIPES
 from dynanoise.data import sources
 from dynanoise.data.datasets.sst2 import SST2
 from dynanoise.training.jobs import Job, train_and_query
@@ -28,7 +28,7 @@ def test_the_text_model_learns_sst2_in_seconds() -> None:
     members = np.arange(data.test_from)
     job = Job(
         name="text",
-        model=MODELS.get(preset.model)(**preset.parameters(Kind("plain"))),
+        model=preset.architecture(Kind("plain")),
         recipe=RECIPES.get("plain")(**preset.size(None).recipes["plain"]),
         members=members,
         reference=members[:0],

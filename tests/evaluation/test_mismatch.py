@@ -96,7 +96,7 @@ def test_pools_are_trained_for_targets_and_for_attackers() -> None:
     }  # fmt: skip
     assert pools("paper") == pools("adaptive_disjoint") == {}
     digits = PRESETS["digits"]
-    assert digits.parameters(Kind("plain", other=True)) != digits.parameters(Kind("plain"))
+    assert digits.architecture(Kind("plain", other=True)) != digits.architecture(Kind("plain"))
 
 
 def test_plans_that_cannot_be_run_say_why() -> None:

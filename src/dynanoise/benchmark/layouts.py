@@ -28,7 +28,7 @@ from dynanoise.evaluation.evidence import Gatherer
 from dynanoise.evaluation.paper_split import paper_splits
 from dynanoise.evaluation.provenance import Provenance, device, hardware, versions
 from dynanoise.evaluation.shadow_pool import ShadowPool, shadow_pools
-from dynanoise.training.architecture import check_data, make_model, tokenizer_of
+from dynanoise.training.architecture import check_data, tokenizer_of
 
 if TYPE_CHECKING:
     from dynanoise.training.jobs import Job, ModelOutputs
@@ -91,7 +91,7 @@ def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
         data = catalog.load_data(preset.dataset, folder, tokenizer=tokenizer_of(preset.model))
     size = preset.size(plan.size)
     kinds = dict.fromkeys([*map(Kind, plan.recipes), *plan.pools])
-    models = {kind: make_model(preset.model, **preset.parameters(kind)) for kind in kinds}
+    models = {kind: preset.architecture(kind) for kind in kinds}
     for model in models.values():
         check_data(model, data)
     names = dict.fromkeys(kind.recipe for kind in kinds)
@@ -124,7 +124,7 @@ def make_provenance(
         recipe: Provenance(
             dataset,
             # A pretrained transformer is identified by the parameters, not by its folder.
-            "hf" if tokenizer_of(preset.model) else preset.model,
+            "hf" if tokenizer_of(preset.model) else preset.model_of(recipe),
             plan.command,
             asdict(model),
             recipe,

@@ -13,6 +13,7 @@ from dynanoise.core.result import AttackProtocol, ThreatModel
 from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.evaluation.methods import method_of
 from dynanoise.evaluation.protocols import NAMES, USUAL, parse_protocol
+from dynanoise.training.architecture import make_model
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Preset:
         dataset: name or specification of the data.
         model: name or specification of the model.
         model_parameters: parameters of the architecture, by name.
-        variants: other parameters of the architecture, by the recipes that need them.
+        variants: other models, by the recipes that need them.
         other_parameters: parameters of another architecture, for attackers who do not know the
             target's; {} if there is none.
         other_recipe: recipe of attackers who do not know how the target was trained.
@@ -108,7 +109,7 @@ class Preset:
     sizes: Mapping[str, Size]
     methods: tuple[Method, ...]
     model_parameters: Mapping[str, Any] = field(default_factory=dict)
-    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    variants: Mapping[str, str] = field(default_factory=dict)
     other_parameters: Mapping[str, Any] = field(default_factory=dict)
     other_recipe: str = "relaxloss"
     protocols: tuple[AttackProtocol, ...] = USUAL
@@ -148,11 +149,17 @@ class Preset:
             and chosen.pool_models(self.attackers(method.recipe, threat).recipe)
         )
 
-    def parameters(self, kind: Kind) -> dict[str, Any]:
-        """Parameters of the architecture of some models."""
+    def model_of(self, recipe: str) -> str:
+        """Name or specification of the model that a recipe trains."""
+        return self.variants.get(parse(recipe, "recipe").name, self.model)
+
+    def architecture(self, kind: Kind) -> Any:
+        """Make the architecture of some models."""
+        model = self.model_of(kind.recipe)
+        if model != self.model:
+            return make_model(model)
         other = self.other_parameters if kind.other else {}
-        variant = self.variants.get(parse(kind.recipe, "recipe").name, {})
-        return {**self.model_parameters, **variant, **other}
+        return make_model(model, **{**self.model_parameters, **other})
 
     def attackers(self, recipe: str, threat: ThreatModel) -> Kind:
         """Shadow models of an attacker on a target that was trained by a recipe."""

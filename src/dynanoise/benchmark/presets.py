@@ -258,7 +258,7 @@ def image_recipes(
 
 _RESIDUAL = SCHEDULES["cnn"]
 
-NOISY_CNN = MappingProxyType({"dpsgd": {"norm": "group", "width": 16}})
+NOISY_CNN = MappingProxyType({"dpsgd": "cnn(norm=group, width=16)"})
 """DP-SGD must treat records one by one, which batch normalisation does not.
 
 The network is narrower because the noise grows with the number of parameters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import PRESETS
 from dynanoise.evaluation.chosen_inputs import ModelFunctions
 from dynanoise.evaluation.provenance import Provenance
-from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
 
 
@@ -56,10 +56,11 @@ def stored_pool(
     chosen = preset.size(size)
     data = catalog.load_data(preset.dataset, folder)
     split = pool_split(data, chosen.pool, max(chosen.models.values()), chosen.reference, 0)
-    parameters = preset.parameters(Kind(recipe))
-    model = make_model(preset.model, **parameters)
+    model = preset.architecture(Kind(recipe))
     trained = chosen.recipe(recipe)
-    provenance = Provenance(data.name, preset.model, command, parameters, recipe, preset=name)
+    provenance = Provenance(
+        data.name, preset.model_of(recipe), command, asdict(model), recipe, preset=name
+    )
     for near in dict.fromkeys((preset.near, None)):
         jobs = pool_jobs(
             split,

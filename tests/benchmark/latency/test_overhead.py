@@ -73,7 +73,7 @@ DIGITS = replace(
         Method("hoarder", Hoarder(2.0), recipe="relaxloss"),
         Method("smaller", undefended(), recipe="dpsgd"),
     ),
-    variants={"dpsgd": {"hidden": (8,)}},
+    variants={"dpsgd": "mlp(hidden=(8,))"},
 )
 
 

@@ -31,7 +31,6 @@ from dynanoise.evaluation.responses import make_noise
 from dynanoise.metrics import intervals
 from dynanoise.noise.fresh import SystemFresh
 from dynanoise.noise.keyed import Keyed
-from dynanoise.training.architecture import make_model
 from dynanoise.training.store.storage import Place
 
 if TYPE_CHECKING:
@@ -236,9 +235,7 @@ def _prepare(plan: OverheadPlan, folder: Path | None, store: Place | None) -> _S
     split = split_of(data, size.pool, size.reference, _SEED)
     base = preset.methods[0].recipe
     needed = dict.fromkeys(method.recipe for method in preset.methods)
-    architectures = {
-        name: make_model(preset.model, **preset.parameters(Kind(name))) for name in needed
-    }
+    architectures = {name: preset.architecture(Kind(name)) for name in needed}
     recipe = size.recipe(base)
     # The target's job of `bench`, so that one store serves both.
     (job,) = paper_jobs(
@@ -321,7 +318,7 @@ def _result(
     metrics["model_mib"] = Metric(predictor.forward.nbytes / 2**20)
     return Result(
         dataset=preset.dataset,
-        model=preset.model,
+        model=preset.model_of(recipe),
         model_parameters=asdict(setup.architectures[recipe]),
         method=name,
         recipe=recipe,
