@@ -21,6 +21,7 @@ from dynanoise.core.errors import DataFileError, InputError, UnknownNameError
 from dynanoise.data.dataset import Data
 from dynanoise.evaluation.engine import open_measurement_cache
 from dynanoise.training.jobs import ModelOutputs
+from dynanoise.training.models.scattering import Scattering
 from dynanoise.training.schedule import Schedule
 
 
@@ -82,7 +83,8 @@ def test_images_get_the_network_for_images(tmp_path: Path) -> None:
     images = generator.integers(0, 256, (90, 8, 8, 3), dtype=np.uint8)
     np.savez(tmp_path / "scans.npz", X=images, y=np.arange(90) % 3)
     preset, data = own_preset(str(tmp_path / "scans.npz"))
-    assert preset.model == "cnn" and preset.architecture(Kind("dpsgd")).norm == "group"
+    assert preset.model == "cnn" and preset.architecture(Kind("dpsgd")) == Scattering()
+    assert "dpsgd" not in {method.name for method in preset.methods}
     np.testing.assert_array_equal(data.inputs, images)  # not standardised
 
 
