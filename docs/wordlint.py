@@ -25,7 +25,6 @@ CLEAN = (
     "src/dynanoise/core/result.py",
     "src/dynanoise/report",
     "src/dynanoise/web",
-    "benchmarks/accuracy.py",
     "benchmarks/cluster.py",
     "benchmarks/gateway.py",
     "benchmarks/kernel.py",

@@ -39,18 +39,20 @@ def test_the_data_are_small_and_hold_every_method_once() -> None:
     for run in _data()["runs"]:
         for protocol in run["protocols"]:
             for method in protocol["rows"]:
-                assert (run["preset"], protocol["name"], method) not in shown
-                shown[run["preset"], protocol["name"], method] = run
+                assert (run["set"], protocol["name"], method) not in shown
+                shown[run["set"], protocol["name"], method] = run
     for path in (ROOT / "results").glob("*/results.json"):
         folder, rows = path.parent.name, _results(path.parent.name)
         first = rows[0]
         if first["preset"] == "audit" or first["command"].startswith("dynanoise tune"):
             continue
+        same = first["model"] == _results(first["preset"])[0]["model"]
+        data_set = first["preset"] if same else f"{first['preset']}_{first['model']}"
         for row in rows:
             overhead = row["protocol"] == "overhead"
             if row["protocol"].startswith("adaptive_chosen_"):  # of a curve, which is in docs/
                 continue
-            place = row["preset"], row["protocol"], row["method"]
+            place = data_set, row["protocol"], row["method"]
             run = _data()["overhead"] if overhead else shown[place]
             if run["folder"] == folder:
                 assert run["command"] == f"{first['command']} --out results/{folder}"

@@ -236,6 +236,26 @@ def by_protocol(results: Sequence[Result]) -> dict[str, Summary]:
     }
 
 
+def data_sets(runs: Mapping[str, Sequence[Result]]) -> dict[str, str]:
+    """Name the data set of each run: its preset, and the model where that is another one.
+
+    The model of a data set is that of the run which is named like the preset.
+
+    Args:
+        runs: results by the name of their run, those of the baseline first.
+
+    Returns:
+        Names by run, such as "sst2", and "sst2_text" for a run with the model "text" if the run
+        "sst2" has another.
+    """
+    names = {}
+    for name, results in runs.items():
+        preset, model = results[0].preset, results[0].model
+        same = preset not in runs or model == runs[preset][0].model
+        names[name] = preset if same else f"{preset}_{model}"
+    return names
+
+
 def largest_runs(runs: Mapping[str, Sequence[Result]]) -> dict[tuple[str, str, str], str]:
     """Choose the run that a method is shown from, where several have measured it.
 
@@ -243,7 +263,7 @@ def largest_runs(runs: Mapping[str, Sequence[Result]]) -> dict[tuple[str, str, s
         runs: results by the name of their run.
 
     Returns:
-        The name of the run by preset, protocol and method. The run with most methods under that
+        The name of the run by data set, protocol and method. The run with most methods under that
         protocol is chosen, the first by name among equals.
     """
     candidates = [
@@ -251,8 +271,9 @@ def largest_runs(runs: Mapping[str, Sequence[Result]]) -> dict[tuple[str, str, s
         for name, results in runs.items()
         for protocol, summary in by_protocol(results).items()
     ]
+    sets = data_sets(runs)
     chosen: dict[tuple[str, str, str], str] = {}
     for _, name, protocol, summary in sorted(candidates, key=lambda each: each[:3]):
         for method in summary.methods:
-            chosen.setdefault((summary.results[0].preset, protocol, method), name)
+            chosen.setdefault((sets[name], protocol, method), name)
     return chosen

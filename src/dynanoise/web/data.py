@@ -18,7 +18,7 @@ from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import OVERHEAD, Metric, Result
 from dynanoise.report.io.published import tables
 from dynanoise.report.io.samples import read_evidence
-from dynanoise.report.summary import Summary, attack_title, by_protocol, largest_runs
+from dynanoise.report.summary import Summary, attack_title, by_protocol, data_sets, largest_runs
 from dynanoise.report.tables import audit_table, time_table
 from dynanoise.report.wording import threats
 from dynanoise.web.sampled_rows import sampled_rows
@@ -63,11 +63,12 @@ def data_json(results: Path, citation: Path) -> str:
             runs[path.parent.name] = evidence
     if not runs:
         raise InputError(f"{results} holds no results of a benchmark.", "Run `make results`.")
-    folders = largest_runs({name: run.results for name, run in runs.items()})
+    measured = {name: run.results for name, run in runs.items()}
+    folders, sets = largest_runs(measured), data_sets(measured)
     bodies = [
-        {**_source(results / folder / "results.json", evidence.results), **run}
+        {**_source(results / folder / "results.json", evidence.results), "set": sets[folder], **run}
         for folder, evidence in runs.items()
-        if (run := _run(folder, evidence.results, folders))["protocols"]
+        if (run := _run(folder, sets[folder], evidence.results, folders))["protocols"]
     ]
     # Attackers, and rows of methods that repeated queries do not change, are kept once.
     protocols = [protocol for run in bodies for protocol in run["protocols"]]
@@ -113,7 +114,6 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "command": f"{result.command} --out results/{folder}",
         "dataset": result.dataset,
-        "preset": result.preset,
         "model": result.model,
         "versions": dict(result.versions),
         "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores, "
@@ -122,15 +122,17 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _run(
-    folder: str, results: Sequence[Result], folders: Mapping[tuple[str, str, str], str]
+    folder: str,
+    data_set: str,
+    results: Sequence[Result],
+    folders: Mapping[tuple[str, str, str], str],
 ) -> dict[str, Any]:
     """The methods of a run that are shown from it, by protocol."""
-    preset = results[0].preset
     protocols, kept = [], set[str]()
     for name, summary in by_protocol(results).items():
         if name.startswith(CURVE):
             continue
-        methods = [each for each in summary.methods if folders[preset, name, each] == folder]
+        methods = [each for each in summary.methods if folders[data_set, name, each] == folder]
         if methods:
             protocols.append(_protocol(name, summary, methods))
             kept |= set(methods)

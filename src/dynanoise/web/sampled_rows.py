@@ -32,7 +32,7 @@ def sampled_rows(
 
     Args:
         runs: evidence by folder, with samples, of one data set.
-        folders: the folder that a method is shown from, by preset, protocol and method; scores of
+        folders: the folder that a method is shown from, by data set, protocol and method; scores of
             other folders are left out.
 
     Returns:
@@ -55,7 +55,7 @@ def sampled_rows(
             continue
         for sample in run.attacks:
             place = run.results[0].preset, sample.protocol, sample.method
-            if sample.attack != ATTACK or folders[place] != name:
+            if sample.attack != ATTACK or folders.get(place) != name:
                 continue
             if _recipe(run.results, sample.method) != recipe:
                 continue
