@@ -163,7 +163,7 @@ def page(folder: str) -> str:
     name = FOLDERS[folder]
     results = _read(folder)
     built = build_page(results)
-    parts = [f"# Results: {name}", "", f"`{results[0].command} --out results/{folder}`", ""]
+    parts = [f"# Results: {name}", "", _command(results, folder), ""]
     parts += [built.markdown, "", built.caption, ""]
     parts += [f"- {sentence}" for sentence in built.sentences]
     parts += ["", f"![Attack success on {name}](../../results/{folder}/attack_success.svg)", ""]
@@ -176,6 +176,22 @@ def page(folder: str) -> str:
         parts += ["## Beside the published values", "", _beside(paper, folder), ""]
         parts += [_words(folder), ""]
     return "\n".join(parts)
+
+
+def _command(results: Sequence[Result], folder: str) -> str:
+    """The command of a run, and the time that its models took to train."""
+    first = results[0]
+    trained = {
+        (each.recipe, json.dumps(each.recipe_parameters), each.seed, each.training["seconds"])
+        for each in results
+        if "seconds" in each.training
+    }
+    minutes = sum(seconds for *_, seconds in trained) / 60
+    command = f"`{first.command} --out results/{folder}`"
+    if not minutes:
+        return command
+    took = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.0f} minutes"
+    return f"{command}. Its models train for {took} on one core ({first.hardware['processor']})."
 
 
 def _attacks(results: Sequence[Result]) -> str:
@@ -196,7 +212,7 @@ def _further(base: Sequence[Result], folder: str) -> list[str]:
     methods = {result.method for result in results}
     paper = [row for row in base if row.protocol == "paper" and row.method in methods]
     summaries = by_protocol([*paper, *results])
-    parts = [f"`{results[0].command} --out results/{folder}`", ""]
+    parts = [_command(results, folder), ""]
     parts += [table_markdown(comparison_table(summaries)), ""]
     parts += [f"- {sentence}" for sentence in comparison_notes(summaries)]
     parts += ["", _attacks(results), ""]
