@@ -145,7 +145,7 @@ def in_bfloat16(device: torch.device, schedule: Schedule) -> bool:
 
 
 _WORTH = 1.2
-"""How many times as long float32 must take for bfloat16 to be used: timings of equals differ."""
+"""Least ratio of float32's time to bfloat16's for which it is used: timings of equals differ."""
 
 
 @cache
