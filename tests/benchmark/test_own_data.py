@@ -22,6 +22,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.evaluation.engine import open_measurement_cache
 from dynanoise.training.jobs import ModelOutputs
 from dynanoise.training.models.scattering import Scattering
+from dynanoise.training.recipes.advreg import AdvReg
 from dynanoise.training.schedule import Schedule
 
 
@@ -93,6 +94,13 @@ def test_a_preset_with_another_model_keeps_its_sizes() -> None:
     theirs = PRESETS["digits"].size(None)
     assert preset.size(None).pool == theirs.pool and preset.model_parameters == {}
     assert preset.size(None).recipes["plain"]["schedule"].epochs == 100
+
+
+@pytest.mark.parametrize("model", ["mlp", "cnn", "text", "alexnet", "scattering", "hf:any/thing"])
+def test_the_inference_model_of_advreg_joins_every_training(model: str) -> None:
+    """After four plain epochs as in its authors' code, or a third of a shorter training."""
+    parameters = recipes_of(model)["advreg"]
+    assert AdvReg(**parameters).plain_epochs == (1 if model.startswith("hf:") else 4)
 
 
 def test_gentle_schedules_for_transformers() -> None:

@@ -146,7 +146,8 @@ def plain_recipes(
     Where a paper gives no value for the data, alpha of AdvReg and RelaxLoss was chosen for a loss
     of a few points of accuracy on digits' reference records, before any attack was run.
     """
-    chosen = {"advreg": {"alpha": 1.0}, "relaxloss": {"alpha": 0.3}, **changes}
+    advreg = {"alpha": 1.0, "plain_epochs": min(4, schedule.epochs // 3)}
+    chosen = {"advreg": advreg, "relaxloss": {"alpha": 0.3}, **changes}
     return MappingProxyType(
         {name: {"schedule": schedule, **chosen.get(name, {})} for name in _RECIPES}
     )

@@ -183,6 +183,12 @@ class AdvReg:
             )
         if self.joined not in JOINED:
             raise InputError(f"joined is {self.joined!r}.", "Use 'cifar' or 'purchase'.")
+        if self.plain_epochs >= self.schedule.epochs:
+            raise InputError(
+                f"The inference model joins after {self.plain_epochs} of {self.schedule.epochs} "
+                "epochs, so it never does.",
+                "Use fewer plain_epochs or more epochs.",
+            )
 
     def train(self, material: Material) -> nn.Module:
         """Train a model on the members against an inference model.
