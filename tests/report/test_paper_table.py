@@ -263,3 +263,14 @@ def test_a_model_that_remembers_its_members_has_one(
     assert len(findings(summary)) > 2
     # One seed alone does not tell.
     assert (seeds == 1) or learned_nothing(measured(*counts))
+
+
+def test_private_training_is_named_with_its_largest_epsilon() -> None:
+    rows = records()
+    for place, row in enumerate(rows):
+        if row.method == "temperature":
+            training = {"seconds": 1.0, "epsilon": 2.5 + (row.seed or 0) / 4, "delta": 1e-4}
+            rows[place] = replace(row, training=training)
+    said = [sentence for sentence in findings(summarise(rows)) if "epsilon" in sentence]
+    assert len(said) == 1 and said[0].startswith("temperature has epsilon 3 at delta 0.0001 for")
+    assert not any("epsilon" in sentence for sentence in findings(summarise(records())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -138,12 +139,19 @@ def make_provenance(
     }
 
 
-def _effort(outputs: Sequence[ModelOutputs]) -> dict[str, float]:
-    """Seconds, retries and precision of training, for results."""
+def effort(outputs: Sequence[ModelOutputs]) -> dict[str, float]:
+    """Seconds, retries, precision and differential privacy of training, for results."""
+    facts = (trained.facts for trained in outputs)
+    private = [each for each in facts if math.isfinite(each.get("epsilon", math.inf))]
     return {
         "seconds": round(sum(trained.seconds for trained in outputs), 1),
         "retries": sum(trained.retries for trained in outputs),
         "bfloat16": sum(trained.bfloat16 for trained in outputs),
+        **{
+            name: max(float(each[name]) for each in private)
+            for name in ("epsilon", "delta")
+            if private
+        },
     }
 
 
@@ -218,7 +226,7 @@ class Runs:
                 taken = _take(jobs, outputs, recipe, f"seed {seed}", progress)
                 runs[recipe] = paper_run(self.data, split, taken, seed=seed)
                 provenance[recipe] = replace(
-                    self.provenance[recipe], counts=counts, training=_effort(taken)
+                    self.provenance[recipe], counts=counts, training=effort(taken)
                 )
             for protocol in self.protocols:
                 designs = paper_splits(runs, methods[0].recipe)
@@ -313,7 +321,7 @@ class Pools:
             taken = _take(jobs, outputs, str(kind), "pool", progress)
             pool = pool_of(self.data, self.split, taken, seed=self.SEED)
             pools[kind] = replace(pool, inputs=self.inputs)
-            training[kind] = _effort(taken)
+            training[kind] = effort(taken)
             for protocol in self.protocols:
                 methods, designs = self._ready(protocol, pools, measurements, store)
                 if methods[:1] == list(self.plan.preset.methods[:1]):

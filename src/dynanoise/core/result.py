@@ -98,7 +98,8 @@ class Result:
         seconds: wall time of this step alone.
         training: "seconds", the wall time of training and querying all models, "retries", the
             number of trainings repeated after divergence, and "bfloat16", the number of models
-            trained in bfloat16 instead of float32; empty if no model was trained.
+            trained in bfloat16 instead of float32; the largest "epsilon" and "delta" of models
+            trained with differential privacy; empty if no model was trained.
     """
 
     dataset: str

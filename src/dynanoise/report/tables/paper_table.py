@@ -154,7 +154,21 @@ def findings(summary: Summary) -> list[str]:
         sentences += best_peer(summary)
         if "loss" in summary.attacks and not summary.threat.knows_defense:
             sentences.append(_beyond_thresholds(summary))
-    return sentences
+    return sentences + _guarantees(summary)
+
+
+def _guarantees(summary: Summary) -> list[str]:
+    """The epsilon of every method that was trained with differential privacy."""
+    bounds: dict[str, tuple[float, float]] = {}
+    for result in summary.results:
+        epsilon, delta = (result.training.get(name, 0.0) for name in ("epsilon", "delta"))
+        if epsilon:
+            bounds[result.method] = max(bounds.get(result.method, (0.0, 0.0)), (epsilon, delta))
+    return [
+        f"{name} has epsilon {epsilon:.3g} at delta {delta:.1g} for adding or removing one record, "
+        "by the accountant of Renyi differential privacy, for one training."
+        for name, (epsilon, delta) in bounds.items()
+    ]
 
 
 def _rate(spread: Spread) -> str:
