@@ -17,7 +17,7 @@ from dynanoise.report.summary import Summary, by_protocol, largest_runs
 from dynanoise.report.table import MISSING, Cell, Emphasis, Row, make_table, number_cell
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.comparison import comparison_notes, comparison_table
-from dynanoise.report.tables.paper_table import best_peer
+from dynanoise.report.tables.paper_table import best_peer, guarantees
 from dynanoise.web.data import TUNING
 
 ROOT = Path(__file__).parent.parent
@@ -25,18 +25,25 @@ ROOT = Path(__file__).parent.parent
 FOLDERS = {
     "digits": "digits",
     "breast_cancer": "breast cancer",
-    "cifar10": "CIFAR-10",
+    "cifar10_paper": "CIFAR-10, 50,000 images",
+    "cifar10": "CIFAR-10, 10,000 images",
     "imagenet10": "ImageNet-10",
     "sst2": "SST-2",
+    "sst2_text": "SST-2, word vectors",
 }
 """Names of the data sets by their folder of results."""
+
+COMPARED = ("cifar10_paper", "imagenet10", "sst2")
+"""Data sets that stand beside the published values: those nearest to the paper's setting."""
 
 FURTHER = {
     "digits": {
         "digits_chosen": "Success against the number of chosen queries",
         "digits_mismatch": "Attackers whose models differ",
     },
+    "cifar10_paper": {"cifar10_dp": "Differential privacy"},
     "cifar10": {
+        "cifar10_peers": "Parameters of AdvReg and RelaxLoss",
         "cifar10_pool": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_out_of_fold": "Out-of-fold answers",
@@ -44,7 +51,7 @@ FURTHER = {
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
     "imagenet10": {"imagenet10_adaptive": "Attackers who know the defense"},
-    "sst2": {"sst2_adaptive": "Attackers who know the defense"},
+    "sst2_text": {"sst2_text_adaptive": "Attackers who know the defense"},
 }
 """Runs of the same data set with other protocols, by folder."""
 
@@ -171,15 +178,15 @@ def page(folder: str) -> str:
         parts += ["## Attack by attack", "", _attacks(results), "", _words(f"{folder}_attacks"), ""]
     for more, title in _further_runs(folder).items():
         parts += [f"## {title}", "", *_further(results, more), ""]
-    if published(folder).rows:
+    if folder in COMPARED:
         paper = by_protocol(results)["paper"]
-        parts += ["## Beside the published values", "", _beside(paper, folder), ""]
+        parts += ["## Beside the published values", "", _beside(paper, results[0].preset), ""]
         parts += [_words(folder), ""]
     return "\n".join(parts)
 
 
 def _command(results: Sequence[Result], folder: str) -> str:
-    """The command of a run, and the time that its models took to train."""
+    """The command of a run, and the time that the attacked models took."""
     first = results[0]
     trained = {
         (each.recipe, json.dumps(each.recipe_parameters), each.seed, each.training["seconds"])
@@ -191,7 +198,12 @@ def _command(results: Sequence[Result], folder: str) -> str:
     if not minutes:
         return command
     took = f"{minutes / 60:.1f} hours" if minutes >= 90 else f"{minutes:.0f} minutes"
-    return f"{command}. Its models train for {took} on one core ({first.hardware['processor']})."
+    machine = first.hardware
+    return (
+        f"{command}. Training and querying the attacked models, one after the other, took "
+        f"{took if minutes >= 2 else 'less than 2 minutes'} ({machine['processor']}, threads for "
+        f"each: {machine['threads']}, device: {machine['device']})."
+    )
 
 
 def _attacks(results: Sequence[Result]) -> str:
@@ -214,7 +226,8 @@ def _further(base: Sequence[Result], folder: str) -> list[str]:
     summaries = by_protocol([*paper, *results])
     parts = [_command(results, folder), ""]
     parts += [table_markdown(comparison_table(summaries)), ""]
-    parts += [f"- {sentence}" for sentence in comparison_notes(summaries)]
+    notes = [*comparison_notes(summaries), *guarantees(results)]
+    parts += [f"- {sentence}" for sentence in notes]
     parts += ["", _attacks(results), ""]
     path = ROOT / "results" / folder
     if (path / "tuned.svg").exists():
@@ -234,7 +247,7 @@ def _beside(summary: Summary, name: str) -> str:
     columns |= {"lira": "lira_by_class"}
     theirs = published(name)
     rows = []
-    for method in theirs.rows:
+    for method in (name for name in theirs.rows if name in summary.methods):
         cells: Row = [method]
         measures = [(attack, "asr" if attack else "accuracy") for attack in columns.values()]
         for attack, metric in [*measures, (None, "midput")]:

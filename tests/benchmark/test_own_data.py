@@ -21,6 +21,7 @@ from dynanoise.core.errors import DataFileError, InputError, UnknownNameError
 from dynanoise.data.dataset import Data
 from dynanoise.evaluation.engine import open_measurement_cache
 from dynanoise.training.jobs import ModelOutputs
+from dynanoise.training.models.cnn import Cnn
 from dynanoise.training.models.scattering import Scattering
 from dynanoise.training.recipes.advreg import AdvReg
 from dynanoise.training.schedule import Schedule
@@ -85,8 +86,13 @@ def test_images_get_the_network_for_images(tmp_path: Path) -> None:
     np.savez(tmp_path / "scans.npz", X=images, y=np.arange(90) % 3)
     preset, data = own_preset(str(tmp_path / "scans.npz"))
     assert preset.model == "cnn" and preset.architecture(Kind("dpsgd")) == Scattering()
-    assert "dpsgd" not in {method.name for method in preset.methods}
+    assert own_preset(str(tmp_path / "scans.npz"), "alexnet")[0].variants == preset.variants
     np.testing.assert_array_equal(data.inputs, images)  # not standardised
+    grouped, _ = own_preset(str(tmp_path / "scans.npz"), "cnn(norm=group)")
+    assert grouped.architecture(Kind("dpsgd")) == Cnn(norm="group")
+    np.savez(tmp_path / "wide.npz", X=images[:, :, :6], y=np.arange(90) % 3)
+    wide, _ = own_preset(str(tmp_path / "wide.npz"))
+    assert wide.architecture(Kind("dpsgd")) == Cnn(norm="group")
 
 
 def test_a_preset_with_another_model_keeps_its_sizes() -> None:

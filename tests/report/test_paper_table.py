@@ -10,12 +10,14 @@ import pytest
 from dynanoise.core.errors import InputError
 from dynanoise.core.result import Metric
 from dynanoise.metrics.intervals import proportion
+from dynanoise.report.pages import build_page
 from dynanoise.report.render.console import table_text
 from dynanoise.report.render.markdown import table_markdown
 from dynanoise.report.summary import Summary, summarise
 from dynanoise.report.tables.attack_table import attack_tables
 from dynanoise.report.tables.paper_table import (
     findings,
+    guarantees,
     learned_nothing,
     paper_caption,
     paper_table,
@@ -268,9 +270,10 @@ def test_a_model_that_remembers_its_members_has_one(
 def test_private_training_is_named_with_its_largest_epsilon() -> None:
     rows = records()
     for place, row in enumerate(rows):
-        if row.method == "temperature":
-            training = {"seconds": 1.0, "epsilon": 2.5 + (row.seed or 0) / 4, "delta": 1e-4}
-            rows[place] = replace(row, training=training)
-    said = [sentence for sentence in findings(summarise(rows)) if "epsilon" in sentence]
-    assert len(said) == 1 and said[0].startswith("temperature has epsilon 3 at delta 0.0001 for")
-    assert not any("epsilon" in sentence for sentence in findings(summarise(records())))
+        if row.method != "none":
+            epsilon = (2.5 if row.method == "temperature" else 4_000) + (row.seed or 0) / 4
+            rows[place] = replace(row, training={"epsilon": epsilon, "delta": 1 / 2_800})
+    said = guarantees(rows)
+    assert said[0].startswith("temperature has epsilon 3 at delta 1 / 2,800 for adding")
+    assert said[1:] == ["dynanoise has an epsilon of 4,000, which bounds nothing."]
+    assert set(said) < set(build_page(rows).sentences) and not guarantees(records())

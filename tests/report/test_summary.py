@@ -19,12 +19,21 @@ def test_a_run_of_another_model_is_a_data_set_of_its_own() -> None:
         "digits": of_model("cnn"),
         "digits_more": of_model("cnn"),
         "digits_small": of_model("mlp"),
+        "digits_large": [
+            replace(row, command="dynanoise bench digits --size paper --seeds 1")
+            for row in of_model("cnn")
+        ],
+        "digits_usual": [
+            replace(row, command="dynanoise bench digits --size cpu") for row in of_model("cnn")
+        ],
         "sst2_only": of_model("text", "sst2"),  # no run is named like its preset
     }
     assert data_sets(runs) == {
         "digits": "digits",
         "digits_more": "digits",
         "digits_small": "digits_mlp",
+        "digits_large": "digits_paper",
+        "digits_usual": "digits",
         "sst2_only": "sst2",
     }
 

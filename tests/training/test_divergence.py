@@ -88,11 +88,15 @@ def test_a_recipe_without_a_schedule_is_tried_once() -> None:
     assert recipe.tries == 1
 
 
-def test_a_defense_that_drowns_everything_is_the_same_error() -> None:
+def test_noise_of_differential_privacy_may_drown_everything() -> None:
+    """That is its price; a repetition would cost privacy and help nobody."""
     pytest.importorskip("opacus", reason="DP-SGD needs opacus: pip install 'dynanoise[dp]'")
     drowned = DpSgd(Schedule(2, 16, 1e-6, "sgd"), noise_multiplier=50)
-    with pytest.raises(DivergedError, match=r"shadow 4 \(DpSgd\): the model learnt nothing"):
-        train_and_query(job(drowned), tiny.data())
+    given = job(drowned)
+    outputs = train_and_query(given, tiny.data()).outputs
+    assert outputs.retries == 0 and float(outputs.facts["epsilon"]) < 1
+    right = outputs.logits[given.members, 0].argmax(axis=1) == tiny.data().labels[given.members]
+    assert right.mean() <= divergence.chance_bound(tiny.data().labels[given.members])
 
 
 def test_chance_is_three_standard_deviations_above_the_largest_class() -> None:

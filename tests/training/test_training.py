@@ -11,6 +11,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
+from dynanoise.benchmark.presets import PRESETS  # noqa: E402
 from dynanoise.core.errors import InputError  # noqa: E402
 from dynanoise.core.registry import DATASETS, MODELS, RECIPES  # noqa: E402
 from dynanoise.data.dataset import Data  # noqa: E402
@@ -168,21 +169,28 @@ def test_a_run_lays_the_models_out_as_the_paper_does(data: Data) -> None:
     assert not run.test.use.any() and not run.reference.use.any()
 
 
-@pytest.mark.parametrize("faster", [False, True])
-def test_precision_follows_the_measurement(
-    data: Data, faster: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Schedules without bfloat16 stay in float32, and outputs say what they were trained in."""
-    monkeypatch.setattr(loop, "has_bfloat16", lambda device: True)
-    monkeypatch.setattr(loop, "_faster_in_bfloat16", lambda device: faster)
+def test_a_schedule_trains_in_its_precision(data: Data) -> None:
+    """And outputs say in which."""
     plain = Schedule(epochs=3, learning_rate=1e-2)
-    allowed = replace(plain, bfloat16=True)
     outputs = [
         train_and_query(job(recipe=RECIPES.get("plain")(schedule)), data)
-        for schedule in (plain, allowed)
+        for schedule in (plain, replace(plain, bfloat16=True))
     ]
-    assert [output.bfloat16 for output in outputs] == [False, faster]
-    assert np.array_equal(outputs[0].logits, outputs[1].logits) != faster
+    assert [output.bfloat16 for output in outputs] == [False, True]
+    assert not np.array_equal(outputs[0].logits, outputs[1].logits)
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_a_plan_turns_bfloat16_off_where_it_is_slower(
+    faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that what is stored says in which precision it was trained, by whatever worker."""
+    monkeypatch.setattr(loop, "_faster_in_bfloat16", lambda device: faster)
+    plain = RECIPES.get("plain")
+    assert loop.settled(plain(Schedule(bfloat16=True)), "cpu").schedule.bfloat16 is faster
+    assert loop.settled(plain(Schedule()), "cpu").schedule.bfloat16 is False
+    assert PRESETS["cifar10"].size(None).recipe("plain").schedule.bfloat16 is faster
+    assert PRESETS["digits"].size(None).recipe("plain").schedule.bfloat16 is False
 
 
 @pytest.mark.parametrize(("bfloat16", "expected"), [(3.0, False), (0.9, False), (0.7, True)])

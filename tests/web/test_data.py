@@ -48,6 +48,7 @@ def test_the_data_are_small_and_hold_every_method_once() -> None:
             continue
         same = first["model"] == _results(first["preset"])[0]["model"]
         data_set = first["preset"] if same else f"{first['preset']}_{first['model']}"
+        data_set += "_paper" if "--size paper" in first["command"] else ""
         for row in rows:
             overhead = row["protocol"] == "overhead"
             if row["protocol"].startswith("adaptive_chosen_"):  # of a curve, which is in docs/

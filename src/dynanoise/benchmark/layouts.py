@@ -96,7 +96,7 @@ def make_layout(plan: Plan, data: Data | None, folder: Path | None) -> Layout:
     for model in models.values():
         check_data(model, data)
     names = dict.fromkeys(kind.recipe for kind in kinds)
-    recipes = {name: size.recipe(name) for name in names}
+    recipes = {name: size.recipe(name, plan.device) for name in names}
     of_targets = {kind.recipe: model for kind, model in models.items() if not kind.other}
     provenance = make_provenance(plan, data.name, of_targets, recipes)
     pools = Pools(plan, data, models, recipes, provenance)
@@ -139,19 +139,24 @@ def make_provenance(
     }
 
 
-def effort(outputs: Sequence[ModelOutputs]) -> dict[str, float]:
-    """Seconds, retries, precision and differential privacy of training, for results."""
-    facts = (trained.facts for trained in outputs)
-    private = [each for each in facts if math.isfinite(each.get("epsilon", math.inf))]
+def effort(
+    outputs: Sequence[ModelOutputs], targets: Sequence[ModelOutputs] | None = None
+) -> dict[str, float]:
+    """Collect seconds, retries, precision and differential privacy of training, for results.
+
+    Args:
+        outputs: those of all models.
+        targets: those of the attacked models, whose largest epsilon and delta are the results';
+            None for all. Without a finite epsilon for each there is none.
+    """
+    facts = [trained.facts for trained in (outputs if targets is None else targets)]
+    private = all(math.isfinite(each.get("epsilon", math.inf)) for each in facts)
+    names = ("epsilon", "delta") if private else ()
     return {
         "seconds": round(sum(trained.seconds for trained in outputs), 1),
         "retries": sum(trained.retries for trained in outputs),
         "bfloat16": sum(trained.bfloat16 for trained in outputs),
-        **{
-            name: max(float(each[name]) for each in private)
-            for name in ("epsilon", "delta")
-            if private
-        },
+        **{name: max(float(each[name]) for each in facts) for name in names},
     }
 
 
@@ -226,7 +231,7 @@ class Runs:
                 taken = _take(jobs, outputs, recipe, f"seed {seed}", progress)
                 runs[recipe] = paper_run(self.data, split, taken, seed=seed)
                 provenance[recipe] = replace(
-                    self.provenance[recipe], counts=counts, training=effort(taken)
+                    self.provenance[recipe], counts=counts, training=effort(taken, taken[:1])
                 )
             for protocol in self.protocols:
                 designs = paper_splits(runs, methods[0].recipe)

@@ -105,8 +105,7 @@ def own_preset(
         methods=(
             *controls(ARTIFACT_2026),
             Method("calibrated_label", CalibratedLabel()),
-            # DP-SGD learns nothing from few images, which would end the run; it is run by name.
-            *(peer for peer in peers() if kind != "images" or peer.recipe != "dpsgd"),
+            *peers(),
         ),
         near=NearDuplicates() if kind == "images" else None,
         left_out=("memguard",),
@@ -122,10 +121,21 @@ def _with(preset: Preset, model: str, data: Data) -> Preset:
     parameters: dict[str, Any] = {}
     if name == "text":
         parameters = {"vocabulary": data.vocabulary_size, "width": 64, **chosen}
-    variants = PRIVATE_MODEL if name == "cnn" else {}
     return replace(
-        preset, model=model, model_parameters=parameters, other_parameters={}, variants=variants
+        preset,
+        model=model,
+        model_parameters=parameters,
+        other_parameters={},
+        variants=_private_model(name, chosen, data),
     )
+
+
+def _private_model(name: str, chosen: Mapping[str, Any], data: Data) -> Mapping[str, str]:
+    """The model of DP-SGD on images, which takes no batch normalisation and few weights."""
+    if kind_of(data) != "images" or name == "scattering" or chosen.get("norm") == "group":
+        return {}
+    height, width, _ = data.inputs.shape[1:]
+    return PRIVATE_MODEL if height == width >= 4 else {"dpsgd": "cnn(norm=group)"}
 
 
 def _resized(size: Size, model: str) -> Size:

@@ -37,12 +37,13 @@ class Size:
     probed: int = 1_000
     paths: int = 10
 
-    def recipe(self, text: str) -> Any:
-        """Make a recipe with the parameters of this size.
+    def recipe(self, text: str, device: str = "cpu") -> Any:
+        """Make a recipe with the parameters of this size, in the precision of this machine.
 
         Args:
             text: its registered name, or a specification whose parameters replace the size's. A
                 recipe that the size does not mention is given the schedule of "plain".
+            device: where it trains, "cpu" or "cuda"; see `loop.settled`.
 
         Raises:
             UnknownNameError: for an unknown recipe.
@@ -53,7 +54,9 @@ class Size:
         usual = self.recipes.get(name) or {
             key: value for key, value in self.recipes["plain"].items() if key in accepted
         }
-        return RECIPES.make(name, {**usual, **parameters})
+        from dynanoise.training.loop import settled  # torch
+
+        return settled(RECIPES.make(name, {**usual, **parameters}), device)
 
     def pool_models(self, recipe: str) -> int | None:
         """Number of models that a pool has of a recipe; None if it is not run on a pool.
@@ -145,6 +148,7 @@ class Preset:
             for method in self.methods
             if method.name not in left_out
             and (not threat.key_known or method.cell_width is not None or method == baseline)
+            and (threat.shadows != "architecture" or self.model_of(method.recipe) == self.model)
             and chosen.pool_models(method.recipe)
             and chosen.pool_models(self.attackers(method.recipe, threat).recipe)
         )

@@ -100,6 +100,7 @@ def _attacks(results: Sequence[Result]) -> Page:
     if canary_table.planted(summaries):
         tables.append(canary_table.canary_table(summaries))
         sentences += canary_table.canary_notes(summaries)
+    sentences += paper_table.guarantees(results)
     markdown = "\n\n".join(map(table_markdown, tables))
     if paper is not None and (beside := paper_table.published_values(paper)).rows:
         tables[0] = paper_table.paper_table(paper, beside)

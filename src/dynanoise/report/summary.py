@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -236,23 +237,31 @@ def by_protocol(results: Sequence[Result]) -> dict[str, Summary]:
     }
 
 
-def data_sets(runs: Mapping[str, Sequence[Result]]) -> dict[str, str]:
-    """Name the data set of each run: its preset, and the model where that is another one.
+_SIZE = re.compile(r" --size (?!cpu\b)(\w+)")
+"""A size that is not the default, in the command that reproduces a run."""
 
-    The model of a data set is that of the run which is named like the preset.
+
+def data_sets(runs: Mapping[str, Sequence[Result]]) -> dict[str, str]:
+    """Name the data set of each run: its preset, with model and size unless they are the usual.
+
+    The model of a data set is that of the run which is named like the preset, its size the default.
 
     Args:
         runs: results by the name of their run, those of the baseline first.
 
     Returns:
-        Names by run, such as "sst2", and "sst2_text" for a run with the model "text" if the run
-        "sst2" has another.
+        Names by run, such as "sst2", "sst2_text" for a run with the model "text" if the run "sst2"
+        has another, and "cifar10_paper" for a run with ``--size paper``.
     """
     names = {}
     for name, results in runs.items():
-        preset, model = results[0].preset, results[0].model
-        same = preset not in runs or model == runs[preset][0].model
-        names[name] = preset if same else f"{preset}_{model}"
+        first = results[0]
+        parts = [first.preset]
+        if first.preset in runs and first.model != runs[first.preset][0].model:
+            parts.append(first.model)
+        if size := _SIZE.search(first.command):
+            parts.append(size[1])
+        names[name] = "_".join(parts)
     return names
 
 

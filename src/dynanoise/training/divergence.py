@@ -40,16 +40,20 @@ def chance_bound(labels: Int64) -> float:
     return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
 
 
-def check_converged(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
+def check_converged(
+    name: str, logits: npt.NDArray[Any], labels: Int64, *, private: bool = False
+) -> None:
     """Check that a model's outputs are finite and its accuracy is better than chance.
 
     If `chance_bound` is 1 or more (a single class, or very few records) no accuracy could exceed
-    it, so only outputs that are not finite raise.
+    it, so only outputs that are not finite raise. So it is with differential privacy, whose noise
+    may leave nothing of the data: that is what it costs, and a repetition would cost privacy.
 
     Args:
         name: the name of the model, for the message.
         logits: float [n, K], outputs on the records it was trained on.
         labels: int64 [n], the true classes.
+        private: True for a model trained with differential privacy.
 
     Raises:
         DivergedError: if an output is not finite or the accuracy is at chance.
@@ -58,7 +62,7 @@ def check_converged(name: str, logits: npt.NDArray[Any], labels: Int64) -> None:
     if not np.isfinite(logits).all():
         raise DivergedError(f"{name} diverged: its outputs are not finite.", remedy)
     accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance_bound(labels)
-    if accuracy <= bound < 1:
+    if accuracy <= bound < 1 and not private:
         raise DivergedError(
             f"{name} learnt nothing: its accuracy on {len(labels)} records is {accuracy:.3f}, and "
             f"guessing reaches up to {bound:.3f}.",

@@ -139,7 +139,7 @@ class ModelOutputs:
         near: float32 [m, A - 1, K], logits on the near-duplicates of the records of `Job.near`;
             None where the job has none.
         node: the node of a cluster that trained the model, for progress; "" for this machine.
-        bfloat16: True if it was trained in bfloat16, False in float32; see `loop.in_bfloat16`.
+        bfloat16: True if it was trained in bfloat16, False in float32.
     """
 
     logits: Float32
@@ -238,17 +238,22 @@ def _attempt(job: Job, data: Data) -> Trained:
             logits=loop.predict(model, inputs)[:, None].numpy(),
             random=loop.predict(model, torch.from_numpy(random).to(device)).numpy(),
             facts=facts_of(model),
-            bfloat16=loop.in_bfloat16(device, job.schedule),
+            bfloat16=job.schedule.bfloat16,
         )
         on_members = outputs.logits[np.searchsorted(ids, job.members), 0]
-        divergence.check_converged("the model", on_members, data.labels[job.members])
+        divergence.check_converged(
+            "the model",
+            on_members,
+            data.labels[job.members],
+            private="epsilon" in outputs.facts,
+        )
         return Trained(model.cpu(), outputs)
 
 
 def query_near(model: nn.Module, job: Job, data: Data) -> ModelOutputs:
     """Query a trained model on the near-duplicates of its job.
 
-    It runs in the precision it was trained in, which takes a fourth of the time in bfloat16.
+    It runs in the precision it was trained in, because bfloat16 takes a fraction of the time.
 
     Args:
         model: on the processor, where it stays afterwards.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -125,27 +127,37 @@ def steps_scheduler(
 
 
 def precision(device: torch.device, schedule: Schedule) -> torch.autocast:
-    """Autocast to bfloat16 where the schedule allows it and the device is faster with it.
+    """Autocast to bfloat16 where the schedule says so.
 
     Args:
         device: where the model is.
         schedule: its ``bfloat16`` is used.
     """
-    return torch.autocast(device.type, torch.bfloat16, enabled=in_bfloat16(device, schedule))
+    return torch.autocast(device.type, torch.bfloat16, enabled=schedule.bfloat16)
 
 
-def in_bfloat16(device: torch.device, schedule: Schedule) -> bool:
-    """Whether a schedule trains in bfloat16 on a device; else it trains in float32.
+def settled(recipe: Any, device: str) -> Any:
+    """Turn a recipe's bfloat16 off on devices that are not clearly faster with it.
+
+    Called where a run is planned, so that the recipe, under which models are stored, says in which
+    precision they are trained, by whatever worker.
 
     Args:
-        device: where the model is.
-        schedule: its ``bfloat16`` is used.
+        recipe: with a ``schedule`` or without.
+        device: where models are trained, "cpu" or "cuda".
+
+    >>> from dynanoise.training.recipes.plain import Plain
+    >>> settled(Plain(Schedule(bfloat16=False)), "cpu").schedule.bfloat16
+    False
     """
-    return schedule.bfloat16 and has_bfloat16(device) and _faster_in_bfloat16(device.type)
+    schedule = getattr(recipe, "schedule", None)
+    if schedule is None or not schedule.bfloat16 or _faster_in_bfloat16(device):
+        return recipe
+    return replace(recipe, schedule=replace(schedule, bfloat16=False))
 
 
 _WORTH = 1.2
-"""Least ratio of float32's time to bfloat16's for which it is used: timings of equals differ."""
+"""Least ratio of float32's time to bfloat16's; equal speeds differ by less when timed."""
 
 
 @cache
@@ -155,10 +167,10 @@ def _faster_in_bfloat16(device: str) -> bool:
     Processors with matrix units (AMX) take a third of the time, those with AVX-512's instructions
     for it two thirds or as long, and those that emulate it up to six times as long. So it is
     measured on a processor, once in a process and in processor seconds, so that other work does
-    not decide. GPUs that have bfloat16 are faster.
+    not decide. GPUs of the last years are faster.
     """
     if device != "cpu":
-        return True
+        return not torch.cuda.is_available() or torch.cuda.is_bf16_supported()
     # Constant weights: random ones would advance the global generator of the training.
     layer = nn.Conv2d(64, 64, 3, padding=1, bias=False, device="meta").to_empty(device=device)
     nn.init.ones_(layer.weight)
@@ -172,15 +184,6 @@ def _faster_in_bfloat16(device: str) -> bool:
             outputs.float().sum().backward()
             seconds[enabled] = min(seconds[enabled], time.process_time() - started)
     return _WORTH * seconds[True] < seconds[False]
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """True if the device multiplies bfloat16 in hardware."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device.type != "cpu":
-        return False
-    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def fit(

@@ -20,8 +20,8 @@ class Schedule:
         weight_decay: L2 penalty.
         one_cycle: rise to the learning rate over the first quarter of the steps and fall to 0 by
             the last (Smith & Topin 2018), instead of a constant step.
-        bfloat16: autocast to bfloat16 where processor or GPU is faster with it than with float32.
-            Roundings differ, so results say how many models it trained.
+        bfloat16: autocast to bfloat16. `dynanoise bench` turns it off on devices that are not
+            clearly faster with it; roundings differ, so results say how many models it trained.
 
     Raises:
         InputError: for a value outside its range.

@@ -12,7 +12,7 @@ const CONTENDERS = {
   selena: "SELENA", hamp: "HAMP", dpsgd: "DP-SGD", out_of_fold: "Out-of-fold",
 };
 const DATA = {
-  cifar10: "CIFAR-10", imagenet10: "ImageNet-10", sst2: "SST-2", sst2_text: "SST-2, word vectors", digits: "Digits", breast_cancer: "Breast cancer",
+  cifar10: "CIFAR-10", cifar10_paper: "CIFAR-10, 50,000 images", imagenet10: "ImageNet-10", sst2: "SST-2", sst2_text: "SST-2, word vectors", digits: "Digits", breast_cancer: "Breast cancer",
 };
 const METRICS = {
   asr: "attack success (balanced accuracy)", auc: "AUC", "tpr@0.001": "members found at 0.1% false alarms",
@@ -49,7 +49,7 @@ export async function load() {
 export function decode(body) {
   const sets = new Map();
   for (const run of body.runs) {
-    const set = sets.get(run.set) ?? { name: run.set, protocols: [] };
+    const set = sets.get(run.set) ?? { name: run.set, preset: run.preset, protocols: [] };
     sets.set(run.set, set);
     for (const protocol of run.protocols) {
       protocol.attacker = body.attackers[protocol.attacker];
@@ -68,8 +68,8 @@ export function decode(body) {
       return protocol ? at(protocol, ...rest) : null;
     },
     /** @returns {Cited | null} a number of a data set, of whichever run it is shown from */
-    shown(preset, protocolName, ...rest) {
-      const protocol = sets.get(preset)?.protocols.find((entry) => entry.name === protocolName);
+    shown(set, protocolName, ...rest) {
+      const protocol = sets.get(set)?.protocols.find((entry) => entry.name === protocolName);
       return protocol ? at(protocol, ...rest) : null;
     },
   });

@@ -39,7 +39,7 @@ CURVE = "adaptive_chosen_"
 default number alone."""
 
 SAMPLED = "cifar10"
-"""The preset whose sampled rows the page draws and attacks."""
+"""The data set whose sampled rows the page draws and attacks."""
 
 
 def data_json(results: Path, citation: Path) -> str:
@@ -77,9 +77,7 @@ def data_json(results: Path, citation: Path) -> str:
         protocol["attacker"] = _place(protocol["attacker"], attackers)
         protocol["rows"] = {name: _place(row, rows) for name, row in protocol["rows"].items()}
     sampled = [
-        (name, run)
-        for name, run in runs.items()
-        if run.results[0].preset == SAMPLED and run.rows is not None
+        (name, run) for name, run in runs.items() if sets[name] == SAMPLED and run.rows is not None
     ]
     body = {
         "format": FORMAT,
@@ -114,6 +112,7 @@ def _source(path: Path, results: Sequence[Result]) -> dict[str, Any]:
         "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "command": f"{result.command} --out results/{folder}",
         "dataset": result.dataset,
+        "preset": result.preset,
         "model": result.model,
         "versions": dict(result.versions),
         "hardware": f"{machine.get('processor')}, {machine.get('cores')} cores, "

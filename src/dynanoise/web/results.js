@@ -53,7 +53,7 @@ function measured(cited, theirs = null, more = null) {
 function summary(data, set) {
   const paper = set.protocols.filter(({ knows }) => !knows);
   const honest = shownOf(set).filter(({ knows }) => knows);
-  const theirs = published(data, set.name);
+  const theirs = published(data, set.preset);
   const columns = [{ title: "Test accuracy", group: "", begin: false }];
   for (const protocol of [...paper, ...honest]) {
     columns.push({ title: protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
@@ -140,7 +140,7 @@ function published(data, preset) {
 
 function attacks(data, set) {
   let place = 0, metric = "asr";
-  const theirs = published(data, set.name);
+  const theirs = published(data, set.preset);
   const box = el("div");
   const protocols = el("select", { onchange: (event) => { place = Number(event.target.value); show(); } },
     ...set.protocols.map((protocol, i) => el("option", { value: i }, protocolTitle(protocol))));

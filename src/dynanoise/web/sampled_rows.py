@@ -55,7 +55,7 @@ def sampled_rows(
             continue
         for sample in run.attacks:
             place = run.results[0].preset, sample.protocol, sample.method
-            if sample.attack != ATTACK or folders.get(place) != name:
+            if sample.attack != ATTACK or folders[place] != name:
                 continue
             if _recipe(run.results, sample.method) != recipe:
                 continue

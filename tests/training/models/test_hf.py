@@ -92,6 +92,20 @@ def test_it_answers_as_the_library_does_with_its_own_inputs(tmp_path: Path, kind
     torch.testing.assert_close(loop.predict(model, many), expected.repeat(30, 1))
 
 
+def test_batches_are_cut_behind_the_last_token(tiny: Path) -> None:
+    """Not at their number of tokens: random inputs may hold padding anywhere."""
+    lengths = list[int]()
+    model = seeded(Hf.named(str(tiny)), 0, length=9)
+    model.network.register_forward_pre_hook(
+        lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    tokens = torch.zeros(3, 9, dtype=torch.int32)
+    tokens[:, [0, 4]] = 5
+    loop.predict(model, tokens)
+    loop.predict(model, torch.zeros_like(tokens))
+    assert lengths == [5, 1]
+
+
 def test_the_head_is_the_seeds_and_the_rest_the_folders(tiny: Path) -> None:
     from safetensors.torch import load_file
 

@@ -236,7 +236,7 @@ def _prepare(plan: OverheadPlan, folder: Path | None, store: Place | None) -> _S
     base = preset.methods[0].recipe
     needed = dict.fromkeys(method.recipe for method in preset.methods)
     architectures = {name: preset.architecture(Kind(name)) for name in needed}
-    recipe = size.recipe(base)
+    recipe = size.recipe(base, plan.device)
     # The target's job of `bench`, so that one store serves both.
     (job,) = paper_jobs(
         split,
@@ -251,7 +251,7 @@ def _prepare(plan: OverheadPlan, folder: Path | None, store: Place | None) -> _S
     run = paper_run(data, split, [answers], seed=_SEED)
     forwards, recipes = {}, {}
     for name, architecture in architectures.items():
-        served = replace(job, model=architecture, recipe=size.recipe(name))
+        served = replace(job, model=architecture, recipe=size.recipe(name, plan.device))
         alike = architecture == architectures[base] and not hasattr(served.recipe, "untrained")
         forwards[name] = model if alike else replay.untrained(served, data)
         recipes[name] = {"weights": f"those of {base}" if alike else "initial"}

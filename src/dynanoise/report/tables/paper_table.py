@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from dynanoise.core.result import Result
 from dynanoise.report.io.published import Published, published
 from dynanoise.report.numbers import Write, change, interval, rate, with_interval
 from dynanoise.report.summary import Spread, Summary, attack_title
@@ -154,19 +155,25 @@ def findings(summary: Summary) -> list[str]:
         sentences += best_peer(summary)
         if "loss" in summary.attacks and not summary.threat.knows_defense:
             sentences.append(_beyond_thresholds(summary))
-    return sentences + _guarantees(summary)
+    return sentences
 
 
-def _guarantees(summary: Summary) -> list[str]:
-    """The epsilon of every method that was trained with differential privacy."""
+def guarantees(results: Sequence[Result]) -> list[str]:
+    """Write a sentence with the epsilon of each method trained with differential privacy.
+
+    Args:
+        results: of any protocols; epsilon is the largest of a method's.
+    """
     bounds: dict[str, tuple[float, float]] = {}
-    for result in summary.results:
-        epsilon, delta = (result.training.get(name, 0.0) for name in ("epsilon", "delta"))
-        if epsilon:
-            bounds[result.method] = max(bounds.get(result.method, (0.0, 0.0)), (epsilon, delta))
+    for result in results:
+        if epsilon := result.training.get("epsilon"):
+            bound = (epsilon, result.training["delta"])
+            bounds[result.method] = max(bounds.get(result.method, bound), bound)
     return [
-        f"{name} has epsilon {epsilon:.3g} at delta {delta:.1g} for adding or removing one record, "
-        "by the accountant of Renyi differential privacy, for one training."
+        f"{name} has epsilon {epsilon:.3g} at delta 1 / {1 / delta:,.0f} for adding or removing "
+        "one record, by the accountant of Renyi differential privacy, for one training."
+        if epsilon < 1_000
+        else f"{name} has an epsilon of {epsilon:,.0f}, which bounds nothing."
         for name, (epsilon, delta) in bounds.items()
     ]
 

@@ -44,9 +44,12 @@ class Classifier(nn.Module):
             order = (tokens != 0).sum(dim=1).argsort()  # texts of about one length together
             parts = [self(tokens[rows]) for rows in order.split(_AT_ONCE)]
             return torch.cat(parts)[order.argsort()]
-        # Columns that are padding in every text take time and change nothing.
-        if not torch.compiler.is_compiling():
-            tokens = tokens[:, : max(1, int((tokens != 0).any(dim=0).sum()))]
+        # Columns that are padding in every text take time and change nothing. A traced graph would
+        # keep the length of the example.
+        traced = torch.jit.is_tracing() or torch.compiler.is_compiling()  # type: ignore[attr-defined]
+        if not traced:
+            used = (tokens != 0).any(dim=0).nonzero()
+            tokens = tokens[:, : int(used.max()) + 1 if len(used) else 1]
         present = tokens != 0
         ids = torch.where(present, tokens - 1, self.padding).long()
         arguments = {"input_ids": ids, "attention_mask": present.long()}
