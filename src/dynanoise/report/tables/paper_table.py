@@ -162,7 +162,7 @@ def guarantees(results: Sequence[Result]) -> list[str]:
     """Write a sentence with the epsilon of each method trained with differential privacy.
 
     Args:
-        results: of any protocols; epsilon is the largest of a method's.
+        results: results of any protocols; epsilon is the largest of a method's.
     """
     bounds: dict[str, tuple[float, float]] = {}
     for result in results:
@@ -242,9 +242,9 @@ def _accuracy(summary: Summary) -> str:
 
 
 def best_peer(summary: Summary) -> list[str]:
-    """DynaNoise's MIDPUT over the best peer's; nothing without a peer."""
+    """DynaNoise's MIDPUT over the best peer's; nothing without DynaNoise or a peer."""
     peers = [name for name in summary.methods[1:] if _is_peer(summary, name)]
-    if not peers:
+    if not peers or "dynanoise" not in summary.methods:
         return []
     ours = {name: summary.spread(name, None, "midput").mean for name in (*peers, "dynanoise")}
     text = f"DynaNoise's MIDPUT is {_over_best(ours, 'peer' if len(peers) == 1 else 'best peer')}"
