@@ -17,5 +17,12 @@ def test_presets_use_them() -> None:
         assert preset.size(None).recipes["plain"]["schedule"] == SCHEDULES[preset.model]
 
 
+def test_an_integer_for_a_float_is_the_same_recipe() -> None:
+    """Or a model trained with alpha=3 would be trained again for alpha=3.0."""
+    size = PRESETS["cifar10"].size(None)
+    made = [size.recipe(f"advreg(alpha={value})").alpha for value in ("3", "3.0")]
+    assert made == [3.0, 3.0] and type(made[0]) is float
+
+
 def test_transformers_are_tuned_gently() -> None:
     assert SCHEDULES["hf"] == Schedule(epochs=3, batch=32, learning_rate=5e-5, bfloat16=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, NamedTuple
 
 from dynanoise.core.defense import Method
@@ -56,7 +56,15 @@ class Size:
         }
         from dynanoise.training.loop import settled  # torch
 
-        return settled(RECIPES.make(name, {**usual, **parameters}), device)
+        recipe = RECIPES.make(name, {**usual, **parameters})
+        if is_dataclass(recipe) and not isinstance(recipe, type):
+            # alpha=3 and alpha=3.0 are one model in the store.
+            floats = [each.name for each in fields(recipe) if str(each.type).startswith("float")]
+            whole = {
+                key: float(parameters[key]) for key in floats if type(parameters.get(key)) is int
+            }
+            recipe = replace(recipe, **whole)
+        return settled(recipe, device)
 
     def pool_models(self, recipe: str) -> int | None:
         """Number of models that a pool has of a recipe; None if it is not run on a pool.

@@ -130,8 +130,7 @@ class Registry:
 
         Args:
             name: the registered name.
-            parameters: its arguments by name. An integer for a float becomes one, so that alpha=3
-                and alpha=3.0 are one model in the store.
+            parameters: its arguments by name.
             further: names that the caller takes itself, for the message of an unknown one.
 
         Raises:
@@ -149,17 +148,7 @@ class Registry:
                     f"The {self.kind} {name!r} has no parameter {parameter!r}.",
                     f"{meant(parameter, names)}Known: {', '.join(names) or 'none'}.",
                 )
-        types = {
-            key: str(argument.annotation)
-            for key, argument in inspect.signature(self.get(name)).parameters.items()
-        }
-        values = {
-            key: float(value)
-            if type(value) is int and types[key] in ("float", "float | None")
-            else value
-            for key, value in parameters.items()
-        }
-        return self.get(name)(**values)
+        return self.get(name)(**parameters)
 
     def build(self, text: str) -> Any:
         """Make a component from its specification, NAME or NAME(PARAMETER=VALUE, ...).

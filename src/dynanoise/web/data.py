@@ -131,7 +131,12 @@ def _run(
     for name, summary in by_protocol(results).items():
         if name.startswith(CURVE):
             continue
-        methods = [each for each in summary.methods if folders[data_set, name, each] == folder]
+        # Other parameters of a method are compared in the documentation.
+        methods = [
+            each
+            for each in summary.methods
+            if folders[data_set, name, each] == folder and "(" not in each
+        ]
         if methods:
             protocols.append(_protocol(name, summary, methods))
             kept |= set(methods)
