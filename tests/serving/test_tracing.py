@@ -327,6 +327,8 @@ def test_the_variables_of_the_environment_send_spans_to_a_collector(
             assert ask(url, infer_body(queries(1)), traceparent=HEADER).status == 200
             assert wait_until(lambda: messages)
             seen = ask(f"{plain.url}/seen").json[-1]["traceparent"]
+            # The line of the log is read by a thread of its own.
+            assert wait_until(lambda: running.events("answered"))
             assert [event["trace_id"] for event in running.events("answered")] == [TRACE]
     finally:
         collector.shutdown()
