@@ -18,7 +18,7 @@ export function start(data) {
   const out = byId("res-out");
   function show() {
     const made = { summary: () => summary(data, set), attacks: () => attacks(data, set), overhead: () => overhead(data) }[view]();
-    byId("res-there").textContent = `${dataTitle(set.name)} has results of ${set.protocols.length} ${set.protocols.length === 1 ? "attacker" : "attackers"}.`;
+    byId("res-there").textContent = `${dataTitle(set.name)} has results of ${set.protocols.length === 1 ? "the paper’s attacker only" : `${set.protocols.length} attackers`}.`;
     out.replaceChildren(...made.nodes);
     made.drawn?.();
   }

@@ -30,7 +30,8 @@ class DpSgd:
     The returned model is the plain module and carries facts (see `training.facts`): "epsilon",
     "delta" (1 / n), "noise_multiplier", "sampling_rate" and "steps". Epsilon is for adding or
     removing one member, by the accountant of Renyi differential privacy, and for this one training
-    run: parameters chosen by looking at other runs are not counted.
+    run: parameters chosen by looking at other runs, and a retry after outputs that are not finite,
+    are not counted.
     The noise comes from torch's ordinary generator, so that the run repeats: it measures the effect
     of noise and is not cryptographically secure.
 
