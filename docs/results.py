@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dynanoise.core.result import Result
-from dynanoise.report.io.published import published
+from dynanoise.report.io.published import COMPARED, published
 from dynanoise.report.io.results import read_results
 from dynanoise.report.numbers import change, rate
 from dynanoise.report.pages import build_page
@@ -32,9 +32,6 @@ FOLDERS = {
     "sst2_text": "SST-2, word vectors",
 }
 """Names of the data sets by their folder of results."""
-
-COMPARED = ("cifar10_paper", "imagenet10", "sst2")
-"""Data sets that stand beside the published values: those nearest to the paper's setting."""
 
 FURTHER = {
     "digits": {

@@ -198,6 +198,8 @@ def test_both_protocols_and_published_values_stand_side_by_side(visit: Opened) -
     visit.choose("#res-view", "summary")
     head = visit.text("#res-out thead")
     assert "Paper’s attacker" in head and "Adaptive, 1 query" in head
+    assert "published" not in visit.text("#res-out tr[data-key=dynanoise]")
+    visit.choose("#res-data", "cifar10_paper")
     assert "published +0.103" in visit.text("#res-out tr[data-key=dynanoise]")
     sets = visit.page.locator("#res-data input").evaluate_all("all => all.map(i => i.value)")
     for name in sets:

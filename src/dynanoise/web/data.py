@@ -16,7 +16,7 @@ import yaml
 from dynanoise.core.errors import InputError
 from dynanoise.core.evidence import Evidence
 from dynanoise.core.result import OVERHEAD, Metric, Result
-from dynanoise.report.io.published import tables
+from dynanoise.report.io.published import COMPARED, tables
 from dynanoise.report.io.samples import read_evidence
 from dynanoise.report.summary import Summary, attack_title, by_protocol, data_sets, largest_runs
 from dynanoise.report.tables import audit_table, time_table
@@ -88,7 +88,7 @@ def data_json(results: Path, citation: Path) -> str:
         "titles": _titles(protocols),
         "runs": bodies,
         "overhead": times,
-        "published": tables(),
+        "published": {**tables(), "compared": COMPARED},
         "samples": sampled_rows(sampled, folders),
         "citation": citation_of(citation),
     }

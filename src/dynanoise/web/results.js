@@ -53,7 +53,7 @@ function measured(cited, theirs = null, more = null) {
 function summary(data, set) {
   const paper = set.protocols.filter(({ knows }) => !knows);
   const honest = shownOf(set).filter(({ knows }) => knows);
-  const theirs = published(data, set.preset);
+  const theirs = published(data, set);
   const columns = [{ title: "Test accuracy", group: "", begin: false }];
   for (const protocol of [...paper, ...honest]) {
     columns.push({ title: protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
@@ -84,7 +84,7 @@ function summary(data, set) {
     el("p", { class: "fine" }, "Balanced accuracy: 0.5 is guessing. Lines: 95% intervals."),
     box,
     gains.node,
-    table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval, and the published value. Above 0 a defense gains more than it costs.`, columns, rows),
+    table(`Attack success and MIDPUT on ${dataTitle(set.name)}; small: the attack, its 95% interval${data.published.compared.includes(set.name) ? ", and the published value" : ""}. Above 0 a defense gains more than it costs.`, columns, rows),
     notes(set));
   const draw = () => { dots(box, shownOf(set), everyone(set)); gains.draw(); };
   new ResizeObserver(draw).observe(box);
@@ -128,9 +128,11 @@ function notes(set) {
   return el("details", { class: "notes-box" }, el("summary", {}, "Who these attackers are, and the commands that made the numbers"), el("ul", { class: "notes" }, ...list));
 }
 
-function published(data, preset) {
-  const { columns, attack_success: success, midput } = data.published;
+/** The published value of a method; null for models or sizes that are not the paper's. */
+function published(data, { name: dataSet, preset }) {
+  const { columns, attack_success: success, midput, compared } = data.published;
   return (method, attack, metric) => {
+    if (!compared.includes(dataSet)) return null;
     if (metric === "midput") return midput[preset]?.[method] ?? null;
     const name = attack ? { lira_by_class: "lira" }[attack] ?? attack : metric === "accuracy" ? "accuracy" : "";
     if (attack && metric !== "asr") return null;
@@ -140,7 +142,7 @@ function published(data, preset) {
 
 function attacks(data, set) {
   let place = 0, metric = "asr";
-  const theirs = published(data, set.preset);
+  const theirs = published(data, set);
   const box = el("div");
   const protocols = el("select", { onchange: (event) => { place = Number(event.target.value); show(); } },
     ...set.protocols.map((protocol, i) => el("option", { value: i }, protocolTitle(protocol))));

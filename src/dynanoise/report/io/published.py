@@ -9,6 +9,10 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+COMPARED = ("cifar10_paper", "imagenet10", "sst2")
+"""Data sets that stand beside the published values, named as by `data_sets`: of each preset, model
+and size nearest to the paper's."""
+
 _COLUMNS = {"lira_by_class": "lira", None: "accuracy"}
 """The paper's column for an attack where its name differs; None stands for utility."""
 
