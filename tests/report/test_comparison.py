@@ -27,7 +27,7 @@ def pool_records(absent: str = "") -> list[Result]:
             "asr": own, "auc": Metric(0.8, 0.7, 0.9), **chosen,
         })  # fmt: skip
         cost = utility(name, 0, 0.9, 0.01)
-        metrics = {**cost.metrics, "midput_worst_case": Metric(-0.004, -0.01, 0.002)}
+        metrics = {**cost.metrics, "accuracy": Metric(0.81), "midput_worst_case": Metric(-0.004, -0.01, 0.002)}
         rows += [record(name, "lira", 0, asr=asr + 0.01, auc=0.8), choice]
         rows.append(replace(cost, metrics=metrics))
     counts = {"models": 16, "pool": 600}
@@ -51,11 +51,13 @@ def test_the_table_has_both_and_what_was_not_run() -> None:
     lines = table_markdown(comparison_table(judged)).splitlines()
     paper = "paper: best attack | MIDPUT | worst"
     adaptive = "adaptive: attacker's choice | MIDPUT | worst"
-    assert lines[0] == f"| Method | Test acc. | {paper} | {adaptive} |"
+    assert lines[0] == f"| Method | Test acc. | {paper} | Test acc. | {adaptive} |"
     cells = {line.split(" | ")[0].strip("| "): line for line in lines[2:]}
     assert "0.700 [0.680, 0.720]<br>LiRA" in cells["temperature"]
     assert "-0.004 [-0.010, +0.002]" in cells["temperature"]
-    assert cells["dynanoise"].endswith("| not run |  |  |")
+    # Each protocol has the accuracy of the models that it attacks.
+    assert [cells["temperature"].split(" | ")[at] for at in (1, 5)] == ["0.900", "0.810"]
+    assert cells["dynanoise"].endswith("|  | not run |  |  |")
     assert any(
         "Not run under every protocol: dynanoise" in note for note in comparison_notes(judged)
     )

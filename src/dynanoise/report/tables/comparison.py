@@ -16,28 +16,35 @@ def comparison_table(summaries: Mapping[str, Summary], *, accuracy: bool = True)
 
     Args:
         summaries: by protocol, of one preset.
-        accuracy: False to leave the column of test accuracy out.
+        accuracy: False to leave the columns of test accuracy out.
 
     Returns:
-        A table with methods in rows, and a group of columns for each protocol.
+        A table with methods in rows, and a group of columns for each protocol, whose accuracy is
+        that of the models it attacks.
     """
     result = next(iter(summaries.values())).results[0]
-    headings: list[str | Column] = ["Method", *(["Test acc."] if accuracy else [])]
-    names = len(headings)
+    headings: list[str | Column] = ["Method"]
     for name, summary in summaries.items():
-        titles = (f"{name}: {summary.deciding}", "MIDPUT", "worst")
+        titles: tuple[str, ...] = (f"{name}: {summary.deciding}", "MIDPUT", "worst")
+        titles = ("Test acc.", *titles) if accuracy else titles
         headings += [Column(title, group=name) for title in titles]
     rows: list[Row] = []
     for method in method_names(summaries.values()):
         row: Row = [method]
-        if accuracy:
-            first = next(s for s in summaries.values() if method in s.methods)
-            row.append(f"{first.spread(method, None, 'accuracy').mean:.3f}")
         for summary in summaries.values():
+            if accuracy:
+                row.append(_accuracy(summary, method))
             row += _cells(summary, method)
         rows.append(row)
     caption = f"{result.preset}: {result.model}, success of attacks and MIDPUT"
-    return make_table(caption, headings, rows, names)
+    return make_table(caption, headings, rows)
+
+
+def _accuracy(summary: Summary, method: str) -> str:
+    """The test accuracy of the models that a protocol attacks; "" for a method not run."""
+    if method not in summary.methods:
+        return ""
+    return rate(summary.spread(method, None, "accuracy").mean)
 
 
 def _cells(summary: Summary, method: str) -> Row:
