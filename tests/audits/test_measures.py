@@ -147,6 +147,59 @@ def test_five_rows_a_patient_have_the_verdict_of_one_row_a_patient() -> None:
     assert split["auc"].value < grouped["auc"].value - 0.1
 
 
+def visits(models: int, each: int = 5) -> Arrays:
+    """Predictions that are right for all visits of members, for two thirds of the others'."""
+    files = arrays(models, records=200 * each, leak=0.0, tests=0)
+    patient = np.arange(200 * each) // each
+    member = np.atleast_2d(files["member"])[:, ::each][:, patient]
+    right = (np.random.default_rng(1).random(member.shape) < 2 / 3) | (member == 1)
+    said = np.where(right, files["labels"], (files["labels"] + 1) % 3)
+    logits = 3.0 * np.eye(3)[said]
+    of_one = models == 1
+    return {
+        "logits": logits[0] if of_one else logits,
+        "labels": files["labels"],
+        "member": member[0] if of_one else member,
+        "patient": patient,
+    }
+
+
+@pytest.mark.parametrize("models", [8, 1])
+def test_thresholds_and_the_choice_are_of_persons(tmp_path: Path, models: int) -> None:
+    """A person is a member if all visits are right; most are right for most of the others too."""
+    files = visits(models)
+    np.savez(tmp_path / "outputs.npz", **files)
+    plan = AuditPlan(attacks=("gap",))
+    report = audited(tmp_path / "outputs.npz", plan, groups="patient")
+    single = next(dict(r.metrics) for r in report.results if r.attack == "gap")
+    # With one attack to choose from, the attacker's choice is that attack.
+    for name in ("auc", "asr", "auc_largest"):
+        assert choice(report)[name].value == pytest.approx(single[name].value, abs=1e-12), name
+    right = files["logits"].reshape(models, -1, 3).argmax(axis=2) == files["labels"]
+    all_right = right.reshape(models, 200, 5).all(axis=2)
+    inside = files["member"].reshape(models, 200, 5)[:, :, 0] == 1
+    found = (all_right[inside].mean() + (~all_right[~inside]).mean()) / 2
+    # One model is attacked on half of the persons; of several, a few persons are in too few.
+    assert single["asr"].value == pytest.approx(found, abs=0.005 if models > 1 else 0.06)
+    assert found > 0.9
+
+
+def test_persons_with_several_values_are_a_group_of_their_own(tmp_path: Path) -> None:
+    files = visits(8)
+    number = np.arange(1000) % 5
+    files["visit"] = np.where(number == 0, "first", "later")
+    files["ward"] = np.where(files["patient"] < 100, "ICU", "north")
+    np.savez(tmp_path / "outputs.npz", **files)
+    report = audited(
+        tmp_path / "outputs.npz", AuditPlan(attacks=("gap",)), "visit", "ward", groups="patient"
+    )
+    metrics = choice(report)
+    groups = {name.removesuffix(" auc") for name in metrics if name.endswith(" auc")}
+    assert {"visit=several", "ward=ICU", "ward=north", "class=several"} <= groups
+    assert not groups & {"visit=first", "visit=later"}
+    assert metrics["visit=several auc"].value == metrics["auc"].value
+
+
 def test_persons_of_one_model_are_known_or_scored_as_a_whole(tmp_path: Path) -> None:
     files = arrays(1, records=600, tests=0)
     files["patient"] = np.repeat(np.arange(200), 3)

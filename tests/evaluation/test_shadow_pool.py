@@ -24,8 +24,15 @@ from dynanoise.evaluation.engine import MeasurementCache
 from dynanoise.evaluation.protocols import adaptive
 from dynanoise.evaluation.responses import NoiseSource
 from dynanoise.evaluation.shadow_pool import ShadowPool
-from dynanoise.evaluation.trial import AttackScores, Trial, attack_trials, to_common_scale
+from dynanoise.evaluation.trial import (
+    AttackScores,
+    ByPerson,
+    Trial,
+    attack_trials,
+    to_common_scale,
+)
 from dynanoise.metrics.bootstrap import PoolScores, bootstrap, resample
+from dynanoise.metrics.groups import by_person
 from dynanoise.metrics.midput import trade_off
 from dynanoise.metrics.success import Success
 from dynanoise.noise.fresh import Fresh
@@ -169,7 +176,9 @@ def test_midput_draws_the_same_models_for_attacks_and_accuracy(persons: Int64 | 
     def success(right: Bools) -> dict[str, Success]:
         decisions = members == right[:, None]
         scores = PoolScores(decisions.astype(np.float64), decisions, members, members | True)
-        return dict.fromkeys(("loss", "strongest"), design.metrics(scores, ()))
+        by = None if persons is None else ByPerson(by_person(scores, persons, np.full(8, 0.5)))
+        attack = AttackScores("loss", scores, None, persons=by)
+        return dict.fromkeys(("loss", "strongest"), design.metrics(attack, ()))
 
     before, after = success(found), success(found & False)
     metrics = trade_off(before, after, found.astype(np.float64), np.zeros(8))

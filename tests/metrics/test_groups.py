@@ -61,8 +61,14 @@ def test_persons_have_the_mean_and_the_largest_of_their_scores() -> None:
     pool = PoolScores(scores, scores > 0, members, scored)
     persons = np.repeat(np.arange(4), 3)
     mean, largest = by_person(pool, persons), by_person(pool, persons, largest=True)
+    decided = by_person(pool, persons, np.array([-0.1, 0.2]))
     assert mean.scores[0, 0] == pytest.approx(scores[0, 1:3].mean())
     assert largest.scores[1, 2] == scores[1, 6:9].max()
     assert mean.members[:, 0].all() and not mean.members[:, 1].any()
     assert mean.scored.tolist() == [[True] * 4, [True] * 3 + [False]]
-    assert mean.decisions[1, 1] == ((scores[1, 3:6] > 0).sum() >= 2)
+    # Decisions are on a person's mean, whatever was decided on the records.
+    assert not mean.decisions.any() and decided.decisions[1, :3].any()
+    assert (
+        decided.decisions[1, :3].tolist() == (scores[1, :9].reshape(3, 3).mean(1) >= 0.2).tolist()
+    )
+    assert not decided.decisions[1, 3]

@@ -27,7 +27,11 @@ def pool_records(absent: str = "") -> list[Result]:
             "asr": own, "auc": Metric(0.8, 0.7, 0.9), **chosen,
         })  # fmt: skip
         cost = utility(name, 0, 0.9, 0.01)
-        metrics = {**cost.metrics, "accuracy": Metric(0.81), "midput_worst_case": Metric(-0.004, -0.01, 0.002)}
+        metrics = {
+            **cost.metrics,
+            "accuracy": Metric(0.81),
+            "midput_worst_case": Metric(-0.004, -0.01, 0.002),
+        }
         rows += [record(name, "lira", 0, asr=asr + 0.01, auc=0.8), choice]
         rows.append(replace(cost, metrics=metrics))
     counts = {"models": 16, "pool": 600}

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple, final
 import numpy as np
 
 from dynanoise.core.errors import InputError, TooFewRecordsError
-from dynanoise.core.numerics import Bools, Float64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 
@@ -29,11 +29,13 @@ class HeldOut(NamedTuple):
         members: bool [R], the membership of these pairs.
         sizes: numbers of consecutive pairs that belong to one shadow model each; empty if all
             pairs are to be compared with each other.
+        ids: int64 [R], the record of each pair; empty if it is not known.
     """
 
     scores: Float64
     members: Bools
     sizes: tuple[int, ...] = ()
+    ids: Int64 = np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)

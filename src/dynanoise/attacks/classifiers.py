@@ -197,7 +197,8 @@ class MultiShadow(Attack):
         )
         scores = np.where(second, first.score(values, labels), other.score(values, labels))
         sizes = tuple(np.bincount(models, minlength=len(shadows.use)).tolist())
-        return _Regressions((first, other), HeldOut(scores, members, sizes))
+        held_out = HeldOut(scores, members, sizes, shadows.ids[records])
+        return _Regressions((first, other), held_out)
 
     def _fit(self, values: Float64, labels: Int64, members: Bools, classes: int) -> _Regression:
         from sklearn.linear_model import LogisticRegression
@@ -345,7 +346,9 @@ class Learned(Attack):
             # Each classifier scores the records that the other has learned from.
             scores[second], scores[~second] = halves[0].score(other), halves[1].score(first)
         sizes = tuple(len(case.members) for case in examples)
-        return _LearnedCombination(halves, shadows, draws, HeldOut(scores, members, sizes))
+        ids = shadows.ids[np.concatenate([case.slots.rows for case in examples])]
+        held_out = HeldOut(scores, members, sizes, ids)
+        return _LearnedCombination(halves, shadows, draws, held_out)
 
     def formula(self, learned: _LearnedCombination, target: Observation) -> Float64:
         """Average the log-odds over the draws, [N]."""

@@ -145,7 +145,12 @@ def pseudo_targets(
 
 
 def leave_one_out(
-    use: Int8, ids: Int64, count: int, seed: int, records: int | None = None
+    use: Int8,
+    ids: Int64,
+    count: int,
+    seed: int,
+    records: int | None = None,
+    persons: Int64 | None = None,
 ) -> Iterator[LeaveOneOut]:
     """Yield the positions and membership behind `pseudo_targets`.
 
@@ -155,6 +160,8 @@ def leave_one_out(
         count: how many, at most S.
         seed: seed of the order and of which memberships are hidden.
         records: how many records each of them is attacked on, drawn at random; None for all.
+        persons: int64 [N], person of each record, to draw all records of a person; None draws each
+            record by itself.
 
     Yields:
         Up to ``count`` targets with their shadow models.
@@ -179,7 +186,8 @@ def leave_one_out(
             yield LeaveOneOut(target, others, balance_shadows_by_id(models, ids, k - 1, draw))
             continue
         generator = np.random.default_rng(derive(seed, "pseudo records", target))
-        drawn = np.sort(np.argsort(ids)[generator.permutation(len(ids))[:records]])
+        shuffled = np.argsort(ids)[generator.permutation(len(ids))]
+        drawn = np.sort(membership.keep_together(shuffled, persons)[:records])
         kept = balance_shadows_by_id(models[:, drawn], ids[drawn], k - 1, draw)
         yield LeaveOneOut(target, others, kept, drawn)
 

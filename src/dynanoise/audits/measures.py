@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from dynanoise.audits.blind_baseline import blind_auc
 from dynanoise.audits.columns import CLASS, Columns
@@ -22,7 +23,7 @@ from dynanoise.evaluation.trial import AttackScores
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.metrics.epsilon import epsilon_f_dp, epsilon_one_run
-from dynanoise.metrics.groups import by_person, group_metrics
+from dynanoise.metrics.groups import group_metrics
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import resolves
 from dynanoise.metrics.two_way import precision, rates
@@ -66,13 +67,13 @@ class Measures:
 
         Args:
             task: method and protocol, and the records that were scored.
-            attack: scores [M, N] of one attack.
+            attack: scores of one attack.
 
         Returns:
             As of `measure`.
         """
         records, names = task.design.records, (task.protocol.name, task.method.name)
-        return self.measure(names, attack.name, attack.scores, records.labels, records.ids)
+        return self.measure(names, attack.name, attack.measured, records.labels, records.ids)
 
     def measure(
         self,
@@ -87,13 +88,14 @@ class Measures:
         Args:
             names: names of the protocol and the method.
             attack: name of the attack.
-            scores: its scores and decisions [M, N].
+            scores: its scores and decisions, [M, N] on records or [M, P] on their persons.
             labels: int64 [N], true classes of the scored records.
             ids: int64 [N], their positions in the columns.
 
         Returns:
             ``tpr`` and ``fpr`` of the decisions and ``ppv@PRIOR``; ``COLUMN=VALUE METRIC`` of
-            `metrics.groups.group_metrics`; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
+            `metrics.groups.group_metrics`, where persons whose records have several values are
+            the group "several"; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
             `epsilon_bounds`; ``blind_auc`` of `blind_baseline.blind_auc`, or without inputs
             ``blind_auc_labels``.
         """
@@ -101,9 +103,7 @@ class Measures:
         by = {CLASS: labels, **named}
         persons = self.columns.person_numbers(ids)
         if persons is not None:
-            _, first = np.unique(persons, return_index=True)
-            by = {name: values[first] for name, values in by.items()}
-            scores = by_person(scores, persons)
+            by = {name: _of_persons(values, persons) for name, values in by.items()}
         # Half of the error for each rate, so that the precision's interval holds at the level.
         tpr, fpr = rates(scores, ((1 + LEVEL) / 2, LEVEL))
         metrics = {f"ppv@{prior:g}": precision(tpr[0], fpr[0], prior) for prior in PRIORS}
@@ -147,6 +147,14 @@ class Measures:
             "found": Metric(float(of_attack.mean())),
             "found_alone": Metric(float(alone.mean())),
         }
+
+
+def _of_persons(values: npt.NDArray[Any], persons: Int64) -> npt.NDArray[Any]:
+    """The value that all records of a person have, or "several", [P]."""
+    _, first = np.unique(persons, return_index=True)
+    differs = values != values[first][persons]
+    mixed = np.bincount(persons, differs) > 0
+    return np.where(mixed, "several", values[first].astype(str)) if mixed.any() else values[first]
 
 
 def _blind(inputs: Any, records: Outputs, seed: int, persons: Int64 | None) -> dict[str, Metric]:

@@ -210,3 +210,22 @@ def has_shadows(use: Int8) -> Bools:
     [True, False]
     """
     return np.asarray((use >= 0).any(axis=0))
+
+
+def keep_together(order: Int64, persons: Int64 | None) -> Int64:
+    """Put the records of each person behind each other, so that a draw has whole persons.
+
+    Args:
+        order: int64 [N], records in random order.
+        persons: int64 [N], person of each record; None leaves the order as it is.
+
+    Returns:
+        int64 [N], persons in the order of their first records.
+
+    >>> keep_together(np.array([3, 0, 2, 1]), np.array([7, 8, 7, 8])).tolist()
+    [3, 1, 0, 2]
+    """
+    if persons is None:
+        return order
+    _, first, of = np.unique(persons[order], return_index=True, return_inverse=True)
+    return order[np.argsort(first[of], kind="stable")]

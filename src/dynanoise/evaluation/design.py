@@ -9,8 +9,7 @@ from dynanoise.core.defense import Defense, Method
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.core.result import ThreatModel
 from dynanoise.evaluation.responses import NoiseSource
-from dynanoise.evaluation.trial import Trial
-from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.evaluation.trial import AttackScores, Trial
 from dynanoise.metrics.success import Success
 
 ModelNoise = Callable[[int, str], NoiseSource]
@@ -85,11 +84,11 @@ class Design(Protocol):
             Two outputs of one model each, M = 1.
         """
 
-    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+    def metrics(self, attack: AttackScores, fprs: Sequence[float]) -> Success:
         """Measure the success of an attack.
 
         Args:
-            scores: scores and decisions [M, N] of all trials.
+            attack: its scores and decisions on all trials.
             fprs: false positive rates at which the TPR is wanted.
 
         Returns:

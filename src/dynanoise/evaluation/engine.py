@@ -212,7 +212,7 @@ def _measure_attacks(
     sent = float(np.mean([trial.queries for trial in trials]))
     queries = sent if protocol.threat.chosen else None
     for scores in attack_trials(trials, select_attacks(method, protocol), on_refusal):
-        success = design.metrics(scores.scores, task.fprs)
+        success = design.metrics(scores, task.fprs)
         seconds, started = time.perf_counter() - started, time.perf_counter()
         attacks.append(AttackMeasurement(scores, success, seconds, queries))
         progress(f"{method.name}, {scores.name}")

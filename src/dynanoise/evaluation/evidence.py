@@ -57,7 +57,7 @@ class Gatherer:
             method: method that was attacked.
             protocol: protocol of the attack.
             design: the models and records that the scores are about.
-            attack: scores [M, N].
+            attack: its scores; curves and histograms are of persons where these are attacked.
         """
         if not self._curves:
             return
@@ -69,11 +69,12 @@ class Gatherer:
             logits = records.logits[:, :, 0]
             everywhere = np.ones(logits.shape[:2], dtype=bool)
             self._logits[method.recipe] = _at(pairs, logits, everywhere)
-        values, members = scores.scores[scores.scored], scores.members[scores.scored]
+        measured = attack.measured
+        values, members = measured.scores[measured.scored], measured.members[measured.scored]
         strongest = attack.name == STRONGEST
         edges = self._edges.setdefault(attack.name, find_edges(values, ranks=strongest))
         inside = np.clip(values, edges[0], edges[-1])
-        curve = scores.roc
+        curve = measured.roc
         fpr, tpr = thin_roc(curve)
         self._attacks.append(
             AttackSample(

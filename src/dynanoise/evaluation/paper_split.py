@@ -23,8 +23,7 @@ from dynanoise.evaluation.responses import (
     observe_undefended,
     recover,
 )
-from dynanoise.evaluation.trial import Trial
-from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.evaluation.trial import AttackScores, Trial
 from dynanoise.metrics.success import Success, attack_metrics
 
 
@@ -129,8 +128,9 @@ class PaperSplit:
         """See `Design`."""
         yield self.run.test, self.run.view(0).members
 
-    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+    def metrics(self, attack: AttackScores, fprs: Sequence[float]) -> Success:
         """See `Design` and `attack_metrics`; the paper reports no TPR at a low FPR."""
+        scores = attack.scores
         [of_target], [decisions] = scores.scores, scores.decisions
         return Success(attack_metrics(of_target, decisions, scores.members[0]))
 

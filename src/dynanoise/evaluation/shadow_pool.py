@@ -24,9 +24,9 @@ from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.protocols import gives_cells_away
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import NoiseSource, make_noise, observe, recover
-from dynanoise.evaluation.trial import Trial
-from dynanoise.metrics.bootstrap import PoolScores, bootstrap
-from dynanoise.metrics.groups import by_person
+from dynanoise.evaluation.trial import AttackScores, Trial
+from dynanoise.metrics.bootstrap import bootstrap
+from dynanoise.metrics.groups import Persons, by_person
 from dynanoise.metrics.success import Success
 from dynanoise.probing.keyed_outputs import without_noise
 
@@ -61,8 +61,8 @@ class ShadowPool:
             where they are the pool's.
         canaries: records of the pool whose success is also measured apart.
         chosen: the models as functions of inputs, for attackers who choose these.
-        persons: int64 [N], position of each record's person, 0..P-1, to measure success by person,
-            see `metrics.groups.by_person`; None to measure it by record.
+        persons: int64 [N], position of each record's person, 0..P-1, to attack persons, see
+            `trial.ByPerson`; None to attack records.
 
     Raises:
         InputError: if the attacker's models are others in number or membership.
@@ -136,7 +136,12 @@ class ShadowPool:
             kept = membership.balance_shadows(use[list(others)], k, seed)
             records = -(-CALIBRATION // len(others))
             played = leave_one_out(
-                kept, self.records.ids, len(others), derive(self.seed, "pseudo"), records
+                kept,
+                self.records.ids,
+                len(others),
+                derive(self.seed, "pseudo"),
+                records,
+                self.persons,
             )
             roles.append(Roles(LeaveOneOut(target, others, kept), tuple(played)))
         return tuple(roles)
@@ -198,6 +203,7 @@ class ShadowPool:
                 # Without membership of the target, or without shadow models, nothing is scored.
                 membership.has_shadows(of_target.use) & (use[target] >= 0),
                 queries,
+                Persons.of_records(self.records.ids, self.persons),
             )
 
     def _defended(self, target: int, defense: Defense, source: NoiseSource) -> DefendedModel:
@@ -238,11 +244,11 @@ class ShadowPool:
             test, members = (replace(p, logits=p.logits.astype(np.float64)) for p in parts)
             yield test, members
 
-    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+    def metrics(self, attack: AttackScores, fprs: Sequence[float]) -> Success:
         """See `Design`, `bootstrap` and `canary_metrics`."""
-        seed = derive(self.seed, "bootstrap")
+        scores, seed = attack.scores, derive(self.seed, "bootstrap")
         if self.persons is not None:
-            return person_success(scores, self.persons, seed, fprs)
+            return person_success(attack, self.persons, seed, fprs)
         resampled = bootstrap(scores, seed, fprs=fprs)
         metrics = resampled.metrics
         if self.canaries is not None:
@@ -251,11 +257,13 @@ class ShadowPool:
         return Success(metrics, resampled.replicates, resampled.draws)
 
 
-def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence[float]) -> Success:
+def person_success(
+    attack: AttackScores, persons: Int64, seed: int, fprs: Sequence[float]
+) -> Success:
     """Measure the success of an attack by person, with intervals over models and persons.
 
     Args:
-        scores: scores and decisions [M, N] of all records.
+        attack: its scores [M, N] of records and [M, P] of persons.
         persons: int64 [N], position of each record's person.
         seed: seed of the bootstrap.
         fprs: false positive rates at which the TPR is wanted.
@@ -263,8 +271,8 @@ def person_success(scores: PoolScores, persons: Int64, seed: int, fprs: Sequence
     Returns:
         Metrics of the mean of a person's scores, and the AUC of the largest as "auc_largest".
     """
-    resampled = bootstrap(by_person(scores, persons), seed, fprs=fprs)
-    largest = bootstrap(by_person(scores, persons, largest=True), seed, fprs=())
+    resampled = bootstrap(attack.measured, seed, fprs=fprs)
+    largest = bootstrap(by_person(attack.scores, persons, largest=True), seed, fprs=())
     metrics = {**resampled.metrics, "auc_largest": largest.metrics["auc"]}
     return Success(metrics, resampled.replicates, resampled.draws)
 

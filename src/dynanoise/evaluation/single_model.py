@@ -20,8 +20,9 @@ from dynanoise.evaluation.design import ModelNoise
 from dynanoise.evaluation.provenance import count_records
 from dynanoise.evaluation.responses import make_noise, observe, recover
 from dynanoise.evaluation.shadow_pool import person_success
-from dynanoise.evaluation.trial import Trial
-from dynanoise.metrics.bootstrap import PoolScores, bootstrap
+from dynanoise.evaluation.trial import AttackScores, Trial
+from dynanoise.metrics.bootstrap import bootstrap
+from dynanoise.metrics.groups import Persons
 from dynanoise.metrics.success import Success
 
 
@@ -177,20 +178,22 @@ class SingleModel:
         shadows, population = learn_from(np.sort(np.concatenate([first, second])))
         target = about(halves.scored, population)
         everything = np.ones(len(halves.scored), dtype=bool)
-        yield Trial(target, shadows, calibration, use[halves.scored] == 1, everything)
+        persons = Persons.of_records(records.ids, self.persons)
+        members = use[halves.scored] == 1
+        yield Trial(target, shadows, calibration, members, everything, persons=persons)
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
         """See `Design`."""
         if len(self.pool.test.labels):
             yield self.pool.test, self.pool.view(0).members
 
-    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+    def metrics(self, attack: AttackScores, fprs: Sequence[float]) -> Success:
         """See `Design` and `bootstrap`."""
         seed = derive(self.seed, "bootstrap")
         if self.persons is not None:
             _, persons = np.unique(self.persons[self.halves.scored], return_inverse=True)
-            return Success(person_success(scores, persons, seed, fprs).metrics)
-        return Success(bootstrap(scores, seed, fprs=fprs).metrics)
+            return Success(person_success(attack, persons, seed, fprs).metrics)
+        return Success(bootstrap(attack.scores, seed, fprs=fprs).metrics)
 
 
 def _select(observation: Observation, rows: Int64) -> Observation:

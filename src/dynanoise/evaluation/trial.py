@@ -18,6 +18,7 @@ from dynanoise.core.observation import Observation, ShadowObservations
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import STRONGEST
 from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.metrics.groups import Persons, by_person
 
 OnRefusal = Callable[[str, DynaNoiseError], None]
 """Called with the name of an attack that has too few models, and the error."""
@@ -34,6 +35,8 @@ class Trial(NamedTuple):
         members: bool [N], the truth, which attacks do not get.
         scored: bool [N], records whose scores count.
         queries: queries a record to the target, the mean of the attack that needs most.
+        persons: persons of the target's and the pseudo-targets' records, to attack persons; needs a
+            calibration. None to attack records.
     """
 
     target: Observation
@@ -42,6 +45,20 @@ class Trial(NamedTuple):
     members: Bools
     scored: Bools
     queries: float = 1.0
+    persons: Persons | None = None
+
+
+class ByPerson(NamedTuple):
+    """Scores of one attack on persons, each the mean of the scores of the person's records.
+
+    Attributes:
+        scores: scores, decisions and truth, [M, P] for M trials.
+        calibration: scores and membership of the persons of the pseudo-targets of each trial; empty
+            for "strongest".
+    """
+
+    scores: PoolScores
+    calibration: tuple[HeldOut, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +67,7 @@ class AttackScores:
 
     Attributes:
         name: specification of the attack, or "strongest".
-        scores: scores, decisions and truth, [M, N] for M trials.
+        scores: scores, decisions and truth of the records, [M, N] for M trials.
         expected: balanced accuracy on pseudo-targets, [M], which an attacker knows beforehand;
             None without calibration.
         merit: mean of balanced accuracy and `mean_auc` on pseudo-targets, [M], by which an attack
@@ -60,6 +77,8 @@ class AttackScores:
             calibration.
         thresholds: thresholds of the decisions "member if score >= threshold", [M]; empty without
             calibration, and for "strongest", whose attacks differ in scale.
+        persons: scores of persons, where these are attacked: the thresholds, ``expected`` and
+            ``merit`` are then of persons too. None where records are attacked.
     """
 
     name: str
@@ -69,6 +88,12 @@ class AttackScores:
     merit: Float64 = field(default_factory=lambda: np.zeros(0))
     calibration: tuple[HeldOut, ...] = ()
     thresholds: Float64 = field(default_factory=lambda: np.zeros(0))
+    persons: ByPerson | None = None
+
+    @property
+    def measured(self) -> PoolScores:
+        """Scores of persons where these are attacked, else of records."""
+        return self.scores if self.persons is None else self.persons.scores
 
 
 def attack_trials(
@@ -113,12 +138,16 @@ def _attack(name: str, trials: Sequence[Trial], members: Bools, scored: Bools) -
     """Scores of one attack on every trial."""
     attack: Attack = ATTACKS.build(name)
     scores, decisions, expected, merit, calibrations, thresholds = [], [], [], [], [], []
+    of_persons = []
     for trial in trials:
         fitted = attack.fit(trial.shadows)
         scores.append(fitted.score(trial.target))
         if trial.calibration:
             calibration = _calibrate(attack, fitted, trial.calibration)
             calibrations.append(calibration)
+            if trial.persons is not None:
+                calibration = calibrate_persons(calibration, trial.persons)
+                of_persons.append(calibration)
             threshold, accuracy = tune_threshold(calibration.scores, calibration.members)
             thresholds.append(threshold)
             decisions.append(scores[-1] >= threshold)
@@ -129,6 +158,11 @@ def _attack(name: str, trials: Sequence[Trial], members: Bools, scored: Bools) -
     pool_scores = PoolScores(np.stack(scores), np.stack(decisions), members, scored)
     if not expected:
         return AttackScores(name, pool_scores, None)
+    persons, first = None, trials[0]
+    if first.persons is not None:
+        _, positions = np.unique(first.persons.find(first.target.ids), return_inverse=True)
+        together = by_person(pool_scores, positions, np.array(thresholds))
+        persons = ByPerson(together, tuple(of_persons))
     return AttackScores(
         name,
         pool_scores,
@@ -136,6 +170,7 @@ def _attack(name: str, trials: Sequence[Trial], members: Bools, scored: Bools) -
         merit=np.array(merit),
         calibration=tuple(calibrations),
         thresholds=np.array(thresholds),
+        persons=persons,
     )
 
 
@@ -147,13 +182,49 @@ def _calibrate(
     if held_out is not None:
         return held_out
     attack = attack.settle(fitted.learned)
-    scores, members = [], []
+    scores, members, ids = [], [], []
     for pseudo in calibration:  # each is made when it is taken
         records = np.flatnonzero(pseudo.scored)
         scores.append(attack.fit(pseudo.shadows).score(pseudo.target)[records])
         members.append(pseudo.members[records])
+        ids.append(pseudo.target.ids[records])
     sizes = tuple(map(len, members))
-    return HeldOut(np.concatenate(scores), np.concatenate(members), sizes)
+    return HeldOut(np.concatenate(scores), np.concatenate(members), sizes, np.concatenate(ids))
+
+
+def calibrate_persons(calibration: HeldOut, persons: Persons) -> HeldOut:
+    """Put the scores of each person's records on each pseudo-target together, as `by_person` does.
+
+    Args:
+        calibration: scores and membership of records, with their ids.
+        persons: persons of these records.
+
+    Returns:
+        Mean scores and membership of persons.
+
+    Raises:
+        TooFewRecordsError: if all persons are members, or none is.
+
+    >>> ids, scores, members = np.arange(3), np.array([1.0, 3.0, 0.0]), np.array([1, 1, 0]) == 1
+    >>> persons = Persons(ids, np.array([7, 7, 8]))
+    >>> calibrate_persons(HeldOut(scores, members, (3,), ids), persons).scores.tolist()
+    [2.0, 0.0]
+    """
+    sizes = calibration.sizes or (len(calibration.scores),)
+    numbers = persons.find(calibration.ids)
+    each = numbers.max(initial=0) + 1
+    pairs, of = np.unique(
+        np.repeat(np.arange(len(sizes)), sizes) * each + numbers, return_inverse=True
+    )
+    members = np.bincount(of, calibration.members) > 0
+    if members.all() or not members.any():
+        raise TooFewRecordsError(
+            f"Thresholds are chosen on {len(members)} persons, of whom all or none are members.",
+            "Use more persons, some of them with no record in the training data.",
+        )
+    means = np.bincount(of, calibration.scores) / np.bincount(of)
+    counts = np.bincount(pairs // each, minlength=len(sizes))
+    return HeldOut(means, members, tuple(counts.tolist()))
 
 
 def mean_auc(calibration: HeldOut) -> float:
@@ -215,19 +286,31 @@ def _strongest(attacks: Sequence[AttackScores]) -> AttackScores:
     best = choose_attacks(attacks)
     rows = np.arange(len(best))
     chosen = [attacks[attack] for attack in best]
-    scores = [
-        to_common_scale(attack.scores.scores[row], attack.calibration[row])
-        for row, attack in enumerate(chosen)
-    ]
-    decisions = [attack.scores.decisions[row] for row, attack in enumerate(chosen)]
-    first = attacks[0].scores
+    scores = _on_common_scale([(attack.scores, attack.calibration) for attack in chosen])
+    persons = [attack.persons for attack in chosen if attack.persons is not None]
     counts = np.bincount(best, minlength=len(attacks))
     return AttackScores(
         STRONGEST,
-        PoolScores(np.stack(scores), np.stack(decisions), first.members, first.scored),
+        scores,
         expected[best, rows],
         {attack.name: int(count) for attack, count in zip(attacks, counts, strict=True) if count},
+        persons=ByPerson(_on_common_scale(persons)) if persons else None,
     )
+
+
+def _on_common_scale(chosen: Sequence[tuple[PoolScores, Sequence[HeldOut]]]) -> PoolScores:
+    """Scores of the attack that was chosen for each trial, and its decisions.
+
+    Args:
+        chosen: for each trial, the scores of its attack on all trials, with their calibration.
+    """
+    scores = [
+        to_common_scale(scores.scores[row], calibration[row])
+        for row, (scores, calibration) in enumerate(chosen)
+    ]
+    decisions = [scores.decisions[row] for row, (scores, _) in enumerate(chosen)]
+    first = chosen[0][0]
+    return PoolScores(np.stack(scores), np.stack(decisions), first.members, first.scored)
 
 
 def to_common_scale(scores: Float64, calibration: HeldOut) -> Float64:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.core.numerics import Bools, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.result import Metric
 from dynanoise.metrics.bootstrap import FPRS, PoolScores
 from dynanoise.metrics.intervals import LEVEL
@@ -90,30 +90,69 @@ def _has_enough(scores: PoolScores, rows: Bools) -> bool:
     return all(kind.sum(axis=1).min() >= LEAST_OF_KIND for kind in kinds)
 
 
-def by_person(scores: PoolScores, persons: Int64, *, largest: bool = False) -> PoolScores:
+class Persons(NamedTuple):
+    """The persons of records, by the records' ids.
+
+    Attributes:
+        ids: int64 [N], ascending.
+        numbers: int64 [N], number >= 0 of each record's person.
+    """
+
+    ids: Int64
+    numbers: Int64
+
+    @classmethod
+    def of_records(cls, ids: Int64, numbers: Int64 | None) -> Self | None:
+        """Sort persons by the ids of their records; None for None.
+
+        Args:
+            ids: int64 [N], in any order.
+            numbers: int64 [N], number of each record's person.
+        """
+        order = np.argsort(ids)
+        return None if numbers is None else cls(ids[order], numbers[order])
+
+    def find(self, ids: Int64) -> Int64:
+        """Look up the number of each record's person.
+
+        >>> Persons(np.array([3, 5, 9]), np.array([0, 1, 0])).find(np.array([9, 5])).tolist()
+        [0, 1]
+        """
+        return self.numbers[np.searchsorted(self.ids, ids)]
+
+
+def by_person(
+    scores: PoolScores,
+    persons: Int64,
+    thresholds: Float64 | None = None,
+    *,
+    largest: bool = False,
+) -> PoolScores:
     """Put the scores of each person's records together.
 
-    A person is a member where one of their records is, and is called one where most records are. A
-    person without a scored record is not scored.
+    A person is a member where one of their records is. A person without a scored record is not
+    scored.
 
     Args:
-        scores: scores and decisions [M, N] of one attack.
+        scores: scores [M, N] of one attack; decisions on records are not used.
         persons: int64 [N], position of each record's person, 0..P-1.
+        thresholds: float64 [M], of the decisions "member if score >= threshold" on persons; None
+            decides nobody to be one.
         largest: True to take the largest score of a person's records, False for the mean.
 
     Returns:
         Scores and decisions [M, P].
 
     >>> pairs = np.array([[True, True, False, False]])
-    >>> records = PoolScores(np.array([[1.0, 3.0, 0.0, 4.0]]), pairs, pairs, pairs | True)
-    >>> by_person(records, np.array([0, 0, 1, 1])).scores.tolist()
-    [[2.0, 2.0]]
+    >>> records = PoolScores(np.array([[1.0, 3.0, 0.0, 3.0]]), pairs, pairs, pairs | True)
+    >>> persons = by_person(records, np.array([0, 0, 1, 1]), np.array([2.0]))
+    >>> persons.scores.tolist(), persons.decisions.tolist()
+    ([[2.0, 1.5]], [[True, False]])
     """
     models, count = len(scores.scores), int(persons.max()) + 1
     shape = models, count
     values = np.full(shape, -np.inf) if largest else np.zeros(shape)
     members, scored = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=bool)
-    decisions = np.zeros(shape, dtype=bool)
     for model in range(models):
         kept = scores.scored[model]
         of, row = persons[kept], scores.scores[model, kept]
@@ -124,8 +163,7 @@ def by_person(scores: PoolScores, persons: Int64, *, largest: bool = False) -> P
             values[model, total == 0] = 0
         else:
             values[model] = np.bincount(of, row, count) / np.maximum(total, 1)
-        votes = np.bincount(of, scores.decisions[model, kept], count)
-        decisions[model] = 2 * votes > total
         inside = scores.members[model, kept]
         members[model] = np.bincount(of, inside, count) > 0
-    return PoolScores(values, decisions, members, scored)
+    limits = np.full(models, np.inf) if thresholds is None else thresholds
+    return PoolScores(values, scored & (values >= limits[:, None]), members, scored)

@@ -25,8 +25,9 @@ from dynanoise.evaluation.protocols import BOUNDARY_OF_CELLS, chosen
 from dynanoise.evaluation.provenance import Provenance, count_records
 from dynanoise.evaluation.responses import make_noise, recover
 from dynanoise.evaluation.shadow_pool import CALIBRATION, observe_all, person_success
-from dynanoise.evaluation.trial import Trial
-from dynanoise.metrics.bootstrap import PoolScores, bootstrap
+from dynanoise.evaluation.trial import AttackScores, Trial
+from dynanoise.metrics.bootstrap import bootstrap
+from dynanoise.metrics.groups import Persons
 from dynanoise.metrics.success import Success
 from dynanoise.probing.keyed_outputs import without_noise
 
@@ -140,6 +141,7 @@ class OneTarget:
             pool.models,
             derive(self.seed, "pseudo"),
             -(-CALIBRATION // pool.models),
+            self.persons,
         )
         yield Trial(
             of_target,
@@ -148,18 +150,19 @@ class OneTarget:
             self.member == 1,
             membership.has_shadows(kept) & (self.member >= 0),
             max(outcome.queries.values()),
+            Persons.of_records(pool.records.ids, self.persons),
         )
 
     def utility(self) -> Iterator[tuple[Outputs, Outputs]]:
         """See `Design`: none."""
         return iter(())
 
-    def metrics(self, scores: PoolScores, fprs: Sequence[float]) -> Success:
+    def metrics(self, attack: AttackScores, fprs: Sequence[float]) -> Success:
         """See `Design` and `bootstrap`."""
         seed = derive(self.seed, "bootstrap")
         if self.persons is not None:
-            return Success(person_success(scores, self.persons, seed, fprs).metrics)
-        return Success(bootstrap(scores, seed, fprs=fprs).metrics)
+            return Success(person_success(attack, self.persons, seed, fprs).metrics)
+        return Success(bootstrap(attack.scores, seed, fprs=fprs).metrics)
 
 
 def evaluate_chosen(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from dynanoise.audits.layouts.privacy_meter import (
 )
 from dynanoise.audits.measures import Measures
 from dynanoise.audits.pool_audit import BY_PERSON, AuditPlan, audit_pool, count_steps
+from dynanoise.core import membership
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
 from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.outputs import Outputs, Pool
@@ -216,7 +217,9 @@ class FolderAudit:
         count = min(records * SAMPLE // self._numbers(records), ROLES // models**3)
         count = max(1000, count)
         generator = np.random.default_rng(derive(self.seed, "sample of a folder"))
-        sample = self._pool(np.sort(generator.permutation(records)[:count]))
+        persons = self.brought.columns.person_numbers(np.arange(records))
+        drawn = membership.keep_together(generator.permutation(records), persons)
+        sample = self._pool(np.sort(drawn[:count]))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
         needs = dict(feasible.needs)
         if plan.fail_if:
@@ -284,12 +287,13 @@ class FolderAudit:
         chosen = {name: np.flatnonzero(best == place).tolist() for place, name in enumerate(names)}
         expected = {name: np.asarray(scores.expected) for name, scores in calibrated.items()}
         results: dict[str, Result] = {}
-        choice: dict[int, tuple[Float64, Bools]] = {}
+        choice: dict[int, tuple[list[Float64], Bools]] = {}
         # Scores fill most of the memory. Those of the targets whose attacker chooses an attack are
         # kept, and the attack of most targets comes last: the others' are then put among its own.
         for name in sorted(names, key=lambda name: len(chosen[name])):
             started = time.perf_counter()
-            scores = self._score_all(name, calibrated[name], reference, workers)
+            sampled = calibrated[name]
+            scores = self._score_all(name, sampled, reference, workers)
             metrics, counts = self._success(scores)
             metrics["expected"] = Metric(float(expected[name].mean()))
             counts["reference"] = len(reference.ids)
@@ -299,38 +303,46 @@ class FolderAudit:
                 attack=name,
                 protocol=protocol.name,
                 threat=protocol.threat,
-                metrics={**metrics, **self._further(measures, protocol, name, scores)},
+                metrics={**metrics, **self._further(measures, protocol, name, scores[0])},
                 seconds=time.perf_counter() - started,
                 seed=self.seed,
                 split=f"{self.brought.name} {self.seed}",
                 **vars(replace(provenance, counts=counts)),
             )
             last = len(results) == len(names)
+            calibrations = (sampled.persons or sampled).calibration
             for target in chosen[name]:
-                calibration = calibrated[name].calibration[target]
-                ranked = to_common_scale(scores.scores[target], calibration)
+                ranked = [
+                    to_common_scale(part.scores[target], calibrations[target]) for part in scores
+                ]
+                decisions = scores[0].decisions[target].copy()
                 if last:
-                    scores.scores[target] = ranked
+                    _put(scores, target, ranked, decisions)
                 else:
-                    choice[target] = ranked, scores.decisions[target].copy()
+                    choice[target] = ranked, decisions
             progress(f"{name}, all records")
             if not last:
                 del scores
         for target, (ranked, decisions) in choice.items():
-            scores.scores[target], scores.decisions[target] = ranked, decisions
+            _put(scores, target, ranked, decisions)
         metrics, _ = self._success(scores)
         of_best = [expected[names[place]][target] for target, place in enumerate(best)]
         metrics["expected"] = Metric(float(np.mean(of_best)))
         counted = {name: len(targets) for name, targets in chosen.items() if len(targets)}
         metrics |= {f"chosen {name}": Metric(float(count)) for name, count in counted.items()}
-        metrics |= self._further(measures, protocol, STRONGEST, scores)
+        metrics |= self._further(measures, protocol, STRONGEST, scores[0])
         strongest = replace(results[names[0]], attack=STRONGEST, seconds=0.0, metrics=metrics)
         return measures.complete([*(results[name] for name in names), strongest])
 
     def _score_all(
         self, name: str, sampled: AttackScores, reference: Outputs, workers: int
-    ) -> PoolScores:
-        """Scores of one attack on all records, and decisions at the thresholds of the sample."""
+    ) -> list[PoolScores]:
+        """Scores of one attack on all records, and decisions at the thresholds of the sample.
+
+        Returns:
+            Scores of records; or, where persons are known, means of a person's scores and the
+            largest of them.
+        """
         shards = score_by_shards(
             self.brought.pool,
             ATTACKS.build(name),
@@ -339,26 +351,29 @@ class FolderAudit:
             workers=workers,
         )
         decisions = shards.scores >= sampled.thresholds[:, None]
-        return PoolScores(shards.scores, decisions, shards.members, shards.scored)
+        scores = PoolScores(shards.scores, decisions, shards.members, shards.scored)
+        persons = self.brought.columns.person_numbers(np.arange(shards.scores.shape[1]))
+        if persons is None:
+            return [scores]
+        means = by_person(scores, persons, sampled.thresholds)
+        return [means, by_person(scores, persons, largest=True)]
 
-    def _success(self, scores: PoolScores) -> tuple[dict[str, Metric], dict[str, int]]:
-        """Metrics of an attack on all records, and counts of what was scored, by person if known.
+    def _success(self, scores: Sequence[PoolScores]) -> tuple[dict[str, Metric], dict[str, int]]:
+        """Metrics of an attack on all records or persons, and counts of what was scored.
 
         Args:
-            scores: scores and decisions [M, N].
+            scores: as of `_score_all`.
         """
-        models, records = scores.scores.shape
+        models, records = self.brought.pool.use.shape
         counts = {"models": models, "pool": records, "reference": 0, "test": 0}
-        largest: dict[str, Metric] = {}
-        persons = self.brought.columns.person_numbers(np.arange(records))
-        if persons is not None:
-            of_largest = two_way_metrics(by_person(scores, persons, largest=True), ())
-            largest["auc_largest"] = of_largest["auc"]
-            scores = by_person(scores, persons)
-            counts["persons"] = scores.scores.shape[1]
-        counts["scored_members"] = int((scores.scored & scores.members).sum())
-        counts["scored_non_members"] = int((scores.scored & ~scores.members).sum())
-        return two_way_metrics(scores, self.plan.fprs) | largest, counts
+        measured, *largest = scores
+        metrics = two_way_metrics(measured, self.plan.fprs)
+        for part in largest:
+            metrics["auc_largest"] = two_way_metrics(part, ())["auc"]
+            counts["persons"] = part.scores.shape[1]
+        counts["scored_members"] = int((measured.scored & measured.members).sum())
+        counts["scored_non_members"] = int((measured.scored & ~measured.members).sum())
+        return metrics, counts
 
     def _further(
         self, measures: Measures, protocol: AttackProtocol, attack: str, scores: PoolScores
@@ -366,3 +381,12 @@ class FolderAudit:
         """Further metrics of an attack on all records."""
         names, files = (protocol.name, self.plan.methods[0].name), self.brought.pool
         return measures.measure(names, attack, scores, files.labels, np.arange(len(files.labels)))
+
+
+def _put(
+    scores: Sequence[PoolScores], target: int, ranked: Sequence[Float64], decisions: Bools
+) -> None:
+    """Replace the scores and decisions of one target; the first scores have the decisions."""
+    for part, row in zip(scores, ranked, strict=True):
+        part.scores[target] = row
+    scores[0].decisions[target] = decisions
