@@ -306,8 +306,9 @@ def audit_pool(
 
 
 BY_PERSON = (
-    "The records belong to {persons:,} persons. Every number is by person, whose score is the mean "
-    "of the scores of the records; auc_largest is the AUC of the largest score."
+    "The records belong to {persons:,} persons. Attacks are on persons: a person's score is the "
+    "mean of the scores of the records, thresholds and the attacker's choice are for these means, "
+    "and auc_largest is the AUC of the largest score. Accuracy is by record."
 )
 
 

@@ -73,7 +73,7 @@ def audit_training(
             (docs/protocol.md, "Chosen inputs"); X is then an array of numbers. None leaves this
             attacker out.
         groups: [N], the person of each record, such as a patient's number: records of one person
-            are members together, by one coin, and every metric is by person. None if each record
+            are members together, by one coin, and attacks are on persons. None if each record
             is of another person.
         by: further columns [N] by name, whose values are groups of records: every metric is
             reported for each of them, as for each class.

@@ -219,10 +219,10 @@ def _agreement(result: Result) -> list[str]:
         return []
     first, second, last = (result.metrics[name].value for name in (*shares[:2], shares[-1]))
     outputs = outputs_title(result)
-    every = f" and {rate(last)} by all {len(shares)}" if len(shares) > 2 else ""
+    every = f", {rate(last)} by all {len(shares)}" if len(shares) > 2 else ""
     return [
         f"Agreement ({outputs}): at 1% false positives {rate(first)} of the members are "
-        f"found by an attack, {rate(second)} by two{every}."
+        f"found by at least one attack, {rate(second)} by at least two{every}."
     ]
 
 
