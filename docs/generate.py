@@ -48,6 +48,7 @@ def _recommendations() -> tuple[str, str]:
     """A table of needs and defenses with their numbers, and how to read it."""
     summaries = results.by_method("cifar10")
     _, once, repeated, chosen = (summaries[name] for name in ATTACKERS)
+    with_key, moved = summaries["adaptive_key"], _auc_of_images_moved_by_8_pixels()
     large = results.by_method("cifar10_paper")["paper"]
     before = rate(repeated["none"].success("none")[1].value)
 
@@ -61,31 +62,36 @@ def _recommendations() -> tuple[str, str]:
         change_of = summary[method].change(method, None, "accuracy").mean
         return f"accuracy {change(change_of)}" if change_of else "no accuracy"
 
+    def likelihood(method: str) -> str:
+        values = (repeated[each].spread(each, None, "nll").mean for each in ("none", method))
+        return "negative log-likelihood {:.2f} to {:.2f}".format(*values)
+
     queries = chosen["none"].threat.repeats
     training = next(each for each in large["dpsgd"].results if each.method == "dpsgd")
     epsilon = training.recipe_parameters["target_epsilon"]
 
     def by_choice(method: str) -> str:
-        return f"{queries} chosen inputs: {after(chosen, method)}"
+        return f"chosen inputs, at most {queries}: {after(chosen, method)}"
 
     headings = ["You need", "Take", "It costs", "Holds against", "Does not hold against"]
     rows = [
         [
             "labels, with the accuracy of each class as confidence",
             "[`CalibratedLabel`](docs/deploy.md)",
-            f"{cost(repeated, 'calibrated_label')}; probabilities become one number for each class",
+            f"{cost(repeated, 'calibrated_label')}, {likelihood('calibrated_label')}",
             f"repeated queries: {falls(repeated, 'calibrated_label')}",
             f"{by_choice('calibrated_label')}, from labels alone",
         ],
         [
             "probabilities, from clients who may repeat queries",
             "[`DynaNoise(keep_label=True)` with keyed noise](docs/keyed.md)",
-            f"{cost(repeated, 'dynanoise_keyed')}; a secret key to keep",
+            f"{cost(repeated, 'dynanoise_keyed')}, {likelihood('dynanoise_keyed')}; a secret key "
+            "to keep",
             f"repeated queries: {falls(repeated, 'dynanoise_keyed')}",
-            f"{by_choice('dynanoise_keyed')}; a leaked key",
+            f"{by_choice('dynanoise_keyed')}; a leaked key: {after(with_key, 'dynanoise_keyed')}",
         ],
         [
-            "probabilities, each record queried once",
+            "probabilities, each record queried once, and no key to keep",
             "[`DynaNoise()` with fresh noise](docs/deploy.md)",
             cost(once, "dynanoise"),
             f"one query: {falls(once, 'dynanoise')}",
@@ -96,7 +102,8 @@ def _recommendations() -> tuple[str, str]:
             "[`OutOfFoldClassifier`](docs/out_of_fold.md), its cells with a neighbourhood",
             f"{cost(repeated, 'out_of_fold')}; five models",
             f"repeated queries: {falls(repeated, 'out_of_fold')}; {by_choice('out_of_fold')}",
-            "inputs outside the neighbourhood, where data are few; white-box access",
+            "inputs outside the neighbourhood (images moved by 8 pixels: AUC "
+            f"{rate(moved)}); white-box access",
         ],
         [
             "a bound for every attacker (differential privacy)",
@@ -110,11 +117,26 @@ def _recommendations() -> tuple[str, str]:
         f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
         "undefended, 0.5 is guessing), by an attacker who knows the defense and has shadow models; "
         f"repeated queries are {repeated['none'].threat.repeats} of each record, and inputs were "
-        f"chosen for {chosen['none'].results[0].counts['pool']} of the records "
-        "([all results](docs/results.md))."
+        f"chosen for {chosen['none'].results[0].counts['pool']} of the records. There are "
+        f"{_shadows(repeated, 'out_of_fold')} shadow models of out-of-fold answers and "
+        f"{_shadows(repeated, 'none')} of others ([all results](docs/results.md))."
     )
     columns = [Column(heading, "left") for heading in headings]
     return _markdown(columns, rows), words
+
+
+def _auc_of_images_moved_by_8_pixels() -> float:
+    """AUC of the learned attack on CIFAR-10's out-of-fold answers."""
+    path = ROOT / "results" / "benchmarks" / "out_of_fold_cifar10.json"
+    rows = json.loads(path.read_text())["rows"]
+    [of_preset] = (row for row in rows if row["setting"] == "")
+    return float(of_preset["attacks"]["shift 8"]["learned"]["auc"][0])
+
+
+def _shadows(summaries: ByMethod, method: str) -> int:
+    """Number of shadow models of an attacker on a method's models."""
+    rows = summaries[method].results
+    return next(row for row in rows if row.method == method).counts["models"] - 1
 
 
 def picture() -> str:

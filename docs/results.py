@@ -58,7 +58,7 @@ ATTACKERS = {
     "paper": "Published attacks",
     "adaptive": "Knows the defense, one query",
     "adaptive_16": "Knows the defense, 16 queries",
-    "adaptive_chosen": "Knows the defense, 64 chosen queries",
+    "adaptive_chosen": "Knows the defense, at most 64 chosen queries",
 }
 """Columns of the overview by protocol, the strongest attacker last."""
 

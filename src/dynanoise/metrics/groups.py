@@ -137,7 +137,7 @@ def by_person(
         scores: scores [M, N] of one attack; decisions on records are not used.
         persons: int64 [N], position of each record's person, 0..P-1.
         thresholds: float64 [M], of the decisions "member if score >= threshold" on persons; None
-            decides nobody to be one.
+            makes no person one.
         largest: True to take the largest score of a person's records, False for the mean.
 
     Returns:

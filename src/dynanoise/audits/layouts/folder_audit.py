@@ -362,7 +362,7 @@ class FolderAudit:
         """Metrics of an attack on all records or persons, and counts of what was scored.
 
         Args:
-            scores: as of `_score_all`.
+            scores: those of `_score_all`.
         """
         models, records = self.brought.pool.use.shape
         counts = {"models": models, "pool": records, "reference": 0, "test": 0}
