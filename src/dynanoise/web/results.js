@@ -54,18 +54,25 @@ function summary(data, set) {
   const paper = set.protocols.filter(({ knows }) => !knows);
   const honest = shownOf(set).filter(({ knows }) => knows);
   const theirs = published(data, set);
-  const columns = [{ title: "Test accuracy", group: "", begin: false }];
-  for (const protocol of [...paper, ...honest]) {
-    columns.push({ title: protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", begin: true, group: protocolTitle(protocol), span: 3 }, { title: "MIDPUT" }, { title: "worst" });
+  const columns = [];
+  const accuracy = (protocol, name) => at(protocol, name, null, "accuracy");
+  // Models of the paper's protocol are others than those of a pool, and so is their accuracy.
+  const shown = [...paper, ...honest].map((protocol, i, all) => ({
+    protocol, withAccuracy: i === 0 || accuracy(protocol, "none")?.cell.value !== accuracy(all[i - 1], "none")?.cell.value,
+  }));
+  for (const { protocol, withAccuracy } of shown) {
+    const titles = [...(withAccuracy ? ["Test accuracy"] : []), protocol.attacks.includes("strongest") ? "attacker’s choice" : "best attack", "MIDPUT", "worst"];
+    const [first, ...others] = titles.map((title) => ({ title }));
+    columns.push({ ...first, begin: true, group: protocolTitle(protocol), span: titles.length }, ...others);
   }
   // Attackers that a data set has no results of: nothing is claimed about them.
   const missing = honest.length ? [] : ["Adaptive"];
   if (!honest.some(({ name }) => name === "adaptive_chosen")) missing.push("Adaptive, inputs of its choice");
   for (const group of missing) columns.push({ title: "attacker’s choice", begin: true, group });
   const rows = everyone(set).map((name) => {
-    const first = set.protocols.find(({ rows }) => rows[name]);
-    const cells = [measured(at(first, name, null, "accuracy"), theirs(name, null, "accuracy"))];
-    for (const protocol of [...paper, ...honest]) {
+    const cells = [];
+    for (const { protocol, withAccuracy } of shown) {
+      if (withAccuracy) cells.push(protocol.rows[name] ? measured(accuracy(protocol, name), protocol.knows ? null : theirs(name, null, "accuracy")) : { node: "", value: null });
       const get = (attack, metric) => at(protocol, name, attack, metric);
       cells.push(measured(get("strongest", "asr"), null, bestSingle(data, protocol, name)));
       for (const metric of ["midput", "midput_worst_case"]) {
