@@ -25,10 +25,12 @@ class ColumnNames:
     Attributes:
         by: columns whose values are groups of records.
         groups: the column that tells the person of each record; None without one.
+        options: False where a command has no options that name columns, for its messages.
     """
 
     by: tuple[str, ...] = ()
     groups: str | None = None
+    options: bool = True
 
     @property
     def names(self) -> tuple[str, ...]:
