@@ -21,6 +21,7 @@ from dynanoise.audits.layouts.privacy_meter import (
     read_privacy_meter_folder,
 )
 from dynanoise.audits.measures import Measures
+from dynanoise.audits.overlap import overlap_warnings
 from dynanoise.audits.pool_audit import BY_PERSON, AuditPlan, audit_pool, count_steps
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
 from dynanoise.core.numerics import Bools, Float64, Int64
@@ -219,8 +220,9 @@ class FolderAudit:
         sample = self._pool(np.sort(generator.permutation(records)[:count]))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
         needs = dict(feasible.needs)
-        if plan.fail_if:
-            check_conditions(sample.records)
+        overlap = overlap_warnings(self.brought.columns, files.labels, files.use)
+        warnings = (*membership_warnings(sample.records), *overlap)
+        check_conditions(plan.fail_if, warnings)
 
         def note_refusal(name: str, error: DynaNoiseError) -> None:
             needs[name] = f"{title_of(name)}: {error}"
@@ -249,7 +251,7 @@ class FolderAudit:
         calibrated.pop(STRONGEST, None)
         if not calibrated:
             raise InputError(" ".join(needs.values()), "Name other attacks, or none.")
-        measures = Measures(self.brought.columns, plan.fprs, sample)
+        measures = Measures(self.brought.columns, plan.fprs, sample, overlap=bool(overlap))
         results = self._score(
             calibrated, sample.reference, protocol, provenance, progress, workers, measures
         )
@@ -261,7 +263,7 @@ class FolderAudit:
             f"All {records:,} records were scored, some at a time. Thresholds and the attacker's "
             f"choice were made on {len(sample.records.ids):,} records drawn by the seed, of which "
             "also ROC curves, histograms and records at risk are.",
-            *membership_warnings(sample.records),
+            *warnings,
             *(() if persons is None else (BY_PERSON.format(persons=results[0].counts["persons"]),)),
             *needs.values(),
             *(outcome.sentence for outcome in outcomes),
