@@ -138,6 +138,10 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     "no answers": (without("logits"), "x holds neither logits nor probs."),
     "no labels": (without("labels"), "x holds no labels."),
     "no member": (without("member"), "x holds no member."),
+    "class names": (
+        {**arrays(1), "class_names": ("a", "b")},
+        "There are 2 names of classes and 3 classes.",
+    ),
     "both": ({**arrays(1), **probabilities(arrays(1))}, "Both logits and probs were given."),
 }
 

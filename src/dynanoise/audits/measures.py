@@ -115,14 +115,15 @@ class Measures:
         metrics = {f"ppv@{prior:g}": precision(tpr[0], fpr[0], prior) for prior in PRIORS}
         metrics["tpr"], metrics["fpr"] = tpr[1], fpr[1]
         if attack == STRONGEST:
-            metrics |= group_metrics(scores, by, self.fprs) | self._blind
+            metrics |= group_metrics(scores, by, self.fprs)
             members = scores.members[scores.scored]
             if self._fair and are_fair_coins(int(members.sum()), members.size):
                 metrics |= epsilon_bounds(scores, self._seed)
+            metrics |= self._blind
         else:
-            found = members_found(scores)
-            if found is not None:
-                self._found.setdefault(names, {})[attack] = found
+            pairs = members_found(scores)
+            if pairs is not None:
+                self._found.setdefault(names, {})[attack] = pairs
         return metrics
 
     def complete(self, results: Sequence[Result]) -> list[Result]:

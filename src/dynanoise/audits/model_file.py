@@ -230,8 +230,9 @@ def read_records(
     copies = count_copies(inputs, labels, member.astype(np.int8))
     if copies.most:
         raise DataFileError(
-            f"{copies.members:,} of {len(inside.labels):,} records of {members.name} are also in "
-            f"{nonmembers.name}, with the same label.",
+            f"{copies.members:,} of {len(inside.labels):,} records of {members.name} and "
+            f"{copies.non_members:,} of {len(outside.labels):,} of {nonmembers.name} are the same, "
+            "inputs and label.",
             "Pass records that the model was not trained on to --nonmembers, and no others.",
         )
     return Records(inputs, labels, member, (inside, outside), columns)

@@ -155,12 +155,10 @@ def write_outputs(inputs: AuditInputs, path: Path) -> None:
     """
     if path.suffix.lower() != ".npz":
         raise DataFileError(f"{path} ends in {path.suffix or 'nothing'}.", "Use .npz.")
-    numbers = np.arange(inputs.logits.shape[2])
-    names = np.array(inputs.class_names or numbers)
-    named = names.astype(str).tolist() != numbers.astype(str).tolist()
-    labels, tested = (
-        names[values] if named else values for values in (inputs.labels, inputs.test_labels)
-    )
+    names, labels, tested = np.array(inputs.class_names), inputs.labels, inputs.test_labels
+    named = len(names) > 0 and names.tolist() != [str(label) for label in range(len(names))]
+    if named:  # else names such as "1" would be taken for numbers of other classes
+        labels, tested = names[labels], names[tested]
     arrays: dict[str, npt.NDArray[Any]] = {
         "logits": inputs.logits,
         "labels": labels,
@@ -209,7 +207,7 @@ def _check_names(
         allowed: names that are known.
         named: columns of the user, and whether more can be named.
         read: returns the values of a name.
-        numbered: columns p0, p1, ... beside the names; None where probabilities are no columns.
+        numbered: columns p0, p1, ... beside the names; None where outputs are lists or arrays.
     """
     for alias, name in _ALIASES.items():
         if alias in names and name in names:

@@ -82,7 +82,7 @@ def find_mixed_persons(persons: Int64, use: Int8) -> Bools:
 def overlap_warnings(columns: Columns, labels: npt.NDArray[Any], use: Int8) -> tuple[str, ...]:
     """Warn of records and persons that are members and non-members at once.
 
-    Equal outputs are no evidence. Inputs of several models are not compared: each of two equal
+    Equal outputs are not evidence. Inputs of several models are not compared: each of two equal
     records has a coin of its own there.
 
     Args:
