@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-from dynanoise.audits.columns import Columns
-from dynanoise.audits.overlap import count_copies, overlap_warnings
+from dynanoise.audits.columns import Columns, count_copies, overlap_warnings
 from dynanoise.cli import app
 from tests.audits.test_doors import identity
 from tests.factories.audit_files import Arrays, arrays

@@ -367,7 +367,7 @@ def check_conditions(conditions: Sequence[Condition], warnings: Sequence[str]) -
 
     Args:
         conditions: those of an audit, which may have none.
-        warnings: those of `membership_warnings` and `overlap.overlap_warnings`.
+        warnings: those of `membership_warnings` and `columns.overlap_warnings`.
 
     Raises:
         InputError: if there are conditions and a warning.

@@ -49,7 +49,7 @@ class Measures:
         fprs: false positive rates at which the TPR is wanted.
         pool: records whose members and non-members the blind baseline compares.
         overlap: True where records or persons are members and non-members at once, see
-            `audits.overlap`: no fair coin decided their membership.
+            `columns.overlap_warnings`: no fair coin decided their membership.
     """
 
     def __init__(

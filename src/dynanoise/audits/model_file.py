@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns
+from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns, count_copies
 from dynanoise.audits.inputs import AuditInputs, check_inputs
-from dynanoise.audits.overlap import count_copies
 from dynanoise.audits.torch_file import BATCH, load_torch, run_torch
 from dynanoise.core import numerics
 from dynanoise.core.arrays.inputs import convert_inputs

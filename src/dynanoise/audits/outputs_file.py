@@ -24,11 +24,11 @@ from dynanoise.audits.layouts.train_test import (
     is_train_test,
     join_train_test,
 )
+from dynanoise.core.arrays.npz import open_npz
 from dynanoise.core.arrays.predictions import AXES
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.files import write_atomically
 from dynanoise.data.columns import check_named, is_identifier, read_columns
-from dynanoise.data.npz import open_npz
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
 """Arrays that a file may hold."""

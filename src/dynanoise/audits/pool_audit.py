@@ -12,11 +12,10 @@ import numpy as np
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
-from dynanoise.audits.columns import Columns
+from dynanoise.audits.columns import Columns, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
 from dynanoise.audits.measures import Measures, count_persons
-from dynanoise.audits.overlap import overlap_warnings
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.arrays.labels import check_labels, class_numbers
+from dynanoise.core.arrays.npz import open_npz
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.data.columns import (
@@ -23,7 +24,6 @@ from dynanoise.data.columns import (
     read_columns,
 )
 from dynanoise.data.dataset import Data
-from dynanoise.data.npz import open_npz
 
 _SHOWN = 12
 """Number of columns that a message names."""

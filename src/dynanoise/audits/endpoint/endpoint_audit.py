@@ -13,7 +13,7 @@ import numpy as np
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
 from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadows
-from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
@@ -33,7 +33,6 @@ from dynanoise.audits.inputs import (
 )
 from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.audits.model_file import Records, query_model, read_records
-from dynanoise.audits.overlap import overlap_warnings
 from dynanoise.audits.pool_audit import (
     BY_PERSON,
     AuditPlan,

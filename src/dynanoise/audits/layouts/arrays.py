@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.columns import Columns
+from dynanoise.core.arrays.npz import UNREADABLE, holds_objects, objects_error
 from dynanoise.core.errors import DataFileError
-from dynanoise.data.npz import UNREADABLE, holds_objects, objects_error
 from dynanoise.evaluation.shards import PartedPool
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
 from dynanoise.audits.conditions import check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, check_membership_counts, membership_warnings
 from dynanoise.audits.layouts.arrays import BroughtPool, open_array
@@ -21,7 +21,6 @@ from dynanoise.audits.layouts.privacy_meter import (
     read_privacy_meter_folder,
 )
 from dynanoise.audits.measures import Measures
-from dynanoise.audits.overlap import overlap_warnings
 from dynanoise.audits.pool_audit import BY_PERSON, AuditPlan, audit_pool, count_steps
 from dynanoise.core.errors import DataFileError, DynaNoiseError, InputError
 from dynanoise.core.numerics import Bools, Float64, Int64
