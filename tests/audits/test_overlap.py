@@ -11,8 +11,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from dynanoise.audits.columns import Columns, count_copies, overlap_warnings
+from dynanoise.audits.layouts import folder_audit
 from dynanoise.cli import app
 from tests.audits.test_doors import identity
+from tests.audits.test_folders import written
 from tests.factories.audit_files import Arrays, arrays
 
 RECORDS = 600
@@ -106,6 +108,24 @@ def test_persons_of_several_models_have_one_coin_in_each() -> None:
     use[2, 7], use[3, 0] = 0, -1
     [warning] = overlap_warnings(columns, labels, use)
     assert "1 of 20 persons" in warning and "on all records of a person, or on none" in warning
+
+
+@pytest.mark.parametrize("by_parts", [False, True])
+def test_persons_of_a_folder_on_both_sides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_parts: bool
+) -> None:
+    if by_parts:
+        monkeypatch.setattr(folder_audit, "IN_MEMORY", 0)
+    files = arrays(8, records=600, tests=0)
+    folder = written(tmp_path / "lira", files)
+    np.save(folder / "person.npy", np.arange(600) // 2)
+    arguments = ["audit", str(folder), "--attack", "lira", "--groups", "person"]
+    found = CliRunner().invoke(app, arguments)
+    assert found.exit_code == 0, found.output
+    assert "of 300 persons have records among the members" in found.stdout.partition("Verdict")[0]
+    assert "Epsilon (" not in found.stdout
+    refused = CliRunner().invoke(app, [*arguments, "--fail-if", "auc>0.99"])
+    assert refused.exit_code == 2 and "of 300 persons" in refused.stderr
 
 
 def test_equal_outputs_are_no_evidence(tmp_path: Path) -> None:

@@ -231,8 +231,8 @@ def _epsilon(result: Result) -> list[str]:
     if "epsilon" not in result.metrics:
         members = result.counts.get("scored_members", 0)
         scored = members + result.counts.get("scored_non_members", 0)
-        if are_fair_coins(members, scored):
-            return []
+        if "fpr" not in result.metrics or are_fair_coins(members, scored):
+            return []  # not measured, or a warning says why
         return [
             f"Epsilon has no bound: {members / scored:.0%} of the scored records, or persons, are "
             "members, and a bound needs a fair coin for each."
