@@ -90,7 +90,7 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     "all members": (change(member=np.ones(200, bool)), "Model 0 has no non-members among 200"),
     "-1 for non-members": (
         change(member=2 * MEMBER - 1),
-        f"or unknown ({(MEMBER == 0).sum()} are -1, which means unknown; non-members are 0).",
+        f"are members here, or unknown: {(MEMBER == 0).sum()} are -1, and non-members are 0.",
     ),
     "rounded": (
         {**probabilities(arrays(1)), "probs": probabilities(arrays(1))["probs"].round(2)},

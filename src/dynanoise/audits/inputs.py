@@ -473,14 +473,10 @@ def check_membership_counts(use: Int8) -> None:
         model = int(counts.argmin())
         if counts[model] == 0:
             unknown = int((use[model] < 0).sum())
+            coded = f", or unknown: {unknown} are -1, and {kind} are {value}." if unknown else "."
             raise InputError(
                 f"Model {model} has no {kind} among {use.shape[1]} records.",
-                f"An audit compares both: all of them are {other} here"
-                + (
-                    f", or unknown ({unknown} are -1, which means unknown; non-members are 0)."
-                    if unknown
-                    else "."
-                ),
+                f"An audit compares both: all of them are {other} here{coded}",
             )
         if counts[model] < LEAST:
             raise TooFewRecordsError(
