@@ -303,6 +303,15 @@ def test_labels_in_another_order_are_the_first_thing_said(models: int, tmp_path:
         found = run(str(tmp_path / "o.npz"), "--attack", "loss")
         assert found.stdout.startswith("WARNING: The outputs agree with the labels for")
         assert "No leak was measured" not in found.stdout.partition("Verdict")[0]
+        found = run(str(tmp_path / "o.npz"), "--fail-if", "auc>0.99")
+        assert found.exit_code == 2 and "PASS" not in found.stdout
+        assert "Are labels and outputs in the same order? Without --fail-if the" in found.stderr
+
+
+def test_labels_of_one_class_are_in_any_order() -> None:
+    """Such as those of folders that hold the probability of the true class alone."""
+    files = {**arrays(1), "labels": np.ones(200, int), "test_labels": np.ones(100, int)}
+    assert membership_warnings(check_inputs("x", **files).pool().records) == ()
 
 
 def test_a_model_without_a_leak_is_not_called_inverted() -> None:
@@ -498,5 +507,5 @@ def test_one_hot_rows_of_other_classes() -> None:
 def test_identifiers_in_a_file_of_outputs(tmp_path: Path) -> None:
     lines = ["id,p0,p1,label,member", *(f"{row},0.5,0.5,{row % 2},1" for row in range(9))]
     (tmp_path / "o.csv").write_text("\n".join(lines))
-    with pytest.raises(DataFileError, match=r"unknown columns: 'id'.* Leave out the index"):
+    with pytest.raises(DataFileError, match=r"unknown columns: 'id'.* Leave out id, with another"):
         read_outputs(tmp_path / "o.csv")

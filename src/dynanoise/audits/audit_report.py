@@ -25,7 +25,7 @@ class AuditReport:
         evidence: results, curves, histograms and sampled rows, and notes.
         outcomes: outcomes of the conditions of failure.
         differences: sentences on responses of a server that are not as configured.
-        inputs: outputs of the models with membership, where the audit trained them.
+        inputs: outputs of the models with membership and columns, where the audit trained them.
     """
 
     evidence: Evidence
@@ -199,7 +199,8 @@ class AuditReport:
         """Write outputs and membership of the models that were trained, for `audit` and `tune`.
 
         Args:
-            path: file that ends in ".npz". Protect it: it holds labels and membership.
+            path: file that ends in ".npz". Protect it: it holds labels and membership, and the
+                persons and groups of the audit.
 
         Returns:
             The path.

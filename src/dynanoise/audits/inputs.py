@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from dynanoise.audits.columns import Columns
+from dynanoise.audits.conditions import Condition
 from dynanoise.core.arrays.labels import check_labels, check_membership, class_numbers
 from dynanoise.core.arrays.predictions import check_axes, check_outputs, log_outputs
 from dynanoise.core.errors import InputError, TooFewRecordsError, check
@@ -202,6 +204,11 @@ def check_inputs(
             "Ask the same models about the test data, with the same classes.",
         )
         check_axes(test, len(test_raw), f"test_{kind}", "test_labels")
+    check(
+        len(class_names) in (0, classes),
+        f"There are {len(class_names)} names of classes and {classes} classes.",
+        "Name each class once, in the model's order, or none.",
+    )
     truth, tested, names = _number(raw, test_raw, classes, class_names, label_name)
     if models == 1:
         _exchange_warning(outputs[0], truth, use[0], refuse=True)
@@ -295,6 +302,8 @@ def _unrelated_labels(outputs: Outputs) -> tuple[str, ...]:
     above = (probs - probs.mean(axis=0))[np.arange(len(probs)), outputs.labels]
     if above.mean() > 2 * above.std() / np.sqrt(len(above)):
         return ()
+    if np.ptp(outputs.labels) == 0:  # all probabilities of a class have their own mean
+        return ()
     agreeing = (outputs.logits[:, :, 0].argmax(axis=-1) == outputs.labels).mean()
     return (
         f"The outputs agree with the labels for {agreeing:.0%} of the records, no more than "
@@ -353,17 +362,18 @@ def _loss_attack(outputs: Outputs) -> Metric:
     return Metric(area, max(0.0, area - half), min(1.0, area + half))
 
 
-def check_conditions(outputs: Outputs) -> None:
-    """Refuse conditions of failure where membership looks inverted: they could pass by mistake.
+def check_conditions(conditions: Sequence[Condition], warnings: Sequence[str]) -> None:
+    """Refuse conditions of failure where inputs are doubtful: they could pass by mistake.
 
     Args:
-        outputs: on the records that are audited, M models.
+        conditions: those of an audit, which may have none.
+        warnings: those of `membership_warnings` and `columns.overlap_warnings`.
 
     Raises:
-        InputError: if the loss attack is far below chance.
+        InputError: if there are conditions and a warning.
     """
-    for sentence in inverted_membership(outputs):
-        problem, _, remedy = sentence.partition(". ")
+    for sentence in warnings if conditions else ():
+        problem, _, remedy = sentence.removeprefix(WARNING).partition(". ")
         raise InputError(f"{problem}.", f"{remedy} Without --fail-if the audit goes on.")
 
 
@@ -462,9 +472,11 @@ def check_membership_counts(use: Int8) -> None:
         counts = (use == value).sum(axis=1)
         model = int(counts.argmin())
         if counts[model] == 0:
+            unknown = int((use[model] < 0).sum())
+            coded = f", or unknown: {unknown} are -1, and {kind} are {value}." if unknown else "."
             raise InputError(
                 f"Model {model} has no {kind} among {use.shape[1]} records.",
-                f"An audit compares both: all of them are {other} here, or unknown.",
+                f"An audit compares both: all of them are {other} here{coded}",
             )
         if counts[model] < LEAST:
             raise TooFewRecordsError(

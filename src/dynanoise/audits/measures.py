@@ -22,7 +22,7 @@ from dynanoise.evaluation.single_model import SingleModel
 from dynanoise.evaluation.trial import AttackScores
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.metrics.bootstrap import PoolScores
-from dynanoise.metrics.epsilon import epsilon_f_dp, epsilon_one_run
+from dynanoise.metrics.epsilon import are_fair_coins, epsilon_f_dp, epsilon_one_run
 from dynanoise.metrics.groups import group_metrics
 from dynanoise.metrics.intervals import LEVEL
 from dynanoise.metrics.roc import resolves
@@ -49,9 +49,13 @@ class Measures:
         columns: values of the records, by their ids.
         fprs: false positive rates at which the TPR is wanted.
         pool: records whose members and non-members the blind baseline compares.
+        overlap: True where records or persons are members and non-members at once, see
+            `columns.overlap_warnings`: no fair coin decided their membership.
     """
 
-    def __init__(self, columns: Columns, fprs: Sequence[float], pool: Pool) -> None:
+    def __init__(
+        self, columns: Columns, fprs: Sequence[float], pool: Pool, *, overlap: bool = False
+    ) -> None:
         self.columns, self.fprs = columns, fprs
         records = pool.records
         inputs = columns.inputs
@@ -60,6 +64,8 @@ class Measures:
         persons = columns.person_numbers(records.ids)
         self._seed = derive(pool.seed, "guesses of members")
         self._blind = _blind(inputs, records, pool.seed, persons)
+        differ = any((auc.low or 0) > 0.5 for auc in self._blind.values())
+        self._fair = not overlap and not differ
         self._found: dict[tuple[str, str], dict[str, Bools]] = {}
 
     def __call__(self, task: Task, attack: AttackScores) -> dict[str, Metric]:
@@ -96,8 +102,8 @@ class Measures:
             ``tpr`` and ``fpr`` of the decisions and ``ppv@PRIOR``; ``COLUMN=VALUE METRIC`` of
             `metrics.groups.group_metrics`, where persons whose records have several values are
             the group "several"; ``epsilon``, ``epsilon_delta`` and ``epsilon_f_dp`` of
-            `epsilon_bounds`; ``blind_auc`` of `blind_baseline.blind_auc`, or without inputs
-            ``blind_auc_labels``.
+            `epsilon_bounds`, where fair coins may have decided membership; ``blind_auc`` of
+            `blind_baseline.blind_auc`, or without inputs ``blind_auc_labels``.
         """
         named = {name: np.asarray(values)[ids] for name, values in self.columns.by.items()}
         by = {CLASS: labels, **named}
@@ -110,11 +116,14 @@ class Measures:
         metrics["tpr"], metrics["fpr"] = tpr[1], fpr[1]
         if attack == STRONGEST:
             metrics |= group_metrics(scores, by, self.fprs)
-            metrics |= epsilon_bounds(scores, self._seed) | self._blind
+            members = scores.members[scores.scored]
+            if self._fair and are_fair_coins(int(members.sum()), members.size):
+                metrics |= epsilon_bounds(scores, self._seed)
+            metrics |= self._blind
         else:
-            members = members_found(scores)
-            if members is not None:
-                self._found.setdefault(names, {})[attack] = members
+            pairs = members_found(scores)
+            if pairs is not None:
+                self._found.setdefault(names, {})[attack] = pairs
         return metrics
 
     def complete(self, results: Sequence[Result]) -> list[Result]:

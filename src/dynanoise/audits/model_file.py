@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns
+from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns, count_copies
 from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.audits.torch_file import BATCH, load_torch, run_torch
 from dynanoise.core import numerics
@@ -226,6 +226,14 @@ def read_records(
     columns = named.choose({name: _join(name, inside, outside) for name in named.names})
     columns = columns.check(len(inputs))
     member = np.arange(len(inputs)) < len(inside.labels)
+    copies = count_copies(inputs, labels, member.astype(np.int8))
+    if copies.most:
+        raise DataFileError(
+            f"{copies.members:,} of {len(inside.labels):,} records of {members.name} and "
+            f"{copies.non_members:,} of {len(outside.labels):,} of {nonmembers.name} are the same, "
+            "inputs and label.",
+            "Pass records that the model was not trained on to --nonmembers, and no others.",
+        )
     return Records(inputs, labels, member, (inside, outside), columns)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import io
 import re
-import zipfile
-from collections.abc import Mapping, Sequence
+import shlex
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns
 from dynanoise.audits.inputs import AuditInputs, check_inputs
 from dynanoise.audits.layouts.arrays import open_array
 from dynanoise.audits.layouts.train_test import NAMES as NAMED
@@ -24,13 +24,18 @@ from dynanoise.audits.layouts.train_test import (
     is_train_test,
     join_train_test,
 )
+from dynanoise.core.arrays.npz import open_npz
 from dynanoise.core.arrays.predictions import AXES
-from dynanoise.core.errors import DataFileError, DynaNoiseError
+from dynanoise.core.errors import DataFileError
 from dynanoise.core.files import write_atomically
 from dynanoise.data.columns import check_named, is_identifier, read_columns
 
 NAMES = ("logits", "probs", "labels", "member", "test_logits", "test_probs", "test_labels")
 """Arrays that a file may hold."""
+
+PERSONS, CLASSES, GROUPS = "groups", "class_names", "by_"
+"""Arrays of npz with the persons [N] and the names of the classes [K], and the beginning of the
+names of those with groups [N]: they are read without being named."""
 
 _ALIASES = {"label": "labels"}
 EXAMPLE = (
@@ -53,7 +58,9 @@ def read_outputs(path: Path, named: ColumnNames = UNNAMED) -> AuditInputs:
     Args:
         path: ``.npz`` with ``logits`` or ``probs`` ([N, K], or [M, N, K] for M models), ``labels``
             [N], ``member`` ([N] or [M, N]), and where there is test data ``test_logits`` or
-            ``test_probs`` ([T, K] or [M, T, K]) with ``test_labels`` [T]. ``.parquet`` with one
+            ``test_probs`` ([T, K] or [M, T, K]) with ``test_labels`` [T]; also ``groups`` [N],
+            the person of each record, ``by_NAME`` [N], groups of records, and ``class_names`` [K],
+            all of which `write_outputs` writes. ``.parquet`` with one
             row a record: a column ``logits`` or ``probs`` of lists (of K numbers, or for M models
             of M lists of K), ``labels`` and ``member`` (a number, or a list of M). ``.csv``, and
             parquet without such a column: columns p0 .. p{K-1}, label and member. Columns are read
@@ -99,10 +106,21 @@ def read_outputs(path: Path, named: ColumnNames = UNNAMED) -> AuditInputs:
 
 
 def _with_columns(name: str, named: ColumnNames, values: dict[str, Any]) -> AuditInputs:
-    """Check outputs, and the named columns beside them."""
+    """Check outputs, the named columns beside them, and those that the file itself names."""
+    named = _not_held(named, values)
     columns = named.choose({name: values.pop(name) for name in named.names})
-    inputs = check_inputs(name, **values)
+    held = [name for name in values if name.startswith(GROUPS)]
+    by = {name.removeprefix(GROUPS): values.pop(name) for name in held}
+    persons = values.pop(PERSONS, None)
+    columns = Columns({**by, **columns.by}, persons if columns.persons is None else columns.persons)
+    classes = tuple(map(str, np.ravel(values.pop(CLASSES, ())).tolist()))
+    inputs = check_inputs(name, **values, class_names=classes)
     return replace(inputs, columns=columns.check(len(inputs.labels)))
+
+
+def _not_held(named: ColumnNames, held: Container[str]) -> ColumnNames:
+    """The named columns without groups that a file holds as by_NAME."""
+    return replace(named, by=tuple(name for name in named.by if GROUPS + name not in held))
 
 
 def train_test_files(folder: Path, also: Sequence[str] = ()) -> list[Path]:
@@ -124,10 +142,11 @@ def _check_parts(path: Path, named: ColumnNames, names: Sequence[str]) -> None:
 
 
 def write_outputs(inputs: AuditInputs, path: Path) -> None:
-    """Write outputs and membership in the form that `read_outputs` reads.
+    """Write outputs, membership, groups and persons in the form that `read_outputs` reads.
 
     Args:
-        inputs: checked arrays; logits are written where probabilities were passed, as ln p.
+        inputs: checked arrays; logits are written where probabilities were passed, as ln p, and
+            names of classes as labels where they are not the class numbers.
         path: file that ends in ".npz".
 
     Raises:
@@ -136,42 +155,60 @@ def write_outputs(inputs: AuditInputs, path: Path) -> None:
     """
     if path.suffix.lower() != ".npz":
         raise DataFileError(f"{path} ends in {path.suffix or 'nothing'}.", "Use .npz.")
+    names, labels, tested = np.array(inputs.class_names), inputs.labels, inputs.test_labels
+    named = len(names) > 0 and names.tolist() != [str(label) for label in range(len(names))]
+    if named:  # else names such as "1" would be taken for numbers of other classes
+        labels, tested = names[labels], names[tested]
     arrays: dict[str, npt.NDArray[Any]] = {
         "logits": inputs.logits,
-        "labels": inputs.labels,
+        "labels": labels,
         "member": inputs.member,
     }
-    if len(inputs.test_labels):
-        arrays |= {"test_logits": inputs.test_logits, "test_labels": inputs.test_labels}
+    if len(tested):
+        arrays |= {"test_logits": inputs.test_logits, "test_labels": tested}
+    if named:
+        arrays[CLASSES] = names
+    if inputs.columns.persons is not None:
+        arrays[PERSONS] = inputs.columns.persons
+    arrays |= {GROUPS + name: values for name, values in inputs.columns.by.items()}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
     write_atomically(path, buffer.getvalue())
 
 
 def _npz(path: Path, named: ColumnNames) -> dict[str, npt.NDArray[Any]]:
-    try:
-        # Opened here, because NumPy leaves a damaged file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if is_train_test(file.files):
-                _check_parts(path, named, file.files)
-                arrays = {name: file[name] for name in file.files}
-                return join_train_test(path, arrays, named.names)
-            check_named(path, named.names, file.files, NAMES)
-            _check_names(path, file.files, "arrays", (*NAMES, *named.names))
-            return {_ALIASES.get(name, name): file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, DynaNoiseError):
-            raise
-        raise DataFileError(
-            f"{path} cannot be read as npz without pickle ({type(error).__name__}).",
-            f"Save arrays of numbers. {EXAMPLE}",
-        ) from error
+    with open_npz(path, f"Save arrays of numbers. {EXAMPLE}") as file:
+        if is_train_test(file.names):
+            _check_parts(path, named, file.names)
+            arrays = {name: file.read(name) for name in file.names}
+            return join_train_test(path, arrays, named.names)
+        named = _not_held(named, file.names)
+        check_named(path, named.names, file.names, NAMES)
+        names = [name for name in file.names if not name.startswith(GROUPS)]
+        allowed = (*NAMES, PERSONS, CLASSES, *named.names)
+        _check_names(path, names, allowed, named, read=file.read)
+        return {_ALIASES.get(name, name): file.read(name) for name in file.names}
 
 
 def _check_names(
-    path: Path, names: Sequence[str], kind: str, allowed: tuple[str, ...] = NAMES, also: str = ""
+    path: Path,
+    names: Sequence[str],
+    allowed: tuple[str, ...],
+    named: ColumnNames,
+    *,
+    read: Callable[[str], npt.NDArray[Any]],
+    numbered: Mapping[str, int] | None = None,
 ) -> None:
-    """Refuse unknown names, so that a misspelled name is not silently left out."""
+    """Refuse unknown names, so that a misspelled name is not silently left out.
+
+    Args:
+        path: the file.
+        names: names of its arrays or columns.
+        allowed: names that are known.
+        named: columns of the user, and whether more can be named.
+        read: returns the values of a name.
+        numbered: columns p0, p1, ... beside the names; None where outputs are lists or arrays.
+    """
     for alias, name in _ALIASES.items():
         if alias in names and name in names:
             raise DataFileError(f"{path} holds both {alias!r} and {name!r}.", "Keep one of them.")
@@ -180,20 +217,61 @@ def _check_names(
         return
     likely = {name: _likely(name, allowed) for name in unknown}
     listed = [f"{name!r}" + (f" ({likely[name]}?)" if likely[name] else "") for name in unknown]
-    other = [name for name in unknown if not likely[name]]
-    remedy = ""
-    if any(map(is_identifier, other)):
-        remedy = "Leave out the index (pandas: index=False). "
-    elif other:
-        remedy = (
-            f"Leave them out, or name groups with --by {other[0]}, persons with --groups "
-            f"{other[0]}. "
-        )
-    example = f" {EXAMPLE}" if kind == "arrays" else ""
-    raise DataFileError(
-        f"{path} holds unknown {kind}: {', '.join(listed)}.",
-        f"{remedy}Known: {also}{', '.join(allowed)}.{example}",
+    remedy = _remedy(
+        {name: read(name) for name in unknown if not likely[name]}, named, numbered == {}
     )
+    arrays = path.suffix.lower() == ".npz"
+    raise DataFileError(
+        f"{path} holds unknown {'arrays' if arrays else 'columns'}: {', '.join(listed)}.",
+        f"{remedy}Known: {'' if numbered is None else 'p0, p1, ..., '}{', '.join(allowed)}."
+        + (f" {EXAMPLE}" if arrays else ""),
+    )
+
+
+def _remedy(unknown: Mapping[str, npt.NDArray[Any]], named: ColumnNames, outputs: bool) -> str:
+    """Propose by their values how to name columns, or to leave them out.
+
+    Args:
+        unknown: columns by name.
+        named: whether columns can be named.
+        outputs: True where columns of probabilities are missing.
+    """
+    shares = [name for name, values in unknown.items() if _are_shares(values)]
+    if outputs and len(shares) > 1:
+        return (
+            f"Call probabilities p0, p1, ... in the order of the classes ({', '.join(shares)}?). "
+        )
+    numbered = [name for name, values in unknown.items() if is_identifier(name)]
+    rows = [name for name in numbered if _all_differ(unknown[name])]
+    persons = [name for name in numbered if name not in rows]
+    groups = [name for name in unknown if name not in numbered]
+    remedy = (
+        f"Leave out {', '.join(rows)}, with another value in every row, such as an index (pandas: "
+        "index=False). "
+        if rows
+        else ""
+    )
+    if not persons + groups:
+        return remedy
+    if not named.options:
+        return f"{remedy}Leave out {', '.join(persons + groups)}. "
+    options = [f"persons with --groups {shlex.quote(name)}" for name in persons]
+    if groups:
+        options.append(f"groups with {' '.join(f'--by {shlex.quote(name)}' for name in groups)}")
+    if not persons:
+        options.append("the column of persons with --groups")
+    return f"{remedy}Leave {', '.join(persons + groups)} out, or name {', '.join(options)}. "
+
+
+def _are_shares(values: npt.NDArray[Any]) -> bool:
+    """True for fractions between 0 and 1."""
+    inside = values.dtype.kind == "f" and bool(((values >= 0) & (values <= 1)).all())
+    return inside and bool((values != values.round()).any())
+
+
+def _all_differ(values: npt.NDArray[Any]) -> bool:
+    """True for another value in every row."""
+    return values.ndim == 1 and len(set(values.tolist())) == len(values)
 
 
 def _likely(name: str, allowed: Sequence[str]) -> str:
@@ -221,13 +299,13 @@ def _table(path: Path, named: ColumnNames) -> dict[str, npt.NDArray[Any]]:
     values = dict(columns.values)
     lists = {"logits", "probs"} & set(values)
     numbered = {name: int(match[1]) for name in values if (match := _COLUMN.fullmatch(name))}
+    read = values.__getitem__
     if lists:
-        names_of_lists = ("logits", "probs", "labels", "member", *also)
-        _check_names(path, list(values), "columns", names_of_lists)
+        allowed = ("logits", "probs", "labels", "member", *also)
+        _check_names(path, list(values), allowed, named, read=read)
     else:
         others = [name for name in values if name not in numbered and name != "labels"]
-        _check_names(path, others, "columns", ("label", "member", *also), "p0, p1, ..., ")
-    if not lists:
+        _check_names(path, others, ("label", "member", *also), named, read=read, numbered=numbered)
         for name in numbered:
             if columns.is_text(name):
                 raise DataFileError(

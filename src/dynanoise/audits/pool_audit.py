@@ -12,14 +12,14 @@ import numpy as np
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
-from dynanoise.audits.columns import Columns
+from dynanoise.audits.columns import Columns, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, headline, membership_warnings
 from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import DynaNoiseError, InputError
-from dynanoise.core.outputs import Pool
+from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
 from dynanoise.core.seeding import derive
@@ -34,7 +34,7 @@ from dynanoise.evaluation.engine import (
     open_measurement_cache,
 )
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.feasibility import find_feasible
+from dynanoise.evaluation.feasibility import Feasible, find_feasible
 from dynanoise.evaluation.methods import defended, is_file
 from dynanoise.evaluation.protocols import (
     BOUNDARY,
@@ -171,6 +171,23 @@ def with_inputs(pool: Pool, plan: AuditPlan, columns: Columns) -> Pool:
         return pool
 
 
+def find_attacks(pool: Pool, plan: AuditPlan) -> Feasible:
+    """Find the attacks of a plan that these models are enough for, and the needs of the others.
+
+    Args:
+        pool: outputs with membership.
+        plan: options; with chosen inputs there are further attacks.
+
+    Raises:
+        InputError: with the needs of the attacks, if none can be run.
+    """
+    possible = find_feasible(pool, plan.attacks)
+    if not possible.attacks and plan.chosen is None:
+        needs = " ".join(_join_needs(possible.needs.values()))
+        raise InputError(needs, "Name other attacks, or none.")
+    return possible
+
+
 def audit_pool(
     pool: Pool,
     plan: AuditPlan,
@@ -208,14 +225,14 @@ def audit_pool(
         measured.
 
     Raises:
-        InputError: if there are conditions, and membership looks inverted.
+        InputError: if no named attack can be run, or there are conditions and a warning.
         TooFewRecordsError: if there are too few models or records for any attack.
         NotFittedError: if the defense must learn from data that are missing.
         WorkerError: if a worker process died.
     """
     columns = columns or Columns()
     pool = with_inputs(pool, plan, columns)
-    possible = find_feasible(pool, plan.attacks)
+    possible = find_attacks(pool, plan)
     needs = dict(possible.needs)
 
     def note_refusal(name: str, error: DynaNoiseError) -> None:
@@ -223,13 +240,14 @@ def audit_pool(
 
     alone = pool.models == 1
     near = not alone and pool.records.inputs > 1
+    overlap = _overlap(columns, pool.records)
+    warnings = (*membership_warnings(pool.records), *overlap)
     persons = columns.person_numbers(pool.records.ids)
     design: SingleModel | ShadowPool = ShadowPool(pool, persons=persons)
     if alone:
         design = SingleModel(pool.originals(), persons=persons)
     provenance = replace(provenance, counts=count_persons(design, persons))
-    if plan.fail_if:
-        check_conditions(pool.records)
+    check_conditions(plan.fail_if, warnings)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer = gatherer or Gatherer()
     fprs, skips = plan.fprs, not alone
@@ -245,7 +263,7 @@ def audit_pool(
             for name, need in needs.items()
             if name not in (*BOUNDARY, *BOUNDARY_OF_CELLS)
         }
-    measures = Measures(columns, fprs, pool)
+    measures = Measures(columns, fprs, pool, overlap=bool(overlap))
     results: list[Result] = []
     with open_measurement_cache(workers) as measurements:
         probed = None if functions is None else _probed(design, functions, measurements)
@@ -291,7 +309,6 @@ def audit_pool(
     outcomes = tuple(check_condition(condition, results) for condition in plan.fail_if)
     if plan.defense is not None and not len(pool.test.labels):  # else utility states it
         needs["labels"] = _changed_labels(design, plan.methods[-1])
-    warnings = membership_warnings(pool.records)
     sentences = (
         *headline(pool.records),
         *notes,
@@ -310,6 +327,14 @@ BY_PERSON = (
     "mean of the scores of the records, thresholds and the attacker's choice are for these means, "
     "and auc_largest is the AUC of the largest score. Accuracy is by record."
 )
+
+
+def _overlap(columns: Columns, records: Outputs) -> tuple[str, ...]:
+    """Warn of records and persons that are members and non-members at once."""
+    if records.models > 1:
+        columns = replace(columns, inputs=None)  # not compared, so not copied
+    of_records = columns.select(records.ids.copy())  # torch takes no read-only positions
+    return overlap_warnings(of_records, records.labels, records.use)
 
 
 def _protocols(

@@ -290,7 +290,9 @@ def audit_halves(
     report = audit_pool(
         pool, plan, provenance, steps, notes=notes, columns=columns, functions=functions
     )
-    names = [str(name) for name in records.classes.tolist()]
+    names = tuple(str(name) for name in records.classes.tolist())
+    columns = records.columns.select(halves.rows)
+    inputs = replace(inputs, columns=columns, class_names=names)
     return replace(report.named(names), inputs=inputs)
 
 

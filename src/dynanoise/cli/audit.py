@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +14,7 @@ from dynanoise.audits.options import INTEGRATION, AuditOptions
 from dynanoise.cli.exit_codes import ExitCode
 from dynanoise.cli.output import terminal
 from dynanoise.cli.output.folder import Out, check_writable, write_results
-from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.core.files import write_atomically
 from dynanoise.core.options import Option, command_line
 from dynanoise.report.progress import progress_bar
@@ -37,7 +36,8 @@ def audit(
         Path | None,
         Option(
             "JUnit file to write with a test case for each --fail-if, for systems of continuous "
-            "integration; a condition that cannot be told is skipped.",
+            "integration; a condition that cannot be told is skipped, and all are errors if the "
+            "audit ends with one.",
             metavar="FILE",
             panel=INTEGRATION,
         ),
@@ -66,30 +66,36 @@ def audit(
         dynanoise audit --model m.onnx --members a.parquet --nonmembers b.parquet
         dynanoise audit outputs.npz --fail-if 'auc>0.6' --junit audit.xml
     """
-    _check_queries(options, workers)
+    from dynanoise.audits.adapters.junit import junit_error, junit_xml, verdict_line
+
     if junit is not None:
         check_writable(junit.parent, "--junit")
     try:
+        _check_queries(options, workers)
         if options.url is None:
             report = _audit_outputs(options, out, workers)
         else:
             report = _audit_server(options, out)
     except TooFewRecordsError as error:
-        _write_junit(junit, "audit", _unresolved(options, str(error)))
+        outcomes = _unresolved(options, str(error))
+        _write_junit(junit, junit_xml("audit", outcomes, verdict=str(error)))
         typer.echo(f"Error: {error}", err=True)
         raise typer.Exit(ExitCode.UNRESOLVED) from None
+    except DynaNoiseError as error:
+        _write_junit(junit, junit_error("audit", options.fail_if, str(error)))
+        raise
     date = datetime.now(UTC).date().isoformat()
     report = report.signed(auditor, date, *_audited_file(options))
     results = list(report.results)
     try:
+        configured = options.url is not None and options.defense is not None
+        differences = report.differences if configured else None
         name = f"audit of {results[0].dataset}"
-        _write_junit(junit, name, report.outcomes, report.differences)
+        _write_junit(junit, junit_xml(name, report.outcomes, differences, report.verdict))
         written = out is None or write_results(results, out, report.evidence)
     finally:
         terminal.print_results(results, as_json, notes=report.notes)
         if report.outcomes or report.differences:
-            from dynanoise.audits.adapters.junit import verdict_line
-
             typer.echo(verdict_line(report.outcomes, report.differences), err=as_json)
     if not written:
         raise typer.Exit(ExitCode.WRONG_USE)
@@ -124,14 +130,9 @@ def _check_queries(options: AuditOptions, workers: int) -> None:
         )
 
 
-def _write_junit(
-    file: Path | None, name: str, outcomes: Sequence[Outcome], differences: Sequence[str] = ()
-) -> None:
-    if file is None:
-        return
-    from dynanoise.audits.adapters.junit import junit_xml
-
-    write_atomically(file, f"{junit_xml(name, outcomes, differences)}\n".encode())
+def _write_junit(file: Path | None, text: str) -> None:
+    if file is not None:
+        write_atomically(file, f"{text}\n".encode())
 
 
 def _unresolved(options: AuditOptions, reason: str) -> list[Outcome]:

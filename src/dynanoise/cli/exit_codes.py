@@ -7,8 +7,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from dynanoise.core.errors import DynaNoiseError
 
@@ -65,12 +67,30 @@ _REMEDIES = {
 }
 
 
+class CommandGroup(TyperGroup):
+    """The commands, whose output, help among it, may be cut off by its reader.
+
+    Rich and click end the process with 1 then, which is the code of a condition that holds.
+    """
+
+    def main(self, *args: Any, **named: Any) -> Any:
+        """Run a command; see `click.Command.main`."""
+        try:
+            return super().main(*args, **named)
+        except SystemExit as error:
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            # Else Python writes the rest when it ends, and reports the error then.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            raise SystemExit(ExitCode.CLOSED) from None
+
+
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Turn errors into one sentence on standard error and an exit code; see `ExitCode`."""
     try:
         yield
-    except (typer.Exit, typer.Abort):
+    except (typer.Exit, typer.Abort, BrokenPipeError):  # the last for `CommandGroup`
         raise
     except DynaNoiseError as error:
         typer.echo(f"Error: {error}", err=True)
@@ -78,10 +98,6 @@ def exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("Interrupted.", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from None
-    except BrokenPipeError:
-        # Else Python writes the rest when it ends, and reports the error then.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise typer.Exit(ExitCode.CLOSED) from None
     except Exception as error:
         with_traceback = bool(os.environ.get(TRACEBACK))
         if with_traceback:

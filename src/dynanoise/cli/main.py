@@ -11,6 +11,7 @@ from dynanoise.cli.audit import audit
 from dynanoise.cli.bench import bench
 from dynanoise.cli.configure import configure
 from dynanoise.cli.demo import demo
+from dynanoise.cli.exit_codes import CommandGroup
 from dynanoise.cli.export import export
 from dynanoise.cli.options import Command, command
 from dynanoise.cli.quickstart import quickstart
@@ -21,6 +22,7 @@ from dynanoise.cli.tune import tune
 
 app = typer.Typer(
     name="dynanoise",
+    cls=CommandGroup,
     help="Measure membership inference, and defend a trained model at answer time.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

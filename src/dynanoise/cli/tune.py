@@ -129,10 +129,11 @@ def _read_pool(
             f"{source.source} holds outputs, which answer no chosen inputs.",
             "Give the folder of a preset's models with --preset, or leave --chosen out.",
         )
+    from dynanoise.audits.columns import ColumnNames
     from dynanoise.audits.outputs_file import read_outputs
     from dynanoise.evaluation.provenance import Provenance
 
-    inputs = read_outputs(source.source)
+    inputs = read_outputs(source.source, ColumnNames(options=False))
     command = command_line("dynanoise tune", source, plan)
     return inputs.pool(), Provenance(inputs.name, "outputs as given", command), inputs.kind, None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.core.arrays.labels import check_labels, class_numbers
+from dynanoise.core.arrays.npz import open_npz
 from dynanoise.core.errors import DataFileError, InputError
 from dynanoise.core.numerics import Int64
 from dynanoise.data.columns import (
@@ -285,24 +285,15 @@ def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
 
 
 def _npz(path: Path, also: Sequence[str]) -> tuple[npt.NDArray[Any], Any, dict[str, Any]]:
-    try:
-        # Opened here, because NumPy leaves a damaged file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            if not {"X", "y"} <= set(file.files):
-                raise DataFileError(
-                    f"{path} has the arrays {', '.join(file.files) or 'of no name'}.",
-                    "Save X and y: np.savez(path, X=X, y=y).",
-                )
-            inputs, raw = file["X"], file["y"]
-            check_named(path, also, file.files, ("X", "y"))
-            values = {name: file[name] for name in also}
-    except (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataFileError):
-            raise
-        raise DataFileError(
-            f"{path} cannot be read as npz without pickle ({type(error).__name__}).",
-            "Save arrays of numbers: np.savez(path, X=X, y=y).",
-        ) from error
+    with open_npz(path, "Save arrays of numbers: np.savez(path, X=X, y=y).") as file:
+        if not {"X", "y"} <= set(file.names):
+            raise DataFileError(
+                f"{path} has the arrays {', '.join(file.names) or 'of no name'}.",
+                "Save X and y: np.savez(path, X=X, y=y).",
+            )
+        inputs, raw = file.read("X"), file.read("y")
+        check_named(path, also, file.names, ("X", "y"))
+        values = {name: file.read(name) for name in also}
     if inputs.ndim < 2 or inputs.dtype.kind not in "biuf":
         raise DataFileError(
             f"X of {path} is {inputs.dtype} of the shape {inputs.shape}.",

@@ -70,8 +70,9 @@ class HAMP(parameters.ByValue):
         """Take the sorted softmax of ``view.random``, [R, K], as scores."""
         if view.random is None:
             raise InputError(
-                "The view has no outputs on random inputs.",
-                "Give View(members, reference, random) the model's logits on random inputs.",
+                "HAMP learns from a model's outputs on random inputs, and there are none.",
+                "Evaluate it by dynanoise bench, which queries them, or name another defense; from "
+                "Python pass View(members, reference, random) with logits on random inputs.",
             )
         logits, _ = numerics.as_logits(view.random, "View.random")
         if logits.ndim != 2 or not len(logits):

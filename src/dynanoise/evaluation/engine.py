@@ -399,7 +399,7 @@ def evaluate(
         fprs: false positive rates at which the TPR is wanted.
         gatherer: collects scores and predictions for a report.
         on_refusal: called for each attack that has too few models, which is then skipped; None
-            raises the error.
+            raises the error, as it is where no attack is left.
         measurements: cache shared by evaluations of the same models under several protocols, with
             or without worker processes; None measures in this process.
         measures: computes further metrics of each attack.
@@ -429,6 +429,8 @@ def evaluate(
         for name, error in measurement.refused:
             assert on_refusal is not None
             on_refusal(name, error)
+        if measurement.refused and not measurement.attacks:
+            raise measurement.refused[0][1]
         result = partial(_result, task, measurement, provenance[task.method.recipe])
         for attack in measurement.attacks:
             if gatherer is not None:

@@ -59,8 +59,8 @@ def find_feasible(pool: Pool, attacks: Sequence[str] = ()) -> Feasible:
         attack = ATTACKS.build(name)
         if attack.needs_chosen_inputs:
             needs[name] = (
-                f"{title_of(name)} needs a model that answers chosen inputs: outputs in arrays or "
-                "files do not."
+                f"{title_of(name)} needs a query budget for chosen inputs (chosen), and a model "
+                "that answers them: outputs in arrays or files do not."
             )
             continue
         if attack.needs_inputs and pool.inputs is None:

@@ -66,6 +66,25 @@ def epsilon_lower_bound(
     return float(np.log(max(*ratios, 1.0)))
 
 
+def are_fair_coins(members: int, records: int) -> bool:
+    """Tell whether a fair coin for each record may have decided its membership.
+
+    A bound from one run holds for fair coins alone: where 80% of the records are members, guesses
+    are right for 80% of them without any leak.
+
+    Args:
+        members: number of members.
+        records: number of records, members among them.
+
+    Returns:
+        False if the share of members is more than 4 standard errors, and 0.01, away from 0.5.
+
+    >>> are_fair_coins(520, 1000), are_fair_coins(800, 1000)
+    (True, False)
+    """
+    return abs(members - records / 2) <= max(0.01 * records, 2 * float(np.sqrt(records)))
+
+
 def epsilon_one_run(
     correct: int,
     guesses: int,

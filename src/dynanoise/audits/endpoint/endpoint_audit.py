@@ -13,7 +13,7 @@ import numpy as np
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
 from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadows
-from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
@@ -38,6 +38,7 @@ from dynanoise.audits.pool_audit import (
     AuditPlan,
     audit_pool,
     count_steps,
+    find_attacks,
     with_inputs,
 )
 from dynanoise.audits.random_halves import check_numbers
@@ -56,7 +57,6 @@ from dynanoise.defenses.temperature import undefended
 from dynanoise.evaluation.chosen_inputs import direct_queries, prepare_paths
 from dynanoise.evaluation.engine import evaluate
 from dynanoise.evaluation.evidence import Gatherer
-from dynanoise.evaluation.feasibility import find_feasible
 from dynanoise.evaluation.protocols import chosen, gives_cells_away, single_model
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.evaluation.single_model import SingleModel
@@ -172,6 +172,9 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
             f"{queries.queries} each.",
             f"Give at least {LEAST} of both, and a larger --budget or fewer --queries.",
         )
+    columns = replace(records.columns, inputs=records.inputs).select(rows)
+    overlap = overlap_warnings(columns, records.labels[rows], member[rows][None].astype(np.int8))
+    check_conditions(plan.fail_if, overlap)  # before any query
     local = _outputs_of_file(plan, configured, rows)
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
@@ -187,19 +190,18 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
     provenance = Provenance(outputs.name, "as served", command)
-    columns = replace(records.columns, inputs=records.inputs).select(rows)
-    options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks)
+    options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks, chosen=plan.chosen)
     pool, gatherer = with_inputs(outputs.pool(plan.seed), options, columns), Gatherer()
-    if plan.fail_if:
-        check_conditions(pool.records)
-    possible = find_feasible(pool, plan.attacks)
+    warnings = (*membership_warnings(pool.records), *overlap)
+    check_conditions(plan.fail_if, warnings)
+    possible = find_attacks(pool, options)
     budgets = tuple(sorted({1, queries.queries}))
     beside = AuditPlan(str(plan.configured), budgets, attacks=plan.attacks) if local else None
     total = len(budgets) * (len(possible.attacks) + 1)
     total += 0 if local is None or beside is None else count_steps(local.pool(plan.seed), beside)
     results: list[Result] = []
     persons = columns.person_numbers(pool.records.ids)
-    measures = Measures(columns, options.fprs, pool)
+    measures = Measures(columns, options.fprs, pool, overlap=bool(overlap))
     with bars(f"audit of {endpoint.name}", total) as progress:
         if local is not None and beside is not None:
             audit = audit_pool(
@@ -248,7 +250,11 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
             find_differences(server, configured, logits, plan.seed) if configured else ()
         )
     )
-    notes = _sentences(pool.records, server, endpoint, len(labels), configured, deviations)
+    notes = (
+        *headline(pool.records),
+        *warnings,
+        *_sentences(pool.records, server, endpoint, len(labels), configured, deviations),
+    )
     notes += () if persons is None else (BY_PERSON.format(persons=persons.max() + 1),)
     notes += (*(() if local is None else local.notes), *_needs(possible.needs, results))
     notes += tuple(each.sentence for each in outcomes)
@@ -278,8 +284,6 @@ def _sentences(
         ["Nothing was seen that is not as configured."] if configured and not deviations else []
     )
     return (
-        *headline(queried),
-        *membership_warnings(queried),
         spent,
         *describe_outputs(server),
         *deviations,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dynanoise.audits.columns import Columns
+from dynanoise.core.arrays.npz import UNREADABLE, holds_objects, objects_error
 from dynanoise.core.errors import DataFileError
 from dynanoise.evaluation.shards import PartedPool
 
@@ -58,7 +59,9 @@ def open_array(path: Path, *, texts: bool = False) -> npt.NDArray[Any]:
         array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:
         raise DataFileError(f"There is no file {path}.", "Check the folder.") from error
-    except (OSError, ValueError, EOFError) as error:
+    except UNREADABLE as error:
+        if holds_objects(error):
+            raise objects_error(f"{path}", "an array", "it") from error
         raise DataFileError(
             f"{path} cannot be read as an array without pickle ({type(error).__name__}).",
             "Save an array of numbers: np.save(path, array).",

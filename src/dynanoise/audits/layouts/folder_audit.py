@@ -11,7 +11,7 @@ import numpy as np
 
 from dynanoise.attacks.base import title_of
 from dynanoise.audits.audit_report import AuditReport
-from dynanoise.audits.columns import UNNAMED, ColumnNames
+from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
 from dynanoise.audits.conditions import check_condition, warn_unresolved
 from dynanoise.audits.inputs import check_conditions, check_membership_counts, membership_warnings
 from dynanoise.audits.layouts.arrays import BroughtPool, open_array
@@ -222,8 +222,9 @@ class FolderAudit:
         sample = self._pool(np.sort(drawn[:count]))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
         needs = dict(feasible.needs)
-        if plan.fail_if:
-            check_conditions(sample.records)
+        overlap = overlap_warnings(self.brought.columns, files.labels, files.use)
+        warnings = (*membership_warnings(sample.records), *overlap)
+        check_conditions(plan.fail_if, warnings)
 
         def note_refusal(name: str, error: DynaNoiseError) -> None:
             needs[name] = f"{title_of(name)}: {error}"
@@ -252,7 +253,7 @@ class FolderAudit:
         calibrated.pop(STRONGEST, None)
         if not calibrated:
             raise InputError(" ".join(needs.values()), "Name other attacks, or none.")
-        measures = Measures(self.brought.columns, plan.fprs, sample)
+        measures = Measures(self.brought.columns, plan.fprs, sample, overlap=bool(overlap))
         results = self._score(
             calibrated, sample.reference, protocol, provenance, progress, workers, measures
         )
@@ -264,7 +265,7 @@ class FolderAudit:
             f"All {records:,} records were scored, some at a time. Thresholds and the attacker's "
             f"choice were made on {len(sample.records.ids):,} records drawn by the seed, of which "
             "also ROC curves, histograms and records at risk are.",
-            *membership_warnings(sample.records),
+            *warnings,
             *(() if persons is None else (BY_PERSON.format(persons=results[0].counts["persons"]),)),
             *needs.values(),
             *(outcome.sentence for outcome in outcomes),

@@ -115,6 +115,6 @@ def of_one_kind(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _find_missing(values: npt.NDArray[Any]) -> Bools:
     """True where a value is missing: NaN, None, or pandas' NA."""
-    if values.dtype.kind == "O":
+    if values.dtype.kind in "OU":  # NumPy makes texts of missing values among texts
         return np.array([str(value) in _NULLS for value in values], dtype=bool)
     return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)

@@ -183,7 +183,8 @@ def check_probabilities(
             f"Give probabilities, or call them {logits}"
             + ("; a label among p0 .. p{K-1} looks like this, too." if columns else "."),
         )
-    if sums.max() > 1 + SUMS_TO_ONE:  # without a column the sums are below 1
+    digits = _digits_of(rows, off.max())
+    if sums.max() > 1 + SUMS_TO_ONE and digits is None:  # without a column the sums are below 1
         _refuse_independent(rows, name)
     index = np.unravel_index(int(off.argmax()), off.shape)
     place = f"row {', '.join(str(int(position)) for position in index)}"
@@ -191,8 +192,19 @@ def check_probabilities(
         place = f"model {index[0]}, record {index[1]}"
     raise InputError(
         f"{name} of {place} sum to {sums[index]:.4g}.",
-        "Probabilities of all K classes sum to 1; is a column missing or exchanged?",
+        "Probabilities of all K classes sum to 1; is a column missing or exchanged?"
+        if digits is None
+        else f"All are rounded to {digits} decimal place{'s' * (digits > 1)}: give more digits.",
     )
+
+
+def _digits_of(rows: npt.NDArray[Any], off: float) -> int | None:
+    """Decimal places that rows are rounded to, if that explains sums so far from 1; else None."""
+    for digits in (1, 2, 3):
+        error = 0.5 * 10.0**-digits
+        if off <= 1.001 * error * rows.shape[-1] and np.allclose(rows, rows.round(digits), 0, 1e-6):
+            return digits
+    return None
 
 
 def check_logits(rows: Floats, name: str, *, probs: str = "probs") -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from dynanoise.core.result import STRONGEST, Metric, Result
+from dynanoise.metrics.epsilon import are_fair_coins
 from dynanoise.metrics.groups import GroupMetric
 from dynanoise.report.numbers import rate, with_interval
 from dynanoise.report.summary import attack_title
@@ -106,7 +107,7 @@ def blind_warning(results: Sequence[Result]) -> str:
             return (
                 f"{WARNING}members and non-members differ without the model. A classifier that "
                 f"sees {_BLIND[name]} alone has AUC {with_interval(metric)}, so every number below "
-                "is inflated: draw members and non-members alike."
+                "is inflated and epsilon has no bound: draw members and non-members alike."
             )
     return ""
 
@@ -228,7 +229,14 @@ def _agreement(result: Result) -> list[str]:
 
 def _epsilon(result: Result) -> list[str]:
     if "epsilon" not in result.metrics:
-        return []
+        members = result.counts.get("scored_members", 0)
+        scored = members + result.counts.get("scored_non_members", 0)
+        if "fpr" not in result.metrics or are_fair_coins(members, scored):
+            return []  # not measured, or a warning says why
+        return [
+            f"Epsilon has no bound: {members / scored:.0%} of the scored records, or persons, are "
+            "members, and a bound needs a fair coin for each."
+        ]
     outputs = outputs_title(result)
     pure, with_delta, gaussian = (
         f"{result.metrics[name].value:.2f}" for name in ("epsilon", "epsilon_delta", "epsilon_f_dp")
