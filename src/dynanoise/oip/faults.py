@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEAR = "The budget for queries close to these is spent."
+"""Message of a refusal by the limit `neighbourhood` of defense.yaml, by which clients know it."""
+
 
 @dataclass
 class Refused(Exception):
