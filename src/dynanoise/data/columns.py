@@ -81,6 +81,23 @@ class Columns:
         """Tell texts from numbers."""
         return self.values[name].dtype.kind == "O"
 
+    def stacked(self, names: Sequence[str]) -> npt.NDArray[Any]:
+        """Columns side by side, [N, F]: float64, or objects where one holds texts or dates.
+
+        Raises:
+            DataFileError: if there are none, or one holds lists.
+        """
+        if not names:
+            raise DataFileError(f"{self.path} has no columns of inputs.", "Give it at least one.")
+        for name in names:
+            if self.values[name].ndim > 1:
+                raise DataFileError(
+                    f"{self.describe(name)} holds lists.",
+                    "Give numbers or texts, one a record and column, or arrays in npz.",
+                )
+        dtype = object if any(map(self.is_text, names)) else np.float64
+        return np.stack([self.values[name].astype(dtype) for name in names], axis=1)
+
     def first_text(self, name: str) -> str:
         """Describe the first value of a column that is not a number, with its row."""
         for row, value in enumerate(self.values[name].ravel()):

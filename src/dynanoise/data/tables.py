@@ -262,10 +262,7 @@ def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float64]
                 "Inputs are numbers: encode it, or leave it out; if it has the labels, pass "
                 f"--label {name}.",
             )
-    wide = [table.values[name].astype(np.float64) for name in columns]
-    if not wide:
-        raise DataFileError(f"{table.path} has no columns of inputs.", "Give it at least one.")
-    return np.stack(wide, axis=1)
+    return table.stacked(columns)
 
 
 def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
