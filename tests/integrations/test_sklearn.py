@@ -307,10 +307,10 @@ def test_records_of_a_group_are_held_out_together() -> None:
             model.defense_.confidences, confidences(model, rows[held], labels[held])
         )
     search = GridSearchCV(tree, {"max_depth": [1, 2]}, cv=GroupKFold(3))  # takes groups as well
-    wrapped(search, holdout=0.2).fit(rows, labels, groups=patients)
+    wrapped(search, dn.CalibratedLabel(), holdout=0.2).fit(rows, labels, groups=patients)
     piped = make_pipeline(StandardScaler(), tree)
     with config_context(enable_metadata_routing=True):
-        wrapped(piped, holdout=0.2).fit(rows, labels, groups=patients)
+        wrapped(piped, dn.CalibratedLabel(), holdout=0.2).fit(rows, labels, groups=patients)
 
 
 @pytest.mark.behaviour
