@@ -32,7 +32,6 @@ from dynanoise.partition.embeddings import Record
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.proof import write_proof
 
-
 LEAST_KEPT = 1 / 3
 """Share of the records that a classifier is fitted to below which a warning is due."""
 
