@@ -331,7 +331,7 @@ def test_other_defenses_that_learn() -> None:
         ({"defense": MemGuard()}, {}, r"or\s+DefendedClassifier\(..., holdout=0.2\)"),
         ({"defense": HAMP()}, {"reference": (X, Y)}, "outputs on random inputs"),
         ({"defense": dn.DynaNoise}, {}, "Pass a defense"),
-        ({"noise": "cells"}, {}, 'Use "keyed" or "fresh"'),
+        ({"noise": "frsh"}, {}, 'noise is \'frsh\'. Use "keyed" or "fresh"'),
         ({"noise": dn.Fresh(0)}, {}, 'Use "keyed" or "fresh"'),
         ({"key": "elsewhere"}, {}, "Pass env:NAME or file:PATH"),
         ({"cell_width": 0}, {}, "cell_width is 0"),

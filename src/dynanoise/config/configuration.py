@@ -155,9 +155,8 @@ class Configuration(ByValue):
                     "A deployment names its secret by reference, env:NAME or file:PATH.",
                 )
         elif self.noise != FRESH:
-            # Not shown: it may be a source with its state, or a key.
             raise InputError(
-                f"noise is of type {type(self.noise).__name__}.",
+                f"noise is {response.noise_text(self.noise)}.",
                 'Pass "fresh" or Keyed noise, such as dn.Keyed(4.0, "my model", sha256).',
             )
         if self.output is not None and not (isinstance(self.output, str) and self.output):

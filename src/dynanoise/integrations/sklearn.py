@@ -327,9 +327,9 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         """The defense and the place of the root key, with all parameters checked."""
         defense = response.check_defense(self._defense())
         if not isinstance(self.noise, str) or self.noise not in (KEYED, FRESH):
-            # Not shown: it may be a source with its state.
-            kind = type(self.noise).__name__
-            raise InputError(f"noise is of type {kind}.", 'Use "keyed" or "fresh".')
+            raise InputError(
+                f"noise is {response.noise_text(self.noise)}.", 'Use "keyed" or "fresh".'
+            )
         if not is_composite(self.estimator):
             _check_probabilistic(self.estimator)
         key = self.key
