@@ -191,6 +191,13 @@ def read_columns(path: Path) -> Columns:
     return columns
 
 
+def _check_once(path: Path, names: Sequence[str]) -> None:
+    """Refuse a name that two columns have."""
+    for name in names:
+        if names.count(name) > 1:
+            raise DataFileError(f"{path} has the column {name!r} twice.", "Name every column once.")
+
+
 # --- csv -----------------------------------------------------------------------------------------
 
 
@@ -208,8 +215,7 @@ def _read_csv(path: Path) -> Columns:
         raise DataFileError(
             f"The first line of {path} holds numbers.", "Begin it with a line of column names."
         )
-    if len(set(names)) < len(names):
-        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
+    _check_once(path, names)
     parsed = [_Numbers(decimal_commas=dialect.separator != ",") for _ in names]
     for block in _blocks(path, dialect, len(names)):
         for column, block_cells in zip(parsed, zip(*block, strict=True), strict=True):
@@ -394,8 +400,7 @@ def _read_parquet(path: Path) -> Columns:
             f"{path} cannot be read as parquet ({str(error).splitlines()[0]}).", "Repair it."
         ) from error
     names = table.column_names
-    if len(set(names)) < len(names):
-        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
+    _check_once(path, names)
     columns = Columns(path, {name: _from_arrow(table.column(name), name, path) for name in names})
     return _without(columns, _pandas_index(table.schema.metadata or {}, names))
 
