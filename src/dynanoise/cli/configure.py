@@ -249,7 +249,7 @@ def _aligned(text: str) -> str:
 
 
 def _check_key(key: str) -> None:
-    """Refuse what is no place of a secret, before anything is written.
+    """Check that a key is a reference to a secret, before anything is written.
 
     Raises:
         InputError: with the option; the value is not shown, which may be the secret.

@@ -275,7 +275,7 @@ def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
         if named or (runs and len(np.unique(values)) == count):
             _log.warning(
                 "%s: the column %r looks like an identifier of the records and is an input; leave "
-                "it out of the table if the model does not take it.",
+                "it out of the table unless the model should take it.",
                 table.path,
                 name,
             )
