@@ -183,7 +183,7 @@ def test_labels_are_those_of_predict() -> None:
         (make_pipeline(DefendedClassifier(MODEL), MODEL), {}, "inside of the Pipeline"),
         (DefendedClassifier(DefendedClassifier(MODEL)), {}, "defended twice"),
         (DefendedClassifier(MODEL), {"defense": "temperature"}, "defended already"),
-        (DefendedClassifier(MODEL, noise="loud"), {}, "noise is of type str"),
+        (DefendedClassifier(MODEL, noise="loud"), {}, "noise is 'loud'"),
     ],
 )
 def test_what_cannot_be_taken_apart_is_refused(estimator: Any, options: Any, says: str) -> None:

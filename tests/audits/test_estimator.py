@@ -100,6 +100,53 @@ def test_wrong_use_is_one_sentence(arguments: Any, says: str) -> None:
     assert says in str(error.value)
 
 
+def test_one_value_stands_for_several() -> None:
+    tree, defense = DecisionTreeClassifier(random_state=0), dynanoise.CalibratedLabel()
+    one, several = (
+        dynanoise.audit(tree, X, Y, models=8, attacks=attacks, queries=queries, defense=defense)
+        for attacks, queries in (("gap", 2), (["gap"], [2]))
+    )
+    assert [result.metrics for result in one.results] == [
+        result.metrics for result in several.results
+    ]
+    assert {result.attack for result in one.results} == {None, "gap", "strongest"}
+    assert "queries=(2,), attacks=('gap',)" in one.results[0].command
+    # The registered name, which a specification has as well.
+    assert {result.method for result in one.results} == {"none", "calibrated_label"}
+
+
+def test_groups_of_records_are_a_mapping_or_a_data_frame() -> None:
+    pandas = pytest.importorskip("pandas", reason="optional: data frames")
+    frame = pandas.DataFrame({"ward": np.arange(300) % 2, "sex": np.arange(300) % 3})
+    tree = DecisionTreeClassifier(random_state=0)
+    one, other = (
+        dynanoise.audit(tree, X, Y, models=8, attacks="gap", by=by).results
+        for by in (frame, {"ward": frame["ward"], "sex": frame["sex"].tolist()})
+    )
+    assert [result.metrics for result in one] == [result.metrics for result in other]
+    assert one[0].command == other[0].command
+    assert one[0].command.endswith("by={'ward': ..., 'sex': ...})")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"by": "ward"}, "by is 'ward'. Pass columns by name"),
+        ({"by": np.zeros(300)}, "by is array"),
+        ({"queries": "16"}, "queries is '16'. Pass one or several: 16 or (1, 16)."),
+        ({"queries": None}, "queries is None."),
+        ({"attacks": [3]}, 'attacks is [3]. Pass one or several: "gap"'),
+        ({"chosen": "4"}, "chosen inputs is '4'"),
+        ({"defense": dynanoise.CalibratedLabel}, "Pass a defense, such as CalibratedLabel()."),
+        ({"defense": 3}, "defense is 3."),
+    ],
+)
+def test_arguments_of_another_type(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError) as error:
+        dynanoise.audit(DecisionTreeClassifier(), X, Y, models=8, **options)
+    assert says in str(error.value)
+
+
 def test_too_few_records_or_models() -> None:
     with pytest.raises(TooFewRecordsError, match="There are 60 records"):
         dynanoise.audit(DecisionTreeClassifier(), X[:60], Y[:60])

@@ -161,7 +161,7 @@ def test_probabilities_of_transposed_axes_are_told_by_their_shape() -> None:
         ("label,p0,p1,p2,member", "which is not a probability. Give probabilities, or call them"),
         ("p0,p1,p2,member,label", "labels hold only 0 and 1, and member holds 2"),
         ("0.1,0.2,0.7,1,1", "The first line of"),
-        ("p0,p0,p1,label,member", "has a column twice"),
+        ("p0,p0,p1,label,member", "has the column 'p0' twice"),
         ("p0,p1,p2,label", "has 4 column names and 5 columns"),
     ],
 )

@@ -105,6 +105,14 @@ def test_the_outputs_can_be_audited_again(report: dynanoise.AuditReport, tmp_pat
         report.save_outputs(tmp_path / "outputs.csv")
 
 
+def test_files_that_cannot_be_written(report: dynanoise.AuditReport, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"cannot be written .* Name another folder\."):
+        report.save(tmp_path / "file" / "audit")
+    with pytest.raises(InputError, match=r"cannot be written .* Name another file\."):
+        report.save_outputs(tmp_path / "missing" / "outputs.npz")
+
+
 @pytest.mark.behaviour
 def test_saved_files_are_those_of_the_command(
     report: dynanoise.AuditReport, tmp_path: Path

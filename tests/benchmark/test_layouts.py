@@ -1,16 +1,23 @@
-"""What results say of the training of their models."""
+"""What results say of the training of their models, and a model that learns nothing."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
 
+from dynanoise.benchmark.benchmark import bench
 from dynanoise.benchmark.layouts import effort
+from dynanoise.benchmark.plan import Plan
+from dynanoise.core.errors import DivergedError
+from dynanoise.training.execution.executors import InProcess
 from dynanoise.training.jobs import ModelOutputs
+from tests.factories.presets import small_digits
 
 
 def test_results_have_the_largest_epsilon_of_private_models() -> None:
@@ -25,3 +32,29 @@ def test_results_have_the_largest_epsilon_of_private_models() -> None:
     assert effort([*private, plain], private[:1])["epsilon"] == 2.5
     for unbounded in ([plain], private, [private[0], plain]):
         assert "epsilon" not in effort(unbounded)
+
+
+@dataclass(frozen=True)
+class Failing:
+    """Trains all models but those of a recipe."""
+
+    recipe: str
+
+    def run(self, jobs: Iterable[Any], data: Any) -> Iterator[ModelOutputs]:
+        for job in jobs:
+            if type(job.recipe).__name__.lower() == self.recipe:
+                raise DivergedError("It learnt nothing.", "Train it longer.")
+            yield from InProcess().run([job], data)
+
+
+def test_a_row_that_learns_nothing_can_be_left_out() -> None:
+    rows = ("relaxloss", "temperature", "hamp")
+    plan = Plan("small", 1, custom=small_digits(), protocols=("paper",), methods=rows)
+    with pytest.raises(DivergedError) as caught:
+        list(bench(plan, executor=Failing("relaxloss")))
+    assert str(caught.value).endswith(
+        "Or leave this row out: --defense 'temperature' --defense 'hamp'."
+    )
+    with pytest.raises(DivergedError) as caught:  # the baseline, which every row is compared with
+        list(bench(plan, executor=Failing("plain")))
+    assert "leave" not in str(caught.value)

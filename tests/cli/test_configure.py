@@ -87,7 +87,10 @@ def test_probabilities_are_told_by_their_values_and_no_data_are_needed(tmp_path:
     assert again.exit_code == 2 and "exists" in again.output
     wrong = run(source, "-o", tmp_path / "e.yaml", "--key", "ab" * 32)
     assert wrong.exit_code == 2 and not (tmp_path / "e.yaml").exists()
-    assert "ab" * 32 not in wrong.output
+    assert "ab" * 32 not in wrong.output and "--key is not a reference" in wrong.output
+    wrong = run(source, "-o", tmp_path / "e.yaml", "--budget", "-1")
+    assert "--budget is -1. Pass a number" in " ".join(wrong.output.split())
+    assert wrong.exit_code == 2 and "line" not in wrong.output
 
 
 @pytest.mark.parametrize("copies", [1, 200])

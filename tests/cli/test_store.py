@@ -80,20 +80,67 @@ def test_a_proof_of_exclusion_is_computed_again(tmp_path: Path) -> None:
     assert "damaged" in run(*grouped).stderr
     (proof / "exclusion.json").write_text(text)
     assert "Pass --data" in run("verify", str(proof)).stderr
+    np.save(file, rows)
+    Exclusion.of(cells, rows).write(proof / "exclusion.json")
+    assert run(*arguments).exit_code == 0
+    result = run(*grouped)
+    assert result.exit_code == 2 and "were trained without groups" in result.stderr
+
+
+def test_the_proof_of_a_data_frame_with_texts_and_dates(tmp_path: Path) -> None:
+    """From the table that pandas writes, with or without labels and the column of patients."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="parquet: pip install 'dynanoise[data]'")
+    pytest.importorskip("safetensors", reason="files of cells need safetensors")
+    frame = pandas.DataFrame(
+        {
+            "age": np.arange(40.0),
+            "ward": pandas.Categorical(["a", None, "b", "c"] * 10),
+            "visit_date": np.array(["2020-01-02", "2021-03-04T05"] * 20, "datetime64[s]"),
+        }
+    ).iloc[::-1]  # rows of a split are not in the order of their index
+    patients = np.arange(40) // 2
+    cells = Cells.fit(frame, folds=3, width=0)
+    cells.write(tmp_path / "cells.json")
+    said = "40 records and 3 models: no record is in a model near it.\n"
+    for groups in (None, patients):
+        Exclusion.of(cells, frame, groups).write(tmp_path / "exclusion.json")
+        further = () if groups is None else ("--groups", "patient")
+        columns = {} if groups is None else {"patient": groups}
+        for labels in ({}, {"died": patients % 2}, {"label": patients % 2}):
+            for name in ("train.parquet", "train.csv"):
+                table = frame.assign(**labels, **columns)
+                write = table.to_csv if name.endswith("csv") else table.to_parquet
+                write(tmp_path / name)
+                result = run("verify", str(tmp_path), "--data", str(tmp_path / name), *further)
+                assert result.stdout == said, (name, labels, result.stderr)
+    table.insert(0, "outcome", "x")
+    table.to_parquet(tmp_path / "train.parquet")
+    named = ("verify", str(tmp_path), "--data", str(tmp_path / "train.parquet"), *further)
+    assert "columns of the training alone" in run(*named, "--label", "label").stderr
+    table.drop(columns="label").to_parquet(tmp_path / "train.parquet")
+    assert run(*named, "--label", "outcome").stdout == said
 
 
 @pytest.fixture
 def stored_model(tmp_path: Path) -> tuple[Any, str]:
     """A store with an out-of-fold model on digits, and its key."""
-    from dynanoise.core.registry import DATASETS, MODELS
+    from dynanoise.core.registry import DATASETS
+
+    return store_model(tmp_path, DATASETS.get("digits")(), width=0)
+
+
+def store_model(folder: Path, data: Any, **parameters: float) -> tuple[Any, str]:
+    """Train an out-of-fold model on 200 records, and store it."""
+    from dynanoise.core.registry import MODELS
     from dynanoise.training.execution.outputs import outputs_of
     from dynanoise.training.jobs import Job
     from dynanoise.training.recipes.out_of_fold import OutOfFold
     from dynanoise.training.schedule import Schedule
     from dynanoise.training.store.store import Store, key
 
-    data, store = DATASETS.get("digits")(), Store(tmp_path)
-    recipe = OutOfFold(Schedule(epochs=15, batch=32, learning_rate=1e-2), 2, width=0)
+    store = Store(folder)
+    recipe = OutOfFold(Schedule(epochs=15, batch=32, learning_rate=1e-2), 2, **parameters)
     job = Job("target", MODELS.get("mlp")((32,)), recipe, np.arange(200), np.arange(200, 300), 0)
     outputs_of(job, data, store)
     return store, key(job, data)
@@ -116,6 +163,21 @@ def test_the_exclusion_of_a_stored_model_is_computed_again(
     store.put(name, replace(stored, facts={**stored.facts, "left_out": left_out}), {})
     result = run("verify", name[:12], *named)
     assert result.exit_code == 2 and "1 records are in a model that may answer" in result.stderr
+
+
+@torch_missing
+def test_a_stored_model_of_a_table_is_verified_with_the_table(tmp_path: Path) -> None:
+    """`bench` standardises its columns, and the cells are those of standardised rows."""
+    from dynanoise.data.catalog import load_data
+
+    generator, file = np.random.default_rng(0), tmp_path / "own.csv"
+    rows = 100 + 30 * generator.normal(size=(300, 2))
+    lines = (f"{a},{b},{int(a > 100)}" for a, b in rows)
+    file.write_text("\n".join(["a,b,label", *lines]))
+    _, name = store_model(tmp_path, load_data(str(file), standardise=True), width=0.5, noise=0)
+    named = ("verify", name[:12], "--data", str(file), "--store", str(tmp_path))
+    assert run(*named).stdout == "200 records and 2 models: no record is in a model near it.\n"
+    assert "no groups" in run(*named, "--groups", "a").stderr
 
 
 @torch_missing

@@ -89,7 +89,7 @@ def test_csv_is_what_pandas_and_arrow_read(tmp_path: Path) -> None:
         ("a;b;label\n1,5;0.5;1\n2,5;1,234.5;0\n", "'b' of .* holds the text '1,234.5' in row 1"),
         ("sep=:\na:b\n", "names the separator ':'. Separate cells by commas, semicolons, tabs"),
         ("a b label\n1 2 0\n", "has 1 columns. .* separated by commas, semicolons, tabs, bars"),
-        ("a,a,label\n1,2,0\n", "has a column twice"),
+        ("a,b,b,label\n1,2,3,0\n", "has the column 'b' twice"),
         ("a,b,label\n1,2,0\n1,2,0,1\n", "has 3 column names and 4 columns in line 3"),
         ("a,b,label\n1_000,2,0\n3,4,1\n", "'a' of .* holds the text '1_000' in row 0"),
         ("a,b,label\n0x1,2,0\n3,4,1\n", "'a' of .* holds the text '0x1' in row 0"),

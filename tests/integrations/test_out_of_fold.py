@@ -142,6 +142,14 @@ def test_categories_of_a_frame_and_two_jobs() -> None:
     assert model.score(frame(X), Y) > 0.5
 
 
+def test_few_training_records_are_worth_a_warning() -> None:
+    alone, patients = replace(CELLS, folds=2, neighbourhood=None), np.arange(len(X)) // 4
+    kept = Exclusion.of(alone, X, patients).kept
+    assert kept < 1 / 3
+    with pytest.warns(UserWarning, match=rf"fitted to {kept:.0%} of the 160 .* or more folds"):
+        OutOfFoldClassifier(GaussianNB(), cells=alone).fit(X, Y, groups=patients)
+
+
 def test_groups_are_an_array_or_a_column() -> None:
     alone = replace(CELLS, neighbourhood=None)
     patients = np.arange(len(X)) // 2

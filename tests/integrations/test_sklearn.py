@@ -288,6 +288,31 @@ def test_calibrated_label_learns_from_reference_or_holdout() -> None:
     assert model.get_params()["defense"] == dn.CalibratedLabel()  # the parameter stays
 
 
+def test_records_of_a_group_are_held_out_together() -> None:
+    """With three copies of each record a tree knows what is held out by record."""
+    from sklearn.model_selection import GroupKFold, GroupShuffleSplit
+
+    patients = np.repeat(np.arange(len(Y)), 3)
+    labels = np.random.default_rng(0).integers(3, size=len(Y))[patients]  # nothing to be learnt
+    rows, tree = X[patients], DecisionTreeClassifier(random_state=0)
+    for inner in (tree, make_pipeline(StandardScaler(), tree)):
+        model = wrapped(inner, dn.CalibratedLabel(), holdout=0.2)
+        assert model.fit(rows, labels).defense_.confidences.min() > 0.9
+        weights = np.ones(len(labels)) if inner is tree else None
+        model.fit(rows, labels, groups=patients, sample_weight=weights)
+        assert model.defense_.confidences.max() < 0.6
+        split = GroupShuffleSplit(1, test_size=0.2, random_state=0).split(rows, groups=patients)
+        held = next(split)[1]
+        np.testing.assert_allclose(
+            model.defense_.confidences, confidences(model, rows[held], labels[held])
+        )
+    search = GridSearchCV(tree, {"max_depth": [1, 2]}, cv=GroupKFold(3))  # takes groups as well
+    wrapped(search, dn.CalibratedLabel(), holdout=0.2).fit(rows, labels, groups=patients)
+    piped = make_pipeline(StandardScaler(), tree)
+    with config_context(enable_metadata_routing=True):
+        wrapped(piped, dn.CalibratedLabel(), holdout=0.2).fit(rows, labels, groups=patients)
+
+
 @pytest.mark.behaviour
 def test_other_defenses_that_learn() -> None:
     reference = (X[1::2], Y[1::2])
@@ -306,7 +331,7 @@ def test_other_defenses_that_learn() -> None:
         ({"defense": MemGuard()}, {}, r"or\s+DefendedClassifier\(..., holdout=0.2\)"),
         ({"defense": HAMP()}, {"reference": (X, Y)}, "outputs on random inputs"),
         ({"defense": dn.DynaNoise}, {}, "Pass a defense"),
-        ({"noise": "cells"}, {}, 'Use "keyed" or "fresh"'),
+        ({"noise": "frsh"}, {}, 'noise is \'frsh\'. Use "keyed" or "fresh"'),
         ({"noise": dn.Fresh(0)}, {}, 'Use "keyed" or "fresh"'),
         ({"key": "elsewhere"}, {}, "Pass env:NAME or file:PATH"),
         ({"cell_width": 0}, {}, "cell_width is 0"),
@@ -315,6 +340,8 @@ def test_other_defenses_that_learn() -> None:
         ({"holdout": 1.0}, {}, "between 0 and 1"),
         ({"holdout": "half"}, {}, "between 0 and 1"),
         ({"holdout": 0.001}, {}, "sets none aside"),
+        ({"holdout": 0.2}, {"groups": Y[:-1]}, "one value for each record"),
+        ({"holdout": 0.2}, {"groups": np.zeros(len(Y))}, "of one group, of which none can be"),
         ({}, {"reference": X}, r"Pass a pair \(X, y\)"),
         ({"defense": dn.CalibratedLabel()}, {"reference": (X, Y + 1)}, "is of class 3"),
         ({"estimator": LinearSVC()}, {}, "CalibratedClassifierCV"),

@@ -82,6 +82,14 @@ def test_models_that_do_not_take_missing_values_name_the_place(tmp_path: Path, w
     )
 
 
+@pytest.mark.parametrize("write", [in_json, in_version_1])
+def test_nan_in_json_is_told_to_be_null(tmp_path: Path, write: Any) -> None:
+    """Python's writer makes it of float("nan"), and no reader of JSON takes it."""
+    app = app_of(tree_model(tmp_path / "m.onnx"), tmp_path)
+    status, body = asgi(app, *write([1.0, NAN, 0.0, 0.0]))
+    assert status == 400 and "write null for a missing value" in json.loads(body)["error"]
+
+
 def test_whole_numbers_have_no_missing_value(tmp_path: Path) -> None:
     nodes = [node("Cast", ["x"], ["wide"], to=KINDS.FLOAT), trees(inputs=["wide"])]
     inputs = [tensor("x", ["batch", 4], KINDS.INT64)]

@@ -48,7 +48,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, LocalB
     defense_file(path, neighbourhood={"budget": NEAR, "cells": "cells.json"})
     configuration = startup.read_configuration(path, False)
     budgets = LocalBudgets(Budget(rate=0, total=11, near=NEAR))
-    cells = startup._cells(configuration)
+    cells = configuration.input_cells()
     assert cells.digests(REFERENCE) != Cells.read(tmp_path / "cells.json").digests(REFERENCE)
     gateway = Gateway(
         Plain(),  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def test_cells_of_other_inputs_are_not_answered(
         served[1],
         Limits(),
         Metrics("id"),
-        cells=startup._cells(configuration),
+        cells=configuration.input_cells(),
     )
     assert query(application(gateway), [0.1, 0.2]) == 500
     assert asyncio.run(served[1].spend("anyone", 11))  # and given back

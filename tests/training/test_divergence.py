@@ -102,13 +102,34 @@ def test_noise_of_differential_privacy_may_drown_everything() -> None:
 def test_chance_is_three_standard_deviations_above_the_largest_class() -> None:
     labels = np.repeat([0, 1], [75, 25])
     assert divergence.chance_bound(labels) == pytest.approx(0.75 + 3 * np.sqrt(0.75 * 0.25 / 100))
+    labels = np.arange(100) % 2  # a bound of 0.65
     right = np.eye(2)[labels]
-    one_right = np.where(np.arange(100)[:, None] < 88, right, 1 - right)  # 0.88 > 0.8799
+    one_right = np.where(np.arange(100)[:, None] < 66, right, 1 - right)
     divergence.check_converged("it", one_right, labels)
-    with pytest.raises(DivergedError, match=r"it learnt nothing: .* 100 records is 0\.870"):
+    with pytest.raises(DivergedError, match=r"it learnt nothing: .* 100 records is 0\.640"):
         divergence.check_converged(
-            "it", np.where(np.arange(100)[:, None] < 87, right, 1 - right), labels
+            "it", np.where(np.arange(100)[:, None] < 64, right, 1 - right), labels
         )
+
+
+def test_balanced_chance_is_three_standard_deviations_above_guessing() -> None:
+    """The bound beside that of 20,000 guesses with the classes' frequencies."""
+    labels = np.repeat([0, 1, 2], [150, 40, 10])
+    generator = np.random.default_rng(0)
+    right = labels[generator.integers(200, size=(20_000, 200))] == labels
+    balanced = np.mean([right[:, labels == label].mean(axis=1) for label in range(3)], axis=0)
+    bound = balanced.mean() + 3 * balanced.std()
+    assert divergence.balanced_chance_bound(labels) == pytest.approx(bound, abs=0.003)
+
+
+def test_a_model_that_finds_rare_positives_has_learnt() -> None:
+    """A third of 10% positives, at an accuracy of 0.886, which is below that of none."""
+    labels = np.repeat([0, 1], [450, 50])
+    predicted = np.concatenate([np.arange(450) < 24, np.arange(50) < 17]).astype(int)
+    assert (predicted == labels).mean() < 0.9
+    divergence.check_converged("it", np.eye(2)[predicted], labels)
+    with pytest.raises(DivergedError, match=r"balanced accuracy is 0\.500, .* up to 0\.567"):
+        divergence.check_converged("it", np.eye(2)[np.zeros(500, int)], labels)
 
 
 def test_what_no_accuracy_could_exceed_is_not_an_error() -> None:

@@ -175,10 +175,9 @@ class AuditReport:
             The folder, which `dynanoise show` and `dynanoise report` read.
 
         Raises:
-            InputError: if the name is that of a file.
-            OSError: if it cannot be written.
+            InputError: if the name is that of a file, or it cannot be written.
         """
-        from dynanoise.core.files import write_atomically
+        from dynanoise.core.files import write_atomically, writing
         from dynanoise.report.io.samples import encode_run
 
         folder = Path(folder)
@@ -187,12 +186,14 @@ class AuditReport:
                 f"{folder} names a file.",
                 f"Name a folder, such as {folder.stem!r}: report.html is written there.",
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        with writing(folder, "Name another folder."):
+            folder.mkdir(parents=True, exist_ok=True)
         files = encode_run(self.results, self.evidence)
         files["report.html"] = self.to_html().encode()
         files["report.md"] = self.to_markdown().encode()
-        for name, content in files.items():
-            write_atomically(folder / name, content)
+        with writing(folder, "Name another folder."):
+            for name, content in files.items():
+                write_atomically(folder / name, content)
         return folder
 
     def save_outputs(self, path: str | Path) -> Path:
@@ -206,10 +207,11 @@ class AuditReport:
             The path.
 
         Raises:
-            InputError: if the audit trained no models, or the path ends otherwise.
-            OSError: if it cannot be written.
+            InputError: if the audit trained no models, the path ends otherwise, or it cannot be
+                written.
         """
         from dynanoise.audits.outputs_file import write_outputs
+        from dynanoise.core.files import writing
 
         if self.inputs is None:
             raise InputError(
@@ -217,7 +219,8 @@ class AuditReport:
                 "Use the file that it read.",
             )
         path = Path(path)
-        write_outputs(self.inputs, path)
+        with writing(path):
+            write_outputs(self.inputs, path)
         return path
 
     def __repr__(self) -> str:

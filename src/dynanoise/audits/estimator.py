@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,11 +48,11 @@ def audit(
     models: int = 16,
     seed: int = 0,
     defense: str | Defense | Configuration | None = None,
-    queries: tuple[int, ...] = QUERIES,
-    attacks: tuple[str, ...] = (),
+    queries: int | Sequence[int] = QUERIES,
+    attacks: str | Sequence[str] = (),
     chosen: int | None = None,
     groups: npt.ArrayLike | None = None,
-    by: Mapping[str, npt.ArrayLike] | None = None,
+    by: Any = None,
     progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Train clones of a classifier on random halves of the data, and attack each with the others.
@@ -77,16 +77,17 @@ def audit(
         defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
             such as "dynanoise(keep_label=True, cell_width=10)" with keyed noise, an object, or a
             `Configuration` or the path of its file.
-        queries: query budgets against the defense, each >= 1.
-        attacks: specifications of the attacks to run; all that the models allow if empty.
+        queries: query budgets against the defense, one or several, each >= 1.
+        attacks: specifications of the attacks to run, one or several; all that the models allow if
+            empty.
         chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record, such as 64
             (docs/protocol.md, "Chosen inputs"); X is then an array of numbers. None leaves this
             attacker out.
         groups: [N], the person of each record, such as a patient's number: records of one person
             are members together, by one coin, and attacks are on persons. None if each record
             is of another person.
-        by: further columns [N] by name, whose values are groups of records: every metric is
-            reported for each of them, as for each class.
+        by: further columns [N] by name, a mapping or a data frame, whose values are groups of
+            records: every metric is reported for each of them, as for each class.
         progress: called with a few words after each step; None shows a line with the time that
             remains in notebooks and terminals.
 
@@ -108,7 +109,12 @@ def audit(
     True
     """
     setting = undefended_estimator(estimator)
-    plan = AuditPlan(defense, queries, attacks=attacks, chosen=chosen)
+    plan = AuditPlan(
+        defense,
+        queries,  # type: ignore[arg-type]  # made tuples
+        attacks=attacks,  # type: ignore[arg-type]
+        chosen=chosen,
+    )
     if setting.defense is not None:
         if defense is not None:
             raise InputError(
@@ -134,14 +140,15 @@ def audit(
         options = f"models={models}, seed={seed}"
         if defense is not None:
             named = plan.defense_text if isinstance(defense, str) else defense
-            options += f", defense={named!r}, queries={queries!r}"
-        elif setting.defense is not None and queries != QUERIES:
-            options += f", queries={queries!r}"
-        if attacks:
-            options += f", attacks={attacks!r}"
+            options += f", defense={named!r}, queries={plan.queries!r}"
+        elif setting.defense is not None and plan.queries != QUERIES:
+            options += f", queries={plan.queries!r}"
+        if plan.attacks:
+            options += f", attacks={plan.attacks!r}"
         options += "" if chosen is None else f", chosen={chosen}"
         options += "" if groups is None else ", groups=groups"
-        options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
+        named_by = ", ".join(f"{name!r}: ..." for name in records.columns.by)
+        options += f", by={{{named_by}}}" if named_by else ""
         command = f"dynanoise.audit({text}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"estimator": text})
         return audit_halves(logits, records, halves, plan, provenance, steps, seed, notes, clones)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -93,12 +94,15 @@ class AuditPlan:
     chosen: int | None = None
 
     def __post_init__(self) -> None:
+        # Of Python callers: one value stands for several.
+        object.__setattr__(self, "queries", as_tuple("queries", self.queries, int))
+        object.__setattr__(self, "attacks", as_tuple("attacks", self.attacks, str))
         if self.chosen is not None:
             chosen(self.chosen)
         for attack in self.attacks:
             ATTACKS.build(attack)
         for count in self.queries:
-            if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+            if isinstance(count, bool) or count < 1:
                 raise InputError(f"A query budget is {count!r}.", "Use integers of at least 1.")
         if not self.queries:
             raise InputError("There is no query budget.", "Use at least one, such as 1.")
@@ -127,6 +131,32 @@ class AuditPlan:
         """False positive rates at which the TPR is reported."""
         named = {condition.fpr for condition in self.fail_if if condition.fpr is not None}
         return tuple(sorted({*FPRS, *named}))
+
+
+def as_tuple(name: str, values: Any, kind: type) -> tuple[Any, ...]:
+    """Make a tuple of one value or of several.
+
+    Args:
+        name: name of the parameter in messages.
+        values: one value, or any iterable of them.
+        kind: int or str.
+
+    Raises:
+        InputError: for anything else.
+
+    >>> as_tuple("queries", 16, int), as_tuple("attacks", ["gap", "loss"], str)
+    ((16,), ('gap', 'loss'))
+    """
+    example = '"gap" or ("gap", "loss")' if kind is str else "16 or (1, 16)"
+    single = isinstance(values, kind | np.integer | str)
+    try:
+        items = (values,) if single else tuple(values)
+    except TypeError:
+        items = (None,)
+    items = tuple(int(item) if isinstance(item, np.integer) else item for item in items)
+    if not all(isinstance(item, kind) for item in items):
+        raise InputError(f"{name} is {values!r}.", f"Pass one or several: {example}.")
+    return items
 
 
 def count_steps(pool: Pool, plan: AuditPlan) -> int:

@@ -109,19 +109,17 @@ def check_models(models: int) -> None:
         raise InputError(f"models is {models!r}.", "Use an integer of at least 8; 16 is usual.")
 
 
-def check_records(
-    X: Any, y: Any, groups: Any = None, by: Mapping[str, npt.ArrayLike] | None = None
-) -> Records:
+def check_records(X: Any, y: Any, groups: Any = None, by: Any = None) -> Records:
     """Check inputs and classes.
 
     Args:
         X: anything that rows can be taken from.
         y: [N], class labels of any kind.
         groups: [N], the person of each record; None if each record is of another one.
-        by: further columns [N] by name.
+        by: further columns [N] by name, a mapping or a data frame.
 
     Raises:
-        InputError: if they do not fit together, or there is one class only.
+        InputError: if they do not fit together, ``by`` has no names, or there is one class only.
         TooFewRecordsError: if there are too few for an audit.
     """
     labels, as_passed = check_labels(y, "y"), check_classes(y)
@@ -144,8 +142,15 @@ def check_records(
             f"There are {len(labels)} records.", f"Give at least {needed}, better thousands."
         )
     persons = None if groups is None else as_column(groups)
-    columns = Columns({name: as_column(values) for name, values in (by or {}).items()}, persons)
-    columns = columns.check(len(labels))
+    if not (by is None or isinstance(by, Mapping) or hasattr(by, "columns")):
+        text = " ".join(repr(by).split())
+        raise InputError(
+            f"by is {text[:80]}{'...' if len(text) > 80 else ''}.",
+            'Pass columns by name, such as by={"ward": X["ward"]}, or a data frame, X[["ward"]].',
+        )
+    names = () if by is None else getattr(by, "columns", by)
+    named = {str(name): as_column(by[name]) for name in names}
+    columns = Columns(named, persons).check(len(labels))
     return Records(inputs, as_passed, numbers.astype(np.int64), classes, columns)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,11 +41,11 @@ def audit_training(
     models: int = 16,
     seed: int = 0,
     defense: str | Defense | Configuration | None = None,
-    queries: tuple[int, ...] = QUERIES,
-    attacks: tuple[str, ...] = (),
+    queries: int | Sequence[int] = QUERIES,
+    attacks: str | Sequence[str] = (),
     chosen: int | None = None,
     groups: npt.ArrayLike | None = None,
-    by: Mapping[str, npt.ArrayLike] | None = None,
+    by: Any = None,
     progress: Callable[[str], None] | None = None,
 ) -> AuditReport:
     """Train models on random halves of the data, and attack each with the others.
@@ -67,16 +67,17 @@ def audit_training(
         defense: a defense that is evaluated as well, known to the attacker: a name with parameters,
             such as "dynanoise(keep_label=True, cell_width=10)" with keyed noise, an object, or a
             `Configuration` or the path of its file.
-        queries: query budgets against the defense, each >= 1.
-        attacks: specifications of the attacks to run; all that the models allow if empty.
+        queries: query budgets against the defense, one or several, each >= 1.
+        attacks: specifications of the attacks to run, one or several; all that the models allow if
+            empty.
         chosen: query budget of an attacker who also chooses inputs, 1 to 256 a record, such as 64
             (docs/protocol.md, "Chosen inputs"); X is then an array of numbers. None leaves this
             attacker out.
         groups: [N], the person of each record, such as a patient's number: records of one person
             are members together, by one coin, and attacks are on persons. None if each record
             is of another person.
-        by: further columns [N] by name, whose values are groups of records: every metric is
-            reported for each of them, as for each class.
+        by: further columns [N] by name, a mapping or a data frame, whose values are groups of
+            records: every metric is reported for each of them, as for each class.
         progress: called with a few words after each step; None shows a line with the time that
             remains in notebooks and terminals.
 
@@ -97,7 +98,12 @@ def audit_training(
     >>> report.results[0].metrics["auc"].value > 0.6  # a tree memorises its records
     True
     """
-    plan = AuditPlan(defense, queries, attacks=attacks, chosen=chosen)
+    plan = AuditPlan(
+        defense,
+        queries,  # type: ignore[arg-type]  # made tuples
+        attacks=attacks,  # type: ignore[arg-type]
+        chosen=chosen,
+    )
     check_models(models)
     if not callable(train):
         raise InputError(
@@ -129,12 +135,13 @@ def audit_training(
             steps(f"model {model}")
         options = f"models={models}, seed={seed}"
         if defense is not None:
-            options += f", defense={plan.defense_text!r}, queries={queries!r}"
-        if attacks:
-            options += f", attacks={attacks!r}"
+            options += f", defense={plan.defense_text!r}, queries={plan.queries!r}"
+        if plan.attacks:
+            options += f", attacks={plan.attacks!r}"
         options += "" if chosen is None else f", chosen={chosen}"
         options += "" if groups is None else ", groups=groups"
-        options += f", by={{{', '.join(f'{name!r}: ...' for name in by)}}}" if by else ""
+        named_by = ", ".join(f"{name!r}: ..." for name in records.columns.by)
+        options += f", by={{{named_by}}}" if named_by else ""
         command = f"dynanoise.audit_training({name}, X, y, {options})"
         provenance = Provenance("X, y", name, command, {"train": name})
         return audit_halves(

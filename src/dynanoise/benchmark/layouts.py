@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dynanoise.benchmark.plan import Plan
-from dynanoise.benchmark.preset import Kind
+from dynanoise.benchmark.preset import Kind, Preset
 from dynanoise.benchmark.stored_functions import stored_functions
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import DivergedError, InputError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.outputs import Pool
 from dynanoise.core.registry import ATTACKS, PRESETS
@@ -161,14 +161,27 @@ def effort(
 
 
 def _take(
-    jobs: Sequence[Job], outputs: Iterator[ModelOutputs], kind: str, part: str, progress: Progress
+    jobs: Sequence[Job],
+    outputs: Iterator[ModelOutputs],
+    kind: Kind,
+    part: str,
+    progress: Progress,
+    preset: Preset,
 ) -> list[ModelOutputs]:
-    """Outputs of the next trained models."""
+    """Outputs of the next trained models; an error names the methods that are left without them."""
     taken = []
     for job in jobs:
-        taken.append(next(outputs))
+        try:
+            taken.append(next(outputs))
+        except DivergedError as error:
+            if kind.recipe == preset.methods[0].recipe:
+                raise
+            others = [each.name for each in preset.methods[1:] if each.recipe != kind.recipe]
+            named = " ".join(f"--defense '{name}'" for name in others or [preset.methods[0].name])
+            remedy = f"{error.remedy} Or leave this row out: {named}."
+            raise DivergedError(error.problem, remedy) from error
         node = f", on {taken[-1].node}" if taken[-1].node else ""
-        progress(f"{part}: {job.name}{'' if kind == 'plain' else f', {kind}'}{node}")
+        progress(f"{part}: {job.name}{'' if str(kind) == 'plain' else f', {kind}'}{node}")
     return taken
 
 
@@ -228,7 +241,9 @@ class Runs:
             runs, provenance = {}, {}
             for recipe in self.plan.shadows:
                 jobs = self.by_run[seed, recipe]
-                taken = _take(jobs, outputs, recipe, f"seed {seed}", progress)
+                taken = _take(
+                    jobs, outputs, Kind(recipe), f"seed {seed}", progress, self.plan.preset
+                )
                 runs[recipe] = paper_run(self.data, split, taken, seed=seed)
                 provenance[recipe] = replace(
                     self.provenance[recipe], counts=counts, training=effort(taken, taken[:1])
@@ -323,7 +338,7 @@ class Pools:
         pools: dict[Kind, Pool] = {}
         training = {}
         for kind, jobs in self.by_kind.items():
-            taken = _take(jobs, outputs, str(kind), "pool", progress)
+            taken = _take(jobs, outputs, kind, "pool", progress, self.plan.preset)
             pool = pool_of(self.data, self.split, taken, seed=self.SEED)
             pools[kind] = replace(pool, inputs=self.inputs)
             training[kind] = effort(taken)

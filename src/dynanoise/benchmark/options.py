@@ -68,8 +68,9 @@ class BenchOptions:
         str,
         Option(
             "Preset to run, see --list; or a registered data set, or data of your own: a table "
-            "(npz, csv, parquet), a folder of images or of parquet files, hub:OWNER/NAME. Or: "
-            "overhead, to time predictions.",
+            "(npz, csv, parquet), a folder of images or of parquet files, hub:OWNER/NAME. Records "
+            "of your own are split at random, also those of one person: keep one of each, or use "
+            "dynanoise.audit(..., groups=...) in Python. Or: overhead, to time predictions.",
             metavar="PRESET|DATA",
             argument=True,
         ),

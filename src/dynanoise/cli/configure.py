@@ -109,6 +109,12 @@ def configure(
     from dynanoise.noise.cells import GAPS
 
     check(not out.exists(), f"{out} exists.", "Name another file with --out, or remove it.")
+    _check_key(key)
+    check(
+        budget is None or budget >= 1,
+        f"--budget is {budget}.",
+        "Pass a number of queries a day, at least 1, or leave it out.",
+    )
     classifier = open_onnx(model, output, class_axis, kind)
     inputs, outputs = _query(classifier, data, label)
     value_kind = classifier.kind or _kind(outputs, classifier.output.name, model)
@@ -240,6 +246,20 @@ def _aligned(text: str) -> str:
         setting, mark, comment = line.partition("  # ")
         lines.append(f"{setting:<26}  # {comment}" if mark else line)
     return "\n".join(lines) + "\n"
+
+
+def _check_key(key: str) -> None:
+    """Check that a key is a reference to a secret, before anything is written.
+
+    Raises:
+        InputError: with the option; the value is not shown, which may be the secret.
+    """
+    from dynanoise.noise.keys import Secret
+
+    try:
+        Secret(key)
+    except InputError as error:
+        raise InputError("--key is not a reference to a secret.", error.remedy) from None
 
 
 def _make_secret(key: str, folder: Path) -> None:

@@ -66,13 +66,25 @@ def verify(
         str | None,
         Option(
             "Training inputs in the order of the training: a file .npy, or a table (csv, npz, "
-            "parquet) with a column of labels; or a registered data set.",
+            "parquet), with or without labels; or a registered data set.",
             metavar="DATA",
         ),
     ] = None,
+    label: Annotated[
+        str | None,
+        Option(
+            "Column of labels of a table. Default: label, class, target or y, else the last "
+            "column, else none, whichever gives the records of the proof.",
+            metavar="NAME",
+        ),
+    ] = None,
     groups: Annotated[
-        Path | None,
-        Option("File .npy with the group of each record, if they were left out by group."),
+        str | None,
+        Option(
+            "File .npy with the group of each record, or the column of the table that holds it, "
+            "if records were left out by group.",
+            metavar="FILE|NAME",
+        ),
     ] = None,
     store: StoreOption = None,
 ) -> None:
@@ -83,13 +95,14 @@ def verify(
 
     Examples:
     dynanoise verify proof --data train.npy
+    dynanoise verify proof --data patients.parquet --groups patient
     dynanoise verify 3fa9c1 --data digits
     """
     if Path(proof).is_dir():
         from dynanoise.partition.proof import read_proof
 
         cells, exclusion = read_proof(proof)
-        exclusion.verify(cells, _inputs(data), _array(groups))
+        exclusion.verify(cells, *_records(data, label, groups, exclusion.records))
         models, records = exclusion.left_out.shape
     else:
         from dynanoise.training.recipes.out_of_fold import verify as verify_facts
@@ -98,28 +111,58 @@ def verify(
         outputs = stored.get(stored.one(proof).key)
         if outputs is None:
             raise InputError(f"The stored model {proof} was damaged.", "Train it again.")
-        records, models = verify_facts(outputs.facts, _inputs(data))
+        if groups is not None:
+            raise InputError("Stored models have no groups.", "Leave --groups out.")
+        records, models = verify_facts(outputs.facts, _inputs(data, label))
     typer.echo(f"{records:,} records and {models} models: no record is in a model near it.")
 
 
-def _inputs(data: str | None) -> Any:
-    """Inputs of a file, or of a registered data set."""
-    from dynanoise.core.registry import DATASETS
-
+def _inputs(data: str | None, label: str | None) -> Any:
+    """Inputs of a file or a registered data set, as `bench` trains on them."""
     if data is None:
         raise InputError("No data were named.", "Pass --data with the training inputs.")
-    if data in DATASETS.names():
-        return DATASETS.get(data)().inputs
     if data.endswith(".npy"):
         return _array(Path(data))
-    from dynanoise.data.tables import read_table
+    from dynanoise.data.catalog import load_data
 
-    return read_table(Path(data)).inputs
+    return load_data(data, standardise=True, label=label).inputs
 
 
-def _array(path: Path | None) -> Any:
-    if path is None:
-        return None
+def _records(
+    data: str | None, label: str | None, groups: str | None, digest: str
+) -> tuple[Any, Any]:
+    """Training inputs as they are, and the groups of the records or None.
+
+    The columns of a table that are inputs are those whose SHA-256 is ``digest``, if there are any.
+    """
+    path, of_file = Path(data or ""), groups is not None and groups.endswith(".npy")
+    values = _array(Path(groups)) if groups is not None and of_file else None
+    column = None if of_file else groups
+    if path.suffix.lower() == ".npz":
+        from dynanoise.data.tables import read_table
+
+        arrays = read_table(path, label, [] if column is None else [column])
+        return arrays.inputs, values if column is None else arrays.values[column]
+    if path.suffix.lower() not in (".csv", ".parquet"):
+        if column is not None:
+            raise InputError(
+                f"{data} has no column {column!r}.", "Pass a file .npy with the groups."
+            )
+        return _inputs(data, label), values
+    from dynanoise.data.columns import check_named, read_columns
+    from dynanoise.partition.exclusion import records_digest
+
+    table = read_columns(path)
+    check_named(path, filter(None, (label, column)), table.names)
+    names = [name for name in table.names if name != column]
+    for labels in [label] if label else [table.named_label(), *names[-1:], None]:
+        inputs = table.stacked([name for name in names if name != labels])
+        if records_digest(inputs) == digest:
+            break
+    return inputs, values if column is None else table.values[column]
+
+
+def _array(path: Path) -> Any:
     import numpy as np
 
     try:

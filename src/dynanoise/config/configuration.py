@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy.typing as npt
 import yaml
@@ -26,6 +26,9 @@ from dynanoise.defenses import response
 from dynanoise.defenses.parameters import ByValue, Parts, from_parts, to_parts
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, Secret
+
+if TYPE_CHECKING:
+    from dynanoise.partition.cells import Cells
 
 FRESH = "fresh"
 VERSION = 1
@@ -152,9 +155,8 @@ class Configuration(ByValue):
                     "A deployment names its secret by reference, env:NAME or file:PATH.",
                 )
         elif self.noise != FRESH:
-            # Not shown: it may be a source with its state, or a key.
             raise InputError(
-                f"noise is of type {type(self.noise).__name__}.",
+                f"noise is {response.noise_text(self.noise)}.",
                 'Pass "fresh" or Keyed noise, such as dn.Keyed(4.0, "my model", sha256).',
             )
         if self.output is not None and not (isinstance(self.output, str) and self.output):
@@ -213,6 +215,22 @@ class Configuration(ByValue):
     def keyed_noise(self) -> Keyed | None:
         """The keyed noise; None for fresh noise."""
         return self.noise if isinstance(self.noise, Keyed) else None
+
+    def input_cells(self) -> Cells | None:
+        """Cells of inputs that `near` counts queries in, under the key of the noise, or None.
+
+        Raises:
+            InputError: if their file cannot be read.
+            MissingExtraError: if safetensors is not installed.
+        """
+        if self.near is None:
+            return None
+        from dynanoise.partition.cells import Cells
+
+        noise = self.keyed_noise
+        assert noise is not None
+        assert isinstance(noise.key, Secret)
+        return replace(Cells.read(self.near.cells), key=noise.key)
 
     def check_weights(self, digest: str, model: Path, name: str) -> None:
         """Refuse a model that the keyed noise was not configured for.

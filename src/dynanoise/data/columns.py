@@ -81,6 +81,23 @@ class Columns:
         """Tell texts from numbers."""
         return self.values[name].dtype.kind == "O"
 
+    def stacked(self, names: Sequence[str]) -> npt.NDArray[Any]:
+        """Columns side by side, [N, F]: float64, or objects where one holds texts or dates.
+
+        Raises:
+            DataFileError: if there are none, or one holds lists.
+        """
+        if not names:
+            raise DataFileError(f"{self.path} has no columns of inputs.", "Give it at least one.")
+        for name in names:
+            if self.values[name].ndim > 1:
+                raise DataFileError(
+                    f"{self.describe(name)} holds lists.",
+                    "Give numbers or texts, one a record and column, or arrays in npz.",
+                )
+        dtype = object if any(map(self.is_text, names)) else np.float64
+        return np.stack([self.values[name].astype(dtype) for name in names], axis=1)
+
     def first_text(self, name: str) -> str:
         """Describe the first value of a column that is not a number, with its row."""
         for row, value in enumerate(self.values[name].ravel()):
@@ -174,6 +191,13 @@ def read_columns(path: Path) -> Columns:
     return columns
 
 
+def _check_once(path: Path, names: Sequence[str]) -> None:
+    """Refuse a name that two columns have."""
+    for name in names:
+        if names.count(name) > 1:
+            raise DataFileError(f"{path} has the column {name!r} twice.", "Name every column once.")
+
+
 # --- csv -----------------------------------------------------------------------------------------
 
 
@@ -191,8 +215,7 @@ def _read_csv(path: Path) -> Columns:
         raise DataFileError(
             f"The first line of {path} holds numbers.", "Begin it with a line of column names."
         )
-    if len(set(names)) < len(names):
-        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
+    _check_once(path, names)
     parsed = [_Numbers(decimal_commas=dialect.separator != ",") for _ in names]
     for block in _blocks(path, dialect, len(names)):
         for column, block_cells in zip(parsed, zip(*block, strict=True), strict=True):
@@ -377,8 +400,7 @@ def _read_parquet(path: Path) -> Columns:
             f"{path} cannot be read as parquet ({str(error).splitlines()[0]}).", "Repair it."
         ) from error
     names = table.column_names
-    if len(set(names)) < len(names):
-        raise DataFileError(f"{path} has a column twice.", "Name every column once.")
+    _check_once(path, names)
     columns = Columns(path, {name: _from_arrow(table.column(name), name, path) for name in names})
     return _without(columns, _pandas_index(table.schema.metadata or {}, names))
 

@@ -262,10 +262,7 @@ def _inputs(table: Columns, columns: tuple[str, ...]) -> npt.NDArray[np.float64]
                 "Inputs are numbers: encode it, or leave it out; if it has the labels, pass "
                 f"--label {name}.",
             )
-    wide = [table.values[name].astype(np.float64) for name in columns]
-    if not wide:
-        raise DataFileError(f"{table.path} has no columns of inputs.", "Give it at least one.")
-    return np.stack(wide, axis=1)
+    return table.stacked(columns)
 
 
 def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
@@ -278,7 +275,7 @@ def _report_identifiers(table: Columns, columns: tuple[str, ...]) -> None:
         if named or (runs and len(np.unique(values)) == count):
             _log.warning(
                 "%s: the column %r looks like an identifier of the records and is an input; leave "
-                "it out of the table if the model does not take it.",
+                "it out of the table unless the model should take it.",
                 table.path,
                 name,
             )

@@ -26,6 +26,18 @@ def system_noise() -> Noise:
     return SystemFresh()
 
 
+def noise_text(noise: Any) -> str:
+    """Describe what was passed as noise, for a message: a short text as it is, else its type.
+
+    A longer text may be a secret, and a source of noise has its state in it.
+
+    >>> noise_text("frsh"), noise_text("ab" * 32)
+    ("'frsh'", 'of type str')
+    """
+    short = isinstance(noise, str) and len(noise) <= 16
+    return repr(noise) if short else f"of type {type(noise).__name__}"
+
+
 def defend(
     outputs: npt.ArrayLike,
     defense: Defense,
@@ -153,5 +165,6 @@ def check_defense(defense: Any) -> Defense:
     dynanoise.core.errors.InputError: defense is 'dynanoise'. Pass a defense, such as ...
     """
     if isinstance(defense, type) or not isinstance(defense, Defense):
-        raise InputError(f"defense is {defense!r}.", "Pass a defense, such as dn.DynaNoise().")
+        example = f"{defense.__name__}()" if isinstance(defense, type) else "dn.DynaNoise()"
+        raise InputError(f"defense is {defense!r}.", f"Pass a defense, such as {example}.")
     return defense

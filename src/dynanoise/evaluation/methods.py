@@ -9,6 +9,7 @@ from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
 from dynanoise.core.errors import InputError, UnknownNameError
 from dynanoise.core.registry import DEFENSES, RECIPES, meant, parse, split
+from dynanoise.defenses import response
 from dynanoise.defenses.temperature import undefended
 from dynanoise.noise.cells import checked_width
 
@@ -55,7 +56,7 @@ def defended(defense: str | Defense | Configuration) -> Method:
         name = DEFENSES.name_of(type(defense.defense))
         return Method(name, defense.defense, cell_width=defense.cell_width)
     if not isinstance(defense, str):
-        return Method(type(defense).__name__.lower(), defense)
+        return Method(_name_of(response.check_defense(defense)), defense)
     name = parse(defense, "defense").name
     if name == "none":
         raise InputError(
@@ -64,6 +65,14 @@ def defended(defense: str | Defense | Configuration) -> Method:
         )
     built, width = _build(defense)
     return Method(name, built, cell_width=width)
+
+
+def _name_of(defense: Defense) -> str:
+    """Registered name of a defense; of one that is not registered that of its class."""
+    try:
+        return DEFENSES.name_of(type(defense))
+    except UnknownNameError:
+        return type(defense).__name__.lower()
 
 
 def _build(text: str) -> tuple[Defense, float | None]:

@@ -105,8 +105,8 @@ def chosen(queries: int = CHOSEN) -> AttackProtocol:
     ('adaptive_chosen', 'adaptive_chosen_16', True)
     """
     check(
-        1 <= queries <= 256,
-        f"The query budget of chosen inputs is {queries}.",
+        isinstance(queries, int) and 1 <= queries <= 256,
+        f"The query budget of chosen inputs is {queries!r}.",
         "Use 1 to 256 queries a record.",
     )
     name = "adaptive_chosen" if queries == CHOSEN else f"adaptive_chosen_{queries}"

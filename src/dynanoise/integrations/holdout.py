@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import issparse
+from sklearn.model_selection import GroupShuffleSplit
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, column_or_1d
 
+from dynanoise.core.arrays.groups import check_groups
 from dynanoise.core.arrays.labels import check_labels
-from dynanoise.core.errors import InputError
+from dynanoise.core.errors import InputError, check
 from dynanoise.core.numerics import Bools
 
 
@@ -28,21 +30,24 @@ def split_records(
     reference: tuple[Any, Any] | None,
     holdout: float | None,
     params: Mapping[str, Any],
+    groups: Any = None,
 ) -> tuple[Data, Data | None, dict[str, Any]]:
     """Set records aside.
 
     Args:
         data: all records.
         reference: inputs and classes of records that are held out already, or None.
-        holdout: share of the records of each class to hold out where ``reference`` is None.
+        holdout: share of the records of each class to hold out where ``reference`` is None; with
+            ``groups`` the share of the groups.
         params: parameters of `fit`, some of them with one entry a record.
+        groups: patient or user of each record, [N], whose records are held out together; or None.
 
     Returns:
         Training data, held-out data if any, and the parameters for the training data.
 
     Raises:
-        InputError: if ``reference`` is not a pair, the share is not one or sets nothing aside, or a
-            class is missing.
+        InputError: if ``reference`` is not a pair, the share is not one or sets nothing aside, a
+            class is missing, or a record has no group or all have one.
     """
     if reference is not None:
         if not isinstance(reference, tuple | list) or len(reference) != 2:
@@ -59,7 +64,10 @@ def split_records(
         valid = False
     if not valid:
         raise InputError(f"holdout is {holdout!r}.", "Use a share between 0 and 1, or None.")
-    held_out = spread_evenly(data.labels, holdout)
+    if groups is None:
+        held_out = spread_evenly(data.labels, holdout)
+    else:
+        held_out = draw_groups(groups, len(np.ravel(data.labels)), holdout)
     if not held_out.any():
         raise InputError(
             f"holdout {holdout} of {len(held_out)} records sets none aside.", "Use a larger share."
@@ -158,6 +166,34 @@ def spread_evenly(labels: Any, share: float) -> Bools:
         members = codes == code
         rank[members] = np.arange(members.sum())
     return np.asarray(np.floor((rank + 1) * share) > np.floor(rank * share))
+
+
+def draw_groups(groups: Any, records: int, share: float) -> Bools:
+    """Select the records of a share of the groups, drawn at random with a fixed seed.
+
+    Args:
+        groups: group of each record, [N].
+        records: N.
+        share: between 0 and 1.
+
+    Returns:
+        True where a record is selected, [N].
+
+    Raises:
+        InputError: if a record has no group, or all have one.
+
+    >>> draw_groups(["a", "a", "b", "c", "b"], 5, 0.3).tolist()
+    [False, False, False, True, False]
+    """
+    names = check_groups(groups, records)
+    check(
+        len(np.unique(names)) > 1,
+        f"All {records} records are of one group, of which none can be held out.",
+        "Give groups of some records each, or leave groups out.",
+    )
+    split = GroupShuffleSplit(1, test_size=share, random_state=0)
+    _, selected = next(split.split(np.zeros(records), groups=names))
+    return np.isin(np.arange(records), selected)
 
 
 def _length(value: Any) -> int | None:

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
+from sklearn.model_selection._search import BaseSearchCV
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
@@ -83,7 +84,7 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
             replicas would have other digests.
         holdout: share of the records of each class, spread evenly over their order, that `fit`
             holds out from the classifier: for a defense that learns, such as `CalibratedLabel`,
-            and for the cell width. None for none.
+            and for the cell width. With ``groups`` in `fit` the share of the groups. None for none.
 
     Attributes:
         estimator_: the fitted classifier.
@@ -168,6 +169,7 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         y: Any,
         *,
         reference: tuple[Any, Any] | None = None,
+        groups: Any = None,
         **params: Any,
     ) -> Self:
         """Fit a clone of the classifier, and the defense if it learns from held-out records.
@@ -177,6 +179,10 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
             y: their classes, [N]; or one-hot rows [N, K], whose column numbers are the classes.
             reference: inputs and classes that the classifier is not fitted to, better hundreds.
                 With them ``holdout`` is not used.
+            groups: patient or user of each record, [N]: ``holdout`` holds out all records of a
+                group or none, as ``GroupShuffleSplit`` of scikit-learn does. Without them copies
+                of training records count as held out, and the confidences that a defense learns
+                are too high. The classifier gets them as well if its ``fit`` takes them.
             params: for the classifier, such as ``sample_weight``; routed if metadata routing is on.
 
         Returns:
@@ -188,9 +194,13 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         """
         defense, key = self._checked()
         y = check_classes(y)
+        splits = reference is None and self.holdout is not None
+        routing = get_config().get("enable_metadata_routing")
+        if groups is not None and (routing or not splits or _takes_groups(self.estimator)):
+            params["groups"] = groups
         params = {name: value for name, value in params.items() if value is not None}
-        train, held_out, params = split_records(Data(X, y), reference, self.holdout, params)
-        if get_config().get("enable_metadata_routing"):
+        train, held_out, params = split_records(Data(X, y), reference, self.holdout, params, groups)
+        if routing:
             params = process_routing(self, "fit", **params).estimator.fit
         estimator = clone(self.estimator)
         estimator.fit(train.inputs, train.labels, **params)
@@ -317,9 +327,9 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         """The defense and the place of the root key, with all parameters checked."""
         defense = response.check_defense(self._defense())
         if not isinstance(self.noise, str) or self.noise not in (KEYED, FRESH):
-            # Not shown: it may be a source with its state.
-            kind = type(self.noise).__name__
-            raise InputError(f"noise is of type {kind}.", 'Use "keyed" or "fresh".')
+            raise InputError(
+                f"noise is {response.noise_text(self.noise)}.", 'Use "keyed" or "fresh".'
+            )
         if not is_composite(self.estimator):
             _check_probabilistic(self.estimator)
         key = self.key
@@ -374,6 +384,11 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
             watched[0] += len(probs)
             watched[1] += _saturated(probs)
             _warn_saturated(watched[1], watched[0], stacklevel=4)
+
+
+def _takes_groups(estimator: Any) -> bool:
+    """Whether a classifier's ``fit`` takes groups of records; a search by ``**params``."""
+    return isinstance(estimator, BaseSearchCV) or has_fit_parameter(estimator, "groups")
 
 
 class _Deployed(NamedTuple):

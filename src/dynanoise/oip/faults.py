@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+NEAR = "The budget for queries close to these is spent."
+"""Message of a refusal by the limit `neighbourhood` of defense.yaml, by which clients know it."""
+
 
 @dataclass
 class Refused(Exception):
     """A request without a response.
 
     Args:
-        status: HTTP status: 400, 401, 404, 413, 429, 500 or 503.
+        status: HTTP status: 400, 401, 404, 405, 413, 429, 500 or 503.
         reason: one word for logs and metrics.
         message: for the client; never an input, an output, a secret or another program's text.
         retry_after: seconds after which the client may try again.
@@ -31,6 +34,20 @@ class Refused(Exception):
 def bad(message: str) -> Refused:
     """Refusal of a request that breaks the protocol, or does not fit the model."""
     return Refused(400, "request", message)
+
+
+def invalid_json(body: bytes) -> Refused:
+    """Refusal of a body that is not JSON; its text names the constants that some writers add.
+
+    >>> str(invalid_json(b"[NaN]"))
+    'The body is not valid JSON, which has no NaN and no Infinity: write null for a missing value.'
+    """
+    if b"NaN" in body or b"Infinity" in body:
+        return bad(
+            "The body is not valid JSON, which has no NaN and no Infinity: write null for a "
+            "missing value."
+        )
+    return bad("The body is not valid JSON.")
 
 
 def unavailable(reason: str, message: str) -> Refused:

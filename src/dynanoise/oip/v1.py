@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from dynanoise.oip.faults import bad, unavailable
+from dynanoise.oip.faults import bad, invalid_json, unavailable
 from dynanoise.oip.tensors import Description, Spec, Tensor, from_values
 
 
@@ -34,7 +34,7 @@ def parse(body: bytes, description: Description) -> tuple[Tensor, ...]:
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError:  # its message quotes the body
-        raise bad("The body is not valid JSON.") from None
+        raise invalid_json(body) from None
     instances = content.get("instances") if isinstance(content, dict) else None
     if not isinstance(instances, list) or not instances:
         raise bad("The body must be a JSON object with a list of instances.")

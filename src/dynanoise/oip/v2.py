@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from dynanoise.oip.faults import bad
+from dynanoise.oip.faults import bad, invalid_json
 from dynanoise.oip.tensors import (
     Tensor,
     check_counts,
@@ -108,7 +108,7 @@ def _split(body: bytes, header: str | None) -> tuple[dict[str, Any], bytes]:
     try:
         content = orjson.loads(body[:length])
     except orjson.JSONDecodeError:  # its message quotes the body
-        raise bad("The body is not valid JSON.") from None
+        raise invalid_json(body[:length]) from None
     if not isinstance(content, dict):
         raise bad("The body must be a JSON object.")
     return content, body[length:]

@@ -93,10 +93,16 @@ class Exclusion:
             raise InputError(
                 f"These {count(inputs)} records are not the {self.left_out.shape[1]} of the "
                 "training, or not in its order.",
-                "Give the training data.",
+                "Give the training data, with the columns of the training alone; a data frame as "
+                "parquet.",
             )
         if self.grouped and groups is None:
             raise InputError("Records were left out by group.", "Give the groups.")
+        if not self.grouped and groups is not None:
+            raise InputError(
+                "Records were not left out by group: the models were trained without groups.",
+                "Verify without groups, or train the models again with groups.",
+            )
         expected = Exclusion.of(cells, inputs, groups).left_out
         wrong = expected & ~self.left_out
         if wrong.any():

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from dynanoise.oip.faults import Refused
+from dynanoise.oip.faults import NEAR, Refused
 
 NO_CELLS: Mapping[bytes, int] = MappingProxyType({})
 
@@ -212,7 +212,7 @@ class Charge:
 
 _REFUSALS = {
     "budget": "The query budget is spent.",
-    "near": "The budget for queries close to these is spent.",
+    "near": NEAR,
     "rate": "Too many queries at once.",
 }
 

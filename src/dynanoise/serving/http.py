@@ -50,7 +50,13 @@ def application(gateway: Gateway) -> Starlette:
     routes.sort(key=lambda route: ":predict" not in route.path)
 
     async def missing(request: Request, error: Exception) -> Response:
-        return _refuse(gateway, Refused(404, "unknown", "There is no such URL."), request, "other")
+        refused = Refused(404, "unknown", "There is no such URL.")
+        allowed = getattr(error, "headers", None) or {}
+        if "Allow" in allowed:
+            refused = Refused(405, "method", f"This URL takes {allowed['Allow']}.")
+        response = _refuse(gateway, refused, request, "other")
+        response.headers.update(allowed)
+        return response
 
     app = Starlette(
         routes=routes,

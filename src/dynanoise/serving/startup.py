@@ -198,7 +198,7 @@ def _make(
         options.rate, options.burst, total, options.period, 0 if near is None else near.budget
     )
     budgets = _budgets(budget, options, model)
-    cells = _cells(configuration)
+    cells = configuration.input_cells()
     body = options.max_body or _body_limit(getattr(model, "description", None), budgets.most)
     if logs:
         start_logging()
@@ -243,18 +243,6 @@ def _digest_setting(configuration: Configuration) -> str:
         "budgets": [configuration.budget, None if near is None else near.budget],
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-def _cells(configuration: Configuration) -> Any:
-    """Cells of the inputs under the key of the noise, or None."""
-    if configuration.near is None:
-        return None
-    from dynanoise.partition.cells import Cells
-
-    noise = configuration.keyed_noise
-    assert noise is not None
-    assert isinstance(noise.key, Secret)
-    return replace(Cells.read(configuration.near.cells), key=noise.key)
 
 
 def _budgets(budget: Any, options: Serving, model: Any) -> Any:

@@ -40,10 +40,33 @@ def chance_bound(labels: Int64) -> float:
     return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
 
 
+def balanced_chance_bound(labels: Int64) -> float:
+    """Compute the balanced accuracy above which a model is better than chance; it may exceed 1.
+
+    It is that of guessing with the classes' frequencies, 1 / K, plus three of its standard
+    deviations sqrt((K - 1) / n) / K. A constant prediction reaches 1 / K, however rare a class is.
+
+    Args:
+        labels: int64 [n], the true classes, K of which occur, n >= 1.
+
+    Returns:
+        The bound, above 0.
+
+    >>> round(balanced_chance_bound(np.arange(1000) % 10), 4)
+    0.1285
+    """
+    classes = len(np.unique(labels))
+    return (1 + 3 * float(np.sqrt((classes - 1) / len(labels)))) / classes
+
+
 def check_converged(
     name: str, logits: npt.NDArray[Any], labels: Int64, *, private: bool = False
 ) -> None:
     """Check that a model's outputs are finite and its accuracy is better than chance.
+
+    Either accuracy is enough: plain above `chance_bound`, or balanced (the mean over classes of the
+    share of their records that are predicted right) above `balanced_chance_bound`, as of a model
+    that finds some records of a rare class and mistakes as many others for it.
 
     If `chance_bound` is 1 or more (a single class, or very few records) no accuracy could exceed
     it, so only outputs that are not finite raise. So it is with differential privacy, whose noise
@@ -61,11 +84,15 @@ def check_converged(
     remedy = "Train it longer, with a lower learning rate or a weaker defense."
     if not np.isfinite(logits).all():
         raise DivergedError(f"{name} diverged: its outputs are not finite.", remedy)
-    accuracy, bound = float((logits.argmax(axis=-1) == labels).mean()), chance_bound(labels)
-    if accuracy <= bound < 1 and not private:
+    right = logits.argmax(axis=-1) == labels
+    accuracy, bound = float(right.mean()), chance_bound(labels)
+    balanced = float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
+    balanced_bound = balanced_chance_bound(labels)
+    if accuracy <= bound < 1 and balanced <= balanced_bound and not private:
         raise DivergedError(
             f"{name} learnt nothing: its accuracy on {len(labels)} records is {accuracy:.3f}, and "
-            f"guessing reaches up to {bound:.3f}.",
+            f"guessing reaches up to {bound:.3f}; its balanced accuracy is {balanced:.3f}, and "
+            f"guessing reaches up to {balanced_bound:.3f}.",
             remedy,
         )
 

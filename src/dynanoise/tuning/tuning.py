@@ -60,8 +60,9 @@ class TunePlan(TuneOptions):
         """Limits with the default of ``max_nll`` filled in.
 
         It is halfway from the undefended model's to that of the label. An overconfident model is
-        above the label already; there temperature scaling stands for it, so that the limit is
-        always below the label's.
+        above the label already; there temperature scaling stands for it, so that the limit is below
+        the label's. Where the scaled model is above it, too, the limit is the label's itself: a
+        lower one would refuse every model that is not better than its own labels.
 
         Args:
             plain: negative log-likelihood of the undefended model.
@@ -73,6 +74,8 @@ class TunePlan(TuneOptions):
 
         >>> TunePlan().limits(1.0, 0.9, 1.5).nll, TunePlan().limits(3.0, 1.0, 1.5).nll
         (1.25, 1.25)
+        >>> TunePlan().limits(18.9, 1.061, 0.806).nll
+        0.806
         """
         best = plain if plain < label else min(scaled, label)
         nll = (best + label) / 2 if self.max_nll is None else self.max_nll

@@ -271,6 +271,24 @@ def test_a_client_with_a_key(trained: Trained, tmp_path: Path) -> None:
         assert "is open to other users" in audit(*url, "--api-key", f"file:{held}").stderr
 
 
+def test_limit_on_close_queries(trained: Trained) -> None:
+    """With the configuration it is told before a query; without, from the server's refusal."""
+    pytest.importorskip("safetensors", reason="cells in files: pip install 'dynanoise[serve]'")
+    from dynanoise.partition.cells import Cells
+
+    records = np.load(trained.folder / "out.npz")["X"]
+    Cells.fit(records, width=8.0, components=2).write(trained.folder / "cells.json")
+    near = trained.defense("near", neighbourhood={"budget": 16, "cells": "cells.json"})
+    remedy = "Serve a copy of defense.yaml without `neighbourhood` for the audit"
+    with served(trained, "--defense", near, "--budget", 9999) as one:
+        url = ("--url", f"{one.url}/v2/models/m", *trained.tables, "--budget", 1280)
+        told = audit(*url, "--defense", near, DYNANOISE_KEY=SECRET)
+        text = " ".join(told.stderr.split())
+        assert told.exit_code == 2 and remedy in text and "allows a client 16 a day" in text
+        text = " ".join(audit(*url).stderr.split())
+        assert remedy in text and "is reached; it says to come again" in text
+
+
 def test_two_keys_behind_one_address(trained: Trained) -> None:
     """A balancer that asks either of them: two answers for each record, and no more."""
     from dynanoise.audits.endpoint import query_plan

@@ -109,7 +109,7 @@ def audit_dataset(model: Any, dataset: Any, options: dict[str, Any]) -> AuditRep
         labels=np.asarray(dataset.labels_data),
         member=np.asarray(features[column]),
     )
-    plan = AuditPlan(attacks=tuple(options.get("attacks", ())))
+    plan = AuditPlan(attacks=options.get("attacks", ()))
     command = "mlflow.models.evaluate(..., evaluators='dynanoise')"
     provenance = Provenance(outputs.name, "MLflow model", command)
     columns = Columns(inputs=np.asarray(inputs))

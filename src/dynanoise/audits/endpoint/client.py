@@ -20,6 +20,7 @@ from dynanoise.core.arrays.inputs import convert_inputs
 from dynanoise.core.errors import InputError, QueryBudgetError, SecretError
 from dynanoise.core.extras import require
 from dynanoise.noise.keys import Secret
+from dynanoise.oip.faults import NEAR, Refused
 from dynanoise.oip.tensors import DTYPES
 
 KEY = "env:DYNANOISE_API_KEY"
@@ -27,6 +28,12 @@ KEY = "env:DYNANOISE_API_KEY"
 
 BATCH = 64
 """Records in one request, until the server refuses as many."""
+
+UNLIMITED = (
+    "Serve a copy of defense.yaml without `neighbourhood` for the audit, and pass this copy with "
+    "--defense."
+)
+"""Remedy where the server's limit on queries close to each other does not allow an audit."""
 
 _INPUTS = {name: dtype for name, dtype in DTYPES.items() if name != "BYTES"}
 
@@ -209,7 +216,6 @@ class Endpoint:
     def _infer(self, metadata: Metadata, rows: Array, output: str | None) -> Array | None:
         """The outputs of one request; None if it has too many records."""
         from dynanoise.oip import v2
-        from dynanoise.oip.faults import Refused
         from dynanoise.oip.tensors import Tensor
 
         name, kind, _ = metadata.input
@@ -406,6 +412,12 @@ def _status_error(path: str, status: int, body: bytes) -> InputError:
 def _wait(retry_after: str | None, body: bytes) -> float:
     """Seconds to wait, as the server requests."""
     seconds = float(retry_after) if retry_after and retry_after.isdigit() else 1.0
+    if seconds > _LONGEST_WAIT and NEAR.encode() in body:
+        raise InputError(
+            "The server's limit on queries close to each other, `neighbourhood` in its "
+            f"defense.yaml, is reached; it says to come again in {seconds:.0f} s.",
+            UNLIMITED,
+        )
     if seconds > _LONGEST_WAIT:
         raise InputError(
             f"The server's own budget is spent; it says to come again in {seconds:.0f} s "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -16,7 +17,7 @@ from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadow
 from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
-from dynanoise.audits.endpoint.client import BATCH, Endpoint, Metadata, printable
+from dynanoise.audits.endpoint.client import BATCH, UNLIMITED, Endpoint, Metadata, printable
 from dynanoise.audits.endpoint.configuration_check import (
     ServerOutputs,
     describe_outputs,
@@ -47,7 +48,7 @@ from dynanoise.core import numerics
 from dynanoise.core.arrays.labels import class_numbers
 from dynanoise.core.arrays.predictions import is_distribution
 from dynanoise.core.defense import Method
-from dynanoise.core.errors import InputError, TooFewRecordsError
+from dynanoise.core.errors import InputError, SecretError, TooFewRecordsError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Outputs
@@ -179,6 +180,7 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         served = _Served(endpoint, records, rows, configured)
+        _check_near(served, min(2, queries.queries))
         server = _query(served, queries, plan.seed, progress)
     labels = class_numbers(
         records.labels, records.label_name, classes=server.repeated.passes.shape[-1]
@@ -390,6 +392,34 @@ class _Served:
                 "An audit needs one row of classes for each record.",
             )
         return values if self._axis in (-1, 1) else values.T
+
+
+def _check_near(served: _Served, queries: int) -> None:
+    """Refuse queries that the configured limit on close ones does not allow, before any is spent.
+
+    Args:
+        served: the server, and records as its inputs.
+        queries: least number of queries of each record.
+
+    Raises:
+        InputError: if records in one cell of the inputs need more than its limit.
+    """
+    near = None if served.configured is None else served.configured.near
+    if served.configured is None or near is None:
+        return
+    try:
+        cells = served.configured.input_cells()
+        assert cells is not None
+        most = max(Counter(cells.digests(served.inputs)).values())
+    except SecretError:  # an auditor without the key learns it from the server's refusal
+        return
+    if most * queries > near.budget:
+        raise InputError(
+            f"{most} of the records are in one cell of the inputs and need {queries} queries each, "
+            f"and the configuration's `neighbourhood` allows a client {near.budget} a day in a "
+            "cell.",
+            UNLIMITED,
+        )
 
 
 def _query(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,6 +32,11 @@ from dynanoise.partition.embeddings import Record
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.proof import write_proof
 
+LEAST_KEPT = 1 / 3
+"""Share of the records that a classifier is fitted to below which a warning is due."""
+
+_KEEP_MORE = "Use narrower cells, a smaller neighbourhood, smaller groups or more folds."
+
 
 class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """K classifiers and a partition of the inputs; each input is answered by the one of its fold.
@@ -41,6 +47,10 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
     any number of queries, with or without the key. Inputs outside the neighbourhood are answered
     by classifiers that may have been fitted to the record. (Where the estimator draws and
     ``random_state`` is None, two fits have predictions of one distribution, not the same bits.)
+
+    Remove identifiers and columns that the estimator ignores from X before. The cells have every
+    column, so that another value in one that the estimator ignores moves an input to a classifier
+    that may have been fitted to the record, with the same other values.
 
     This holds if nothing else depends on the record: the parameters, the reference data of the
     cells, the set of classes, and the estimator's own randomness, whose seeds are derived from
@@ -110,6 +120,9 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         Returns:
             This object.
 
+        Warns:
+            UserWarning: if a classifier is fitted to less than a third of the records on average.
+
         Raises:
             InputError: if a parameter is of the wrong type or out of range, a class is missing, or
                 a classifier has no records.
@@ -129,8 +142,15 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
                 raise InputError(
                     f"Classifier {fold} of {cells.folds} has none of the records "
                     f"(n_samples = {len(labels)}).",
-                    "Use narrower cells, a smaller neighbourhood, smaller groups or more folds.",
+                    _KEEP_MORE,
                 )
+        if exclusion.kept < LEAST_KEPT:
+            warnings.warn(
+                f"A classifier is fitted to {exclusion.kept:.0%} of the {len(labels):,} records on "
+                "average; the others are left out, because it answers near them or near a record "
+                f"of their group. {_KEEP_MORE}",
+                stacklevel=2,
+            )
 
         def arguments(fold: int) -> tuple[Any, ...]:
             rows = exclusion.rows(fold)

@@ -45,7 +45,8 @@ export function readCsv(file, buffer, most = MOST) {
   if (all.length > 0 && all.every((name) => numberOf(name) !== null)) {
     throw new InputError(`The first line of ${file} holds numbers.`, "Begin it with a line of column names.");
   }
-  if (new Set(all).size < all.length) throw twice(file);
+  const again = all.find((name) => all.indexOf(name) < all.lastIndexOf(name));
+  if (again !== undefined) throw twice(file, `the column ${shown(again)} twice`);
   const rows = [];
   for (const { cells, line } of rowsOf(file, text, separator, start)) {
     if (line === start.line) continue;
@@ -203,7 +204,7 @@ function spell(file, names) {
   for (const name of names) {
     const known = /^p\d+$/i.test(name) || small(name) === "member";
     const read = name === label ? "label" : known ? small(name) : name;
-    if (spelled.has(read)) throw twice(file);
+    if (spelled.has(read)) throw twice(file, "a column twice");
     spelled.set(read, name);
   }
   return spelled;
@@ -275,7 +276,7 @@ export function numberOf(text) {
   return /^[+-]?inf(inity)?$/.test(cell) ? (cell[0] === "-" ? -Infinity : Infinity) : null;
 }
 
-const twice = (file) => new InputError(`${file} has a column twice.`, "Name every column once.");
+const twice = (file, what) => new InputError(`${file} has ${what}.`, "Name every column once.");
 
 function unreadable(file, reason) {
   return new InputError(
