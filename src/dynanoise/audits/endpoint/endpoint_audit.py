@@ -49,7 +49,7 @@ from dynanoise.core.arrays.labels import class_numbers
 from dynanoise.core.arrays.predictions import is_distribution
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import InputError, SecretError, TooFewRecordsError
-from dynanoise.core.numerics import Float64, Int64
+from dynanoise.core.numerics import Bools, Float64, Int64
 from dynanoise.core.observation import Observation
 from dynanoise.core.outputs import Outputs
 from dynanoise.core.registry import ATTACKS
@@ -165,18 +165,12 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     records = read_records(plan.members, plan.nonmembers, plan.label, plan.named)
     member = records.member
     queries = _plan(len(member), endpoint.budget, plan)
-    rows = query_plan.choose_records(member, queries.records, plan.seed)
-    inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
-    if min(inside, outside) < LEAST:
-        raise TooFewRecordsError(
-            f"{endpoint.budget:,} queries are enough for {inside} members and {outside} others, "
-            f"{queries.queries} each.",
-            f"Give at least {LEAST} of both, and a larger --budget or fewer --queries.",
-        )
+    rows = _choose_rows(member, queries, endpoint.budget, plan.seed)
     columns = replace(records.columns, inputs=records.inputs).select(rows)
     overlap = overlap_warnings(columns, records.labels[rows], member[rows][None].astype(np.int8))
     check_conditions(plan.fail_if, overlap)  # before any query
     local = _outputs_of_file(plan, configured, rows)
+    outside = int((~member[rows]).sum())
     warn_unresolved(plan.fail_if, outside - outside // 2)
     with bars(f"questions to {endpoint.name}", queries.requests(BATCH)) as progress:
         served = _Served(endpoint, records, rows, configured)
@@ -309,6 +303,23 @@ def _plan(records: int, budget: int, plan: EndpointPlan) -> query_plan.Plan:
     most = max(averaged + plan.chosen // 2, plan.chosen + 1)
     affordable = query_plan.plan_queries(records, budget, most)
     return replace(affordable, queries=averaged)
+
+
+def _choose_rows(member: Bools, queries: query_plan.Plan, budget: int, seed: int) -> Int64:
+    """Choose the records that a budget of queries is enough for.
+
+    Raises:
+        TooFewRecordsError: if these are too few of either kind.
+    """
+    rows = query_plan.choose_records(member, queries.records, seed)
+    inside, outside = int(member[rows].sum()), int((~member[rows]).sum())
+    if min(inside, outside) < LEAST:
+        raise TooFewRecordsError(
+            f"{budget:,} queries are enough for {inside} members and {outside} others, "
+            f"{queries.queries} each.",
+            f"Give at least {LEAST} of both, and a larger --budget or fewer --queries.",
+        )
+    return rows
 
 
 def _one_target(
