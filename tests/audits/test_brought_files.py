@@ -159,7 +159,7 @@ def test_which_column_is_the_label(tmp_path: Path, caplog: pytest.LogCaptureFixt
     wrong = run(*named, "--label", "a")
     assert wrong.exit_code == 2 and "The column 'a' of" in wrong.stderr
     beside = run("outputs.npz", "--label", "a")
-    assert beside.exit_code == 2 and "Error: --label belong to --model or --url, and" in " ".join(
+    assert beside.exit_code == 2 and "Error: --label needs --model or --url, and" in " ".join(
         beside.stderr.split()
     )
 

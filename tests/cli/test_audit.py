@@ -135,7 +135,7 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         (["x.npz"], "There is no file x.npz."),
         (
             ["x.npz", "--members", "a.csv"],
-            "--members belong to --model",
+            "--members needs --model",
         ),
         (["--model", "m.onnx", "--members", "a.csv"], "--model needs tables of records"),
         (["x.npz", "--output", "y"], "--output and --input belong to an ONNX --model."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -116,8 +117,10 @@ def _audited_file(options: AuditOptions) -> tuple[str, str]:
 
 def _check_queries(options: AuditOptions, workers: int) -> None:
     """Check that options of a served model are given with one, and --workers without."""
-    if options.url is None and (options.api_key is not None or options.budget is not None):
-        raise InputError("--api-key and --budget belong to --url.", "Leave them out.")
+    served = {"--api-key": options.api_key, "--budget": options.budget}
+    flags = [name for name, value in served.items() if value is not None]
+    if options.url is None and flags:
+        raise InputError(f"{_need(flags)} --url.", "Name the server, or leave the option out.")
     if options.url is None and options.model is None and options.chosen is not None:
         raise InputError(
             "--chosen belongs to --model or --url: outputs in files answer no further inputs.",
@@ -229,7 +232,7 @@ def _check_outputs_alone(options: AuditOptions) -> None:
     ]
     if flags:
         raise InputError(
-            f"{' and '.join(flags)} belong to --model or --url, and {options.outputs} was named.",
+            f"{_need(flags)} --model or --url, and {options.outputs} was named.",
             "Leave out one or the other.",
         )
 
@@ -269,6 +272,15 @@ def _read_inputs(options: AuditOptions) -> tuple[AuditInputs, str]:
     tables = members, nonmembers, options.label
     inputs = query_model(model, options.factory, *tables, **placement, named=options.columns)
     return inputs, model.suffix[1:]
+
+
+def _need(flags: Sequence[str]) -> str:
+    """Begin a sentence on what some options need.
+
+    >>> _need(["--members", "--label"]), _need(["--budget"])
+    ('--members and --label need', '--budget needs')
+    """
+    return f"{' and '.join(flags)} need{'s' if len(flags) == 1 else ''}"
 
 
 def _check_placement(options: AuditOptions) -> None:

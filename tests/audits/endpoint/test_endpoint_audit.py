@@ -347,7 +347,7 @@ def test_copies_of_members_are_found_before_any_query(trained: Trained, fresh: s
     [
         (["--url", "http://a/v2/models/m"], "--url needs tables"),
         (["x.npz", "--url", "http://a/v2/models/m"], "Both a file of outputs and --url"),
-        (["x.npz", "--budget", "5"], "--api-key and --budget belong to --url."),
+        (["x.npz", "--budget", "5"], "--budget needs --url."),
         (["--url", "http://a", "{tables}"], "--url is not that of a model."),
         (["--url", "http://u:hunter2@a/v2/models/m", "{tables}"], "--url is not that of a model."),
         (["--url", "ftp://a/v2/models/m", "{tables}"], "--url is not that of a model."),
