@@ -12,8 +12,6 @@ const NUMBER = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;
 const NAMES = ["label", "member"];
 /** Names of a column of labels, the first that a file has before the others. */
 const LABELS = [["label", "labels"], ["class"], ["target"], ["y"]];
-/** Names of columns that identify records, in small letters. */
-const IDENTIFIERS = ["id", "index", "idx", "uuid", "row_id", "record_id"];
 /** Separators of cells; in the line of column names the one that makes most of them is used. */
 const SEPARATORS = [",", ";", "\t", "|"];
 /** Cells without a number in a column of numbers, in small letters. */
@@ -231,12 +229,8 @@ function unknownColumns(file, unknown) {
   const near = unknown.map(nearest);
   const listed = unknown.map((name, i) => `'${name.slice(0, 60)}'${near[i] ? ` (${near[i]}?)` : ""}`);
   const other = unknown.filter((_, i) => !near[i]);
-  let hint = "";
-  if (other.some((name) => IDENTIFIERS.includes(name.toLowerCase()))) {
-    hint = "Leave out the index (pandas: index=False). ";
-  } else if (other.length) {
-    hint = `Leave them out, or name groups with --by ${other[0]}, persons with --groups ${other[0]}. `;
-  }
+  // The page, unlike the command, has no options that name persons or groups.
+  const hint = other.length ? `Leave ${other.join(", ")} out. ` : "";
   return new InputError(
     `${file} holds unknown columns: ${listed.join(", ")}.`,
     `${hint}Known: p0, p1, ..., ${NAMES.join(", ")}.`,

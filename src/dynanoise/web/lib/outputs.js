@@ -243,7 +243,10 @@ function checkEnough(member) {
     const count = member.reduce((sum, use) => sum + (use === value), 0);
     const sentence = `Model 0 has ${count || "no"} ${kind} among ${member.length} records.`;
     if (count === 0) {
-      throw new InputError(sentence, `An audit compares both: all of them are ${others} here, or unknown.`);
+      const unknown = member.reduce((sum, use) => sum + (use < 0), 0);
+      const code = value ? "members are 1" : "non-members are 0";
+      const also = unknown ? `, or unknown: ${unknown} are -1, and ${code}.` : ".";
+      throw new InputError(sentence, `An audit compares both: all of them are ${others} here${also}`);
     }
     if (count < LEAST) {
       throw new TooFewRecordsError(
