@@ -25,7 +25,10 @@ def plan() -> Plan:
 @pytest.mark.process
 def test_chosen_inputs_undo_keyed_noise_with_any_number_of_workers(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="training needs torch: pip install 'dynanoise[train]'")
-    one, two = (list(bench(plan(), store=tmp_path, workers=workers)) for workers in (1, 2))
+    steps: list[str] = []
+    one = list(bench(plan(), store=tmp_path, workers=1, progress=steps.append))
+    two = list(bench(plan(), store=tmp_path, workers=2))
+    assert len(steps) == plan().steps and "pool: chosen inputs 4 of 4" in steps
     assert [result.metrics for result in one] == [result.metrics for result in two]
     results: dict[tuple[str, str | None], Result] = {(r.method, r.attack): r for r in one}
     keyed = {attack: r.metrics for (method, attack), r in results.items() if method != "none"}

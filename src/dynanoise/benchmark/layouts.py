@@ -343,7 +343,7 @@ class Pools:
             pools[kind] = replace(pool, inputs=self.inputs)
             training[kind] = effort(taken)
             for protocol in self.protocols:
-                methods, designs = self._ready(protocol, pools, measurements, store)
+                methods, designs = self._ready(protocol, pools, measurements, store, progress)
                 if methods[:1] == list(self.plan.preset.methods[:1]):
                     predictions = gatherer is not None
                     measurements.begin(
@@ -351,7 +351,7 @@ class Pools:
                     )
         planted = {} if self.canaries is None else self.canaries.counts
         for protocol in self.protocols:
-            methods, designs = self._ready(protocol, pools, measurements, store)
+            methods, designs = self._ready(protocol, pools, measurements, store, progress)
 
             def advance(step: str, name: str = protocol.name) -> None:
                 progress(f"{name}: {step}")
@@ -385,6 +385,7 @@ class Pools:
         pools: Mapping[Kind, Pool],
         measurements: MeasurementCache,
         store: Place | None,
+        progress: Progress,
     ) -> tuple[list[Method], dict[str, ShadowPool]]:
         """Methods of which the target's and the attacker's models are trained, and the models."""
         preset = self.plan.preset
@@ -406,7 +407,7 @@ class Pools:
             for part in (targets, attackers)
         )
         chosen = {
-            recipe: self._chosen_inputs(recipe, pool, measurements, store)
+            recipe: self._chosen_inputs(recipe, pool, measurements, store, progress)
             for recipe, pool in targets.items()
         }
         return methods, shadow_pools(targets, protocol, None, self.canaries, chosen)
@@ -418,7 +419,12 @@ class Pools:
         return np.sort(generator.permutation(count)[: self.plan.preset.size(self.plan.size).probed])
 
     def _chosen_inputs(
-        self, recipe: str, pool: Pool, measurements: MeasurementCache, store: Place | None
+        self,
+        recipe: str,
+        pool: Pool,
+        measurements: MeasurementCache,
+        store: Place | None,
+        progress: Progress,
     ) -> ChosenInputs:
         """The models of a pool as functions of inputs; prepared once for all protocols."""
         if recipe not in self._prepared:
@@ -433,5 +439,11 @@ class Pools:
             jobs, attacked = self.by_kind[Kind(recipe)], self.split.attacked
             functions = stored_functions(jobs, self.data, attacked, Store(store), self.SEED)
             paths = self.plan.preset.size(self.plan.size).paths
-            self._prepared[recipe] = functions.prepare(pool.records, paths, measurements.map)
+            others = "" if recipe == "plain" else f", {recipe}"
+            self._prepared[recipe] = functions.prepare(
+                pool.records,
+                paths,
+                measurements.map,
+                lambda step: progress(f"pool: {step}{others}"),
+            )
         return self._prepared[recipe]

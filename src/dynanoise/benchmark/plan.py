@@ -15,6 +15,7 @@ from dynanoise.core.options import command_line
 from dynanoise.core.registry import ATTACKS, PRESETS
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
+from dynanoise.evaluation.chosen_inputs import count_groups
 from dynanoise.evaluation.protocols import select_attacks
 
 
@@ -179,7 +180,13 @@ class Plan(BenchOptions):
             further = 2 if protocol.design == "pool" else 1
             measures = sum(len(select_attacks(method, protocol)) + further for method in rows)
             steps += (1 if protocol.design == "pool" else self.seeds) * measures
-        return steps
+        probed = {
+            method.recipe
+            for protocol in preset.protocols
+            if protocol.threat.chosen
+            for method in preset.methods_of(protocol, self.size)
+        }
+        return steps + sum(count_groups(self.pools[Kind(recipe)]) for recipe in probed)
 
     @property
     def command(self) -> str:

@@ -147,11 +147,15 @@ class ModelFunctions:
     seed: int
 
     def prepare(
-        self, records: Outputs, paths: int = PATHS, run: Callable[..., Iterable[Any]] = map
+        self,
+        records: Outputs,
+        paths: int = PATHS,
+        run: Callable[..., Iterable[Any]] = map,
+        progress: Callable[[str], None] = lambda step: None,
     ) -> ChosenInputs:
         """Prepare paths for some of the pool's records; see `prepare_pool`."""
-        inputs = self.inputs[records.ids]
-        return prepare_pool(self.models, records, inputs, self.space, self.seed, paths, run)
+        inputs, space = self.inputs[records.ids], self.space
+        return prepare_pool(self.models, records, inputs, space, self.seed, paths, run, progress)
 
 
 def prepare_pool(
@@ -162,6 +166,7 @@ def prepare_pool(
     seed: int,
     paths: int = PATHS,
     run: Callable[..., Iterable[Any]] = map,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> ChosenInputs:
     """Prepare paths for every model of a pool as the target.
 
@@ -173,17 +178,27 @@ def prepare_pool(
         seed: decides what is left to chance.
         paths: R, paths of a record, >= 1.
         run: the built-in `map`, or that of worker processes.
+        progress: called after each of `count_groups` steps.
 
     Returns:
         The models with their paths.
     """
-    groups = range(min(GROUPS, len(models)))
+    groups = range(count_groups(len(models)))
     seeds = [derive(seed, "paths", group) for group in groups]
     sources = [
         [model for model in range(len(models)) if model % len(groups) != group] for group in groups
     ]
     prepare = partial(prepare_paths, models, records, inputs, space, count=paths)
-    return ChosenInputs(tuple(models), tuple(run(prepare, seeds, sources)))
+    prepared = []
+    for part in run(prepare, seeds, sources):
+        prepared.append(part)
+        progress(f"chosen inputs {len(prepared)} of {len(groups)}")
+    return ChosenInputs(tuple(models), tuple(prepared))
+
+
+def count_groups(models: int) -> int:
+    """Number of groups of targets whose attackers share paths, for a number of models."""
+    return min(GROUPS, models)
 
 
 def prepare_paths(
