@@ -205,11 +205,12 @@ def _group(result: Result) -> list[str]:
         for group, metrics in groups.items()
         if (metrics["auc"].low or 0) > max(0.5, overall.value)
     ]
-    beside = f"all records together have {rate(overall.value)}; intervals for {len(groups)} groups"
+    together = f"{len(groups)} groups at once" if len(groups) > 1 else "this group"
+    beside = f"all together have {rate(overall.value)}; intervals hold for {together}"
     if above:
-        return [f"Groups that leak more ({outputs}): {'; '.join(above)}; {beside} at once."]
+        return [f"Groups that leak more ({outputs}): {'; '.join(above)}; {beside}."]
     return [
-        f"Groups ({outputs}): none of {len(groups)} leaks more than all records together, at "
+        f"Groups ({outputs}): none of {len(groups)} leaks more than all together, at "
         "95% for all groups at once."
     ]
 
