@@ -38,6 +38,7 @@ FURTHER = {
         "digits_chosen": "Success against the number of chosen queries",
         "digits_mismatch": "Attackers whose models differ",
     },
+    "cifar10_paper": {"cifar10_dp": "Differential privacy at other epsilons"},
     "cifar10": {
         "cifar10_peers": "Parameters of AdvReg and RelaxLoss",
         "cifar10_pool": "Attackers who know the defense",
@@ -220,7 +221,9 @@ def _further(base: Sequence[Result], folder: str) -> list[str]:
     """Another run beside the paper's protocol of the first, and its AUCs."""
     results = _read(folder)
     if {result.protocol for result in results} == {"paper"}:
-        return [_command(results, folder), "", build_page(results).markdown, "", _words(folder)]
+        parts = [_command(results, folder), "", build_page(results).markdown, ""]
+        parts += [f"- {sentence}" for sentence in guarantees(results)]
+        return [*parts, "", _words(folder)]
     methods = {result.method for result in results}
     paper = [row for row in base if row.protocol == "paper" and row.method in methods]
     summaries = by_protocol([*paper, *results])
