@@ -222,8 +222,8 @@ def _further(base: Sequence[Result], folder: str) -> list[str]:
     results = _read(folder)
     if {result.protocol for result in results} == {"paper"}:
         parts = [_command(results, folder), "", build_page(results).markdown, ""]
-        parts += [f"- {sentence}" for sentence in guarantees(results)]
-        return [*parts, "", _words(folder)]
+        notes = [f"- {sentence}" for sentence in guarantees(results)]
+        return [*parts, *notes, *([""] if notes else []), _words(folder)]
     methods = {result.method for result in results}
     paper = [row for row in base if row.protocol == "paper" and row.method in methods]
     summaries = by_protocol([*paper, *results])
