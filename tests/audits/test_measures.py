@@ -17,8 +17,9 @@ from dynanoise.audits.measures import epsilon_bounds
 from dynanoise.audits.outputs_file import read_outputs
 from dynanoise.audits.pool_audit import AuditPlan, audit_pool
 from dynanoise.cli import app
-from dynanoise.core.errors import DataFileError, InputError
+from dynanoise.core.errors import DataFileError, InputError, TooFewRecordsError
 from dynanoise.core.result import STRONGEST
+from dynanoise.evaluation import shadow_pool
 from dynanoise.evaluation.provenance import Provenance
 from dynanoise.metrics.bootstrap import PoolScores
 from dynanoise.report.io.results import from_json
@@ -183,6 +184,19 @@ def test_thresholds_and_the_choice_are_of_persons(tmp_path: Path, models: int) -
     # One model is attacked on half of the persons; of several, a few persons are in too few.
     assert single["asr"].value == pytest.approx(found, abs=0.005 if models > 1 else 0.06)
     assert found > 0.9
+
+
+def test_few_large_persons_are_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Persons with more records than thresholds are chosen on, 50 of each other model."""
+    monkeypatch.setattr(shadow_pool, "CALIBRATION", 350)
+    files = visits(8, each=100)
+    np.savez(tmp_path / "outputs.npz", **files)
+    plan = AuditPlan(attacks=("loss",))
+    assert choice(audited(tmp_path / "outputs.npz", plan, groups="patient"))["auc"].value > 0.9
+    few = {name: values[:300] for name, values in visits(1, each=50).items()}
+    np.savez(tmp_path / "few.npz", **few)
+    with pytest.raises(TooFewRecordsError, match=r"persons would be scored .* over 1 model\."):
+        audited(tmp_path / "few.npz", plan, groups="patient")
 
 
 def test_persons_with_several_values_are_a_group_of_their_own(tmp_path: Path) -> None:

@@ -160,7 +160,7 @@ def leave_one_out(
         count: how many, at most S.
         seed: seed of the order and of which memberships are hidden.
         records: how many records each of them is attacked on, drawn at random; None for all.
-        persons: int64 [N], person of each record, to draw all records of a person; None draws each
+        persons: int64 [N], person of each record, see `membership.draw_persons`; None draws each
             record by itself.
 
     Yields:
@@ -187,7 +187,7 @@ def leave_one_out(
             continue
         generator = np.random.default_rng(derive(seed, "pseudo records", target))
         shuffled = np.argsort(ids)[generator.permutation(len(ids))]
-        drawn = np.sort(membership.keep_together(shuffled, persons)[:records])
+        drawn = np.sort(membership.draw_persons(shuffled, records, persons))
         kept = balance_shadows_by_id(models[:, drawn], ids[drawn], k - 1, draw)
         yield LeaveOneOut(target, others, kept, drawn)
 

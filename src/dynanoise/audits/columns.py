@@ -16,6 +16,9 @@ from dynanoise.core.numerics import Bools, Int8, Int64
 from dynanoise.integrations.holdout import select_rows
 from dynanoise.report.wording.warnings import WARNING
 
+FEW = 0.01
+"""Share of records, or of persons, on both sides that conditions of failure tolerate."""
+
 CLASS = "class"
 """Column of the true classes."""
 
@@ -127,12 +130,16 @@ class Copies(NamedTuple):
     Attributes:
         non_members: non-members that are copies of members.
         members: members that are copies of non-members.
-        most: True if they are more than half of the members, or of the non-members.
+        most: True if they are more than half of the members, or of the non-members, although 90% of
+            the members differ from each other: the tables overlap.
+        natural: True if more than 10% of the members are copies of each other, as in tables with
+            few distinct rows: copies on both sides are then expected.
     """
 
     non_members: int
     members: int
     most: bool
+    natural: bool
 
 
 def count_copies(inputs: npt.NDArray[Any], labels: npt.NDArray[Any], member: Int8) -> Copies:
@@ -145,15 +152,16 @@ def count_copies(inputs: npt.NDArray[Any], labels: npt.NDArray[Any], member: Int
 
     >>> rows = np.array([[0.5], [0.7], [0.5]])
     >>> count_copies(rows, np.array([1, 1, 1]), np.array([1, 1, 0], np.int8))
-    Copies(non_members=1, members=1, most=True)
+    Copies(non_members=1, members=1, most=True, natural=False)
     """
     classes = np.unique(labels, return_inverse=True)[1]
     pairs = zip(inputs, classes.tolist(), strict=True)
     records = np.array([_digest(row, label) for row, label in pairs], dtype=np.uint64)
     inside, outside = records[member == 1], records[member == 0]
     copies, originals = np.isin(outside, inside), np.isin(inside, outside)
-    most = max(copies.mean(), originals.mean()) > 0.5 if len(inside) and len(outside) else False
-    return Copies(int(copies.sum()), int(originals.sum()), bool(most))
+    natural = len(np.unique(inside)) < 0.9 * len(inside)
+    most = max((copies.mean(), originals.mean())) > 0.5 if len(inside) and len(outside) else False
+    return Copies(int(copies.sum()), int(originals.sum()), bool(most) and not natural, natural)
 
 
 def _digest(row: Any, label: int) -> int:
@@ -199,16 +207,20 @@ def overlap_warnings(columns: Columns, labels: npt.NDArray[Any], use: Int8) -> t
         use: int8 [M, N], see `core.outputs.Outputs`.
 
     Returns:
-        Sentences that begin with "WARNING: ".
+        Sentences, which begin with "WARNING: " where more than 1% of the records or persons are
+        concerned and conditions could pass by mistake.
     """
     sentences = []
     if len(use) == 1 and isinstance(columns.inputs, np.ndarray):
-        copies = count_copies(columns.inputs, labels, use[0]).non_members
-        if copies:
+        found, outside = count_copies(columns.inputs, labels, use[0]), int((use[0] == 0).sum())
+        if found.non_members:
+            # Left out on one side alone, rare rows would be non-members, and common rows members.
+            doubtful = found.non_members > FEW * outside and not found.natural
             sentences.append(
-                f"{copies:,} of {int((use[0] == 0).sum()):,} non-members are copies of members, "
-                "with the same input and label. An attack that finds the members accuses them, "
-                "too, and epsilon has no bound. Leave them out of the non-members."
+                f"{WARNING if doubtful else ''}{found.non_members:,} of {outside:,} non-members "
+                "are copies of members, with the same input and label. An attack that finds the "
+                "members accuses them, too, and epsilon has no bound. Leave such records out on "
+                "both sides."
             )
     persons = columns.person_numbers(np.arange(len(labels)))
     mixed = np.zeros(0) if persons is None else find_mixed_persons(persons, use)
@@ -219,8 +231,8 @@ def overlap_warnings(columns: Columns, labels: npt.NDArray[Any], use: Int8) -> t
             else "Train each model on all records of a person, or on none."
         )
         sentences.append(
-            f"{int(mixed.sum()):,} of {len(mixed):,} persons have records among the members and "
-            "among the non-members. Each counts as a member, and epsilon has no bound, for which "
-            f"each person needs a fair coin. {remedy}"
+            f"{WARNING if mixed.mean() > FEW else ''}{int(mixed.sum()):,} of {len(mixed):,} "
+            "persons have records among the members and among the non-members. Each counts as a "
+            f"member, and epsilon has no bound, for which each person needs a fair coin. {remedy}"
         )
-    return tuple(WARNING + text for text in sentences)
+    return tuple(sentences)

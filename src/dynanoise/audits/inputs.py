@@ -370,9 +370,11 @@ def check_conditions(conditions: Sequence[Condition], warnings: Sequence[str]) -
         warnings: those of `membership_warnings` and `columns.overlap_warnings`.
 
     Raises:
-        InputError: if there are conditions and a warning.
+        InputError: if there are conditions and a sentence that begins with "WARNING: ".
     """
     for sentence in warnings if conditions else ():
+        if not sentence.startswith(WARNING):
+            continue
         problem, _, remedy = sentence.removeprefix(WARNING).partition(". ")
         raise InputError(f"{problem}.", f"{remedy} Without --fail-if the audit goes on.")
 

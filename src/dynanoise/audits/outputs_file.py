@@ -107,12 +107,13 @@ def read_outputs(path: Path, named: ColumnNames = UNNAMED) -> AuditInputs:
 
 def _with_columns(name: str, named: ColumnNames, values: dict[str, Any]) -> AuditInputs:
     """Check outputs, the named columns beside them, and those that the file itself names."""
-    named = _not_held(named, values)
+    named, held_persons = _not_held(named, values), values.get(PERSONS)
     columns = named.choose({name: values.pop(name) for name in named.names})
     held = [name for name in values if name.startswith(GROUPS)]
     by = {name.removeprefix(GROUPS): values.pop(name) for name in held}
-    persons = values.pop(PERSONS, None)
-    columns = Columns({**by, **columns.by}, persons if columns.persons is None else columns.persons)
+    values.pop(PERSONS, None)
+    persons = held_persons if columns.persons is None else columns.persons
+    columns = Columns({**by, **columns.by}, persons)
     classes = tuple(map(str, np.ravel(values.pop(CLASSES, ())).tolist()))
     inputs = check_inputs(name, **values, class_names=classes)
     return replace(inputs, columns=columns.check(len(inputs.labels)))

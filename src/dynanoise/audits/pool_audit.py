@@ -19,7 +19,7 @@ from dynanoise.audits.inputs import check_conditions, headline, membership_warni
 from dynanoise.audits.measures import Measures, count_persons
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Method
-from dynanoise.core.errors import DynaNoiseError, InputError
+from dynanoise.core.errors import DynaNoiseError, InputError, TooFewRecordsError
 from dynanoise.core.outputs import Outputs, Pool
 from dynanoise.core.registry import ATTACKS
 from dynanoise.core.result import AttackProtocol, Metric, Result
@@ -277,6 +277,8 @@ def audit_pool(
     if alone:
         design = SingleModel(pool.originals(), persons=persons)
     provenance = replace(provenance, counts=count_persons(design, persons))
+    if persons is not None:
+        _check_persons(provenance.counts, pool.models)
     check_conditions(plan.fail_if, warnings)
     warn_unresolved(plan.fail_if, provenance.counts["scored_non_members"])
     gatherer = gatherer or Gatherer()
@@ -352,11 +354,31 @@ def audit_pool(
     return AuditReport(gatherer.evidence(results, sentences), outcomes)
 
 
+LEAST_PERSONS = 10
+"""Persons who are members, and who are not, that are scored for each model at least."""
+
 BY_PERSON = (
     "The records belong to {persons:,} persons. Attacks are on persons: a person's score is the "
     "mean of the scores of the records, thresholds and the attacker's choice are for these means, "
-    "and auc_largest is the AUC of the largest score. Accuracy is by record."
+    "and auc_largest is the AUC of the largest score. Accuracy is by record. A person whose "
+    "records differ in class or group is in the group 'several'."
 )
+
+
+def _check_persons(counts: Mapping[str, int], models: int) -> None:
+    """Check that enough persons are scored.
+
+    Raises:
+        TooFewRecordsError: with their numbers.
+    """
+    inside, outside = counts["scored_members"], counts["scored_non_members"]
+    if min(inside, outside) < LEAST_PERSONS * models:
+        raise TooFewRecordsError(
+            f"{inside} persons would be scored as members and {outside} as non-members, over "
+            f"{models} model{'' if models == 1 else 's'}.",
+            f"Give at least {LEAST_PERSONS} of both for each model, or audit records, without "
+            "groups.",
+        )
 
 
 def _overlap(columns: Columns, records: Outputs) -> tuple[str, ...]:

@@ -71,6 +71,7 @@ def audit(
 
     if junit is not None:
         check_writable(junit.parent, "--junit")
+        junit.unlink(missing_ok=True)  # so that no file of an earlier run is taken for this one's
     try:
         _check_queries(options, workers)
         if options.url is None:

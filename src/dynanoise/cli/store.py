@@ -154,9 +154,15 @@ def _records(
 
     table = read_columns(path)
     check_named(path, filter(None, (label, column)), table.names)
-    names = [name for name in table.names if name != column]
-    for labels in [label] if label else [table.named_label(), *names[-1:], None]:
-        inputs = table.stacked([name for name in names if name != labels])
+    others = [name for name in table.names if name != column]
+    candidates = [
+        [name for name in names if name != labels]
+        for names in dict.fromkeys((tuple(others), tuple(table.names)))
+        for labels in ([label] if label else [table.named_label(), *names[-1:], None])
+    ]
+    inputs = table.stacked(table.names)
+    for names in filter(None, candidates):
+        inputs = table.stacked(names)
         if records_digest(inputs) == digest:
             break
     return inputs, values if column is None else table.values[column]

@@ -212,20 +212,25 @@ def has_shadows(use: Int8) -> Bools:
     return np.asarray((use >= 0).any(axis=0))
 
 
-def keep_together(order: Int64, persons: Int64 | None) -> Int64:
-    """Put the records of each person behind each other, so that a draw has whole persons.
+def draw_persons(order: Int64, count: int, persons: Int64 | None, least: int = 100) -> Int64:
+    """Draw records, all of a person where these are enough persons.
 
     Args:
         order: int64 [N], records in random order.
-        persons: int64 [N], person of each record; None leaves the order as it is.
+        count: number of records, >= 1.
+        persons: int64 [N], person of each record; None draws each record by itself.
+        least: number of persons to draw at least. Where so many whole persons would be too many
+            records, some records of each are drawn.
 
     Returns:
-        int64 [N], persons in the order of their first records.
+        int64 [count], or [N] if these are fewer.
 
-    >>> keep_together(np.array([3, 0, 2, 1]), np.array([7, 8, 7, 8])).tolist()
-    [3, 1, 0, 2]
+    >>> order, persons = np.array([3, 0, 2, 1]), np.array([7, 8, 7, 8])
+    >>> draw_persons(order, 2, persons, least=1).tolist(), draw_persons(order, 2, persons).tolist()
+    ([3, 1], [3, 0])
     """
     if persons is None:
-        return order
+        return order[:count]
     _, first, of = np.unique(persons[order], return_index=True, return_inverse=True)
-    return order[np.argsort(first[of], kind="stable")]
+    whole = order[np.argsort(first[of], kind="stable")][:count]
+    return whole if len(np.unique(persons[whole])) >= least else order[:count]

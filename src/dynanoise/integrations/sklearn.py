@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
 from dynanoise.core.defense import Defense
-from dynanoise.core.errors import InputError, NotFittedError
+from dynanoise.core.errors import InputError, NotFittedError, check
 from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
@@ -196,7 +196,13 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
         y = check_classes(y)
         splits = reference is None and self.holdout is not None
         routing = get_config().get("enable_metadata_routing")
-        if groups is not None and (routing or not splits or _takes_groups(self.estimator)):
+        takes = routing or _takes_groups(self.estimator)
+        check(
+            groups is None or splits or takes,
+            "groups were passed, and neither holdout nor the classifier uses them.",
+            "Set holdout and pass no reference, or leave groups out.",
+        )
+        if takes:
             params["groups"] = groups
         params = {name: value for name, value in params.items() if value is not None}
         train, held_out, params = split_records(Data(X, y), reference, self.holdout, params, groups)

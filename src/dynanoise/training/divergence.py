@@ -40,23 +40,28 @@ def chance_bound(labels: Int64) -> float:
     return share + 3 * float(np.sqrt(share * (1 - share) / len(labels)))
 
 
-def balanced_chance_bound(labels: Int64) -> float:
+def balanced_chance_bound(predicted: Int64, labels: Int64) -> float:
     """Compute the balanced accuracy above which a model is better than chance; it may exceed 1.
 
-    It is that of guessing with the classes' frequencies, 1 / K, plus three of its standard
-    deviations sqrt((K - 1) / n) / K. A constant prediction reaches 1 / K, however rare a class is.
+    It is that of guesses with the frequencies q of the predictions, 1 / K, plus three of its
+    standard deviations sqrt(sum over classes of q (1 - q) / n) / K, of which that of a rare class
+    is the largest. A constant prediction reaches 1 / K, however rare a class is.
 
     Args:
+        predicted: int64 [n], the predicted classes.
         labels: int64 [n], the true classes, K of which occur, n >= 1.
 
     Returns:
         The bound, above 0.
 
-    >>> round(balanced_chance_bound(np.arange(1000) % 10), 4)
+    >>> labels = np.arange(1000) % 10
+    >>> round(balanced_chance_bound(labels, labels), 4)
     0.1285
     """
-    classes = len(np.unique(labels))
-    return (1 + 3 * float(np.sqrt((classes - 1) / len(labels)))) / classes
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = (predicted[:, None] == classes).mean(axis=0)
+    deviation = float(np.sqrt((shares * (1 - shares) / counts).sum()))
+    return (1 + 3 * deviation) / len(classes)
 
 
 def check_converged(
@@ -84,10 +89,11 @@ def check_converged(
     remedy = "Train it longer, with a lower learning rate or a weaker defense."
     if not np.isfinite(logits).all():
         raise DivergedError(f"{name} diverged: its outputs are not finite.", remedy)
-    right = logits.argmax(axis=-1) == labels
+    predicted = logits.argmax(axis=-1)
+    right = predicted == labels
     accuracy, bound = float(right.mean()), chance_bound(labels)
     balanced = float(np.mean([right[labels == label].mean() for label in np.unique(labels)]))
-    balanced_bound = balanced_chance_bound(labels)
+    balanced_bound = balanced_chance_bound(predicted, labels)
     if accuracy <= bound < 1 and balanced <= balanced_bound and not private:
         raise DivergedError(
             f"{name} learnt nothing: its accuracy on {len(labels)} records is {accuracy:.3f}, and "
