@@ -172,7 +172,7 @@ def guarantees(results: Sequence[Result]) -> list[str]:
     return [
         f"{name} has epsilon {epsilon:.3g} at delta 1 / {1 / delta:,.0f} for adding or removing "
         "one record, by the accountant of Renyi differential privacy, for one training."
-        if epsilon < 1_000
+        if epsilon < 100
         else f"{name} has an epsilon of {epsilon:,.0f}, which bounds nothing."
         for name, (epsilon, delta) in bounds.items()
     ]
