@@ -212,12 +212,12 @@ def overlap_warnings(columns: Columns, labels: npt.NDArray[Any], use: Int8) -> t
     """
     sentences = []
     if len(use) == 1 and isinstance(columns.inputs, np.ndarray):
-        found, outside = count_copies(columns.inputs, labels, use[0]), int((use[0] == 0).sum())
-        if found.non_members:
+        copies, outside = count_copies(columns.inputs, labels, use[0]), int((use[0] == 0).sum())
+        if copies.non_members:
             # Left out on one side alone, rare rows would be non-members, and common rows members.
-            doubtful = found.non_members > FEW * outside and not found.natural
+            doubtful = copies.non_members > FEW * outside and not copies.natural
             sentences.append(
-                f"{WARNING if doubtful else ''}{found.non_members:,} of {outside:,} non-members "
+                f"{WARNING if doubtful else ''}{copies.non_members:,} of {outside:,} non-members "
                 "are copies of members, with the same input and label. An attack that finds the "
                 "members accuses them, too, and epsilon has no bound. Leave such records out on "
                 "both sides."
