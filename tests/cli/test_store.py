@@ -130,7 +130,7 @@ def stored_model(tmp_path: Path) -> tuple[Any, str]:
     return store_model(tmp_path, DATASETS.get("digits")(), width=0)
 
 
-def store_model(folder: Path, data: Any, **parameters: float) -> tuple[Any, str]:
+def store_model(folder: Path, data: Any, **parameters: Any) -> tuple[Any, str]:
     """Train an out-of-fold model on 200 records, and store it."""
     from dynanoise.core.registry import MODELS
     from dynanoise.training.execution.outputs import outputs_of

@@ -49,6 +49,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Any, LocalB
     configuration = startup.read_configuration(path, False)
     budgets = LocalBudgets(Budget(rate=0, total=11, near=NEAR))
     cells = configuration.input_cells()
+    assert cells is not None
     assert cells.digests(REFERENCE) != Cells.read(tmp_path / "cells.json").digests(REFERENCE)
     gateway = Gateway(
         Plain(),  # type: ignore[arg-type]
