@@ -15,7 +15,7 @@ from dynanoise.core.options import command_line
 from dynanoise.core.registry import ATTACKS, PRESETS
 from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
-from dynanoise.evaluation.chosen_inputs import count_groups
+from dynanoise.evaluation.chosen_inputs import GROUPS
 from dynanoise.evaluation.protocols import select_attacks
 
 
@@ -186,7 +186,7 @@ class Plan(BenchOptions):
             if protocol.threat.chosen
             for method in preset.methods_of(protocol, self.size)
         }
-        return steps + sum(count_groups(self.pools[Kind(recipe)]) for recipe in probed)
+        return steps + sum(min(GROUPS, self.pools[Kind(recipe)]) for recipe in probed)
 
     @property
     def command(self) -> str:

@@ -178,12 +178,12 @@ def prepare_pool(
         seed: decides what is left to chance.
         paths: R, paths of a record, >= 1.
         run: the built-in `map`, or that of worker processes.
-        progress: called after each of `count_groups` steps.
+        progress: called after each of `GROUPS` steps, or of M if these are fewer.
 
     Returns:
         The models with their paths.
     """
-    groups = range(count_groups(len(models)))
+    groups = range(min(GROUPS, len(models)))
     seeds = [derive(seed, "paths", group) for group in groups]
     sources = [
         [model for model in range(len(models)) if model % len(groups) != group] for group in groups
@@ -194,11 +194,6 @@ def prepare_pool(
         prepared.append(part)
         progress(f"chosen inputs {len(prepared)} of {len(groups)}")
     return ChosenInputs(tuple(models), tuple(prepared))
-
-
-def count_groups(models: int) -> int:
-    """Number of groups of targets whose attackers share paths, for a number of models."""
-    return min(GROUPS, models)
 
 
 def prepare_paths(
