@@ -291,6 +291,8 @@ def test_saved_outputs_have_the_persons_groups_and_classes_of_the_audit(
             assert kept == {name: m for name, m in result.metrics.items() if name not in blind}
     assert "epsilon" in printed[STRONGEST].metrics
     assert "ward=b auc" in printed[STRONGEST].metrics
+    by_persons = read_outputs(path, ColumnNames(("groups",))).columns
+    assert by_persons.persons is not None and {"ward", "groups"} <= set(by_persons.by)
     inputs = read_outputs(path)
     assert inputs.class_names == (() if names == [0, 1, 2] else tuple(map(str, names)))
     assert report.inputs is not None

@@ -87,6 +87,25 @@ def test_a_proof_of_exclusion_is_computed_again(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "were trained without groups" in result.stderr
 
 
+@pytest.mark.parametrize("names", [("y",), ("age", "patient")])
+def test_the_proof_of_a_table_whose_names_are_those_of_labels_or_groups(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    """Inputs called y without labels, and groups that are inputs as well."""
+    pytest.importorskip("safetensors", reason="files of cells need safetensors")
+    rows = np.arange(40.0)[:, None] + np.zeros((1, len(names)))
+    cells = Cells.fit(rows, folds=3, width=0)
+    cells.write(tmp_path / "cells.json")
+    groups = rows[:, -1] if "patient" in names else None
+    Exclusion.of(cells, rows, groups).write(tmp_path / "exclusion.json")
+    file = tmp_path / "train.csv"
+    lines = [",".join(map(str, row)) for row in rows.tolist()]
+    file.write_text("\n".join([",".join(names), *lines]) + "\n")
+    further = ("--groups", "patient") if groups is not None else ()
+    result = run("verify", str(tmp_path), "--data", str(file), *further)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_the_proof_of_a_data_frame_with_texts_and_dates(tmp_path: Path) -> None:
     """From the table that pandas writes, with or without labels and the column of patients."""
     pandas = pytest.importorskip("pandas")

@@ -288,6 +288,14 @@ def test_calibrated_label_learns_from_reference_or_holdout() -> None:
     assert model.get_params()["defense"] == dn.CalibratedLabel()  # the parameter stays
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_groups_that_nothing_uses_are_refused(held_out: bool) -> None:
+    reference = (X[:40], Y[:40]) if held_out else None
+    model = wrapped(LogisticRegression(), holdout=0.2 if held_out else None)
+    with pytest.raises(InputError, match="neither holdout nor the classifier uses them"):
+        model.fit(X, Y, groups=np.arange(len(Y)), reference=reference)
+
+
 def test_records_of_a_group_are_held_out_together() -> None:
     """With three copies of each record a tree knows what is held out by record."""
     from sklearn.model_selection import GroupKFold, GroupShuffleSplit

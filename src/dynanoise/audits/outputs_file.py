@@ -107,7 +107,9 @@ def read_outputs(path: Path, named: ColumnNames = UNNAMED) -> AuditInputs:
 
 def _with_columns(name: str, named: ColumnNames, values: dict[str, Any]) -> AuditInputs:
     """Check outputs, the named columns beside them, and those that the file itself names."""
-    named, held_persons = _not_held(named, values), values.get(PERSONS)
+    # Before a column of the same name is taken out, such as by --by groups.
+    held_persons = values.get(PERSONS)
+    named = _not_held(named, values)
     columns = named.choose({name: values.pop(name) for name in named.names})
     held = [name for name in values if name.startswith(GROUPS)]
     by = {name.removeprefix(GROUPS): values.pop(name) for name in held}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,11 @@ class FolderAudit:
         """True if the folder is audited in memory."""
         return self._numbers(self.brought.pool.use.shape[1]) <= IN_MEMORY
 
+    @cached_property
+    def _persons(self) -> Int64 | None:
+        """Positions of the persons of all records, which every attack needs; None without."""
+        return self.brought.columns.person_numbers(np.arange(self.brought.pool.use.shape[1]))
+
     def _numbers(self, records: int) -> int:
         first = self.brought.pool.part(slice(0, 1)).logits
         return int(records * first.size)
@@ -217,8 +223,7 @@ class FolderAudit:
         count = min(records * SAMPLE // self._numbers(records), ROLES // models**3)
         count = max(1000, count)
         generator = np.random.default_rng(derive(self.seed, "sample of a folder"))
-        persons = self.brought.columns.person_numbers(np.arange(records))
-        drawn = membership.draw_persons(generator.permutation(records), count, persons)
+        drawn = membership.draw_persons(generator.permutation(records), count, self._persons)
         sample = self._pool(np.sort(drawn))
         feasible = find_feasible(sample, plan.attacks or BY_PARTS)
         needs = dict(feasible.needs)
@@ -353,11 +358,10 @@ class FolderAudit:
         )
         decisions = shards.scores >= sampled.thresholds[:, None]
         scores = PoolScores(shards.scores, decisions, shards.members, shards.scored)
-        persons = self.brought.columns.person_numbers(np.arange(shards.scores.shape[1]))
-        if persons is None:
+        if self._persons is None:
             return [scores]
-        means = by_person(scores, persons, sampled.thresholds)
-        return [means, by_person(scores, persons, largest=True)]
+        means = by_person(scores, self._persons, sampled.thresholds)
+        return [means, by_person(scores, self._persons, largest=True)]
 
     def _success(self, scores: Sequence[PoolScores]) -> tuple[dict[str, Metric], dict[str, int]]:
         """Metrics of an attack on all records or persons, and counts of what was scored.
