@@ -14,6 +14,7 @@ import numpy as np
 from dynanoise.benchmark.plan import Plan
 from dynanoise.benchmark.preset import Kind, Preset
 from dynanoise.benchmark.stored_functions import stored_functions
+from dynanoise.benchmark.stored_paths import StoredPaths
 from dynanoise.core.defense import Method
 from dynanoise.core.errors import DivergedError, InputError
 from dynanoise.core.numerics import Float64, Int64
@@ -439,11 +440,13 @@ class Pools:
             jobs, attacked = self.by_kind[Kind(recipe)], self.split.attacked
             functions = stored_functions(jobs, self.data, attacked, Store(store), self.SEED)
             paths = self.plan.preset.size(self.plan.size).paths
+            ids = pool.records.ids
+            kept = StoredPaths(Store(store), jobs, self.data, attacked, ids, paths)
             others = "" if recipe == "plain" else f", {recipe}"
             self._prepared[recipe] = functions.prepare(
                 pool.records,
                 paths,
-                measurements.map,
+                kept.around(measurements.map),
                 lambda step: progress(f"pool: {step}{others}"),
             )
         return self._prepared[recipe]

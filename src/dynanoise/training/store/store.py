@@ -11,10 +11,10 @@ import io
 import json
 import logging
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 _OUTPUTS, _WEIGHTS = "answers.npz", "model.safetensors"
 _FACT = "fact_"
+
+Read = TypeVar("Read")
 
 
 def describe(job: Job, data: Data) -> dict[str, Any]:
@@ -167,6 +169,20 @@ class Store:
         Raises:
             StoreError: if a store at an address cannot be reached.
         """
+        return self._read(name, _model_outputs)
+
+    def arrays(self, name: str) -> dict[str, Any] | None:
+        """Read the arrays stored under a key by `put_arrays`; None as in `get`.
+
+        Args:
+            name: the key.
+        """
+        return self._read(name, lambda arrays, entry: arrays)
+
+    def _read(
+        self, name: str, build: Callable[[dict[str, Any], dict[str, Any]], Read]
+    ) -> Read | None:
+        """Build a value from an entry's arrays and its description."""
         storage = self._storage
         try:
             text = storage.entry(name)
@@ -178,26 +194,13 @@ class Store:
                 if part != _OUTPUTS and not storage.fits(name, part, sha256):
                     raise ValueError(f"the checksum of {part} does not fit")
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-                facts = {
-                    part.removeprefix(_FACT): arrays[part]
-                    for part in arrays
-                    if part.startswith(_FACT)
-                }
-                return ModelOutputs(
-                    arrays["logits"],
-                    arrays["random"],
-                    int(entry["retries"]),
-                    float(entry["seconds"]),
-                    facts,
-                    arrays.get("near"),
-                    bfloat16=bool(entry.get("bfloat16", False)),
-                )
+                return build(dict(arrays), entry)
         except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
             self._discard(name, error)
             return None
 
     def _discard(self, name: str, error: Exception) -> None:
-        log.warning("stored model %s is damaged (%s) and is trained again", name[:12], error)
+        log.warning("what is stored as %s is damaged (%s) and is made again", name[:12], error)
         self._storage.remove(name)
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -240,22 +243,41 @@ class Store:
         arrays: dict[str, Any] = {"logits": outputs.logits, "random": outputs.random, **facts}
         if outputs.near is not None:
             arrays["near"] = outputs.near
+        entry = {
+            **description,
+            "retries": outputs.retries,
+            "bfloat16": outputs.bfloat16,
+            "seconds": outputs.seconds,
+        }
+        weights = result.model.state_dict() if isinstance(result, Trained) else None
+        return self.put_arrays(name, arrays, entry, weights)
+
+    def put_arrays(
+        self,
+        name: str,
+        arrays: Mapping[str, Any],
+        description: dict[str, Any],
+        weights: Mapping[str, torch.Tensor] | None = None,
+    ) -> bool:
+        """Store arrays that were computed from models; see `put`.
+
+        Args:
+            name: the key.
+            arrays: arrays by name.
+            description: everything that determines them, with "job" and "data set" for listings.
+            weights: a model's state dictionary to keep with them.
+        """
         try:
             file = io.BytesIO()
             np.savez(file, **arrays)
             parts = {_OUTPUTS: file.getvalue()}
-            if isinstance(result, Trained):
-                parts[_WEIGHTS] = save(_apart(result.model.state_dict()))
-            entry = {
-                **description,
-                "retries": outputs.retries,
-                "bfloat16": outputs.bfloat16,
-                "seconds": outputs.seconds,
-                "sha256": {part: _digest(content) for part, content in sorted(parts.items())},
-            }
-            self._storage.put(name, {**parts, ENTRY: json.dumps(entry, default=list).encode()})
+            if weights is not None:
+                parts[_WEIGHTS] = save(_apart(weights))
+            sha256 = {part: _digest(content) for part, content in sorted(parts.items())}
+            entry = json.dumps({**description, "sha256": sha256}, default=list)
+            self._storage.put(name, {**parts, ENTRY: entry.encode()})
         except OSError as error:
-            log.warning("a trained model could not be stored (%s); the run goes on", error)
+            log.warning("%s could not be stored (%s); the run goes on", name[:12], error)
             return False
         return True
 
@@ -322,6 +344,21 @@ class Store:
             StoreError: if a store at an address cannot be reached.
         """
         self._storage.sweep(older_than)
+
+
+def _model_outputs(arrays: dict[str, Any], entry: dict[str, Any]) -> ModelOutputs:
+    facts = {
+        part.removeprefix(_FACT): value for part, value in arrays.items() if part.startswith(_FACT)
+    }
+    return ModelOutputs(
+        arrays["logits"],
+        arrays["random"],
+        int(entry["retries"]),
+        float(entry["seconds"]),
+        facts,
+        arrays.get("near"),
+        bfloat16=bool(entry.get("bfloat16", False)),
+    )
 
 
 def _apart(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
