@@ -174,6 +174,7 @@ def test_columns_beside_outputs_have_no_options_here(tmp_path: Path) -> None:
     np.savez(tmp_path / "o.npz", groups=np.arange(200), by_ward=np.arange(200) % 3, **arrays(1))
     found = run(str(tmp_path / "o.npz"), "--out", str(tmp_path / "out"))
     assert "There is one model" in found.stderr  # the columns of saved outputs are read
+    assert "The outputs name persons; settings are judged by record." in found.stderr
 
 
 def test_a_folder_needs_a_preset(tmp_path: Path) -> None:

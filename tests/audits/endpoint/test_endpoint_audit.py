@@ -366,6 +366,7 @@ def test_copies_of_members_are_found_before_any_query(trained: Trained, fresh: s
         (["{url}", "--defense", "dynanoise"], "With --url name the server's defense.yaml"),
         (["{url}", "--model", "m.onnx"], "Pass --defense with the server's defense.yaml"),
         (["{url}", "--defense", "nowhere.yaml"], "nowhere.yaml"),
+        (["{url}", "--attack", "lira"], "LiRA needs shadow models"),
     ],
 )
 def test_wrong_use_is_one_sentence(trained: Trained, arguments: list[str], says: str) -> None:

@@ -168,7 +168,12 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     rows = _choose_rows(member, queries, endpoint.budget, plan.seed)
     columns = replace(records.columns, inputs=records.inputs).select(rows)
     overlap = overlap_warnings(columns, records.labels[rows], member[rows][None].astype(np.int8))
-    check_conditions(plan.fail_if, overlap)  # before any query
+    # Before any query: conditions, and attacks that the records allow.
+    check_conditions(plan.fail_if, overlap)
+    options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks, chosen=plan.chosen)
+    nothing = {"labels": np.arange(len(rows)) % 2, "probs": np.full((len(rows), 2), 0.5)}
+    unqueried = check_inputs(endpoint.name, member=member[rows], **nothing)
+    find_attacks(with_inputs(unqueried.pool(plan.seed), options, columns), options)
     local = _outputs_of_file(plan, configured, rows)
     outside = int((~member[rows]).sum())
     warn_unresolved(plan.fail_if, outside - outside // 2)
@@ -186,7 +191,6 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
         **{"probs" if server.probabilities else "logits": server.repeated.passes[0]},
     )
     provenance = Provenance(outputs.name, "as served", command)
-    options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks, chosen=plan.chosen)
     pool, gatherer = with_inputs(outputs.pool(plan.seed), options, columns), Gatherer()
     warnings = (*membership_warnings(pool.records), *overlap)
     check_conditions(plan.fail_if, warnings)
