@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import struct
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +19,7 @@ from dynanoise.noise import subkey
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.noise.siphash import siphash128
 from dynanoise.partition.cells import PUBLIC, Cells
-from dynanoise.partition.embeddings import Table, Thumbnails, Words, thumbnails
+from dynanoise.partition.embeddings import Record, Table, Thumbnails, Words, thumbnails
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.neighbourhood import ImageChanges, NumberNoise, WordDeletions, sample
 from dynanoise.partition.proposal import candidates, propose
@@ -361,3 +364,112 @@ def test_folds_do_not_change_between_releases() -> None:
 
 
 KNOWN = ["44144332232222411112", "44224113411322302104"]
+
+
+def test_a_record_of_another_width_is_refused_and_padding_of_texts_counts_for_nothing() -> None:
+    cells = Cells.fit(TABLE, width=0)
+    with pytest.raises(InputError, match="have 4 columns, and the cells were fitted to 5"):
+        cells.fold(TABLE[:, :4])
+    texts = Cells.fit(TEXTS, width=0, texts=True)
+    longer = np.pad(TEXTS, ((0, 0), (0, 5))).astype(np.int64)
+    assert (texts.fold(longer) == texts.fold(TEXTS)).all()
+    assert (texts.fold(TEXTS[:, ::-1]) != texts.fold(TEXTS)).any()
+    assert texts.fold(np.zeros((1, 3), int)) == texts.fold(np.zeros((1, 0), int))
+
+
+def test_equal_values_of_categories_are_in_one_fold_in_any_batch() -> None:
+    """Also next to others that Python takes for equal."""
+    noon = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
+    later = datetime.timezone(datetime.timedelta(hours=2))
+    for values in (
+        [True, np.True_, 1, 1.0, np.float32(1), Decimal(1), Fraction(1)],
+        [noon, noon.astimezone(later)],
+        [10**400, np.inf],
+        [None, np.nan],
+    ):
+        rows = np.array(values, dtype=object)[:, None]
+        cells = Cells(Record(), folds=97, width=0)
+        alone = [int(cells.fold(row[None])[0]) for row in rows]
+        assert len(set(alone)) == 1 and cells.fold(rows).tolist() == alone
+        assert cells.fold(rows[::-1]).tolist() == alone
+    assert len(set(cells.fold(np.array([["1"], [1], [-(10**400)]], dtype=object)))) == 3
+
+
+def test_absolute_noise_moves_no_categories_and_rounds_whole_numbers() -> None:
+    table = np.column_stack([TABLE, GENERATOR.integers(0, 3, len(TABLE))])
+    near = NumberNoise(0.05)
+    cells = Cells.fit(table[:60], categories=np.array([5]), width=2.0, neighbourhood=near)
+    touched = cells.touched(table[60:])
+    for point in sample(near, table[60:], np.random.default_rng(0), 50, cells.scale):
+        assert (point[:, 5] == table[60:, 5]).all() and (point[:, 0] != table[60:, 0]).all()
+        assert touched[cells.fold(point), np.arange(60)].all()
+    whole = np.zeros((4000, 1), int)
+    moved = NumberNoise(0.3).noisy(whole, np.random.default_rng(0), None)
+    assert abs(moved.mean()) < 0.05 and 0 < (moved != 0).mean() < 0.2
+
+
+def test_numbers_that_float32_rounds_stay_covered() -> None:
+    """Unix seconds with a spread of minutes: float32 has steps of 128 there."""
+    generator = np.random.default_rng(0)
+    table = 1.7e9 + generator.normal(0, 600, (400, 2))
+    near = NumberNoise(0.005, relative=True)
+    cells = Cells.fit(table[:100], folds=97, width=1.0, components=2, neighbourhood=near)
+    records = table[100:]
+    touched = cells.touched(records)
+    for point in sample(near, records, generator, 40, cells.scale):
+        assert touched[cells.fold(point), np.arange(len(records))].all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "near", "inputs", "says"),
+    [
+        ("records", ImageChanges(noise=0), IMAGES / 255, "ImageChanges is for images, uint8"),
+        ("records", WordDeletions(), np.array([["a", "b"]]), "WordDeletions is for token ids"),
+        ("texts", WordDeletions(), TEXTS[:, ::-1], "Texts have padding before a word"),
+    ],
+)
+def test_inputs_that_a_neighbourhood_does_not_describe(
+    kind: str, near: Any, inputs: Any, says: str
+) -> None:
+    embedding = Record() if kind == "records" else cells_of(kind)[0].embedding
+    cells = Cells(embedding, 5, 0 if kind == "records" else 1.0, near)
+    with pytest.raises(InputError, match=says):
+        cells.touched(inputs)
+
+
+def test_impossible_neighbourhoods_and_references_are_refused() -> None:
+    for changes in ({"shift": 0.5}, {"noise": 2.5}, {"brightness": 256}):
+        with pytest.raises(InputError, match="Use whole numbers from 0 to 255"):
+            ImageChanges(**changes)
+    with pytest.raises(InputError, match=r"components is 2\.5"):
+        Cells.fit(TABLE, components=2.5)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="The 5 reference images do not differ"):
+        Cells.fit(np.full((5, 8, 8, 3), 9, np.uint8))
+
+
+def test_noise_that_is_cut_off_at_black_is_covered_in_large_images() -> None:
+    """Dark discs on black, where noise can only brighten."""
+    generator = np.random.default_rng(3)
+    side, count = 224, 40
+    ends = np.linspace(-1, 1, side)
+    radius = generator.uniform(0.4, 1.1, (2, count, 1, 1))
+    inside = (ends[:, None] / radius[0]) ** 2 + (ends / radius[1]) ** 2 < 1
+    tones = generator.normal(18, 8, (count, 7, 7)).repeat(32, 1).repeat(32, 2)
+    images = np.clip(np.where(inside, tones, 0), 0, 255).astype(np.uint8)[..., None]
+    near = ImageChanges(shift=0, brightness=0, noise=8)
+    cells = Cells.fit(images, neighbourhood=near)
+    embedding, inputs = cells.embedding, images[:10]
+    assert isinstance(embedding, Thumbnails)
+    expected = embedding.clipping(inputs, 8)
+    moved = [
+        embedding.coordinates(near.noisy(inputs, generator)) - embedding.coordinates(inputs)
+        for _ in range(5)
+    ]
+    # The mean change is the expected one, and beyond what random noise alone could do.
+    np.testing.assert_allclose(np.abs(np.mean(moved, axis=0)), expected, rtol=0.3, atol=0.01)
+    assert (np.abs(moved) > 6 * embedding.displacement(inputs, 8)).any()
+    assert (np.abs(moved) <= 6 * embedding.displacement(inputs, 8) + expected).all()
+    touched = cells.touched(inputs)
+    for _ in range(5):
+        assert touched[cells.fold(near.noisy(inputs, generator)), np.arange(10)].all()
+    assert not embedding.clipping(inputs[:, :64, :64], 8).any()

@@ -136,8 +136,8 @@ def _read_pool(
     inputs = read_outputs(source.source, ColumnNames(options=False))
     if inputs.columns.persons is not None:
         typer.echo(
-            "The outputs name persons; settings are judged by record. Audit the one that you choose "
-            "with `dynanoise audit`, which attacks persons.",
+            "The outputs name persons; settings are judged by record. Audit the one that you "
+            "choose with `dynanoise audit`, which attacks persons.",
             err=True,
         )
     command = command_line("dynanoise tune", source, plan)

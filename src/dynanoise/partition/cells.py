@@ -128,7 +128,8 @@ class Cells:
             reference: [n, ...]: rows of numbers and categories (array, data frame, sparse matrix),
                 images uint8 [n, H, W, channels], or token ids of texts.
             folds: K.
-            width: see `Cells`; for texts 0 or any other number.
+            width: see `Cells`; for texts 0 or any other number. Cells of width 0 take nothing from
+                the reference but the number of its columns.
             components: number of principal components, or of frequent words of texts.
             categories: positions of columns of categories, see `Table.fit`.
             neighbourhood: inputs that count as close to a record; None for its own cell.
@@ -140,11 +141,11 @@ class Cells:
             InputError: for a parameter out of range, or reference data without variation.
         """
         checked_width(width)
-        if isinstance(components, bool) or components < 1:
+        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
             raise InputError(f"components is {components!r}.", "Use an integer of at least 1.")
         embedding: Embedding
         if width == 0:
-            embedding = Record()
+            embedding = Record.fit(reference, texts=texts)
         elif texts:
             embedding = Words.fit(reference, components)
         elif getattr(reference, "dtype", None) == np.uint8 and reference.ndim == 4:
@@ -392,7 +393,12 @@ def _margin(cells: Cells, inputs: Any) -> Float64:
     displacement = _displacement(cells.neighbourhood, cells.embedding)
     if displacement is None:
         return np.zeros(cells.embedding.components)
-    return MARGIN * displacement(inputs)
+    margin = MARGIN * displacement(inputs)
+    if isinstance(cells.embedding, Table):
+        margin = margin + cells.embedding.rounding(inputs)
+    if isinstance(cells.embedding, Thumbnails) and isinstance(cells.neighbourhood, ImageChanges):
+        margin = margin + cells.embedding.clipping(inputs, cells.neighbourhood.noise)
+    return margin
 
 
 _NEIGHBOURHOODS: Mapping[str, Any] = {

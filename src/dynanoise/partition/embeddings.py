@@ -6,8 +6,9 @@ alone, in any batch, in training and in serving.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -27,6 +28,9 @@ from dynanoise.partition.rows import (
 
 SIDE = 8
 """Rows and columns of a thumbnail."""
+
+MOST_PIXELS = 64
+"""Pixels a side up to which cutting noise off at 0 and 255 moves coordinates next to nothing."""
 
 MOST_COLUMNS = 1024
 """Columns of numbers that a table is embedded by at most: those that vary in most rows."""
@@ -66,32 +70,63 @@ class Record:
 
     Numbers are compared as float32, so that a record in float64 is the same record.
 
+    Attributes:
+        width: int64 [1], number of columns of an input; 0 for texts, token ids padded with 0 at
+            the end to any length; -1 for inputs of any shape.
+
     >>> Record().exact(np.array([[1.0, 0.0], [1.0, -0.0]])).shape
     (2, 16)
+    >>> texts = Record(np.zeros(1, np.int64))
+    >>> (texts.exact(np.array([[7, 8, 0, 0]])) == texts.exact(np.array([[7, 8]]))).all()
+    np.True_
     """
 
+    width: Int64 = field(default_factory=lambda: np.array([-1]))
     name: ClassVar[str] = "record"
     components: ClassVar[int] = 0
+
+    @classmethod
+    def fit(cls, reference: Any, *, texts: bool = False) -> Self:
+        """Take the number of columns of reference data.
+
+        Args:
+            reference: inputs of any form.
+            texts: True for token ids, whose padding counts for nothing.
+        """
+        width = 0 if texts else columns(reference) if hasattr(reference, "shape") else -1
+        return cls(np.array([width], np.int64))
 
     def coordinates(self, inputs: Any) -> Float64:
         """No coordinates, [n, 0]."""
         return np.zeros((count(inputs), 0))
 
     def exact(self, inputs: Any) -> Bytes:
-        """The whole record as bytes."""
+        """The whole record as bytes.
+
+        Args:
+            inputs: [n, ...] of any form that `fit` takes.
+
+        Raises:
+            InputError: if they have another number of columns.
+        """
+        width = int(self.width[0])
+        if width == 0:
+            return _without_padding(inputs)
+        if width > 0:
+            _check_columns(inputs, width)
         if isinstance(inputs, np.ndarray) and inputs.dtype.kind in "buif" and len(inputs):
             return exact_bytes(inputs.reshape(-1)).reshape(len(inputs), -1)
         parts = [exact_bytes(column(inputs, position)) for position in range(columns(inputs))]
         return np.concatenate([np.zeros((count(inputs), 0), np.uint8), *parts], axis=1)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """No arrays."""
-        return {}
+        """The fitted arrays."""
+        return {"width": self.width}
 
     @classmethod
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding."""
-        return cls()
+        """The embedding of some arrays."""
+        return cls(**arrays)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,22 +223,26 @@ class Table:
         Raises:
             InputError: if they have another number of columns.
         """
-        self._check(inputs)
+        _check_columns(inputs, int(self.width[0]))
         parts = []
-        for rows in blocks(inputs, len(self.used) * self.components):
-            if hasattr(rows, "iloc") or rows.dtype.kind not in "buif":
-                values = np.stack([numbers(column(rows, int(at))) for at in self.used])
-            else:
-                values = numbers(rows.reshape(len(rows), -1)[:, self.used].T)
+        for values in self._values(inputs):
             centred = (values - self.centre[:, None]) / self.scale[:, None]
             parts.append(_project(np.where(np.isnan(centred), 0.0, centred), self.axes))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
 
     def exact(self, inputs: Any) -> Bytes:
         """The categories of rows as bytes."""
-        self._check(inputs)
+        _check_columns(inputs, int(self.width[0]))
         parts = [exact_bytes(column(inputs, int(at))) for at in self.categories]
         return np.concatenate([np.zeros((count(inputs), 0), np.uint8), *parts], axis=1)
+
+    def _values(self, inputs: Any) -> Iterator[Float64]:
+        """The columns of numbers as float64 [F, b], for blocks of rows."""
+        for rows in blocks(inputs, len(self.used) * self.components):
+            if hasattr(rows, "iloc") or rows.dtype.kind not in "buif":
+                yield np.stack([numbers(column(rows, int(at))) for at in self.used])
+            else:
+                yield numbers(rows.reshape(len(rows), -1)[:, self.used].T)
 
     def displacement(self, noise: float, *, relative: bool) -> Float64:
         """Standard deviation of each coordinate's change under independent noise on every column.
@@ -218,6 +257,22 @@ class Table:
         sizes = self.axes if relative else self.axes / self.scale[:, None]
         return np.asarray(noise * np.sqrt((sizes**2).sum(axis=0)))
 
+    def rounding(self, inputs: Any) -> Float64:
+        """Largest change of each coordinate because numbers are rounded to float32.
+
+        Args:
+            inputs: [n, columns].
+
+        Returns:
+            float64 [n, C], for a record and an input next to it, both rounded.
+        """
+        parts = []
+        for values in self._values(inputs):
+            sizes = 2 * np.spacing(np.nan_to_num(np.abs(values)).astype(np.float32))
+            sizes = sizes.astype(np.float64) / self.scale[:, None]
+            parts.append(_project(sizes, np.abs(self.axes)))
+        return np.concatenate(parts) if parts else np.zeros((0, self.components))
+
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The fitted arrays."""
         return {name: np.ascontiguousarray(value) for name, value in vars(self).items()}
@@ -226,14 +281,6 @@ class Table:
     def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
         """The embedding of some arrays."""
         return cls(**arrays)
-
-    def _check(self, inputs: Any) -> None:
-        if columns(inputs) != int(self.width[0]):
-            raise InputError(
-                f"Inputs have {columns(inputs)} columns, and the cells were fitted to "
-                f"{int(self.width[0])}.",
-                "Give the columns that the reference data had.",
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,8 +308,16 @@ class Thumbnails:
         Args:
             reference: images that are no training records.
             components: C, >= 1.
+
+        Raises:
+            InputError: if the images do not differ.
         """
         rows = thumbnails(reference)[0].T
+        if not (rows != rows[:1]).any():
+            raise InputError(
+                f"The {len(rows)} reference images do not differ.",
+                "Use more reference data, or cells of width 0.",
+            )
         mean = rows.mean(axis=0)
         return cls(mean, _principal(rows - mean, components))
 
@@ -291,7 +346,8 @@ class Thumbnails:
         """Standard deviation of each coordinate under noise on every pixel.
 
         Noise of a thumbnail is divided by the thumbnail's own contrast. What it has along the
-        thumbnail itself is standardised away, so that this is an upper bound to first order.
+        thumbnail itself is standardised away, so that this is an upper bound to first order. For
+        noise that is cut off at 0 and 255 see `clipping`.
 
         Args:
             inputs: uint8 [n, H, W, channels].
@@ -308,6 +364,34 @@ class Thumbnails:
             or [np.zeros(0)]
         )
         return np.asarray(size / contrast[:, None] * np.sqrt((self.axes**2).sum(axis=0)))
+
+    def clipping(self, inputs: npt.NDArray[Any], noise: int) -> Float64:
+        """Mean change of each coordinate because noise is cut off at 0 and 255.
+
+        The noise of a block falls with the number of its pixels, its mean does not. Up to 64 pixels
+        a side the mean is within the six deviations that a neighbourhood covers; beyond, it is
+        covered as well.
+
+        Args:
+            inputs: uint8 [n, H, W, channels].
+            noise: see `displacement`.
+
+        Returns:
+            float64 [n, C], at least 0.
+        """
+        if max(inputs.shape[1:3]) <= MOST_PIXELS:
+            return np.zeros((len(inputs), self.components))
+        levels = np.arange(256)
+        drawn = np.arange(-noise, noise + 1)
+        change = np.clip(levels[:, None] + drawn, 0, 255).mean(axis=1) - levels
+        parts = []
+        for images in blocks(inputs, int(np.prod(inputs.shape[1:]))):
+            exact, _ = thumbnails(images)
+            blurred = _block_means(images) + _block_means(change[images])
+            blurred += _block_means(images[:, :, ::-1]) + _block_means(change[images[:, :, ::-1]])
+            moved, _ = _standardised(blurred.reshape(len(images), -1).T)
+            parts.append(np.abs(_project(moved - exact, self.axes)))
+        return np.concatenate(parts) if parts else np.zeros((0, self.components))
 
     def exact(self, inputs: Any) -> Bytes:
         """No bytes, [n, 0]."""
@@ -386,6 +470,23 @@ EMBEDDINGS: Mapping[str, type[Embedding]] = {
 }
 
 
+def _check_columns(inputs: Any, width: int) -> None:
+    if columns(inputs) != width:
+        raise InputError(
+            f"Inputs have {columns(inputs)} columns, and the cells were fitted to {width}.",
+            "Give the columns that the reference data had.",
+        )
+
+
+def _without_padding(texts: npt.NDArray[Any]) -> Bytes:
+    """A digest of each text up to its last token that is not 0, [n, 16]."""
+    tokens = np.asarray(texts).astype("<i8")
+    ends = ((tokens != 0) * np.arange(1, tokens.shape[1] + 1)).max(axis=1, initial=0)
+    parts = (row[:end].tobytes() for row, end in zip(tokens, ends, strict=True))
+    digests = b"".join(hashlib.sha256(part).digest()[:16] for part in parts)
+    return np.frombuffer(digests, np.uint8).reshape(len(tokens), 16)
+
+
 def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
     """Thumbnails of images, averaged with their mirror images and standardised each.
 
@@ -409,6 +510,11 @@ def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
         )
     # The mirror image of a block is a block of other columns unless 8 divides the width.
     both = (_block_means(images) + _block_means(images[:, :, ::-1])).reshape(len(images), -1).T
+    return _standardised(both)
+
+
+def _standardised(both: Float64) -> tuple[Float64, Float64]:
+    """Thumbnails [F, n] with mean 0 and contrast 1, and their contrast [n], at least 1."""
     features = len(both)
     centred = both - _total(both) / features
     contrast = np.maximum(np.sqrt(_total(centred * centred) / features), 1.0)
@@ -417,7 +523,8 @@ def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
 
 def _block_means(images: npt.NDArray[Any]) -> Float64:
     """Mean of each of 8 x 8 blocks of images, [n, 64, channels]."""
-    sums, sizes = images.astype(np.int64), np.ones(1, np.int64)
+    sums = images.astype(np.int64) if images.dtype == np.uint8 else images
+    sizes = np.ones(1, np.int64)
     for axis in (1, 2):
         edges = np.arange(SIDE) * images.shape[axis] // SIDE
         sums = np.add.reduceat(sums, edges, axis=axis)

@@ -19,7 +19,7 @@ from dynanoise.partition.cells import Cells
 from dynanoise.partition.embeddings import Record
 from dynanoise.partition.rows import count
 
-VERSION = 1
+VERSION = 2
 
 _TRAIN_AGAIN = "Write it again with the models, or train them again."
 
@@ -32,7 +32,7 @@ class Exclusion:
         left_out: bool [K, N], True where a model was not trained on a record.
         records: SHA-256 of the inputs of the records, in their order.
         cells: digest of the cells, see `Cells.digest`.
-        grouped: True if records of a group were left out together.
+        groups: SHA-256 of the records' groups, which were left out together; "" without groups.
 
     >>> cells = Cells.fit(np.arange(8.0).reshape(4, 2), folds=2, width=0)
     >>> Exclusion.of(cells, np.array([[0.0, 1.0], [2.0, 3.0]])).left_out.sum(axis=0).tolist()
@@ -42,7 +42,7 @@ class Exclusion:
     left_out: Bools
     records: str
     cells: str
-    grouped: bool = False
+    groups: str = ""
 
     @classmethod
     def of(cls, cells: Cells, inputs: Any, groups: Any = None) -> Self:
@@ -57,15 +57,15 @@ class Exclusion:
         Raises:
             InputError: if there is no group for some record, or it is missing.
         """
-        left_out = cells.touched(inputs)
+        left_out, digest = cells.touched(inputs), ""
         if groups is not None:
-            names = check_groups(groups, left_out.shape[1])
-            codes = np.unique(names, return_inverse=True)[1]
+            codes = _group_codes(groups, left_out.shape[1])
+            digest = hashlib.sha256(codes.astype("<i8").tobytes()).hexdigest()
             together = np.zeros((len(left_out), codes.max(initial=-1) + 1), dtype=bool)
             for row, out in zip(together, left_out, strict=True):
                 row[codes[out]] = True
             left_out = together[:, codes]
-        return cls(left_out, records_digest(inputs), cells.digest, groups is not None)
+        return cls(left_out, records_digest(inputs), cells.digest, digest)
 
     @property
     def kept(self) -> float:
@@ -85,8 +85,8 @@ class Exclusion:
             groups: their groups, if they were left out by group.
 
         Raises:
-            InputError: if the cells or the records are others, or a record is in a model that may
-                answer its neighbourhood.
+            InputError: if the cells, the records or the groups are others, or a record is in a
+                model that may answer its neighbourhood.
         """
         self.check_cells(cells)
         if records_digest(inputs) != self.records:
@@ -96,15 +96,19 @@ class Exclusion:
                 "Give the training data, with the columns of the training alone; a data frame as "
                 "parquet.",
             )
-        if self.grouped and groups is None:
+        if self.groups and groups is None:
             raise InputError("Records were left out by group.", "Give the groups.")
-        if not self.grouped and groups is not None:
+        if not self.groups and groups is not None:
             raise InputError(
                 "Records were not left out by group: the models were trained without groups.",
                 "Verify without groups, or train the models again with groups.",
             )
-        expected = Exclusion.of(cells, inputs, groups).left_out
-        wrong = expected & ~self.left_out
+        expected = Exclusion.of(cells, inputs, groups)
+        if expected.groups != self.groups:
+            raise InputError(
+                "These are not the groups of the training.", "Give the groups of its records."
+            )
+        wrong = expected.left_out & ~self.left_out
         if wrong.any():
             model, record = np.argwhere(wrong)[0]
             raise InputError(
@@ -138,7 +142,7 @@ class Exclusion:
             "version": VERSION,
             "models": len(self.left_out),
             "training_records": self.left_out.shape[1],
-            "grouped": self.grouped,
+            "groups": self.groups,
             "cells": self.cells,
             "records": self.records,
             "left_out": packed,
@@ -169,8 +173,15 @@ class Exclusion:
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{path} is damaged: {error}.", _TRAIN_AGAIN) from error
         return cls(
-            bits.reshape(models, records), content["records"], content["cells"], content["grouped"]
+            bits.reshape(models, records), content["records"], content["cells"], content["groups"]
         )
+
+
+def _group_codes(groups: Any, records: int) -> Int64:
+    """Number of each record's group, int64 [N], in the order of their first records."""
+    names = check_groups(groups, records)
+    _, first, codes = np.unique(names, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[codes])
 
 
 def records_digest(inputs: Any) -> str:

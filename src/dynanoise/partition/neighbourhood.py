@@ -35,7 +35,7 @@ class Neighbourhood(Protocol):
 
 @dataclass(frozen=True)
 class NumberNoise:
-    """Gaussian noise on every number of a record.
+    """Gaussian noise on every column of numbers; categories, also numeric ones, stay as they are.
 
     Args:
         noise: standard deviation, >= 0.
@@ -58,15 +58,19 @@ class NumberNoise:
         return iter(())
 
     def noisy(self, inputs: Any, generator: np.random.Generator, scale: Float64 | None) -> Any:
-        """Rows with noise, in their dtype.
+        """Rows with noise, in their dtype; whole numbers are rounded.
 
         Args:
-            inputs: float [n, columns].
+            inputs: float or int [n, columns].
             generator: draws the noise.
-            scale: spread of each column, float64 [columns], for ``relative``.
+            scale: spread of each column, float64 [columns]; those of 0 get no noise. None for noise
+                on all columns, in their own units.
         """
-        sizes = self.noise if scale is None or not self.relative else self.noise * scale
-        return (inputs + generator.normal(size=inputs.shape) * sizes).astype(inputs.dtype)
+        sizes: Any = self.noise
+        if scale is not None:
+            sizes = self.noise * (scale if self.relative else scale > 0)
+        moved = inputs + generator.normal(size=inputs.shape) * sizes
+        return (np.rint(moved) if inputs.dtype.kind in "iu" else moved).astype(inputs.dtype)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class ImageChanges:
         noise: the largest change of a single pixel, in 1/255, drawn uniformly, >= 0.
 
     Raises:
-        InputError: for a number below 0 or above 255.
+        InputError: for a number that is not whole, below 0 or above 255.
 
     >>> image = np.zeros((1, 8, 8, 3), np.uint8)
     >>> len(list(ImageChanges(shift=1, brightness=20).versions(image)))
@@ -94,7 +98,8 @@ class ImageChanges:
     noise: int = 8
 
     def __post_init__(self) -> None:
-        if not all(0 <= size <= 255 for size in (self.shift, self.brightness, self.noise)):
+        sizes = self.shift, self.brightness, self.noise
+        if not all(isinstance(size, int) and 0 <= size <= 255 for size in sizes):
             raise InputError(
                 f"shift is {self.shift}, brightness {self.brightness} and noise {self.noise}.",
                 "Use whole numbers from 0 to 255.",
@@ -105,7 +110,15 @@ class ImageChanges:
 
         Args:
             inputs: uint8 [n, H, W, channels].
+
+        Raises:
+            InputError: for inputs of another kind.
         """
+        if getattr(inputs, "dtype", None) != np.uint8 or inputs.ndim != 4:
+            raise InputError(
+                f"Inputs have shape {np.shape(inputs)} and dtype {getattr(inputs, 'dtype', None)}.",
+                "ImageChanges is for images, uint8 [n, H, W, channels].",
+            )
         yield inputs[:, :, ::-1]
         steps = range(self.shift, -self.shift - 1, -1)
         for down, right in product(steps, steps):
@@ -168,14 +181,28 @@ def with_noise(
 
 @dataclass(frozen=True)
 class WordDeletions:
-    """Texts without one of their words."""
+    """Texts without one of their words.
+
+    A text is its row of token ids: of a text that was cut to L tokens, the word that follows is not
+    known, and the text without an earlier word is not covered. Pad all texts to the longest.
+    """
 
     def versions(self, inputs: npt.NDArray[Any]) -> Iterator[npt.NDArray[Any]]:
         """Texts without their first word, without their second, and so on.
 
         Args:
-            inputs: token ids [n, L], padded with 0.
+            inputs: token ids [n, L], padded with 0 at the end.
+
+        Raises:
+            InputError: for inputs of another kind, or padding before a word.
         """
+        if getattr(inputs, "ndim", 0) != 2 or inputs.dtype.kind not in "iu":
+            raise InputError(
+                f"Inputs are of type {type(inputs).__name__}, shape {np.shape(inputs)}.",
+                "WordDeletions is for token ids [n, L].",
+            )
+        if ((inputs[:, :-1] == 0) & (inputs[:, 1:] != 0)).any():
+            raise InputError("Texts have padding before a word.", "Pad with 0 at the end.")
         length = int((inputs != 0).sum(axis=1).max(initial=0))
         for place in range(length):
             shorter = inputs.copy()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import math
 from collections.abc import Hashable, Iterator
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -75,17 +79,27 @@ def exact_bytes(values: npt.NDArray[Any]) -> Bytes:
     for entry in entries:
         if not isinstance(entry, Hashable):
             float(entry)  # raises the usual TypeError
-    hashes = {entry: _hashed(entry) for entry in set(entries)}
-    joined = b"".join(hashes[entry] for entry in entries)
+    # Entries of one type alone: a dictionary takes equal ones of two types for the same.
+    hashes = {key: _hashed(key[1]) for key in {(type(entry), entry) for entry in entries}}
+    joined = b"".join(hashes[type(entry), entry] for entry in entries)
     return np.frombuffer(joined, np.uint8).reshape(len(entries), 8)
 
 
 def _hashed(value: Any) -> bytes:
     if value is None or type(value).__name__ in ("NAType", "NaTType"):
         value = np.nan
-    if isinstance(value, int | float | np.number):
-        return exact_bytes(np.array([value], np.float64)).tobytes()
+    if isinstance(value, Real | Decimal | np.bool_):
+        return exact_bytes(np.array([_float(value)])).tobytes()
+    if getattr(value, "tzinfo", None) is not None:
+        value = value.astimezone(datetime.UTC)  # one instant in two time zones
     return hashlib.sha256(f"={value}".encode()).digest()[:8]
+
+
+def _float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def bytes_of(array: npt.NDArray[Any]) -> Bytes:

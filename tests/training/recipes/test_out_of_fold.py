@@ -227,6 +227,10 @@ def test_a_stored_model_brings_its_cells_and_its_proof(tmp_path: Path) -> None:
         verify({**facts, "left_out": broken}, data.inputs)
     with pytest.raises(InputError, match="cells are damaged"):
         verify({**facts, "cells": facts["cells"][:-5]}, data.inputs)
+    with pytest.raises(InputError, match="records are not the 90 of the training"):
+        verify(facts, data.inputs[::-1])
+    with pytest.raises(InputError, match="There are 50 records, and the model was trained on"):
+        verify(facts, data.inputs[:50])
     with pytest.raises(InputError, match="has no cells"):
         verify({}, data.inputs)
 

@@ -14,7 +14,7 @@ import numpy as np
 from dynanoise.audits.audit_report import AuditReport
 from dynanoise.audits.chosen.one_target import MODELS, OneTarget, evaluate_chosen
 from dynanoise.audits.chosen.own_shadows import default_classifier, train_shadows
-from dynanoise.audits.columns import UNNAMED, ColumnNames, overlap_warnings
+from dynanoise.audits.columns import UNNAMED, ColumnNames, Columns, overlap_warnings
 from dynanoise.audits.conditions import Condition, check_condition, warn_unresolved
 from dynanoise.audits.endpoint import query_plan
 from dynanoise.audits.endpoint.client import BATCH, UNLIMITED, Endpoint, Metadata, printable
@@ -171,9 +171,7 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     # Before any query: conditions, and attacks that the records allow.
     check_conditions(plan.fail_if, overlap)
     options = AuditPlan(fail_if=plan.fail_if, attacks=plan.attacks, chosen=plan.chosen)
-    nothing = {"labels": np.arange(len(rows)) % 2, "probs": np.full((len(rows), 2), 0.5)}
-    unqueried = check_inputs(endpoint.name, member=member[rows], **nothing)
-    find_attacks(with_inputs(unqueried.pool(plan.seed), options, columns), options)
+    _check_attacks(options, member[rows], columns)
     local = _outputs_of_file(plan, configured, rows)
     outside = int((~member[rows]).sum())
     warn_unresolved(plan.fail_if, outside - outside // 2)
@@ -259,6 +257,13 @@ def _audit(endpoint: Endpoint, plan: EndpointPlan, command: str, bars: Bars) -> 
     notes += (*(() if local is None else local.notes), *_needs(possible.needs, results))
     notes += tuple(each.sentence for each in outcomes)
     return AuditReport(gatherer.evidence(results, notes), outcomes, deviations)
+
+
+def _check_attacks(options: AuditPlan, member: Bools, columns: Columns) -> None:
+    """Refuse attacks that no output of one model is enough for."""
+    labels, probs = np.arange(len(member)) % 2, np.full((len(member), 2), 0.5)
+    unqueried = check_inputs("", labels=labels, member=member, probs=probs).pool()
+    find_attacks(with_inputs(unqueried, options, columns), options)
 
 
 def _needs(needs: Mapping[str, str], results: Sequence[Result]) -> list[str]:

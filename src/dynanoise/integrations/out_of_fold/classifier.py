@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,7 +23,7 @@ from sklearn.utils.validation import (
 )
 
 from dynanoise.core.errors import InputError
-from dynanoise.core.numerics import Floats
+from dynanoise.core.numerics import Bools, Floats
 from dynanoise.integrations.estimator_tags import take_tags
 from dynanoise.integrations.holdout import check_classes, select_rows, sliceable
 from dynanoise.integrations.key_reference import KeyReference
@@ -31,6 +32,7 @@ from dynanoise.partition.cells import PUBLIC, Cells
 from dynanoise.partition.embeddings import Record
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.proof import write_proof
+from dynanoise.partition.rows import column, columns
 
 LEAST_KEPT = 1 / 3
 """Share of the records that a classifier is fitted to below which a warning is due."""
@@ -132,10 +134,11 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         check_classification_targets(y)
         X = self._inputs(X, reset=True)
         check_consistent_length(X, y)
-        inputs, column = self._without_groups(X)
+        inputs, column = self._without_groups(X, self.groups)
+        if self.cells is None:
+            cells = replace(cells, embedding=Record.fit(inputs))
         exclusion = Exclusion.of(cells, inputs, self._groups(groups, column))
         labels = np.asarray(y)
-        self.classes_ = np.unique(labels)
         seeds = _seeds(self.random_state, cells.folds)
         for fold in range(cells.folds):
             if not len(exclusion.rows(fold)):
@@ -161,7 +164,8 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         self.estimators_ = Parallel(n_jobs=self.n_jobs)(
             delayed(_fitted)(*arguments(fold)) for fold in range(cells.folds)
         )
-        self.cells_, self.exclusion_ = cells, exclusion
+        self.classes_, self.cells_, self.exclusion_ = np.unique(labels), cells, exclusion
+        self._of_fit = self.groups, _numeric_columns(inputs)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -172,10 +176,13 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
 
         Returns:
             float64 [n, n_classes]; a class that a classifier was not fitted to has probability 0.
+
+        Raises:
+            InputError: if the key of the cells has changed, or texts stand where numbers were.
+            SecretError: if the key is a secret and there is none.
         """
-        check_is_fitted(self)
-        X = self._inputs(X, reset=False)
-        inputs, _ = self._without_groups(X)
+        inputs, _ = self._fitted_inputs(X)
+        self.exclusion_.check_cells(self.cells_)
         folds = self.cells_.fold(inputs)
         probs = np.zeros((len(folds), len(self.classes_)))
         for fold in np.unique(folds):
@@ -218,8 +225,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
             InputError: if the inputs are others, or a record is in a classifier that may answer its
                 neighbourhood.
         """
-        check_is_fitted(self)
-        inputs, column = self._without_groups(sliceable(X))
+        inputs, column = self._fitted_inputs(X)
         self.exclusion_.verify(self.cells_, inputs, self._groups(groups, column))
 
     def __sklearn_tags__(self) -> Any:
@@ -227,9 +233,24 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         tags.classifier_tags.poor_score = True  # on the few records of a check
         return tags
 
+    def _fitted_inputs(self, X: Any) -> tuple[Any, Any]:
+        """Inputs of the kind of `fit`, without the column of groups, and that column."""
+        check_is_fitted(self)
+        groups, numeric = self._of_fit
+        inputs, column = self._without_groups(self._inputs(X, reset=False), groups)
+        odd = np.flatnonzero(numeric & ~_numeric_columns(inputs))
+        if len(odd):
+            raise InputError(
+                f"Column {odd[0]} has texts where `fit` had numbers, which are in other cells.",
+                "Convert the column to numbers.",
+            )
+        return inputs, column
+
     def _inputs(self, X: Any, *, reset: bool) -> Any:
         """Inputs of which rows can be taken, with as many features as in `fit`."""
         X = sliceable(X)
+        if hasattr(X, "iloc") and X.ndim == 1:  # a series of texts
+            X = X.to_numpy(dtype=object)
         if not hasattr(X, "iloc") and not issparse(X):
             array = np.asarray(X)
             if array.ndim == 1 and array.dtype.kind in "OUS":  # texts
@@ -266,15 +287,22 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
             return groups
         return self.groups if column is None else column
 
-    def _without_groups(self, X: Any) -> tuple[Any, Any]:
+    def _without_groups(self, X: Any, name: Any) -> tuple[Any, Any]:
         """The inputs without the column of groups, and that column."""
-        if not isinstance(self.groups, str | int):
+        if isinstance(name, bool):
+            raise InputError(f"groups is {name}.", "Give the name or position of a column.")
+        if not isinstance(name, str | int):
             return X, None
-        name = self.groups
         if hasattr(X, "iloc"):
             names = list(X.columns)
             if isinstance(name, str) and name not in names:
                 raise InputError(f"X has no column {name!r} of groups.", "Name one of its columns.")
+            if isinstance(name, int) and name in names and names.index(name) != name:
+                raise InputError(
+                    f"groups is {name}, the position of a column of X, and another column of X is "
+                    f"named {name}.",
+                    "Name columns by texts, or pass the groups of the records to fit.",
+                )
             place = names.index(name) if isinstance(name, str) else name
             return X.drop(columns=names[place]), X.iloc[:, place].to_numpy()
         if isinstance(name, str) or not hasattr(X, "shape") or not 0 <= name < X.shape[1]:
@@ -285,6 +313,19 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
         kept = np.delete(np.arange(X.shape[1]), name)
         column = X[:, [name]]
         return X[:, kept], np.ravel(column.toarray() if hasattr(column, "toarray") else column)
+
+
+def _numeric_columns(X: Any) -> Bools:
+    """True for each column of inputs that holds no texts."""
+    if issparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "buif"):
+        return np.ones(columns(X), dtype=bool)
+    return np.array([_is_numeric(column(X, place)) for place in range(columns(X))], dtype=bool)
+
+
+def _is_numeric(values: npt.NDArray[Any]) -> bool:
+    if values.dtype.kind == "O":
+        return not any(isinstance(value, str | bytes) for value in values)
+    return values.dtype.kind in "buif"
 
 
 def _fitted(estimator: Any, X: Any, y: Any, seed: int, params: dict[str, Any]) -> Any:

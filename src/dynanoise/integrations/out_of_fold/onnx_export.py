@@ -39,8 +39,8 @@ def export_out_of_fold(
         model: a fitted `OutOfFoldClassifier`, whose classifiers skl2onnx converts; or a torch
             `Router` in evaluation mode, whose models torch.onnx exports.
         folder: made if it is not there; files of an earlier export are replaced.
-        inputs: two or more inputs in the form that the model takes; only shape and types matter.
-            Several columns of a data frame become an input each, in their order.
+        inputs: two or more inputs in the form that the model takes; only shape and types matter,
+            and for a data frame the names and the order of its columns, which become an input each.
         exclusion: for a `Router`, the exclusion that its models were trained with.
 
     Returns:
@@ -65,8 +65,8 @@ def export_out_of_fold(
 
 def _of_classifiers(model: Any, inputs: Any) -> list[bytes]:
     """Graphs of scikit-learn classifiers with the output "probabilities"."""
+    rows, _ = model._fitted_inputs(inputs)
     converter = _peer("skl2onnx", "Exporting scikit-learn classifiers")
-    rows, _ = model._without_groups(inputs)
     if not hasattr(rows, "iloc"):
         rows = np.asarray(rows.toarray() if hasattr(rows, "toarray") else rows)
         # The cells compare numbers as float32, and so do the gateway and the audit.

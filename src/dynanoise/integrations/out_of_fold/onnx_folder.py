@@ -209,7 +209,7 @@ def _read_models(folder: Path) -> tuple[list[Path], str]:
 
 
 def _check_alike(folder: Path, opened: Sequence[Classifier]) -> None:
-    """Refuse graphs that differ, or that do not count records in their first axis."""
+    """Refuse graphs that differ, round their inputs, or have no first axis of records."""
     first = opened[0]
 
     def shape(each: Classifier) -> Any:
@@ -221,6 +221,13 @@ def _check_alike(folder: Path, opened: Sequence[Classifier]) -> None:
             raise DataFileError(
                 f"Models 0 and {number} in {folder} have different inputs or outputs.",
                 "Export all of them in one way, with the same classes.",
+            )
+        half = [spec.name for spec in each.inputs if spec.dtype == np.float16]
+        if half:
+            raise DataFileError(
+                f"Input {half[0]} of model {number} in {folder} is float16, and a rounded record "
+                "may be in the cell of another model.",
+                "Export it with inputs of float32, which the graph may convert.",
             )
         fixed = any(not spec.dims or isinstance(spec.dims[0], int) for spec in each.inputs)
         if each.output.axis == 0 or (fixed and each.batch is None):

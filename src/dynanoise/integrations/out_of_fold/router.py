@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,13 +15,25 @@ from dynanoise.partition.cells import Cells
 from dynanoise.partition.embeddings import Thumbnails
 
 
+def _pixels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """Pixels uint8 of whole numbers in floating point."""
+    whole = np.rint(values)
+    if not ((np.abs(values - whole) < 1e-3) & (whole >= 0) & (whole <= 255)).all():
+        raise InputError(
+            "Pixels are not whole numbers from 0 to 255.",
+            "Pass the pixels that the cells were fitted to, and normalise them in the models.",
+        )
+    pixels: npt.NDArray[np.uint8] = whole.astype(np.uint8)
+    return pixels
+
+
 class Router(nn.Module):
     """K models, of which the one of an input's fold answers it.
 
     Each model must have been trained without the records that `partition.exclusion.Exclusion`
     leaves out of it. The fold is found on the processor in float64, whatever the device and
-    precision of the models, so that training and serving agree bit for bit. Wrap it in `Defended`
-    for a defense on top.
+    precision of the models, so that training and serving agree bit for bit; inputs must therefore
+    have the precision of the training. Wrap it in `Defended` for a defense on top.
 
     Args:
         models: the K models, in the order of the folds; each maps inputs [b, ...] to logits
@@ -28,7 +42,8 @@ class Router(nn.Module):
 
     Raises:
         InputError: if the cells have another number of folds; from `forward`, if the inputs are of
-            another kind than the reference of the cells.
+            another kind than the reference of the cells, or rounded to half precision, if the
+            loaded weights belong to other cells, or if the key of the cells has changed.
 
     >>> from dynanoise.partition.cells import Cells
     >>> cells = Cells.fit(np.arange(12.0).reshape(6, 2), folds=2, width=0)
@@ -64,11 +79,22 @@ class Router(nn.Module):
         """Logits [b, classes], each row by the model of its fold.
 
         Args:
-            inputs: raw inputs [b, ...].
+            inputs: raw inputs [b, ...]; pixels as uint8, or whole numbers in float32 for gradients.
         """
+        if inputs.dtype in (torch.float16, torch.bfloat16):
+            raise InputError(
+                f"The inputs are {inputs.dtype}, and a rounded record may be in another cell.",
+                "Pass float32, and convert it in the models.",
+            )
+        partition = getattr(self, "partition", None)
+        if partition is not None and partition.cpu().numpy().tobytes().hex() != self.cells.digest:
+            raise InputError(
+                "The weights belong to other cells, or the key of the cells has changed.",
+                "Give the cells and the key of the training.",
+            )
         rows = inputs.detach().cpu().numpy()
         if isinstance(self.cells.embedding, Thumbnails) and rows.dtype.kind == "f":
-            rows = np.clip(np.rint(rows), 0, 255).astype(np.uint8)  # pixels of a gradient
+            rows = _pixels(rows)
         folds = torch.from_numpy(self.cells.fold(rows))
         order, parts = [], []
         for fold, model in enumerate(self.models):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from dynanoise.core.seeding import derive
 from dynanoise.integrations.out_of_fold.router import Router
 from dynanoise.noise.keys import ExperimentKey
 from dynanoise.partition.cells import Cells
-from dynanoise.partition.exclusion import Exclusion
+from dynanoise.partition.exclusion import Exclusion, records_digest
 from dynanoise.partition.neighbourhood import (
     ImageChanges,
     Neighbourhood,
@@ -125,6 +125,7 @@ class OutOfFold:
         facts = {
             "members": material.members,
             "left_out": exclusion.left_out,
+            "records": np.frombuffer(bytes.fromhex(exclusion.records), np.uint8),
             "cells": text,
             **{f"{_CELLS}{name}": value for name, value in arrays.items()},
         }
@@ -252,11 +253,19 @@ def verify(facts: Facts, inputs: Any) -> Int64:
         Number of members, and of models: int64 [2].
 
     Raises:
-        InputError: if a member is in a model that may answer its neighbourhood.
+        InputError: if the data are others, or a member is in a model that may answer its
+            neighbourhood.
     """
     cells, members = cells_of(facts), facts["members"]
+    if members.max(initial=-1) >= len(inputs):
+        raise InputError(
+            f"There are {len(inputs)} records, and the model was trained on record "
+            f"{members.max()}.",
+            "Give the data of the training.",
+        )
     rows = inputs[members]
-    exclusion = replace(Exclusion.of(cells, rows), left_out=facts["left_out"].astype(bool))
+    digest = facts["records"].tobytes().hex() if "records" in facts else records_digest(rows)
+    exclusion = Exclusion(facts["left_out"].astype(bool), digest, cells.digest)
     exclusion.verify(cells, rows)
     return np.array([len(members), cells.folds])
 
