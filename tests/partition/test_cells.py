@@ -19,10 +19,11 @@ from dynanoise.noise import subkey
 from dynanoise.noise.keys import ExperimentKey, Secret
 from dynanoise.noise.siphash import siphash128
 from dynanoise.partition.cells import PUBLIC, Cells
-from dynanoise.partition.embeddings import Record, Table, Thumbnails, Words, thumbnails
+from dynanoise.partition.embeddings import Record, Table, Words
 from dynanoise.partition.exclusion import Exclusion
 from dynanoise.partition.neighbourhood import ImageChanges, NumberNoise, WordDeletions, sample
 from dynanoise.partition.proposal import candidates, propose
+from dynanoise.partition.thumbnails import Thumbnails, thumbnails
 
 GENERATOR = np.random.default_rng(7)
 TABLE = GENERATOR.normal(size=(120, 5)) * [1, 10, 0.1, 1, 1] + 3

@@ -25,7 +25,6 @@ from dynanoise.partition.embeddings import (
     Embedding,
     Record,
     Table,
-    Thumbnails,
     Words,
 )
 from dynanoise.partition.neighbourhood import (
@@ -36,6 +35,7 @@ from dynanoise.partition.neighbourhood import (
     WordDeletions,
 )
 from dynanoise.partition.rows import count
+from dynanoise.partition.thumbnails import Thumbnails
 
 VERSION = 1
 

@@ -1,4 +1,4 @@
-"""Coarse embeddings of inputs, fitted on reference data: tables, images, texts, exact records.
+"""Coarse embeddings of inputs, fitted on reference data: tables, texts, exact records, images.
 
 All sums are sequential in float64 and no product is made by BLAS, so that a row has the same bits
 alone, in any batch, in training and in serving.
@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64, Int64
+from dynanoise.partition.components import principal, project
 from dynanoise.partition.rows import (
     Bytes,
     blocks,
@@ -25,12 +26,7 @@ from dynanoise.partition.rows import (
     exact_bytes,
     numbers,
 )
-
-SIDE = 8
-"""Rows and columns of a thumbnail."""
-
-MOST_PIXELS = 64
-"""Pixels a side up to which cutting noise off at 0 and 255 moves coordinates next to nothing."""
+from dynanoise.partition.thumbnails import Thumbnails
 
 MOST_COLUMNS = 1024
 """Columns of numbers that a table is embedded by at most: those that vary in most rows."""
@@ -204,7 +200,7 @@ class Table:
         scale = np.where(spread > 0, spread, filled.std(axis=0))
         if not standardise:
             scale = np.ones(len(kept))
-        axes = _principal((filled - centre) / scale, components)
+        axes = principal((filled - centre) / scale, components)
         return cls(
             rest[kept].astype(np.int64),
             centre,
@@ -227,7 +223,7 @@ class Table:
         parts = []
         for values in self._values(inputs):
             centred = (values - self.centre[:, None]) / self.scale[:, None]
-            parts.append(_project(np.where(np.isnan(centred), 0.0, centred), self.axes))
+            parts.append(project(np.where(np.isnan(centred), 0.0, centred), self.axes))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
 
     def exact(self, inputs: Any) -> Bytes:
@@ -270,132 +266,8 @@ class Table:
         for values in self._values(inputs):
             sizes = 2 * np.spacing(np.nan_to_num(np.abs(values)).astype(np.float32))
             sizes = sizes.astype(np.float64) / self.scale[:, None]
-            parts.append(_project(sizes, np.abs(self.axes)))
+            parts.append(project(sizes, np.abs(self.axes)))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The fitted arrays."""
-        return {name: np.ascontiguousarray(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding of some arrays."""
-        return cls(**arrays)
-
-
-@dataclass(frozen=True, eq=False)
-class Thumbnails:
-    """Principal components of mirror-averaged 8 x 8 thumbnails, each standardised by itself.
-
-    Attributes:
-        mean: float64 [F], mean of the standardised thumbnails of the reference.
-        axes: float64 [F, C], the components, each divided by its standard deviation.
-    """
-
-    mean: Float64
-    axes: Float64
-    name: ClassVar[str] = "thumbnails"
-
-    @property
-    def components(self) -> int:
-        """Number of coordinates."""
-        return int(self.axes.shape[1])
-
-    @classmethod
-    def fit(cls, reference: npt.NDArray[Any], components: int) -> Self:
-        """Fit to reference images uint8 [n, H, W, channels].
-
-        Args:
-            reference: images that are no training records.
-            components: C, >= 1.
-
-        Raises:
-            InputError: if the images do not differ.
-        """
-        rows = thumbnails(reference)[0].T
-        if not (rows != rows[:1]).any():
-            raise InputError(
-                f"The {len(rows)} reference images do not differ.",
-                "Use more reference data, or cells of width 0.",
-            )
-        mean = rows.mean(axis=0)
-        return cls(mean, _principal(rows - mean, components))
-
-    def coordinates(self, inputs: Any) -> Float64:
-        """Coordinates of images.
-
-        Args:
-            inputs: uint8 [n, H, W, channels].
-
-        Raises:
-            InputError: if they are no images, or have other channels than the reference.
-        """
-        parts = []
-        for images in blocks(inputs, int(np.prod(inputs.shape[1:]))):
-            rows = thumbnails(images)[0]
-            if len(rows) != len(self.mean):
-                raise InputError(
-                    f"Images have shape {inputs.shape[1:]}, and the cells were fitted to "
-                    f"{len(self.mean) // SIDE**2} channels.",
-                    "Give images as the reference data had them.",
-                )
-            parts.append(_project(rows - self.mean[:, None], self.axes))
-        return np.concatenate(parts) if parts else np.zeros((0, self.components))
-
-    def displacement(self, inputs: npt.NDArray[Any], noise: int) -> Float64:
-        """Standard deviation of each coordinate under noise on every pixel.
-
-        Noise of a thumbnail is divided by the thumbnail's own contrast. What it has along the
-        thumbnail itself is standardised away, so that this is an upper bound to first order. For
-        noise that is cut off at 0 and 255 see `clipping`.
-
-        Args:
-            inputs: uint8 [n, H, W, channels].
-            noise: the largest change of a pixel, in 1/255, drawn uniformly from whole numbers.
-
-        Returns:
-            float64 [n, C].
-        """
-        pixels = np.prod([max(1, size // SIDE) for size in inputs.shape[1:3]])
-        # Two blocks are added, and the sum is a coordinate twice, as itself and mirrored.
-        size = np.sqrt(4 * noise * (noise + 1) / 3 / pixels)
-        contrast = np.concatenate(
-            [thumbnails(rows)[1] for rows in blocks(inputs, int(np.prod(inputs.shape[1:])))]
-            or [np.zeros(0)]
-        )
-        return np.asarray(size / contrast[:, None] * np.sqrt((self.axes**2).sum(axis=0)))
-
-    def clipping(self, inputs: npt.NDArray[Any], noise: int) -> Float64:
-        """Mean change of each coordinate because noise is cut off at 0 and 255.
-
-        The noise of a block falls with the number of its pixels, its mean does not. Up to 64 pixels
-        a side the mean is within the six deviations that a neighbourhood covers; beyond, it is
-        covered as well.
-
-        Args:
-            inputs: uint8 [n, H, W, channels].
-            noise: see `displacement`.
-
-        Returns:
-            float64 [n, C], at least 0.
-        """
-        if max(inputs.shape[1:3]) <= MOST_PIXELS:
-            return np.zeros((len(inputs), self.components))
-        levels = np.arange(256)
-        drawn = np.arange(-noise, noise + 1)
-        change = np.clip(levels[:, None] + drawn, 0, 255).mean(axis=1) - levels
-        parts = []
-        for images in blocks(inputs, int(np.prod(inputs.shape[1:]))):
-            exact, _ = thumbnails(images)
-            blurred = _block_means(images) + _block_means(change[images])
-            blurred += _block_means(images[:, :, ::-1]) + _block_means(change[images[:, :, ::-1]])
-            moved, _ = _standardised(blurred.reshape(len(images), -1).T)
-            parts.append(np.abs(_project(moved - exact, self.axes)))
-        return np.concatenate(parts) if parts else np.zeros((0, self.components))
-
-    def exact(self, inputs: Any) -> Bytes:
-        """No bytes, [n, 0]."""
-        return np.zeros((len(inputs), 0), np.uint8)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """The fitted arrays."""
@@ -485,73 +357,6 @@ def _without_padding(texts: npt.NDArray[Any]) -> Bytes:
     parts = (row[:end].tobytes() for row, end in zip(tokens, ends, strict=True))
     digests = b"".join(hashlib.sha256(part).digest()[:16] for part in parts)
     return np.frombuffer(digests, np.uint8).reshape(len(tokens), 16)
-
-
-def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
-    """Thumbnails of images, averaged with their mirror images and standardised each.
-
-    Pixels are added as integers, so that their order does not matter. A mirror image has the same
-    bits, and a change of brightness or contrast without clipping the same numbers up to rounding.
-
-    Args:
-        images: uint8 [n, H, W, channels].
-
-    Returns:
-        The thumbnails float64 [8 * 8 * channels, n], and the contrast [n] that they were divided
-        by, at least 1.
-
-    Raises:
-        InputError: if they are no images.
-    """
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 4:
-        raise InputError(
-            f"Inputs have shape {np.shape(images)} and dtype {getattr(images, 'dtype', None)}.",
-            "Thumbnails are made of images, uint8 [n, H, W, channels].",
-        )
-    # The mirror image of a block is a block of other columns unless 8 divides the width.
-    both = (_block_means(images) + _block_means(images[:, :, ::-1])).reshape(len(images), -1).T
-    return _standardised(both)
-
-
-def _standardised(both: Float64) -> tuple[Float64, Float64]:
-    """Thumbnails [F, n] with mean 0 and contrast 1, and their contrast [n], at least 1."""
-    features = len(both)
-    centred = both - _total(both) / features
-    contrast = np.maximum(np.sqrt(_total(centred * centred) / features), 1.0)
-    return np.asarray(centred / contrast), contrast
-
-
-def _block_means(images: npt.NDArray[Any]) -> Float64:
-    """Mean of each of 8 x 8 blocks of images, [n, 64, channels]."""
-    sums = images.astype(np.int64) if images.dtype == np.uint8 else images
-    sizes = np.ones(1, np.int64)
-    for axis in (1, 2):
-        edges = np.arange(SIDE) * images.shape[axis] // SIDE
-        sums = np.add.reduceat(sums, edges, axis=axis)
-        lengths = np.maximum(np.diff(np.append(edges, images.shape[axis])), 1)
-        sizes = (sizes[:, None] * lengths).ravel()
-    return np.asarray(sums.reshape(len(images), SIDE**2, -1) / sizes[:, None])
-
-
-def _total(rows: Float64) -> Float64:
-    """Sum over the first axis, one term after the other."""
-    return np.asarray(np.add.accumulate(rows, axis=0)[-1])
-
-
-def _project(rows: Float64, axes: Float64) -> Float64:
-    """Products float64 [n, C] of rows [F, n] with axes [F, C], added in the order of F."""
-    return _total(rows[:, :, None] * axes[:, None, :])
-
-
-def _principal(rows: Float64, components: int) -> Float64:
-    """Principal components [F, C] of rows [n, F], each divided by its standard deviation."""
-    centred = rows - rows.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(centred, full_matrices=False)
-    sizes = sizes / np.sqrt(len(rows))
-    several = int((sizes > 1e-9 * max(sizes[0], 1e-300)).sum())
-    axes = axes[: min(components, several)]
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    return np.ascontiguousarray((axes * signs[:, None] / sizes[: len(axes), None]).T)
 
 
 def _median(values: Float64) -> float:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from dynanoise.core.errors import InputError
 from dynanoise.partition.cells import Cells
-from dynanoise.partition.embeddings import Thumbnails
+from dynanoise.partition.thumbnails import Thumbnails
 
 
 def _pixels(values: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
