@@ -47,7 +47,10 @@ FURTHER = {
         "cifar10_queries": "Attack strength against the number of queries",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
     },
-    "imagenet10": {"imagenet10_adaptive": "Attackers who know the defense"},
+    "imagenet10": {
+        "imagenet10_adaptive": "Attackers who know the defense",
+        "imagenet10_chosen": "Attackers who choose inputs",
+    },
     "sst2_text": {"sst2_text_adaptive": "Attackers who know the defense"},
 }
 """Runs of the same data set with other protocols, by folder."""
