@@ -113,13 +113,15 @@ def _recommendations() -> tuple[str, str]:
             "a large epsilon bounds nothing",
         ],
     ]
+    counts = sorted({_shadows(repeated, name) for name in ("none", "out_of_fold")})
+    shadows = " to ".join(map(str, counts))
     words = (
         f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
-        "undefended, 0.5 is guessing), by an attacker who knows the defense and has shadow models; "
+        f"undefended, 0.5 is guessing), by an attacker who knows the defense and has {shadows} shadow "
+        "models; "
         f"repeated queries are {repeated['none'].threat.repeats} of each record, and inputs were "
-        f"chosen for {chosen['none'].results[0].counts['pool']} of the records. There are "
-        f"{_shadows(repeated, 'out_of_fold')} shadow models of out-of-fold answers and "
-        f"{_shadows(repeated, 'none')} of others ([all results](docs/results.md))."
+        f"chosen for {chosen['none'].results[0].counts['pool']} of the records "
+        "([all results](docs/results.md))."
     )
     columns = [Column(heading, "left") for heading in headings]
     return _markdown(columns, rows), words

@@ -38,7 +38,10 @@ FURTHER = {
         "digits_chosen": "Success against the number of chosen queries",
         "digits_mismatch": "Attackers whose models differ",
     },
-    "cifar10_paper": {"cifar10_dp": "Differential privacy at other epsilons"},
+    "cifar10_paper": {
+        "cifar10_dp": "Differential privacy at other epsilons",
+        "cifar10_folds": "Out-of-fold answers of ten networks",
+    },
     "cifar10": {
         "cifar10_peers": "Parameters of AdvReg and RelaxLoss",
         "cifar10_pool": "Attackers who know the defense",

@@ -301,7 +301,7 @@ _CIFAR10 = Preset(
                 recipes=image_recipes(_RESIDUAL, 5, 2),
                 # SELENA would take hours.
                 models=MappingProxyType(
-                    {"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8, "out_of_fold": 8}
+                    {"plain": 16, "relaxloss": 8, "hamp": 8, "advreg": 8, "out_of_fold": 16}
                 ),
             ),
             "paper": Size(
