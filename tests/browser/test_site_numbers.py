@@ -305,7 +305,7 @@ def test_bars_hold_the_numbers_of_results(visit: Opened) -> None:
             value = summaries[protocol].spread(method, None, "midput").interval.value
             assert f"; {title}: {value:+.3f};" in described("#res-midput")
     assert "inputs of its choice, 64 queries" in visit.text("#res-out thead")
-    visit.choose("#res-data", "imagenet10")
+    visit.choose("#res-data", "cifar10_paper")
     last = visit.page.locator("#res-out tbody tr").first.locator("td").last
     assert "inputs of its choice" in visit.text("#res-out thead")
     assert last.inner_text() == "not run"
