@@ -52,6 +52,7 @@ FURTHER = {
     },
     "imagenet10": {
         "imagenet10_adaptive": "Attackers who know the defense",
+        "imagenet10_near": "Attackers who query near-duplicates",
         "imagenet10_chosen": "Attackers who choose inputs",
     },
     "sst2_text": {"sst2_text_adaptive": "Attackers who know the defense"},

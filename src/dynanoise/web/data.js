@@ -51,6 +51,7 @@ export function decode(body) {
   for (const run of body.runs) {
     const set = sets.get(run.set) ?? { name: run.set, preset: run.preset, protocols: [] };
     sets.set(run.set, set);
+    run.versions = body.versions[run.versions];
     for (const protocol of run.protocols) {
       protocol.attacker = body.attackers[protocol.attacker];
       protocol.who = `${protocol.attacker} ${protocol.intervals}`;

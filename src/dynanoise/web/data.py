@@ -70,9 +70,11 @@ def data_json(results: Path, citation: Path) -> str:
         for folder, evidence in runs.items()
         if (run := _run(folder, sets[folder], evidence.results, folders))["protocols"]
     ]
-    # Attackers, and rows of methods that repeated queries do not change, are kept once.
+    # Versions, attackers, and rows of methods that repeated queries do not change, are kept once.
     protocols = [protocol for run in bodies for protocol in run["protocols"]]
-    attackers, rows = list[str](), list[Any]()
+    versions, attackers, rows = list[Any](), list[str](), list[Any]()
+    for run in bodies:
+        run["versions"] = _place(run["versions"], versions)
     for protocol in protocols:
         protocol["attacker"] = _place(protocol["attacker"], attackers)
         protocol["rows"] = {name: _place(row, rows) for name, row in protocol["rows"].items()}
@@ -81,6 +83,7 @@ def data_json(results: Path, citation: Path) -> str:
     ]
     body = {
         "format": FORMAT,
+        "versions": versions,
         "attackers": attackers,
         "rows": rows,
         "utility": UTILITY,
