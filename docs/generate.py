@@ -118,9 +118,8 @@ def _recommendations() -> tuple[str, str]:
     words = (
         f"Numbers: balanced accuracy of the attacker's choice on CIFAR-10 networks ({before} "
         f"undefended, 0.5 is guessing), by an attacker who knows the defense and has {shadows} "
-        "shadow models; "
-        f"repeated queries are {repeated['none'].threat.repeats} of each record, and inputs were "
-        f"chosen for {chosen['none'].results[0].counts['pool']} of the records "
+        f"shadow models; repeated queries are {repeated['none'].threat.repeats} of each record, "
+        f"and inputs were chosen for {chosen['none'].results[0].counts['pool']} of the records "
         "([all results](docs/results.md))."
     )
     columns = [Column(heading, "left") for heading in headings]

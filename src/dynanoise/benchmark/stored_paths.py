@@ -6,8 +6,6 @@ time of a protocol with chosen inputs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,7 @@ VERSION = 1
 
 _KINDS = {"straight": StraightPaths, "edits": EditPaths}
 _PATH = "path_"
-_QUERIED = ("rivals", "positions", "logits", "margins")
+_QUERIED = tuple(each.name for each in fields(PreparedPaths) if each.name != "paths")
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class StoredPaths:
             sources: Sequence[Sequence[int]],
         ) -> Iterator[PreparedPaths]:
             described = [self._describe(*each) for each in zip(seeds, sources, strict=True)]
-            stored = [self._read(_key(description)) for description in described]
+            stored = [self._read(description) for description in described]
             missing = (
                 [each for each, part in zip(column, stored, strict=True) if part is None]
                 for column in (seeds, sources)
@@ -80,25 +78,29 @@ class StoredPaths:
         return kept
 
     def _describe(self, seed: int, sources: Sequence[int]) -> dict[str, Any]:
-        from dynanoise.training.store.store import key
+        from dynanoise.training.store.store import ids_digest, key
 
         return {
             "paths": VERSION,
             "models": [key(replace(job, near=None), self.data) for job in self.jobs],
             "sources": list(sources),
-            "attacked": self.attacked.tolist(),
-            "records": self.records.tolist(),
+            "attacked": ids_digest(self.attacked),
+            "records": ids_digest(self.records),
             "count": self.count,
             "seed": seed,
         }
 
     def _write(self, prepared: PreparedPaths, description: dict[str, Any]) -> PreparedPaths:
+        from dynanoise.training.store.store import key_of
+
         about = {"job": "chosen inputs", "data set": self.data.name, **description}
-        self.store.put_arrays(_key(description), _arrays(prepared), about)
+        self.store.put_arrays(key_of(description), _arrays(prepared), about)
         return prepared
 
-    def _read(self, name: str) -> PreparedPaths | None:
-        arrays = self.store.arrays(name)
+    def _read(self, description: dict[str, Any]) -> PreparedPaths | None:
+        from dynanoise.training.store.store import key_of
+
+        arrays = self.store.arrays(key_of(description))
         if arrays is None:
             return None
         kind = _KINDS[str(arrays["kind"])]
@@ -112,7 +114,3 @@ def _arrays(prepared: PreparedPaths) -> dict[str, Any]:
     (kind,) = (name for name, each in _KINDS.items() if isinstance(paths, each))
     of_paths = {_PATH + each.name: getattr(paths, each.name) for each in fields(_KINDS[kind])}
     return {name: getattr(prepared, name) for name in _QUERIED} | of_paths | {"kind": kind}
-
-
-def _key(description: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

@@ -34,7 +34,7 @@ from dynanoise.partition.neighbourhood import (
     NumberNoise,
     WordDeletions,
 )
-from dynanoise.partition.rows import count
+from dynanoise.partition.rows import count, is_images
 from dynanoise.partition.thumbnails import Thumbnails
 
 VERSION = 1
@@ -96,7 +96,7 @@ class Cells:
                 "Use width 0 for cells of one record, and no other width for them.",
             )
         noise = getattr(self.neighbourhood, "noise", 0)
-        if noise and _displacement(self.neighbourhood, self.embedding) is None:
+        if noise and _margin(self.neighbourhood, self.embedding) is None:
             raise InputError(
                 f"{type(self.neighbourhood).__name__} has noise of {noise}, which cells of "
                 f"{self.embedding.name} do not cover: models trained on a record would answer it.",
@@ -148,7 +148,7 @@ class Cells:
             embedding = Record.fit(reference, texts=texts)
         elif texts:
             embedding = Words.fit(reference, components)
-        elif getattr(reference, "dtype", None) == np.uint8 and reference.ndim == 4:
+        elif is_images(reference):
             embedding = Thumbnails.fit(reference, components)
         else:
             embedding = Table.fit(reference, components, categories, standardise=standardise)
@@ -196,9 +196,10 @@ class Cells:
         key, offsets = self._keys()
         touched = np.zeros((self.folds, count(inputs)), dtype=bool)
         versions = () if self.neighbourhood is None else self.neighbourhood.versions(inputs)
+        margin_of = _margin(self.neighbourhood, self.embedding)
         for version in (inputs, *versions):
             coordinates, exact = self.embedding.coordinates(version), self.embedding.exact(version)
-            margin = _margin(self, version)
+            margin = 0.0 if margin_of is None else margin_of(version)
             lowest = self._places(coordinates - margin, offsets)
             spans = self._places(coordinates + margin, offsets) - lowest
             sizes = spans.max(axis=0, initial=0) + 1
@@ -377,28 +378,20 @@ def checked_width(width: Any) -> float:
     return float(width)
 
 
-def _displacement(
-    near: Neighbourhood | None, embedding: Embedding
-) -> Callable[[Any], Float64] | None:
-    """Standard deviations by which noise moves coordinates, from inputs; None if not known."""
+def _margin(near: Neighbourhood | None, embedding: Embedding) -> Callable[[Any], Float64] | None:
+    """Changes of coordinates by noise that the neighbourhood covers, from inputs, [n, C].
+
+    None if the noise's effect on this embedding is not known.
+    """
     if isinstance(near, NumberNoise) and isinstance(embedding, Table):
-        return lambda inputs: embedding.displacement(near.noise, relative=near.relative)
+        moved = MARGIN * embedding.displacement(near.noise, relative=near.relative)
+        return lambda inputs: moved + embedding.rounding(inputs)
     if isinstance(near, ImageChanges) and isinstance(embedding, Thumbnails):
-        return lambda inputs: embedding.displacement(inputs, near.noise)
+        return lambda inputs: (
+            MARGIN * embedding.displacement(inputs, near.noise)
+            + embedding.clipping(inputs, near.noise)
+        )
     return None
-
-
-def _margin(cells: Cells, inputs: Any) -> Float64:
-    """Changes of the coordinates by noise that the neighbourhood covers, [n, C] or [C]."""
-    displacement = _displacement(cells.neighbourhood, cells.embedding)
-    if displacement is None:
-        return np.zeros(cells.embedding.components)
-    margin = MARGIN * displacement(inputs)
-    if isinstance(cells.embedding, Table):
-        margin = margin + cells.embedding.rounding(inputs)
-    if isinstance(cells.embedding, Thumbnails) and isinstance(cells.neighbourhood, ImageChanges):
-        margin = margin + cells.embedding.clipping(inputs, cells.neighbourhood.noise)
-    return margin
 
 
 _NEIGHBOURHOODS: Mapping[str, Any] = {

@@ -1,7 +1,6 @@
 """Coarse embeddings of inputs, fitted on reference data: tables, texts, exact records, images.
 
-All sums are sequential in float64 and no product is made by BLAS, so that a row has the same bits
-alone, in any batch, in training and in serving.
+A row has the same bits alone, in any batch, in training and in serving; see `components`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ import numpy.typing as npt
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64, Int64
 from dynanoise.partition.components import principal, project
+from dynanoise.partition.fitted import Fitted
 from dynanoise.partition.rows import (
     Bytes,
     blocks,
@@ -61,7 +61,7 @@ class Embedding(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Record:
+class Record(Fitted):
     """No coordinates: a cell is one record, whatever its kind.
 
     Numbers are compared as float32, so that a record in float64 is the same record.
@@ -115,18 +115,9 @@ class Record:
         parts = [exact_bytes(column(inputs, position)) for position in range(columns(inputs))]
         return np.concatenate([np.zeros((count(inputs), 0), np.uint8), *parts], axis=1)
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The fitted arrays."""
-        return {"width": self.width}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding of some arrays."""
-        return cls(**arrays)
-
 
 @dataclass(frozen=True, eq=False)
-class Table:
+class Table(Fitted):
     """Principal components of standardised columns of numbers; categories must be equal.
 
     Attributes:
@@ -269,18 +260,9 @@ class Table:
             parts.append(project(sizes, np.abs(self.axes)))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
 
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The fitted arrays."""
-        return {name: np.ascontiguousarray(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding of some arrays."""
-        return cls(**arrays)
-
 
 @dataclass(frozen=True, eq=False)
-class Words:
+class Words(Fitted):
     """The set of frequent words of a text, which must be equal in a cell.
 
     Attributes:
@@ -326,15 +308,6 @@ class Words:
         tokens = np.asarray(inputs)
         there = [(tokens == word).any(axis=1) for word in self.ids]
         return np.stack(there, axis=1).astype(np.uint8)
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The fitted arrays."""
-        return {"ids": self.ids}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding of some arrays."""
-        return cls(**arrays)
 
 
 EMBEDDINGS: Mapping[str, type[Embedding]] = {

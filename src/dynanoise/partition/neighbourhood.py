@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
+from dynanoise.partition.rows import check_images
 
 MARGIN = 6.0
 """Standard deviations of a coordinate under noise that a neighbourhood covers."""
@@ -114,11 +115,7 @@ class ImageChanges:
         Raises:
             InputError: for inputs of another kind.
         """
-        if getattr(inputs, "dtype", None) != np.uint8 or inputs.ndim != 4:
-            raise InputError(
-                f"Inputs have shape {np.shape(inputs)} and dtype {getattr(inputs, 'dtype', None)}.",
-                "ImageChanges is for images, uint8 [n, H, W, channels].",
-            )
+        check_images(inputs, "ImageChanges is for images, uint8 [n, H, W, channels].")
         yield inputs[:, :, ::-1]
         steps = range(self.shift, -self.shift - 1, -1)
         for down, right in product(steps, steps):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 
 Bytes = npt.NDArray[np.uint8]
@@ -47,6 +48,24 @@ def column(inputs: Any, position: int) -> npt.NDArray[Any]:
 def is_sparse(inputs: Any) -> bool:
     """True for a sparse matrix or array of SciPy, which takes long to import for a gateway."""
     return hasattr(inputs, "tocsr")
+
+
+def is_images(inputs: Any) -> bool:
+    """True for images, uint8 [n, H, W, channels]."""
+    return getattr(inputs, "dtype", None) == np.uint8 and inputs.ndim == 4
+
+
+def check_images(inputs: Any, remedy: str) -> None:
+    """Check that inputs are images.
+
+    Raises:
+        InputError: with their shape and dtype, and the remedy.
+    """
+    if not is_images(inputs):
+        raise InputError(
+            f"Inputs have shape {np.shape(inputs)} and dtype {getattr(inputs, 'dtype', None)}.",
+            remedy,
+        )
 
 
 def blocks(inputs: Any, size: int) -> Iterator[Any]:

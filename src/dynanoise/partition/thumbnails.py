@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -12,7 +11,8 @@ import numpy.typing as npt
 from dynanoise.core.errors import InputError
 from dynanoise.core.numerics import Float64
 from dynanoise.partition.components import principal, project, total
-from dynanoise.partition.rows import Bytes, blocks
+from dynanoise.partition.fitted import Fitted
+from dynanoise.partition.rows import Bytes, blocks, check_images
 
 SIDE = 8
 """Rows and columns of a thumbnail."""
@@ -22,7 +22,7 @@ MOST_PIXELS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Thumbnails:
+class Thumbnails(Fitted):
     """Principal components of mirror-averaged 8 x 8 thumbnails, each standardised by itself.
 
     Attributes:
@@ -124,25 +124,14 @@ class Thumbnails:
         change = np.clip(levels[:, None] + drawn, 0, 255).mean(axis=1) - levels
         parts = []
         for images in blocks(inputs, int(np.prod(inputs.shape[1:]))):
-            exact, _ = thumbnails(images)
-            blurred = _block_means(images) + _block_means(change[images])
-            blurred += _block_means(images[:, :, ::-1]) + _block_means(change[images[:, :, ::-1]])
-            moved, _ = _standardised(blurred.reshape(len(images), -1).T)
-            parts.append(np.abs(project(moved - exact, self.axes)))
+            exact = _mirrored_means(images)
+            moved = _standardised(exact + _mirrored_means(change[images]))[0]
+            parts.append(np.abs(project(moved - _standardised(exact)[0], self.axes)))
         return np.concatenate(parts) if parts else np.zeros((0, self.components))
 
     def exact(self, inputs: Any) -> Bytes:
         """No bytes, [n, 0]."""
         return np.zeros((len(inputs), 0), np.uint8)
-
-    def arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """The fitted arrays."""
-        return {name: np.ascontiguousarray(value) for name, value in vars(self).items()}
-
-    @classmethod
-    def of(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
-        """The embedding of some arrays."""
-        return cls(**arrays)
 
 
 def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
@@ -161,14 +150,8 @@ def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
     Raises:
         InputError: if they are no images.
     """
-    if getattr(images, "dtype", None) != np.uint8 or images.ndim != 4:
-        raise InputError(
-            f"Inputs have shape {np.shape(images)} and dtype {getattr(images, 'dtype', None)}.",
-            "Thumbnails are made of images, uint8 [n, H, W, channels].",
-        )
-    # The mirror image of a block is a block of other columns unless 8 divides the width.
-    both = (_block_means(images) + _block_means(images[:, :, ::-1])).reshape(len(images), -1).T
-    return _standardised(both)
+    check_images(images, "Thumbnails are made of images, uint8 [n, H, W, channels].")
+    return _standardised(_mirrored_means(images))
 
 
 def _standardised(both: Float64) -> tuple[Float64, Float64]:
@@ -177,6 +160,13 @@ def _standardised(both: Float64) -> tuple[Float64, Float64]:
     centred = both - total(both) / features
     contrast = np.maximum(np.sqrt(total(centred * centred) / features), 1.0)
     return np.asarray(centred / contrast), contrast
+
+
+def _mirrored_means(images: npt.NDArray[Any]) -> Float64:
+    """Means of the blocks of images and of their mirror images, added, [F, n]."""
+    # The mirror image of a block is a block of other columns unless 8 divides the width.
+    both = _block_means(images) + _block_means(images[:, :, ::-1])
+    return both.reshape(len(images), -1).T
 
 
 def _block_means(images: npt.NDArray[Any]) -> Float64:

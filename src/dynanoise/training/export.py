@@ -8,9 +8,8 @@ from dynanoise.core.errors import InputError
 from dynanoise.core.registry import MODELS
 from dynanoise.data.catalog import load_data
 from dynanoise.integrations.out_of_fold.onnx_export import export_out_of_fold
-from dynanoise.partition.exclusion import Exclusion, records_digest
 from dynanoise.training import facts
-from dynanoise.training.recipes.out_of_fold import OutOfFold, StoredRouter, cells_of
+from dynanoise.training.recipes.out_of_fold import OutOfFold, StoredRouter, exclusion_of
 from dynanoise.training.store.store import Store, stored_name
 
 
@@ -58,9 +57,5 @@ def export_stored(
     models = recipe["parameters"]["models"]
     router = StoredRouter([architecture.build(shape, data.classes) for _ in range(models)])
     facts.load_state(router, store.weights(entry.key))
-    kept = facts.facts_of(router)
-    cells = cells_of(kept)
-    exclusion = Exclusion(
-        kept["left_out"].astype(bool), records_digest(data.inputs[kept["members"]]), cells.digest
-    )
+    exclusion = exclusion_of(facts.facts_of(router), data.inputs)
     return export_out_of_fold(router.eval(), folder, data.inputs[:2], exclusion)

@@ -165,7 +165,7 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
             delayed(_fitted)(*arguments(fold)) for fold in range(cells.folds)
         )
         self.classes_, self.cells_, self.exclusion_ = np.unique(labels), cells, exclusion
-        self._of_fit = self.groups, _numeric_columns(inputs)
+        self._groups_of_fit, self._numeric = self.groups, _numeric_columns(inputs)
         return self
 
     def predict_proba(self, X: Any) -> Floats:
@@ -236,9 +236,9 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
     def _fitted_inputs(self, X: Any) -> tuple[Any, Any]:
         """Inputs of the kind of `fit`, without the column of groups, and that column."""
         check_is_fitted(self)
-        groups, numeric = self._of_fit
-        inputs, column = self._without_groups(self._inputs(X, reset=False), groups)
-        odd = np.flatnonzero(numeric & ~_numeric_columns(inputs))
+        X = self._inputs(X, reset=False)
+        inputs, column = self._without_groups(X, self._groups_of_fit)
+        odd = np.flatnonzero(self._numeric & ~_numeric_columns(inputs))
         if len(odd):
             raise InputError(
                 f"Column {odd[0]} has texts where `fit` had numbers, which are in other cells.",
@@ -317,15 +317,19 @@ class OutOfFoldClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Bas
 
 def _numeric_columns(X: Any) -> Bools:
     """True for each column of inputs that holds no texts."""
-    if issparse(X) or (isinstance(X, np.ndarray) and X.dtype.kind in "buif"):
-        return np.ones(columns(X), dtype=bool)
-    return np.array([_is_numeric(column(X, place)) for place in range(columns(X))], dtype=bool)
+    dtypes = X.dtypes if hasattr(X, "iloc") else [X.dtype] * columns(X)
+    return np.array(
+        [
+            getattr(dtype, "kind", "O") in "buif" or _is_numeric(column(X, place))
+            for place, dtype in enumerate(dtypes)
+        ],
+        dtype=bool,
+    )
 
 
 def _is_numeric(values: npt.NDArray[Any]) -> bool:
-    if values.dtype.kind == "O":
-        return not any(isinstance(value, str | bytes) for value in values)
-    return values.dtype.kind in "buif"
+    texts = (isinstance(value, str | bytes) for value in values)
+    return values.dtype.kind == "O" and not any(texts)
 
 
 def _fitted(estimator: Any, X: Any, y: Any, seed: int, params: dict[str, Any]) -> Any:

@@ -242,6 +242,29 @@ def cells_of(facts: Facts) -> Cells:
     return Cells.of_parts(settings, arrays)
 
 
+def exclusion_of(facts: Facts, inputs: Any) -> Exclusion:
+    """The exclusion of a `StoredRouter`.
+
+    Args:
+        facts: its facts, see `training.facts`.
+        inputs: [N, ...], the inputs of the whole data set.
+
+    Raises:
+        InputError: if the data have fewer records than the training, or see `cells_of`.
+    """
+    members = facts["members"]
+    if members.max(initial=-1) >= len(inputs):
+        raise InputError(
+            f"There are {len(inputs)} records, and the model was trained on record "
+            f"{members.max()}.",
+            "Give the data of the training.",
+        )
+    # Models of earlier versions have no digest of their records.
+    of_training = facts["records"].tobytes().hex() if "records" in facts else None
+    records = of_training or records_digest(inputs[members])
+    return Exclusion(facts["left_out"].astype(bool), records, cells_of(facts).digest)
+
+
 def verify(facts: Facts, inputs: Any) -> Int64:
     """Compute the exclusion of a stored model again from its cells and the data.
 
@@ -256,18 +279,9 @@ def verify(facts: Facts, inputs: Any) -> Int64:
         InputError: if the data are others, or a member is in a model that may answer its
             neighbourhood.
     """
-    cells, members = cells_of(facts), facts["members"]
-    if members.max(initial=-1) >= len(inputs):
-        raise InputError(
-            f"There are {len(inputs)} records, and the model was trained on record "
-            f"{members.max()}.",
-            "Give the data of the training.",
-        )
-    rows = inputs[members]
-    digest = facts["records"].tobytes().hex() if "records" in facts else records_digest(rows)
-    exclusion = Exclusion(facts["left_out"].astype(bool), digest, cells.digest)
-    exclusion.verify(cells, rows)
-    return np.array([len(members), cells.folds])
+    cells = cells_of(facts)
+    exclusion_of(facts, inputs).verify(cells, inputs[facts["members"]])
+    return np.array([len(facts["members"]), cells.folds])
 
 
 RECIPES = {"out_of_fold": OutOfFold}

@@ -56,18 +56,15 @@ def describe(job: Job, data: Data) -> dict[str, Any]:
             "parameters": parameters,
         }
 
-    def ids(values: Any) -> str:
-        return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
-
     near: dict[str, Any] = {}
     if job.near is not None:
-        near["further"] = {**component(job.near.duplicates), "ids": ids(job.near.ids)}
+        near["further"] = {**component(job.near.duplicates), "ids": ids_digest(job.near.ids)}
     return {
         **near,
         "data": data.digest,
-        "members": ids(job.members),
-        "reference": ids(job.reference),
-        "asked": ids(np.arange(len(data)) if job.queries is None else job.queries),
+        "members": ids_digest(job.members),
+        "reference": ids_digest(job.reference),
+        "asked": ids_digest(np.arange(len(data)) if job.queries is None else job.queries),
         "model": component(job.model),
         "recipe": component(job.recipe),
         "seed": job.seed,
@@ -98,8 +95,22 @@ def key(job: Job, data: Data) -> str:
         job: the model.
         data: the data set.
     """
-    text = json.dumps(describe(job, data), sort_keys=True, default=list)
+    return key_of(describe(job, data))
+
+
+def key_of(description: dict[str, Any]) -> str:
+    """64 hexadecimal digits, equal exactly for equal descriptions.
+
+    Args:
+        description: everything that determines an entry, as JSON can hold it.
+    """
+    text = json.dumps(description, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def ids_digest(values: Any) -> str:
+    """SHA-256 of the ids of records, in their order."""
+    return hashlib.sha256(np.asarray(values, dtype="<i8").tobytes()).hexdigest()
 
 
 @dataclass(frozen=True)
