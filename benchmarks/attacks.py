@@ -1,4 +1,4 @@
-"""How long LiRA and RMIA take, beside tensorflow/privacy, ML Privacy Meter and LeakPro.
+"""Time of LiRA and RMIA, beside tensorflow/privacy, ML Privacy Meter and LeakPro.
 
     git clone https://github.com/tensorflow/privacy PEERS/privacy
     git clone https://github.com/privacytrustlab/ml_privacy_meter PEERS/ml_privacy_meter
@@ -85,16 +85,16 @@ class Peer:
             for node in ast.walk(ast.parse(source))
             if isinstance(node, ast.FunctionDef) and node.name in names
         ]
-        found: dict[str, Any] = {"np": np, "scipy": scipy, "Self": Any, **self.given}
+        namespace: dict[str, Any] = {"np": np, "scipy": scipy, "Self": Any, **self.given}
         code = compile(ast.Module(kept, type_ignores=[]), str(self.path), "exec")
-        exec(code, found)  # noqa: S102 - the user's own clone, named on the command line
-        absent = [name for name in names if name not in found]
+        exec(code, namespace)  # noqa: S102 - the user's own clone, named on the command line
+        absent = [name for name in names if name not in namespace]
         if absent:
             self.missing = f"{self.path} has no function {absent[0]}"
-        self.functions = {name: found[name] for name in names if name in found}
+        self.functions = {name: namespace[name] for name in names if name in namespace}
 
     def about(self) -> dict[str, str]:
-        """Which file it was, or why there is none."""
+        """Name and digest of the file, or the reason why it is missing."""
         if self.missing is not None:
             return {"skipped": self.missing}
         return {"file": str(self.path), "sha256": self.sha256}
@@ -114,21 +114,21 @@ def best(
     return seconds, results
 
 
-def observed(own: Float64, population: Observation | None = None) -> Observation:
+def observed(column: Float64, population: Observation | None = None) -> Observation:
     """Answers of one model whose true class, 0 of two, has log-odds ``own`` [N]."""
-    rows = numerics.log_softmax(np.stack([own, np.zeros_like(own)], axis=-1))[:, None]
-    count = len(own)
+    rows = numerics.log_softmax(np.stack([column, np.zeros_like(column)], axis=-1))[:, None]
+    count = len(column)
     return Observation(np.zeros(count, np.int64), np.arange(count), rows, population=population)
 
 
-def shadows_of(seen: tuple[Observation, ...], use: Int8) -> ShadowObservations:
+def shadows_of(others: tuple[Observation, ...], use: Int8) -> ShadowObservations:
     """Shadow models' answers with who was trained on what."""
-    logits = np.stack([model.log_probs for model in seen])
-    return ShadowObservations(seen, use, Outputs(logits, seen[0].labels, seen[0].ids, use))
+    logits = np.stack([model.log_probs for model in others])
+    return ShadowObservations(others, use, Outputs(logits, others[0].labels, others[0].ids, use))
 
 
 def score(attack: Attack, target: Observation, shadows: ShadowObservations) -> Float64:
-    """What is timed: fitting and scoring; from the second run on statistics are stored."""
+    """Fit and score once, which is timed; from the second run on statistics are stored."""
     shadows.drawn.clear()  # else the second run would find the in- and out-models of each record
     return attack.fit(shadows).score(target)
 
@@ -143,13 +143,13 @@ def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> d
     generator = np.random.default_rng(derive(seed, "lira"))
     keep = np.concatenate([generator.random((1, count)) < 0.5, halves(generator, models, count)])
     log_odds = generator.normal(generator.normal(2, 2, count), 1, (1 + models, count)) + 1.5 * keep
-    target, *seen = (observed(own) for own in log_odds)
-    phi = np.stack([statistics.compute(one, "scaled_logit") for one in (target, *seen)])
+    target, *others = (observed(column) for column in log_odds)
+    phi = np.stack([statistics.compute(each, "scaled_logit") for each in (target, *others)])
     use = keep[1:].astype(np.int8)
     drawing, _ = best(
         {"drawing": partial(membership.balance_shadows, use, models // 2, 0)}, repeats
     )
-    shadows = shadows_of(tuple(seen), use)
+    shadows = shadows_of(tuple(others), use)
     rows: list[dict[str, Any]] = []
     for name, options, attack in (*LIRA, ("", {}, Lira())):
         runs: dict[str, Callable[[], Any]] = {"dynanoise": partial(score, attack, target, shadows)}
@@ -170,14 +170,14 @@ def time_lira(peer: Peer, models: int, count: int, repeats: int, seed: int) -> d
 
 
 def leakpro_run(
-    peer: Peer, log_odds: Float64, known: Float64, keep: Bools, a: float
+    peer: Peer, log_odds: Float64, of_population: Float64, keep: Bools, a: float
 ) -> Callable[[], Float64]:
     """LeakPro's offline RMIA with gamma = 1 on the records, its own state around it.
 
     Args:
         peer: its method ``_run_attack``.
         log_odds: float64 [1 + S, N], the target's first.
-        known: float64 [1 + S, P], on the population.
+        of_population: float64 [1 + S, P], log odds on the population.
         keep: bool [1 + S, N], membership.
         a: its ``offline_a``.
 
@@ -185,7 +185,7 @@ def leakpro_run(
         A function without arguments that returns the scores [N].
     """
     target, *shadows = np.stack([log_odds, np.zeros_like(log_odds)], axis=-1)
-    of_target, *of_shadows = scipy.special.expit(known)
+    of_target, *of_shadows = scipy.special.expit(of_population)
     outside = 0.5 * ((a + 1) * np.mean(of_shadows, axis=0) + (1 - a))
     count = log_odds.shape[1]
     state = SimpleNamespace(
@@ -224,24 +224,24 @@ def time_rmia(
     keep = np.stack([first, ~first], axis=1).reshape(2 + 2 * k, count)
     shape = (2 + 2 * k, count)
     log_odds = generator.normal(generator.normal(1, 2, count), 1, shape) + 1.5 * keep
-    known = generator.normal(generator.normal(1, 2, population), 1, (2 + 2 * k, population))
-    everybody = [observed(x, observed(z)) for x, z in zip(log_odds, known, strict=True)]
-    target, seen = everybody[0], tuple(everybody[2:])
+    of_population = generator.normal(generator.normal(1, 2, population), 1, (2 + 2 * k, population))
+    everybody = [observed(x, observed(z)) for x, z in zip(log_odds, of_population, strict=True)]
+    target, others = everybody[0], tuple(everybody[2:])
     signals, known_signals = (
-        np.exp(np.stack([statistics.compute(one, "loss")[:, 0] for one in some], axis=1))
-        for some in (everybody, [one.population for one in everybody if one.population])
+        np.exp(np.stack([statistics.compute(each, "loss")[:, 0] for each in some], axis=1))
+        for some in (everybody, [each.population for each in everybody if each.population])
     )
     use = keep[2:].astype(np.int8)
     attack = Rmia(offline=True, a=0.3, gamma=1.0)
     runs: dict[str, Callable[[], Any]] = {
-        "dynanoise": partial(score, attack, target, shadows_of(seen, use))
+        "dynanoise": partial(score, attack, target, shadows_of(others, use))
     }
     if meter.missing is None:
         theirs = meter.functions["run_rmia"]
         runs["privacy_meter"] = partial(theirs, 0, signals, known_signals, keep.T, k, 0.3)
     if leakpro.missing is None:
         rows = np.array([0, *range(2, len(keep))])
-        runs["leakpro"] = leakpro_run(leakpro, log_odds[rows], known[rows], keep[rows], 0.3)
+        runs["leakpro"] = leakpro_run(leakpro, log_odds[rows], of_population[rows], keep[rows], 0.3)
     drawing, _ = best({"drawing": partial(membership.balance_shadows, use, k, 0)}, repeats)
     seconds, results = best(runs, repeats)
     row: dict[str, Any] = {"attack": repr(attack), "auc": roc(results["dynanoise"], keep[0]).auc}
@@ -279,14 +279,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         softmax_logits=lambda logits, temperature: scipy.special.softmax(logits / temperature, -1),
     )
     sizes = ["models", "examples", "records", "population", "repeats", "seed"]
-    given = [f"--{name} {vars(chosen)[name]}" for name in sizes]
-    given.append(f"--k {' '.join(map(str, chosen.k))}")
+    arguments = [f"--{name} {vars(chosen)[name]}" for name in sizes]
+    arguments.append(f"--k {' '.join(map(str, chosen.k))}")
     # Where the clones lie says nothing about the numbers, and something about the machine.
     peers = ["--peers PEERS"] if chosen.peers else []
     repeats, seed = chosen.repeats, chosen.seed
     counts = chosen.records, chosen.population
-    found = {
-        "command": " ".join(["python -m benchmarks.attacks", *peers, *given]),
+    measured = {
+        "command": " ".join(["python -m benchmarks.attacks", *peers, *arguments]),
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "lira": time_lira(plot, chosen.models, chosen.examples, repeats, seed),
@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         },
         "peak_memory_gib": peak_gib(),
     }
-    sys.stdout.write(write_json(chosen.out, found))
+    sys.stdout.write(write_json(chosen.out, measured))
 
 
 if __name__ == "__main__":

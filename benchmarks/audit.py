@@ -97,15 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(measure(chosen.only, chosen.workers, chosen.seed)))
         return
     load = os.getloadavg()[0]
-    given = ["--workers", str(chosen.workers), "--seed", str(chosen.seed)]
+    flags = ["--workers", str(chosen.workers), "--seed", str(chosen.seed)]
     rows = []
     for size in chosen.sizes:
-        command = [sys.executable, "-m", "benchmarks.audit", *given, "--only", size]
-        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
-        rows.append(json.loads(done.stdout))
+        command = [sys.executable, "-m", "benchmarks.audit", *flags, "--only", size]
+        process = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        rows.append(json.loads(process.stdout))
         sys.stdout.write(f"{rows[-1]}\n")
     result = {
-        "command": f"python -m benchmarks.audit --sizes {' '.join(chosen.sizes)} {' '.join(given)}",
+        "command": f"python -m benchmarks.audit --sizes {' '.join(chosen.sizes)} {' '.join(flags)}",
         "versions": versions(),
         "hardware": {**hardware(), "load_before": round(load, 2)},
         "rows": rows,

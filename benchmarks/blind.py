@@ -1,4 +1,4 @@
-"""How often the blind baseline tells members from non-members that are drawn alike.
+"""Rate at which the blind baseline tells members from non-members that are drawn alike.
 
     python benchmarks/blind.py
 

@@ -1,4 +1,4 @@
-"""Whether a model that was trained on a record answers any of many points near it.
+"""Search for models that were trained on a record and answer a point near it.
 
     python -m benchmarks.exclusion --store STORE [STORE ...] --points 1000 --out FILE
     python -m benchmarks.exclusion --preset cifar10 --data FOLDER --points 1000
@@ -51,17 +51,17 @@ def count(cells: Cells, inputs: Any, left_out: Bools, points: int) -> dict[str, 
     near = iter((inputs,))
     if cells.neighbourhood is not None:
         near = sample(cells.neighbourhood, inputs, generator, points, cells.scale)
-    answered = seen = broken = 0
+    answered = exposed = broken = 0
     started = time.process_time()
     for queries in near:
         folds = cells.fold(queries)
         answered += len(folds)
-        seen += int((~left_out[folds, rows]).sum())
+        exposed += int((~left_out[folds, rows]).sum())
         broken += int((~left_out[(folds + 1) % cells.folds, rows]).sum())
     return {
         "records": len(inputs),
         "points": answered,
-        "answered_by_a_model_that_saw_the_record": seen,
+        "answered_by_a_model_that_saw_the_record": exposed,
         "broken": broken,
         "kept": float(1 - left_out.mean()),
         "cells": {**cells.to_parts()[0]},
@@ -131,8 +131,8 @@ def main() -> None:
         print({key: value for key, value in rows[-1].items() if key != "cells"}, flush=True)
         if options.out:
             # Where the files are is not part of a result.
-            given = [Path(each).name if "/" in each else each for each in sys.argv[1:]]
-            command = "python -m benchmarks.exclusion " + shlex.join(given)
+            words = [Path(each).name if "/" in each else each for each in sys.argv[1:]]
+            command = "python -m benchmarks.exclusion " + shlex.join(words)
             about = {"command": command, "hardware": hardware(), "versions": versions(())}
             write_json(options.out, {**about, "rows": rows})
 

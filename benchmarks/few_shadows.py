@@ -75,28 +75,28 @@ def train(models: int, seed: int) -> tuple[tuple[Observation, ...], Outputs, flo
         logits.append(numerics.log_probabilities(classifier.predict_proba(inputs)))
     stacked, ids = np.stack(logits), np.arange(len(labels))
     nowhere = np.zeros((models, len(labels) - POOL), dtype=np.int8)
-    seen = Outputs(stacked[:, :POOL, None], labels[:POOL], ids[:POOL], use)
+    pool = Outputs(stacked[:, :POOL, None], labels[:POOL], ids[:POOL], use)
     beyond = Outputs(stacked[:, POOL:, None], labels[POOL:], ids[POOL:], nowhere)
     observed = tuple(
         replace(observation, inputs=inputs, population=replace(population, inputs=inputs))
         for observation, population in zip(
-            observe_undefended(seen).observations,
+            observe_undefended(pool).observations,
             observe_undefended(beyond).observations,
             strict=True,
         )
     )
     accuracy = float((stacked[:, POOL:].argmax(axis=2) == labels[POOL:]).mean())
-    return observed, seen, accuracy
+    return observed, pool, accuracy
 
 
 def measure(
-    everyone: tuple[Observation, ...], seen: Outputs, shadows: int, targets: int, seed: int
+    everyone: tuple[Observation, ...], pool: Outputs, shadows: int, targets: int, seed: int
 ) -> dict[str, Any]:
     """Attack the first models with few shadow models of each record.
 
     Args:
         everyone: observations of all models.
-        seen: their outputs, with membership.
+        pool: their outputs, with membership.
         shadows: in- and out-models of each record together, half of either kind; all others for
             M - 1.
         targets: number of models that are attacked.
@@ -105,7 +105,7 @@ def measure(
     Returns:
         AUC and TPR at 1% FPR of each attack, means over the targets with their intervals.
     """
-    use = seen.use
+    use = pool.use
     aucs: dict[str, list[float]] = {name: [] for name in NAMES}
     tprs: dict[str, list[float]] = {name: [] for name in NAMES}
     for target in range(targets):
@@ -114,7 +114,7 @@ def measure(
         k = min(shadows // 2, most)
         kept = balance_shadows(use[others], k, derive(seed, "shadows", shadows, target))
         of_target = ShadowObservations(
-            tuple(everyone[model] for model in others), kept, seen, tuple(others)
+            tuple(everyone[model] for model in others), kept, pool, tuple(others)
         )
         scored = has_shadows(kept)
         for name in NAMES:
@@ -140,9 +140,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--targets", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
-    everyone, seen, accuracy = train(chosen.models, chosen.seed)
+    everyone, pool, accuracy = train(chosen.models, chosen.seed)
     rows = [
-        measure(everyone, seen, shadows, chosen.targets, chosen.seed)
+        measure(everyone, pool, shadows, chosen.targets, chosen.seed)
         for shadows in (2, 4, 8, 16, chosen.models - 1)
     ]
     result = {

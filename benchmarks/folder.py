@@ -107,9 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         size = sum(path.stat().st_size for path in folder.rglob("*.npy"))
         named = [word for attack in chosen.attack for word in ("--attack", attack)]
         command = [sys.executable, __file__, "--only", str(folder), *named]
-        done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
-    if done.returncode:
-        raise SystemExit(done.stderr)
+        process = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    if process.returncode:
+        raise SystemExit(process.stderr)
     sizes = {name: getattr(chosen, name) for name in ("models", "records", "classes", "seed")}
     result = {
         "command": " ".join(
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "gib_on_disk": round(size / 2**30, 2),
-        **json.loads(done.stdout),
+        **json.loads(process.stdout),
     }
     sys.stdout.write(write_json(chosen.out, result))
 

@@ -1,4 +1,4 @@
-"""How often groups of records that leak no more than others are found to.
+"""Rate at which groups of records that leak no more than others are reported.
 
     python benchmarks/groups.py
 

@@ -116,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.stdout.write(json.dumps(result))
         return
     names = ["models", "records", "classes", "targets", "part", "workers", "seed"]
-    given = [word for name in names for word in (f"--{name}", str(vars(chosen)[name]))]
+    words = [word for name in names for word in (f"--{name}", str(vars(chosen)[name]))]
     with tempfile.TemporaryDirectory(dir=chosen.folder) as temporary:
         folder = Path(temporary) / "pool"
         started = time.perf_counter()
@@ -125,11 +125,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         size = sum(path.stat().st_size for path in folder.iterdir())
         rows = []
         for name in ATTACKS:
-            command = [sys.executable, __file__, *given, "--only", str(folder), name]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-            rows.append(json.loads(done.stdout))
+            command = [sys.executable, __file__, *words, "--only", str(folder), name]
+            process = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+            rows.append(json.loads(process.stdout))
     result = {
-        "command": " ".join(["python benchmarks/million.py", *given]),
+        "command": " ".join(["python benchmarks/million.py", *words]),
         "versions": versions(),
         "hardware": {**hardware(), "load_average": round(os.getloadavg()[0], 1)},
         "pool_gib_on_disk": round(size / 2**30, 2),

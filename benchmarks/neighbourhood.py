@@ -58,7 +58,7 @@ class Clients:
     """Clients that share what they are refused.
 
     Args:
-        port: of the gateway.
+        port: port of the gateway.
         keys: API keys.
         shadows: the attacker's own models.
 
@@ -112,7 +112,7 @@ class Clients:
 
 
 class Outcome(NamedTuple):
-    """What one setting let through to the attacker of one target, and its scores by attack."""
+    """Queries that reached one target under a setting, and the scores by attack."""
 
     answered: float
     refused: float
@@ -161,7 +161,7 @@ def summary(setting: Setting, outcomes: Sequence[Outcome], seed: int) -> dict[st
 
 
 def honest_refusals(cells: Cells, records: Floats) -> dict[str, Any]:
-    """How many held-out records a limit refuses, if one client sends all of them in a day."""
+    """Count the held-out records that a limit refuses, if one client sends all of them in a day."""
     counts = Counter(cells.digests(records)).values()
     limits = sorted({setting.near for setting in SETTINGS} - {0})
     return {

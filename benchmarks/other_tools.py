@@ -181,8 +181,8 @@ def _of_privacy_meter(code: Path, work: Path) -> dict[str, Any]:
 
 def _commit(clone: Path) -> str:
     command = ["git", "-C", str(clone), "rev-parse", "HEAD"]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
-    return done.stdout.strip()
+    process = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    return process.stdout.strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("tests/audits/other_tools.json"))
     for name in ("lira", "fork", "privacy-meter"):
         parser.add_argument(f"--{name}", type=Path, required=True, help="folder of its code")
-        parser.add_argument(f"--{name}-commit", help="commit of the code, where DIR is no clone")
+        parser.add_argument(f"--{name}-commit", help="commit of the code, where DIR is not a clone")
     chosen = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)

@@ -1,4 +1,4 @@
-"""What out-of-fold answers cost and leave: accuracy, and attacks at growing distance from a record.
+"""Cost and remaining leakage of out-of-fold answers: accuracy, attacks far from a record.
 
     python -m benchmarks.out_of_fold --store STORE --out results/benchmarks/out_of_fold.json
     python -m benchmarks.out_of_fold --settings none "models=5,width=0" --seeds 1 --store STORE
@@ -60,7 +60,7 @@ _DIGITS_SETTINGS = (
 
 
 class Measured(NamedTuple):
-    """What is measured of a preset.
+    """Measurements of a preset.
 
     Attributes:
         models: number of models of a pool.
@@ -169,11 +169,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if options.out and options.out.exists():
         rows = json.loads(options.out.read_text())["rows"]
-    done = {(row["setting"], row["seed"]) for row in rows}
+    finished = {(row["setting"], row["seed"]) for row in rows}
     most = max(seeds for _, seeds in settings)
     for seed in range(options.seeds or most):
         for setting, seeds in settings:
-            if (setting, seed) in done or seed >= (options.seeds or seeds):
+            if (setting, seed) in finished or seed >= (options.seeds or seeds):
                 continue
             row = run(options.preset, setting, seed, Store(options.store), options.data)
             rows.append(row)

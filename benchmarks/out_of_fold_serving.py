@@ -1,4 +1,4 @@
-"""What it costs to serve out-of-fold answers: CPU time and memory of K models and the router.
+"""Cost of serving out-of-fold answers: CPU time and memory of K models and the router.
 
     python -m benchmarks.out_of_fold_serving --out results/benchmarks/out_of_fold_serving.json
 

@@ -58,8 +58,8 @@ def table(name: str) -> tuple[pd.DataFrame, Int64, Group]:
         order = np.random.default_rng(0).permutation(len(X))
         return X.iloc[order].reset_index(drop=True), y.to_numpy()[order], None
     several = name == "visits"
-    made = {"n_informative": 5, "flip_y": 0.1, "random_state": 1}
-    X, y = make_classification(200 if several else 700, 10, **made)
+    settings = {"n_informative": 5, "flip_y": 0.1, "random_state": 1}
+    X, y = make_classification(200 if several else 700, 10, **settings)
     patients = None
     if several:
         X, y, patients = X.repeat(4, 0), y.repeat(4), np.arange(200).repeat(4)
@@ -132,7 +132,7 @@ def run(name: str, kind: str) -> list[dict[str, Any]]:
             np.arange(len(X) - REFERENCE, len(X)),
         )
         for query, part in (("direct", direct), ("near", close)):
-            made = Pool(
+            models = Pool(
                 records=outputs(part, np.arange(RECORDS), coins),
                 test=outputs(rest[:, :count], tests, none(tests)),
                 reference=outputs(rest[:, count:], references, none(references)),
@@ -141,7 +141,7 @@ def run(name: str, kind: str) -> list[dict[str, Any]]:
                 random=np.zeros((TARGETS, 1, stacked.shape[2]), np.float32),
             )
             protocol = replace(ADAPTIVE, attacks=("lira", "label_only"))
-            measured = measure(Task(Method("none", undefended()), ShadowPool(made), protocol))
+            measured = measure(Task(Method("none", undefended()), ShadowPool(models), protocol))
             for attack in measured.attacks[:2]:
                 value = attack.metrics["auc"]
                 row[f"{query} {attack.scores.name}"] = [value.value, value.low, value.high]

@@ -86,7 +86,7 @@ def run(setting: Mapping[str, float]) -> dict[str, Any]:
     chosen = {"direct": data.inputs[ids][:, None], "near": np.stack(near, axis=1)}
     chosen |= indirect(data.inputs[ids], ids, cells)
     queries = np.concatenate(list(chosen.values()), axis=1)
-    asked = np.concatenate([queries.reshape(-1, queries.shape[2]), data.inputs[split.test]])
+    queried = np.concatenate([queries.reshape(-1, queries.shape[2]), data.inputs[split.test]])
     logits, kept = [], []
     for number, row in enumerate(split.use):
         members = split.pool[row == 1]
@@ -99,7 +99,7 @@ def run(setting: Mapping[str, float]) -> dict[str, Any]:
         if cells is not None:
             model.verify(data.inputs[members])
             kept.append(model.exclusion_.kept)
-        probs = np.maximum(model.predict_proba(asked), 0.1 / TREES)
+        probs = np.maximum(model.predict_proba(queried), 0.1 / TREES)
         logits.append(np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32))
     stacked = np.stack(logits)
     count = len(ids) * queries.shape[1]
@@ -192,11 +192,11 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
     if options.out and options.out.exists():
         rows = json.loads(options.out.read_text())["rows"]
-    done = [
+    finished = [
         {name: row[name] for name in ("models", "width", "noise") if name in row} for row in rows
     ]
     for position, setting in enumerate(SETTINGS):
-        if setting in done or (options.only is not None and position not in options.only):
+        if setting in finished or (options.only is not None and position not in options.only):
             continue
         rows.append(run(setting))
         print(rows[-1], flush=True)

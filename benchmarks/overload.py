@@ -1,4 +1,4 @@
-"""How long a client of the gateway waits while others send large bodies and silent connections.
+"""Waiting time of a client of the gateway while others send large bodies and silent connections.
 
     python benchmarks/overload.py
 

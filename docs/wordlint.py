@@ -1,8 +1,7 @@
-"""Check the words of docstrings, comments, help texts, local names and docs pages.
+"""Check the words of docstrings, comments, help texts, messages, local names and docs pages.
 
 ``make check`` runs it. It prints ``file:line: word: remedy`` for every word that docs/glossary.md
-replaces, and for openings and idioms that a reader has to decode. Only `CLEAN` is checked; with
-``--all`` the whole tree, with a count for each room.
+replaces, and for openings and idioms that a reader has to decode.
 """
 
 from __future__ import annotations
@@ -12,59 +11,22 @@ import io
 import re
 import sys
 import tokenize
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent
 
-CLEAN = (
-    "benchmarks/site.py",
-    "src/dynanoise/core/evidence.py",
-    "src/dynanoise/core/result.py",
-    "src/dynanoise/report",
-    "src/dynanoise/web",
-    "benchmarks/cluster.py",
-    "benchmarks/gateway.py",
-    "benchmarks/kernel.py",
-    "benchmarks/training_speed.py",
-    "examples",
-    "src/dynanoise/attacks",
-    "src/dynanoise/audits",
-    "src/dynanoise/benchmark",
-    "src/dynanoise/cli",
-    "src/dynanoise/config",
-    "src/dynanoise/core/defense.py",
-    "src/dynanoise/core/errors.py",
-    "src/dynanoise/core/extras.py",
-    "src/dynanoise/core/files.py",
-    "src/dynanoise/core/membership.py",
-    "src/dynanoise/core/numerics.py",
-    "src/dynanoise/core/observation.py",
-    "src/dynanoise/core/outputs.py",
-    "src/dynanoise/core/seeding.py",
-    "src/dynanoise/core/options.py",
-    "src/dynanoise/core/registry.py",
-    "src/dynanoise/core/workers.py",
-    "src/dynanoise/data",
-    "src/dynanoise/defenses",
-    "src/dynanoise/evaluation",
-    "src/dynanoise/integrations",
-    "src/dynanoise/metrics",
-    "src/dynanoise/noise",
-    "src/dynanoise/oip",
-    "src/dynanoise/serving",
-    "src/dynanoise/training",
-    "src/dynanoise/tuning",
-    "CONTRIBUTING.md",
-    "README.md",
-    "SECURITY.md",
+CHECKED = (
+    "src/dynanoise",
     "docs",
+    "benchmarks",
+    "examples",
+    "README.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
 )
-"""Files and folders that are held to the rules; it grows until it is `EVERYTHING`."""
-
-EVERYTHING = ("src/dynanoise", "docs", "README.md")
+"""Files and folders that are checked."""
 
 OPENINGS = ("What", "Who", "Whoever", "Of", "As", "How", "Which", "Where")
 """First words of a docstring or help text that make a clause, not a sentence or noun phrase."""
@@ -111,7 +73,7 @@ class Finding(NamedTuple):
 
 
 def check_python(source: str, path: str = "sample.py") -> Iterator[Finding]:
-    r"""Check docstrings, help texts, comments and assigned names of a module.
+    r"""Check docstrings, help texts, comments, messages and assigned names of a module.
 
     Args:
         source: the module's text.
@@ -135,6 +97,8 @@ def check_python(source: str, path: str = "sample.py") -> Iterator[Finding]:
             if match := _ENTRY.match(row):
                 yield Finding(path, line + offset, match[1], "begin the entry with a noun phrase")
             yield from _idioms(row, path, line + offset)
+    for message, line in _messages(tree):
+        yield from _idioms(message, path, line)
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield from _idioms(token.string, path, token.start[0])
@@ -210,6 +174,23 @@ def _texts(tree: ast.Module) -> Iterator[tuple[str, int, str | None]]:
             yield value.value, value.lineno, annotation
 
 
+def _messages(tree: ast.Module) -> list[tuple[str, int]]:
+    """Strings that are passed to a function or returned, without help texts."""
+    helped = {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.keyword) and node.arg == "help"
+    }
+    strings = {
+        id(each): (each.value, each.lineno)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call | ast.Return)
+        for each in ast.walk(node)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    }
+    return [strings[name] for name in strings.keys() - helped]
+
+
 def _openings(text: str, returns: str | None) -> Iterator[str]:
     first = re.match(r"\w+", text.strip())
     word = first[0] if first else ""
@@ -223,24 +204,17 @@ def _idioms(row: str, path: str, line: int) -> Iterator[Finding]:
             yield Finding(path, line, match[0].strip(), remedy)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main() -> int:
     """Print the findings.
-
-    Args:
-        arguments: empty, or ``--all``.
 
     Returns:
         The exit code: 1 if there is a finding.
     """
-    everything = "--all" in arguments
-    findings = check_files(EVERYTHING if everything else CLEAN)
+    findings = check_files(CHECKED)
     for finding in findings:
         print(finding)
-    if everything:
-        rooms = Counter("/".join(finding.path.split("/")[:3]) for finding in findings)
-        print(*(f"{count:6} {room}" for room, count in rooms.most_common()), sep="\n")
     return int(bool(findings))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -38,7 +38,7 @@ def test_names_and_parameters(text: str, attack: object) -> None:
     "text", ["", "loss(", "loss)", "loss(0.5)", "loss(1=2)", "loss()x", "a b", "loss(=1)"]
 )
 def test_what_cannot_be_read_is_named(text: str) -> None:
-    with pytest.raises(InputError, match="is no attack") as caught:
+    with pytest.raises(InputError, match=r"The attack .* cannot be read") as caught:
         ATTACKS.build(text)
     assert repr(text) in str(caught.value)
     assert "NAME(PARAMETER=VALUE, ...)" in caught.value.remedy

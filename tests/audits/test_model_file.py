@@ -198,7 +198,7 @@ def test_mistakes_with_onnx_have_their_sentences(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match=r"holds int64 .*no floating-point numbers"):
         query_model(labels_only, None, inside, outside)
     (tmp_path / "bad.onnx").write_text("no model")
-    with pytest.raises(DataFileError, match=r"is no ONNX model"):
+    with pytest.raises(DataFileError, match=r"is not an ONNX model"):
         query_model(tmp_path / "bad.onnx", None, inside, outside)
     with pytest.raises(DataFileError, match=r"returns no output for inputs of shape"):
         query_model(model, None, *tables(tmp_path, columns=5))

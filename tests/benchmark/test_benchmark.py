@@ -144,7 +144,7 @@ def test_a_cell_width_in_a_specification_means_keyed_noise() -> None:
         ("dynanoise(cell_width=0)", "cell_width is 0."),
         ("a+b+c", "'a+b+c' has 3 parts. Write DEFENSE, or RECIPE+DEFENSE."),
         ("temperature+static", "There is no recipe 'temperature'."),
-        ("", "'' is no method. Write a name, or NAME(PARAMETER=VALUE, ...)."),
+        ("", "The method '' cannot be read. Write a name, or NAME(PARAMETER=VALUE, ...)."),
         ("dynanoise_keyed(samples=2)", "The preset's method 'dynanoise_keyed' has no parameters."),
     ],
 )

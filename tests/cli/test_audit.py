@@ -146,7 +146,7 @@ def test_three_rows_cannot_be_resolved(tmp_path: Path) -> None:
         (["x.npz", "--defense", "temperature", "--queries", "0"], "A query budget is 0."),
         (["x.npz", "--defense", "dynanois"], "Did you mean 'dynanoise'?"),
         (["x.npz", "--defense", "dynanoise(sigma=1)"], "'dynanoise' has no parameter 'sigma'."),
-        (["x.npz", "--defense", "dynanoise(1)"], "'dynanoise(1)' is no defense."),
+        (["x.npz", "--defense", "dynanoise(1)"], "The defense 'dynanoise(1)' cannot be read."),
         (["x.npz", "--fail-if", "auc"], "'auc' is not a condition."),
         (["x.npz", "--out", ""], "--out is empty."),
     ],

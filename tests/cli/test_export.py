@@ -92,7 +92,7 @@ def test_a_configuration_says_it_all(tmp_path: Path) -> None:
     [
         (["--noise", "keyed"], "would have to hold its secret"),
         (["--noise", "system"], "--noise is 'system'"),
-        (["--defense", "none"], "'none' is no defense"),
+        (["--defense", "none"], "'none' changes nothing"),
         (["--defense", "static"], "fit Static and export"),
         (["--defense", "memguard"], "cannot be written into a graph"),
         (["--defense", "dynanoize"], "Did you mean 'dynanoise'?"),

@@ -28,7 +28,7 @@ def pair(text: str) -> tuple[int, int]:
     try:
         left, right = map(int, text.split("x"))
     except ValueError:
-        raise InputError(f"{text} is no size.", "Use 3x4.") from None
+        raise InputError(f"{text} is not a size.", "Use 3x4.") from None
     return left, right
 
 
@@ -94,7 +94,7 @@ def test_dataclasses_and_parameters_become_options() -> None:
     ("words", "says"),
     [
         (("--width", "0"), "Error: width is 0.0. Use a number above 0.\n"),
-        (("--size", "3"), "Error: 3 is no size. Use 3x4.\n"),
+        (("--size", "3"), "Error: 3 is not a size. Use 3x4.\n"),
     ],
 )
 def test_errors_of_fields_are_one_sentence(words: tuple[str, ...], says: str) -> None:

@@ -40,7 +40,7 @@ def test_stored_models_are_used_listed_and_removed(tmp_path: Path) -> None:
     assert run("store", "rm", "--store", store).exit_code == 2
     assert "Removed 3 models." in run("store", "rm", "--all", "--store", store).stderr
     assert run("store", "ls", "--store", store).stdout == ""
-    assert "is no folder" in run("store", "ls", "--store", str(tmp_path / "nowhere")).stderr
+    assert "is not a folder" in run("store", "ls", "--store", str(tmp_path / "nowhere")).stderr
 
 
 @pytest.mark.behaviour

@@ -315,7 +315,7 @@ BAD = {
     "a function that draws": Model(drawn_in_a_function, "draws .*Bernoulli"),
     "dropout in training mode": Model(dropped, "draws .*Dropout"),
     "batch normalization in training mode": Model(normalized(1), "mixes the records .*BatchNorm"),
-    "no model": Model(no_model, "is no ONNX model"),
+    "no model": Model(no_model, "is not an ONNX model"),
     "a defended model": Model(defended_already, "is defended already"),
 }
 

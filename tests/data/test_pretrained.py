@@ -77,7 +77,8 @@ def test_out_of_reach_only_what_was_fetched_is_looked_at(
 
 def test_what_is_nowhere_is_named(served: Served, tmp_path: Path) -> None:
     with pytest.raises(
-        MissingDataError, match=r"^'me/typo' is no folder.*\(FileNotFoundError: 404: no me/typo\)\."
+        MissingDataError,
+        match=r"^'me/typo' is not a folder.*\(FileNotFoundError: 404: no me/typo\)\.",
     ):
         pretrained.find("me/typo")
     for path in (str(tmp_path / "typo"), "./typo", "../typo", "some/where/typo"):

@@ -206,7 +206,7 @@ def test_sequences_are_refused_with_a_remedy(tmp_path: Path) -> None:
     sequence = onnx.helper.make_sequence_type_proto(kind)
     model.graph.output.append(onnx.helper.make_value_info("several", sequence))
     onnx.save(model, source)
-    with pytest.raises(DataFileError, match=r"several of .* is no tensor: \(sequence\)"):
+    with pytest.raises(DataFileError, match=r"several of .* is not a tensor: \(sequence\)"):
         defended(source)
 
 
@@ -218,7 +218,7 @@ def test_files_that_do_not_fit(tmp_path: Path) -> None:
         export(tmp_path, tmp_path / "d.onnx", DEFENSE)
     for content in (b"no model", b""):
         (tmp_path / "bad.onnx").write_bytes(content)
-        with pytest.raises(DataFileError, match="is no ONNX model"):
+        with pytest.raises(DataFileError, match="is not an ONNX model"):
             export(tmp_path / "bad.onnx", tmp_path / "d.onnx", DEFENSE)
     with pytest.raises(InputError, match="is the model itself"):
         export(source, source, DEFENSE)

@@ -56,7 +56,7 @@ def test_every_page_has_them_with_their_threat_model() -> None:
     report = build_report(Evidence(tuple(canary_records())))
     pytest.importorskip("matplotlib", reason="pictures need: pip install 'dynanoise[plot]'")
     made = render_html(report)
-    assert 'id="canaries"' in made and "no sign of privacy" in made
+    assert 'id="canaries"' in made and "does not show privacy" in made
 
 
 def test_without_canaries_nothing_is_said() -> None:

@@ -137,7 +137,7 @@ def _defense_of(text: str, options: dict[str, Any]) -> tuple[Defense, dict[str, 
 
     _check_noise(options.pop("noise", "fresh"))
     if parse(text, "defense").name == "none":
-        raise InputError("The defense 'none' is no defense.", "Use dynanoise or temperature.")
+        raise InputError("The defense 'none' changes nothing.", "Use dynanoise or temperature.")
     return DEFENSES.build(text), options
 
 

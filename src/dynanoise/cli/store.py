@@ -209,7 +209,7 @@ def open_store(store: str | None) -> Store:
     place = place_of(store)
     missing = store is not None and isinstance(place, Path) and not place.is_dir()
     if place is None or missing:
-        raise InputError(f"{place} is no folder.", "Pass the folder given to `bench --store`.")
+        raise InputError(f"{place} is not a folder.", "Pass the folder given to `bench --store`.")
     try:
         from dynanoise.training.store.store import Store
     except ImportError as error:

@@ -414,7 +414,7 @@ def _read_arrays(top: Section, folder: Path) -> dict[str, Float64]:
         ) from None
     except Exception as error:  # safetensors has an error class of its own, made in Rust
         raise top.error(
-            "fitted", f"{name} is no safetensors file ({error}).", "Write both files again."
+            "fitted", f"{name} is not a safetensors file ({error}).", "Write both files again."
         ) from None
     return arrays
 

@@ -219,7 +219,9 @@ def parse(text: str, kind: str = "component") -> Spec:
     keys = [key.strip() for key, _, _ in pairs]
     readable = all(map(str.isidentifier, keys)) and all(equals for _, equals, _ in pairs)
     if match is None or not readable:
-        raise InputError(f"{text!r} is no {kind}.", "Write a name, or NAME(PARAMETER=VALUE, ...).")
+        raise InputError(
+            f"The {kind} {text!r} cannot be read.", "Write a name, or NAME(PARAMETER=VALUE, ...)."
+        )
     for position, key in enumerate(keys):
         if key in keys[:position]:
             raise InputError(f"{text!r} has {key} twice.", "Give each parameter once.")

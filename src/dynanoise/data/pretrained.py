@@ -71,7 +71,7 @@ def _from_hub(what: str) -> Checkpoint:
         )
     except Exception as error:  # the library's and its HTTP client's errors have no common base
         raise MissingDataError(
-            f"{what!r} is no folder, and the hub does not give such a model ({hub.reason(error)}).",
+            f"{what!r} is not a folder, nor a model that the hub gives ({hub.reason(error)}).",
             "Check its name and the connection, or pass a folder that save_pretrained has written.",
         ) from error
     folder = Path(fetched)

@@ -60,7 +60,7 @@ def defended(defense: str | Defense | Configuration) -> Method:
     name = parse(defense, "defense").name
     if name == "none":
         raise InputError(
-            "The defense 'none' is no defense.",
+            "The defense 'none' changes nothing.",
             f"Known: {', '.join(other for other in DEFENSES.names() if other != 'none')}.",
         )
     built, width = _build(defense)

@@ -215,7 +215,7 @@ def weights_digest(module: torch.nn.Module) -> str:
         value = state[name]
         if not isinstance(value, torch.Tensor) or not _has_values(value):
             raise InputError(
-                f"{name!r} of the module's state is no plain tensor with values.",
+                f"{name!r} of the module's state is not a plain tensor with values.",
                 "Pass a SHA-256 of your own, such as of the file of weights, to Keyed.",
             )
         for part in (name.encode(), *_tensor_parts(value)):

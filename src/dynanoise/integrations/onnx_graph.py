@@ -53,7 +53,7 @@ def read_model(path: Path) -> tuple[Any, bytes]:
     except Exception:  # protobuf's implementations raise different ones
         valid = False
     if not valid:
-        raise DataFileError(f"{path} is no ONNX model.", "Export it again.")
+        raise DataFileError(f"{path} is not an ONNX model.", "Export it again.")
     return model, content
 
 

@@ -298,7 +298,7 @@ def _holds_floats(info: Any) -> bool:
 def _check_type(info: Any, path: Path) -> None:
     if not info.type.HasField("tensor_type"):
         raise DataFileError(
-            f"The output {info.name} of {path} is no tensor: {_type_and_shape(info)}.",
+            f"The output {info.name} of {path} is not a tensor: {_type_and_shape(info)}.",
             "Export logits or probabilities as an array.",
         )
     if not _holds_floats(info):

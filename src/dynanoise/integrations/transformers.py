@@ -62,8 +62,8 @@ def defend(pipeline: Any, defense: Defense, noise: Noise | None) -> Any:
     kind, classes = config.problem_type, config.num_labels
     if kind not in (None, "single_label_classification") or classes < 2:
         raise InputError(
-            f"The model has problem_type {kind!r} and {classes} label(s): its outputs are no "
-            "distribution over classes.",
+            f"The model has problem_type {kind!r} and {classes} label(s): its outputs are not "
+            "a distribution over classes.",
             "Defend a model that gives each input one label of two or more.",
         )
     defended = copy.copy(pipeline)

@@ -188,7 +188,7 @@ def _flat(name: str, data: Any, most: int) -> list[Any]:
     values are counted first, and are of one kind.
     """
     if not isinstance(data, list):
-        raise bad(f"The data of input {name!r} are no list.")
+        raise bad(f"The data of input {name!r} are not a list.")
     level = data
     for _ in range(_DEEPEST + 1):
         if len(level) > most:
@@ -197,7 +197,7 @@ def _flat(name: str, data: Any, most: int) -> list[Any]:
             return level
         length = len(level[0])
         if not all(type(row) is list and len(row) == length for row in level):
-            raise bad(f"The data of input {name!r} are no regular array.")
+            raise bad(f"The data of input {name!r} are not a regular array.")
         level = list(chain.from_iterable(level))
     raise bad(f"The data of input {name!r} are nested deeper than {_DEEPEST} lists.")
 
@@ -294,7 +294,7 @@ def to_values(values: Array) -> Any:
         try:
             return [text.decode() for text in values.ravel()]
         except UnicodeDecodeError:
-            raise bad("BYTES that are no UTF-8 can only be passed on in binary.") from None
+            raise bad("BYTES that are not UTF-8 can only be passed on in binary.") from None
     if values.dtype == np.float16:
         return values.ravel().astype(np.float32)
     return np.ascontiguousarray(values.ravel())

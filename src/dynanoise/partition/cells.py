@@ -411,8 +411,8 @@ def _neighbourhood_of(settings: Mapping[str, Any] | None) -> Neighbourhood | Non
     if settings is None:
         return None
     rest = {name: value for name, value in settings.items() if name != "name"}
-    made: Neighbourhood = _NEIGHBOURHOODS[settings["name"]](**rest)
-    return made
+    neighbourhood: Neighbourhood = _NEIGHBOURHOODS[settings["name"]](**rest)
+    return neighbourhood
 
 
 def _key_settings(key: RootKey) -> dict[str, Any]:

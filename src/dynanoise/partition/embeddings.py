@@ -156,7 +156,7 @@ class Table(Fitted):
         of a normal one, or else its standard deviation. A missing number counts as the median.
 
         Args:
-            reference: rows that are no training records: array, data frame or sparse matrix.
+            reference: rows that are not training records: array, data frame or sparse matrix.
             components: C, >= 1.
             categories: positions of columns that are categories; None for those of a data frame
                 that hold no numbers.
@@ -280,7 +280,7 @@ class Words(Fitted):
         Ids 0 and 1, padding and unknown words, are left out.
 
         Args:
-            reference: token ids [n, L] of texts that are no training records, padded with 0.
+            reference: token ids [n, L] of texts that are not training records, padded with 0.
             words: W, >= 1.
             most: share of texts beyond which a word tells too little.
 

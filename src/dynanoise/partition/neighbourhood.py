@@ -180,7 +180,7 @@ def with_noise(
 class WordDeletions:
     """Texts without one of their words.
 
-    A text is its row of token ids: of a text that was cut to L tokens, the word that follows is not
+    A text is its row of token ids. In a text that was cut to L tokens, the word that follows is not
     known, and the text without an earlier word is not covered. Pad all texts to the longest.
     """
 
@@ -233,7 +233,7 @@ def sample(
     """Draw points of the neighbourhood of each record: a version of it, with noise.
 
     Args:
-        neighbourhood: what counts as close.
+        neighbourhood: inputs that count as close.
         inputs: [n, ...].
         generator: draws version and noise; all records have the same version at a time.
         points: points of each record.

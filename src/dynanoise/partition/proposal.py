@@ -96,7 +96,7 @@ def candidates(
 def propose(measured: Sequence[Candidate], kept: float = 0.7) -> Candidate:
     """Choose parameters that keep enough training data.
 
-    Of candidates that keep a share, the one whose near-duplicates change their fold least, then
+    Of candidates that keep a share, that whose near-duplicates change their fold least, then
     the one with the fewest models; where near-duplicates are covered, the fewest models alone. If
     no candidate keeps the share, the one that keeps most.
 

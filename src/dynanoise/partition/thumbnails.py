@@ -44,7 +44,7 @@ class Thumbnails(Fitted):
         """Fit to reference images uint8 [n, H, W, channels].
 
         Args:
-            reference: images that are no training records.
+            reference: images that are not training records.
             components: C, >= 1.
 
         Raises:
@@ -66,7 +66,7 @@ class Thumbnails(Fitted):
             inputs: uint8 [n, H, W, channels].
 
         Raises:
-            InputError: if they are no images, or have other channels than the reference.
+            InputError: if they are not images, or have other channels than the reference.
         """
         parts = []
         for images in blocks(inputs, int(np.prod(inputs.shape[1:]))):
@@ -148,7 +148,7 @@ def thumbnails(images: npt.NDArray[Any]) -> tuple[Float64, Float64]:
         by, at least 1.
 
     Raises:
-        InputError: if they are no images.
+        InputError: if they are not images.
     """
     check_images(images, "Thumbnails are made of images, uint8 [n, H, W, channels].")
     return _standardised(_mirrored_means(images))

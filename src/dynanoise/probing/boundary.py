@@ -37,7 +37,7 @@ _FLOOR = 0.01
 
 
 class Split(NamedTuple):
-    """How a budget is spent: queries for each crossing of the first paths."""
+    """Division of a budget: queries for each crossing of the first paths."""
 
     paths: int
     depth: int
@@ -232,8 +232,8 @@ class Probe:
             for second, of_second in zip(both, weights, strict=True):
                 part = covariance[first[:, :, None], second[:, None, :]]
                 between += of_first[:, :, None] * of_second[:, None, :] * part
-        own = np.einsum("nqq->nq", between)
-        noise = np.square(error[0] - error[1]) / 12 + _FLOOR * own + numerics.TINY
+        variance = np.einsum("nqq->nq", between)
+        noise = np.square(error[0] - error[1]) / 12 + _FLOOR * variance + numerics.TINY
         between = between + np.eye(paths) * noise[:, None, :]
         target = (weights * with_statistic[both]).sum(axis=0)
         solved = np.linalg.solve(between, target[..., None])[..., 0]
@@ -241,7 +241,7 @@ class Probe:
 
     @cached_property
     def _covariances(self) -> tuple[Float64, Float64]:
-        """Of heights at all positions [RP, RP], and with the statistic [RP], over all records."""
+        """Covariances over records: of all heights [RP, RP], and with the statistic [RP]."""
         weights = in_out_weights(self.outputs.use)
         models, count = self.statistics.shape
         flat = self.heights.reshape(models, count, -1)

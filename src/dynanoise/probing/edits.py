@@ -60,8 +60,8 @@ class EditPaths:
             place, word, effect = (
                 part[rows, paths, sense, edit] for part in (self.places, self.words, self.effects)
             )
-            done = effect <= np.abs(positions)
-            texts[index[done], place[done]] = word[done]
+            within = effect <= np.abs(positions)
+            texts[index[within], place[within]] = word[within]
         # Words close ranks; padding goes to the end.
         order = np.argsort(texts == PADDING, axis=1, kind="stable")
         return np.asarray(np.take_along_axis(texts, order, axis=1))
@@ -93,7 +93,7 @@ def edit_paths(
         weights: float [S, N], the weight of each model in the mean.
         vocabulary: int64 [V], words to swap in.
         classes: K.
-        seed: of words and of places that are left out.
+        seed: seed of words and of places that are left out.
 
     Returns:
         R paths for each record.

@@ -26,7 +26,7 @@ def compared_directions(low: Inputs, high: Inputs, seed: int) -> Floats:
     Args:
         low: least value of each entry of an input, in its full shape.
         high: greatest value of each entry.
-        seed: of the random directions for rows of many numbers.
+        seed: seed of the random directions for rows of many numbers.
 
     Returns:
         float32 [B, ...], orthogonal or nearly so: for images (three axes) cosines of low frequency

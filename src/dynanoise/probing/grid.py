@@ -27,14 +27,14 @@ def recover_grid(logits: Float64, predicted: Int64, expected: Float64, width: fl
 
     In rows where neither of two classes is the predicted one, the phase exp(2 pi i d / width) of
     their difference d is that of their offsets' difference, up to noise; the leading eigenvector
-    of its means over rows has the offsets up to a common shift. The common shift is the one whose
+    of its means over rows has the offsets up to a common shift. The common shift is that whose
     cells agree best with gaps that are expected of these records.
 
     Args:
         logits: float64 [n, K], `Defense.undo` of the outputs: representatives of cells plus noise.
         predicted: int64 [n], the labels of the outputs.
         expected: float64 [n, K], max z - z of other models on the same records.
-        width: of the cells, in logits; its noise should have an sd below a quarter of that.
+        width: width of the cells, in logits; its noise should have an sd below a quarter of that.
 
     Returns:
         The grid, its offsets within about a hundredth of the truth where outputs are many.

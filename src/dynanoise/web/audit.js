@@ -81,7 +81,7 @@ function show(out, outputs) {
     el("p", { class: "verdict" },
       el("b", {}, headline(audit)),
       " by the loss attack, which calls a record a member if the probability of its true class is high. Its attacker sees all probabilities, one query a record, and has no shadow models. Stronger attacks may find more: run ", el("code", {}, "dynanoise audit FILE"), ".",
-      inverted ? " An AUC so far below 0.5 is no measure of a leak: if member is 1 for the records outside of the training data, exchange 0 and 1; otherwise draw members and non-members alike." : ""),
+      inverted ? " An AUC so far below 0.5 does not measure a leak: if member is 1 for the records outside of the training data, exchange 0 and 1; otherwise draw members and non-members alike." : ""),
     el("div", { class: "pair audit" },
       el("figure", {}, el("h3", {}, "ROC of the loss attack"), place),
       el("figure", {}, el("h3", {}, "Success"), table(`The loss attack on ${scored.toLocaleString("en")} records of known membership; small: the 95% interval over records. “Too few”: non-members to resolve the rate.`,

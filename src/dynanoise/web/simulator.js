@@ -58,7 +58,7 @@ function logitsIn(text) {
     `Paste at most ${MOST_LOGITS.toLocaleString("en")}.`,
   );
   const odd = parts.find((part) => !Number.isFinite(Number(part)));
-  require(odd === undefined, `The logits hold “${odd?.slice(0, 30)}”, which is no finite number.`, "Separate numbers by commas or spaces.");
+  require(odd === undefined, `The logits hold “${odd?.slice(0, 30)}”, which is not a finite number.`, "Separate numbers by commas or spaces.");
   return checkedLogits(parts.map(Number));
 }
 

@@ -361,7 +361,7 @@ def test_copies_of_members_are_found_before_any_query(trained: Trained, fresh: s
             ["{url}", "--queries", "2", "--queries", "4"],
             "With --url give only one --queries above 1.",
         ),
-        (["{url}", "--api-key", "alice.hunter2"], "--api-key is no reference to a key."),
+        (["{url}", "--api-key", "alice.hunter2"], "--api-key does not refer to a key."),
         (["{url}", "--api-key", "env:NOWHERE"], "The secret env:NOWHERE is not set."),
         (["{url}", "--defense", "dynanoise"], "With --url name the server's defense.yaml"),
         (["{url}", "--model", "m.onnx"], "Pass --defense with the server's defense.yaml"),

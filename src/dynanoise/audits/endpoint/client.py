@@ -363,7 +363,7 @@ def _read_key(reference: str | None) -> str | None:
         raise InputError(error.problem, "Put the API key there.") from None
     except InputError:
         raise InputError(
-            "--api-key is no reference to a key.",
+            "--api-key does not refer to a key.",
             f"Pass env:NAME or file:PATH, such as {KEY}, never the key itself.",
         ) from None
     if not key.isascii() or not key.isprintable() or " " in key:

@@ -49,7 +49,7 @@ def describe_outputs(server: ServerOutputs) -> list[str]:
     if server.probabilities:
         sentences.append("Answers are probabilities.")
     else:
-        sentences.append("Answers are no probabilities: raw logits help an attacker most.")
+        sentences.append("Answers are not probabilities: raw logits help an attacker most.")
     names = ", ".join(map(printable, server.metadata.outputs))
     key = server.metadata.key_id
     noise = {None: "", "": "; it reports fresh noise"}.get(

@@ -24,7 +24,7 @@ def convert_inputs(
     Args:
         values: numbers or booleans of any shape; NaN stands for a missing one.
         dtype: dtype of the model's input, numbers or booleans.
-        name: of the array in messages.
+        name: name of the array in messages.
         place: describes an index in messages; by default its row and column.
 
     Returns:

@@ -38,7 +38,7 @@ def check_labels(
         values: one label a record: whole numbers of any dtype, booleans or texts, [N] or [N, 1]; or
             one-hot rows [N, K], which become class numbers. Lists, arrays and columns of any
             library, dense or sparse.
-        name: of the array in messages.
+        name: name of the array in messages.
         classes: K, where it is known: the width of one-hot rows.
 
     Returns:
@@ -83,7 +83,7 @@ def class_numbers(
 
     Args:
         values: labels as `check_labels` takes them.
-        name: of the array in messages.
+        name: name of the array in messages.
         classes: K, the number of classes, where it is known.
         names: the classes in the order of their numbers, where it is known.
 
@@ -91,7 +91,7 @@ def class_numbers(
         Class numbers int64 [N], in 0..K-1 where K is known; and the names, () for numbers.
 
     Raises:
-        InputError: as of `check_labels`; if a label is out of range or not among the names, or
+        InputError: errors of `check_labels`; if a label is out of range or not among the names, or
             texts name fewer or more classes than there are.
 
     >>> class_numbers(["dog", "cat", "dog"])
@@ -130,7 +130,7 @@ def check_membership(values: Any, models: int, records: int, name: str = "member
             trained on the record; 0, False or "false" = it was not; -1 = unknown.
         models: M.
         records: N.
-        name: of the array in messages.
+        name: name of the array in messages.
 
     Returns:
         int8 [M, N].

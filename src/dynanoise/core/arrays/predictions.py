@@ -26,7 +26,7 @@ def check_outputs(values: Any, name: str) -> Floats:
 
     Args:
         values: float16 to float64 of any byte order, [N, K], or [M, N, K] for M models.
-        name: of the array in messages; "probs" and "logits" at its end choose the remedies.
+        name: name of the array in messages; "probs" and "logits" at its end choose the remedies.
 
     Returns:
         [M, N, K], finite, in the machine's byte order.
@@ -74,8 +74,8 @@ def check_axes(
     Args:
         outputs: [M, N, K], from `check_outputs`.
         records: number of labels.
-        name: of the outputs in messages.
-        labels: of the labels in messages.
+        name: name of the outputs in messages.
+        labels: name of the labels in messages.
         models: number of models, where another array tells it.
 
     Raises:
@@ -160,8 +160,8 @@ def check_probabilities(
 
     Args:
         rows: finite [..., K].
-        name: of the array in messages.
-        logits: what to call them instead if they are logits.
+        name: name of the array in messages.
+        logits: name in messages if they are logits.
         columns: True for [M, N, K] of models, which may be columns of a table, labels among them.
 
     Raises:
@@ -212,8 +212,8 @@ def check_logits(rows: Floats, name: str, *, probs: str = "probs") -> None:
 
     Args:
         rows: finite [..., K].
-        name: of the array in messages.
-        probs: what to call them instead if they are probabilities.
+        name: name of the array in messages.
+        probs: name in messages if they are probabilities.
 
     Raises:
         InputError: if every row is a distribution, or the rows are independent sigmoids.
@@ -230,8 +230,8 @@ def log_outputs(values: Any, name: str, *, probabilities: bool | None) -> Floats
     """Check outputs and make logits of them.
 
     Args:
-        values: as `check_outputs` takes them.
-        name: of the array in messages.
+        values: outputs, see `check_outputs`.
+        name: name of the array in messages.
         probabilities: True if they are called probabilities, False if logits, None to tell by their
             range and sums.
 
@@ -239,7 +239,7 @@ def log_outputs(values: Any, name: str, *, probabilities: bool | None) -> Floats
         float32 or float64 [M, N, K]: the logits, or ln of the probabilities.
 
     Raises:
-        InputError: as of `check_outputs`; if they are something else than they are called, or
+        InputError: errors of `check_outputs`; if they are something else than they are called, or
             independent sigmoids.
 
     >>> log_outputs([[0.5, 0.5]], "outputs", probabilities=None).round(3).tolist()

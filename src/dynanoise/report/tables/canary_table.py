@@ -63,7 +63,7 @@ def canary_notes(summaries: Mapping[str, Summary]) -> list[str]:
         "Epsilon is a lower bound (95%, pure DP, one record more or less) for training and "
         "outputs together, from this attacker's guesses about the canaries of one model at a "
         f"time (Steinke et al. 2023), the median over models. It is at most {largest:.2f} with so "
-        "many canaries; a small one is no sign of privacy.",
+        "many canaries; a small one does not show privacy.",
     ]
 
 

@@ -245,6 +245,6 @@ def _epsilon(result: Result) -> list[str]:
     return [
         f"Epsilon ({outputs}) is at least {pure} (95%, pure DP), {with_delta} at delta = "
         f"1e-5, or {gaussian} at delta = 1e-5 for training with a Gaussian's privacy curve, if a "
-        "fair coin of its own decided the membership of each record, or person. A small bound is "
-        "no sign of privacy."
+        "fair coin of its own decided the membership of each record, or person. A small bound "
+        "does not show privacy."
     ]

@@ -130,7 +130,7 @@ def _feed(tensor: Tensor) -> Array:
     try:
         texts = [text.decode() for text in tensor.values.ravel()]
     except UnicodeDecodeError:
-        raise bad(f"Input {tensor.name!r} is no text in UTF-8.") from None
+        raise bad(f"Input {tensor.name!r} is not text in UTF-8.") from None
     values = np.empty(len(texts), object)
     values[:] = texts
     return values.reshape(tensor.values.shape)

@@ -259,7 +259,7 @@ def _check_url(url: str) -> str:
     if not usable or parts.username or parts.password or parts.query or parts.fragment:
         # Not shown: it may hold a password.
         raise InputError(
-            "--upstream is no plain URL.", "Pass http://HOST:PORT, without user or password."
+            "--upstream is not a plain URL.", "Pass http://HOST:PORT, without user or password."
         )
     return url.rstrip("/")
 

@@ -34,7 +34,7 @@ export function keyed({ root, model, weights, cellWidth }) {
   require(typeof model === "string", `model is ${shown(model)}.`, "Pass the model's name as text.");
   if (typeof weights !== "string" || !/^[0-9a-fA-F]{64}$/.test(weights)) {
     throw new InputError(
-      "weights are no SHA-256.",
+      "weights are not a SHA-256.",
       "Pass the SHA-256 of the model's weights as 64 hexadecimal digits.",
     );
   }
