@@ -331,7 +331,7 @@ def test_a_fitted_file_must_fit(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"confidences is in the fitted file, too"):
         Configuration.read(file(tmp_path, both))
     (tmp_path / "f.safetensors").write_bytes(b"\x80\x04K\x01.")
-    with pytest.raises(InputError, match=r"line 4: .*no safetensors file"):
+    with pytest.raises(InputError, match=r"line 4: .*not a safetensors file"):
         Configuration.read(file(tmp_path, text % "calibrated_label"))
 
 

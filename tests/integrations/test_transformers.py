@@ -221,7 +221,7 @@ def test_near_ties_keep_their_label_in_float32(rows: Any, temperature: float) ->
     [(1, {}), (3, {"problem_type": "multi_label_classification"})],
 )
 def test_models_without_one_label_are_refused(classes: int, changes: Any) -> None:
-    with pytest.raises(InputError, match="no distribution over classes"):
+    with pytest.raises(InputError, match="not a distribution over classes"):
         defend(pipeline(classes=classes, **changes), DynaNoise(), Fresh(0))
 
 
