@@ -125,6 +125,9 @@ _RECIPES = ("plain", "advreg", "relaxloss", "selena", "hamp", "dpsgd", "out_of_f
 _SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
 """Models of a pool, for every recipe."""
 
+_FULL_POOL = MappingProxyType({"plain": 16, "relaxloss": 8, "hamp": 8, "out_of_fold": 4})
+"""Models of a pool at the paper's size; those of the other recipes would take days."""
+
 _FEW = MappingProxyType({"plain": 8})
 
 _FIVE = MappingProxyType({"models": 5, "left_out": 2})
@@ -206,6 +209,12 @@ _BREAST_CANCER = Preset(
     methods=(*controls(ARTIFACT_2025), *keyed(ARTIFACT_2025, 36.0, 4.0), *peers(), OUT_OF_FOLD),
 )
 
+_SENTENCES = Size(
+    pool=6_920,
+    reference=693,
+    recipes=plain_recipes(SCHEDULES["text"], selena=_FIVE, out_of_fold=_CELLS["sst2"]),
+    models=_SIXTEEN,
+)
 _SST2 = Preset(
     description="SST-2 sentences, averaged word embeddings; 6,920 sentences in the attack",
     dataset="sst2",
@@ -214,12 +223,9 @@ _SST2 = Preset(
     other_parameters=MappingProxyType({"width": 24}),
     sizes=MappingProxyType(
         {
-            "cpu": Size(
-                pool=6_920,
-                reference=693,
-                recipes=plain_recipes(SCHEDULES["text"], selena=_FIVE, out_of_fold=_CELLS["sst2"]),
-                models=_SIXTEEN,
-            ),
+            "cpu": _SENTENCES,
+            # With --model hf:NAME_OR_FOLDER, which is fine-tuned for minutes.
+            "paper": replace(_SENTENCES, models=_FULL_POOL),
             "quick": Size(
                 pool=2_000,
                 reference=693,
@@ -313,7 +319,7 @@ _CIFAR10 = Preset(
                 probed=PROBED_IMAGES,
                 paths=IMAGE_PATHS,
                 recipes=image_recipes(_RESIDUAL, 10, 4),
-                models=_SIXTEEN,
+                models=_FULL_POOL,
             ),
             "quick": Size(
                 pool=2_000,
@@ -351,7 +357,9 @@ _IMAGENET10 = Preset(
                 probed=PROBED_IMAGES,
                 paths=IMAGE_PATHS,
                 recipes=image_recipes(replace(_RESIDUAL, epochs=20), 5, 2),
-                models=MappingProxyType({"plain": 16, "out_of_fold": 8}),
+                models=MappingProxyType(
+                    {"plain": 16, **dict.fromkeys(("relaxloss", "hamp", "out_of_fold"), 8)}
+                ),
             ),
             "paper": Size(
                 pool=4_500,
