@@ -48,6 +48,6 @@ def test_a_log_file_gets_a_line_at_the_beginning_and_one_a_minute(
     assert out == ""
     assert err.splitlines() == [
         "Running digits: 4 steps.",
-        "Running digits: 2/4, 0:01:20 left, done: static",
-        "Running digits: 4/6, 0:01:40 left, done: selena",
+        "Running digits: 2/4 after 0:01:20, done: static",
+        "Running digits: 4/6 after 0:03:20, done: selena",
     ]

@@ -43,7 +43,10 @@ class Steps:
 
 @dataclass
 class _Count:
-    """Steps done and expected, and the time that is left by the mean of a step.
+    """Steps done and expected, and the time that has passed.
+
+    The time that is left is not estimated: a model may take minutes to train, and an attack on it a
+    second.
 
     Attributes:
         expected: number of steps.
@@ -60,11 +63,10 @@ class _Count:
         self.expected += more
 
     def advance(self, step: str) -> str:
-        """Count a step; return such as "3/12, 0:01:30 left, done: lira"."""
+        """Count a step; return such as "3/12 after 0:01:30, done: lira"."""
         self.finished += 1
-        mean = (time.monotonic() - self.begun) / self.finished
-        left = timedelta(seconds=round(mean * max(0, self.expected - self.finished)))
-        return f"{self.finished}/{self.expected}, {left} left, done: {step}"
+        passed = timedelta(seconds=round(time.monotonic() - self.begun))
+        return f"{self.finished}/{self.expected} after {passed}, done: {step}"
 
 
 @contextmanager
@@ -83,7 +85,7 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
         MofNCompleteColumn,
         Progress,
         TextColumn,
-        TimeRemainingColumn,
+        TimeElapsedColumn,
     )
 
     stderr = Console(stderr=True)
@@ -94,8 +96,8 @@ def progress_bar(title: str, total: int, *, announced: bool = True) -> Iterator[
     columns = (
         BarColumn(),
         MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("left,"),
+        TextColumn("after"),
+        TimeElapsedColumn(),
         TextColumn("{task.description}"),
     )
     visible = stderr.is_terminal and not stderr.is_dumb_terminal
