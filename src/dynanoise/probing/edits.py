@@ -106,13 +106,15 @@ def edit_paths(
     changes = np.zeros((1 + SWAPS, length, count, classes))
     for kind in range(1 + SWAPS):
         for place in range(length):
-            if not (records[:, place] != PADDING).any():
+            rows = np.flatnonzero(records[:, place] != PADDING)
+            if not rows.size:
                 continue
-            texts = records.copy()
-            texts[:, place] = np.where(records[:, place] != PADDING, tried[kind, :, place], PADDING)
+            texts = records[rows]
+            texts[:, place] = tried[kind, rows, place]
             order = np.argsort(texts == PADDING, axis=1, kind="stable")
             edited = np.take_along_axis(texts, order, axis=1)
-            changes[kind, place] = _mean_logits(models, weights, edited) - before
+            after = _mean_logits(models, weights[:, rows], edited)
+            changes[kind, place, rows] = after - before[rows]
     paths, edits = rivals.shape[1], min(EDITS, length)
     places = np.zeros((count, paths, 2, edits), dtype=np.int64)
     words, effects = places.copy(), np.full(places.shape, np.inf)
