@@ -55,6 +55,7 @@ FURTHER = {
         "imagenet10_near": "Attackers who query near-duplicates",
         "imagenet10_chosen": "Attackers who choose inputs",
     },
+    "sst2": {"sst2_adaptive": "Attackers who know the defense"},
     "sst2_text": {"sst2_text_adaptive": "Attackers who know the defense"},
 }
 """Runs of the same data set with other protocols, by folder."""
