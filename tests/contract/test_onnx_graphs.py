@@ -156,6 +156,19 @@ def normalized(training: int) -> Callable[[Path], Path]:
     return write
 
 
+def centred(path: Path) -> Path:
+    """Logits without their mean over the batch, which no operator's mode tells."""
+    mean = node("ReduceMean", ["logits", "axis"], ["mean"])
+    held = [constant("axis", np.array([0]))]
+    return linear(
+        path,
+        mean,
+        node("Sub", ["logits", "mean"], ["out"]),
+        output=tensor("out", ["batch", 3]),
+        constants=held,
+    )
+
+
 def dropped(path: Path) -> Path:
     held = [constant("ratio", np.float32(0.5)), constant("on", np.array(True))]
     layer = node("Dropout", ["logits", "ratio", "on"], ["probs"])
@@ -314,6 +327,9 @@ BAD = {
     "a scan that draws": Model(drawn_in_a_scan, "draws .*Multinomial"),
     "a function that draws": Model(drawn_in_a_function, "draws .*Bernoulli"),
     "dropout in training mode": Model(dropped, "draws .*Dropout"),
+    "statistics of the batch": Model(
+        centred, "mixes the records .* change with the records beside"
+    ),
     "batch normalization in training mode": Model(normalized(1), "mixes the records .*BatchNorm"),
     "no model": Model(no_model, "is not an ONNX model"),
     "a defended model": Model(defended_already, "is defended already"),

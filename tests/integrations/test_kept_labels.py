@@ -18,7 +18,7 @@ from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClas
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler, scale
 from sklearn.tree import DecisionTreeClassifier
 
 import dynanoise as dn
@@ -241,13 +241,27 @@ def test_probabilities_that_noise_reaches_do_not(estimator: Any) -> None:
 def test_the_share_is_that_of_the_predictions() -> None:
     """A rule that is certain about every fifth record."""
 
+    bound = np.quantile(X[:, 0], 0.2)
+
     class Certain(Rule):
         def predict_proba(self, X: Any) -> Any:
             probs = np.full((len(X), 2), 0.5)
-            probs[: len(X) // 5] = [1, 0]
+            probs[X[:, 0] <= bound] = [1, 0]
             return probs
 
         predict = property()
 
     with pytest.warns(UserWarning, match=r"20% of 300 defended predictions"):
         DefendedClassifier(Certain(), key=KEY, cell_width=None).fit(X, Y)
+
+
+def test_keyed_noise_is_not_put_on_probabilities_that_change_with_the_batch() -> None:
+    """Inputs that are scaled by the mean and spread of each query."""
+    mixing = make_pipeline(FunctionTransformer(scale), LogisticRegression())
+    with pytest.raises(InputError, match=r"Pipeline predicts other probabilities .* beside other"):
+        DefendedClassifier(mixing, key=KEY, cell_width=4.0).fit(X, Y)
+    prefit = DefendedClassifier(mixing.fit(X, Y), key=KEY, cell_width=4.0)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"Pipeline predicts other probabilities"):
+            prefit.predict_proba(X[:9])
+    DefendedClassifier(mixing, noise="fresh").fit(X, Y).predict_proba(X[:9])

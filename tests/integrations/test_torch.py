@@ -170,6 +170,61 @@ def test_other_kinds_of_numbers_are_refused(kind: Any) -> None:
         Defended(nn.Identity().eval(), Temperature(1), Fresh(0))(torch.zeros(1, 2).to(kind))
 
 
+class Noisy(nn.Module):
+    """Dropout that is active in evaluation mode."""
+
+    def forward(self, rows: Any) -> Any:
+        return nn.functional.dropout(rows, 0.5)
+
+
+class Centred(nn.Module):
+    """Rows without the mean of the batch, given by position or by name."""
+
+    def forward(self, rows: Any, *, scale: Any = 1) -> Any:
+        return (rows - rows.mean(dim=0)) * scale
+
+
+def test_keyed_noise_is_not_put_on_logits_that_change() -> None:
+    """One record shows a change from call to call, two show a change with the batch."""
+    rows = inputs(6)
+    with pytest.raises(InputError, match="changes with the records beside it, or from call to"):
+        Defended(Noisy().eval(), DynaNoise(), keyed())(rows[:1].repeat(1, 20))
+    centred = Defended(Centred().eval(), DynaNoise(), keyed())
+    centred(rows[:1])
+    for arguments, named in (([rows], {}), ([], {"rows": rows, "scale": rows})):
+        for _ in range(2):
+            with pytest.raises(InputError, match="changes with the records beside it"):
+                centred(*arguments, **named)
+    Defended(Noisy().eval(), DynaNoise(), Fresh(0))(rows)
+    statistics = nn.BatchNorm1d(4, track_running_stats=False).eval()
+    with pytest.raises(InputError, match="BatchNorm1d without running statistics"):
+        Defended(statistics, DynaNoise(), Fresh(0))(rows)
+
+
+def test_a_module_of_a_fixed_batch_and_one_that_agrees_are_queried_once_more() -> None:
+    class Fixed(nn.Module):
+        calls = 0
+
+        def forward(self, rows: Any) -> Any:
+            assert len(rows) == 6
+            self.calls += 1
+            return rows
+
+    fixed, free = Fixed().eval(), nn.Identity().eval()
+    calls: list[int] = []
+    free.register_forward_hook(lambda _, given, __: calls.append(len(given[0])))
+    for _ in range(3):
+        Defended(free, DynaNoise(), Fresh(0))(inputs(1))
+    calls.clear()
+    defended, free_defended = (Defended(part, DynaNoise(), keyed()) for part in (fixed, free))
+    for _ in range(3):
+        defended(inputs(6))
+        free_defended(inputs(1))
+    for _ in range(2):
+        free_defended(inputs(7))
+    assert fixed.calls == 4 and calls == [1, 1, 1, 1, 7, 4, 7]
+
+
 def test_answers_carry_no_gradient_and_need_evaluation_mode() -> None:
     module = network()
     defended = Defended(module, DynaNoise(), Fresh(0))

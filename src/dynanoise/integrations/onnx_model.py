@@ -13,6 +13,7 @@ import numpy as np
 from dynanoise.core.errors import DataFileError
 from dynanoise.core.extras import require
 from dynanoise.integrations import onnx_graph, onnx_output
+from dynanoise.integrations.batches import differs
 from dynanoise.integrations.onnx_inputs import (
     DTYPES,
     Array,
@@ -152,8 +153,8 @@ class Classifier:
         batch: number of records in one call, if it is fixed; calls are then filled up.
         digest: SHA-256 of the file, 64 hexadecimal digits.
         external: whether weights are in other files, which the digest does not cover.
-        batch_dependent: whether it is quantized by the range of all records of a request, so that
-            the output for a record depends on the others.
+        batch_dependent: whether the output for a record depends on the others of a request: it is
+            quantized by the range of all of them, or a fixed number of rows are one query.
     """
 
     path: Path
@@ -214,7 +215,7 @@ def open_classifier(graph: Graph, options: Any = None, providers: Sequence[Any] 
 
 
 def check_on_random(graph: Graph, session: Any) -> Classifier:
-    """Run a model on random records: its kind, fixed batch and missing values.
+    """Run a model on random records: its kind, batch and missing values.
 
     A model that does not take random values is not judged by them.
 
@@ -223,7 +224,9 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
         session: its session.
 
     Raises:
-        DataFileError: if its values are of another kind than declared, or independent sigmoids.
+        DataFileError: if its values are of another kind than declared, or independent sigmoids; or
+            if the output for a record changes with the records beside it, which nothing in the
+            graph tells.
     """
     inputs = tuple(map(describe_input, session.get_inputs()))
     generator, name = np.random.default_rng(0), graph.output.name
@@ -232,9 +235,17 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
     computed = not onnx_output.is_input(graph.proto, name)
     if computed and values is not None and np.isfinite(values).all():
         onnx_output.check_values(values, graph.output, graph.path, graph.kind)
-    batch = fixed_batch(inputs)
+    batch, batch_dependent = fixed_batch(inputs), graph.batch_dependent
     if batch is not None and not _is_batch(batch, feed, other, values, session, graph.output):
+        batch_dependent |= batch > 1 and graph.output.axis != 0 and _counts(values, batch)
         batch = None
+    elif not batch_dependent and _mixes(feed, other, values, session, graph.output):
+        raise DataFileError(
+            f"{graph.path} mixes the records of a request: outputs for random records change with "
+            "the records beside them.",
+            "Export the model in evaluation mode, so that an output depends on its own record "
+            "alone.",
+        )
     inputs = tuple(
         replace(each, missing=_takes_missing(each, feed, session, graph)) for each in inputs
     )
@@ -248,7 +259,7 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
         batch,
         graph.digest,
         graph.external,
-        graph.batch_dependent,
+        batch_dependent,
     )
 
 
@@ -291,13 +302,39 @@ def _is_batch(
         return False
     if values is None:
         return output.dims[:1] == (size,)
-    if values.shape[:1] != (size,):
+    if not _counts(values, size):
         return False
     moved = {key: np.concatenate([rows[1:], feed[key][:1]]) for key, rows in other.items()}
     again = _try(session, output.name, moved)
     return again is not None and np.allclose(
         again[-1], values[0], rtol=1e-3, atol=1e-3, equal_nan=True
     )
+
+
+def _counts(values: Array | None, size: int) -> bool:
+    """Whether the first axis of an output has one entry for each record."""
+    return values is not None and values.shape[:1] == (size,)
+
+
+def _mixes(
+    feed: Mapping[str, Array],
+    other: Mapping[str, Array],
+    values: Array | None,
+    session: Any,
+    output: Tensor,
+) -> bool:
+    """Whether outputs of the first half of a feed change with the second half.
+
+    False where the first axis does not count records, or the model does not take the values.
+    """
+    sizes = {len(rows) if rows.ndim else 0 for rows in feed.values()}
+    size = sizes.pop() if len(sizes) == 1 else 0
+    if size < 2 or output.axis == 0 or values is None or not _counts(values, size):
+        return False
+    half = size // 2
+    beside = {key: np.concatenate([feed[key][:half], other[key][half:]]) for key in feed}
+    again = _try(session, output.name, beside)
+    return _counts(again, size) and again is not None and differs(values[:half], again[:half])
 
 
 def _takes_missing(each: Input, feed: Mapping[str, Array], session: Any, graph: Graph) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,11 +10,13 @@ from typing import Any, Self
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from dynanoise.config.configuration import Configuration
 from dynanoise.core.defense import Defense, Noise
 from dynanoise.core.errors import InputError
 from dynanoise.defenses import parameters, response
+from dynanoise.integrations.batches import differs
 from dynanoise.integrations.digests import weights_digest
 from dynanoise.noise.fresh import Fresh
 from dynanoise.noise.keyed import Keyed
@@ -36,11 +38,13 @@ class Defended(nn.Module):
     the label). On a GPU this waits for the logits and copies them.
 
     Training mode is refused: dropout would be randomness that no key controls, and batch
-    statistics would make an output depend on other queries. Train ``defended.module``; outputs
-    carry no gradient. ``state_dict`` has the wrapped module's keys and can be loaded into it and
-    back. A deep copy shares the noise source. Neither ``state_dict`` nor repr nor a pickle holds a
-    secret. A module with `Fresh` noise cannot be pickled: the state of its generator gives away
-    the noise.
+    statistics would make an output depend on other queries. With keyed noise the first batch of two
+    records or more is queried twice, the second time in part, and a module whose output for a
+    record changes is refused as well. Train ``defended.module``; outputs carry no gradient.
+
+    ``state_dict`` has the wrapped module's keys and can be loaded into it and back. A deep copy
+    shares the noise source. Neither ``state_dict`` nor repr nor a pickle holds a secret. A module
+    with `Fresh` noise cannot be pickled: the state of its generator gives away the noise.
 
     Threat model: that of the noise source, for an attacker who sees outputs only. Access to
     ``defended.module`` or its weights is access to the undefended outputs.
@@ -58,7 +62,8 @@ class Defended(nn.Module):
 
     Raises:
         InputError: for an argument of the wrong type; in ``forward``, if the module is in training
-            mode, is traced, has no such output, or its logits have one axis or are not finite.
+            mode, is traced, has no such output, its logits have one axis or are not finite, or if
+            keyed noise would be on logits that change from query to query.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
     >>> clean = nn.Identity().eval()
@@ -90,6 +95,7 @@ class Defended(nn.Module):
         self.input = response.check_kind(input)
         self._shared = _Shared(None if noise is None else parameters.noise_source(noise))
         self._by_weights = self._stale = False
+        self._repeated = self._apart = False
 
     @classmethod
     def keyed(
@@ -178,8 +184,7 @@ class Defended(nn.Module):
                 "to ONNX.",
             )
         self._refuse_training()
-        with torch.no_grad():
-            logits = select_logits(self.module(*args, **kwargs), self.output)
+        logits = self._logits(args, kwargs)
         if logits.ndim < 2:
             raise InputError(
                 f"The module's output has shape {list(logits.shape)}: one number a record, or one "
@@ -187,6 +192,8 @@ class Defended(nn.Module):
                 "Return logits [batch, classes], and query a single record as a batch of one. For "
                 "a sigmoid output z return the two logits [0, z].",
             )
+        if getattr(self._shared.noise, "repeatable", False):
+            self._refuse_changes(logits, args, kwargs)
         precise = logits.dtype in (torch.float32, torch.float64)
         probs = response.defend(
             (logits if precise else logits.float()).detach().cpu().numpy(),
@@ -197,7 +204,45 @@ class Defended(nn.Module):
         )
         return torch.from_numpy(np.ascontiguousarray(probs)), logits
 
+    def _logits(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> torch.Tensor:
+        with torch.no_grad():
+            return select_logits(self.module(*args, **kwargs), self.output)
+
+    def _refuse_changes(
+        self, logits: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> None:
+        """Refuse a module whose output for a record is another beside other records, or later."""
+        count = len(logits)
+        part = count if count < 2 else (count + 1) // 2
+        if self._apart or (self._repeated and part == count):
+            return
+
+        def first(value: Any) -> Any:
+            batched = isinstance(value, torch.Tensor) and value.ndim and len(value) == count
+            return value[:part] if batched else value
+
+        try:
+            again = self._logits([*map(first, args)], {key: first(kwargs[key]) for key in kwargs})
+        except Exception:  # a module of a fixed batch has errors of its own
+            part, again = count, self._logits(args, kwargs)
+        if differs(logits[:part].double().cpu().numpy(), again.double().cpu().numpy()):
+            raise InputError(
+                "The module's output for a record changes with the records beside it, or from call "
+                "to call: repeated queries would average keyed noise out.",
+                "Leave out dropout that is active in evaluation mode, statistics of the batch, and "
+                "dynamic quantization.",
+            )
+        self._repeated, self._apart = True, count > 1
+
     def _refuse_training(self) -> None:
+        for part in self.module.modules():
+            # Without running statistics it takes those of the batch in evaluation mode, too.
+            if isinstance(part, _BatchNorm) and part.running_mean is None:
+                raise InputError(
+                    f"The module has a {type(part).__name__} without running statistics: an output "
+                    "would depend on other records of its batch.",
+                    "Use track_running_stats=True, or a norm of single records, such as GroupNorm.",
+                )
         if self.training or _training(self.module):
             raise InputError(
                 "The module is in training mode: dropout and batch statistics would enter the "
