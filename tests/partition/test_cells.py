@@ -476,3 +476,12 @@ def test_noise_that_is_cut_off_at_black_is_covered_in_large_images() -> None:
         for _ in range(2):
             assert touched[keyed.fold(near.noisy(inputs, generator)), np.arange(10)].all()
     assert not embedding.clipping(inputs[:, :64, :64], 8).any()
+
+
+def test_a_column_that_a_model_ignores_leads_to_few_cells_that_are_counted() -> None:
+    """The fold has no such end, for it would put more records into one fold."""
+    cells = Cells.fit(np.random.default_rng(0).normal(size=(500, 10)), width=2.0, components=8)
+    rows = np.zeros((2001, 10))
+    rows[:, 9] = np.linspace(-1000, 1000, 2001)
+    assert len(set(cells.digests(rows))) <= 8 * (2 * 4 / 2 + 2)
+    assert len(set(cells.fold(rows).tolist())) == cells.folds

@@ -145,9 +145,11 @@ def log() -> Iterator[io.StringIO]:
     logging.raiseExceptions = raising
 
 
-def made(model: Any, tmp_path: Path, rate: float = 0.001, **changed: Any) -> Gateway:
+def made(
+    model: Any, tmp_path: Path, rate: float = 0.001, burst: int = 10, **changed: Any
+) -> Gateway:
     defense = Configuration.read(defense_file(tmp_path / "defense.yaml", **changed))
-    budgets = LocalBudgets(Budget(rate=rate, burst=10, total=0))
+    budgets = LocalBudgets(Budget(rate=rate, burst=burst, total=0))
     return Gateway(model, defense, None, budgets, Limits(), Metrics("id"))
 
 

@@ -30,8 +30,10 @@ from tests.factories.gateways import (
 pytest.importorskip("grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 pytest.importorskip("tritonclient.grpc", reason="gRPC: pip install 'dynanoise[serve]'")
 pytest.importorskip("starlette", reason="the gateway: pip install 'dynanoise[serve]'")
+from tritonclient.grpc import service_pb2 as messages
+
 from dynanoise.oip import v2
-from dynanoise.oip.tensors import Description, Spec, measure
+from dynanoise.oip.tensors import Description, Size, Spec, Tensor, measure
 from dynanoise.serving.http import application
 from dynanoise.serving.options import Serving
 from dynanoise.serving.startup import make_gateway
@@ -62,7 +64,7 @@ def test_the_size_of_a_request_is_counted_before_it_is_parsed() -> None:
             assert size.values == 5 * record.values
             assert size.lists <= 5 * record.lists + 2 and size.raw == 0
     several = Description((Spec("a", "FP64", (-1, 3)), Spec("b", "UINT8", (2, 2))), None, "")
-    assert several.record == (7, 6, 28)
+    assert several.record == Size(7, 6, 28, 3 * 8 + 4 * 2)
     for odd in (Spec("x", "BYTES", (-1, 1)), Spec("x", "FP32", (-1, -1)), Spec("x", "BF16", (-1,))):
         assert Description((odd,), None, "").record is None
 
@@ -96,6 +98,59 @@ def test_a_request_that_is_refused_for_its_content_is_charged(tmp_path: Path) ->
     app = application(made(Broken(None, [[1.0, 2.0]]), tmp_path))
     bad = instances(1008, '["a",2]')  # 8 records more than the slack
     assert [asgi(app, PREDICT, bad)[0] for _ in range(2)] == [400, 429]
+
+
+COLUMNS = tuple(f"c{number}" for number in range(12))
+
+
+def test_a_table_with_a_column_of_texts_has_the_lists_that_it_needs(tmp_path: Path) -> None:
+    """One input a column, some of their values shorter than the 16 bytes of a list."""
+    numbers = (Spec(name, "FP32", (-1, 1)) for name in COLUMNS)
+    table = Description((*numbers, Spec("sex", "BYTES", (-1, 1))), None, "test")
+    row = {**{name: [63] for name in COLUMNS}, "sex": ["f"]}
+
+    class Counted(Unsized):
+        async def infer(self, inputs: Any, authorization: str | None = None) -> Tensor:
+            return Tensor("y", "FP32", np.zeros((len(inputs[0].values), 2), np.float32))
+
+    app = application(made(Counted(table), tmp_path, rate=1000, burst=1000))
+    body = json.dumps({"instances": [row] * 500}, separators=(",", ":")).encode()
+    lists = 14 * 500
+    assert lists > 2000 + len(body) // 16
+    assert asgi(app, PREDICT, body)[0] == 200
+    assert asgi(app, PREDICT, body.replace(b"[63]", b"[[[63]]]"))[0] == 400
+
+
+def test_rows_of_output_are_charged_before_the_model_works(tmp_path: Path) -> None:
+    """A record with five tokens is five queries: two fit into ten, and the third is refused."""
+    calls: list[int] = []
+
+    class Tokens(Unsized):
+        async def infer(self, inputs: Any, authorization: str | None = None) -> Tensor:
+            calls.append(len(inputs[0].values))
+            return Tensor("y", "FP32", np.zeros((len(inputs[0].values), 5, 3), np.float32))
+
+    inputs, output = (Spec("x", "FP32", (-1, 2)),), Spec("y", "FP32", (-1, 5, 3))
+    app = application(made(Tokens(Description(inputs, output, "test")), tmp_path))
+    assert [asgi(app, PREDICT, instances(1))[0] for _ in range(3)] == [200, 200, 429]
+    other = application(made(Tokens(Description(inputs, output, "test")), tmp_path))
+    assert asgi(other, PREDICT, instances(3))[0] == 413 and calls == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("datatype", "field", "value"),
+    [("INT8", "int_contents", -1), ("INT64", "int64_contents", -1), ("UINT8", "uint_contents", 255),
+     ("UINT16", "uint_contents", 65535), ("UINT32", "uint_contents", 2**32 - 1),
+     ("UINT64", "uint64_contents", 2**64 - 1), ("FP32", "fp32_contents", 0.1),
+     ("FP64", "fp64_contents", 0.1), ("BOOL", "bool_contents", True)],
+)  # fmt: skip
+def test_no_value_takes_more_bytes_of_grpc_than_are_counted(
+    datatype: str, field: str, value: Any
+) -> None:
+    contents = messages.InferTensorContents(**{field: [value] * 1000})
+    size = Description((Spec("x", datatype, (1000,)),), None, "").record
+    assert size is not None
+    assert size.packed >= len(contents.SerializeToString()) - 8 >= size.raw - 8
 
 
 TOKENS = Description((Spec("x", "INT64", (-1, -1)),), Spec("logits", "FP32", (-1, 2)), "test")

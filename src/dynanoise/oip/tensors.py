@@ -31,6 +31,14 @@ DTYPES: dict[str, npt.DTypeLike] = {
     "BYTES": np.object_,
 }
 
+_PACKED = {
+    **dict.fromkeys(("INT8", "INT16", "INT32", "INT64", "UINT64"), 10),
+    "UINT8": 2,
+    "UINT16": 3,
+    "UINT32": 5,
+}
+"""Most bytes of a value in a message of gRPC, where they are more than in a binary tensor."""
+
 MOST = 64
 """Most tensors in one request."""
 
@@ -307,11 +315,14 @@ class Size(NamedTuple):
         values: number of values in JSON, with some names among them.
         lists: number of lists and objects in JSON.
         raw: number of bytes of binary tensors.
+        packed: number of bytes of a message of gRPC, in which a whole number may take more bytes
+            than in a binary tensor.
     """
 
     values: int = 0
     lists: int = 0
     raw: int = 0
+    packed: int = 0
 
 
 def measure(body: bytes, json_bytes: int | None = None) -> Size:
@@ -322,7 +333,7 @@ def measure(body: bytes, json_bytes: int | None = None) -> Size:
         json_bytes: length of the JSON; None for all.
 
     >>> measure(b'{"instances": [[1, 2], [3, 4]]}')
-    Size(values=4, lists=4, raw=0)
+    Size(values=4, lists=4, raw=0, packed=0)
     """
     end = len(body) if json_bytes is None else min(json_bytes, len(body))
     lists = body.count(b"[", 0, end) + body.count(b"{", 0, end)
@@ -358,15 +369,26 @@ class Description:
         """Size of one record, or of a request where their number is fixed; None if it is not fixed.
 
         >>> Description((Spec("x", "FP32", (-1, 3, 2)),), None, "").record
-        Size(values=6, lists=5, raw=24)
+        Size(values=6, lists=5, raw=24, packed=24)
         """
-        values = lists = raw = 0
+        if any(spec.datatype == "BYTES" for spec in self.inputs):
+            return None
+        return self.layout
+
+    @property
+    def layout(self) -> Size | None:
+        """Size of one record as in `record`, in which texts are values without bytes."""
+        values = lists = raw = packed = 0
         for spec in self.inputs:
             lengths = spec.shape[1:] if spec.shape[:1] == (-1,) else spec.shape
-            if spec.datatype not in DTYPES or spec.datatype == "BYTES" or -1 in lengths:
+            if spec.datatype not in DTYPES or -1 in lengths:
                 return None
-            values += math.prod(lengths)
+            count = math.prod(lengths)
+            values += count
             # A list for each axis but the last, and an object.
             lists += 1 + sum(math.prod(lengths[:axis]) for axis in range(len(lengths)))
-            raw += math.prod(lengths) * np.dtype(DTYPES[spec.datatype]).itemsize
-        return Size(values, lists, raw) if values else None
+            if spec.datatype != "BYTES":
+                size = np.dtype(DTYPES[spec.datatype]).itemsize
+                raw += count * size
+                packed += count * _PACKED.get(spec.datatype, size)
+        return Size(values, lists, raw, packed) if values else None

@@ -42,6 +42,9 @@ VERSION = 1
 MOST_TOUCHED = 4096
 """Cells that the neighbourhood of one version of a record may touch."""
 
+EDGE = 4.0
+"""Standard deviations at which coordinates end where queries in one cell are counted."""
+
 FARTHEST = 2.0**40
 """Cell index beyond which coordinates are clipped."""
 
@@ -174,11 +177,15 @@ class Cells:
     def digests(self, inputs: Any) -> list[bytes]:
         """The keyed digest of each input's cell, 16 bytes: equal for inputs in one cell.
 
+        Coordinates are cut off at `EDGE`: without an end, a column that the model ignores would
+        lead to any number of cells with the same logits.
+
         Args:
             inputs: [n, ...] as the reference; errors as of `fold`.
         """
         key, offsets = self._keys()
-        places = self._places(self.embedding.coordinates(inputs), offsets)
+        coordinates = np.clip(self.embedding.coordinates(inputs), -EDGE, EDGE)
+        places = self._places(coordinates, offsets)
         return [row.tobytes() for row in _digests(places, self.embedding.exact(inputs), key)]
 
     def touched(self, inputs: Any) -> Bools:

@@ -224,7 +224,7 @@ def refusal(reason: str, wait: float) -> Refused:
 
 def too_many(limit: int) -> Refused:
     """The refusal of a request with more records than a budget ever allows."""
-    return Refused(413, "rows", f"One request may hold at most {limit} records.")
+    return Refused(413, "rows", f"One request may hold at most {limit} records, or rows of output.")
 
 
 def retry_after(wait: float) -> str:

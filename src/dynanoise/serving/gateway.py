@@ -24,7 +24,14 @@ from dynanoise.oip.faults import Refused, bad, unavailable, unusable
 from dynanoise.oip.tensors import Array, Description, Size, Spec, Tensor
 from dynanoise.oip.v2 import Request
 from dynanoise.partition.cells import Cells
-from dynanoise.serving.backends.model import Model, check, count_queries, count_rows, missing_place
+from dynanoise.serving.backends.model import (
+    Model,
+    check,
+    count_queries,
+    count_rows,
+    missing_place,
+    rows_of_record,
+)
 from dynanoise.serving.budgets import Budgets, Charge, too_many
 from dynanoise.serving.clients import ANYONE, Clients, key_in
 from dynanoise.serving.logs import log
@@ -293,18 +300,21 @@ class Gateway:
 
     def _estimate(self, size: Size, received: int, description: Description) -> int:
         """Number of records that a request of a size holds, about; refuses one of far too many."""
-        record, most = description.record, self._budgets.most
-        if record is None:
-            lists = received // _LIST
-        else:
+        record, layout, most = description.record, description.layout, self._budgets.most
+        if record is not None:
             lists = record.lists * (size.values // record.values + 1)
+        else:  # with texts, which may hold commas, those of as many records as it may have at most
+            lists = received // _LIST
+            if layout is not None and most is not None:
+                lists = max(lists, layout.lists * min(most, size.values // layout.values + 1))
         if size.lists > _SLACK + lists:
             raise bad("The request has more lists than its inputs need.")
         if record is None:
             records = max(1, received // _QUERY)
             return records if most is None else min(most, records)
         values = max(0, size.values - _SLACK)
-        records = max(1, values // record.values, max(0, size.raw - _SMALL) // record.raw)
+        raw, packed = max(0, size.raw - _SMALL), max(0, size.packed - _SMALL)
+        records = max(1, values // record.values, raw // record.raw, packed // record.packed)
         if most is not None and records > most:
             raise too_many(most)
         return records
@@ -336,10 +346,11 @@ class Gateway:
             raise bad("The request holds no record.")
         check(description, inputs)
         queries = count_queries(description, inputs)
-        await charge.correct(queries)
+        rows = queries * rows_of_record(description, axis)
+        await charge.correct(rows)
         if self._cells is not None:  # refused or not, the queries above stay charged
             cells = await self._count_cells(self._cells, inputs, queries)
-            await charge.correct(queries, cells)
+            await charge.correct(rows, cells)
         started = time.perf_counter()
         raw = await self.model.infer(inputs, authorization if self._forward else None)
         self.metrics.upstream.observe(time.perf_counter() - started)
@@ -347,7 +358,7 @@ class Gateway:
         self._check_kind(logits)
         if not np.isfinite(logits).all():
             raise _not_finite(inputs)
-        await charge.correct(max(queries, count_rows(logits, axis)))
+        await charge.correct(max(rows, count_rows(logits, axis)))
         probs = await self._defend(logits)
         return Tensor(raw.name, "FP64" if probs.dtype == np.float64 else "FP32", probs)
 

@@ -359,7 +359,7 @@ class _Calls:
             query, output = await self._gateway.infer(
                 client,
                 receipt,
-                Size(raw=len(request)),
+                Size(packed=len(request)),
                 lambda _: self._read(request),
                 headers.get("authorization"),
             )

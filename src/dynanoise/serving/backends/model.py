@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -105,6 +106,27 @@ def count_queries(description: Description, inputs: Sequence[Tensor]) -> int:
         if tensor.values.ndim and (tensor.name in batched or not description.inputs)
     ]
     return max([1, *lengths])
+
+
+def rows_of_record(description: Description, axis: int) -> int:
+    """Rows of output for each record, where the metadata tell; else 1.
+
+    Args:
+        description: the model's metadata.
+        axis: axis of the classes.
+
+    >>> from dynanoise.oip.tensors import Spec
+    >>> tokens = Spec("y", "FP32", (-1, 5, 3))
+    >>> rows_of_record(Description((Spec("x", "INT64", (-1, 5)),), tokens, ""), -1)
+    5
+    """
+    if description.output is None or not description.batched:
+        return 1
+    shape = description.output.shape
+    if not -len(shape) <= axis < len(shape) or axis in (0, -len(shape)):
+        return 1
+    others = [length for place, length in enumerate(shape) if place not in (0, axis % len(shape))]
+    return 1 if -1 in others else max(1, math.prod(others))
 
 
 def count_rows(values: Array, axis: int) -> int:
