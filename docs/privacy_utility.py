@@ -18,6 +18,7 @@ TITLES = {
     "relaxloss": "RelaxLoss",
     "calibrated_label": "calibrated label",
     "hamp": "HAMP",
+    "selena": "SELENA",
     "out_of_fold": "out-of-fold answers",
 }
 """Rows of the picture."""

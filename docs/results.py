@@ -46,6 +46,7 @@ FURTHER = {
         "cifar10_peers": "Parameters of AdvReg and RelaxLoss",
         "cifar10_pool": "Attackers who know the defense",
         "cifar10_chosen": "Attackers who choose inputs",
+        "cifar10_peers_adaptive": "Recipes that train anew under these attackers",
         "cifar10_out_of_fold": "Out-of-fold answers",
         "cifar10_queries": "Attack strength against the number of queries",
         "cifar10_tuned": "Settings that `dynanoise tune` found",
