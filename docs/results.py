@@ -45,6 +45,7 @@ FURTHER = {
     "cifar10": {
         "cifar10_peers": "Parameters of AdvReg and RelaxLoss",
         "cifar10_pool": "Attackers who know the defense",
+        "cifar10_near": "Attackers who query near-duplicates",
         "cifar10_chosen": "Attackers who choose inputs",
         "cifar10_peers_adaptive": "Recipes that train anew under these attackers",
         "cifar10_out_of_fold": "Out-of-fold answers",
