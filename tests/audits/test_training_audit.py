@@ -156,7 +156,7 @@ def test_progress_is_a_bar_for_people_and_silent_elsewhere(
         steps.expect(1)
         steps("model 0")
     shown = capsys.readouterr().err
-    assert "1/2" in shown and "left, done: model 0" in shown
+    assert "1/2" in shown and "done: model 0" in shown
     heard: list[str] = []
     with progress.steps_of(heard.append, "audit", 1) as steps:
         steps("model 0")

@@ -103,7 +103,7 @@ def test_plans_that_cannot_be_run_say_why() -> None:
     with pytest.raises(InputError, match="near-duplicates, and sst2 has none"):
         Plan("sst2", protocols=("adaptive_near",))
     with pytest.raises(InputError, match="needs pools that imagenet10 does not have"):
-        Plan("imagenet10", protocols=("adaptive_recipe",))
+        Plan("imagenet10", size="quick", protocols=("adaptive_recipe",))
     own = replace(PRESETS["digits"], other_parameters={})
     with pytest.raises(InputError, match="another architecture, and digits names none"):
         Plan("digits", protocols=("adaptive_architecture",), custom=own)

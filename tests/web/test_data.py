@@ -71,7 +71,11 @@ def test_cells_are_those_of_records(folder: str) -> None:
     run = next(one for one in _data()["runs"] if one["folder"] == folder)
     compared = 0
     for protocol in run["protocols"]:
-        attacks = [(name, metric) for name in protocol["attacks"] for metric in _data()["attack"]]
+        attacks = [
+            (name, metric)
+            for name in _data()["attacks"][protocol["attacks"]]
+            for metric in _data()["attack"]
+        ]
         columns = [(None, metric) for metric in _data()["utility"]] + attacks
         for method, place in protocol["rows"].items():
             _, text = _data()["rows"][place]

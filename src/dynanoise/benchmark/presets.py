@@ -126,7 +126,7 @@ _SIXTEEN = MappingProxyType(dict.fromkeys(_RECIPES, 16))
 """Models of a pool, for every recipe."""
 
 _FULL_POOL = MappingProxyType({"plain": 16, "relaxloss": 8, "hamp": 8, "out_of_fold": 4})
-"""Models of a pool at the paper's size; those of the other recipes would take days."""
+"""Models of CIFAR-10's pool at the paper's size; those of the other recipes would take days."""
 
 _FEW = MappingProxyType({"plain": 8})
 
@@ -209,12 +209,6 @@ _BREAST_CANCER = Preset(
     methods=(*controls(ARTIFACT_2025), *keyed(ARTIFACT_2025, 36.0, 4.0), *peers(), OUT_OF_FOLD),
 )
 
-_SENTENCES = Size(
-    pool=6_920,
-    reference=693,
-    recipes=plain_recipes(SCHEDULES["text"], selena=_FIVE, out_of_fold=_CELLS["sst2"]),
-    models=_SIXTEEN,
-)
 _SST2 = Preset(
     description="SST-2 sentences, averaged word embeddings; 6,920 sentences in the attack",
     dataset="sst2",
@@ -223,9 +217,12 @@ _SST2 = Preset(
     other_parameters=MappingProxyType({"width": 24}),
     sizes=MappingProxyType(
         {
-            "cpu": _SENTENCES,
-            # With --model hf:NAME_OR_FOLDER, which is fine-tuned for minutes.
-            "paper": replace(_SENTENCES, models=_FULL_POOL),
+            "cpu": Size(
+                pool=6_920,
+                reference=693,
+                recipes=plain_recipes(SCHEDULES["text"], selena=_FIVE, out_of_fold=_CELLS["sst2"]),
+                models=_SIXTEEN,
+            ),
             "quick": Size(
                 pool=2_000,
                 reference=693,

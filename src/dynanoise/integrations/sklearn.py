@@ -14,9 +14,8 @@ from sklearn import get_config
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
 from sklearn.exceptions import NotFittedError as SklearnNotFittedError
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 
 from dynanoise.config.configuration import FRESH, Configuration
 from dynanoise.core import numerics
@@ -26,11 +25,11 @@ from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
-from dynanoise.integrations.batches import differs
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.integrations.estimator_tags import take_tags
 from dynanoise.integrations.holdout import Data, check_classes, split_records
 from dynanoise.integrations.key_reference import KeyReference
+from dynanoise.integrations.mixing import MIXED, first_records, refuse_mixing
 from dynanoise.noise.cells import starting_width
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
@@ -41,9 +40,6 @@ CELL_WIDTH = 8.0
 """Cell width for a classifier fitted elsewhere: 2.5 times the gap between two logits that give
 one of two classes a probability of 96%."""
 
-
-MIXED = 64
-"""Training records that are predicted together and apart."""
 
 SATURATED = 0.99
 """A defended probability above which noise and temperature did not matter."""
@@ -233,7 +229,7 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
                     probs = defense(rows, response.system_noise())
                     self._watched = [len(probs), _saturated(probs)]
                     _warn_saturated(self._watched[1], self._watched[0], stacklevel=3)
-            _refuse_mixing(estimator, _first(train.inputs, MIXED))
+            refuse_mixing(estimator, first_records(train.inputs, MIXED), predict_probabilities)
             noise = self._keyed(estimator, key, width, self.weights or fitted_digest(estimator))
         self.estimator_, self.defense_, self.noise_ = estimator, defense, noise
         return self
@@ -383,7 +379,7 @@ class DefendedClassifier(KeyReference, ClassifierMixin, MetaEstimatorMixin, Base
             return str(digest)
         if X is None:
             return fitted_digest(estimator)
-        _refuse_mixing(estimator, X)
+        refuse_mixing(estimator, X, predict_probabilities)
         digest = replicas_digest(
             estimator, lambda replica: predict_outputs(replica, X, keep_label=keep_label)
         )
@@ -431,28 +427,6 @@ def _check_probabilistic(estimator: Any) -> None:
             f"{type(estimator).__name__} has no predict_proba.",
             "Pass a classifier that gives probabilities; "
             "sklearn.calibration.CalibratedClassifierCV makes one of others.",
-        )
-
-
-def _first(X: Any, count: int) -> Any:
-    """The first records of inputs of any kind that scikit-learn takes."""
-    (rows,) = indexable(X)
-    return _safe_indexing(rows, np.arange(min(count, _num_samples(rows))))
-
-
-def _refuse_mixing(estimator: Any, X: Any) -> None:
-    """Refuse a classifier that predicts other probabilities for a record beside other records."""
-    half = _num_samples(X) // 2
-    if not half:
-        return
-    together = predict_probabilities(estimator, X)
-    alone = predict_probabilities(estimator, _first(X, half))
-    if differs(together[:half], alone):
-        raise InputError(
-            f"{type(estimator).__name__} predicts other probabilities for a record beside other "
-            "records, or from call to call: repeated queries would average keyed noise out.",
-            "Fit what depends on several records, such as scaling: StandardScaler() in place of "
-            "FunctionTransformer(scale).",
         )
 
 

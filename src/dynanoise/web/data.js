@@ -52,8 +52,10 @@ export function decode(body) {
     const set = sets.get(run.set) ?? { name: run.set, preset: run.preset, protocols: [] };
     sets.set(run.set, set);
     run.versions = body.versions[run.versions];
+    for (const [name, place] of Object.entries(run.defenses)) run.defenses[name] = body.defenses[place];
     for (const protocol of run.protocols) {
       protocol.attacker = body.attackers[protocol.attacker];
+      protocol.attacks = body.attacks[protocol.attacks];
       protocol.who = `${protocol.attacker} ${protocol.intervals}`;
       for (const [name, place] of Object.entries(protocol.rows)) protocol.rows[name] = { run, protocol, ...row(body, protocol, body.rows[place]) };
       set.protocols.push(protocol);

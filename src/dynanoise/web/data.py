@@ -70,13 +70,17 @@ def data_json(results: Path, citation: Path) -> str:
         for folder, evidence in runs.items()
         if (run := _run(folder, sets[folder], evidence.results, folders))["protocols"]
     ]
-    # Versions, attackers, and rows of methods that repeated queries do not change, are kept once.
+    # Versions, defenses, attackers, lists of attacks, and rows that repeated queries do not change,
+    # are kept once.
     protocols = [protocol for run in bodies for protocol in run["protocols"]]
-    versions, attackers, rows = list[Any](), list[str](), list[Any]()
+    versions, defenses, attackers = list[Any](), list[Any](), list[str]()
+    lists, rows = list[Any](), list[Any]()
     for run in bodies:
         run["versions"] = _place(run["versions"], versions)
+        run["defenses"] = {name: _place(each, defenses) for name, each in run["defenses"].items()}
     for protocol in protocols:
         protocol["attacker"] = _place(protocol["attacker"], attackers)
+        protocol["attacks"] = _place(protocol["attacks"], lists)
         protocol["rows"] = {name: _place(row, rows) for name, row in protocol["rows"].items()}
     sampled = [
         (name, run) for name, run in runs.items() if sets[name] == SAMPLED and run.rows is not None
@@ -84,11 +88,13 @@ def data_json(results: Path, citation: Path) -> str:
     body = {
         "format": FORMAT,
         "versions": versions,
+        "defenses": defenses,
         "attackers": attackers,
+        "attacks": lists,
         "rows": rows,
         "utility": UTILITY,
         "attack": ATTACK,
-        "titles": _titles(protocols),
+        "titles": _titles(lists),
         "runs": bodies,
         "overhead": times,
         "published": {**tables(), "compared": COMPARED},
@@ -222,8 +228,8 @@ def _plain(metric: Metric) -> list[float]:
     return [float(f"{number:.4g}") for number in numbers if number is not None]
 
 
-def _titles(protocols: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    names = {name for protocol in protocols for name in protocol["attacks"]}
+def _titles(lists: Sequence[Sequence[str]]) -> dict[str, str]:
+    names = {name for attacks in lists for name in attacks}
     return {name: attack_title(name) for name in sorted(names)}
 
 

@@ -52,7 +52,8 @@ function measured(cited, theirs = null, more = null) {
 
 function summary(data, set) {
   const paper = set.protocols.filter(({ knows }) => !knows);
-  const honest = shownOf(set).filter(({ knows }) => knows);
+  // An attacker with the key is one for keyed noise alone: in the chart, and attack by attack.
+  const honest = shownOf(set).filter(({ knows, name }) => knows && name !== "adaptive_key");
   const theirs = published(data, set);
   const columns = [];
   const accuracy = (protocol, name) => at(protocol, name, null, "accuracy");
