@@ -25,11 +25,11 @@ from dynanoise.core.numerics import Float64, Floats
 from dynanoise.core.outputs import Outputs, View
 from dynanoise.defenses import response
 from dynanoise.defenses.dynanoise import DynaNoise
+from dynanoise.integrations.batches import MIXED, first_records, refuse_mixing
 from dynanoise.integrations.digests import fitted_digest, replicas_digest
 from dynanoise.integrations.estimator_tags import take_tags
 from dynanoise.integrations.holdout import Data, check_classes, split_records
 from dynanoise.integrations.key_reference import KeyReference
-from dynanoise.integrations.mixing import MIXED, first_records, refuse_mixing
 from dynanoise.noise.cells import starting_width
 from dynanoise.noise.keyed import Keyed
 from dynanoise.noise.keys import DEFAULT, ExperimentKey, RootKey, Secret
