@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from dynanoise.integrations.onnx_inputs import (
     with_missing,
 )
 from dynanoise.integrations.onnx_output import Tensor
+
+_Run = Callable[[Mapping[str, Array]], Array | None]
+"""Computes outputs, or None for values out of the model's range."""
 
 _FOLDER = "session.model_external_initializers_file_folder_path"
 
@@ -236,10 +240,12 @@ def check_on_random(graph: Graph, session: Any) -> Classifier:
     if computed and values is not None and np.isfinite(values).all():
         onnx_output.check_values(values, graph.output, graph.path, graph.kind)
     batch, batch_dependent = fixed_batch(inputs), graph.batch_dependent
-    if batch is not None and not _is_batch(batch, feed, other, values, session, graph.output):
-        batch_dependent |= batch > 1 and graph.output.axis != 0 and _counts(values, batch)
-        batch = None
-    elif not batch_dependent and _mixes(feed, other, values, session, graph.output):
+    run = partial(_try, session, name)
+    if batch is not None:
+        if not _is_batch(batch, feed, other, values, run, graph.output):
+            batch_dependent |= batch > 1 and graph.output.axis != 0 and _counts(values, batch)
+            batch = None
+    elif not batch_dependent and graph.output.axis != 0 and _mixes(feed, other, values, run):
         raise DataFileError(
             f"{graph.path} mixes the records of a request: outputs for random records change with "
             "the records beside them.",
@@ -294,7 +300,7 @@ def _is_batch(
     feed: Mapping[str, Array],
     other: Mapping[str, Array],
     values: Array | None,
-    session: Any,
+    run: _Run,
     output: Tensor,
 ) -> bool:
     """Whether the first axis counts records: an output depends on its own record, at any place."""
@@ -305,7 +311,7 @@ def _is_batch(
     if not _counts(values, size):
         return False
     moved = {key: np.concatenate([rows[1:], feed[key][:1]]) for key, rows in other.items()}
-    again = _try(session, output.name, moved)
+    again = run(moved)
     return again is not None and np.allclose(
         again[-1], values[0], rtol=1e-3, atol=1e-3, equal_nan=True
     )
@@ -317,11 +323,7 @@ def _counts(values: Array | None, size: int) -> bool:
 
 
 def _mixes(
-    feed: Mapping[str, Array],
-    other: Mapping[str, Array],
-    values: Array | None,
-    session: Any,
-    output: Tensor,
+    feed: Mapping[str, Array], other: Mapping[str, Array], values: Array | None, run: _Run
 ) -> bool:
     """Whether outputs of the first half of a feed change with the second half.
 
@@ -329,12 +331,12 @@ def _mixes(
     """
     sizes = {len(rows) if rows.ndim else 0 for rows in feed.values()}
     size = sizes.pop() if len(sizes) == 1 else 0
-    if size < 2 or output.axis == 0 or values is None or not _counts(values, size):
+    if size < 2 or values is None or not _counts(values, size):
         return False
     half = size // 2
     beside = {key: np.concatenate([feed[key][:half], other[key][half:]]) for key in feed}
-    again = _try(session, output.name, beside)
-    return _counts(again, size) and again is not None and differs(values[:half], again[:half])
+    again = run(beside)
+    return again is not None and _counts(again, size) and differs(values[:half], again[:half])
 
 
 def _takes_missing(each: Input, feed: Mapping[str, Array], session: Any, graph: Graph) -> bool:

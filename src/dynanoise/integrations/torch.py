@@ -61,9 +61,10 @@ class Defended(nn.Module):
         input: "logits", or "probabilities" of a module that ends in a softmax.
 
     Raises:
-        InputError: for an argument of the wrong type; in ``forward``, if the module is in training
-            mode, is traced, has no such output, its logits have one axis or are not finite, or if
-            keyed noise would be on logits that change from query to query.
+        InputError: for an argument of the wrong type, or a batch norm without running statistics;
+            in ``forward``, if the module is in training mode, is traced, has no such output, its
+            logits have one axis or are not finite, or if keyed noise would be on logits that change
+            from query to query.
 
     >>> from dynanoise.defenses.dynanoise import DynaNoise
     >>> clean = nn.Identity().eval()
@@ -87,6 +88,7 @@ class Defended(nn.Module):
             raise InputError(f"module is of type {type(module).__name__}.", "Pass a torch module.")
         if isinstance(output, bool) or not isinstance(output, str | int | None):
             raise InputError(f"output is {output!r}.", "Pass a name, a position or None.")
+        _refuse_batch_statistics(module)
         self.module = module
         self.training = _training(module)
         self.defense = response.check_defense(defense)
@@ -235,14 +237,6 @@ class Defended(nn.Module):
         self._repeated, self._apart = True, count > 1
 
     def _refuse_training(self) -> None:
-        for part in self.module.modules():
-            # Without running statistics it takes those of the batch in evaluation mode, too.
-            if isinstance(part, _BatchNorm) and part.running_mean is None:
-                raise InputError(
-                    f"The module has a {type(part).__name__} without running statistics: an output "
-                    "would depend on other records of its batch.",
-                    "Use track_running_stats=True, or a norm of single records, such as GroupNorm.",
-                )
         if self.training or _training(self.module):
             raise InputError(
                 "The module is in training mode: dropout and batch statistics would enter the "
@@ -302,6 +296,17 @@ class _Shared:
                 "Save state_dict() and wrap the module again where it is loaded.",
             )
         return _Shared, (self.noise,)
+
+
+def _refuse_batch_statistics(module: nn.Module) -> None:
+    """Refuse batch norms that take the statistics of the batch in evaluation mode, too."""
+    for part in module.modules():
+        if isinstance(part, _BatchNorm) and part.running_mean is None:
+            raise InputError(
+                f"The module has a {type(part).__name__} without running statistics: an output "
+                "would depend on other records of its batch.",
+                "Use track_running_stats=True, or a norm of single records, such as GroupNorm.",
+            )
 
 
 def _training(module: nn.Module) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -375,7 +376,7 @@ class Description:
             return None
         return self.layout
 
-    @property
+    @cached_property
     def layout(self) -> Size | None:
         """Size of one record as in `record`, in which texts are values without bytes."""
         values = lists = raw = packed = 0
