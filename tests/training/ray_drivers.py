@@ -134,7 +134,8 @@ def several(address: str, folder: str) -> dict[str, Any]:
             "lost": raised(partial(one, RayCluster(), lost)),
             "sent": sent(ray, folder),
             "versions": other_versions(job),
-            "out_of_fold": out_of_fold(ray),
+            "alone": out_of_fold(ray, None),
+            "stored": out_of_fold(ray, Store(Path(folder) / "store")),
         }
 
 
@@ -172,10 +173,10 @@ def other_versions(job: Job) -> list[str]:
 OUT_OF_FOLD = replace(recordings.job(Path(), 3), recipe=OutOfFold(tiny.QUICK, models=3, width=0))
 
 
-def out_of_fold(ray: Any) -> list[Any]:
+def out_of_fold(ray: Any, store: Store | None) -> list[Any]:
     """Number of tasks of a job of three models, and a digest of its outputs and exclusion."""
     with mock.patch.object(ray, "get", wraps=ray.get) as get:
-        outputs = one(RayCluster(), OUT_OF_FOLD)
+        outputs = one(RayCluster(store), OUT_OF_FOLD)
     assert verify(outputs.facts, DATA.inputs).tolist() == [90, 3]
     return [get.call_count, digest(outputs)]
 

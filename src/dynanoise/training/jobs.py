@@ -20,7 +20,7 @@ from dynanoise.data.dataset import Data
 from dynanoise.data.near_duplicates import NearDuplicates, NearNumbers
 from dynanoise.training import divergence, loop
 from dynanoise.training.facts import Facts, facts_of
-from dynanoise.training.material import Material
+from dynanoise.training.material import Material, Part, train_now
 from dynanoise.training.schedule import Schedule
 
 Float32 = npt.NDArray[np.float32]
@@ -38,6 +38,10 @@ class Recipe(Protocol):
     A recipe whose model is made of several of the architecture has two further methods:
     ``assemble(build)``, the module that stored weights are loaded into, and
     ``untrained(material)``, the module with initial weights that can be queried.
+
+    A recipe with sub-models that can be trained alone has their number, ``models``, and a method
+    ``train_part(material, number)``, and obtains them by ``material.part``. They are then trained
+    by several workers and stored one by one, see `execution.parts`.
 
     Attributes:
         version: raised whenever the recipe's results change, so that stored models of an older
@@ -112,8 +116,13 @@ class Job:
         schedule: Schedule = getattr(self.recipe, "schedule", Schedule())
         return schedule
 
-    def material(self, data: Data) -> Material:
-        """Everything that the job's recipe may use."""
+    def material(self, data: Data, part: Part = train_now) -> Material:
+        """Everything that the job's recipe may use.
+
+        Args:
+            data: the data set.
+            part: gives the recipe its sub-models, see `material.Material`.
+        """
         device = torch.device(self.device)
         return Material(
             build=lambda: self.model.build(data.inputs.shape[1:], data.classes).to(device),
@@ -122,6 +131,7 @@ class Job:
             reference=self.reference,
             seed=self.seed,
             device=device,
+            part=part,
         )
 
 
@@ -201,7 +211,9 @@ def isolated(seed: int, threads: int) -> Iterator[None]:
             torch.set_num_threads(before)
 
 
-def train_and_query(job: Job, data: Data) -> Trained:
+def train_and_query(
+    job: Job, data: Data, part_of: Callable[[Job], Part] = lambda job: train_now
+) -> Trained:
     """Train the job's model and query it on the records and on random inputs.
 
     The same job gives the same bits on the same machine, torch build and thread count.
@@ -209,6 +221,8 @@ def train_and_query(job: Job, data: Data) -> Trained:
     Args:
         job: the model.
         data: the data set.
+        part_of: gives a recipe its sub-models, see `execution.parts.Parts`. It gets the job with
+            the recipe of each attempt.
 
     Returns:
         The model and its outputs, without those on near-duplicates.
@@ -220,16 +234,16 @@ def train_and_query(job: Job, data: Data) -> Trained:
     trained, retries = divergence.train_with_retries(
         f"{job.name} ({type(job.recipe).__name__})",
         job.recipe,
-        lambda recipe: _attempt(replace(job, recipe=recipe), data),
+        lambda recipe: _attempt(replace(job, recipe=recipe), data, part_of),
     )
     seconds = round(time.perf_counter() - started, 1)
     return replace(trained, outputs=replace(trained.outputs, retries=retries, seconds=seconds))
 
 
-def _attempt(job: Job, data: Data) -> Trained:
+def _attempt(job: Job, data: Data, part_of: Callable[[Job], Part]) -> Trained:
     """One training run, from the job's seed on."""
     with isolated(job.seed, job.threads):
-        model = job.recipe.train(job.material(data))
+        model = job.recipe.train(job.material(data, part_of(job)))
         device = torch.device(job.device)
         random = data.random_inputs(RANDOM_INPUTS, derive(job.seed, "random inputs"))
         ids = np.arange(len(data)) if job.queries is None else job.queries

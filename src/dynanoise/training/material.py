@@ -12,6 +12,19 @@ from dynanoise.core.numerics import Int64
 from dynanoise.core.seeding import derive
 from dynanoise.data.dataset import Data
 
+Part = Callable[[int, Callable[[], nn.Module]], nn.Module]
+"""From the number of a sub-model, and a function that trains it, to the trained sub-model."""
+
+
+def train_now(number: int, train: Callable[[], nn.Module]) -> nn.Module:
+    """Train a sub-model: the `Part` that stores nothing.
+
+    Args:
+        number: its number; not used.
+        train: trains it.
+    """
+    return train()
+
 
 @dataclass(frozen=True, eq=False)
 class Material:
@@ -26,6 +39,8 @@ class Material:
             everything that attacks are scored on.
         seed: the model's own seed.
         device: where to train.
+        part: gives a recipe its sub-models, from a store where they are there already. A sub-model
+            depends on nothing but its number and the other attributes.
     """
 
     build: Callable[[], nn.Module]
@@ -34,6 +49,7 @@ class Material:
     reference: Int64
     seed: int
     device: torch.device
+    part: Part = train_now
 
     def inputs(self, ids: Int64) -> Tensor:
         """Raw inputs [len(ids), ...] on the device."""

@@ -168,9 +168,10 @@ def test_data_are_sent_once(told: Any) -> None:
 
 
 @pytest.mark.process
-def test_the_models_of_an_out_of_fold_job_are_one_task_with_the_same_bits(told: Any) -> None:
+@pytest.mark.parametrize(("kept", "tasks"), [("alone", 1), ("stored", 1 + 3)])
+def test_sub_models_are_tasks_where_there_is_a_store(told: Any, kept: str, tasks: int) -> None:
     (here,) = InProcess().run([ray_drivers.OUT_OF_FOLD], DATA)
-    assert told["out_of_fold"] == [1, ray_drivers.digest(here)]
+    assert told[kept] == [tasks, ray_drivers.digest(here)]
 
 
 @pytest.mark.process

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +30,6 @@ from dynanoise.training.recipes.out_of_fold import OutOfFold, cells_of, verify
 from dynanoise.training.schedule import Schedule
 from dynanoise.training.store.store import Store, key
 from tests.factories import tiny
-from tests.factories.waiting import LONG
 
 ONE = Schedule(epochs=1, batch=32, learning_rate=1e-2)
 SMALL = OutOfFold(tiny.QUICK, models=4, width=1.5, components=2, noise=0.05)
@@ -207,7 +203,7 @@ def test_each_row_is_answered_by_the_model_of_its_fold() -> None:
 
 def test_a_stored_model_brings_its_cells_and_its_proof(tmp_path: Path) -> None:
     data, store = tiny.data(), Store(tmp_path)
-    job = JOB
+    job = Job("target", MODELS.get("mlp")((8,)), SMALL, np.arange(90), np.arange(90, 120), 3)
     outputs = outputs_of(job, data, store)
     again = rebuilt(job, data, store)
     logits = loop.predict(again, torch.from_numpy(data.inputs))
@@ -299,42 +295,3 @@ def test_neighbourhoods_of_other_data_and_empty_models_are_refused() -> None:
         replace(SMALL, deletion=True).train(tiny.material())
     with pytest.raises(InputError, match="Model 0 of 4 has none of 90 members"):
         replace(SMALL, noise=5.0).train(tiny.material())
-
-
-KILLED = """
-import os, signal, sys
-from dynanoise.training import loop
-from dynanoise.training.execution.outputs import outputs_of
-from dynanoise.training.store.store import Store
-from tests.factories import tiny
-from tests.training.recipes.test_out_of_fold import JOB
-
-fit, models = loop.fit, []
-
-def watch(model, *rest, **named):
-    models.append(model)
-    if len(models) == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return fit(model, *rest, **named)
-
-loop.fit = watch
-outputs_of(JOB, tiny.data(), Store(sys.argv[1]))
-"""
-
-JOB = Job("target", MODELS.get("mlp")((8,)), SMALL, np.arange(90), np.arange(90, 120), 3)
-
-
-@pytest.mark.process
-@pytest.mark.behaviour
-def test_a_run_that_is_killed_between_two_models_leaves_nothing_and_is_resumed(
-    tmp_path: Path,
-) -> None:
-    killed = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], check=False, timeout=LONG
-    )
-    assert killed.returncode == -signal.SIGKILL
-    store, data = Store(tmp_path), tiny.data()
-    assert list(store.entries()) == []
-    resumed = outputs_of(JOB, data, store)
-    np.testing.assert_array_equal(resumed.logits, outputs_of(JOB, data, None).logits)
-    assert verify(resumed.facts, data.inputs).tolist() == [90, 4]

@@ -119,7 +119,7 @@ def test_answers_are_the_mean_over_the_models_that_did_not_see() -> None:
             assert not self.training
             return said[self.number, inputs[:, 0].long()]
 
-    got = split_ai(lambda n, _: Teacher(n).train(), numbers, labels, seen)
+    got = split_ai(lambda number: Teacher(number).train(), numbers, labels, seen)
     for example in range(12):
         blind = [m for m in range(5) if not seen[m, example]]
         assert len(blind) == 2

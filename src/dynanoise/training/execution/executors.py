@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dynanoise.core.errors import MissingModelError
+from dynanoise.core.errors import DivergedError, MissingModelError
 from dynanoise.core.workers import begin, worker_processes
 from dynanoise.data.dataset import Data
 from dynanoise.training.execution.outputs import (
@@ -21,6 +21,7 @@ from dynanoise.training.execution.outputs import (
     seems_stored,
     stored_outputs,
 )
+from dynanoise.training.execution.parts import Parts, count_parts
 from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.store.store import Store
 
@@ -108,12 +109,14 @@ class Processes:
         """
         tasks = tasks_of(jobs, self.store)
         stored = {task.owner for task in tasks if seems_stored(task.job, data, self.store)}
-        workers = min(self.workers, max(1, len(tasks) - len(stored)))
+        parts = [parts_of(task, data) for task in tasks]
+        workers = min(self.workers, max(1, len(tasks) - len(stored) + sum(map(len, parts))))
         with worker_processes(workers, _begin, data) as pool:
             yield from in_order(
                 tasks,
                 lambda task: None if task.owner in stored else pool.submit(_perform, task),
                 lambda future, task: perform(task, data) if future is None else future.result(),
+                parts,
             )
 
 
@@ -140,12 +143,14 @@ class Task:
         owner: the owner of its claims, the same if the task is repeated because its machine died,
             so that it does not wait for itself.
         patient: True to wait where another run is training the model, False to give the job back.
+        part: number of the sub-model to train and store, from 0; None for the whole model.
     """
 
     job: Job
     store: Store | None
     owner: str
     patient: bool = False
+    part: int | None = None
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,8 @@ class TaskResult:
     """The result of a task.
 
     Attributes:
-        outputs: the outputs of the job's model; None if another run is training it.
+        outputs: the outputs of the job's model; None if another run is training it, or for a
+            sub-model.
         lines: log lines of the meantime: logger, level and text.
     """
 
@@ -170,6 +176,27 @@ def tasks_of(jobs: Iterable[Job], store: Store | None) -> list[Task]:
     """
     run = uuid.uuid4().hex
     return [Task(job, store, f"{run} {number}") for number, job in enumerate(jobs)]
+
+
+def parts_of(task: Task, data: Data) -> list[Task]:
+    """A task for each sub-model that a task's job still needs.
+
+    Args:
+        task: the task of a whole model.
+        data: the data set.
+
+    Returns:
+        The tasks; [] without a store, since sub-models reach the worker that needs them through it.
+    """
+    job, store = replace(task.job, near=None), task.store
+    if store is None or not count_parts(job) or seems_stored(job, data, store):
+        return []
+    parts = Parts(data, store)
+    return [
+        Task(job, store, f"{task.owner} alone {number}", part=number)
+        for number in range(count_parts(job))
+        if parts.name(job, number) not in store
+    ]
 
 
 def perform(task: Task, data: Data) -> TaskResult:
@@ -189,6 +216,12 @@ def perform(task: Task, data: Data) -> TaskResult:
 
 
 def _outputs(task: Task, data: Data) -> ModelOutputs | None:
+    if task.part is not None:
+        if not seems_stored(task.job, data, task.store):
+            # The whole model's own attempt meets the error again, and tries a lower learning rate.
+            with suppress(DivergedError):
+                Parts(data, task.store, task.owner).train(task.job, task.part)
+        return None
     if task.patient:
         return outputs_of(task.job, data, task.store, task.owner)
     return outputs_unless_claimed(task.job, data, task.store, task.owner)
@@ -198,24 +231,34 @@ def in_order(
     tasks: list[Task],
     submit: Callable[[Task], Any],
     wait: Callable[[Any, Task], TaskResult],
+    parts: Sequence[Sequence[Task]] = (),
 ) -> Iterator[ModelOutputs]:
     """Submit all tasks at once and yield their outputs in order.
 
     A model that another run is training is queried after all others, so that two runs of the same
-    plan share the work.
+    plan share the work. Likewise a model is begun after its own sub-models and those of the next
+    one, so that a worker seldom waits for a sub-model.
 
     Args:
         tasks: the tasks.
         submit: begins a task and returns a future.
         wait: waits for the result of a future and its task.
+        parts: for each task, those of its sub-models; () for none at all.
 
     Yields:
         Outputs of each task's job.
     """
-    pending = [submit(task) for task in tasks]
+    parts = parts or [()] * len(tasks)
+    pending: list[Any] = []
+    begun = [[submit(part) for part in parts[0]]] if tasks else []
+    for task, of_next in zip(tasks, [*parts[1:], ()], strict=True):
+        begun.append([submit(part) for part in of_next])
+        pending.append(submit(task))
     for number, task in enumerate(tasks):
+        for future, part in zip(begun[number], parts[number], strict=True):
+            _log(wait(future, part))
         result = wait(pending[number], task)
-        pending[number] = None  # a cluster can let go of what it holds for it
+        begun[number], pending[number] = [], None  # a cluster can let go of what it holds for them
         _log(result)
         if result.outputs is None:
             patient = replace(task, patient=True)

@@ -12,6 +12,7 @@ import torch
 from dynanoise.core.errors import MissingModelError
 from dynanoise.data.dataset import Data
 from dynanoise.training import facts
+from dynanoise.training.execution.parts import Parts
 from dynanoise.training.jobs import (
     Job,
     ModelOutputs,
@@ -64,12 +65,12 @@ def outputs_unless_claimed(
         None for a model that another run is training at the moment.
     """
     if store is None:
-        return _made(job, data, None)
+        return _made(job, data, None, owner)
     outputs = stored_outputs(job, data, store)
     if outputs is not None:
         return outputs
     with store.claim(key(replace(job, near=None), data), owner) as ours:
-        return _made(job, data, store) if ours else None
+        return _made(job, data, store, owner) if ours else None
 
 
 def stored_outputs(job: Job, data: Data, store: Store) -> ModelOutputs | None:
@@ -103,13 +104,13 @@ def seems_stored(job: Job, data: Data, store: Store | None) -> bool:
     return all(key(part, data) in store for part in (replace(job, near=None), job))
 
 
-def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
+def _made(job: Job, data: Data, store: Store | None, owner: str) -> ModelOutputs:
     alone = replace(job, near=None)
     # Once more: the run that held the claim before may have finished.
     outputs = None if store is None else store.get(key(alone, data))
     model: torch.nn.Module | None = None
     if outputs is None:
-        trained = train_and_store(alone, data, store)
+        trained = train_and_store(alone, data, store, owner)
         model, outputs = trained.model, trained.outputs
     if job.near is None:
         return outputs
@@ -120,7 +121,7 @@ def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
             try:
                 model = rebuilt(alone, data, store)
             except MissingModelError:  # its weights were damaged
-                trained = train_and_store(alone, data, store)
+                trained = train_and_store(alone, data, store, owner)
                 model, outputs = trained.model, trained.outputs
         near = query_near(model, job, data)
         if store is not None:
@@ -128,21 +129,25 @@ def _made(job: Job, data: Data, store: Store | None) -> ModelOutputs:
     return _joined(outputs, near)
 
 
-def train_and_store(job: Job, data: Data, store: Store | None) -> Trained:
+def train_and_store(job: Job, data: Data, store: Store | None, owner: str = "") -> Trained:
     """Train a job's model, and store it where there is a store.
+
+    Sub-models are stored as they are trained, and removed once the model made of them is stored.
 
     Args:
         job: the model; near-duplicates are not queried.
         data: the data set.
         store: where to keep it, or None.
+        owner: see `outputs_of`.
 
     Raises:
         DivergedError: if training failed.
     """
-    trained = train_and_query(job, data)
+    parts = Parts(data, store, owner)
+    trained = train_and_query(job, data, parts.of)
     log.info("%s: trained in %.1f s", job.name, trained.outputs.seconds)
-    if store is not None:
-        store.put(key(job, data), trained, _about(job, data))
+    if store is not None and store.put(key(job, data), trained, _about(job, data)):
+        parts.remove()
     return trained
 
 

@@ -21,7 +21,14 @@ from typing import Any
 from dynanoise.core.errors import ClusterError, InputError
 from dynanoise.core.extras import require
 from dynanoise.data.dataset import Data
-from dynanoise.training.execution.executors import Task, TaskResult, in_order, perform, tasks_of
+from dynanoise.training.execution.executors import (
+    Task,
+    TaskResult,
+    in_order,
+    parts_of,
+    perform,
+    tasks_of,
+)
 from dynanoise.training.jobs import Job, ModelOutputs
 from dynanoise.training.store.store import Store
 
@@ -102,7 +109,9 @@ class RayCluster:
                 return result
 
             try:
-                yield from in_order(tasks_of(jobs, self.store), submit, wait)
+                tasks = tasks_of(jobs, self.store)
+                parts = [parts_of(task, data) for task in tasks]
+                yield from in_order(tasks, submit, wait, parts)
             finally:
                 if stays:  # otherwise all ends with the connection
                     _cancel(ray, begun)

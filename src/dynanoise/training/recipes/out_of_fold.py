@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,7 +120,10 @@ class OutOfFold:
         """
         cells = self.cells(material)
         exclusion = Exclusion.of(cells, material.data.inputs[material.members])
-        models = [self._train_one(material, number, exclusion) for number in range(self.models)]
+        models = [
+            material.part(number, partial(self._train_one, material, number, exclusion))
+            for number in range(self.models)
+        ]
         settings, arrays = cells.to_parts()
         text = np.frombuffer(json.dumps(settings, sort_keys=True).encode(), np.uint8)
         facts = {
@@ -130,6 +134,23 @@ class OutOfFold:
             **{f"{_CELLS}{name}": value for name, value in arrays.items()},
         }
         return attach(StoredRouter(models).eval(), facts)
+
+    def train_part(self, material: Material, number: int) -> nn.Module:
+        """Train one of the models.
+
+        Args:
+            material: everything the training may use.
+            number: the number of its fold, from 0.
+
+        Returns:
+            The model in evaluation mode, the same as `train` trains.
+
+        Raises:
+            InputError: see `train`.
+            DivergedError: see `train`.
+        """
+        exclusion = Exclusion.of(self.cells(material), material.data.inputs[material.members])
+        return self._train_one(material, number, exclusion)
 
     def untrained(self, material: Material) -> nn.Module:
         """A `Router` with initial weights, to time it or to count its bytes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -42,14 +43,14 @@ def partition(count: int, models: int, left_out: int, generator: torch.Generator
 
 
 def split_ai(
-    train: Callable[[int, Tensor], nn.Module], inputs: Tensor, labels: Tensor, members: Tensor
+    train: Callable[[int], nn.Module], inputs: Tensor, labels: Tensor, members: Tensor
 ) -> Tensor:
     """Average the outputs of the sub-models that were not trained on a record (Split-AI).
 
     A sub-model is queried in evaluation mode and then released: one is in memory at a time.
 
     Args:
-        train: trains a sub-model, from its number and the positions int64 [m] of its records.
+        train: trains a sub-model, from its number.
         inputs: [n, ...].
         labels: int64 [n], to notice a sub-model that learnt nothing.
         members: bool [models, n], see `partition`.
@@ -63,7 +64,7 @@ def split_ai(
     total: Tensor | None = None
     for number, mask in enumerate(members):
         rows, unseen = (part.nonzero()[:, 0].to(inputs.device) for part in (mask, ~mask))
-        teacher = train(number, rows).eval()
+        teacher = train(number).eval()
         divergence.check_converged(
             f"sub-model {number}",
             loop.predict(teacher, inputs[rows]).numpy(),
@@ -127,31 +128,53 @@ class Selena:
             DivergedError: for a sub-model at chance on its members.
         """
         inputs, labels = material.inputs(material.members), material.labels(material.members)
-        members = partition(len(inputs), self.models, self.left_out, material.generator("left out"))
-        if not members.any(dim=1).all():
-            raise InputError(
-                f"{len(inputs)} members leave one of {self.models} sub-models without any.",
-                "Use more members or fewer models.",
-            )
+        members = self._partition(material)
         # Before the sub-models, so that it starts from the job's own seed as a plain model does.
         student = material.build()
 
-        def train_one(number: int, positions: Tensor) -> nn.Module:
-            # A seed of its own, and the global generator left as it was.
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(derive(material.seed, "sub-model", number))
-                return loop.fit(
-                    material.build(),
-                    inputs[positions],
-                    labels[positions],
-                    self.schedule,
-                    material.generator(f"order of sub-model {number}"),
-                )
+        def obtain(number: int) -> nn.Module:
+            return material.part(number, partial(self.train_part, material, number))
 
-        soft = split_ai(train_one, inputs, labels, members)
+        soft = split_ai(obtain, inputs, labels, members)
         loop.fit(student, inputs, soft, self.schedule, material.generator("order"))
         attach(student, {"seen": members.numpy()})
         return student
+
+    def train_part(self, material: Material, number: int) -> nn.Module:
+        """Train one of the sub-models.
+
+        Args:
+            material: everything the training may use.
+            number: its number, from 0.
+
+        Returns:
+            The sub-model in evaluation mode, the same as `train` trains.
+
+        Raises:
+            InputError: if a sub-model has no members.
+        """
+        ids = material.members[self._partition(material)[number].numpy()]
+        # A seed of its own, and the global generator left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(material.seed, "sub-model", number))
+            return loop.fit(
+                material.build(),
+                material.inputs(ids),
+                material.labels(ids),
+                self.schedule,
+                material.generator(f"order of sub-model {number}"),
+            )
+
+    def _partition(self, material: Material) -> Tensor:
+        """The members bool [models, n] that each sub-model is trained on."""
+        count = len(material.members)
+        members = partition(count, self.models, self.left_out, material.generator("left out"))
+        if not members.any(dim=1).all():
+            raise InputError(
+                f"{count} members leave one of {self.models} sub-models without any.",
+                "Use more members or fewer models.",
+            )
+        return members
 
 
 RECIPES = {"selena": Selena}

@@ -207,11 +207,19 @@ class Store:
             with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
                 return build(dict(arrays), entry)
         except (OSError, ValueError, LookupError, TypeError, zipfile.BadZipFile) as error:
-            self._discard(name, error)
+            self._remove_damaged(name, error)
             return None
 
-    def _discard(self, name: str, error: Exception) -> None:
+    def _remove_damaged(self, name: str, error: Exception) -> None:
         log.warning("what is stored as %s is damaged (%s) and is made again", name[:12], error)
+        self.discard(name)
+
+    def discard(self, name: str) -> None:
+        """Remove what is stored under a key, if anything is.
+
+        Args:
+            name: the key.
+        """
         self._storage.remove(name)
 
     def weights(self, name: str) -> dict[str, torch.Tensor]:
@@ -231,7 +239,7 @@ class Store:
             sha256 = json.loads(storage.entry(name) or b"{}")["sha256"][_WEIGHTS]
             return load(_checked(storage, name, _WEIGHTS, sha256))
         except (OSError, ValueError, LookupError) as error:
-            self._discard(name, error)
+            self._remove_damaged(name, error)
             raise MissingModelError(
                 f"The stored model {name[:12]} was damaged.", "Train it again."
             ) from error
